@@ -1,0 +1,100 @@
+"""A batch job runner for the RunComfy Model API that loses nothing and buys nothing twice.
+
+The map, top to bottom; imports point down only::
+
+    cli                     arguments, signals, exit codes, printing
+    commands                one module a verb
+    app                     wires the parts; what the command line and the library both use
+    schedule | job          lanes and stop | one job's steps
+    api | download | ledger the ones that touch the outside; they never meet each other
+    plan | retry | polling | money | summary       decisions: pure functions of values
+    manifest | settings | wire | records           text ↔ values
+    model | errors | clock  frozen values, the error tree, time as an argument
+
+A manifest file becomes typed jobs in a spool (``manifest``); each job is compared with what the results manifest
+already knows (``plan``); lanes (``schedule``) carry the rest one job at a time (``job``): intent into the ledger,
+request to the API, answer into the ledger, files onto the disk, *done* into the ledger. ``emulator`` stands apart
+and imports nothing of this.
+
+As a library::
+
+    report = await runner.run(runner.load("jobs/demo.yaml"), emulator=True)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.app import RunOptions, run
+    from runner.errors import (
+        AccountError,
+        ConflictError,
+        LedgerCorrupt,
+        LedgerError,
+        Locked,
+        ManifestError,
+        OutputError,
+        RunnerError,
+        Unavailable,
+        UsageError,
+    )
+    from runner.manifest import Manifest, load
+    from runner.model import Fault, Job, Output, Record, State
+    from runner.summary import Report
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AccountError": "errors",
+    "ConflictError": "errors",
+    "Fault": "model",
+    "Job": "model",
+    "LedgerCorrupt": "errors",
+    "LedgerError": "errors",
+    "Locked": "errors",
+    "Manifest": "manifest",
+    "ManifestError": "errors",
+    "Output": "model",
+    "OutputError": "errors",
+    "Record": "model",
+    "Report": "summary",
+    "RunOptions": "app",
+    "RunnerError": "errors",
+    "State": "model",
+    "Unavailable": "errors",
+    "UsageError": "errors",
+    "load": "manifest",
+    "run": "app",
+}
+
+__all__ = [
+    "AccountError",
+    "ConflictError",
+    "Fault",
+    "Job",
+    "LedgerCorrupt",
+    "LedgerError",
+    "Locked",
+    "Manifest",
+    "ManifestError",
+    "Output",
+    "OutputError",
+    "Record",
+    "Report",
+    "RunOptions",
+    "RunnerError",
+    "State",
+    "Unavailable",
+    "UsageError",
+    "load",
+    "run",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for, so that ``runner --help`` starts at once."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'runner' has no attribute {name!r}")
+    return getattr(import_module(f"runner.{_HOME[name]}"), name)

@@ -1,0 +1,115 @@
+"""The API's client: five calls, each one HTTP attempt. Repeating is decided elsewhere.
+
+The token travels in the header of one session that only ever talks to the API's own address and follows no redirect;
+links in answers are never asked. Submissions have connections of their own, dropped after a few idle seconds: one that
+meets a connection the server has just given up is a purchase with an unknown outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import msgspec
+from aiohttp import hdrs
+from anyio import CapacityLimiter
+
+from runner.http import Broken, NotConnected, TooLarge, exchange, read_bounded, session
+from runner.model import Fault, Json
+from runner.settings import ApiBase, Token
+from runner.wire import (
+    Again,
+    Answer,
+    Cause,
+    Progress,
+    Refused,
+    Submission,
+    Unreadable,
+    parse_object,
+    read_progress,
+    read_submission,
+)
+
+SUBMIT_SECONDS = 120.0
+"""Patience for a submission's answer: giving up costs money, waiting does not."""
+ASK_SECONDS = 30.0
+MAX_ANSWER = 4 * 2**20
+MAX_CALLS = 100
+"""Questions in flight at once; beyond that they queue, and so the gaps between them stretch."""
+
+
+class Api:
+    """The Model API at one address. Made by ``connect``."""
+
+    def __init__(self, base: ApiBase, buying: aiohttp.ClientSession, asking: aiohttp.ClientSession) -> None:
+        self.base = base
+        self._buying = buying
+        self._asking = asking
+        self._calls = CapacityLimiter(MAX_CALLS)
+
+    async def submit(self, model: str, inputs: dict[str, Json]) -> Submission:
+        """Submit once, and say what is certain about it."""
+        url = f"{self.base.url}/models/{model}"
+        body = msgspec.json.encode(inputs)
+        try:
+            return read_submission(await self._call(self._buying, "POST", url, SUBMIT_SECONDS, body))
+        except NotConnected as error:
+            return Refused(cause=Cause.BUSY, fault=Fault(code="no_connection", message=str(error)))
+        except (Broken, TooLarge) as error:
+            return Unreadable(fault=Fault(code="no_answer", message=str(error)))
+
+    async def result(self, request_id: str) -> Progress:
+        """Ask after a request; an unfinished one's /result carries its state."""
+        return await self._ask(request_id, "result?include_cost=true")
+
+    async def status(self, request_id: str) -> Progress:
+        """Ask after a request whose /result says nothing while it is unfinished."""
+        return await self._ask(request_id, "status", from_status=True)
+
+    async def _ask(self, request_id: str, what: str, *, from_status: bool = False) -> Progress:
+        url = f"{self.base.url}/requests/{request_id}/{what}"
+        try:
+            answer = await self._call(self._asking, "GET", url, ASK_SECONDS)
+        except (NotConnected, Broken, TooLarge) as error:
+            return Again(fault=Fault(code="no_answer", message=str(error)))
+        return read_progress(answer, request_id, from_status=from_status)
+
+    async def catalogue_entry(self, model: str) -> dict[str, Json]:
+        """What the catalogue says of a model; empty where it cannot be had."""
+        try:
+            answer = await self._call(self._asking, "GET", f"{self.base.url}/models/{model}", ASK_SECONDS)
+        except (NotConnected, Broken, TooLarge):
+            return {}
+        return parse_object(answer.body) if answer.status == 200 else {}
+
+    async def _call(
+        self,
+        client: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        read_seconds: float,
+        body: bytes | None = None,
+    ) -> Answer:
+        async with (
+            self._calls,
+            exchange(client, method, url, read_seconds=read_seconds, body=body) as response,
+        ):
+            answer = Answer(
+                status=response.status,
+                body=await read_bounded(response, MAX_ANSWER),
+                retry_after=response.headers.get(hdrs.RETRY_AFTER),
+                date=response.headers.get(hdrs.DATE),
+            )
+        return answer
+
+
+@asynccontextmanager
+async def connect(base: ApiBase, token: Token) -> AsyncIterator[Api]:
+    """Open the two sessions of an ``Api`` and close them at the end."""
+    headers = {"Authorization": f"Bearer {token.value}"}
+    async with (
+        session(keepalive_seconds=4.0, headers=headers) as buying,
+        session(keepalive_seconds=75.0, headers=headers) as asking,
+    ):
+        yield Api(base, buying, asking)

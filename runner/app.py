@@ -1,0 +1,192 @@
+"""Wiring: from a checked manifest to a report. What the command line and the library both call.
+
+``run`` holds the folder, opens the ledger, reaches the API, and hands all three to a ``Batch``. ``collect`` does the
+same with no jobs: it needs nothing but the folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.api import Api, connect
+from runner.batch import Batch, Terms
+from runner.clock import Clock, SystemClock, timestamp
+from runner.download.place import Folder
+from runner.download.urls import PublicResolver
+from runner.emulator import Options, serve
+from runner.errors import RunnerError, UsageError
+from runner.http import session
+from runner.ledger import Ledger, Log, run_lock
+from runner.manifest import Manifest, OnUnknown
+from runner.model import Record
+from runner.records import RESULTS
+from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token, output_folder
+from runner.stop import Stop
+from runner.summary import Report
+from runner.survey import Selection, Surveyor, manifest_path
+
+Observer = Callable[[Record], None]
+"""Told of every record once it is durable: the events of a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a run does differently from its manifest; None leaves a thing as the manifest has it."""
+
+    output: Path | None = None
+    concurrency: int | None = None
+    only: str | None = None
+    """Jobs whose id matches this pattern."""
+    limit: int | None = None
+    """The first so many of the selected jobs."""
+    on_unknown: OnUnknown | None = None
+    emulator: bool = False
+    """Run against an emulator inside this process: nothing is paid."""
+    api: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.concurrency is not None and not 1 <= self.concurrency <= 1000:
+            raise UsageError(f"concurrency is {self.concurrency}; it can be 1 to 1000")
+        if self.limit is not None and self.limit < 0:
+            raise UsageError(f"limit is {self.limit}; it can be 0 or more")
+        if self.emulator and self.api is not None:
+            raise UsageError("--emulator and --api name two different services; give one of them")
+
+    @property
+    def selection(self) -> Selection:
+        return Selection(only=self.only, limit=self.limit)
+
+    def folder(self, manifest: Manifest) -> Folder:
+        """Where the results of ``manifest`` go."""
+        chosen = self.output or manifest.settings.output
+        return Folder(output_folder(manifest.path, manifest.settings.name, chosen, emulator=self.emulator))
+
+
+async def run(
+    manifest: Manifest,
+    options: RunOptions | None = None,
+    *,
+    observer: Observer | None = None,
+    stop: Stop | None = None,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Report:
+    """Carry every selected job of ``manifest`` to an end that the results manifest knows.
+
+    Raises a ``RunnerError`` for what concerns the whole run; trouble with one job is in the report.
+    """
+    options = options or RunOptions()
+    terms = terms_of(manifest, options)
+    async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ) as batch:
+        surveyor = surveyor_of(manifest, options, batch.ledger, batch.folder, batch.api.base)
+        return await batch.run(surveyor, lambda: options.selection.of(manifest.jobs))
+
+
+async def collect(
+    folder: Folder,
+    options: RunOptions | None = None,
+    *,
+    observer: Observer | None = None,
+    stop: Stop | None = None,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Report:
+    """Bring home what is owed in ``folder`` and buy nothing. Needs no manifest."""
+    options = options or RunOptions()
+    async with _batch(folder, Terms(), options, observer, stop, clock, environ) as batch:
+        return await batch.collect()
+
+
+def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
+    """The manifest's settings as far as a batch needs them."""
+    settings = manifest.settings
+    return Terms(
+        manifest=manifest_path(manifest.path, options.folder(manifest).root),
+        lanes=options.concurrency or settings.concurrency,
+        per_second=settings.rate_per_second,
+        timeout_seconds=settings.timeout_seconds,
+        retries=settings.retries,
+        trusted_hosts=settings.trusted_hosts,
+        max_file_bytes=settings.max_file_bytes,
+        strict_size=settings.strict_size,
+    )
+
+
+def surveyor_of(
+    manifest: Manifest, options: RunOptions, ledger: Ledger, folder: Folder, base: ApiBase
+) -> Surveyor:
+    """What decides about the jobs of ``manifest``."""
+    return Surveyor(
+        jobs=manifest.jobs,
+        ledger=ledger,
+        folder=folder,
+        api=base.name,
+        manifest=manifest_path(manifest.path, folder.root),
+        resubmit=(options.on_unknown or manifest.settings.on_unknown) is OnUnknown.RESUBMIT,
+    )
+
+
+@contextmanager
+def reading(folder: Folder) -> Iterator[Ledger]:
+    """The ledger of ``folder`` for one who only looks: no lock, nothing changed."""
+    ledger = Ledger(Log(folder.root / RESULTS, writable=False))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def api_of(options: RunOptions, environ: Mapping[str, str]) -> ApiBase:
+    """Which API the options and surroundings name; for the emulator only its name."""
+    return ApiBase(url="", name=EMULATOR) if options.emulator else find_api(options.api, environ)
+
+
+@asynccontextmanager
+async def _batch(
+    folder: Folder,
+    terms: Terms,
+    options: RunOptions,
+    observer: Observer | None,
+    stop: Stop | None,
+    clock: Clock | None,
+    environ: Mapping[str, str],
+) -> AsyncIterator[Batch]:
+    """A batch with everything open, closed again in the right order."""
+    clock = clock or SystemClock()
+    base = api_of(options, environ)
+    token = Token(EMULATOR) if options.emulator else find_token(environ)
+    try:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(run_lock(folder.root, timestamp(clock.now())))
+            ledger = Ledger(Log(folder.root / RESULTS, writable=True), observer or (lambda _: None))
+            stack.callback(ledger.close)
+            api = await stack.enter_async_context(_reach(base, token, folder, clock))
+            resolver = PublicResolver(api.base.origin[1])
+            client = await stack.enter_async_context(session(keepalive_seconds=75.0, resolver=resolver))
+            yield Batch(folder, ledger, api, client, terms, stop or Stop(), clock)
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error of a group that the user should read; the group itself where it is a bug of ours."""
+    ours, _ = group.split(RunnerError)
+    leaf: BaseException | None = ours
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf or group
+
+
+@asynccontextmanager
+async def _reach(base: ApiBase, token: Token, folder: Folder, clock: Clock) -> AsyncIterator[Api]:
+    """The API, or an emulator inside this process whose state lives in the output folder."""
+    async with AsyncExitStack() as stack:
+        if base.name == EMULATOR:
+            state = folder.root / ".runner" / "emulator"
+            emulator = await stack.enter_async_context(serve(Options(), state=state, now=clock.now))
+            base = ApiBase(url=emulator.base, name=EMULATOR)
+        yield await stack.enter_async_context(connect(base, token))

@@ -1,0 +1,89 @@
+"""The command line: which verbs there are, and how every end becomes an exit code.
+
+A verb's module is imported when it is called, so that ``runner --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from runner import __version__
+from runner.errors import ManifestError, RunnerError
+
+VERBS = {
+    "run": "Submit a manifest's jobs, collect and deliver them; go on where the last run ended.",
+    "plan": "Say what a run would do, job by job if asked; submit nothing.",
+    "status": "Say where a batch stands: during a run, after it, after a crash.",
+    "collect": "Bring home what is paid for and not delivered; buy nothing.",
+    "emulator": "Serve the Model API on this machine, with prices, pictures and faults on request.",
+}
+MAX_PROBLEMS = 200
+
+
+class Verbs(click.Group):
+    """The verbs of the table, each imported when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"runner.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="runner")
+def cli() -> None:
+    """Batch jobs for the RunComfy Model API: a YAML manifest in, images and a results manifest out.
+
+    After the process dies for any reason, running the same command again loses nothing and buys nothing twice.
+
+    \b
+    Example:
+      runner run jobs/demo.yaml --emulator
+    """
+
+
+def main() -> int:
+    """Run the command line and return its exit code; only a bug of ours shows a traceback."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 64
+    except (click.Abort, KeyboardInterrupt):
+        return 75
+    except ManifestError as error:
+        show_problems(error)
+        return error.exit_code
+    except RunnerError as error:
+        click.echo(f"runner: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def show_problems(error: ManifestError) -> None:
+    """Print a manifest's faults, up to a number that a person reads."""
+    for problem in error.problems[:MAX_PROBLEMS]:
+        click.echo(str(problem), err=True)
+    count = len(error.problems)
+    more = f", {MAX_PROBLEMS} of them shown" if count > MAX_PROBLEMS else ""
+    click.echo(
+        f"runner: {count} {'fault' if count == 1 else 'faults'} in the manifest{more}; nothing was bought",
+        err=True,
+    )

@@ -1,0 +1,45 @@
+"""Time as an argument: whoever needs to know the time is handed a ``Clock``.
+
+Waiting is done with ``anyio.sleep``, so a test that runs its event loop on virtual time needs a second clock
+that reads that loop; nothing else in the package looks at the time by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the time is. The local clock is for display and ages; it never decides about money."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never steps back; only differences mean anything."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def timestamp(epoch_seconds: float) -> str:
+    """``2026-11-22T01:02:03.456Z``, the form of every time in the results manifest."""
+    moment = datetime.fromtimestamp(epoch_seconds, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def epoch(text: str) -> float:
+    """The reverse of ``timestamp``. Raises ``ValueError`` for text that is no ISO 8601 time with a zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} names no time zone")
+    return moment.timestamp()

@@ -1,0 +1,89 @@
+"""What several verbs share: finding the manifest and the folder, running the event loop, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import click
+
+from runner.download.place import Folder
+from runner.errors import UsageError
+from runner.manifest import Manifest, load, salvage_settings
+from runner.records import RESULTS
+from runner.settings import output_folder, results_folder
+from runner.stop import Stop
+
+T = TypeVar("T")
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def manifest_argument(function: Callable[..., T]) -> Callable[..., T]:
+    return click.argument("manifest")(function)
+
+
+def place_options(function: Callable[..., T]) -> Callable[..., T]:
+    """``--output`` and ``--emulator``: between them they say which folder is meant."""
+    function = click.option(
+        "--output",
+        type=click.Path(path_type=Path),
+        help="Where results go, instead of what the manifest says.",
+    )(function)
+    return click.option("--emulator", is_flag=True, help="An emulator inside this process; nothing is paid.")(
+        function
+    )
+
+
+def read_manifest(target: str) -> Manifest:
+    """The manifest that an argument names; ``-`` is standard input. Raises ``ManifestError``."""
+    if target == "-":
+        return load("-", text=sys.stdin.buffer.read())
+    if Path(target).is_dir():
+        raise UsageError(f"{target} is a folder; a manifest is needed here")
+    return load(target)
+
+
+def find_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
+    """The folder whose results are meant: named by itself, or by a manifest, be it broken or gone."""
+    if output is not None:
+        return Folder(output.absolute())
+    path = Path(target)
+    itself = results_folder(path)
+    if itself is not None:
+        return Folder(itself)
+    name, chosen = salvage_settings(path)
+    return Folder(output_folder(path, name, chosen, emulator=emulator))
+
+
+def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
+    """``find_folder``, where there must be results. Raises ``UsageError``."""
+    folder = find_folder(target, output, emulator=emulator)
+    if not (folder.root / RESULTS).is_file():
+        raise UsageError(f"{folder.root} holds no {RESULTS}: nothing was run there yet")
+    return folder
+
+
+def run_loop(work: Callable[[], Awaitable[T]]) -> T:
+    """Run ``work`` on an event loop, uvloop's where that is installed."""
+    return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+
+
+async def heed_signals(stop: Stop) -> None:
+    """The first signal ends the run gently, the second at once: nothing is lost either way."""
+    with anyio.open_signal_receiver(*SIGNALS) as received:
+        async for number in received:
+            if stop.interrupted.is_set():
+                os._exit(75)
+            name = signal.Signals(number).name
+            stop.interrupt(f"interrupted by {name}")
+            click.echo(
+                f"runner: {name}: buying nothing more; finishing what is in flight (again: stop at once)",
+                err=True,
+            )

@@ -1,0 +1,140 @@
+"""``runner status``: where a batch stands. Takes no lock and changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from runner import app
+from runner.clock import SystemClock, epoch
+from runner.commands.common import known_folder, manifest_argument, place_options
+from runner.download.place import Folder
+from runner.ledger import Ledger, read_holder
+from runner.model import Record
+from runner.money import spent
+from runner.plan import in_force
+from runner.records import RESULTS
+from runner.summary import outcome_of_record
+
+SHOWN = 20
+
+
+@dataclass(slots=True)
+class Standing:
+    """Counts of jobs by what their purchase in force says, and what needs a person."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    spent_usd: float = 0.0
+    failed: list[Record] = field(default_factory=list)
+    unknown: list[Record] = field(default_factory=list)
+    owed: list[Record] = field(default_factory=list)
+
+
+@click.command("status")
+@manifest_argument
+@place_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -> int:
+    """Say where the batch of MANIFEST stands: counts, money, failures, unknowns, what is owed and since when.
+
+    MANIFEST may be the output folder itself. Works during a run, after it, and after a crash.
+
+    \b
+    Example:
+      runner status output/spring
+    """
+    folder = known_folder(manifest, output, emulator=emulator)
+    with app.reading(folder) as ledger:
+        standing = _read(ledger, folder)
+    now = SystemClock().now()
+    oldest = max((_age(record, now) for record in standing.owed), default=0.0)
+    if as_json:
+        click.echo(json.dumps(_as_json(standing, oldest, folder)))
+    else:
+        _show(standing, oldest, folder)
+    return 0
+
+
+def _read(ledger: Ledger, folder: Folder) -> Standing:
+    """One pass over every purchase; of a job with several, the one in force counts."""
+    standing, again = Standing(), dict[str, None]()
+    for record in ledger.latest():
+        standing.spent_usd += spent(record)
+        if record.purchase > 1:
+            again[record.id] = None
+        if record.owed:
+            standing.owed.append(record)
+    for record in ledger.latest():
+        if record.id not in again:
+            _add(standing, record, folder)
+    for job_id in again:
+        force = in_force(ledger.history(job_id))
+        if force is not None:
+            _add(standing, force, folder)
+    return standing
+
+
+def _add(standing: Standing, record: Record, folder: Folder) -> None:
+    outcome = outcome_of_record(record)
+    if outcome == "done" and not folder.present(record):
+        outcome = "missing"
+    standing.counts[outcome] += 1
+    if outcome == "failed":
+        standing.failed.append(record)
+    if outcome == "unknown":
+        standing.unknown.append(record)
+
+
+def _age(record: Record, now: float) -> float:
+    try:
+        return max(0.0, now - epoch(record.submitted_at or record.at))
+    except ValueError:
+        return 0.0
+
+
+NAMES = ("done", "failed", "cancelled", "unknown", "owed", "left", "missing")
+
+
+def _as_json(standing: Standing, oldest: float, folder: Folder) -> dict[str, object]:
+    holder = read_holder(folder.root)
+    return {
+        "total": standing.counts.total(),
+        **{name: standing.counts[name] for name in NAMES},
+        "spent_usd": round(standing.spent_usd, 6),
+        "oldest_owed_seconds": round(oldest, 3),
+        "held_by": str(holder) if holder else None,
+        "output": str(folder.root),
+        "results": str(folder.root / RESULTS),
+        "open": [{"id": r.id, "state": r.state.value, "request_id": r.request_id} for r in standing.unknown],
+    }
+
+
+def _show(standing: Standing, oldest: float, folder: Folder) -> None:
+    holder = read_holder(folder.root)
+    counts = ", ".join(f"{standing.counts[name]:,} {name}" for name in NAMES if standing.counts[name])
+    click.echo(f"{folder.root}: {standing.counts.total():,} jobs: {counts or 'none'}")
+    click.echo(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
+    if holder is not None:
+        click.echo(f"Held by {holder}")
+    _list("Failed", standing.failed)
+    _list("Unknown (perhaps bought)", standing.unknown)
+    if standing.owed:
+        click.echo(
+            f"Owed: {len(standing.owed):,}, the oldest for {oldest / 60:,.0f} min; a run or `collect` fetches them"
+        )
+
+
+def _list(title: str, records: list[Record]) -> None:
+    for number, record in enumerate(records):
+        if number == 0:
+            click.echo(f"{title}:")
+        if number == SHOWN:
+            click.echo(f"  … and {len(records) - SHOWN:,} more")
+            return
+        why = record.error.message if record.error else record.state.value
+        request = f" (request {record.request_id})" if record.request_id else ""
+        click.echo(f"  {record.id}{request}: {why}")

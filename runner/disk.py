@@ -1,0 +1,56 @@
+"""Disk work off the event loop, and the small steps that make it durable.
+
+Each owner brings its own executor: name resolution and foreign libraries share the default one, and a slow flush
+must not stall them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+flush_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+"""Flush a file's bytes and length, where the system can leave out its times."""
+
+
+async def in_thread(executor: Executor, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``call`` in ``executor``. A cancelled caller leaves; the call itself goes on to its end."""
+    return await asyncio.get_running_loop().run_in_executor(executor, lambda: call(*args, **kwargs))
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename or a new name in ``folder`` durable, where the system can flush folders at all."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """``os.write`` until nothing is left; it may take less than it is given."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put ``data`` under ``path`` whole or not at all, durably."""
+    temporary = path.with_name(path.name + ".tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        write_all(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    temporary.replace(path)
+    flush_folder(path.parent)

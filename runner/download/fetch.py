@@ -1,0 +1,145 @@
+"""Bringing one output to a temporary file: bounded, checked, flushed. The token is never part of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urljoin
+
+import aiofiles
+import aiohttp
+from aiohttp import hdrs
+from anyio import move_on_after
+
+from runner import disk
+from runner.download.media import Media, inspect
+from runner.download.urls import Allowed
+from runner.errors import OutputError, RunnerError
+from runner.http import Broken, TooLarge, exchange
+
+READ_SECONDS = 30.0
+WHOLE_SECONDS = 15 * 60.0
+MAX_REDIRECTS = 5
+BLOCK = 1 << 20
+"""Bodies up to this size are written in one thread call; longer ones by as much at a time."""
+
+
+class StorageAnswer(RunnerError):
+    """The storage answered with something else than the file."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"the storage answers HTTP {status}")
+
+    @property
+    def expired(self) -> bool:
+        """Whether asking the API for a fresh link may help."""
+        return self.status in (400, 401, 403, 404, 410)
+
+
+async def fetch(
+    client: aiohttp.ClientSession,
+    url: str,
+    target: Path,
+    *,
+    allowed: Allowed,
+    max_bytes: int,
+    executor: Executor,
+) -> Media:
+    """Download ``url`` to ``target`` and say what it is.
+
+    Raises ``RefusedUrl``, ``StorageAnswer``, ``BadMedia``, ``TooLarge``, ``NotConnected`` or ``Broken``, and
+    ``OutputError`` where the disk refuses; nothing is left of a file that is not whole.
+    """
+    try:
+        with move_on_after(WHOLE_SECONDS) as scope:
+            async with _answer(client, url, allowed) as response:
+                await _receive(response, target, max_bytes, executor)
+            return await disk.in_thread(executor, _finish, target)
+        assert scope.cancelled_caught
+        raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+@asynccontextmanager
+async def _answer(
+    client: aiohttp.ClientSession, url: str, allowed: Allowed
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The answer that holds the file, past redirects, each of which is checked like the first address."""
+    for _ in range(MAX_REDIRECTS + 1):
+        allowed.check(url)
+        async with exchange(client, "GET", url, read_seconds=READ_SECONDS) as response:
+            if response.status == 200:
+                yield response
+                return
+            location = response.headers.get(hdrs.LOCATION)
+            if not (response.status in (301, 302, 303, 307, 308) and location):
+                raise StorageAnswer(response.status)
+        url = urljoin(url, location)
+    raise Broken(f"more than {MAX_REDIRECTS} redirects")
+
+
+async def _receive(
+    response: aiohttp.ClientResponse, target: Path, max_bytes: int, executor: Executor
+) -> None:
+    """Write the body to ``target``; a short one in one go, a long one block by block."""
+    _check_announced(response, max_bytes)
+    blocks = _blocks(response, max_bytes)
+    first = await anext(blocks, b"")
+    second = await anext(blocks, None)
+    try:
+        if second is None:
+            await disk.in_thread(executor, target.write_bytes, first)
+            return
+        async with aiofiles.open(target, "wb", executor=executor) as file:
+            await file.write(first)
+            await file.write(second)
+            async for block in blocks:
+                await file.write(block)
+    except aiohttp.ClientError:
+        raise  # some of them are OSErrors too, but not the disk's
+    except OSError as error:
+        raise OutputError(f"{target.parent}: cannot be written: {error.strerror}") from error
+
+
+def _check_announced(response: aiohttp.ClientResponse, max_bytes: int) -> None:
+    encoding = response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower()
+    if encoding != "identity":
+        raise TooLarge(f"the file comes {encoding}-encoded, which was not asked for")
+    if response.content_length is not None and response.content_length > max_bytes:
+        raise TooLarge(f"the file has {response.content_length:,} bytes; max_file allows {max_bytes:,}")
+
+
+async def _blocks(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIterator[bytes]:
+    """The body in blocks of ``BLOCK`` bytes, the last one shorter."""
+    block, total = bytearray(), 0
+    async for chunk in response.content.iter_any():
+        total += len(chunk)
+        if total > max_bytes:
+            response.close()
+            raise TooLarge(f"the file is longer than max_file allows, {max_bytes:,} bytes")
+        block += chunk
+        if len(block) >= BLOCK:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
+
+
+def _finish(target: Path) -> Media:
+    """Check the whole file and flush it to the disk."""
+    media = inspect(target)
+    try:
+        handle = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be flushed: {error.strerror}") from error
+    return media

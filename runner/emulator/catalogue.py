@@ -1,0 +1,171 @@
+"""The models on offer: prices, input schemas, and what each gives back.
+
+The first is the real one that the project is about; the ``emulator/`` ones exist for tests of what others do.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Json = dict[str, Any]
+
+KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A catalogue entry."""
+
+    model_id: str
+    display_name: str
+    properties: dict[str, Json]
+    """The inputs, as in JSON Schema; ``prompt`` is required and no others are allowed."""
+    price: float | None
+    """USD for one ``unit``; ``None`` is not told."""
+    unit: Literal["output", "second"] = "output"
+    shape: Literal["image", "images", "nested", "video"] = "image"
+    """How ``output`` holds the links."""
+    note: str = "Base price; size and other inputs can raise it."
+
+    @property
+    def kind(self) -> str:
+        return "video" if self.shape == "video" else "image"
+
+    @property
+    def categories(self) -> list[str]:
+        return [self.model_id.rpartition("/")[2]]
+
+    @property
+    def schema(self) -> Json:
+        required = ["prompt"]
+        return {
+            "type": "object",
+            "required": required,
+            "properties": self.properties,
+            "additionalProperties": False,
+        }
+
+    def entry(self, *, with_schema: bool) -> Json:
+        """What the catalogue tells about it."""
+        price = {} if self.price is None else {"base_price_usd": self.price, "price_unit": self.unit}
+        schema = {"input_schema": self.schema} if with_schema else {}
+        head = {"model_id": self.model_id, "display_name": self.display_name}
+        return {
+            **head,
+            "categories": self.categories,
+            "kind": self.kind,
+            **price,
+            "pricing_note": self.note,
+            **schema,
+        }
+
+    def value(self, given: Json, name: str) -> Any:
+        """The input called ``name``, or its default."""
+        return given.get(name, self.properties.get(name, {}).get("default"))
+
+    def count(self, given: Json) -> int:
+        """How many files a request with these inputs gives."""
+        return int(self.value(given, "count") or 1)
+
+    def charge(self, given: Json, *, by_megapixel: bool) -> float | None:
+        """What such a request costs, in USD; ``None`` if the model has no price."""
+        if self.price is None:
+            return None
+        units = self.value(given, "seconds") if self.unit == "second" else self.count(given)
+        pixels = self.value(given, "width") * self.value(given, "height")
+        return round(self.price * units * (math.ceil(pixels / 1e6) if by_megapixel else 1), 6)
+
+
+def problems(model: Model, given: Json) -> list[Json]:
+    """What is wrong with the inputs, as entries of ``detail``; nothing if they fit the schema."""
+    found = [] if "prompt" in given else [_problem("prompt", "field required")]
+    for name, value in given.items():
+        rule = model.properties.get(name)
+        complaint = "unknown input" if rule is None else _complaint(rule, value)
+        if complaint:
+            found.append(_problem(name, complaint))
+    return found
+
+
+def _problem(name: str, message: str) -> Json:
+    return {"loc": ["body", name], "msg": message}
+
+
+_PYTHON: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "float": (int, float),
+    "boolean": (bool,),
+}
+
+
+def _complaint(rule: Json, value: object) -> str:
+    # ``type()`` and not ``isinstance``: true is no integer here.
+    if type(value) not in _PYTHON[rule["type"]]:
+        return f"must be of type {rule['type']}"
+    if isinstance(value, int | float):
+        if value < rule.get("minimum", value):
+            return f"must be at least {rule['minimum']}"
+        if value > rule.get("maximum", value):
+            return f"must be at most {rule['maximum']}"
+    return ""
+
+
+def _number(kind: str, least: float, most: float, default: float) -> Json:
+    return {"type": kind, "minimum": least, "maximum": most, "default": default}
+
+
+def _inputs(side: int = 1024, **more: Json) -> dict[str, Json]:
+    size = _number("integer", 64, 2048, side)
+    return {"prompt": {"type": "string"}, "width": size, "height": size, **more}
+
+
+_MODELS = (
+    Model(
+        model_id=KLEIN,
+        display_name="FLUX.2 [klein] 4B",
+        properties=_inputs(),
+        price=0.0045,
+    ),
+    Model(
+        model_id="emulator/studio/text-to-image",
+        display_name="Studio (a schema that says float)",
+        properties=_inputs(strength=_number("float", 0, 1, 0.5)),
+        price=0.01,
+    ),
+    Model(
+        model_id="emulator/contact-sheet/text-to-image",
+        display_name="Contact sheet (several images)",
+        properties=_inputs(512, count=_number("integer", 1, 8, 4)),
+        price=0.002,
+        shape="images",
+    ),
+    Model(
+        model_id="emulator/nested/text-to-image",
+        display_name="Nested (links deep inside the output)",
+        properties=_inputs(512),
+        price=0.003,
+        shape="nested",
+    ),
+    Model(
+        model_id="emulator/clip/text-to-video",
+        display_name="Clip (a short video)",
+        properties=_inputs(256, seconds=_number("integer", 1, 10, 2)),
+        price=0.02,
+        unit="second",
+        shape="video",
+    ),
+    Model(
+        model_id="emulator/unpriced/text-to-image",
+        display_name="Unpriced (no price told)",
+        properties=_inputs(512),
+        price=None,
+        note="Price on request.",
+    ),
+)
+
+MODELS = {model.model_id: model for model in _MODELS}
+"""Every model, by its id."""

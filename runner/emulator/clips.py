@@ -1,0 +1,68 @@
+"""Videos: an MP4 whose frames are JPEG pictures, one for each second."""
+
+from __future__ import annotations
+
+import struct
+
+_UNIT_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+_FTYP = b"isom\0\0\2\0isomiso2mp41"
+
+
+def clip(frames: list[bytes], width: int, height: int) -> bytes:
+    """The frames, each shown for a second, as one file."""
+    ftyp = _box(b"ftyp", _FTYP)
+    # The table of samples comes before the samples: its own length is needed to say where they start.
+    start = len(ftyp) + len(_movie(frames, width, height, 0)) + 8
+    return ftyp + _movie(frames, width, height, start) + _box(b"mdat", *frames)
+
+
+def _box(kind: bytes, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return struct.pack(">I", len(content) + 8) + kind + content
+
+
+def _movie(frames: list[bytes], width: int, height: int, start: int) -> bytes:
+    seconds = len(frames)
+    times = struct.pack(">5I", 0, 0, 0, 1, seconds)
+    header = times + struct.pack(">IH10x", 0x10000, 0x100) + _UNIT_MATRIX + struct.pack(">24xI", 2)
+    return _box(b"moov", _box(b"mvhd", header), _track(frames, width, height, start))
+
+
+def _track(frames: list[bytes], width: int, height: int, start: int) -> bytes:
+    seconds = len(frames)
+    # Flags 3: enabled, and part of the movie.
+    header = (
+        struct.pack(">6I16x", 3, 0, 0, 1, 0, seconds)
+        + _UNIT_MATRIX
+        + struct.pack(">2I", width << 16, height << 16)
+    )
+    medium = struct.pack(">5I2H", 0, 0, 0, 1, seconds, 0x55C4, 0)
+    handler = struct.pack(">2I", 0, 0) + b"vide" + bytes(12) + b"frames\0"
+    reference = struct.pack(">2I", 0, 1) + _box(b"url ", struct.pack(">I", 1))
+    information = _box(
+        b"minf",
+        _box(b"vmhd", struct.pack(">I8x", 1)),
+        _box(b"dinf", _box(b"dref", reference)),
+        _samples(frames, width, height, start),
+    )
+    return _box(
+        b"trak",
+        _box(b"tkhd", header),
+        _box(b"mdia", _box(b"mdhd", medium), _box(b"hdlr", handler), information),
+    )
+
+
+def _samples(frames: list[bytes], width: int, height: int, start: int) -> bytes:
+    count = len(frames)
+    inches = 72 << 16
+    entry = struct.pack(">6xH16x2H2I4xH32xHh", 1, width, height, inches, inches, 1, 24, -1)
+    sizes = struct.pack(f">3I{count}I", 0, 0, count, *map(len, frames))
+    return _box(
+        b"stbl",
+        _box(b"stsd", struct.pack(">2I", 0, 1), _box(b"jpeg", entry)),
+        _box(b"stts", struct.pack(">4I", 0, 1, count, 1)),
+        # All frames lie in one chunk.
+        _box(b"stsc", struct.pack(">5I", 0, 1, 1, count, 1)),
+        _box(b"stsz", sizes),
+        _box(b"stco", struct.pack(">3I", 0, 1, start)),
+    )

@@ -1,0 +1,242 @@
+"""The emulator as its users meet it: calls come in as HTTP, faults happen to some, all is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from .answers import Answer, invalid, refusal, said
+from .catalogue import MODELS, problems
+from .dice import Dice
+from .faults import CALLS, Fault
+from .routes import Call, route
+from .service import Service, fingerprint
+from .spoil import pause, spoil
+from .storage import no_such_file, stored
+from .wire import send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from aiohttp import web
+
+    from .catalogue import Json, Model
+    from .options import Options
+
+
+class Emulator:
+    """A running service. Made by ``serve``."""
+
+    def __init__(self, options: Options, now: Callable[[], float]) -> None:
+        self._options = options
+        self._now = now
+        self._dice = Dice(options.seed, options.faults)
+        self._service = Service(options, self._dice, now)
+        self._counts: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter()
+        self._handling = 0
+        self._peak_calls = 0
+        self._earlier = 0
+
+    @property
+    def origin(self) -> str:
+        """``http://127.0.0.1:PORT``."""
+        return self._service.teller.origin
+
+    @property
+    def base(self) -> str:
+        """Where the API begins: ``origin`` and ``/v1``."""
+        return f"{self.origin}/v1"
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The rules in force. How often each kind has happened is among the ``stats``."""
+        return self._dice.faults
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """Every request accepted: ``request_id model_id input state created finished cost``."""
+        return self._service.listing()
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """What was asked of it so far. Requests that an earlier process accepted count as submissions too."""
+        accepted = self._service.accepted
+        return {
+            "submissions": self._earlier + self._calls["submit"],
+            "accepted": accepted.total(),
+            "duplicates": {mark: count for mark, count in accepted.items() if count > 1},
+            "calls": {operation: self._calls[operation] for operation in CALLS},
+            "peak_in_flight": self._service.peak_in_flight,
+            "peak_calls": self._peak_calls,
+            "authorization_on_files": self._counts["authorization_on_files"],
+            "unauthorised": self._counts["unauthorised"],
+            "charged_usd": self._service.charged_usd(),
+            "faults": dict(self._dice.hits),
+        }
+
+    def set_faults(self, *faults: Fault) -> None:
+        """Replace the rules; what is scripted stays."""
+        self._dice.replace(faults)
+
+    def script(self, operation: str, *faults: Fault | None) -> None:
+        """Fix the next answers of ``operation``, in order and before any rule; ``None`` is a normal answer.
+
+        Raises ``ValueError`` for an unknown operation or a fault made for another one.
+        """
+        self._dice.script(operation, faults)
+
+    def open(self, origin: str, folder: Path | None) -> None:
+        """Begin, with what an earlier process left in ``folder``. Raises ``OSError`` and ``ValueError``."""
+        self._service.teller.origin = origin
+        self._service.open(folder)
+        self._earlier = self._service.accepted.total()
+
+    def close(self) -> None:
+        self._service.close()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one HTTP request."""
+        path, _, query = request.raw_path.partition("?")
+        call = route(request.method, path)
+        if isinstance(call, Answer):
+            return await send(request, call)
+        if call.operation == "inside":
+            return await send(request, said(self.stats if call.subject == "stats" else self.requests))
+        self._calls[call.operation] += 1
+        if call.operation == "file":
+            return await send(request, await self._file(request, call))
+        self._handling += 1
+        self._peak_calls = max(self._peak_calls, self._handling)
+        try:
+            return await send(request, await self._api(request, call, query))
+        finally:
+            self._handling -= 1
+
+    async def _api(self, request: web.BaseRequest, call: Call, query: str) -> Answer:
+        if not self._authorised(request.headers.get("Authorization", "")):
+            self._counts["unauthorised"] += 1
+            return refusal(401, 400004, "token or account invalid")
+        if call.operation == "submit":
+            return await self._submit(call.subject, await request.read())
+        parameters = {name: values[-1] for name, values in parse_qs(query).items()} if query else {}
+        if call.operation in {"model", "models"}:
+            return await self._show(call, parameters)
+        return await self._ask(call, with_cost=parameters.get("include_cost") == "true")
+
+    def _authorised(self, header: str) -> bool:
+        scheme, _, token = header.partition(" ")
+        wanted = self._options.token
+        return scheme == "Bearer" and (bool(token.strip()) if wanted is None else token == wanted)
+
+    async def _submit(self, model_id: str, body: bytes) -> Answer:
+        model = MODELS.get(model_id)
+        if model is None:
+            return refusal(404, 400001, f"invalid model id: {model_id}")
+        given = _object(body)
+        if given is None:
+            return refusal(400, 400000, "the body is not a JSON object")
+        prompt = given.get("prompt")
+        fault = self._dice.strike(
+            "submit", fingerprint(model_id, given), prompt if isinstance(prompt, str) else ""
+        )
+        return await self._perform(fault, partial(self._buy, model, given), self._service.pretend)
+
+    def _buy(self, model: Model, given: Json) -> Answer:
+        detail = problems(model, given)
+        return invalid(detail) if detail else self._service.accept(model, given)
+
+    async def _ask(self, call: Call, *, with_cost: bool) -> Answer:
+        request = self._service.request(call.subject)
+        key, prompt = (request.key, request.input["prompt"]) if request else (call.subject, "")
+        complete = request is not None and request.state == "completed"
+        fault = self._dice.strike(call.operation, key, prompt, complete=complete)
+        if fault and fault.kind == "forget" and request:
+            self._service.forget(request)
+        if call.operation == "cancel":
+            cancel = partial(self._service.cancel, call.subject)
+            return await self._perform(fault, cancel, partial(cancel, really=False))
+        look = partial(self._service.status, call.subject)
+        if call.operation == "result":
+            look = partial(self._service.result, call.subject, with_cost=with_cost)
+        return await self._perform(fault, look, look)
+
+    async def _show(self, call: Call, parameters: dict[str, str]) -> Answer:
+        fault = self._dice.strike(call.operation, call.subject, "")
+        look = partial(_entry, call.subject) if call.operation == "model" else partial(_list, parameters)
+        return await self._perform(fault, look, look)
+
+    async def _file(self, request: web.BaseRequest, call: Call) -> Answer:
+        self._counts["authorization_on_files"] += "Authorization" in request.headers
+        held = self._service.held(call.subject)
+        number = call.name.partition(".")[0]
+        if held is None or held.state != "completed" or not number.isdecimal():
+            return no_such_file()
+        if int(number) >= held.model.count(held.input):
+            return no_such_file()
+        fault = self._dice.strike("file", held.key, held.input["prompt"])
+        wider = 8 if fault and fault.kind == "wrong_size" else 0
+        answer = await stored(held, int(number), self._options, wider=wider)
+        return await self._perform(fault, lambda: answer, lambda: answer)
+
+    async def _perform(
+        self, fault: Fault | None, act: Callable[[], Answer], pretend: Callable[[], Answer]
+    ) -> Answer:
+        """Act and answer, or do both as the fault has it; ``pretend`` answers without acting."""
+        if fault is None:
+            return act()
+        if not fault.early:
+            answer = act()
+            await asyncio.sleep(pause(fault))
+        else:
+            await asyncio.sleep(pause(fault))
+            # What is only late has its effect all the same.
+            answer = act() if fault.kind == "slow" else pretend()
+        return spoil(answer, fault, self._now())
+
+
+def _object(body: bytes) -> Json | None:
+    try:
+        given = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return given if isinstance(given, dict) else None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _entry(model_id: str) -> Answer:
+    model = MODELS.get(model_id)
+    return (
+        said(model.entry(with_schema=True))
+        if model
+        else refusal(404, 400001, f"invalid model id: {model_id}")
+    )
+
+
+def _list(parameters: dict[str, str]) -> Answer:
+    try:
+        offset, limit = (
+            int(parameters.get(name, default)) for name, default in (("offset", "0"), ("limit", "50"))
+        )
+    except ValueError:
+        return invalid([{"loc": ["query", "limit"], "msg": "must be of type integer"}])
+    with_schema = parameters.get("include_schema") == "true"
+    found = [model.entry(with_schema=with_schema) for model in MODELS.values() if _matches(model, parameters)]
+    return said({"models": found[offset : offset + limit], "total": len(found)})
+
+
+def _matches(model: Model, parameters: dict[str, str]) -> bool:
+    text = f"{model.model_id} {model.display_name}".lower()
+    return (
+        parameters.get("search", "").lower() in text
+        and parameters.get("category", model.categories[0]) in model.categories
+        and parameters.get("kind", model.kind) == model.kind
+    )

@@ -1,0 +1,213 @@
+"""What can go wrong on request: one ``Fault`` is one rule, checked when it is made.
+
+On a command line a rule is ``OPERATION KIND [NAME=VALUE ...]``, in a file a mapping of the same names.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Value = str | int | float | bool
+
+CALLS = ("submit", "status", "result", "cancel", "model", "models", "file")
+OPERATIONS = (*CALLS, "job")
+BODIES = ("api", "detail", "html", "empty", "half")
+COMMON = ("p", "times", "each", "match", "after")
+
+
+class Kind(NamedTuple):
+    """Where a kind of fault may strike, and what can be said about it beside the common parameters."""
+
+    operations: tuple[str, ...]
+    parameters: tuple[str, ...] = ()
+
+
+_SUBMIT = ("submit",)
+_LOOKS = ("status", "result")
+_FILE = ("file",)
+_JOB = ("job",)
+
+KINDS: dict[str, Kind] = {
+    "status": Kind(CALLS, ("status", "body", "code", "message", "retry_after", "date")),
+    "error200": Kind(CALLS, ("code", "message")),
+    "reset": Kind(CALLS),
+    "hang": Kind(CALLS, ("seconds",)),
+    "slow": Kind(CALLS, ("seconds",)),
+    "garbage": Kind(CALLS),
+    "half": Kind(CALLS),
+    "redirect": Kind(CALLS, ("status", "location")),
+    "no_id": Kind(_SUBMIT),
+    "bad_id": Kind(_SUBMIT, ("text",)),
+    "evil_urls": Kind(_SUBMIT, ("location",)),
+    "id_with_error": Kind(_SUBMIT, ("status", "code", "message")),
+    "state": Kind(_LOOKS, ("text",)),
+    "other": Kind(_LOOKS),
+    "no_output": Kind(("result",)),
+    "forget": Kind(_LOOKS),
+    "fail": Kind(_JOB, ("message", "text")),
+    "cancel": Kind(_JOB, ("text",)),
+    "truncate": Kind(_FILE),
+    "short": Kind(_FILE),
+    "html": Kind(_FILE),
+    "flip": Kind(_FILE),
+    "wrong_size": Kind(_FILE),
+    "huge": Kind(_FILE),
+    "trickle": Kind(_FILE, ("seconds",)),
+}
+
+_TYPES: dict[str, type[Value]] = {
+    "p": float,
+    "times": int,
+    "each": int,
+    "match": str,
+    "after": int,
+    "when": str,
+    "status": int,
+    "body": str,
+    "code": int,
+    "message": str,
+    "retry_after": float,
+    "date": bool,
+    "seconds": float,
+    "location": str,
+    "text": str,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One rule: what goes wrong, where and how often. Raises ``ValueError`` for what makes no sense.
+
+    A parameter left at ``None`` means the kind's own default; one that the kind does not know is ignored.
+    """
+
+    on: str
+    """The operation that goes wrong, or ``job`` for how a request ends."""
+    kind: str
+    p: float = 1.0
+    """Chance, 0…1, drawn anew for every call."""
+    times: int | None = None
+    """At most so often in all."""
+    each: int | None = None
+    """At most so often for one request (for one model and input, with ``submit`` and ``job``)."""
+    match: str = ""
+    """Only for prompts that contain this."""
+    after: int = 0
+    """Let so many matching calls pass first."""
+    when: Literal["before", "after"] | None = None
+    """Submit and cancel: whether the fault strikes before or after the call had its effect."""
+    status: int | None = None
+    body: Literal["api", "detail", "html", "empty", "half"] = "api"
+    code: int | None = None
+    """The body's ``error_code``."""
+    message: str = ""
+    retry_after: float | None = None
+    """Seconds, for a ``Retry-After`` header."""
+    date: bool = False
+    """Say ``Retry-After`` as an HTTP date."""
+    seconds: float | None = None
+    location: str = ""
+    """Where a redirect or a strange link leads."""
+    text: str = ""
+    """The state's or the request id's text, or the code of a failure."""
+
+    def __post_init__(self) -> None:
+        _known("kind of fault", self.kind, tuple(KINDS))
+        _known("operation", self.on, OPERATIONS)
+        _known(f"operation for {self.kind}", self.on, KINDS[self.kind].operations)
+        _known("body", self.body, BODIES)
+        if self.when is not None:
+            _known("when", self.when, ("before", "after"))
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"p is a chance between 0 and 1, not {self.p}")
+
+    @property
+    def early(self) -> bool:
+        """Whether it strikes before the call had its effect.
+
+        Unless said otherwise it does, except where the fault is in the answer of a call that went well.
+        """
+        if self.when is None:
+            return self.kind not in {"no_id", "bad_id", "evil_urls", "id_with_error"}
+        return self.when == "before"
+
+
+def parse_fault(text: str) -> Fault:
+    """The rule in ``submit status status=503 p=0.2 retry_after=2``. Raises ``ValueError``."""
+    words = shlex.split(text)
+    if len(words) < 2 or "=" in words[0] or "=" in words[1]:
+        raise ValueError(f"{text!r}: a fault is OPERATION KIND [NAME=VALUE ...]")
+    pairs = [word.partition("=") for word in words[2:]]
+    if bare := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"{text!r}: {bare[0]!r} has no value")
+    return _fault(words[0], words[1], {name: _read(name, value) for name, _, value in pairs})
+
+
+def load_faults(path: Path) -> tuple[int | None, tuple[Fault, ...]]:
+    """The seed, if there is one, and the rules of a YAML or JSON file.
+
+    Raises ``ValueError``, naming the place, and ``OSError``.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        plan = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if (
+        not isinstance(plan, dict)
+        or not isinstance(plan.get("faults"), list)
+        or set(plan) - {"seed", "faults"}
+    ):
+        raise ValueError(f"{path}: expected a mapping of seed (a whole number) and faults (a list)")
+    seed = plan.get("seed")
+    if seed is not None and type(seed) is not int:
+        raise ValueError(f"{path}: seed is a whole number, not {seed!r}")
+    return seed, tuple(_entry(f"{path}: fault {n}", entry) for n, entry in enumerate(plan["faults"], 1))
+
+
+def _entry(place: str, entry: object) -> Fault:
+    if not isinstance(entry, dict) or not {"on", "kind"} <= set(entry):
+        raise ValueError(f"{place}: expected a mapping with on and kind")
+    rest = {str(name): value for name, value in entry.items() if name not in {"on", "kind"}}
+    try:
+        return _fault(str(entry["on"]), str(entry["kind"]), rest)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+def _fault(on: str, kind: str, given: Mapping[str, object]) -> Fault:
+    _known("kind of fault", kind, tuple(KINDS))
+    parameters = (*COMMON, *KINDS[kind].parameters, *(("when",) if on in {"submit", "cancel"} else ()))
+    for name, value in given.items():
+        _known(f"parameter of {kind}", name, parameters)
+        _typed(name, value)
+    return Fault(on=on, kind=kind, **given)  # type: ignore[arg-type]  # names and types were checked right above
+
+
+def _typed(name: str, value: object) -> None:
+    wanted = _TYPES[name]
+    fits = type(value) is wanted or (wanted is float and type(value) is int)
+    if not fits:
+        raise ValueError(f"{name} takes a {wanted.__name__}, not {value!r}")
+
+
+def _read(name: str, text: str) -> Value:
+    wanted = _TYPES.get(name, str)
+    try:
+        return {"true": True, "false": False}[text.lower()] if wanted is bool else wanted(text)
+    except (ValueError, KeyError):
+        raise ValueError(f"{name} takes a {wanted.__name__}, not {text!r}") from None
+
+
+def _known(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")

@@ -1,0 +1,183 @@
+"""What the service does, without HTTP or faults in calls: accepting, answering, cancelling, remembering."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import uuid
+from collections import Counter
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from .answers import Answer, no_such_request, refusal, said
+from .dice import Dice, chance
+from .state import Journal, accepted_event, accepted_request, open_journal
+from .telling import Teller
+from .work import Fate, Queue, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .catalogue import Model
+    from .options import Options
+
+
+def fingerprint(model_id: str, given: object) -> str:
+    """The same for the same model and inputs, in whatever order they come."""
+    text = f"{model_id}\n{json.dumps(given, sort_keys=True)}"
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+class Service:
+    """All requests, and the answers about them."""
+
+    def __init__(self, options: Options, dice: Dice, now: Callable[[], float]) -> None:
+        self.requests: dict[str, Request] = {}
+        self.accepted: Counter[str] = Counter()
+        """How often each fingerprint was accepted."""
+        self.peak_in_flight = 0
+        self.teller = Teller(options)
+        self._options = options
+        self._dice = dice
+        self._now = now
+        self._queue = Queue(options.workers)
+        self._journal = Journal()
+
+    def open(self, folder: Path | None) -> None:
+        """Take up what an earlier process left, and from now on write down what must outlive this one.
+
+        Raises ``OSError``, and ``ValueError`` for a journal that cannot be read.
+        """
+        self._journal, events = open_journal(folder)
+        for number, event in enumerate(events, 1):
+            try:
+                self._replay(event)
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"{folder}: event {number} cannot be taken up: {error!r}") from error
+        started = {"event": "started", "at": self._now(), "workers": self._options.workers}
+        self._journal.write(started)
+        self._replay(started)
+
+    def close(self) -> None:
+        self._journal.close()
+
+    def request(self, request_id: str) -> Request | None:
+        """The request, brought up to this moment; ``None`` if it is not known, not yet, or not any more."""
+        request = self.held(request_id)
+        if request is None or request.forgotten:
+            return None
+        return None if self._now() - request.submitted < self._options.not_found_seconds else request
+
+    def held(self, request_id: str) -> Request | None:
+        """The request even if it is being denied: storage does not know about that."""
+        self._queue.advance(self._now())
+        return self.requests.get(request_id)
+
+    def accept(self, model: Model, given: dict[str, Any]) -> Answer:
+        """Buy: a request is made, and written down before anything is said."""
+        mark = fingerprint(model.model_id, given)
+        key = f"{mark}/{self.accepted[mark]}"
+        request = Request(
+            request_id=str(uuid.uuid4()),
+            model=model,
+            input=given,
+            fingerprint=mark,
+            key=key,
+            submitted=self._now(),
+            seconds=self._seconds(key),
+            fate=self._fate(mark, given["prompt"]),
+        )
+        self._journal.write(accepted_event(request))
+        self._take_in(request)
+        return said(self.teller.accepted(request.request_id))
+
+    def pretend(self) -> Answer:
+        """The answer to a submission that was never accepted."""
+        return said(self.teller.accepted(str(uuid.uuid4())))
+
+    def status(self, request_id: str) -> Answer:
+        """Where it stands."""
+        request = self.request(request_id)
+        return (
+            no_such_request()
+            if request is None
+            else said(self.teller.state(request, self._position(request)))
+        )
+
+    def result(self, request_id: str, *, with_cost: bool) -> Answer:
+        """The outputs, or where it stands if there are none yet."""
+        request = self.request(request_id)
+        if request is None:
+            return no_such_request()
+        if request.over:
+            return said(self.teller.outcome(request, with_cost=with_cost))
+        if (status := self._options.unfinished_status) >= 400:
+            return refusal(status, status * 1000 + 9, f"the request is still {request.state}")
+        return said(self.teller.progress(request, self._position(request)))
+
+    def cancel(self, request_id: str, *, really: bool = True) -> Answer:
+        """Take it out of the queue, if it is still there; or only say that it cannot be done."""
+        request = self.request(request_id)
+        if request is None:
+            return no_such_request()
+        now = self._now()
+        cancelled = really and self._queue.cancel(request, now)
+        if cancelled:
+            self._journal.write({"event": "cancelled", "at": now, "request_id": request_id})
+        outcome = "cancelled" if cancelled else "not_cancellable"
+        return said({"request_id": request_id, "outcome": outcome, "status": self.teller.word(request)})
+
+    def forget(self, request: Request) -> None:
+        """Deny it from now on."""
+        request.forgotten = True
+        self._journal.write({"event": "forgotten", "at": self._now(), "request_id": request.request_id})
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Every request there is, in order of acceptance."""
+        self._queue.advance(self._now())
+        return [self.teller.row(request) for request in self.requests.values()]
+
+    def charged_usd(self) -> float:
+        """The bill so far."""
+        self._queue.advance(self._now())
+        return round(sum(self.teller.charged(request) or 0 for request in self.requests.values()), 6)
+
+    def _position(self, request: Request) -> int | None:
+        return self._queue.position(request) if request.state == "in_queue" else None
+
+    def _seconds(self, key: str) -> float:
+        sigma = self._options.spread
+        if not sigma:
+            return self._options.seconds
+        # Shifted, so that the mean stays what was asked for.
+        normal = NormalDist(-sigma * sigma / 2, sigma)
+        return self._options.seconds * math.exp(
+            normal.inv_cdf(max(chance(self._options.seed, "seconds", key), 1e-9))
+        )
+
+    def _fate(self, mark: str, prompt: str) -> Fate | None:
+        fault = self._dice.strike("job", mark, prompt)
+        if fault is None:
+            return None
+        if fault.kind == "cancel":
+            return Fate(state="cancelled", word=fault.text or "cancelled")
+        message = fault.message or "the model could not finish this request"
+        return Fate(state="failed", word="failed", code=fault.text or "model_error", message=message)
+
+    def _take_in(self, request: Request) -> None:
+        self.requests[request.request_id] = request
+        self.accepted[request.fingerprint] += 1
+        self._queue.add(request)
+        self.peak_in_flight = max(self.peak_in_flight, len(self._queue))
+
+    def _replay(self, event: dict[str, Any]) -> None:
+        if event["event"] == "accepted":
+            self._take_in(accepted_request(event))
+        elif event["event"] == "started":
+            self._queue.resize(event["workers"], event["at"])
+        elif event["event"] == "cancelled":
+            self._queue.cancel(self.requests[event["request_id"]], event["at"])
+        else:
+            self.requests[event["request_id"]].forgotten = True

@@ -1,0 +1,137 @@
+"""Faults applied: from the answer that should have been, the answer that is."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from dataclasses import replace
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from .answers import PAGE, Answer, refusal, said
+from .telling import links
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .answers import Manner
+    from .faults import Fault
+
+_CODES = {401: 400004, 402: 400002, 403: 403001, 404: 404001}
+_PAUSES = {"hang": 3600.0, "slow": 1.0, "trickle": 3.0}
+
+
+def pause(fault: Fault) -> float:
+    """For how many seconds nothing, or only part of it, is said."""
+    return _PAUSES.get(fault.kind, 0.0) if fault.seconds is None else fault.seconds
+
+
+def spoil(answer: Answer, fault: Fault, now: float) -> Answer:
+    """What becomes of ``answer``. Kinds that act before there is an answer leave it as it is."""
+    if fault.kind in _MANNERS:
+        return replace(answer, manner=_MANNERS[fault.kind], seconds=pause(fault))
+    if fault.kind in _BODIES:
+        return replace(answer, body=_BODIES[fault.kind](answer.body))
+    if fault.kind in _EDITED:
+        return _edited(answer, fault)
+    if fault.kind == "status":
+        return _status(fault, now)
+    return _INSTEAD[fault.kind](fault) if fault.kind in _INSTEAD else answer
+
+
+def _status(fault: Fault, now: float) -> Answer:
+    plain = _error(fault, 503)
+    media_type, body = _body(fault.body, plain.body)
+    return replace(plain, body=body, media_type=media_type, headers=_retry_after(fault, now))
+
+
+def _error(fault: Fault, usual: int) -> Answer:
+    status = fault.status or usual
+    code = fault.code or _CODES.get(status, status * 1000 + 1)
+    return refusal(status, code, fault.message or f"made to go wrong: {fault.kind}")
+
+
+def _body(form: str, api: bytes) -> tuple[str, bytes]:
+    if form == "html":
+        return "text/html", PAGE
+    if form == "empty":
+        return "text/plain", b""
+    if form == "detail":
+        return "application/json", json.dumps(
+            {"detail": [{"loc": ["body", "prompt"], "msg": "refused"}]}
+        ).encode()
+    return "application/json", _first_half(api) if form == "half" else api
+
+
+def _retry_after(fault: Fault, now: float) -> dict[str, str]:
+    if fault.retry_after is None:
+        return {}
+    if fault.date:
+        # Dates have whole seconds: rounded up, so that nobody comes too early.
+        return {"Retry-After": formatdate(math.ceil(now + fault.retry_after), usegmt=True)}
+    return {"Retry-After": f"{fault.retry_after:g}"}
+
+
+def _redirect(fault: Fault) -> Answer:
+    location = fault.location or "https://elsewhere.example/"
+    return Answer(status=fault.status or 302, media_type="text/plain", headers={"Location": location})
+
+
+def _edited(answer: Answer, fault: Fault) -> Answer:
+    status, body = answer.status, json.loads(answer.body)
+    match fault.kind:
+        case "no_id":
+            body.pop("request_id", None)
+        case "bad_id":
+            body["request_id"] = fault.text or "../../etc"
+        case "evil_urls":
+            location = fault.location or "https://elsewhere.example"
+            body |= links(location.rstrip("/"), body.get("request_id", ""))
+        case "id_with_error":
+            error = _error(fault, 500)
+            status, body = error.status, body | json.loads(error.body)
+        case "state":
+            ending = {"output", "finished_at", "cost"}
+            body = {name: value for name, value in body.items() if name not in ending}
+            body["status"] = fault.text or "warming_up"
+        case "other":
+            body["request_id"] = str(uuid.uuid4())
+        case "no_output":
+            body.pop("output", None)
+    return said(body, status)
+
+
+def _first_half(body: bytes) -> bytes:
+    return body[: len(body) // 2]
+
+
+def _two_thirds(body: bytes) -> bytes:
+    return body[: len(body) * 2 // 3]
+
+
+def _flipped(body: bytes) -> bytes:
+    middle = len(body) // 2
+    return body[:middle] + bytes([body[middle] ^ 0x10]) + body[middle + 1 :]
+
+
+# Whoever still listens after a hang learns nothing.
+_MANNERS: dict[str, Manner] = {
+    "reset": "reset",
+    "hang": "reset",
+    "truncate": "cut",
+    "huge": "endless",
+    "trickle": "trickle",
+}
+_BODIES: dict[str, Callable[[bytes], bytes]] = {
+    "half": _first_half,
+    "short": _two_thirds,
+    "flip": _flipped,
+    "html": lambda _: PAGE,
+}
+_EDITED = {"no_id", "bad_id", "evil_urls", "id_with_error", "state", "other", "no_output"}
+_INSTEAD: dict[str, Callable[[Fault], Answer]] = {
+    "error200": lambda fault: replace(_error(fault, 500), status=200),
+    "garbage": lambda _: Answer(body=PAGE, media_type="text/html"),
+    "redirect": _redirect,
+}

@@ -1,0 +1,106 @@
+"""What is told about a request, in the words and with the omissions that the options ask for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .catalogue import Model
+    from .options import Options
+    from .work import Request
+
+_SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+
+
+class Teller:
+    """Knows how this service speaks, and where its links point to."""
+
+    def __init__(self, options: Options) -> None:
+        self.origin = ""
+        """Known once the server listens, and another one after the next start."""
+        self._options = options
+
+    def accepted(self, request_id: str) -> dict[str, Any]:
+        """What a submission is answered."""
+        return {"request_id": request_id, **links(self.origin, request_id)}
+
+    def state(self, request: Request, position: int | None) -> dict[str, Any]:
+        """Where it stands; ``position`` is how many are ahead of it in the queue."""
+        about: dict[str, Any] = {"request_id": request.request_id, "status": self.word(request)}
+        if position is not None:
+            about["queue_position"] = position
+        urls = links(self.origin, request.request_id)
+        return {**about, "status_url": urls["status_url"], "result_url": urls["result_url"]}
+
+    def progress(self, request: Request, position: int | None) -> dict[str, Any]:
+        """What ``/result`` says before the end."""
+        shown = position if self._options.queue_position else None
+        about = {"created_at": timestamp(request.submitted), "model_id": request.model.model_id}
+        return {**self.state(request, shown), **about}
+
+    def outcome(self, request: Request, *, with_cost: bool) -> dict[str, Any]:
+        """What ``/result`` says at the end."""
+        about: dict[str, Any] = {"request_id": request.request_id, "status": self.word(request)}
+        if request.state == "completed":
+            about["output"] = output(request.model, self._urls(request))
+        if request.state == "failed" and request.fate is not None:
+            about["error"] = {"code": request.fate.code, "message": request.fate.message}
+        about |= {"created_at": timestamp(request.submitted), "finished_at": timestamp(request.finished or 0)}
+        cost = self.charged(request)
+        if with_cost and cost is not None and self._options.cost != "missing":
+            about["cost"] = cost
+        return {**about, "model_id": request.model.model_id}
+
+    def word(self, request: Request) -> str:
+        """What its state is called."""
+        if request.state == "completed":
+            return self._options.done_word
+        return request.fate.word if request.over and request.fate is not None else request.state
+
+    def charged(self, request: Request) -> float | None:
+        """What it was billed, in USD; ``None`` if its end costs nothing or the model has no price."""
+        billed = request.state == "completed" or (request.state == "failed" and self._options.charge_failed)
+        by_megapixel = self._options.cost == "megapixels"
+        return request.model.charge(request.input, by_megapixel=by_megapixel) if billed else None
+
+    def row(self, request: Request) -> dict[str, Any]:
+        """All of it, for people and tests to look at."""
+        return {
+            "request_id": request.request_id,
+            "model_id": request.model.model_id,
+            "input": request.input,
+            "state": request.state,
+            "created": request.submitted,
+            "finished": request.finished,
+            "cost": self.charged(request),
+        }
+
+    def _urls(self, request: Request) -> list[str]:
+        suffix = "mp4" if request.model.shape == "video" else _SUFFIXES[self._options.picture]
+        base = f"{self.origin}/files/{request.request_id}"
+        return [f"{base}/{number}.{suffix}" for number in range(request.model.count(request.input))]
+
+
+def links(origin: str, request_id: str) -> dict[str, str]:
+    """Where to ask about a request."""
+    base = f"{origin}/v1/requests/{request_id}"
+    return {"status_url": f"{base}/status", "result_url": f"{base}/result", "cancel_url": f"{base}/cancel"}
+
+
+def output(model: Model, urls: list[str]) -> dict[str, Any]:
+    """The links in the place where this model puts them."""
+    if model.shape == "images":
+        return {"images": urls}
+    if model.shape == "nested":
+        return {"data": {"items": [{"url": url} for url in urls]}}
+    return {model.shape: urls[0]}
+
+
+def timestamp(epoch_seconds: float) -> str:
+    """``2026-11-22T01:02:03.456Z``."""
+    return (
+        datetime.fromtimestamp(epoch_seconds, tz=UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )

@@ -1,0 +1,78 @@
+"""Putting an answer on the wire, in whatever manner it is meant to travel."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from .answers import Answer
+
+_PIECES = 20
+_BLOCK = 1 << 16
+
+
+async def send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    """Answer ``request``. Does not return when the connection is to be cut: losing it cancels the caller."""
+    if answer.manner == "whole":
+        return web.Response(
+            status=answer.status, body=answer.body, content_type=answer.media_type, headers=answer.headers
+        )
+    if answer.manner == "reset":
+        await _reset(request)
+    return await _stream(request, answer)
+
+
+async def _stream(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.content_type = answer.media_type
+    if answer.manner in {"chunked", "endless"}:
+        response.enable_chunked_encoding()
+    else:
+        response.content_length = len(answer.body)
+    await response.prepare(request)
+    if answer.manner == "cut":
+        await response.write(answer.body[: len(answer.body) * 2 // 3])
+        await _hang_up(request)
+    pause = answer.seconds / _PIECES if answer.manner == "trickle" else 0
+    await _pour(response, answer.body, pause)
+    while answer.manner == "endless":
+        await response.write(bytes(_BLOCK))
+        # A socket that takes all at once would otherwise keep the loop from everybody else.
+        await asyncio.sleep(0)
+    await response.write_eof()
+    return response
+
+
+async def _pour(response: web.StreamResponse, body: bytes, pause: float) -> None:
+    piece = -(-len(body) // _PIECES) or 1
+    for start in range(0, len(body), piece):
+        await response.write(body[start : start + piece])
+        if pause:
+            await asyncio.sleep(pause)
+
+
+async def _reset(request: web.BaseRequest) -> None:
+    transport = request.transport
+    if transport is not None:
+        # Lingering for no time makes closing a reset instead of a goodbye.
+        no_time = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_time)
+        transport.abort()
+    await _until_lost()
+
+
+async def _hang_up(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        # What was written so far still goes out.
+        request.transport.close()
+    await _until_lost()
+
+
+async def _until_lost() -> None:
+    await asyncio.get_running_loop().create_future()

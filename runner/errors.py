@@ -1,0 +1,74 @@
+"""The error tree, cut by what the user must do next.
+
+::
+
+    RunnerError                 what every caller may catch
+    ├── UsageError              64  the command line, or a call of the library, makes no sense
+    ├── ManifestError           65  the manifest has faults; all of them are in ``problems``
+    ├── ConflictError           65  the output folder belongs to something else
+    ├── LedgerError             73  the results manifest cannot be written; nothing more may be bought
+    │   └── LedgerCorrupt       65  the results manifest cannot be read
+    ├── OutputError             73  the output folder cannot be written
+    ├── Locked                  75  another run holds the output folder
+    ├── AccountError            77  no token, or the API refuses it
+    └── Unavailable             69  the API cannot be reached; safe to ask again
+
+Trouble with one job is no exception: it ends in the job's record and in the report.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.model import Problem
+
+
+class RunnerError(Exception):
+    """Root of everything that ``runner`` raises on purpose; ``str()`` is fit for a person to read."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class UsageError(RunnerError):
+    exit_code = 64
+
+
+class ManifestError(RunnerError):
+    """The manifest has faults; nothing was bought. ``problems`` holds every one, in order of place."""
+
+    exit_code = 65
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class ConflictError(RunnerError):
+    exit_code = 65
+
+
+class LedgerError(RunnerError):
+    exit_code = 73
+
+
+class LedgerCorrupt(LedgerError):
+    exit_code = 65
+
+
+class OutputError(RunnerError):
+    exit_code = 73
+
+
+class Locked(RunnerError):
+    exit_code = 75
+
+
+class AccountError(RunnerError):
+    exit_code = 77
+
+
+class Unavailable(RunnerError):
+    exit_code = 69

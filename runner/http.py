@@ -1,0 +1,131 @@
+"""What the API's client and the downloads share: sessions, proxies, and the line where foreign errors become ours."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.abc import AbstractResolver
+
+from runner.errors import RunnerError
+from runner.settings import is_loopback
+
+CONNECT_SECONDS = 10.0
+USER_AGENT = "runcomfy-runner"
+
+
+class NotConnected(RunnerError):
+    """No connection was made: nothing has left this machine."""
+
+
+class Broken(RunnerError):
+    """The exchange broke off after something was sent, or its answer is no HTTP."""
+
+
+class TooLarge(RunnerError):
+    """The body is longer than was allowed."""
+
+
+def session(
+    *,
+    keepalive_seconds: float,
+    headers: Mapping[str, str] | None = None,
+    resolver: AbstractResolver | None = None,
+) -> aiohttp.ClientSession:
+    """A session whose pool is no limit (the scheduler is), without cookies, redirects or decompression of its own."""
+    connector = aiohttp.TCPConnector(
+        limit=0, keepalive_timeout=keepalive_seconds, ttl_dns_cache=300, resolver=resolver
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers={hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT_ENCODING: "identity", **(headers or {})},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    )
+
+
+@asynccontextmanager
+async def exchange(
+    client: aiohttp.ClientSession, method: str, url: str, *, read_seconds: float, body: bytes | None = None
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """One request without following redirects. Raises ``NotConnected`` or ``Broken``, and no error of aiohttp's."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds)
+    headers = {hdrs.CONTENT_TYPE: "application/json"} if body is not None else None
+    try:
+        async with client.request(
+            method,
+            url,
+            data=body,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            proxy=proxy_for(url),
+        ) as response:
+            yield response
+    except _NOT_CONNECTED as error:
+        raise NotConnected(_words(error)) from None
+    except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+        raise Broken(_words(error)) from None
+
+
+_NOT_CONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong, never by ``repr``: aiohttp's shows the request's headers, and so the token."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"the answer is no valid HTTP: {error.message}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer ended early"
+    if isinstance(error, TimeoutError):
+        return (
+            "no connection in time"
+            if isinstance(error, aiohttp.ConnectionTimeoutError)
+            else "no answer in time"
+        )
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"no connection to {error.host}: {_reason(error.os_error)}"
+    return _reason(error)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The whole body. Raises ``TooLarge`` past ``limit`` bytes or where it comes compressed all the same."""
+    encoding = response.headers.get(hdrs.CONTENT_ENCODING, "identity")
+    if encoding.lower() != "identity":
+        response.close()
+        raise TooLarge(f"the answer is {encoding}-encoded, which was not asked for")
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            response.close()
+            raise TooLarge(f"the answer is longer than {limit:,} bytes")
+    return bytes(body)
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy of the environment for ``url``; never for this machine itself."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    return getproxies().get(parts.scheme)

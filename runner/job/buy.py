@@ -1,0 +1,119 @@
+"""Buying: the intent is durable before the request leaves, the answer before anything else happens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from anyio import CancelScope, get_cancelled_exc_class
+
+from runner.api import Api
+from runner.clock import Clock, timestamp
+from runner.errors import LedgerError
+from runner.ledger import Ledger
+from runner.model import Fault, Job, Record, State
+from runner.plan import next_purchase
+from runner.records import follow, intent
+from runner.stop import Stop
+from runner.throttle import Throttle
+from runner.wire import Accepted, Cause, Refused, Submission, Unreadable
+
+log = logging.getLogger(__name__)
+
+
+class Buyer:
+    """Submits jobs, one purchase at a time."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        ledger: Ledger,
+        throttle: Throttle,
+        stop: Stop,
+        clock: Clock,
+        context: Callable[[Job], dict[str, object]],
+    ) -> None:
+        """``context`` gives what every intent of this run carries: manifest, price, bounds of the download."""
+        self._api = api
+        self._ledger = ledger
+        self._throttle = throttle
+        self._stop = stop
+        self._clock = clock
+        self._context = context
+        self._dead_models: dict[str, str] = {}
+
+    async def buy(self, job: Job) -> Record | None:
+        """Submit ``job`` until the API accepts or refuses it for good.
+
+        None, or the last ``released`` record, where buying stopped first: nothing was bought.
+        """
+        record = None
+        while record is None or record.state is State.RELEASED:
+            async with self._throttle.turn() as may_buy:
+                if not may_buy or job.model in self._dead_models:
+                    return record
+                record = await self._submit(job)
+        return record
+
+    async def _submit(self, job: Job) -> Record:
+        purchase = next_purchase(self._ledger.history(job.id))
+        record = await self._ledger.append(intent(job, purchase, at=self._now(), **self._context(job)))
+        try:
+            answer = await self._api.submit(job.model, job.inputs)
+        except get_cancelled_exc_class():
+            with CancelScope(shield=True):
+                fault = Fault(code="interrupted", message="the run ended before the answer came")
+                await self._ledger.append(follow(record, State.UNKNOWN, self._now(), error=fault))
+            raise
+        record = await self._append_answer(record, answer)
+        self._heed(record, answer)
+        return record
+
+    async def _append_answer(self, record: Record, answer: Submission) -> Record:
+        try:
+            return await self._ledger.append(after_submission(record, answer, self._now()))
+        except LedgerError as error:
+            if not isinstance(answer, Accepted):
+                raise
+            raise LedgerError(
+                f"{error}\nJob {record.id} is request {answer.request_id} at the API, and that could not be recorded: "
+                f"note it down, and settle it with `runner reconcile --adopt {record.id}={answer.request_id}`."
+            ) from error
+
+    def _heed(self, record: Record, answer: Submission) -> None:
+        """What an answer means for the rest of the run."""
+        match answer:
+            case Accepted():
+                self._throttle.accepted()
+            case Unreadable(fault=fault):
+                log.warning("%s: the submission's outcome is unknown: %s", record.id, fault.message)
+                self._throttle.doubtful(fault.message)
+            case Refused(cause=Cause.BUSY, fault=fault, retry_after=wait):
+                self._throttle.refused(fault.message, wait)
+            case Refused(cause=Cause.TOKEN, fault=fault):
+                self._stop.buying(f"the API refuses the token: {fault.message}", 77)
+            case Refused(cause=Cause.BALANCE, fault=fault):
+                self._stop.buying(f"the account has no balance left: {fault.message}", 77)
+            case Refused(cause=Cause.MODEL, fault=fault):
+                log.warning("%s: the API does not know model %s: %s", record.id, record.model, fault.message)
+                self._dead_models[record.model] = fault.message
+            case Refused(cause=Cause.INPUT, fault=fault):
+                log.warning("%s: the API refuses the input: %s", record.id, fault.message)
+                self._throttle.accepted()
+
+    def _now(self) -> str:
+        return timestamp(self._clock.now())
+
+
+def after_submission(record: Record, answer: Submission, at: str) -> Record:
+    """The record that an answer makes of an intent."""
+    match answer:
+        case Accepted(request_id=request_id):
+            return follow(record, State.SUBMITTED, at, request_id=request_id, submitted_at=at)
+        case Refused(cause=Cause.INPUT, fault=fault):
+            return follow(record, State.FAILED, at, error=fault)
+        case Refused(fault=fault):
+            return follow(record, State.RELEASED, at, error=fault)
+        case Unreadable(fault=fault):
+            return follow(record, State.UNKNOWN, at, error=fault)

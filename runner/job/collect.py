@@ -1,0 +1,168 @@
+"""Collecting: find out how a request ended. Asking is free, so it goes on until the request's time is up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+import anyio
+
+from runner.api import Api
+from runner.clock import Clock, epoch, timestamp
+from runner.job.suspects import Suspects
+from runner.ledger import Ledger
+from runner.model import Fault, Output, Record, State
+from runner.pace import backoff
+from runner.polling import Durations
+from runner.records import follow
+from runner.wire import Again, Completed, Denied, Ended, Gone, NotYet, Progress, Unfinished
+
+GRACE_SECONDS = 30.0
+"""So long after its submission a request may still be unknown to the API that accepted it."""
+DENIALS = 3
+"""So many 401 or 403 in a row are taken for the API's last word in this run."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Inquiry:
+    """One request being asked after."""
+
+    record: Record
+    kind: Hashable
+    started: float
+    deadline: float
+    fresh: bool
+    trouble: Iterator[float]
+    by_status: bool = False
+    denials: int = 0
+    last: Fault = field(default_factory=lambda: Fault(code="timeout", message="not final yet"))
+
+
+class Collector:
+    """Asks after requests."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        ledger: Ledger,
+        clock: Clock,
+        durations: Durations,
+        suspects: Suspects,
+        timeout_seconds: float,
+        rng: Random,
+    ) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._clock = clock
+        self._durations = durations
+        self._suspects = suspects
+        self._timeout = timeout_seconds
+        self._rng = rng
+        self._strange: set[str] = set()
+
+    async def collect(self, record: Record, *, fresh: bool) -> Record:
+        """Ask until ``record`` has an end or its time is up; then it stays owed, with the reason as its error.
+
+        ``fresh`` is a request of this run; others are asked after at once.
+        """
+        inquiry = self._begin(record, fresh=fresh)
+        wait = self._durations.gap(inquiry.kind, 0.0) if fresh else 0.0
+        while True:
+            await anyio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
+            progress = await self._ask(inquiry)
+            following = self._conclude(inquiry, progress)
+            if following is not None:
+                return await self._end(inquiry, following)
+            wait = self._gap(inquiry, progress)
+
+    def _begin(self, record: Record, *, fresh: bool) -> _Inquiry:
+        now = self._clock.monotonic()
+        return _Inquiry(
+            record=record,
+            kind=(record.model, record.inputs.get("width"), record.inputs.get("height")),
+            started=now,
+            deadline=now + self._timeout,
+            fresh=fresh,
+            trouble=backoff(self._rng, base=1.0, cap=15.0),
+        )
+
+    async def _ask(self, inquiry: _Inquiry) -> Progress:
+        request_id = inquiry.record.request_id or ""
+        if not inquiry.by_status:
+            progress = await self._api.result(request_id)
+            if not isinstance(progress, NotYet | Gone):
+                return progress
+        progress = await self._api.status(request_id)
+        inquiry.by_status = isinstance(progress, Unfinished)
+        if isinstance(progress, Completed) and not progress.has_result:
+            return await self._api.result(request_id)
+        return progress
+
+    def _conclude(self, inquiry: _Inquiry, progress: Progress) -> Record | None:
+        """The record that follows from an answer, or None to ask again."""
+        record, at = inquiry.record, timestamp(self._clock.now())
+        match progress:
+            case Completed(urls=urls, cost_usd=cost, finished_at=finished) if urls:
+                outputs = tuple(Output(url=url) for url in urls)
+                ended = {"completed_at": finished or at, "cost_usd": cost}
+                return follow(record, State.GENERATED, at, outputs=outputs, **ended)
+            case Completed(has_result=True, cost_usd=cost):
+                fault = Fault(code="no_output", message="the API says completed and names no output")
+                return follow(record, record.state, at, cost_usd=cost, error=fault)
+            case Ended(state=state, fault=fault, cost_usd=cost, finished_at=finished):
+                return follow(record, state, at, error=fault, cost_usd=cost, completed_at=finished or at)
+            case Unfinished(state=state, known=known):
+                inquiry.denials = 0
+                inquiry.last = Fault(code="timeout", message=f"still {state}")
+                if not known and state not in self._strange:
+                    self._strange.add(state)
+                    log.warning("the API says %r, a state not known here; taken as unfinished", state[:100])
+        return self._conclude_trouble(inquiry, progress, at)
+
+    def _conclude_trouble(self, inquiry: _Inquiry, progress: Progress, at: str) -> Record | None:
+        if isinstance(progress, Again | NotYet | Gone | Denied):
+            inquiry.last = progress.fault
+        if isinstance(progress, Denied):
+            inquiry.denials += 1
+            if inquiry.denials >= DENIALS:
+                return follow(inquiry.record, inquiry.record.state, at, error=progress.fault)
+        if isinstance(progress, Gone) and self._age(inquiry) >= GRACE_SECONDS:
+            fault = Fault(
+                code="expired", message="the API does not know this request any more", http_status=404
+            )
+            return follow(inquiry.record, inquiry.record.state, at, error=fault)
+        if self._clock.monotonic() >= inquiry.deadline:
+            text = f"no final state within {self._timeout:g} s ({inquiry.last.message})"
+            return follow(inquiry.record, inquiry.record.state, at, error=Fault(code="timeout", message=text))
+        return None
+
+    def _age(self, inquiry: _Inquiry) -> float:
+        """Seconds since the request was submitted; what an earlier run submitted is old if its time is unreadable."""
+        if inquiry.fresh:
+            return self._clock.monotonic() - inquiry.started
+        try:
+            return self._clock.now() - epoch(inquiry.record.submitted_at or "")
+        except ValueError:
+            return GRACE_SECONDS
+
+    async def _end(self, inquiry: _Inquiry, following: Record) -> Record:
+        """Record the end, but for a refusal that may only mean that the token is another's."""
+        if following.state in (State.GENERATED, State.FAILED, State.CANCELLED):
+            if inquiry.fresh:
+                self._durations.learn(inquiry.kind, self._clock.monotonic() - inquiry.started)
+        elif not inquiry.fresh and following.error and following.error.http_status in (401, 403, 404):
+            self._suspects.add(following)
+            return inquiry.record
+        return await self._ledger.append(following)
+
+    def _gap(self, inquiry: _Inquiry, progress: Progress) -> float:
+        """Seconds until the next question."""
+        if isinstance(progress, Unfinished):
+            return self._durations.gap(inquiry.kind, self._clock.monotonic() - inquiry.started)
+        wait = next(inquiry.trouble)
+        return max(wait, progress.retry_after or 0.0) if isinstance(progress, Again) else wait

@@ -1,0 +1,230 @@
+"""Delivering: a request's outputs become files under their final names. What fails here stays owed."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from random import Random
+
+import aiohttp
+import anyio
+import msgspec
+
+from runner.api import Api
+from runner.clock import Clock, timestamp
+from runner.disk import in_thread
+from runner.download.fetch import StorageAnswer, fetch
+from runner.download.media import BadMedia, Media
+from runner.download.place import Arrival, Folder, Occupied
+from runner.download.urls import Allowed, RefusedUrl
+from runner.errors import RunnerError
+from runner.http import Broken, NotConnected, TooLarge
+from runner.ledger import Ledger
+from runner.job.suspects import Suspects
+from runner.model import Fault, Output, Record, State
+from runner.pace import backoff
+from runner.records import follow
+from runner.wire import Completed, Gone
+
+log = logging.getLogger(__name__)
+
+
+class _Rejected(RunnerError):
+    """The picture is whole, but not accepted under ``strict_size``."""
+
+
+class _Gone(RunnerError):
+    """Neither the storage nor the API has the files any more."""
+
+
+_CODES: dict[type[RunnerError], str] = {
+    RefusedUrl: "untrusted_host",
+    StorageAnswer: "storage",
+    BadMedia: "bad_file",
+    TooLarge: "too_large",
+    Occupied: "file_in_the_way",
+    NotConnected: "storage",
+    Broken: "storage",
+    _Rejected: "wrong_output",
+    _Gone: "expired",
+}
+_FINAL = (RefusedUrl, TooLarge, Occupied)
+"""Trying again within the run cannot help; the next run may find it changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a download may be; the manifest's settings, else those that the record carries."""
+
+    trusted_hosts: tuple[str, ...]
+    max_file_bytes: int
+    strict_size: bool
+
+
+class Deliverer:
+    """Brings outputs home and puts them in place."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        client: aiohttp.ClientSession,
+        ledger: Ledger,
+        folder: Folder,
+        bounds: Bounds | None,
+        retries: int,
+        clock: Clock,
+        executor: Executor,
+        rng: Random,
+        suspects: Suspects,
+    ) -> None:
+        self._api = api
+        self._client = client
+        self._ledger = ledger
+        self._folder = folder
+        self._bounds = bounds
+        self._retries = retries
+        self._clock = clock
+        self._executor = executor
+        self._rng = rng
+        self._suspects = suspects
+
+    async def deliver(self, record: Record, *, fresh: bool) -> Record:
+        """Deliver ``record``, trying ``retries`` times more; ``fresh`` is a request of this run.
+
+        Returns it done; or still owed, with the reason as its error; a purchase that was done before and whose files
+        cannot be had is returned as it was, its error set but not recorded.
+        """
+        delays = backoff(self._rng, base=0.5, cap=20.0)
+        failure: RunnerError | None = None
+        for attempt in range(self._retries + 1):
+            try:
+                if attempt:
+                    await anyio.sleep(next(delays))
+                if isinstance(failure, StorageAnswer) and failure.expired:
+                    record = await self._with_fresh_links(record)
+                return await self._once(record)
+            except (_Rejected, _Gone, *_FINAL) as error:
+                failure = error
+                break
+            except tuple(_CODES) as error:
+                failure = error
+                log.info("%s: attempt %d to deliver: %s", record.id, attempt + 1, error)
+        assert failure is not None
+        log.warning("%s: not delivered, still owed: %s", record.id, failure)
+        return await self._fail(record, failure, fresh=fresh)
+
+    async def _fail(self, record: Record, failure: RunnerError, *, fresh: bool) -> Record:
+        fault = Fault(
+            code=_CODES[type(failure)],
+            message=str(failure),
+            retryable=not isinstance(failure, _Gone),
+            http_status=getattr(failure, "status", None),
+        )
+        if record.state is State.DONE:
+            return msgspec.structs.replace(record, error=fault)
+        following = follow(record, State.GENERATED, self._now(), error=fault)
+        if isinstance(failure, _Gone) and not fresh:
+            self._suspects.add(following)
+            return record
+        return await self._ledger.append(following)
+
+    async def _with_fresh_links(self, record: Record) -> Record:
+        """Ask the API for the outputs anew: links expire before requests do. Raises ``_Gone``."""
+        progress = await self._api.result(record.request_id or "")
+        if isinstance(progress, Gone):
+            raise _Gone(f"neither the storage nor the API has it any more: {progress.fault.message}")
+        if isinstance(progress, Completed) and progress.urls:
+            return msgspec.structs.replace(record, outputs=tuple(Output(url=url) for url in progress.urls))
+        return record
+
+    async def _once(self, record: Record) -> Record:
+        """Fetch, check, record what is about to be renamed, rename, and only then say done."""
+        arrivals = [
+            await self._arrive(record, number, output) for number, output in enumerate(record.outputs, 1)
+        ]
+        outputs = tuple(arrival.output for arrival in arrivals)
+        warning = size_warning(record, outputs)
+        if warning and self._bounds_of(record).strict_size and record.state is not State.DONE:
+            await in_thread(self._executor, self._folder.reject, record, arrivals)
+            raise _Rejected(
+                f"{size_words(record, outputs)}; strict_size is set, so it is kept under .rejected/"
+            )
+        record = await self._ledger.append(follow(record, State.GENERATED, self._now(), outputs=outputs))
+        history = self._ledger.history(record.id)
+        await in_thread(self._executor, self._folder.place, record, arrivals, history)
+        final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
+        record = follow(record, State.DONE, self._now(), outputs=final, warning=warning)
+        if warning:
+            log.warning("%s: %s; kept as it is", record.id, size_words(record, outputs))
+        return await self._ledger.append(record)
+
+    async def _arrive(self, record: Record, number: int, output: Output) -> Arrival:
+        """A checked file for one output: the one that is here already, else a download."""
+        found = await in_thread(self._executor, self._folder.find_checked, record, output)
+        if found is not None:
+            path = _final_path(record, number, found.rpartition(".")[2])
+            moved_from = found if found != path else None
+            here = msgspec.structs.replace(output, path=path, moved_from=moved_from)
+            return Arrival(source=self._folder.path(found), output=here)
+        bounds = self._bounds_of(record)
+        target = self._folder.incoming / uuid.uuid4().hex
+        media = await fetch(
+            self._client,
+            output.url,
+            target,
+            allowed=Allowed(api=self._api.base.origin, trusted_hosts=bounds.trusted_hosts),
+            max_bytes=bounds.max_file_bytes,
+            executor=self._executor,
+        )
+        return Arrival(
+            source=target, output=_described(output, _final_path(record, number, media.extension), media)
+        )
+
+    def _bounds_of(self, record: Record) -> Bounds:
+        return self._bounds or Bounds(
+            trusted_hosts=record.trusted_hosts,
+            max_file_bytes=record.max_file_bytes or DEFAULT_MAX_FILE,
+            strict_size=record.strict_size,
+        )
+
+    def _now(self) -> str:
+        return timestamp(self._clock.now())
+
+
+DEFAULT_MAX_FILE = 2 * 2**30
+
+
+def _final_path(record: Record, number: int, extension: str) -> str:
+    """``mug.png``, and ``mug-2.png`` for a second output of the same job."""
+    return f"{record.file}-{number}.{extension}" if number > 1 else f"{record.file}.{extension}"
+
+
+def _described(output: Output, path: str, media: Media) -> Output:
+    return Output(
+        url=output.url,
+        path=path,
+        bytes=media.bytes,
+        sha256=media.sha256,
+        media_type=media.media_type,
+        width=media.width,
+        height=media.height,
+    )
+
+
+def size_warning(record: Record, outputs: tuple[Output, ...]) -> str | None:
+    """``size`` where a picture has not the pixels that the inputs asked for."""
+    width, height = record.inputs.get("width"), record.inputs.get("height")
+    asked = type(width) is int and type(height) is int
+    odd = any(
+        output.width is not None and (output.width, output.height) != (width, height) for output in outputs
+    )
+    return "size" if asked and odd else None
+
+
+def size_words(record: Record, outputs: tuple[Output, ...]) -> str:
+    """What was asked for and what came."""
+    came = ", ".join(f"{output.width}x{output.height}" for output in outputs)
+    return f"asked for {record.inputs.get('width')}x{record.inputs.get('height')}, got {came}"

@@ -1,0 +1,64 @@
+"""One run at a time per output folder.
+
+The lock is the operating system's and ends with the process that took it. Who holds it is written into a file beside
+it, because taking a lock empties the lock's own file.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from runner.errors import Locked, OutputError
+
+FOLDER = ".runner"
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds the lock."""
+
+    pid: int
+    host: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+@contextmanager
+def run_lock(output: Path, since: str) -> Iterator[None]:
+    """Hold the output folder, making it if need be. Raises ``Locked`` naming the holder, or ``OutputError``."""
+    folder = output / FOLDER
+    lock = FileLock(folder / "lock", timeout=0, thread_local=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)
+        folder.joinpath("holder.json").write_bytes(msgspec.json.encode(holder))
+    except Timeout:
+        raise Locked(
+            f"{output} is in use by {read_holder(output) or 'another run'}; try again when it is done"
+        ) from None
+    except OSError as error:
+        lock.release()
+        raise OutputError(f"{output}: cannot be written: {error.strerror}. Nothing was bought.") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.joinpath("holder.json").unlink(missing_ok=True)
+        lock.release()
+
+
+def read_holder(output: Path) -> Holder | None:
+    """Who said last that it holds the folder; None where nobody did or it cannot be read."""
+    try:
+        return msgspec.json.decode((output / FOLDER / "holder.json").read_bytes(), type=Holder)
+    except (OSError, msgspec.DecodeError):
+        return None

@@ -1,0 +1,33 @@
+"""A YAML file → checked, typed jobs with positions.
+
+The flow, each step a module::
+
+    bytes ── encoding ──> text ── document ──> nodes (scalars, lists, mappings; each knows its place)
+    nodes ── settings ──────────────────────-> Settings
+    nodes ── entries, with given, inputs ────> jobs ── naming, claims ──> spool
+
+What a scalar means is decided by where it stands (``scalars``, ``notation``); every fault is noted in one
+``Findings`` and raised at once. Nothing here knows of the network, or of what has been bought before.
+"""
+
+from __future__ import annotations
+
+from runner.manifest.fingerprints import fingerprint
+from runner.manifest.inputs import bundled_schema
+from runner.manifest.loader import Manifest, load, salvage_settings
+from runner.manifest.names import check_file_name, check_id
+from runner.manifest.settings import OnUnknown, Settings
+from runner.manifest.spool import Spool
+
+__all__ = [
+    "Manifest",
+    "OnUnknown",
+    "Settings",
+    "Spool",
+    "bundled_schema",
+    "check_file_name",
+    "check_id",
+    "fingerprint",
+    "load",
+    "salvage_settings",
+]

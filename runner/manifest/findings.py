@@ -1,0 +1,125 @@
+"""The collector of faults: a manifest is complained about once, and completely."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from runner.errors import ManifestError
+from runner.manifest.nodes import WHOLE_FILE, Mark, Scalar, scalars
+from runner.model import Place, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from runner.manifest.nodes import Node
+
+LIMIT: Final = 10_000
+"""Problems kept; further ones are only counted, so that a broken giant does not fill the memory."""
+
+T = TypeVar("T")
+
+
+class Failure(Enum):
+    """Stands for a value that could not be read; why has been noted."""
+
+    FAILED = "failed"
+
+
+FAILED: Final = Failure.FAILED
+
+
+class Wrong(Exception):
+    """A value cannot be what its place wants. ``what`` is a predicate: its subject is put in front of it."""
+
+    def __init__(self, what: str, advice: str = "", mark: Mark | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.advice = advice
+        self.mark = mark
+
+
+class Findings:
+    """Errors and warnings of one manifest; each is kept once, however many jobs it concerns."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.count = 0
+        self._errors: dict[tuple[Mark, str], Problem] = {}
+        self._warnings: dict[tuple[Mark, str], Problem] = {}
+        self._spoiled: set[tuple[int, int]] = set()
+
+    def place(self, mark: Mark) -> Place:
+        return Place(source=self.source, line=mark.line, column=mark.column)
+
+    def error(self, mark: Mark, what: str, advice: str = "") -> None:
+        """Note a fault at ``mark``, unless it is known or follows from one that is."""
+        if (mark.line, mark.column) not in self._spoiled:
+            self.count += self._add(self._errors, mark, what, advice)
+
+    def warn(self, mark: Mark, what: str, advice: str = "") -> None:
+        self._add(self._warnings, mark, what, advice)
+
+    def spoil(self, mark: Mark, what: str, advice: str = "") -> None:
+        """Note a fault after which nothing else said of the value at ``mark`` would help."""
+        self.error(mark, what, advice)
+        self._spoiled.add((mark.line, mark.column))
+
+    def read(self, name: str, node: Node, convert: Callable[[Node], T]) -> T | Failure:
+        """``convert(node)``, or ``FAILED`` once it is noted what is wrong with the value of ``name``."""
+        try:
+            value = convert(node)
+        except Wrong as wrong:
+            self.error(wrong.mark or node, f"`{name}` {wrong.what}", wrong.advice)
+            return FAILED
+        if not isinstance(node, Scalar) or (node.cut and type(value) is str):
+            self._warn_of_comments(name, node)
+        return value
+
+    def _warn_of_comments(self, name: str, node: Node) -> None:
+        for scalar in scalars(node):
+            if scalar.cut:
+                self._warn_of_comment(name, scalar)
+
+    def _warn_of_comment(self, name: str, node: Scalar) -> None:
+        what = f"`{name}` ends before ` #`, which starts a comment in YAML: it is read as {shown(node.text)}"
+        self.warn(node, what, "quote the text to keep the rest, or put two spaces before `# ` for a comment")
+
+    def failure(self) -> ManifestError:
+        """What to raise: every fault in order of place."""
+        return ManifestError([*_sorted(self._errors), *self._beyond()])
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(_sorted(self._warnings))
+
+    def _add(self, known: dict[tuple[Mark, str], Problem], mark: Mark, what: str, advice: str) -> bool:
+        key = (Mark(mark.line, mark.column), what)
+        if key in known:
+            return False
+        if len(known) < LIMIT:
+            known[key] = Problem(place=self.place(mark), what=what, advice=advice)
+        return True
+
+    def _beyond(self) -> list[Problem]:
+        left = self.count - len(self._errors)
+        return [Problem(place=self.place(WHOLE_FILE), what=f"{left} more problems")] if left else []
+
+
+def _sorted(problems: dict[tuple[Mark, str], Problem]) -> list[Problem]:
+    return sorted(problems.values(), key=lambda problem: (problem.place.line, problem.place.column))
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """``text`` as a message shows it: between backquotes, on one line, cut when long; or ``nothing``."""
+    if not text:
+        return "nothing"
+    line = " ".join(text.split()) if "\n" in text else text
+    return f"`{line if len(line) <= limit else line[: limit - 1] + '…'}`"
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """``did you mean …?`` with the known name most like ``name``, or nothing."""
+    found = get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"did you mean `{found[0]}`?" if found else ""

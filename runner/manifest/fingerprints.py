@@ -1,0 +1,32 @@
+"""The name of what is bought: the same model and inputs have one fingerprint, however they are written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from runner.model import Json
+
+_canonical: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
+_EXACT: Final = 2**53
+
+
+def fingerprint(model: str, inputs: dict[str, Json]) -> str:
+    """``sha256:`` and the hex digest of ``{"inputs":…,"model":…}`` as canonical JSON: keys sorted, no blanks,
+    UTF-8, and a number without a fraction as an integer."""
+    text = _canonical({"model": model, "inputs": _normal(inputs)})
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _normal(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _normal(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normal(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value

@@ -1,0 +1,119 @@
+"""What is known of one model's inputs: the type that each place wants, defaults, and what is out of range."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import jsonschema_rs
+
+from runner.manifest.findings import nearest, shown
+from runner.manifest.scalars import boolean, filled_text, integer, json_value, number, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from runner.manifest.nodes import Node
+    from runner.model import Json
+
+_MODEL: Final = re.compile(r"(?!.*(?:^|/)\.)[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
+_CONVERTERS: Final[dict[str, Callable[[Node], Json]]] = {
+    "string": text,
+    "integer": integer,
+    "number": number,
+    "boolean": boolean,
+}
+
+
+def is_model_id(model: str) -> bool:
+    """Whether ``model`` can be one: it becomes a part of the API's URLs."""
+    return _MODEL.fullmatch(model) is not None
+
+
+def bundled_schema(model: str) -> dict[str, Any] | None:
+    """The input schema of ``model`` that comes with this package, or ``None``."""
+    file = resources.files("runner.manifest") / "schemas" / f"{model.replace('/', '--')}.json"
+    if not is_model_id(model) or not file.is_file():
+        return None
+    schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return schema
+
+
+@cache
+def bundled_models() -> tuple[str, ...]:
+    """The models whose input schema comes with this package."""
+    files = (resources.files("runner.manifest") / "schemas").iterdir()
+    names = (file.name for file in files if file.name.endswith(".json"))
+    return tuple(sorted(name.removesuffix(".json").replace("--", "/") for name in names))
+
+
+class ModelInputs:
+    """The inputs of one model by its schema. Without one, everything goes by JSON's spelling of types."""
+
+    def __init__(self, model: str, schema: dict[str, Any] | None) -> None:
+        self.model = model
+        self.known: dict[str, Any] | None = None if schema is None else schema.get("properties", {})
+        self.required: tuple[str, ...] = () if schema is None else tuple(schema.get("required", ()))
+        known = self.known or {}
+        self.defaults: dict[str, Json] = {n: p["default"] for n, p in known.items() if "default" in p}
+        self._validator = None if schema is None else jsonschema_rs.validator_for(schema, offline=True)
+        self._converters = {name: _converter(name, known.get(name, {})) for name in {"prompt", *known}}
+
+    def merged(self, own: dict[str, Json], defaults: dict[str, Json]) -> dict[str, Json]:
+        """``own``, then ``defaults``, then what the schema fills in; in the schema's order if there is one."""
+        values = {**self.defaults, **defaults, **own}
+        order = [*own, *values] if self.known is None else self.known
+        return {name: values[name] for name in order if name in values}
+
+    def converter(self, name: str) -> Callable[[Node], Json]:
+        """What turns a node into the value of the input ``name``, or raises ``Wrong``."""
+        return self._converters.get(name, json_value)
+
+    def knows(self, name: str) -> bool:
+        return self.known is None or name in self.known
+
+    @property
+    def takes_size(self) -> bool:
+        return self.knows("width") and self.knows("height")
+
+    def text_names(self, inputs: dict[str, Json]) -> Iterator[str]:
+        """The inputs that hold text, ``prompt`` first, in an order that the manifest's does not change."""
+        for name in sorted(inputs, key=lambda name: (name != "prompt", name)):
+            if isinstance(inputs[name], str):
+                yield name
+
+    def faults(self, inputs: dict[str, Json]) -> list[tuple[str, str, str]]:
+        """What the schema has against ``inputs``: the input's name, what is wrong, what would be right."""
+        if self._validator is None or self._validator.is_valid(inputs):
+            return []
+        return [self._fault(error) for error in self._validator.iter_errors(inputs)]
+
+    def _fault(self, error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:
+        kind: Any = error.kind
+        if kind.name == "required" and not error.instance_path:
+            return kind.property, f"`{kind.property}` is missing", f"the model {self.model} needs it"
+        name = str(error.instance_path[0]) if error.instance_path else ""
+        if len(error.instance_path) == 1 and kind.name in ("minimum", "maximum"):
+            return name, f"`{name}` is {error.instance}; the model takes {self._range(name)}", ""
+        if kind.name == "enum" and isinstance(error.instance, str):
+            options = [str(option) for option in kind.options]
+            what = f"`{name}` is {shown(error.instance)}; the model takes {', '.join(options)}"
+            return name, what, nearest(error.instance, options)
+        return name, f"`{name}`: {shown(error.message, 200)[1:-1]}", ""
+
+    def _range(self, name: str) -> str:
+        schema = (self.known or {})[name]
+        low, high = schema.get("minimum"), schema.get("maximum")
+        if low is None or high is None:
+            return f"at least {low}" if high is None else f"at most {high}"
+        return f"{low} to {high}"
+
+
+def _converter(name: str, schema: dict[str, Any]) -> Callable[[Node], Json]:
+    wanted = schema.get("type")
+    if name == "prompt" and wanted in ("string", None):
+        return filled_text
+    return _CONVERTERS.get(wanted, json_value) if isinstance(wanted, str) else json_value

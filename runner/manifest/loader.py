@@ -1,0 +1,189 @@
+"""The one pass over a manifest: bytes → text → nodes → settings and entries → jobs in a spool."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from runner.manifest.document import Document
+from runner.manifest.encoding import decode
+from runner.manifest.entries import Entries
+from runner.manifest.findings import Findings, Wrong
+from runner.manifest.given import Defaults
+from runner.manifest.naming import Register
+from runner.manifest.nodes import WHOLE_FILE, Mapping, Node, Scalar, Sequence
+from runner.manifest.scalars import kind
+from runner.manifest.settings import Settings, check_keys, read_settings
+from runner.manifest.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runner.model import Problem
+
+MAX_JOBS: Final = 10_000_000
+STDIN: Final = "-"
+_STDIN_STEM: Final = "stdin"
+_DASH: Final = "each job begins with a dash: `- prompt: …`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A manifest without faults, and its jobs."""
+
+    path: Path | None
+    """Absolute; ``None`` for one that came from standard input."""
+    source: str
+    """What messages call it: the path as the user wrote it, or ``-``."""
+    settings: Settings
+    jobs: Spool
+    """In the order of the manifest; read them as often as needed, and close it in the end."""
+    warnings: tuple[Problem, ...]
+    """What is probably not meant, in order of place."""
+
+
+def load(path: str | Path, *, text: bytes | None = None) -> Manifest:
+    """Read and check the manifest at ``path``, or ``text``, which came from standard input.
+
+    Raises ``ManifestError`` with every fault at once, in order of place; a file that cannot be read is one.
+    """
+    findings = Findings(str(path) if text is None else STDIN)
+    spool = Spool()
+    try:
+        with _without_gc():
+            settings = _load(Path(path), text, spool, findings)
+    except BaseException:
+        spool.close()
+        raise
+    return Manifest(
+        path=Path(path).absolute() if text is None else None,
+        source=findings.source,
+        settings=settings,
+        jobs=spool,
+        warnings=findings.warnings,
+    )
+
+
+def salvage_settings(path: str | Path) -> tuple[str, Path | None]:
+    """The name and the output folder that a manifest with faults asks for, as far as it can be told.
+
+    For whatever cannot, the file's stem and ``None``. Never raises.
+    """
+    file = Path(path)
+    findings = Findings(str(path))
+    root = _salvage_root(file, findings)
+    if not isinstance(root, Mapping):
+        return file.stem, None
+    settings = read_settings(root, stem=file.stem, folder=file.absolute().parent, findings=findings)
+    return settings.name, settings.output
+
+
+def _salvage_root(file: Path, findings: Findings) -> Node | None:
+    document = None
+    with suppress(Wrong):
+        document = Document(decode(_read(file)), findings)
+        document.read()
+    return None if document is None else document.root
+
+
+def _load(path: Path, text: bytes | None, spool: Spool, findings: Findings) -> Settings:
+    stem = path.stem if text is None else _STDIN_STEM
+    folder = path.absolute().parent if text is None else Path.cwd()
+    try:
+        document = Document(decode(_read(path) if text is None else text), findings)
+        document.read()
+    except Wrong as wrong:
+        findings.error(wrong.mark or WHOLE_FILE, wrong.what, wrong.advice)
+        raise findings.failure() from None
+    root = _root(document.root, findings)
+    check_keys(root, findings)
+    settings = read_settings(root, stem=stem, folder=folder, findings=findings)
+    _read_jobs(root, spool, findings)
+    if findings.count:
+        raise findings.failure()
+    return settings
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise Wrong("there is no such file", "give the path of a manifest") from None
+    except IsADirectoryError:
+        raise Wrong("this is a folder", "give the path of a manifest, a YAML file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise Wrong(f"this file cannot be read: {reason or error}") from None
+
+
+def _root(root: Node | None, findings: Findings) -> Mapping:
+    if isinstance(root, Mapping):
+        return root
+    if root is None or (isinstance(root, Scalar) and not root.text):
+        findings.error(
+            WHOLE_FILE, "the manifest is empty", "it needs `jobs:`, a list of jobs, and a `model:`"
+        )
+    else:
+        what = f"a manifest is a mapping, not {kind(root)}"
+        findings.error(root, what, "begin with `jobs:` and put the list below it")
+    raise findings.failure()
+
+
+def _read_jobs(root: Mapping, spool: Spool, findings: Findings) -> None:
+    defaults = Defaults(_mapping(root, "defaults", findings), findings)
+    entries = Entries(
+        model=root.items.get("model"),
+        defaults=defaults,
+        register=Register(spool, findings),
+        findings=findings,
+    )
+    for entry in _entries(root, findings):
+        entries.read(entry)
+
+
+def _mapping(root: Mapping, key: str, findings: Findings) -> Mapping | None:
+    if key not in root.items:
+        return None
+    node = root.items[key][1]
+    if isinstance(node, Mapping):
+        return node
+    findings.error(node, f"`{key}` takes a mapping, not {kind(node)}", f"write `{key}: {{width: 1024}}`")
+    return None
+
+
+def _entries(root: Mapping, findings: Findings) -> list[Node]:
+    if "jobs" not in root.items:
+        findings.error(root, "`jobs` is missing", "add `jobs:` with a list of jobs below it")
+        return []
+    key, node = root.items["jobs"]
+    if not isinstance(node, Sequence):
+        findings.error(node, f"`jobs` takes a list of jobs, not {kind(node)}", _DASH)
+        return []
+    if not node.items:
+        findings.error(key, "`jobs` is an empty list: nothing to do", _DASH)
+    count = sum(_jobs_in(entry) for entry in node.items)
+    if count > MAX_JOBS:
+        what = f"{count:,} jobs are more than the {MAX_JOBS:,} that one manifest may have"
+        findings.error(key, what, "split it")
+        return []
+    return node.items
+
+
+def _jobs_in(entry: Node) -> int:
+    sizes = entry.items.get("sizes") if isinstance(entry, Mapping) else None
+    return len(sizes[1].items) if sizes is not None and isinstance(sizes[1], Sequence) else 1
+
+
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    """Nodes by the million make the collector the slowest part of loading, and it would find nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

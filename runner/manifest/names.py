@@ -1,0 +1,105 @@
+"""Which ids and file names may be used, on any system that a results folder may be copied to."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_ENDING: Final = "-99.webm"
+"""The longest that is ever put behind a stem: the number of a further output, and an extension."""
+
+MAX_PART_BYTES: Final = 255
+"""What common file systems allow for one name, in UTF-8."""
+
+_DEVICES: Final = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
+    f"{device}{digit}" for device in ("COM", "LPT") for digit in "123456789¹²³"
+}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_OWN: Final = re.compile(r"results\.jsonl.*|\.(?:runner|replaced|rejected).*|.*\.altered", re.IGNORECASE)
+_EXTENSION: Final = re.compile(r"\.(?:png|jpe?g|webp|gif|mp4|webm|mov)\Z", re.IGNORECASE)
+_EXT_TEMPLATE: Final = re.compile(r"\.\{\{ *ext *\}\}\Z")
+_SLUG_LENGTH: Final = 40
+
+
+def check_id(text: str) -> str | None:
+    """Why ``text`` cannot be a job's id, as a predicate, or ``None``. An id is also the name of a folder."""
+    if not text.strip():
+        return "is empty"
+    if "/" in text or "\\" in text:
+        return "has a slash or backslash"
+    return _check_part(text)
+
+
+def check_file_name(stem: str) -> str | None:
+    """Why ``stem`` cannot be where a result goes, as a predicate, or ``None``.
+
+    A stem is relative to the output folder, has ``/`` between its parts and no extension.
+    """
+    if not stem.strip():
+        return "is empty"
+    if "\\" in stem:
+        return "has a backslash; write folders with `/`"
+    if stem.startswith("/") or re.match(r"[A-Za-z]:", stem):
+        return "is an absolute path; it starts at the output folder"
+    if stem.endswith("/") or "//" in stem:
+        return "has an empty part; write folder/name"
+    return next(filter(None, map(_check_part, stem.split("/"))), None)
+
+
+def _check_part(part: str) -> str | None:
+    return next(_faults(part), None)
+
+
+def _faults(part: str) -> Iterator[str]:
+    if has_control(part):
+        yield "has a control character"
+    if part in (".", ".."):
+        yield f"has the part `{part}`, which leads elsewhere"
+    if part[-1] in ". ":
+        yield "has a part that ends in a dot or a space, which Windows drops"
+    if part.partition(".")[0].rstrip(" ").upper() in _DEVICES:
+        yield f"has the part `{part}`, which Windows keeps for a device"
+    if _OWN.fullmatch(part):
+        yield f"has the part `{part}`, a name that runner keeps for itself"
+    if len(part.encode()) > MAX_PART_BYTES - len(LONGEST_ENDING):
+        most = MAX_PART_BYTES - len(LONGEST_ENDING)
+        yield f"is too long: a name has at most {most} bytes before its extension"
+
+
+def has_control(text: str) -> bool:
+    """Whether ``text`` holds what no name and no path should: control characters, lone surrogates."""
+    return _CONTROL.search(text) is not None
+
+
+def normal(text: str) -> str:
+    """``text`` in Unicode's normal form C, the one that ids and file names are kept in."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def folded(text: str) -> str:
+    """The form in which two names are one on a case-insensitive disk."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", normal(text).casefold())
+
+
+def without_extension(file: str) -> str:
+    """``file`` without a known extension or ``.{{ ext }}``: what arrives decides how a file ends."""
+    return _EXT_TEMPLATE.sub("", file) if file.endswith("}}") else _EXTENSION.sub("", file)
+
+
+def slug(text: str) -> str:
+    """At most 40 readable characters of ``text``: letters and digits in lower case, ``-`` between."""
+    start = normal(text[: 8 * _SLUG_LENGTH]).lower()
+    if start.isascii():
+        words = re.sub(r"[^a-z0-9]+", "-", start)
+    else:
+        words = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else "-" for c in start)
+        words = normal(re.sub("-+", "-", words))
+    words = words.strip("-")
+    if len(words) <= _SLUG_LENGTH:
+        return words
+    cut = words[: _SLUG_LENGTH + 1].rpartition("-")[0]
+    return cut or words[:_SLUG_LENGTH]

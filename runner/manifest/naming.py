@@ -1,0 +1,80 @@
+"""Ids and files against each other: whatever jobs would take from one another is noted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.manifest.claims import Claims, digest, folders
+from runner.manifest.names import folded
+from runner.manifest.nodes import Mark
+
+if TYPE_CHECKING:
+    from runner.manifest.findings import Findings
+    from runner.manifest.spool import Spool
+    from runner.model import Job
+
+
+class Register:
+    """Takes jobs into the spool, one after the other, and notes what they take from each other."""
+
+    def __init__(self, spool: Spool, findings: Findings) -> None:
+        self._spool = spool
+        self._claims: Claims = spool.claims
+        self._findings = findings
+
+    def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark) -> None:
+        """Spool ``job``.
+
+        ``generated`` is the id that its inputs gave it, before any size was put behind it; ``None`` for a job
+        with an id of its own.
+        """
+        owner = self._spool.add(job)
+        other = self._claims.take_id(job.id, owner)
+        if other is None and generated not in (None, job.id):
+            # `sizes: [64x64]` and `size: 64x64` of one prompt are the same purchase under two ids.
+            other = self._claims.take_id(str(generated), owner)
+        if other is not None:
+            return self._refuse_id(job, self._spool.at(other), generated=generated is not None, mark=id_mark)
+        if clash := self._file_clash(job, owner):
+            self._findings.error(file_mark, clash, "give each job a file of its own")
+        if folded(job.file) != folded(job.id):
+            self._claims.take_file(job.file, owner)
+        return None
+
+    def _refuse_id(self, job: Job, other: Job, *, generated: bool, mark: Mark) -> None:
+        if generated and other.fingerprint == job.fingerprint:
+            what = f"the same model and inputs as {self._where(other)}, and no ids to tell them apart"
+            self._findings.error(mark, what, "delete one, or give each an id of its own to buy both")
+        elif other.id == job.id:
+            what = f"the id `{job.id}` is taken by {self._where(other)}"
+            self._findings.error(mark, what, "ids are unique")
+        else:
+            what = f"the ids `{job.id}` and `{other.id}`, of {self._where(other)}, differ in case only"
+            self._findings.error(mark, what, "they are one on many disks: choose another")
+
+    def _file_clash(self, job: Job, owner: int) -> str | None:
+        if (other := self._owner_of_file(job.file, owner)) is not None:
+            return f"the file `{job.file}` is also that of {self._where(other)}"
+        inside = self._claims.folders.get(digest(job.file))
+        if inside is not None:
+            other = self._spool.at(inside)
+            return f"the file `{job.file}` is a folder of `{other.file}`, the file of {self._where(other)}"
+        for folder in folders(job.file):
+            if (other := self._owner_of_file(folder, owner)) is not None:
+                return f"`{folder}`, a folder of the file `{job.file}`, is the file of {self._where(other)}"
+        return None
+
+    def _owner_of_file(self, file: str, owner: int) -> Job | None:
+        key = digest(file)
+        found = self._claims.files.get(key)
+        if found is not None:
+            return self._spool.at(found)
+        # A job that has no file of its own writes to its id.
+        found = self._claims.ids.get(key)
+        if found is None or found == owner:
+            return None
+        other = self._spool.at(found)
+        return other if folded(other.file) == folded(file) else None
+
+    def _where(self, job: Job) -> str:
+        return f"the job at {self._findings.place(Mark(job.line, job.column))}"

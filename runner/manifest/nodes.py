@@ -1,0 +1,61 @@
+"""What a document is made of: scalars, lists and mappings, each of which knows where it begins."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Style(Enum):
+    """How a scalar was written; only a plain one can be anything but text."""
+
+    PLAIN = "plain"
+    QUOTED = "quoted"
+    BLOCK = "block"
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """A position, counted from 1 in characters; line 0 means the file as a whole."""
+
+    line: int
+    column: int
+
+
+# gc=False is safe: a document is a tree or, with aliases, a graph without cycles.
+class Scalar(Mark, frozen=True, gc=False):
+    text: str
+    style: Style
+    cut: bool = False
+    """A comment ends this plain scalar in a way that looks as if its writer had meant it as text."""
+
+
+class Sequence(Mark, frozen=True, gc=False):
+    items: list[Node]
+
+
+class Mapping(Mark, frozen=True, gc=False):
+    items: dict[str, Pair]
+
+
+Node = Scalar | Sequence | Mapping
+Pair = tuple[Scalar, Node]
+
+WHOLE_FILE = Mark(0, 0)
+
+
+def scalars(node: Node) -> Iterator[Scalar]:
+    """Every scalar in ``node``, keys excepted, in the order of the document."""
+    stack = [node]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, Scalar):
+            yield top
+        elif isinstance(top, Sequence):
+            stack.extend(reversed(top.items))
+        else:
+            stack.extend(value for _, value in reversed(top.items.values()))

@@ -1,0 +1,203 @@
+"""The top of a manifest → settings, with a reader for each key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from runner.manifest import notation
+from runner.manifest.findings import FAILED, Findings, Wrong, nearest, shown
+from runner.manifest.names import check_id, has_control, normal
+from runner.manifest.nodes import Mapping, Node, Scalar, Sequence
+from runner.manifest.scalars import boolean, filled_text, integer, kind, text, written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GIB: Final = 1 << 30
+MAX_TIMEOUT_SECONDS: Final = 24 * 3600
+
+T = TypeVar("T")
+
+
+class OnUnknown(StrEnum):
+    """What becomes of a job that was perhaps bought."""
+
+    HOLD = "hold"
+    RESUBMIT = "resubmit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a manifest wants to be run."""
+
+    name: str
+    """What the batch is called; the default output folder bears it."""
+    concurrency: int = 8
+    """Requests in flight at the API."""
+    rate_per_second: float | None = None
+    """Submissions; ``None``: no limit of our own."""
+    timeout_seconds: float = 600
+    """Of one request, from acceptance to a final state."""
+    retries: int = 4
+    """Of one delivery within a run."""
+    on_unknown: OnUnknown = OnUnknown.HOLD
+    strict_size: bool = False
+    """Whether a picture of another size than asked for is refused."""
+    max_file_bytes: int = 2 * GIB
+    """The largest file that is downloaded."""
+    trusted_hosts: tuple[str, ...] = ()
+    """More storage hosts to download from: ``cdn.example.com``, ``*.example.com``; lower case, ASCII."""
+    output: Path | None = None
+    """Where the manifest wants its results, absolute; ``None``: it does not say."""
+
+
+def read_settings(root: Mapping, *, stem: str, folder: Path, findings: Findings) -> Settings:
+    """The settings in ``root``, with defaults where there are none or where they are wrong (which is noted).
+
+    ``stem`` names a manifest that does not name itself; relative paths start at ``folder``.
+    """
+    found: dict[str, Any] = {}
+    for key, (field, convert) in _READERS.items():
+        if key in root.items:
+            value = findings.read(key, root.items[key][1], convert)
+            if value is not FAILED:
+                found[field] = value
+    if "name" not in root.items and (reason := check_id(stem)):
+        findings.error(root, f"the file's name cannot name the batch: it {reason}", "add `name: …`")
+    found.setdefault("name", normal(stem))
+    if "trusted_hosts" in root.items:
+        found["trusted_hosts"] = _trusted_hosts(root.items["trusted_hosts"][1], findings)
+    if "output" in found:
+        found["output"] = _resolve(folder, found["output"])
+    return Settings(**found)
+
+
+def _name(node: Node) -> str:
+    value = normal(filled_text(node))
+    if reason := check_id(value):
+        raise Wrong(reason, "the name of the batch is also the name of a folder")
+    return value
+
+
+def _within(low: int, high: int) -> Callable[[Node], int]:
+    def convert(node: Node) -> int:
+        value = integer(node)
+        if not low <= value <= high:
+            raise Wrong(f"is {value}; it goes from {low} to {high}")
+        return value
+
+    return convert
+
+
+def _concurrency(node: Node) -> int:
+    if isinstance(node, Scalar) and node.text == "auto":
+        raise Wrong("cannot be `auto`: that is not available in this version yet", "write a number: 8")
+    return _within(1, 1000)(node)
+
+
+def _written(read: Callable[[str], T]) -> Callable[[Node], T]:
+    """A reader for what has a notation of its own, in quotes or not."""
+    return lambda node: read(written(node))
+
+
+def _rate(node: Node) -> float:
+    value = _written(notation.rate)(node)
+    if value <= 0:
+        raise Wrong("is 0, which would never submit anything", "leave the key out for no limit")
+    return value
+
+
+def _timeout(node: Node) -> float:
+    value = _written(notation.duration)(node)
+    if not 0 < value <= MAX_TIMEOUT_SECONDS:
+        raise Wrong(f"is {shown(written(node))}; it goes from above 0 to 24h")
+    return value
+
+
+def _max_file(node: Node) -> int:
+    value = _written(notation.byte_count)(node)
+    if value < 1:
+        raise Wrong("is 0, which would refuse every file", "write 200MB, or leave the key out for 2GiB")
+    return value
+
+
+def _on_unknown(node: Node) -> OnUnknown:
+    value = text(node)
+    if value not in list(OnUnknown):
+        raise Wrong(f"takes `hold` or `resubmit`, not {shown(value)}", nearest(value, list(OnUnknown)))
+    return OnUnknown(value)
+
+
+def _trusted_hosts(node: Node, findings: Findings) -> tuple[str, ...]:
+    if not isinstance(node, Sequence):
+        what = f"`trusted_hosts` takes a list of host names, not {kind(node)}"
+        findings.error(node, what, "write [cdn.example.com]")
+        return ()
+    hosts = [findings.read("trusted_hosts", item, _written(notation.host)) for item in node.items]
+    return tuple(host for host in hosts if host is not FAILED)
+
+
+def _output(node: Node) -> str:
+    value = filled_text(node)
+    if has_control(value):
+        raise Wrong("has a control character")
+    if "://" in value:
+        raise Wrong(f"takes a folder, not {shown(value)}", "results go to a disk of this machine")
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise Wrong(f"names a home folder that is not there: {shown(value)}", "write the path out") from None
+
+
+def _resolve(folder: Path, output: str) -> Path:
+    try:
+        return (folder / output).resolve()
+    except (OSError, RuntimeError):  # a loop of symbolic links: whoever opens it says so
+        return (folder / output).absolute()
+
+
+_READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
+    "name": ("name", _name),
+    "concurrency": ("concurrency", _concurrency),
+    "rate": ("rate_per_second", _rate),
+    "timeout": ("timeout_seconds", _timeout),
+    "retries": ("retries", _within(0, 100)),
+    "on_unknown": ("on_unknown", _on_unknown),
+    "strict_size": ("strict_size", boolean),
+    "max_file": ("max_file_bytes", _max_file),
+    "output": ("output", _output),
+}
+
+KEYS: Final = (*_READERS, "trusted_hosts", "model", "defaults", "jobs")
+_LATER: Final = ("on_bad_row", "budget", "halt")
+_OF_A_JOB: Final = (
+    "id",
+    "prompt",
+    "width",
+    "height",
+    "size",
+    "sizes",
+    "inputs",
+    "file",
+    "from",
+    "matrix",
+    "repeat",
+)
+
+
+def check_keys(root: Mapping, findings: Findings) -> None:
+    """Note every top-level key that means nothing here; ``x-…`` is the writer's own."""
+    for name, (key, _) in root.items.items():
+        if name in _LATER:
+            findings.error(key, f"`{name}` is not available in this version yet", "leave it out")
+        elif name not in KEYS and not name.startswith("x-"):
+            findings.error(key, f"{shown(name)} is not a key of a manifest", _advice(name))
+
+
+def _advice(name: str) -> str:
+    if name in _OF_A_JOB:
+        return "it belongs to a job; inputs of every job go under `defaults:`"
+    return nearest(name, KEYS) or f"the keys are {', '.join(KEYS)}; a key of your own begins with x-"

@@ -1,0 +1,91 @@
+"""Where checked jobs wait: JSON lines in a temporary file that has no name and dies with the process.
+
+What was checked is what is sent: the run reads the spool and never the manifest again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from typing import IO, TYPE_CHECKING, Final
+
+import msgspec
+
+from runner.manifest.claims import Claims, digest
+from runner.model import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BLOCK_BYTES: Final = 1 << 18
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Job).decode
+
+
+class Spool:
+    """Jobs in the order of the manifest, read as often as needed, by several readers at once.
+
+    In memory it holds a digest and an offset for each id, never a job.
+    """
+
+    def __init__(self) -> None:
+        self.claims = Claims()
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="runner-")  # noqa: SIM115 - closed by close()
+        self._lock = threading.Lock()
+        self._end = 0
+        self._count = 0
+
+    def add(self, job: Job) -> int:
+        """Append ``job``. Returns the offset of its line, by which ``at`` finds it again."""
+        line = _encode(job) + b"\n"
+        with self._lock:
+            offset = self._end
+            self._file.write(line)
+            self._end += len(line)
+        self._count += 1
+        return offset
+
+    @property
+    def next_offset(self) -> int:
+        """Where the job that is added next will lie."""
+        return self._end
+
+    def at(self, offset: int) -> Job:
+        """The job whose line begins at ``offset``."""
+        with self._lock:
+            self._file.seek(offset)
+            line = self._file.readline()
+            self._file.seek(self._end)
+        return _decode(line)
+
+    def __iter__(self) -> Iterator[Job]:
+        offset, rest = 0, b""
+        while block := self._read(offset):
+            offset += len(block)
+            *lines, rest = (rest + block).split(b"\n")
+            yield from map(_decode, lines)
+
+    def _read(self, offset: int) -> bytes:
+        with self._lock:
+            self._file.seek(offset)
+            block = self._file.read(_BLOCK_BYTES)
+            self._file.seek(self._end)
+        return block
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, job_id: object) -> bool:
+        """Whether a job has exactly this id; ``Mug`` is not ``mug`` here, though they cannot both be jobs."""
+        if not isinstance(job_id, str):
+            return False
+        offset = self.claims.ids.get(digest(job_id))
+        return offset is not None and self.at(offset).id == job_id
+
+    def close(self) -> None:
+        """Free the file; nothing can be read after that. Closing twice is fine."""
+        self._file.close()
+
+    def __del__(self) -> None:
+        self.close()

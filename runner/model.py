@@ -1,0 +1,140 @@
+"""The frozen values that every layer speaks in. A change is a new value (``msgspec.structs.replace``).
+
+Words: a *job* is ours, a *request* theirs; a *purchase* is one job's try at buying; an *output* is a URI, a
+*file* is on disk. *Owed* means bought and not yet delivered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+Json = Any  # a JSON value: None, bool, int, float, str, or lists and string-keyed dicts of these
+
+
+class State(StrEnum):
+    """Where a purchase stands; the table of the README says what a later run does with each."""
+
+    SUBMITTING = "submitting"
+    RELEASED = "released"
+    SUBMITTED = "submitted"
+    GENERATED = "generated"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+OWED = frozenset({State.SUBMITTED, State.GENERATED})
+OPEN = frozenset({State.SUBMITTING, State.UNKNOWN})
+"""Perhaps bought: an intent that nothing followed means the same as ``unknown``."""
+
+STUCK_CODES = frozenset({"expired", "no_output", "wrong_output"})
+"""Errors of owed purchases that do not heal by themselves and wait for the user's word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A position in a text, counted from 1 in characters; ``line`` 0 means the file as a whole."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One fault of a manifest: where it is, what is wrong, and what would be right."""
+
+    place: Place
+    what: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}" + (f" ({self.advice})" if self.advice else "")
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One picture (or set) that the manifest asks for, with everything that is sent and where it goes."""
+
+    id: str
+    model: str
+    inputs: dict[str, Json]
+    """What is sent, defaults of a bundled schema filled in."""
+    fingerprint: str
+    """``sha256:…`` over model and inputs."""
+    file: str
+    """Where the result goes: a stem relative to the output folder, with ``/`` and without an extension."""
+    line: int = 0
+    column: int = 0
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a purchase is where it is: the ``error`` of a record."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    http_status: int | None = None
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One result of a request: its URI at the storage and, once it is known, the file that holds it."""
+
+    url: str
+    path: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    media_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    moved_from: str | None = None
+    """The path that the file is being renamed from; the move is repeated if ``path`` is not there."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the results manifest: a purchase as it stood at ``at``. The last line of a purchase wins."""
+
+    id: str
+    purchase: int
+    state: State
+    at: str
+    api: str
+    manifest: str
+    model: str
+    inputs: dict[str, Json]
+    fingerprint: str
+    file: str
+    reserved_usd: float | None = None
+    request_id: str | None = None
+    cost_usd: float | None = None
+    submitted_at: str | None = None
+    completed_at: str | None = None
+    outputs: tuple[Output, ...] = ()
+    error: Fault | None = None
+    warning: str | None = None
+    renamed_from: str | None = None
+    """The id that this purchase was recorded under before; that id's line is superseded."""
+    restored_from: int | None = None
+    """The purchase whose files this line puts in force again; it was paid there."""
+    trusted_hosts: tuple[str, ...] = ()
+    max_file_bytes: int | None = None
+    strict_size: bool = False
+
+    @property
+    def owed(self) -> bool:
+        return self.state in OWED
+
+    @property
+    def stuck(self) -> bool:
+        return self.owed and self.error is not None and self.error.code in STUCK_CODES
+
+    @property
+    def open(self) -> bool:
+        return self.state in OPEN

@@ -1,0 +1,174 @@
+"""What to do with a job, given all that the results manifest knows of it. Pure: values in, a decision out.
+
+The rules, in the order in which they decide:
+
+1. What is owed is collected first, whatever the inputs say now.
+2. A purchase that may have happened holds the job (``on_unknown: resubmit`` buys once more in a job's life).
+3. Done with these very inputs: reused; moved if the manifest names another file; delivered again if files are gone.
+4. An older purchase had these very inputs: its files are taken back.
+5. These inputs failed: bought again only if that may help, and at most three times.
+6. Everything else is bought: new jobs, changed inputs, what was refused before (``released``) or cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from runner.model import Job, Record, State
+
+MAX_PURCHASES = 3
+"""Of one fingerprint: so often a failure that might heal is paid for."""
+
+
+class Action(StrEnum):
+    """What a run does with a job."""
+
+    REUSE = "reuse"
+    MOVE = "move"
+    """Reused under another file name."""
+    RESTORE = "restore"
+    """Reused from an older purchase."""
+    COLLECT = "collect"
+    DELIVER = "deliver again"
+    BUY = "buy"
+    HOLD = "held"
+    FAILED = "failed"
+
+    @property
+    def category(self) -> Action:
+        """How ``plan`` counts it: taking back and renaming a file is reuse."""
+        return Action.REUSE if self in (Action.MOVE, Action.RESTORE) else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """``action``, why, and the purchase that it is about (None for one that is still to be made)."""
+
+    action: Action
+    reason: str
+    record: Record | None = None
+
+
+Present = Callable[[Record], bool]
+"""Whether all files of a done purchase can be found, in their place or set aside."""
+
+
+def in_force(history: Sequence[Record]) -> Record | None:
+    """The purchase that decides what the job's files are: the newest, unless that brought nothing."""
+    if not history:
+        return None
+    newest = history[-1]
+    if newest.state not in (State.FAILED, State.CANCELLED, State.RELEASED):
+        return newest
+    return next((record for record in reversed(history) if record.state is State.DONE), newest)
+
+
+def next_purchase(history: Sequence[Record]) -> int:
+    """The number of the next purchase; a released one was never made, so its number is used again."""
+    if not history:
+        return 1
+    newest = history[-1]
+    return newest.purchase if newest.state is State.RELEASED else newest.purchase + 1
+
+
+def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: bool = False) -> Decision:
+    """What to do with ``job``; ``history`` holds its purchases at this API, oldest first."""
+    owed = next((record for record in history if record.owed), None)
+    if owed is not None:
+        return Decision(action=Action.COLLECT, reason=_owed_reason(owed, job), record=owed)
+    if history and history[-1].open:
+        return _held(history, resubmit=resubmit)
+    force = in_force(history)
+    if force is not None and force.state is State.DONE and force.fingerprint == job.fingerprint:
+        return _reuse(job, force, present)
+    return _take_back_or_buy(job, history, present)
+
+
+def _owed_reason(record: Record, job: Job) -> str:
+    stuck = f"; stuck: {record.error.message}" if record.stuck and record.error else ""
+    changed = (
+        "; its inputs changed since, and are bought afterwards"
+        if record.fingerprint != job.fingerprint
+        else ""
+    )
+    return f"purchase {record.purchase} is paid and not delivered{stuck}{changed}"
+
+
+def _held(history: Sequence[Record], *, resubmit: bool) -> Decision:
+    newest = history[-1]
+    if resubmit and sum(record.open for record in history) == 1:
+        reason = f"purchase {newest.purchase} is unknown; on_unknown: resubmit buys once more"
+        return Decision(action=Action.BUY, reason=reason)
+    reason = f"purchase {newest.purchase} may have been bought; see `runner reconcile`"
+    return Decision(action=Action.HOLD, reason=reason, record=newest)
+
+
+def _reuse(job: Job, force: Record, present: Present) -> Decision:
+    if not present(force):
+        return Decision(action=Action.DELIVER, reason="done, but files are gone", record=force)
+    if force.file != job.file:
+        return Decision(action=Action.MOVE, reason=f"done; file renamed from {force.file}", record=force)
+    return Decision(action=Action.REUSE, reason="done", record=force)
+
+
+def _take_back_or_buy(job: Job, history: Sequence[Record], present: Present) -> Decision:
+    same = [record for record in history if record.fingerprint == job.fingerprint]
+    older = next((record for record in reversed(same) if record.state is State.DONE), None)
+    if older is not None:
+        reason = f"inputs are those of purchase {older.purchase} again"
+        action = Action.RESTORE if present(older) else Action.DELIVER
+        return Decision(action=action, reason=reason, record=older)
+    failures = [record for record in same if record.state is State.FAILED]
+    if failures and same[-1] is failures[-1]:
+        return _after_failure(failures)
+    return Decision(action=Action.BUY, reason=_why_buy(history, same))
+
+
+def _after_failure(failures: Sequence[Record]) -> Decision:
+    newest = failures[-1]
+    why = newest.error.message if newest.error else "no reason given"
+    if newest.error is None or not newest.error.retryable:
+        return Decision(action=Action.FAILED, reason=f"failed with these inputs: {why}", record=newest)
+    if len(failures) >= MAX_PURCHASES:
+        return Decision(action=Action.FAILED, reason=f"failed {len(failures)} times: {why}", record=newest)
+    return Decision(action=Action.BUY, reason=f"failed, may work now: {why}")
+
+
+def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
+    if not history:
+        return "new"
+    if not same:
+        return "inputs changed"
+    return {State.RELEASED: "refused before, nothing was bought", State.CANCELLED: "cancelled before"}.get(
+        same[-1].state, "not bought yet"
+    )
+
+
+def revive(
+    job: Job, record: Record, history: Sequence[Record], *, aside: Callable[[Record, str], str]
+) -> Record:
+    """A done purchase as it is to be delivered for ``job`` as that stands now.
+
+    The one in force keeps its number. An older one comes back as a new purchase that cost nothing: the newest decides,
+    and ``restored_from`` says where it was paid. ``aside`` tells where its files were put.
+    """
+    if record is in_force(history):
+        return msgspec.structs.replace(record, file=job.file)
+    outputs = tuple(
+        msgspec.structs.replace(output, moved_from=aside(record, output.path)) if output.path else output
+        for output in record.outputs
+    )
+    return msgspec.structs.replace(
+        record,
+        purchase=next_purchase(history),
+        restored_from=record.purchase,
+        renamed_from=None,
+        reserved_usd=None,
+        cost_usd=None,
+        file=job.file,
+        outputs=outputs,
+    )

@@ -1,0 +1,140 @@
+"""Lanes and deliveries: who works when. What a step does is not known here.
+
+Workers pull from one shared iterator. A lane holds a slot at the API from submission to the final state; delivering
+has its own, separate bound, so a finished request frees its slot at once. Owed work comes first, and buying begins
+beside it. A lane whose request did not end in time keeps its slot: nothing new is bought on it until the run ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from runner.model import Job, Record, State
+from runner.stop import Stop
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One thing to do: a purchase to bring home (``record``), or a job to buy (``job``)."""
+
+    before: str
+    """The count under which it stands until it is settled."""
+    record: Record | None = None
+    job: Job | None = None
+    fresh: bool = False
+    """Whether its request is one of this run."""
+    settled_as: str | None = None
+    """The count it moves to once nothing of it is owed, where that is not its record's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """What a lane and a delivery call; each returns the record as it then stands."""
+
+    buy: Callable[[Job], Awaitable[Record | None]]
+    collect: Callable[[Record, bool], Awaitable[Record]]
+    deliver: Callable[[Record, bool], Awaitable[Record]]
+    settle: Callable[[Work, Record | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much goes on at once."""
+
+    lanes: int
+    deliveries: int
+    backlog: int
+    """Paid results that may wait for delivery before buying pauses, and stops if they cannot be delivered."""
+
+
+async def run_batch(
+    owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps, limits: Limits, stop: Stop
+) -> None:
+    """Carry all ``owed`` and ``jobs`` as far as they go, at most ``limits.lanes`` at the API at once."""
+    shop = _Shop(iter(owed), iter(jobs), steps, limits, stop)
+    send, receive = anyio.create_memory_object_stream[tuple[Work, Record]](limits.backlog)
+    async with anyio.create_task_group() as deliveries:
+        for _ in range(limits.deliveries):
+            deliveries.start_soon(shop.deliver, receive.clone())
+        receive.close()
+        async with send, anyio.create_task_group() as lanes:
+            for _ in range(limits.lanes):
+                lanes.start_soon(shop.lane, send)
+
+
+class _Shop:
+    """What the workers of one batch share."""
+
+    def __init__(
+        self, owed: Iterator[Work], jobs: Iterator[Work], steps: Steps, limits: Limits, stop: Stop
+    ) -> None:
+        self._owed = owed
+        self._jobs = jobs
+        self._steps = steps
+        self._limits = limits
+        self._stop = stop
+        self._waiting = 0
+        self._failed = 0
+        self._lost = 0
+
+    async def lane(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
+        """Bring home what is owed, then buy, until there is nothing left or a request keeps the slot."""
+        keeps_slot = False
+        for work in self._owed:
+            keeps_slot |= await self._carry(work, send)
+        while not keeps_slot and await self._room():
+            job = next(self._jobs, None)
+            if job is None:
+                return
+            keeps_slot = await self._carry(job, send)
+        if keeps_slot:
+            self._lose()
+
+    async def _carry(self, work: Work, send: MemoryObjectSendStream[tuple[Work, Record]]) -> bool:
+        """Take one piece of work to its final state and hand it over; whether its request still holds the slot."""
+        record = work.record
+        if work.job is not None:
+            record = await self._steps.buy(work.job)
+        if record is not None and record.state is State.SUBMITTED:
+            record = await self._steps.collect(record, work.fresh)
+        if record is not None and record.state in (State.GENERATED, State.DONE):
+            self._waiting += 1
+            await send.send((work, record))
+            return False
+        self._steps.settle(work, record)
+        return record is not None and record.error is not None and record.error.code == "timeout"
+
+    async def _room(self) -> bool:
+        """Wait while too many paid results are not on disk; False: buying stopped."""
+        while not self._stop and self._waiting > self._limits.backlog:
+            await self._stop.wait(0.2)
+        return not self._stop
+
+    def _lose(self) -> None:
+        self._lost += 1
+        log.warning("a request did not end in time; its slot is not used again in this run")
+        if self._lost == self._limits.lanes:
+            self._stop.buying("every slot is held by a request that did not end in time")
+
+    async def deliver(self, receive: MemoryObjectReceiveStream[tuple[Work, Record]]) -> None:
+        """Deliver what lanes hand over, until no lane is left to hand over anything."""
+        async with receive:
+            async for work, record in receive:
+                after = await self._steps.deliver(record, work.fresh)
+                self._steps.settle(work, after)
+                self._count(delivered=after.state is State.DONE)
+
+    def _count(self, *, delivered: bool) -> None:
+        if delivered:
+            self._waiting -= 1
+            return
+        self._failed += 1
+        if self._failed > self._limits.backlog:
+            self._stop.buying(f"{self._failed} paid results could not be delivered; run again to fetch them")

@@ -1,0 +1,131 @@
+"""What the surroundings say: the token, where the API is, where results go. Each is decided here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from runner.errors import AccountError, UsageError
+from runner.records import RESULTS
+
+DEFAULT_API = "https://model-api.runcomfy.net/v1"
+EMULATOR = "emulator"
+"""What the results manifest calls the emulator inside the process, whose port changes with every run."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Token:
+    """The API token. It shows itself to nobody; only the API's session reads ``value``."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "Token(…)"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiBase:
+    """Where the API is: ``url`` with ``/v1`` and without a trailing slash; ``name`` is what records call it."""
+
+    url: str
+    name: str
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port."""
+        return origin_of(self.url)
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Scheme, host in lower case and port of ``url``. Raises ``ValueError`` where it has none."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    port = parts.port or {"http": 80, "https": 443}.get(scheme, 0)
+    return scheme, (parts.hostname or "").lower(), port
+
+
+def find_token(environ: Mapping[str, str]) -> Token:
+    """The token of ``RUNCOMFY_TOKEN``, ``RUNCOMFY_API_TOKEN`` or ``runcomfy login``. Raises ``AccountError``."""
+    for name in ("RUNCOMFY_TOKEN", "RUNCOMFY_API_TOKEN"):
+        if environ.get(name, "").strip():
+            return _checked(environ[name].strip(), name)
+    path = _login_file(environ)
+    try:
+        login = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        login = None
+    text = login.get("access_token") if isinstance(login, dict) else None
+    if isinstance(text, str) and text.strip():
+        return _checked(text.strip(), str(path))
+    raise AccountError(
+        "no API token: set RUNCOMFY_TOKEN (or RUNCOMFY_API_TOKEN), or run `runcomfy login`. Nothing was bought. "
+        "To try without an account, add --emulator."
+    )
+
+
+def _checked(text: str, source: str) -> Token:
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise AccountError(
+            f"the token in {source} holds spaces or characters that no token has; copy it again"
+        )
+    return Token(text)
+
+
+def _login_file(environ: Mapping[str, str]) -> Path:
+    """Where the official CLI keeps its login."""
+    if environ.get("RUNCOMFY_CONFIG_DIR"):
+        return Path(environ["RUNCOMFY_CONFIG_DIR"]) / "token.json"
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "~"), ".config")  # noqa: PTH118 - text
+    return Path(config).expanduser() / "runcomfy" / "token.json"
+
+
+def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
+    """``--api``, else ``RUNCOMFY_MODEL_API_BASE``, else the public API. Raises ``UsageError`` for an unsafe one."""
+    url = (override or environ.get("RUNCOMFY_MODEL_API_BASE") or DEFAULT_API).strip().rstrip("/")
+    try:
+        scheme, host, _ = origin_of(url)
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"the API's address {url!r} cannot be read: {error}") from None
+    if scheme not in ("http", "https") or not host or parts.query or parts.fragment or "@" in parts.netloc:
+        raise UsageError(f"the API's address {url!r} should look like {DEFAULT_API}")
+    if scheme == "http" and not is_loopback(host):
+        raise UsageError(f"the API's address {url!r} would send the token unencrypted; use https")
+    return ApiBase(url=url, name=url)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine by name or by address."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def output_folder(manifest: Path | None, name: str, chosen: Path | None, *, emulator: bool) -> Path:
+    """Where results go, whatever the current folder is.
+
+    ``chosen`` (``--output``, else the manifest's ``output:``) as it is; else ``output/<name>`` in the manifest's folder
+    or the one above, the first that has an ``output/``; else a new one beside the manifest.
+    """
+    if chosen is not None:
+        return chosen.absolute()
+    home = manifest.absolute().parent if manifest is not None else Path.cwd()
+    root = next((folder for folder in (home, home.parent) if (folder / "output").is_dir()), home)
+    return root / "output" / (f"{name}-emulator" if emulator else name)
+
+
+def results_folder(target: Path) -> Path | None:
+    """The folder that ``target`` names by itself: one with a results manifest, or that file; else None."""
+    if target.is_dir():
+        return target.absolute()
+    return target.absolute().parent if target.name == RESULTS else None

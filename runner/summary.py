@@ -1,0 +1,117 @@
+"""What a run comes to: counts, money, and the exit code that says what is left to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from runner.model import Record, State
+from runner.plan import Action, Decision
+
+COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "missing")
+
+
+def outcome_of_record(record: Record) -> str:
+    """Under which count a purchase stands at the end of a run."""
+    if record.owed:
+        return "unknown" if record.stuck else "owed"
+    if record.open:
+        return "unknown"
+    return {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "cancelled"}.get(
+        record.state, "left"
+    )
+
+
+def outcome_of_decision(decision: Decision) -> str:
+    """Under which count a job stands that the run has not touched: what was decided, nothing of it done."""
+    match decision.action:
+        case Action.REUSE:
+            return "skipped"
+        case Action.HOLD:
+            return "unknown"
+        case Action.FAILED:
+            return "failed"
+        case Action.DELIVER:
+            return "missing"
+        case Action.COLLECT if decision.record is not None:
+            return outcome_of_record(decision.record)
+    return "left"
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Counts as the run goes. Each job stands under exactly one of ``COUNTS`` at any time."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    stuck: int = 0
+    sized: int = 0
+    """Pictures of another size than asked for."""
+    cost_usd: float = 0.0
+
+    def add(self, outcome: str) -> None:
+        self.counts[outcome] += 1
+
+    def change(self, before: str, after: str) -> None:
+        self.counts[before] -= 1
+        self.counts[after] += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """Why a run bought no more, and the exit code that this alone would give."""
+
+    reason: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The end of a run. ``spent_usd`` counts the whole folder, open questions at their reserve."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    unknown: int = 0
+    owed: int = 0
+    left: int = 0
+    missing: int = 0
+    cost_usd: float = 0.0
+    spent_usd: float = 0.0
+    seconds: float = 0.0
+    output: str = ""
+    results: str = ""
+    stopped: Stopped | None = None
+    examples: tuple[Record, ...] = ()
+    """A few records that ended badly, for the summary's words."""
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, name) for name in COUNTS)
+
+    @property
+    def exit_code(self) -> int:
+        """The first that applies: 77, 69, 73 by what stopped it; 75 work left; 2 money question; 1 failures; 0."""
+        if self.stopped is not None and self.stopped.exit_code != 75:
+            return self.stopped.exit_code
+        if self.owed or self.left or (self.stopped is not None and self._unfinished):
+            return 75
+        if self.unknown:
+            return 2
+        return 1 if self.failed or self.cancelled or self.missing else 0
+
+    @property
+    def _unfinished(self) -> bool:
+        return bool(self.owed or self.left)
+
+    def as_json(self) -> dict[str, object]:
+        """The object that ``--json`` prints; its field names are a promise."""
+        counts = {name: getattr(self, name) for name in ("total", *COUNTS)}
+        money = {"cost_usd": round(self.cost_usd, 6), "spent_usd": round(self.spent_usd, 6)}
+        return {
+            **counts,
+            **money,
+            "seconds": round(self.seconds, 3),
+            "output": self.output,
+            "results": self.results,
+        }

@@ -1,0 +1,179 @@
+"""Holding the manifest's jobs against the results manifest: one pass that decides, counts and looks for conflicts.
+
+Nothing is bought before the pass is through. The decisions are not kept: the run asks for each again when its turn
+comes, because by then the ledger knows more.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from runner.download.place import Folder
+from runner.errors import ConflictError
+from runner.ledger import Ledger
+from runner.manifest import Spool
+from runner.model import Job, Record, State
+from runner.plan import Action, Decision, decide
+
+PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "bmp", "mp4", "mov", "webm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which jobs of the manifest a command is about: ``--only`` and then ``--limit``."""
+
+    only: str | None = None
+    limit: int | None = None
+
+    def of(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """The chosen jobs, in the manifest's order."""
+        chosen = (job for job in jobs if self.only is None or fnmatchcase(job.id, self.only))
+        return islice(chosen, self.limit)
+
+
+class Surveyor:
+    """Decides about jobs with what ledger and disk know."""
+
+    def __init__(
+        self, *, jobs: Spool, ledger: Ledger, folder: Folder, api: str, manifest: str, resubmit: bool
+    ) -> None:
+        """``manifest`` is how records name this manifest; ``api`` how they name this API."""
+        self._jobs = jobs
+        self._ledger = ledger
+        self._folder = folder
+        self._api = api
+        self._manifest = manifest
+        self._resubmit = resubmit
+        self._unclaimed: dict[str, list[str]] | None = None
+
+    def decide(self, job: Job) -> Decision:
+        """What to do with ``job`` as things stand."""
+        history = self._ledger.purchases(job.id, self._api)
+        return decide(job, history, present=self._folder.present, resubmit=self._resubmit)
+
+    def renamed_from(self, job: Job) -> str | None:
+        """The id that a new job's very inputs were recorded under, if no job of the manifest claims it any more."""
+        if self._ledger.history(job.id):
+            return None
+        if self._unclaimed is None:
+            self._unclaimed = self._find_unclaimed()
+        ids = self._unclaimed.get(job.fingerprint, [])
+        return ids.pop(0) if ids else None
+
+    def _find_unclaimed(self) -> dict[str, list[str]]:
+        """Ids by fingerprint that only the ledger knows, oldest first."""
+        found: dict[str, list[str]] = {}
+        for record in self._ledger.latest():
+            mine = record.api == self._api and not self.belongs_elsewhere(record)
+            if mine and record.id not in self._jobs and record.state is not State.RELEASED:
+                ids = found.setdefault(record.fingerprint, [])
+                if record.id not in ids:
+                    ids.append(record.id)
+        return found
+
+    def takeover(self, job: Job, old_id: str) -> list[Record]:
+        """The lines that put an old id's purchases under the job's id."""
+        return [
+            msgspec.structs.replace(
+                record,
+                id=job.id,
+                renamed_from=old_id,
+                file=record.file if record.state is State.DONE else job.file,
+            )
+            for record in self._ledger.purchases(old_id, self._api)
+        ]
+
+    def decide_renamed(self, job: Job, old_id: str) -> Decision:
+        """What would be decided about ``job`` once it took over the records of ``old_id``."""
+        decision = decide(
+            job, self.takeover(job, old_id), present=self._folder.present, resubmit=self._resubmit
+        )
+        return Decision(
+            action=decision.action, reason=f"renamed from {old_id}; {decision.reason}", record=decision.record
+        )
+
+    def belongs_elsewhere(self, record: Record) -> bool:
+        """Whether another manifest that still exists bought this."""
+        if record.manifest in (self._manifest, "-"):
+            return False
+        return self._folder.root.joinpath(record.manifest).is_file()
+
+    def conflicts(self, job: Job, decision: Decision) -> str | None:
+        """Why ``job`` may not be touched: its record belongs to another manifest that still exists."""
+        if decision.action is Action.REUSE:
+            return None
+        history = self._ledger.history(job.id)
+        foreign = next((record for record in history if self.belongs_elsewhere(record)), None)
+        if foreign is None:
+            return None
+        other = self._folder.root.joinpath(foreign.manifest).resolve()
+        return f"{job.id} was bought by {other}; two manifests may not share an output folder"
+
+    def in_the_way(self, job: Job) -> list[str]:
+        """Pictures that stand where the job's would go and that no purchase of this job names."""
+        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs}
+        paths = (f"{job.file}.{extension}" for extension in PICTURES)
+        return [path for path in paths if path not in mine and (self._folder.root / path).exists()]
+
+    def foreign(self, paths: set[str]) -> set[str]:
+        """Those of ``paths`` that no record names at all."""
+        if not paths:
+            return paths
+        named = {out.path for record in self._ledger.latest() for out in record.outputs}
+        return paths - named
+
+
+@dataclass(slots=True, kw_only=True)
+class Survey:
+    """What a run would do with the selected jobs."""
+
+    actions: Counter[Action] = field(default_factory=Counter)
+    collecting: set[str] = field(default_factory=set)
+    """Ids of selected jobs with something owed."""
+    changed: set[str] = field(default_factory=set)
+    """Those of them whose inputs are others by now."""
+
+
+def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decision], None]) -> Survey:
+    """Decide about every job, tell ``visit`` each decision, and raise ``ConflictError`` with all that is in the way."""
+    result = Survey()
+    conflicts: list[str] = []
+    occupied: dict[str, str] = {}
+    for job in jobs:
+        old_id = surveyor.renamed_from(job)
+        decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job)
+        _count(result, job, decision)
+        visit(job, decision)
+        conflicts += filter(None, [surveyor.conflicts(job, decision)])
+        if decision.action is Action.BUY:
+            occupied.update((path, job.id) for path in surveyor.in_the_way(job))
+    conflicts += [
+        f"{path} is in the way of job {occupied[path]} and is not runner's; move it, or set `file:`"
+        for path in sorted(surveyor.foreign(set(occupied)))
+    ]
+    if conflicts:
+        raise ConflictError("\n".join(conflicts) + "\nNothing was bought.")
+    return result
+
+
+def _count(result: Survey, job: Job, decision: Decision) -> None:
+    result.actions[decision.action] += 1
+    if decision.action is Action.COLLECT and decision.record is not None:
+        result.collecting.add(job.id)
+        if decision.record.fingerprint != job.fingerprint:
+            result.changed.add(job.id)
+
+
+def manifest_path(manifest: Path | None, folder: Path) -> str:
+    """How records name the manifest: relative to the output folder, with ``/``; ``-`` for standard input."""
+    if manifest is None:
+        return "-"
+    return Path(os.path.relpath(manifest.resolve(), folder.resolve())).as_posix()

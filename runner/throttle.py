@@ -1,0 +1,88 @@
+"""When the next submission may leave: the rate, and pauses that hold every lane together.
+
+A refusal (429, 503, no connection) pauses all lanes: as long as the API asks for, else longer each time. After the
+pause one lane tries first, and the others follow once something was accepted again. Refusals fail no job; after
+``PATIENCE`` seconds without one acceptance, or when a longer wait is demanded, buying stops.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from anyio import Lock
+
+from runner.clock import Clock
+from runner.pace import Pace, backoff
+from runner.stop import Stop
+
+PATIENCE = 15 * 60.0
+DOUBTS = 5
+"""So many submissions in a row with an unreadable outcome count as trouble of the service."""
+
+log = logging.getLogger(__name__)
+
+
+class Throttle:
+    """Shared by all lanes of a run."""
+
+    def __init__(self, clock: Clock, stop: Stop, *, per_second: float | None, rng: Random) -> None:
+        self._clock = clock
+        self._stop = stop
+        self._pace = Pace(per_second)
+        self._rng = rng
+        self._delays = backoff(rng, base=2.0, cap=60.0)
+        self._until = float("-inf")
+        self._refusals = 0
+        self._doubts = 0
+        self._refused_since: float | None = None
+        self._probe = Lock()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[bool]:
+        """Wait for the right to submit once, and hold it alone while the API is refusing. False: buying stopped."""
+        await self._pause()
+        if not self._refusals:
+            yield await self._spaced()
+            return
+        async with self._probe:
+            await self._pause()
+            yield await self._spaced()
+
+    async def _pause(self) -> None:
+        while not self._stop and (wait := self._until - self._clock.monotonic()) > 0:
+            await self._stop.wait(wait)
+
+    async def _spaced(self) -> bool:
+        wait = self._pace.reserve(self._clock.monotonic())
+        if wait > 0 and not self._stop:
+            await self._stop.wait(wait)
+        return not self._stop
+
+    def accepted(self) -> None:
+        """Something was accepted: the API is well."""
+        self._refusals = self._doubts = 0
+        self._refused_since = None
+        self._delays = backoff(self._rng, base=2.0, cap=60.0)
+
+    def refused(self, reason: str, retry_after: float | None) -> None:
+        """Pause every lane, or stop buying where that has gone on for too long."""
+        self._refusals += 1
+        now = self._clock.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+        wait = next(self._delays) if retry_after is None else retry_after
+        if now + wait - self._refused_since > PATIENCE:
+            self._stop.buying(f"the API accepts nothing: {reason}", 69)
+            return
+        if now + wait > self._until:
+            self._until = now + wait
+            log.warning("pausing submissions for %.1f s: %s", wait, reason)
+
+    def doubtful(self, reason: str) -> None:
+        """An outcome could not be read. Several in a row pause the lanes: each may cost money for nothing."""
+        self._doubts += 1
+        if self._doubts >= DOUBTS:
+            self.refused(f"{self._doubts} answers in a row could not be read, the last: {reason}", None)

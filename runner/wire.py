@@ -1,0 +1,335 @@
+"""Reading the API's answers: status, headers and bytes in, one of a closed set of verdicts out. No I/O.
+
+Two questions are answered here, and each verdict says all that the caller may know:
+
+* ``read_submission``: was something bought?   ``Accepted | Refused | Unreadable``
+* ``read_progress``: how is the request doing?  ``Unfinished | Completed | Ended | Gone | Denied | NotYet | Again``
+
+The rule of money: a submission counts as *not bought* only on proof. Proof is 401, 402, 403 or 429; 503 with
+``Retry-After`` or an ``error_code``; the API's own JSON error under another 4xx but 408, or under 200, unless its code is
+a 5xxxxx. Everything else that was sent and could not be read is perhaps bought. An answer with a usable
+``request_id`` is a request in hand, whatever else it says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from math import isfinite
+
+import msgspec
+
+from runner.model import Fault, Json, State
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+MAX_OUTPUTS = 1000
+"""More URIs than any model gives; what comes beyond is not looked at."""
+
+_ERROR_KEYS = ("error_message", "message", "error", "detail")
+_QUEUED = frozenset({"in_queue", "pending", "waiting"})
+_RUNNING = frozenset({"in_progress", "starting", "processing"})
+_COMPLETED = frozenset({"completed", "succeeded"})
+_CANCELLED = frozenset({"cancelled", "canceled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One HTTP answer, its body read whole. ``date`` and ``retry_after`` are the headers as they came."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+    date: str | None = None
+
+
+class Cause(StrEnum):
+    """Why nothing was bought; each has one consequence."""
+
+    BUSY = "busy"
+    """429, 503, no connection: every lane pauses, no job fails."""
+    TOKEN = "token"  # noqa: S105 - a cause, not a secret
+    """401, 403, 400004: buying stops."""
+    BALANCE = "balance"
+    """402, 400002: buying stops."""
+    MODEL = "model"
+    """404, 400001: buying from this model stops."""
+    INPUT = "input"
+    """The input was refused: this job fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Nothing was bought, and it is certain."""
+
+    cause: Cause
+    fault: Fault
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Perhaps bought: never repeated unasked."""
+
+    fault: Fault
+
+
+Submission = Accepted | Refused | Unreadable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    state: str
+    known: bool = True
+    queue_position: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    urls: tuple[str, ...]
+    has_result: bool = True
+    """False where the answer was a /status, which carries no output."""
+    cost_usd: float | None = None
+    finished_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The API says that the request failed or was cancelled."""
+
+    state: State
+    fault: Fault
+    cost_usd: float | None = None
+    finished_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """404: the API does not know the request (any more, or not yet)."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """401, 403: the API does not show the request to this token."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotYet:
+    """Another 4xx from /result: some services answer so while a request is unfinished; ask /status instead."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """Nothing was learnt; the question is free and may be repeated."""
+
+    fault: Fault
+    retry_after: float | None = None
+
+
+Progress = Unfinished | Completed | Ended | Gone | Denied | NotYet | Again
+
+
+def read_submission(answer: Answer) -> Submission:
+    """What a submission's answer proves."""
+    document = parse_object(answer.body)
+    request_id = document.get("request_id")
+    if isinstance(request_id, str) and REQUEST_ID.fullmatch(request_id):
+        return Accepted(request_id=request_id)
+    fault = read_fault(answer.status, document)
+    cause = _refusal(answer, document)
+    if cause is None:
+        return Unreadable(fault=fault)
+    return Refused(cause=cause, fault=fault, retry_after=read_retry_after(answer))
+
+
+def _refusal(answer: Answer, document: dict[str, Json]) -> Cause | None:
+    """Why nothing was bought, or None where the answer is no proof of that."""
+    code = error_code(document)
+    match answer.status:
+        case 401 | 403:
+            return _cause_of_code(code) or Cause.TOKEN
+        case 402:
+            return Cause.BALANCE
+        case 429:
+            return Cause.BUSY
+        case 503:
+            return Cause.BUSY if code or answer.retry_after is not None else None
+        case 200:
+            return (_cause_of_code(code) or Cause.INPUT) if code and not _is_service_code(code) else None
+        case status if 400 <= status < 500 and status != 408:
+            return _refusal_4xx(status, code, document)
+    return None
+
+
+def _refusal_4xx(status: int, code: str, document: dict[str, Json]) -> Cause | None:
+    if _is_service_code(code) or not (code or any(key in document for key in _ERROR_KEYS)):
+        return None
+    return _cause_of_code(code) or (Cause.MODEL if status == 404 else Cause.INPUT)
+
+
+def _cause_of_code(code: str) -> Cause | None:
+    """The documented codes, and by their first three digits those that follow the same scheme."""
+    exact = {"400001": Cause.MODEL, "400002": Cause.BALANCE, "400004": Cause.TOKEN}
+    scheme = {
+        "401": Cause.TOKEN,
+        "402": Cause.BALANCE,
+        "403": Cause.TOKEN,
+        "408": Cause.BUSY,
+        "429": Cause.BUSY,
+    }
+    return exact.get(code) or (scheme.get(code[:3]) if len(code) == 6 else None)
+
+
+def _is_service_code(code: str) -> bool:
+    return len(code) == 6 and code.startswith("5") and code.isdigit()
+
+
+def read_progress(answer: Answer, request_id: str, *, from_status: bool = False) -> Progress:
+    """What an answer of /result, or of /status with ``from_status``, says about the request asked for."""
+    document = parse_object(answer.body)
+    fault = read_fault(answer.status, document)
+    code = error_code(document)
+    if answer.status in (401, 403) or code in ("400004", "403001"):
+        return Denied(fault=fault)
+    if answer.status == 404 or code == "404001":
+        return Gone(fault=fault)
+    owner = document.get("request_id")
+    if isinstance(owner, str) and owner != request_id:
+        text = f"the answer is about request {owner!r}, not {request_id!r}"
+        return Again(fault=Fault(code="other_request", message=text))
+    state = document.get("status")
+    if 200 <= answer.status < 300 and isinstance(state, str):
+        return _read_state(state.strip().lower(), document, from_status=from_status)
+    if 400 <= answer.status < 500 and answer.status not in (408, 429) and not from_status:
+        return NotYet(fault=fault)
+    return Again(fault=fault, retry_after=read_retry_after(answer))
+
+
+def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> Progress:
+    cost, finished = _read_cost(document), _text(document.get("finished_at"))
+    if state in _COMPLETED:
+        urls = find_urls(document.get("output"))
+        return Completed(
+            urls=urls, has_result=not from_status or bool(urls), cost_usd=cost, finished_at=finished
+        )
+    if state == "failed":
+        return Ended(
+            state=State.FAILED, fault=_generation_fault(document), cost_usd=cost, finished_at=finished
+        )
+    if state in _CANCELLED:
+        fault = Fault(code="cancelled", message="cancelled at the API", retryable=True)
+        return Ended(state=State.CANCELLED, fault=fault, cost_usd=cost, finished_at=finished)
+    position = document.get("queue_position")
+    return Unfinished(
+        state=state,
+        known=state in _QUEUED | _RUNNING,
+        queue_position=position if type(position) is int and position >= 0 else None,
+    )
+
+
+def parse_object(body: bytes) -> dict[str, Json]:
+    """The JSON object in ``body``; an empty one where it holds no such thing (NaN, half an answer, a page)."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def error_code(document: dict[str, Json]) -> str:
+    """``error_code`` as text; empty where there is none."""
+    code = document.get("error_code")
+    return "" if code is None or isinstance(code, bool | dict | list) else str(code).strip()
+
+
+def read_fault(status: int, document: dict[str, Json]) -> Fault:
+    """The API's own words for what went wrong, with the HTTP status where there are none."""
+    words = (_message(document[key]) for key in _ERROR_KEYS if document.get(key))
+    message = next((word for word in words if word), "") or f"HTTP {status} without a readable explanation"
+    return Fault(code=error_code(document) or f"http_{status}", message=message, http_status=status)
+
+
+def _message(value: Json) -> str:
+    """One line out of a string, an ``{"message": …}`` or a list of ``{"loc": […], "msg": …}``."""
+    if isinstance(value, str):
+        return " ".join(value.split())[:500]
+    if isinstance(value, dict):
+        return _message(value.get("message") or value.get("msg") or "")
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_detail, value[:10])))[:500]
+    return ""
+
+
+def _detail(entry: Json) -> str:
+    """``width: must be …`` out of one entry of a validation error."""
+    where = entry.get("loc") if isinstance(entry, dict) else None
+    names = [str(part) for part in where if part != "body"] if isinstance(where, list) else []
+    return ": ".join(filter(None, [".".join(names), _message(entry)]))
+
+
+def _generation_fault(document: dict[str, Json]) -> Fault:
+    """Why a generation failed. Worth another purchase unless the API says no or blames the input."""
+    error = document.get("error")
+    details = error if isinstance(error, dict) else document
+    code = error_code(document) or _text(details.get("code")) or "generation_failed"
+    retryable = details.get("retryable")
+    return Fault(
+        code=code,
+        message=_message(error) or _message(document.get("error_message")) or "the API gives no reason",
+        retryable=retryable if isinstance(retryable, bool) else not _blames_the_input(code),
+    )
+
+
+def _blames_the_input(code: str) -> bool:
+    return code.startswith("4") or any(
+        word in code.lower() for word in ("invalid", "policy", "nsfw", "moderat")
+    )
+
+
+def _read_cost(document: dict[str, Json]) -> float | None:
+    cost = document.get("cost")
+    sane = isinstance(cost, int | float) and not isinstance(cost, bool) and isfinite(cost) and cost >= 0
+    return float(cost) if sane else None  # type: ignore[arg-type]  # sane proves that it is a number
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def find_urls(output: Json) -> tuple[str, ...]:
+    """Every http(s) URI in ``output``, in document order and without repeats, as the official client collects them."""
+    found: dict[str, None] = {}
+    stack = [output]
+    while stack and len(found) < MAX_OUTPUTS:
+        value = stack.pop()
+        if isinstance(value, str):
+            if value.lower().startswith(("http://", "https://")):
+                found.setdefault(value)
+        elif isinstance(value, dict | list):
+            parts = list(value.values()) if isinstance(value, dict) else value
+            stack.extend(reversed(parts))
+    return tuple(found)
+
+
+def read_retry_after(answer: Answer) -> float | None:
+    """``Retry-After`` in seconds from now; a date is measured by the API's own clock (its ``Date`` header)."""
+    text = (answer.retry_after or "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        return float(text)
+    try:
+        wait = parsedate_to_datetime(text) - parsedate_to_datetime(answer.date or "")
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, wait.total_seconds())
