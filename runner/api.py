@@ -95,13 +95,10 @@ class Api:
             self._calls,
             exchange(client, method, url, read_seconds=read_seconds, body=body) as response,
         ):
-            answer = Answer(
-                status=response.status,
-                body=await read_bounded(response, MAX_ANSWER),
-                retry_after=response.headers.get(hdrs.RETRY_AFTER),
-                date=response.headers.get(hdrs.DATE),
-            )
-        return answer
+            body_read = await read_bounded(response, MAX_ANSWER)
+            headers = response.headers
+            retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
+            return Answer(status=response.status, body=body_read, retry_after=retry_after, date=date)
 
 
 @asynccontextmanager

@@ -116,9 +116,7 @@ def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
     )
 
 
-def surveyor_of(
-    manifest: Manifest, options: RunOptions, ledger: Ledger, folder: Folder, base: ApiBase
-) -> Surveyor:
+def surveyor_of(manifest: Manifest, options: RunOptions, ledger: Ledger, folder: Folder, base: ApiBase) -> Surveyor:
     """What decides about the jobs of ``manifest``."""
     return Surveyor(
         jobs=manifest.jobs,
@@ -159,7 +157,7 @@ async def _batch(
     clock = clock or SystemClock()
     base = api_of(options, environ)
     token = Token(EMULATOR) if options.emulator else find_token(environ)
-    try:
+    with one_error():
         async with AsyncExitStack() as stack:
             stack.enter_context(run_lock(folder.root, timestamp(clock.now())))
             ledger = Ledger(Log(folder.root / RESULTS, writable=True), observer or (lambda _: None))
@@ -167,7 +165,14 @@ async def _batch(
             api = await stack.enter_async_context(_reach(base, token, folder, clock))
             resolver = PublicResolver(api.base.origin[1])
             client = await stack.enter_async_context(session(keepalive_seconds=75.0, resolver=resolver))
-            yield Batch(folder, ledger, api, client, terms, stop or Stop(), clock)
+            yield Batch(folder, ledger, api, client, terms, stop if stop is not None else Stop(), clock)
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Tasks fail in groups; raise the one error that the user should read, or the group where it is a bug of ours."""
+    try:
+        yield
     except BaseExceptionGroup as group:
         raise _first(group) from None
 

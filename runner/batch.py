@@ -10,7 +10,6 @@ from random import Random
 
 import aiohttp
 import anyio
-import msgspec
 
 from runner.api import Api
 from runner.clock import Clock, epoch, timestamp
@@ -86,11 +85,9 @@ class Batch:
         await self._take_over(surveyor, jobs())
         found = survey(surveyor, jobs(), self._count)
         await self._fetch_prices(found)
-        owed = [
-            work for record in self.ledger.owed(self._api_name) for work in self._owed_work(record, found)
-        ]
+        owed = [work for record in self.ledger.owed(self._api_name) for work in self._owed_work(record, found)]
         await self._carry(owed, self._job_work(surveyor, jobs(), skip=found.changed))
-        if found.changed and not self._stop:
+        if found.changed and not self._stop.stopped:
             changed = (job for job in jobs() if job.id in found.changed)
             await self._carry([], self._job_work(surveyor, changed, recount=True))
         return self._finish()
@@ -98,9 +95,7 @@ class Batch:
     async def collect(self) -> Report:
         """Bring home what is owed, buy nothing, and report."""
         await self._prepare()
-        owed = [
-            work for record in self.ledger.owed(self._api_name) for work in self._owed_work(record, Survey())
-        ]
+        owed = [work for record in self.ledger.owed(self._api_name) for work in self._owed_work(record, Survey())]
         await self._carry(owed, iter(()))
         return self._finish()
 
@@ -170,9 +165,7 @@ class Batch:
         history = self.ledger.history(job.id)
         force = next(record for record in history if record.purchase == decision.record.purchase)
         record = revive(job, force, history, aside=aside_path)
-        return Work(
-            before=before, record=record, settled_as=None if decision.action is Action.DELIVER else "skipped"
-        )
+        return Work(before=before, record=record, settled_as=None if decision.action is Action.DELIVER else "skipped")
 
     async def _carry(self, owed: list[Work], jobs: Iterator[Work]) -> None:
         """Run the lanes until there is nothing left, buying stopped, or the grace of an interruption is over."""
@@ -302,10 +295,9 @@ class Batch:
         """Record what the API refuses to know, unless so much is refused that the token must be to blame."""
         if suspects.token_changed:
             return
-        for verdict in suspects.verdicts.values():
-            before = msgspec.structs.replace(verdict, error=None)
+        for record, verdict in suspects.verdicts:
             await self.ledger.append(verdict)
-            self._tally.change(outcome_of_record(before), outcome_of_record(verdict))
+            self._tally.change(outcome_of_record(record), outcome_of_record(verdict))
             self._remember(verdict)
 
     def _remember(self, record: Record) -> None:

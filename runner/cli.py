@@ -5,7 +5,6 @@ A verb's module is imported when it is called, so that ``runner --help`` answers
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
 import click
@@ -26,17 +25,17 @@ MAX_PROBLEMS = 200
 class Verbs(click.Group):
     """The verbs of the table, each imported when it is needed."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         if cmd_name not in VERBS:
             return None
         command = import_module(f"runner.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
@@ -59,22 +58,24 @@ def main() -> int:
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.Exit as end:
-        return end.exit_code
+        code = end.exit_code
     except click.ClickException as error:
         error.show()
-        return 64
+        code = 64
     except (click.Abort, KeyboardInterrupt):
-        return 75
-    except ManifestError as error:
-        show_problems(error)
-        return error.exit_code
+        code = 75
     except RunnerError as error:
-        click.echo(f"runner: {error}", err=True)
-        return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        show_error(error)
+        code = error.exit_code
     return code if isinstance(code, int) else 0
+
+
+def show_error(error: RunnerError) -> None:
+    """Say what went wrong with a command as a whole."""
+    if isinstance(error, ManifestError):
+        show_problems(error)
+    else:
+        click.echo(f"runner: {error}", err=True)
 
 
 def show_problems(error: ManifestError) -> None:

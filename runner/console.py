@@ -22,9 +22,7 @@ log = logging.getLogger("runner")
 
 def set_up_logging(*, quiet: bool, verbose: bool) -> None:
     """One line per event on standard error, with its time."""
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.WARNING
-    )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.WARNING)
     log.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
 
 
@@ -97,9 +95,7 @@ def _examples(report: Report) -> list[str]:
 
 def _why(record: Record) -> str:
     if record.error is None:
-        return (
-            f"picture of another {record.warning} than asked for" if record.warning else "see `runner status`"
-        )
+        return f"picture of another {record.warning} than asked for" if record.warning else "see `runner status`"
     request = f" (request {record.request_id})" if record.request_id else ""
     return record.error.message + request
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -39,9 +38,7 @@ def session(
     resolver: AbstractResolver | None = None,
 ) -> aiohttp.ClientSession:
     """A session whose pool is no limit (the scheduler is), without cookies, redirects or decompression of its own."""
-    connector = aiohttp.TCPConnector(
-        limit=0, keepalive_timeout=keepalive_seconds, ttl_dns_cache=300, resolver=resolver
-    )
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive_seconds, ttl_dns_cache=300, resolver=resolver)
     return aiohttp.ClientSession(
         connector=connector,
         headers={hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT_ENCODING: "identity", **(headers or {})},
@@ -70,7 +67,7 @@ async def exchange(
             yield response
     except _NOT_CONNECTED as error:
         raise NotConnected(_words(error)) from None
-    except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         raise Broken(_words(error)) from None
 
 
@@ -91,11 +88,7 @@ def _words(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the answer ended early"
     if isinstance(error, TimeoutError):
-        return (
-            "no connection in time"
-            if isinstance(error, aiohttp.ConnectionTimeoutError)
-            else "no answer in time"
-        )
+        return "no connection in time" if isinstance(error, aiohttp.ConnectionTimeoutError) else "no answer in time"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"no connection to {error.host}: {_reason(error.os_error)}"
     return _reason(error)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from math import ceil, isfinite
+from math import ceil
 
 from runner.model import Json, Record, State
+from runner.wire import read_usd
 
 
 def base_price(entry: dict[str, Json]) -> float | None:
     """The price of one output in a catalogue entry, or None: missing, malformed or by the second is never free."""
-    price = entry.get("base_price_usd")
-    if isinstance(price, bool) or not isinstance(price, int | float) or not isfinite(price) or price < 0:
-        return None
-    return float(price) if entry.get("price_unit", "output") == "output" else None
+    return read_usd(entry.get("base_price_usd")) if entry.get("price_unit", "output") == "output" else None
 
 
 def reserve(price: float | None, inputs: dict[str, Json]) -> float | None:

@@ -3,10 +3,10 @@
 The rules, in the order in which they decide:
 
 1. What is owed is collected first, whatever the inputs say now.
-2. A purchase that may have happened holds the job (``on_unknown: resubmit`` buys once more in a job's life).
+2. A purchase that may have happened holds the job; ``on_unknown: resubmit`` lets it pass once in a job's life.
 3. Done with these very inputs: reused; moved if the manifest names another file; delivered again if files are gone.
 4. An older purchase had these very inputs: its files are taken back.
-5. These inputs failed: bought again only if that may help, and at most three times.
+5. These inputs failed: bought again only if that may help, and at most three times in all.
 6. Everything else is bought: new jobs, changed inputs, what was refused before (``released``) or cancelled.
 """
 
@@ -21,7 +21,7 @@ import msgspec
 from runner.model import Job, Record, State
 
 MAX_PURCHASES = 3
-"""Of one fingerprint: so often a failure that might heal is paid for."""
+"""Of one fingerprint: after so many, a failure that might heal is not paid for again."""
 
 
 class Action(StrEnum):
@@ -61,10 +61,15 @@ def in_force(history: Sequence[Record]) -> Record | None:
     """The purchase that decides what the job's files are: the newest, unless that brought nothing."""
     if not history:
         return None
-    newest = history[-1]
+    newest = (_made(history) or history)[-1]
     if newest.state not in (State.FAILED, State.CANCELLED, State.RELEASED):
         return newest
     return next((record for record in reversed(history) if record.state is State.DONE), newest)
+
+
+def _made(history: Sequence[Record]) -> list[Record]:
+    """Without the released: those were never made, and so answer no question and count as no try."""
+    return [record for record in history if record.state is not State.RELEASED]
 
 
 def next_purchase(history: Sequence[Record]) -> int:
@@ -80,8 +85,8 @@ def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: b
     owed = next((record for record in history if record.owed), None)
     if owed is not None:
         return Decision(action=Action.COLLECT, reason=_owed_reason(owed, job), record=owed)
-    if history and history[-1].open:
-        return _held(history, resubmit=resubmit)
+    if any(record.open for record in _made(history)[-1:]) and not _may_resubmit(history, resubmit=resubmit):
+        return _held(history)
     force = in_force(history)
     if force is not None and force.state is State.DONE and force.fingerprint == job.fingerprint:
         return _reuse(job, force, present)
@@ -90,19 +95,16 @@ def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: b
 
 def _owed_reason(record: Record, job: Job) -> str:
     stuck = f"; stuck: {record.error.message}" if record.stuck and record.error else ""
-    changed = (
-        "; its inputs changed since, and are bought afterwards"
-        if record.fingerprint != job.fingerprint
-        else ""
-    )
+    changed = "; its inputs changed since, and are bought afterwards" if record.fingerprint != job.fingerprint else ""
     return f"purchase {record.purchase} is paid and not delivered{stuck}{changed}"
 
 
-def _held(history: Sequence[Record], *, resubmit: bool) -> Decision:
-    newest = history[-1]
-    if resubmit and sum(record.open for record in history) == 1:
-        reason = f"purchase {newest.purchase} is unknown; on_unknown: resubmit buys once more"
-        return Decision(action=Action.BUY, reason=reason)
+def _may_resubmit(history: Sequence[Record], *, resubmit: bool) -> bool:
+    return resubmit and sum(record.open for record in history) == 1
+
+
+def _held(history: Sequence[Record]) -> Decision:
+    newest = _made(history)[-1]
     reason = f"purchase {newest.purchase} may have been bought; see `runner reconcile`"
     return Decision(action=Action.HOLD, reason=reason, record=newest)
 
@@ -122,25 +124,28 @@ def _take_back_or_buy(job: Job, history: Sequence[Record], present: Present) -> 
         reason = f"inputs are those of purchase {older.purchase} again"
         action = Action.RESTORE if present(older) else Action.DELIVER
         return Decision(action=action, reason=reason, record=older)
-    failures = [record for record in same if record.state is State.FAILED]
-    if failures and same[-1] is failures[-1]:
-        return _after_failure(failures)
+    tries = _made(same)
+    if tries and tries[-1].state is State.FAILED:
+        return _after_failure(tries)
     return Decision(action=Action.BUY, reason=_why_buy(history, same))
 
 
-def _after_failure(failures: Sequence[Record]) -> Decision:
-    newest = failures[-1]
+def _after_failure(tries: Sequence[Record]) -> Decision:
+    newest = tries[-1]
     why = newest.error.message if newest.error else "no reason given"
     if newest.error is None or not newest.error.retryable:
         return Decision(action=Action.FAILED, reason=f"failed with these inputs: {why}", record=newest)
-    if len(failures) >= MAX_PURCHASES:
-        return Decision(action=Action.FAILED, reason=f"failed {len(failures)} times: {why}", record=newest)
+    if len(tries) >= MAX_PURCHASES:
+        return Decision(action=Action.FAILED, reason=f"bought {len(tries)} times, failed: {why}", record=newest)
     return Decision(action=Action.BUY, reason=f"failed, may work now: {why}")
 
 
 def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
     if not history:
         return "new"
+    question = next((record for record in _made(history)[-1:] if record.open), None)
+    if question is not None:
+        return f"purchase {question.purchase} is unknown; on_unknown: resubmit buys once more"
     if not same:
         return "inputs changed"
     return {State.RELEASED: "refused before, nothing was bought", State.CANCELLED: "cancelled before"}.get(
@@ -148,9 +153,7 @@ def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
     )
 
 
-def revive(
-    job: Job, record: Record, history: Sequence[Record], *, aside: Callable[[Record, str], str]
-) -> Record:
+def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callable[[Record, str], str]) -> Record:
     """A done purchase as it is to be delivered for ``job`` as that stands now.
 
     The one in force keeps its number. An older one comes back as a new purchase that cost nothing: the newest decides,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Hashable
+from math import ceil
 
 WINDOW = 200
 ENOUGH = 5
@@ -48,9 +49,7 @@ class Durations:
         remaining = len(ranked) - past
         if len(ranked) < ENOUGH or remaining == 0:
             return _between(max(FIRST, GROWTH * age))
-        return _between(
-            ranked[past + int(CONFIDENCE * remaining)] - age if remaining > 1 else ranked[past] - age
-        )
+        return _between(ranked[past + ceil(CONFIDENCE * remaining) - 1] - age)
 
 
 def _between(seconds: float) -> float:

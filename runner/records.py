@@ -6,7 +6,7 @@ since a results manifest may come from anywhere: states, ids, paths that stay in
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath, PureWindowsPath
+import re
 
 import msgspec
 
@@ -15,6 +15,13 @@ from runner.wire import REQUEST_ID
 
 RESULTS = "results.jsonl"
 """The name of the results manifest in its output folder."""
+
+MAX_PURCHASES = 100_000
+"""Of one job: a number beyond it is no count, and looking through so many would take for ever."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_OURS = re.compile(r"results\.jsonl|\.runner|\.replaced", re.IGNORECASE)
+"""What no picture of ours may replace: the state, and what was set aside."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
@@ -42,24 +49,39 @@ def decode(line: bytes) -> Record:
 
 
 def _why_not(record: Record) -> str:
-    if not record.id or "/" in record.id or "\\" in record.id:
-        return f"id {record.id!r} is no job id"
-    if record.purchase < 1:
+    for job_id in (record.id, record.renamed_from):
+        if job_id is not None and not _is_id(job_id):
+            return f"id {job_id!r} is no job id"
+    if not 1 <= record.purchase <= MAX_PURCHASES:
         return f"purchase {record.purchase} of {record.id!r}: they count from 1"
     if record.request_id is not None and not REQUEST_ID.fullmatch(record.request_id):
         return f"request_id {record.request_id!r} is not one of the API's"
     if record.owed and record.request_id is None:
         return f"{record.id!r} is {record.state} without a request_id"
-    paths = [record.file, *(p for out in record.outputs for p in (out.path, out.moved_from) if p is not None)]
-    return next((f"path {path!r} leaves the output folder" for path in paths if not is_inside(path)), "")
+    if any(usd is not None and usd < 0 for usd in (record.reserved_usd, record.cost_usd)):
+        return f"{record.id!r} cost less than nothing"
+    return _why_not_paths(record)
+
+
+def _why_not_paths(record: Record) -> str:
+    targets = [record.file, *(out.path for out in record.outputs if out.path is not None)]
+    sources = [out.moved_from for out in record.outputs if out.moved_from is not None]
+    for path in [*targets, *sources]:
+        if not is_inside(path):
+            return f"path {path!r} leaves the output folder"
+    ours = next((path for path in targets if _OURS.fullmatch(path.partition("/")[0])), None)
+    return f"path {ours!r} is one that runner keeps for itself" if ours is not None else ""
+
+
+def _is_id(text: str) -> bool:
+    """Whether ``text`` can be a job's id: the name of a folder of its own, under ``.replaced`` say."""
+    return "/" not in text and is_inside(text)
 
 
 def is_inside(path: str) -> bool:
     """Whether ``path`` is relative and stays below the folder it starts from, on every operating system."""
-    parts = path.split("/")
-    plain = all(part not in ("", ".", "..") for part in parts)
-    safe = not any(char == "\\" or char < " " or char == "\x7f" for char in path)
-    return plain and safe and not PurePosixPath(path).is_absolute() and not PureWindowsPath(path).drive
+    plain = all(part not in ("", ".", "..") for part in path.split("/"))
+    return plain and "\\" not in path and not _CONTROL.search(path) and not re.match(r"[A-Za-z]:", path)
 
 
 def intent(job: Job, purchase: int, **context: object) -> Record:

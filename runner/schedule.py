@@ -54,9 +54,7 @@ class Limits:
     """Paid results that may wait for delivery before buying pauses, and stops if they cannot be delivered."""
 
 
-async def run_batch(
-    owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps, limits: Limits, stop: Stop
-) -> None:
+async def run_batch(owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps, limits: Limits, stop: Stop) -> None:
     """Carry all ``owed`` and ``jobs`` as far as they go, at most ``limits.lanes`` at the API at once."""
     shop = _Shop(iter(owed), iter(jobs), steps, limits, stop)
     send, receive = anyio.create_memory_object_stream[tuple[Work, Record]](limits.backlog)
@@ -72,9 +70,7 @@ async def run_batch(
 class _Shop:
     """What the workers of one batch share."""
 
-    def __init__(
-        self, owed: Iterator[Work], jobs: Iterator[Work], steps: Steps, limits: Limits, stop: Stop
-    ) -> None:
+    def __init__(self, owed: Iterator[Work], jobs: Iterator[Work], steps: Steps, limits: Limits, stop: Stop) -> None:
         self._owed = owed
         self._jobs = jobs
         self._steps = steps
@@ -113,9 +109,9 @@ class _Shop:
 
     async def _room(self) -> bool:
         """Wait while too many paid results are not on disk; False: buying stopped."""
-        while not self._stop and self._waiting > self._limits.backlog:
+        while not self._stop.stopped and self._waiting > self._limits.backlog:
             await self._stop.wait(0.2)
-        return not self._stop
+        return not self._stop.stopped
 
     def _lose(self) -> None:
         self._lost += 1

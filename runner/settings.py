@@ -16,6 +16,7 @@ from runner.errors import AccountError, UsageError
 from runner.records import RESULTS
 
 DEFAULT_API = "https://model-api.runcomfy.net/v1"
+_PORTS = {"http": 80, "https": 443}
 EMULATOR = "emulator"
 """What the results manifest calls the emulator inside the process, whose port changes with every run."""
 
@@ -49,7 +50,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
     """Scheme, host in lower case and port of ``url``. Raises ``ValueError`` where it has none."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
-    port = parts.port or {"http": 80, "https": 443}.get(scheme, 0)
+    port = parts.port or _PORTS.get(scheme, 0)
     return scheme, (parts.hostname or "").lower(), port
 
 
@@ -61,7 +62,7 @@ def find_token(environ: Mapping[str, str]) -> Token:
     path = _login_file(environ)
     try:
         login = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         login = None
     text = login.get("access_token") if isinstance(login, dict) else None
     if isinstance(text, str) and text.strip():
@@ -74,9 +75,7 @@ def find_token(environ: Mapping[str, str]) -> Token:
 
 def _checked(text: str, source: str) -> Token:
     if not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise AccountError(
-            f"the token in {source} holds spaces or characters that no token has; copy it again"
-        )
+        raise AccountError(f"the token in {source} holds spaces or characters that no token has; copy it again")
     return Token(text)
 
 
@@ -92,7 +91,7 @@ def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
     """``--api``, else ``RUNCOMFY_MODEL_API_BASE``, else the public API. Raises ``UsageError`` for an unsafe one."""
     url = (override or environ.get("RUNCOMFY_MODEL_API_BASE") or DEFAULT_API).strip().rstrip("/")
     try:
-        scheme, host, _ = origin_of(url)
+        scheme, host, port = origin_of(url)
         parts = urlsplit(url)
     except ValueError as error:
         raise UsageError(f"the API's address {url!r} cannot be read: {error}") from None
@@ -100,6 +99,9 @@ def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
         raise UsageError(f"the API's address {url!r} should look like {DEFAULT_API}")
     if scheme == "http" and not is_loopback(host):
         raise UsageError(f"the API's address {url!r} would send the token unencrypted; use https")
+    address = f"[{host}]" if ":" in host else host
+    shown_port = "" if port == _PORTS[scheme] else f":{port}"
+    url = f"{scheme}://{address}{shown_port}{parts.path}"  # one API has one name, however it is spelled
     return ApiBase(url=url, name=url)
 
 
@@ -125,7 +127,7 @@ def output_folder(manifest: Path | None, name: str, chosen: Path | None, *, emul
 
 
 def results_folder(target: Path) -> Path | None:
-    """The folder that ``target`` names by itself: one with a results manifest, or that file; else None."""
+    """The folder that ``target`` names by itself: a folder, or the results manifest in one; else None."""
     if target.is_dir():
         return target.absolute()
     return target.absolute().parent if target.name == RESULTS else None

@@ -16,7 +16,9 @@ class Stop:
         """Set when a person or the system asks the run to end; what is in flight then has a grace period."""
         self._event = Event()
 
-    def __bool__(self) -> bool:
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more may be bought."""
         return self.why is not None
 
     def buying(self, reason: str, exit_code: int = 75) -> None:
@@ -34,4 +36,4 @@ class Stop:
         """Sleep for ``seconds`` or until buying stops; whether it has."""
         with move_on_after(seconds):
             await self._event.wait()
-        return bool(self)
+        return self.stopped

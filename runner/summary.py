@@ -17,9 +17,7 @@ def outcome_of_record(record: Record) -> str:
         return "unknown" if record.stuck else "owed"
     if record.open:
         return "unknown"
-    return {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "cancelled"}.get(
-        record.state, "left"
-    )
+    return {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "cancelled"}.get(record.state, "left")
 
 
 def outcome_of_decision(decision: Decision) -> str:
@@ -94,15 +92,11 @@ class Report:
         """The first that applies: 77, 69, 73 by what stopped it; 75 work left; 2 money question; 1 failures; 0."""
         if self.stopped is not None and self.stopped.exit_code != 75:
             return self.stopped.exit_code
-        if self.owed or self.left or (self.stopped is not None and self._unfinished):
+        if self.owed or self.left or (self.stopped is not None and self.missing):
             return 75
         if self.unknown:
             return 2
         return 1 if self.failed or self.cancelled or self.missing else 0
-
-    @property
-    def _unfinished(self) -> bool:
-        return bool(self.owed or self.left)
 
     def as_json(self) -> dict[str, object]:
         """The object that ``--json`` prints; its field names are a promise."""

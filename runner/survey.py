@@ -42,9 +42,7 @@ class Selection:
 class Surveyor:
     """Decides about jobs with what ledger and disk know."""
 
-    def __init__(
-        self, *, jobs: Spool, ledger: Ledger, folder: Folder, api: str, manifest: str, resubmit: bool
-    ) -> None:
+    def __init__(self, *, jobs: Spool, ledger: Ledger, folder: Folder, api: str, manifest: str, resubmit: bool) -> None:
         """``manifest`` is how records name this manifest; ``api`` how they name this API."""
         self._jobs = jobs
         self._ledger = ledger
@@ -57,7 +55,11 @@ class Surveyor:
     def decide(self, job: Job) -> Decision:
         """What to do with ``job`` as things stand."""
         history = self._ledger.purchases(job.id, self._api)
-        return decide(job, history, present=self._folder.present, resubmit=self._resubmit)
+        decision = decide(job, history, present=self._folder.present, resubmit=self._resubmit)
+        if decision.action is Action.REUSE and decision.record and self._folder.displaced(decision.record):
+            reason = "done, but files of another API's purchase took the place of its own"
+            return Decision(action=Action.RESTORE, reason=reason, record=decision.record)
+        return decision
 
     def renamed_from(self, job: Job) -> str | None:
         """The id that a new job's very inputs were recorded under, if no job of the manifest claims it any more."""
@@ -93,9 +95,7 @@ class Surveyor:
 
     def decide_renamed(self, job: Job, old_id: str) -> Decision:
         """What would be decided about ``job`` once it took over the records of ``old_id``."""
-        decision = decide(
-            job, self.takeover(job, old_id), present=self._folder.present, resubmit=self._resubmit
-        )
+        decision = decide(job, self.takeover(job, old_id), present=self._folder.present, resubmit=self._resubmit)
         return Decision(
             action=decision.action, reason=f"renamed from {old_id}; {decision.reason}", record=decision.record
         )

@@ -52,14 +52,14 @@ class Throttle:
             yield await self._spaced()
 
     async def _pause(self) -> None:
-        while not self._stop and (wait := self._until - self._clock.monotonic()) > 0:
+        while not self._stop.stopped and (wait := self._until - self._clock.monotonic()) > 0:
             await self._stop.wait(wait)
 
     async def _spaced(self) -> bool:
         wait = self._pace.reserve(self._clock.monotonic())
-        if wait > 0 and not self._stop:
+        if wait > 0 and not self._stop.stopped:
             await self._stop.wait(wait)
-        return not self._stop
+        return not self._stop.stopped
 
     def accepted(self) -> None:
         """Something was accepted: the API is well."""

@@ -6,8 +6,8 @@ Two questions are answered here, and each verdict says all that the caller may k
 * ``read_progress``: how is the request doing?  ``Unfinished | Completed | Ended | Gone | Denied | NotYet | Again``
 
 The rule of money: a submission counts as *not bought* only on proof. Proof is 401, 402, 403 or 429; 503 with
-``Retry-After`` or an ``error_code``; the API's own JSON error under another 4xx but 408, or under 200, unless its code is
-a 5xxxxx. Everything else that was sent and could not be read is perhaps bought. An answer with a usable
+``Retry-After`` or an ``error_code``; the API's own JSON error under another 4xx but 408, or under 200, unless its code
+is a 5xxxxx. Everything else that was sent and could not be read is perhaps bought. An answer with a usable
 ``request_id`` is a request in hand, whatever else it says.
 """
 
@@ -26,6 +26,9 @@ from runner.model import Fault, Json, State
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MAX_OUTPUTS = 1000
 """More URIs than any model gives; what comes beyond is not looked at."""
+
+_LONGEST_WORD = 100
+"""Of a state, code or id that an answer brings: more is cut before it is logged or recorded."""
 
 _ERROR_KEYS = ("error_message", "message", "error", "detail")
 _QUEUED = frozenset({"in_queue", "pending", "waiting"})
@@ -57,6 +60,17 @@ class Cause(StrEnum):
     """404, 400001: buying from this model stops."""
     INPUT = "input"
     """The input was refused: this job fails."""
+
+
+_CAUSES = {
+    401: Cause.TOKEN,
+    402: Cause.BALANCE,
+    403: Cause.TOKEN,
+    404: Cause.MODEL,
+    429: Cause.BUSY,
+    503: Cause.BUSY,
+}
+"""By HTTP status, where no code says more; another 4xx blames the input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,26 +171,22 @@ def read_submission(answer: Answer) -> Submission:
 def _refusal(answer: Answer, document: dict[str, Json]) -> Cause | None:
     """Why nothing was bought, or None where the answer is no proof of that."""
     code = error_code(document)
-    match answer.status:
-        case 401 | 403:
-            return _cause_of_code(code) or Cause.TOKEN
-        case 402:
-            return Cause.BALANCE
-        case 429:
-            return Cause.BUSY
-        case 503:
-            return Cause.BUSY if code or answer.retry_after is not None else None
-        case 200:
-            return (_cause_of_code(code) or Cause.INPUT) if code and not _is_service_code(code) else None
-        case status if 400 <= status < 500 and status != 408:
-            return _refusal_4xx(status, code, document)
-    return None
-
-
-def _refusal_4xx(status: int, code: str, document: dict[str, Json]) -> Cause | None:
-    if _is_service_code(code) or not (code or any(key in document for key in _ERROR_KEYS)):
+    if not _is_proof(answer, code, document):
         return None
-    return _cause_of_code(code) or (Cause.MODEL if status == 404 else Cause.INPUT)
+    return _cause_of_code(code) or _CAUSES.get(answer.status, Cause.INPUT)
+
+
+def _is_proof(answer: Answer, code: str, document: dict[str, Json]) -> bool:
+    match answer.status:
+        case 401 | 402 | 403 | 429:
+            return True
+        case 503:
+            return bool(code) or answer.retry_after is not None
+        case 200:
+            return bool(code) and not _is_service_code(code)
+        case status if 400 <= status < 500 and status != 408:
+            return bool(code or _explanation(document)) and not _is_service_code(code)
+    return False
 
 
 def _cause_of_code(code: str) -> Cause | None:
@@ -193,7 +203,8 @@ def _cause_of_code(code: str) -> Cause | None:
 
 
 def _is_service_code(code: str) -> bool:
-    return len(code) == 6 and code.startswith("5") and code.isdigit()
+    """Whether ``code`` speaks of trouble at the service: 5xxxxx, or a bare HTTP 5xx in its place."""
+    return re.fullmatch(r"5\d{2}(\d{3})?", code, re.ASCII) is not None
 
 
 def read_progress(answer: Answer, request_id: str, *, from_status: bool = False) -> Progress:
@@ -205,35 +216,33 @@ def read_progress(answer: Answer, request_id: str, *, from_status: bool = False)
         return Denied(fault=fault)
     if answer.status == 404 or code == "404001":
         return Gone(fault=fault)
-    owner = document.get("request_id")
-    if isinstance(owner, str) and owner != request_id:
-        text = f"the answer is about request {owner!r}, not {request_id!r}"
-        return Again(fault=Fault(code="other_request", message=text))
-    state = document.get("status")
-    if 200 <= answer.status < 300 and isinstance(state, str):
-        return _read_state(state.strip().lower(), document, from_status=from_status)
-    if 400 <= answer.status < 500 and answer.status not in (408, 429) and not from_status:
+    status, state = answer.status, document.get("status")
+    if 200 <= status < 300:
+        owner = document.get("request_id")
+        if isinstance(owner, str) and owner not in ("", request_id):
+            text = f"the answer is about request {owner[:_LONGEST_WORD]!r}, not {request_id!r}"
+            return Again(fault=Fault(code="other_request", message=text))
+        if isinstance(state, str):
+            return _read_state(state.strip().lower(), document, from_status=from_status)
+        status = int(code[:3]) if re.fullmatch(r"4\d{5}", code, re.ASCII) else status  # an error that came with 200
+    if 400 <= status < 500 and status not in (408, 429) and not from_status:
         return NotYet(fault=fault)
     return Again(fault=fault, retry_after=read_retry_after(answer))
 
 
 def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> Progress:
-    cost, finished = _read_cost(document), _text(document.get("finished_at"))
+    cost, finished = read_usd(document.get("cost")), _text(document.get("finished_at"))
     if state in _COMPLETED:
         urls = find_urls(document.get("output"))
-        return Completed(
-            urls=urls, has_result=not from_status or bool(urls), cost_usd=cost, finished_at=finished
-        )
+        return Completed(urls=urls, has_result=not from_status or bool(urls), cost_usd=cost, finished_at=finished)
     if state == "failed":
-        return Ended(
-            state=State.FAILED, fault=_generation_fault(document), cost_usd=cost, finished_at=finished
-        )
+        return Ended(state=State.FAILED, fault=_generation_fault(document), cost_usd=cost, finished_at=finished)
     if state in _CANCELLED:
         fault = Fault(code="cancelled", message="cancelled at the API", retryable=True)
         return Ended(state=State.CANCELLED, fault=fault, cost_usd=cost, finished_at=finished)
     position = document.get("queue_position")
     return Unfinished(
-        state=state,
+        state=state[:_LONGEST_WORD],
         known=state in _QUEUED | _RUNNING,
         queue_position=position if type(position) is int and position >= 0 else None,
     )
@@ -250,58 +259,74 @@ def parse_object(body: bytes) -> dict[str, Json]:
 
 def error_code(document: dict[str, Json]) -> str:
     """``error_code`` as text; empty where there is none."""
-    code = document.get("error_code")
-    return "" if code is None or isinstance(code, bool | dict | list) else str(code).strip()
+    return _code(document.get("error_code"))
+
+
+def _code(value: Json) -> str:
+    """A code as text, 400001.0 like 400001. Nothing but zeros is no code: many a service says so that all went well."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    code = str(whole).strip()[:_LONGEST_WORD]
+    return code if code.strip("0") else ""
 
 
 def read_fault(status: int, document: dict[str, Json]) -> Fault:
     """The API's own words for what went wrong, with the HTTP status where there are none."""
-    words = (_message(document[key]) for key in _ERROR_KEYS if document.get(key))
-    message = next((word for word in words if word), "") or f"HTTP {status} without a readable explanation"
+    message = _explanation(document) or f"HTTP {status} without a readable explanation"
     return Fault(code=error_code(document) or f"http_{status}", message=message, http_status=status)
 
 
-def _message(value: Json) -> str:
-    """One line out of a string, an ``{"message": …}`` or a list of ``{"loc": […], "msg": …}``."""
+def _explanation(document: dict[str, Json]) -> str:
+    """What the answer says went wrong, from the first key that says anything; empty where none does."""
+    return next(filter(None, (_message(document.get(key)) for key in _ERROR_KEYS)), "")
+
+
+def _message(value: Json, depth: int = 3) -> str:
+    """One line out of a string, an ``{"message": …}`` or a list of ``{"loc": […], "msg": …}``, ``depth`` deep."""
     if isinstance(value, str):
         return " ".join(value.split())[:500]
-    if isinstance(value, dict):
-        return _message(value.get("message") or value.get("msg") or "")
-    if isinstance(value, list):
-        return "; ".join(filter(None, map(_detail, value[:10])))[:500]
+    if isinstance(value, dict) and depth:
+        return _message(value.get("message") or value.get("msg"), depth - 1)
+    if isinstance(value, list) and depth:
+        return "; ".join(filter(None, (_detail(entry, depth - 1) for entry in value[:10])))[:500]
     return ""
 
 
-def _detail(entry: Json) -> str:
+def _detail(entry: Json, depth: int) -> str:
     """``width: must be …`` out of one entry of a validation error."""
     where = entry.get("loc") if isinstance(entry, dict) else None
-    names = [str(part) for part in where if part != "body"] if isinstance(where, list) else []
-    return ": ".join(filter(None, [".".join(names), _message(entry)]))
+    parts = where[:10] if isinstance(where, list) else []
+    names = [str(part) for part in parts if isinstance(part, str | int) and part != "body"]
+    return ": ".join(filter(None, [".".join(names), _message(entry, depth)]))
 
 
 def _generation_fault(document: dict[str, Json]) -> Fault:
     """Why a generation failed. Worth another purchase unless the API says no or blames the input."""
     error = document.get("error")
     details = error if isinstance(error, dict) else document
-    code = error_code(document) or _text(details.get("code")) or "generation_failed"
+    code = error_code(document) or _code(details.get("code")) or "generation_failed"
     retryable = details.get("retryable")
     return Fault(
         code=code,
-        message=_message(error) or _message(document.get("error_message")) or "the API gives no reason",
+        message=_explanation(document) or "the API gives no reason",
         retryable=retryable if isinstance(retryable, bool) else not _blames_the_input(code),
     )
 
 
 def _blames_the_input(code: str) -> bool:
-    return code.startswith("4") or any(
-        word in code.lower() for word in ("invalid", "policy", "nsfw", "moderat")
-    )
+    return code.startswith("4") or any(word in code.lower() for word in ("invalid", "policy", "nsfw", "moderat"))
 
 
-def _read_cost(document: dict[str, Json]) -> float | None:
-    cost = document.get("cost")
-    sane = isinstance(cost, int | float) and not isinstance(cost, bool) and isfinite(cost) and cost >= 0
-    return float(cost) if sane else None  # type: ignore[arg-type]  # sane proves that it is a number
+def read_usd(value: Json) -> float | None:
+    """An amount of money, or None where ``value`` is none: no number, negative, or beyond all numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        amount = float(value)
+    except OverflowError:
+        return None
+    return amount if isfinite(amount) and amount >= 0 else None
 
 
 def _text(value: Json) -> str | None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import anyio
 import click
 
 from runner import app
-from runner.commands.common import heed_signals, known_folder, manifest_argument, place_options, run_loop
+from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
 from runner.console import Progress, set_up_logging, show_report
 from runner.download.place import Folder
-from runner.stop import Stop
 from runner.summary import Report
 
 
@@ -51,10 +49,4 @@ def command(
 
 
 async def _collect(folder: Folder, options: app.RunOptions, progress: Progress) -> Report:
-    stop = Stop()
-    async with anyio.create_task_group() as group:
-        group.start_soon(heed_signals, stop)
-        group.start_soon(progress.tick)
-        report = await app.collect(folder, options, observer=progress.see, stop=stop)
-        group.cancel_scope.cancel()
-    return report
+    return await attend(lambda stop: app.collect(folder, options, observer=progress.see, stop=stop), progress)

@@ -13,6 +13,8 @@ from typing import TypeVar
 import anyio
 import click
 
+from runner.app import one_error
+from runner.console import Progress
 from runner.download.place import Folder
 from runner.errors import UsageError
 from runner.manifest import Manifest, load, salvage_settings
@@ -36,9 +38,7 @@ def place_options(function: Callable[..., T]) -> Callable[..., T]:
         type=click.Path(path_type=Path),
         help="Where results go, instead of what the manifest says.",
     )(function)
-    return click.option("--emulator", is_flag=True, help="An emulator inside this process; nothing is paid.")(
-        function
-    )
+    return click.option("--emulator", is_flag=True, help="An emulator inside this process; nothing is paid.")(function)
 
 
 def read_manifest(target: str) -> Manifest:
@@ -75,7 +75,19 @@ def run_loop(work: Callable[[], Awaitable[T]]) -> T:
     return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})
 
 
-async def heed_signals(stop: Stop) -> None:
+async def attend(work: Callable[[Stop], Awaitable[T]], progress: Progress) -> T:
+    """Do ``work`` while listening for signals and saying now and then how far things are."""
+    stop = Stop()
+    with one_error():
+        async with anyio.create_task_group() as group:
+            group.start_soon(_heed_signals, stop)
+            group.start_soon(progress.tick)
+            result = await work(stop)
+            group.cancel_scope.cancel()
+    return result
+
+
+async def _heed_signals(stop: Stop) -> None:
     """The first signal ends the run gently, the second at once: nothing is lost either way."""
     with anyio.open_signal_receiver(*SIGNALS) as received:
         async for number in received:

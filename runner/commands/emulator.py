@@ -20,37 +20,19 @@ def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tupl
 
 
 @click.command("emulator")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8188, show_default=True, help="0 takes a free one."
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=4, show_default=True, help="Requests made at once."
-)
-@click.option(
-    "--seconds", type=click.FloatRange(min=0), default=0.5, show_default=True, help="For one request."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=8188, show_default=True, help="0 takes a free one.")
+@click.option("--workers", type=click.IntRange(min=1), default=4, show_default=True, help="Requests made at once.")
+@click.option("--seconds", type=click.FloatRange(min=0), default=0.5, show_default=True, help="For one request.")
 @click.option("--spread", type=click.FloatRange(min=0), default=0.0, help="Lognormal sigma of those seconds.")
 @click.option("--token", help="The only token that is accepted; without it any is.")
-@click.option(
-    "--state", type=click.Path(path_type=Path), help="Keep requests here, so that they outlive the process."
-)
+@click.option("--state", type=click.Path(path_type=Path), help="Keep requests here, so that they outlive the process.")
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option(
-    "--fault", "faults", multiple=True, metavar="'OP KIND k=v …'", help="A fault on request; repeatable."
-)
-@click.option(
-    "--faults", "fault_file", type=click.Path(path_type=Path), help="A YAML or JSON file of faults."
-)
-@click.option(
-    "--sizes", type=click.Choice(["exact", "round16", "clamp1024"]), default="exact", show_default=True
-)
+@click.option("--fault", "faults", multiple=True, metavar="'OP KIND k=v …'", help="A fault on request; repeatable.")
+@click.option("--faults", "fault_file", type=click.Path(path_type=Path), help="A YAML or JSON file of faults.")
+@click.option("--sizes", type=click.Choice(["exact", "round16", "clamp1024"]), default="exact", show_default=True)
 @click.option("--picture", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True)
-@click.option(
-    "--cost", type=click.Choice(["base", "missing", "megapixels"]), default="base", show_default=True
-)
-@click.option(
-    "--unfinished-status", type=int, default=200, help="What /result answers for unfinished requests."
-)
+@click.option("--cost", type=click.Choice(["base", "missing", "megapixels"]), default="base", show_default=True)
+@click.option("--unfinished-status", type=int, default=200, help="What /result answers for unfinished requests.")
 @click.option("--not-found-seconds", type=float, default=0.0, help="404 for so long after a submission.")
 @click.option("--no-length", is_flag=True, help="Files without Content-Length.")
 @click.option("--octet-stream", is_flag=True, help="Files as application/octet-stream.")

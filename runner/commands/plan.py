@@ -23,9 +23,7 @@ KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
 @manifest_argument
 @place_options
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
-@click.option(
-    "--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs."
-)
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
 @click.option("--jobs", is_flag=True, help="Say for each job what would be done with it, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -66,12 +64,8 @@ def command(
     return 0
 
 
-def _show(
-    found: Survey, others: int, output: Path, *, as_json: bool, lines: list[dict[str, str]] | None
-) -> None:
-    counts = {
-        key: sum(found.actions[a] for a in Action if a.category is action) for action, key in KEYS.items()
-    }
+def _show(found: Survey, others: int, output: Path, *, as_json: bool, lines: list[dict[str, str]] | None) -> None:
+    counts = {key: sum(found.actions[a] for a in Action if a.category is action) for action, key in KEYS.items()}
     if as_json:
         listed = {"jobs": lines} if lines is not None else {}
         also = {"owed_by_others": others, "output": str(output)}

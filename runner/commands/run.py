@@ -6,14 +6,13 @@ import json
 import os
 from pathlib import Path
 
-import anyio
 import click
 
 from runner import app
 from runner.cli import show_problems
 from runner.commands.common import (
+    attend,
     find_folder,
-    heed_signals,
     manifest_argument,
     place_options,
     read_manifest,
@@ -23,7 +22,6 @@ from runner.console import Progress, set_up_logging, show_report, show_warnings
 from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError
 from runner.manifest import Manifest, OnUnknown
-from runner.stop import Stop
 from runner.summary import Report
 
 
@@ -32,12 +30,8 @@ from runner.summary import Report
 @place_options
 @click.option("--concurrency", type=click.IntRange(1, 1000), help="Requests in flight at the API.")
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
-@click.option(
-    "--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs."
-)
-@click.option(
-    "--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns."
-)
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
+@click.option("--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="Say only what needs a person.")
@@ -89,13 +83,10 @@ def command(
 async def _run(manifest: Manifest, options: app.RunOptions, progress: Progress) -> Report:
     show_warnings(manifest.warnings)
     progress.say(f"{manifest.source} → {options.folder(manifest).root}")
-    stop = Stop()
-    async with anyio.create_task_group() as group:
-        group.start_soon(heed_signals, stop)
-        group.start_soon(progress.tick)
-        report = await app.run(manifest, options, observer=progress.see, stop=stop)
-        group.cancel_scope.cancel()
-    return report
+    return await attend(
+        lambda stop: app.run(manifest, options, observer=progress.see, stop=stop),
+        progress,
+    )
 
 
 def _collect_all_the_same(folder: Folder, options: app.RunOptions) -> None:

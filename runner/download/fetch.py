@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urljoin
 
 import aiofiles
 import aiohttp
 from aiohttp import hdrs
-from anyio import move_on_after
+from anyio import CancelScope, move_on_after
 
 from runner import disk
-from runner.download.media import Media, inspect
+from runner.download.media import BadMedia, Media, inspect
 from runner.download.urls import Allowed
 from runner.errors import OutputError, RunnerError
 from runner.http import Broken, TooLarge, exchange
+
+T = TypeVar("T")
 
 READ_SECONDS = 30.0
 WHOLE_SECONDS = 15 * 60.0
@@ -60,16 +63,15 @@ async def fetch(
                 await _receive(response, target, max_bytes, executor)
             return await disk.in_thread(executor, _finish, target)
         assert scope.cancelled_caught
-        raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")
+        raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")  # noqa: TRY301 - unlinks too
     except BaseException:
-        target.unlink(missing_ok=True)
+        with suppress(OSError):
+            target.unlink(missing_ok=True)  # noqa: ASYNC240 - takes no time, and must not be cancelled
         raise
 
 
 @asynccontextmanager
-async def _answer(
-    client: aiohttp.ClientSession, url: str, allowed: Allowed
-) -> AsyncIterator[aiohttp.ClientResponse]:
+async def _answer(client: aiohttp.ClientSession, url: str, allowed: Allowed) -> AsyncIterator[aiohttp.ClientResponse]:
     """The answer that holds the file, past redirects, each of which is checked like the first address."""
     for _ in range(MAX_REDIRECTS + 1):
         allowed.check(url)
@@ -84,38 +86,49 @@ async def _answer(
     raise Broken(f"more than {MAX_REDIRECTS} redirects")
 
 
-async def _receive(
-    response: aiohttp.ClientResponse, target: Path, max_bytes: int, executor: Executor
-) -> None:
+async def _receive(response: aiohttp.ClientResponse, target: Path, max_bytes: int, executor: Executor) -> None:
     """Write the body to ``target``; a short one in one go, a long one block by block."""
     _check_announced(response, max_bytes)
-    blocks = _blocks(response, max_bytes)
-    first = await anext(blocks, b"")
-    second = await anext(blocks, None)
-    try:
+    async with aclosing(_blocks(response, max_bytes)) as blocks:
+        first = await anext(blocks, b"")
+        second = await anext(blocks, None)
         if second is None:
-            await disk.in_thread(executor, target.write_bytes, first)
+            await _by_disk(disk.in_thread(executor, target.write_bytes, first), target)
             return
-        async with aiofiles.open(target, "wb", executor=executor) as file:
-            await file.write(first)
-            await file.write(second)
+        file = await _by_disk(aiofiles.open(target, "wb", executor=executor), target)
+        try:
+            await _by_disk(file.write(first), target)
+            await _by_disk(file.write(second), target)
             async for block in blocks:
-                await file.write(block)
-    except aiohttp.ClientError:
-        raise  # some of them are OSErrors too, but not the disk's
+                await _by_disk(file.write(block), target)
+        finally:
+            await _by_disk(file.close(), target)
+
+
+async def _by_disk(step: Awaitable[T], target: Path) -> T:
+    """Wait for one short step of the disk's, cancelled or not: its thread cannot be stopped. Raises ``OutputError``."""
+    with _disk_errors(target), CancelScope(shield=True):
+        done = await step
+    return done
+
+
+@contextmanager
+def _disk_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"{target.parent}: cannot be written: {error.strerror}") from error
 
 
 def _check_announced(response: aiohttp.ClientResponse, max_bytes: int) -> None:
-    encoding = response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower()
-    if encoding != "identity":
-        raise TooLarge(f"the file comes {encoding}-encoded, which was not asked for")
+    encoding = response.headers.get(hdrs.CONTENT_ENCODING, "").lower()
+    if encoding not in ("", "identity"):
+        raise BadMedia(f"the file comes {encoding}-encoded, which was not asked for")
     if response.content_length is not None and response.content_length > max_bytes:
         raise TooLarge(f"the file has {response.content_length:,} bytes; max_file allows {max_bytes:,}")
 
 
-async def _blocks(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIterator[bytes]:
+async def _blocks(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """The body in blocks of ``BLOCK`` bytes, the last one shorter."""
     block, total = bytearray(), 0
     async for chunk in response.content.iter_any():
@@ -132,14 +145,12 @@ async def _blocks(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIter
 
 
 def _finish(target: Path) -> Media:
-    """Check the whole file and flush it to the disk."""
-    media = inspect(target)
-    try:
+    """Check the whole file and flush it to the disk. Raises ``BadMedia`` or ``OutputError``."""
+    with _disk_errors(target):
+        media = inspect(target)
         handle = os.open(target, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be flushed: {error.strerror}") from error
     return media

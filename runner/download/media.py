@@ -10,6 +10,7 @@ import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,8 +21,13 @@ from runner.errors import RunnerError
 MAX_PIXELS = 89_000_000
 """Above 9,000 x 9,000 a picture is taken for a bomb, as Pillow does."""
 _BLOCK = 1 << 20
+_EBML = b"\x1a\x45\xdf\xa3"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""The seven passes of an interlaced PNG: first column and row, steps across and down."""
+_MAX_BOXES = 100_000
 _PILLOW = {
     "JPEG": ("image/jpeg", "jpg"),
     "WEBP": ("image/webp", "webp"),
@@ -57,12 +63,11 @@ def inspect(path: Path) -> Media:
         file.seek(0)
         if head.startswith(_PNG):
             width, height = _read_png(file, size)
-            return Media(
-                media_type="image/png", extension="png", bytes=size, sha256=digest, width=width, height=height
-            )
+            return Media(media_type="image/png", extension="png", bytes=size, sha256=digest, width=width, height=height)
         if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
             return _video(file, size, digest, head)
-        if head.startswith(b"\x1a\x45\xdf\xa3"):
+        if head.startswith(_EBML):
+            _check_webm(file, size)
             return Media(media_type="video/webm", extension="webm", bytes=size, sha256=digest)
         return _decoded(file, size, digest, head)
 
@@ -77,13 +82,16 @@ def _read_png(file: BinaryIO, size: int) -> tuple[int, int]:
     """Width and height of a PNG whose chunks are all there with good checksums and hold every row."""
     file.seek(len(_PNG))
     rows = _Rows()
-    while True:
+    for number in count():
         length, kind = struct.unpack(">I4s", _exactly(file, 8))
         if length > size:
             raise BadMedia(f"the PNG is cut short: a chunk of {length:,} bytes in a file of {size:,}")
+        if (kind == b"IHDR") != (number == 0):
+            raise BadMedia("the PNG is damaged: its header is not where it should be")
         _read_chunk(file, kind, length, rows)
         if kind == b"IEND":
-            return rows.end()
+            break
+    return rows.end()
 
 
 def _read_chunk(file: BinaryIO, kind: bytes, length: int, rows: _Rows) -> None:
@@ -101,10 +109,10 @@ def _read_chunk(file: BinaryIO, kind: bytes, length: int, rows: _Rows) -> None:
         raise BadMedia(f"the PNG is damaged: wrong checksum in its {kind.decode('latin-1')} chunk")
 
 
-def _exactly(file: BinaryIO, count: int) -> bytes:
-    data = file.read(count)
-    if len(data) != count:
-        raise BadMedia("the PNG is cut short")
+def _exactly(file: BinaryIO, length: int, what: str = "PNG") -> bytes:
+    data = file.read(length)
+    if len(data) != length:
+        raise BadMedia(f"the {what} is cut short")
     return data
 
 
@@ -119,26 +127,33 @@ class _Rows:
         if len(header) != 13:
             raise BadMedia("the PNG's header has the wrong length")
         self.width, self.height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-        if colour not in _CHANNELS or not 0 < self.width * self.height <= MAX_PIXELS:
+        if depth not in _DEPTHS.get(colour, ()) or not 0 < self.width * self.height <= MAX_PIXELS:
             raise BadMedia(
-                f"a PNG of {self.width}x{self.height} pixels, colour type {colour}, is not accepted"
+                f"a PNG of {self.width}x{self.height} pixels, colour type {colour}, depth {depth}, is not accepted"
             )
-        row = 1 + (self.width * depth * _CHANNELS[colour] + 7) // 8
-        self._expected = 0 if interlaced else row * self.height
+        bits = depth * _CHANNELS[colour]
+        passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+        self._expected = sum(_pass_bytes(self.width, self.height, bits, *step) for step in passes)
 
     def feed(self, body: bytes) -> None:
         """Unpack a chunk in small steps, and never more than a little past what the header promises."""
         try:
-            while body and self._seen <= (self._expected or 10 * MAX_PIXELS):
+            while body and self._seen <= self._expected:
                 self._seen += len(self._unpack.decompress(body, _BLOCK))
                 body = self._unpack.unconsumed_tail
         except zlib.error as error:
             raise BadMedia(f"the PNG is damaged: {error}") from None
 
     def end(self) -> tuple[int, int]:
-        if not self.width or self._seen == 0 or (self._expected and self._seen != self._expected):
+        if self._seen != self._expected:
             raise BadMedia("the PNG is damaged: rows are missing or too many")
         return self.width, self.height
+
+
+def _pass_bytes(width: int, height: int, bits: int, left: int, top: int, across: int, down: int) -> int:
+    """Unpacked bytes of one pass: every ``across``-th pixel of every ``down``-th row, and a filter byte a row."""
+    columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+    return rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
 
 
 def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
@@ -147,26 +162,60 @@ def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
         Image.init()
         with Image.open(file, formats=[name for name in _PILLOW if name in Image.OPEN]) as image:
             width, height, kind = image.width, image.height, image.format or ""
-            if width * height > MAX_PIXELS:
-                raise BadMedia(f"a picture of {width}x{height} pixels is not accepted")
-            image.load()
-    except BadMedia:
-        raise
+            if width * height <= MAX_PIXELS:
+                image.load()
     except Exception as error:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
         raise BadMedia(_what_else(head, error)) from None
-    if kind == "JPEG":
-        _check_jpeg_end(file)
+    if width * height > MAX_PIXELS:
+        raise BadMedia(f"a picture of {width}x{height} pixels is not accepted")
+    _CHECK_END.get(kind, lambda _file, _size: None)(file, size)
     media_type, extension = _PILLOW[kind]
-    return Media(
-        media_type=media_type, extension=extension, bytes=size, sha256=digest, width=width, height=height
-    )
+    return Media(media_type=media_type, extension=extension, bytes=size, sha256=digest, width=width, height=height)
 
 
-def _check_jpeg_end(file: BinaryIO) -> None:
-    """Decoders may forgive a missing end marker; some writers pad after it."""
-    file.seek(-min(64, file.seek(0, 2)), 2)
-    if b"\xff\xd9" not in file.read():
-        raise BadMedia("the JPEG is cut short: its end marker is missing")
+def _check_jpeg_end(file: BinaryIO, _size: int) -> None:
+    """Decoders may forgive a missing end marker; some writers put more after it. No pixels hold its two bytes."""
+    file.seek(2)
+    kind = b""
+    while kind != b"\xff\xda":  # the thumbnail before the pixels may have an end of its own
+        kind, length = struct.unpack(">2sH", _exactly(file, 4, "JPEG"))
+        file.seek(max(length - 2, 0), 1)
+    before = b""
+    while block := file.read(_BLOCK):
+        if b"\xff\xd9" in before + block:
+            return
+        before = block[-1:]
+    raise BadMedia("the JPEG is cut short: its end marker is missing")
+
+
+def _check_gif_end(file: BinaryIO, _size: int) -> None:
+    """Walk the blocks to the trailer: of a moving picture, only the first frame was decoded."""
+    file.seek(10)
+    _skip_colours(file, _exactly(file, 3, "GIF")[0])
+    while (kind := _exactly(file, 1, "GIF")) != b";":
+        if kind == b"!":
+            _exactly(file, 1, "GIF")
+        elif kind == b",":
+            _skip_colours(file, _exactly(file, 9, "GIF")[8])
+            _exactly(file, 1, "GIF")
+        else:
+            raise BadMedia("the GIF is damaged: a block of no known kind")
+        while length := _exactly(file, 1, "GIF")[0]:
+            _exactly(file, length, "GIF")
+
+
+def _skip_colours(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        _exactly(file, 3 << (flags & 7) + 1, "GIF")
+
+
+def _check_webp_end(file: BinaryIO, size: int) -> None:
+    file.seek(4)
+    if struct.unpack("<I", _exactly(file, 4, "WebP"))[0] + 8 > size:
+        raise BadMedia("the WebP is cut short")
+
+
+_CHECK_END = {"JPEG": _check_jpeg_end, "GIF": _check_gif_end, "WEBP": _check_webp_end}
 
 
 def _what_else(head: bytes, error: Exception) -> str:
@@ -180,16 +229,18 @@ def _what_else(head: bytes, error: Exception) -> str:
 
 def _video(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
     """An MP4 or QuickTime file whose boxes fill it exactly."""
-    position, kinds = 0, set()
-    while position < size:
+    position = 0
+    kinds = set()
+    for _ in range(_MAX_BOXES):
         file.seek(position)
-        length, kind = struct.unpack(">I4s", file.read(8).ljust(8, b"\0"))
+        length, kind = struct.unpack(">I4s", _exactly(file, 8, "video"))
         if length == 1:
-            length = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0]
-        length = length or size - position
+            length = struct.unpack(">Q", _exactly(file, 8, "video"))[0]
         kinds.add(kind)
-        position += max(length, 8)
-    if position != size or b"moov" not in kinds:
+        position = position + max(length, 8) if length else size
+        if position >= size:
+            break
+    if position != size or not {b"moov", b"mdat"} <= kinds:
         raise BadMedia("the video is cut short: its boxes do not fill the file")
     quicktime = head[8:12] == b"qt  "
     return Media(
@@ -198,3 +249,26 @@ def _video(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
         bytes=size,
         sha256=digest,
     )
+
+
+def _check_webm(file: BinaryIO, size: int) -> None:
+    """A header and a segment that ends within the file, or says that its length was not known."""
+    file.seek(len(_EBML))
+    length, _ = _ebml_length(file)
+    file.seek(length, 1)
+    if _exactly(file, 4, "video") != b"\x18\x53\x80\x67":
+        raise BadMedia("the video is damaged: it has no segment")
+    length, known = _ebml_length(file)
+    if known and file.tell() + length > size:
+        raise BadMedia("the video is cut short")
+
+
+def _ebml_length(file: BinaryIO) -> tuple[int, bool]:
+    """A length of one to eight bytes, and whether it is one: all bits set mean that it was not known."""
+    first = _exactly(file, 1, "video")
+    more = 8 - first[0].bit_length()
+    if more > 7:
+        raise BadMedia("the video is damaged: a length of more than eight bytes")
+    bits = 7 * (more + 1)
+    value = int.from_bytes(first + _exactly(file, more, "video")) & (1 << bits) - 1
+    return value, value != (1 << bits) - 1

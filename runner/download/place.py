@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from runner import disk
 from runner.download.media import hash_file
 from runner.errors import OutputError, RunnerError
 from runner.model import Output, Record, State
+
+log = logging.getLogger(__name__)
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Occupied(RunnerError):
@@ -34,80 +42,146 @@ class Folder:
         self.incoming = root / ".runner" / "incoming"
 
     def prepare(self) -> None:
-        """Make the folder for temporary files, empty of what a crash left. Needs the lock."""
-        self.incoming.mkdir(parents=True, exist_ok=True)
-        for left in self.incoming.iterdir():
-            left.unlink()
+        """Make the folder for temporary files, empty of what a crash left. Needs the lock. Raises ``OutputError``."""
+        with _disk_errors(self.incoming):
+            self.incoming.mkdir(parents=True, exist_ok=True)
+            if not self._holds(self.incoming):
+                raise OutputError(f"{self.incoming} leaves the output folder by a link; remove the link")
+            for left in self.incoming.iterdir():
+                if left.is_symlink() or not left.is_dir():
+                    left.unlink()
 
     def path(self, relative: str) -> Path:
         """Where a record's path is on this disk. Raises ``Occupied`` where a link leads out of the folder."""
         path = self.root / relative
-        if not path.parent.resolve().is_relative_to(self.root.resolve()):
+        if not self._holds(path.parent):
             raise Occupied(f"{path} leaves the output folder by a link")
         return path
 
+    def _holds(self, folder: Path) -> bool:
+        """Whether ``folder`` is in the output folder, links followed."""
+        return folder.resolve().is_relative_to(self.root.resolve())
+
     def present(self, record: Record) -> bool:
-        """Whether every file of a done purchase can be found, in its place or set aside."""
+        """Whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
         return bool(record.outputs) and all(
-            any(self.path(path).is_file() for path in _places(record, output)) for output in record.outputs
+            any(_is_file(self.root / path) for path in _places(record, output)) for output in record.outputs
         )
 
+    def displaced(self, record: Record) -> bool:
+        """Whether a file of a done purchase was set aside for another purchase's."""
+        return any(_is_file(self.root / path) for output in record.outputs for path in _asides(record, output))
+
     def find_checked(self, record: Record, output: Output) -> str | None:
-        """The path at which a purchase's file stands with the bytes recorded, or None."""
-        return next((path for path in _places(record, output) if is_ours(self.path(path), output)), None)
+        """The path at which a purchase's file stands with the bytes recorded, or None.
+
+        Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
+        """
+        with _disk_errors(self.root):
+            return next((path for path in _places(record, output) if is_ours(self.path(path), output)), None)
 
     def place(self, record: Record, arrivals: Sequence[Arrival], history: Sequence[Record]) -> None:
         """Set aside the files of older purchases, then give every arrival its final name, durably.
 
         Raises ``Occupied`` for a foreign file in the way, ``OutputError`` where the disk refuses. May be repeated.
         """
-        try:
-            for older in reversed(history):
-                if older.state is State.DONE and older.purchase != record.purchase:
-                    self._set_aside(older)
+        with _disk_errors(self.root):
+            others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
+            sources = {arrival.source for arrival in arrivals}
+            for other in reversed(others):
+                self._set_aside(other, sources)
+            named = {output.path for other in others for output in other.outputs}
             for arrival in arrivals:
-                self._give_name(arrival)
+                self._give_name(arrival, named)
             for folder in {self.path(arrival.output.path or "").parent for arrival in arrivals}:
                 disk.flush_folder(folder)
-        except OSError as error:
-            raise OutputError(
-                f"{error.filename or self.root}: cannot be written: {error.strerror}"
-            ) from error
 
-    def _set_aside(self, older: Record) -> None:
-        """Move what an older purchase left to ``.replaced/<id>/<purchase>/``; what a person altered, beside it."""
-        for output in older.outputs:
-            if output.path is None or not (path := self.path(output.path)).is_file():
+    def _set_aside(self, other: Record, sources: set[Path]) -> None:
+        """Move what another purchase left to ``.replaced/<id>/<purchase>/``; what a person altered stays.
+
+        One of ``sources`` serves both purchases, because the same bytes were bought twice: it stays and is copied.
+        """
+        for output in other.outputs:
+            path = self.root / (output.path or ".")
+            if output.path is None or not self._holds(path.parent) or not is_ours(path, output):
                 continue
-            if is_ours(path, output):
-                _rename(path, self.root / aside_path(older, output.path))
+            aside = [self.path(place) for place in _asides(other, output)]
+            if any(place != path and is_ours(place, output) for place in aside):
+                if path not in sources:
+                    path.unlink()  # a crash came between the two steps of a rename, or somebody copied it back
+            else:
+                target = next((place for place in aside if not os.path.lexists(place)), aside[-1])
+                _rename(path, target, keep=path in sources)
 
-    def _give_name(self, arrival: Arrival) -> None:
+    def _give_name(self, arrival: Arrival, named: Container[str | None]) -> None:
+        """Rename an arrival. A file in its way at a path that the job's other purchases name was altered by hand."""
         target = self.path(arrival.output.path or "")
-        if target.exists() or target.is_symlink():
-            if arrival.source == target or is_ours(target, arrival.output):
-                if arrival.source != target:
-                    arrival.source.unlink(missing_ok=True)
-                return
-            raise Occupied(
-                f"{target} is not ours and is in the way; move it, and run again. The picture is paid."
-            )
+        if arrival.source == target:
+            return
+        if is_ours(target, arrival.output):
+            arrival.source.unlink(missing_ok=True)
+            return
+        if arrival.output.path in named and target.is_file():
+            altered = _free_name(target)
+            _rename(target, altered)
+            log.warning("%s was changed by hand; that version is kept as %s", target, altered.name)
+        if os.path.lexists(target):
+            raise Occupied(f"{target} is not ours and is in the way; move it, and run again. The picture is paid.")
         _rename(arrival.source, target)
 
-    def reject(self, record: Record, arrivals: Iterable[Arrival]) -> list[str]:
-        """Set pictures aside that were not accepted, and return their paths."""
+    def reject(self, record: Record, arrivals: Iterable[Arrival]) -> tuple[Output, ...]:
+        """Keep pictures that were not accepted under ``.rejected/<id>/<purchase>/``, and say where.
+
+        Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
+        """
         kept = []
-        for arrival in arrivals:
-            relative = f".rejected/{record.id}/{record.purchase}/{Path(arrival.output.path or '').name}"
-            _rename(arrival.source, self.root / relative, replace=True)
-            kept.append(relative)
-        return kept
+        with _disk_errors(self.root):
+            for arrival in arrivals:
+                path = self._keep_rejected(record, arrival)
+                kept.append(msgspec.structs.replace(arrival.output, path=path, moved_from=None))
+        return tuple(kept)
+
+    def _keep_rejected(self, record: Record, arrival: Arrival) -> str:
+        name = (arrival.output.path or "").rpartition("/")[2]
+        folder = f".rejected/{record.id}/{record.purchase}"
+        for path in (f"{folder}/{name}", f"{folder}/{_by_bytes(name, arrival.output)}"):
+            target = self.path(path)
+            if arrival.source == target:
+                return path
+            if is_ours(target, arrival.output):
+                arrival.source.unlink(missing_ok=True)
+                return path
+            if not os.path.lexists(target):
+                _rename(arrival.source, target)
+                return path
+        raise Occupied(f"{target} is not ours and is in the way; move it, and run again. The picture is paid.")
+
+
+@contextmanager
+def _disk_errors(where: Path) -> Iterator[None]:
+    """Turn what the disk says into ``OutputError``, naming the file that it is about, else ``where``."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{error.filename or where}: cannot be read or written: {error.strerror}") from error
 
 
 def _places(record: Record, output: Output) -> list[str]:
     """Where a purchase's file may be: in its place, on the way to it, or set aside for a newer purchase's."""
-    aside = aside_path(record, output.path) if output.path else None
-    return [path for path in (output.path, output.moved_from, aside) if path]
+    return [path for path in (output.path, output.moved_from) if path] + _asides(record, output)
+
+
+def _asides(record: Record, output: Output) -> list[str]:
+    """Where a purchase's file may be set aside: by its name, and by its bytes too where that name was taken.
+
+    A job that was renamed left them under its old id.
+    """
+    if not output.path:
+        return []
+    plain = [aside_path(record, output.path)]
+    if record.renamed_from is not None:
+        plain.append(aside_path(msgspec.structs.replace(record, id=record.renamed_from), output.path))
+    return plain + [_by_bytes(path, output) for path in plain]
 
 
 def aside_path(record: Record, path: str) -> str:
@@ -115,24 +189,43 @@ def aside_path(record: Record, path: str) -> str:
     return f".replaced/{record.id}/{record.purchase}/{path.rpartition('/')[2]}"
 
 
+def _by_bytes(path: str, output: Output) -> str:
+    """A name of its own for these bytes: ``mug.png`` becomes ``mug.0f3a9c51.png``."""
+    stem, _, extension = path.rpartition(".")
+    return f"{stem}.{(output.sha256 or '')[:8]}.{extension}"
+
+
+def _free_name(path: Path) -> Path:
+    """``<file>.altered``, or the next that is free: ``<file>.altered-2``."""
+    names = (path.with_name(f"{path.name}.altered{number}") for number in ("", *(f"-{n}" for n in range(2, 10_000))))
+    return next(name for name in names if not os.path.lexists(name))
+
+
 def is_ours(path: Path, output: Output) -> bool:
-    """Whether the bytes at ``path`` are those that the record of ``output`` names."""
+    """Whether the bytes at ``path`` are those that the record of ``output`` names. Raises ``OSError``."""
     if output.sha256 is None or not path.is_file():
         return False
     return path.stat().st_size == output.bytes and hash_file(path) == output.sha256
 
 
-def _rename(source: Path, target: Path, *, replace: bool = False) -> None:
-    """Rename without ever replacing another file, durably on both sides."""
-    _make_folder(target.parent)
-    if replace:
-        target.unlink(missing_ok=True)
+def _is_file(path: Path) -> bool:
     try:
-        if not (target.exists() and source.samefile(target)):  # a crash may have left both names
-            os.link(source, target)
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _rename(source: Path, target: Path, *, keep: bool = False) -> None:
+    """Rename without ever replacing another file, durably on both sides; ``keep`` copies instead."""
+    _make_folder(target.parent)
+    if keep:
+        disk.replace_file(target, source.read_bytes())
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
         source.unlink()
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP) or target.exists():
+        if error.errno not in _NO_LINKS or os.path.lexists(target):
             raise
         source.rename(target)  # a file system without links
     disk.flush_folder(target.parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -32,41 +32,56 @@ class Allowed:
         try:
             scheme, host, port = origin_of(url)
             named = urlsplit(url)
+            ascii_host = _ascii(host)
         except ValueError as error:
             raise RefusedUrl(f"{url[:200]!r} is no address: {error}") from None
-        odd = "\\" in url or "@" in named.netloc or any(char <= " " for char in url)
+        odd = "\\" in url or "@" in named.netloc or any(char <= " " or char == "\x7f" for char in url)
         if odd or scheme not in ("http", "https") or not host:
             raise RefusedUrl(f"{url[:200]!r} is no plain http(s) address")
         if (scheme, host, port) == self.api and (scheme == "https" or is_loopback(host)):
             return
         if scheme != "https":
             raise RefusedUrl(f"files come over https only, not from {scheme}://{host}")
-        if not any(_matches(host.rstrip("."), pattern) for pattern in STORAGE + self.trusted_hosts):
-            raise RefusedUrl(
-                f"{host} is not one of RunComfy's storage hosts; if it is right, add it to trusted_hosts"
-            )
-        if _is_address(host) and not _is_public(host):
+        if not any(_matches(ascii_host, pattern) for pattern in STORAGE + self.trusted_hosts):
+            raise RefusedUrl(f"{host} is not one of RunComfy's storage hosts; if it is right, add it to trusted_hosts")
+        if _is_address(ascii_host) and not _is_public(ascii_host):
             raise RefusedUrl(f"{host} is a private address")
 
 
+def _ascii(host: str) -> str:
+    """``host`` as it is looked up: in lower case, IDNA, without the dot of the root. Raises ``ValueError``."""
+    if "%" in host.partition(":")[0]:
+        raise ValueError("its host is percent-encoded")
+    plain = host if host.isascii() else host.encode("idna").decode()
+    return plain.lower().removesuffix(".")
+
+
 def _matches(host: str, pattern: str) -> bool:
-    if pattern.startswith("*."):
-        return host.endswith(pattern[1:].lower()) and len(host) > len(pattern) - 1
-    return host == pattern.lower()
+    try:
+        plain = _ascii(pattern)
+    except ValueError:
+        return False
+    return host.endswith(plain[1:]) and len(host) >= len(plain) if plain.startswith("*.") else host == plain
 
 
 def _is_address(host: str) -> bool:
     try:
-        ip_address(host.strip("[]"))
+        ip_address(host.partition("%")[0])
     except ValueError:
         return False
     return True
 
 
 def _is_public(address: str) -> bool:
-    found = ip_address(address.strip("[]").partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_global
+    """Whether an address is one of the internet's; an IPv4 one inside an IPv6 one is judged by itself."""
+    found = ip_address(address.partition("%")[0])
+    mapped = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None) or _nat64(found)
+    return (mapped or found).is_global and not found.is_multicast
+
+
+def _nat64(found: IPv4Address | IPv6Address) -> IPv4Address | None:
+    inside = isinstance(found, IPv6Address) and found in ip_network("64:ff9b::/96")
+    return IPv4Address(int(found) & 0xFFFFFFFF) if inside else None
 
 
 class PublicResolver(AbstractResolver):

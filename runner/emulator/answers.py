@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PAGE = (
-    b"<!doctype html><html><head><title>Oops</title></head><body><h1>Something went wrong</h1></body></html>"
-)
+PAGE = b"<!doctype html><html><head><title>Oops</title></head><body><h1>Something went wrong</h1></body></html>"
 
 Manner = Literal["whole", "chunked", "cut", "reset", "trickle", "endless"]
 

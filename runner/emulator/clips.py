@@ -32,9 +32,7 @@ def _track(frames: list[bytes], width: int, height: int, start: int) -> bytes:
     seconds = len(frames)
     # Flags 3: enabled, and part of the movie.
     header = (
-        struct.pack(">6I16x", 3, 0, 0, 1, 0, seconds)
-        + _UNIT_MATRIX
-        + struct.pack(">2I", width << 16, height << 16)
+        struct.pack(">6I16x", 3, 0, 0, 1, 0, seconds) + _UNIT_MATRIX + struct.pack(">2I", width << 16, height << 16)
     )
     medium = struct.pack(">5I2H", 0, 0, 0, 1, seconds, 0x55C4, 0)
     handler = struct.pack(">2I", 0, 0) + b"vide" + bytes(12) + b"frames\0"

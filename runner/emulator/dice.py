@@ -56,9 +56,7 @@ class Dice:
     def _draw(self, operation: str, key: str, prompt: str, complete: bool) -> Fault | None:
         for rule in self._rules:
             fault = rule.fault
-            possible = (
-                fault.on == operation and fault.match in prompt and (complete or fault.kind != "no_output")
-            )
+            possible = fault.on == operation and fault.match in prompt and (complete or fault.kind != "no_output")
             if possible and rule.strikes(key):
                 return fault
         return None
@@ -88,6 +86,4 @@ class _Rule:
 
     def _spent(self, key: str) -> bool:
         times, each = self.fault.times, self.fault.each
-        return (times is not None and self._struck >= times) or (
-            each is not None and self._struck_for[key] >= each
-        )
+        return (times is not None and self._struck >= times) or (each is not None and self._struck_for[key] >= each)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from dataclasses import replace
+from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -105,18 +107,23 @@ class Emulator:
         path, _, query = request.raw_path.partition("?")
         call = route(request.method, path)
         if isinstance(call, Answer):
-            return await send(request, call)
+            return await self._send(request, call)
         if call.operation == "inside":
-            return await send(request, said(self.stats if call.subject == "stats" else self.requests))
+            return await self._send(request, said(self.stats if call.subject == "stats" else self.requests))
         self._calls[call.operation] += 1
         if call.operation == "file":
-            return await send(request, await self._file(request, call))
+            return await self._send(request, await self._file(request, call))
         self._handling += 1
         self._peak_calls = max(self._peak_calls, self._handling)
         try:
-            return await send(request, await self._api(request, call, query))
+            return await self._send(request, await self._api(request, call, query))
         finally:
             self._handling -= 1
+
+    async def _send(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        """Send ``answer`` with the service's own time: clients may count days and waits by it."""
+        date = {"Date": formatdate(self._now(), usegmt=True)}
+        return await send(request, replace(answer, headers={**answer.headers, **date}))
 
     async def _api(self, request: web.BaseRequest, call: Call, query: str) -> Answer:
         if not self._authorised(request.headers.get("Authorization", "")):
@@ -142,9 +149,7 @@ class Emulator:
         if given is None:
             return refusal(400, 400000, "the body is not a JSON object")
         prompt = given.get("prompt")
-        fault = self._dice.strike(
-            "submit", fingerprint(model_id, given), prompt if isinstance(prompt, str) else ""
-        )
+        fault = self._dice.strike("submit", fingerprint(model_id, given), prompt if isinstance(prompt, str) else "")
         return await self._perform(fault, partial(self._buy, model, given), self._service.pretend)
 
     def _buy(self, model: Model, given: Json) -> Answer:
@@ -184,9 +189,7 @@ class Emulator:
         answer = await stored(held, int(number), self._options, wider=wider)
         return await self._perform(fault, lambda: answer, lambda: answer)
 
-    async def _perform(
-        self, fault: Fault | None, act: Callable[[], Answer], pretend: Callable[[], Answer]
-    ) -> Answer:
+    async def _perform(self, fault: Fault | None, act: Callable[[], Answer], pretend: Callable[[], Answer]) -> Answer:
         """Act and answer, or do both as the fault has it; ``pretend`` answers without acting."""
         if fault is None:
             return act()
@@ -214,18 +217,12 @@ def _no_constant(name: str) -> None:
 
 def _entry(model_id: str) -> Answer:
     model = MODELS.get(model_id)
-    return (
-        said(model.entry(with_schema=True))
-        if model
-        else refusal(404, 400001, f"invalid model id: {model_id}")
-    )
+    return said(model.entry(with_schema=True)) if model else refusal(404, 400001, f"invalid model id: {model_id}")
 
 
 def _list(parameters: dict[str, str]) -> Answer:
     try:
-        offset, limit = (
-            int(parameters.get(name, default)) for name, default in (("offset", "0"), ("limit", "50"))
-        )
+        offset, limit = (int(parameters.get(name, default)) for name, default in (("offset", "0"), ("limit", "50")))
     except ValueError:
         return invalid([{"loc": ["query", "limit"], "msg": "must be of type integer"}])
     with_schema = parameters.get("include_schema") == "true"

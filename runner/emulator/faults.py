@@ -162,11 +162,7 @@ def load_faults(path: Path) -> tuple[int | None, tuple[Fault, ...]]:
         plan = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
-    if (
-        not isinstance(plan, dict)
-        or not isinstance(plan.get("faults"), list)
-        or set(plan) - {"seed", "faults"}
-    ):
+    if not isinstance(plan, dict) or not isinstance(plan.get("faults"), list) or set(plan) - {"seed", "faults"}:
         raise ValueError(f"{path}: expected a mapping of seed (a whole number) and faults (a list)")
     seed = plan.get("seed")
     if seed is not None and type(seed) is not int:

@@ -60,11 +60,7 @@ def font(size: int) -> Font:
 def plain(text: str) -> str:
     """``text`` in letters that the face has, as far as it can: no accents, simple quotes and dashes."""
     simple = unicodedata.normalize("NFKD", text.translate(_SIMPLER))
-    return (
-        "".join(letter for letter in simple if not unicodedata.combining(letter))
-        .encode("utf-8", "replace")
-        .decode()
-    )
+    return "".join(letter for letter in simple if not unicodedata.combining(letter)).encode("utf-8", "replace").decode()
 
 
 def fit(text: str, width: int, height: int, largest: int) -> Block:

@@ -83,9 +83,7 @@ def _clouds(drawing: Drawing, choices: Iterator[int]) -> Image.Image:
     """Soft fields of a few related colours: some coarse pixels, smoothly enlarged."""
     base = next(choices) / 256
     hues = [base, base + 0.06, base + 0.12, base + 0.2 + next(choices) / 2560]
-    across, down = (
-        (5, 3) if drawing.width > drawing.height else (3, 5) if drawing.height > drawing.width else (4, 4)
-    )
+    across, down = (5, 3) if drawing.width > drawing.height else (3, 5) if drawing.height > drawing.width else (4, 4)
     pixels = [_tone(hues[next(choices) % 4], 0.25 + 0.75 * next(choices) / 255) for _ in range(across * down)]
     coarse = Image.frombytes("RGB", (across, down), bytes(part for pixel in pixels for part in pixel))
     return coarse.resize((drawing.width, drawing.height), Image.Resampling.BICUBIC)

@@ -100,11 +100,7 @@ class Service:
     def status(self, request_id: str) -> Answer:
         """Where it stands."""
         request = self.request(request_id)
-        return (
-            no_such_request()
-            if request is None
-            else said(self.teller.state(request, self._position(request)))
-        )
+        return no_such_request() if request is None else said(self.teller.state(request, self._position(request)))
 
     def result(self, request_id: str, *, with_cost: bool) -> Answer:
         """The outputs, or where it stands if there are none yet."""
@@ -153,9 +149,7 @@ class Service:
             return self._options.seconds
         # Shifted, so that the mean stays what was asked for.
         normal = NormalDist(-sigma * sigma / 2, sigma)
-        return self._options.seconds * math.exp(
-            normal.inv_cdf(max(chance(self._options.seed, "seconds", key), 1e-9))
-        )
+        return self._options.seconds * math.exp(normal.inv_cdf(max(chance(self._options.seed, "seconds", key), 1e-9)))
 
     def _fate(self, mark: str, prompt: str) -> Fate | None:
         fault = self._dice.strike("job", mark, prompt)

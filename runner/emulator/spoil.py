@@ -58,9 +58,7 @@ def _body(form: str, api: bytes) -> tuple[str, bytes]:
     if form == "empty":
         return "text/plain", b""
     if form == "detail":
-        return "application/json", json.dumps(
-            {"detail": [{"loc": ["body", "prompt"], "msg": "refused"}]}
-        ).encode()
+        return "application/json", json.dumps({"detail": [{"loc": ["body", "prompt"], "msg": "refused"}]}).encode()
     return "application/json", _first_half(api) if form == "half" else api
 
 

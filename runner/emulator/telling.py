@@ -99,8 +99,4 @@ def output(model: Model, urls: list[str]) -> dict[str, Any]:
 
 def timestamp(epoch_seconds: float) -> str:
     """``2026-11-22T01:02:03.456Z``."""
-    return (
-        datetime.fromtimestamp(epoch_seconds, tz=UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
+    return datetime.fromtimestamp(epoch_seconds, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -132,9 +132,7 @@ class Collector:
             if inquiry.denials >= DENIALS:
                 return follow(inquiry.record, inquiry.record.state, at, error=progress.fault)
         if isinstance(progress, Gone) and self._age(inquiry) >= GRACE_SECONDS:
-            fault = Fault(
-                code="expired", message="the API does not know this request any more", http_status=404
-            )
+            fault = Fault(code="expired", message="the API does not know this request any more", http_status=404)
             return follow(inquiry.record, inquiry.record.state, at, error=fault)
         if self._clock.monotonic() >= inquiry.deadline:
             text = f"no final state within {self._timeout:g} s ({inquiry.last.message})"
@@ -156,7 +154,7 @@ class Collector:
             if inquiry.fresh:
                 self._durations.learn(inquiry.kind, self._clock.monotonic() - inquiry.started)
         elif not inquiry.fresh and following.error and following.error.http_status in (401, 403, 404):
-            self._suspects.add(following)
+            self._suspects.add(inquiry.record, following)
             return inquiry.record
         return await self._ledger.append(following)
 

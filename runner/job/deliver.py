@@ -21,8 +21,8 @@ from runner.download.place import Arrival, Folder, Occupied
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import RunnerError
 from runner.http import Broken, NotConnected, TooLarge
-from runner.ledger import Ledger
 from runner.job.suspects import Suspects
+from runner.ledger import Ledger
 from runner.model import Fault, Output, Record, State
 from runner.pace import backoff
 from runner.records import follow
@@ -32,7 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class _Rejected(RunnerError):
-    """The picture is whole, but not accepted under ``strict_size``."""
+    """The pictures are whole, but not accepted under ``strict_size``; ``outputs`` says where they are kept."""
+
+    def __init__(self, message: str, outputs: tuple[Output, ...]) -> None:
+        self.outputs = outputs
+        super().__init__(message)
 
 
 class _Gone(RunnerError):
@@ -50,8 +54,13 @@ _CODES: dict[type[RunnerError], str] = {
     _Rejected: "wrong_output",
     _Gone: "expired",
 }
-_FINAL = (RefusedUrl, TooLarge, Occupied)
+_FINAL = (_Rejected, _Gone, TooLarge, Occupied)
 """Trying again within the run cannot help; the next run may find it changed."""
+
+
+def _wants_fresh_links(failure: RunnerError | None) -> bool:
+    """Whether the API should be asked for the outputs anew: links expire, and addresses change, before requests do."""
+    return isinstance(failure, RefusedUrl) or (isinstance(failure, StorageAnswer) and failure.expired)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,21 +108,20 @@ class Deliverer:
         """
         delays = backoff(self._rng, base=0.5, cap=20.0)
         failure: RunnerError | None = None
-        for attempt in range(self._retries + 1):
+        for attempt in range(self._retries + (1 if fresh else 2)):  # links of an earlier run may be old
             try:
                 if attempt:
                     await anyio.sleep(next(delays))
-                if isinstance(failure, StorageAnswer) and failure.expired:
+                if _wants_fresh_links(failure):
                     record = await self._with_fresh_links(record)
                 return await self._once(record)
-            except (_Rejected, _Gone, *_FINAL) as error:
-                failure = error
-                break
             except tuple(_CODES) as error:
                 failure = error
                 log.info("%s: attempt %d to deliver: %s", record.id, attempt + 1, error)
+                if isinstance(error, _FINAL) or (isinstance(error, RefusedUrl) and (fresh or attempt)):
+                    break
         assert failure is not None
-        log.warning("%s: not delivered, still owed: %s", record.id, failure)
+        log.warning("%s: not delivered: %s", record.id, failure)
         return await self._fail(record, failure, fresh=fresh)
 
     async def _fail(self, record: Record, failure: RunnerError, *, fresh: bool) -> Record:
@@ -125,14 +133,15 @@ class Deliverer:
         )
         if record.state is State.DONE:
             return msgspec.structs.replace(record, error=fault)
-        following = follow(record, State.GENERATED, self._now(), error=fault)
+        outputs = getattr(failure, "outputs", record.outputs)
+        following = follow(record, State.GENERATED, self._now(), error=fault, outputs=outputs)
         if isinstance(failure, _Gone) and not fresh:
-            self._suspects.add(following)
+            self._suspects.add(record, following)
             return record
         return await self._ledger.append(following)
 
     async def _with_fresh_links(self, record: Record) -> Record:
-        """Ask the API for the outputs anew: links expire before requests do. Raises ``_Gone``."""
+        """``record`` with the outputs that the API names now. Raises ``_Gone``."""
         progress = await self._api.result(record.request_id or "")
         if isinstance(progress, Gone):
             raise _Gone(f"neither the storage nor the API has it any more: {progress.fault.message}")
@@ -142,16 +151,12 @@ class Deliverer:
 
     async def _once(self, record: Record) -> Record:
         """Fetch, check, record what is about to be renamed, rename, and only then say done."""
-        arrivals = [
-            await self._arrive(record, number, output) for number, output in enumerate(record.outputs, 1)
-        ]
+        arrivals = [await self._arrive(record, number, output) for number, output in enumerate(record.outputs, 1)]
         outputs = tuple(arrival.output for arrival in arrivals)
         warning = size_warning(record, outputs)
         if warning and self._bounds_of(record).strict_size and record.state is not State.DONE:
-            await in_thread(self._executor, self._folder.reject, record, arrivals)
-            raise _Rejected(
-                f"{size_words(record, outputs)}; strict_size is set, so it is kept under .rejected/"
-            )
+            kept = await in_thread(self._executor, self._folder.reject, record, arrivals)
+            raise _Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", kept)
         record = await self._ledger.append(follow(record, State.GENERATED, self._now(), outputs=outputs))
         history = self._ledger.history(record.id)
         await in_thread(self._executor, self._folder.place, record, arrivals, history)
@@ -179,9 +184,7 @@ class Deliverer:
             max_bytes=bounds.max_file_bytes,
             executor=self._executor,
         )
-        return Arrival(
-            source=target, output=_described(output, _final_path(record, number, media.extension), media)
-        )
+        return Arrival(source=target, output=_described(output, _final_path(record, number, media.extension), media))
 
     def _bounds_of(self, record: Record) -> Bounds:
         return self._bounds or Bounds(
@@ -218,9 +221,7 @@ def size_warning(record: Record, outputs: tuple[Output, ...]) -> str | None:
     """``size`` where a picture has not the pixels that the inputs asked for."""
     width, height = record.inputs.get("width"), record.inputs.get("height")
     asked = type(width) is int and type(height) is int
-    odd = any(
-        output.width is not None and (output.width, output.height) != (width, height) for output in outputs
-    )
+    odd = any(output.width is not None and (output.width, output.height) != (width, height) for output in outputs)
     return "size" if asked and odd else None
 
 

@@ -10,11 +10,11 @@ class Suspects:
 
     def __init__(self, owed: int) -> None:
         self.owed = owed
-        self.verdicts: dict[tuple[str, int], Record] = {}
+        self.verdicts: list[tuple[Record, Record]] = []
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record, following: Record) -> None:
         """Keep the record that would follow if the refusal is to be believed."""
-        self.verdicts[record.id, record.purchase] = record
+        self.verdicts.append((record, following))
 
     @property
     def token_changed(self) -> bool:

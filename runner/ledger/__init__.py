@@ -7,16 +7,17 @@ on the disk.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
-from anyio import CancelScope, Lock
+from anyio import CancelScope
 
-from runner.disk import in_thread
+from runner.errors import LedgerError
 from runner.ledger.lock import Holder, read_holder, run_lock
-from runner.ledger.log import Log
+from runner.ledger.log import Log, line_of
 from runner.model import OWED, Record, State
 
 __all__ = ["Holder", "Ledger", "Log", "read_holder", "run_lock"]
@@ -27,8 +28,9 @@ class _Batch:
     """Records that go to the disk together, and how that ended."""
 
     records: list[Record] = field(default_factory=list)
-    written: bool = False
-    error: Exception | None = None
+    lines: list[bytes] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    error: BaseException | None = None
 
 
 class Ledger:
@@ -38,35 +40,51 @@ class Ledger:
         """``notify`` is told of each record once it is durable."""
         self._log = log
         self._notify = notify
-        self._batch = _Batch()
-        self._lock = Lock(fast_acquire=True)
+        self._waiting = _Batch()
+        self._writing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
 
     async def append(self, record: Record) -> Record:
         """Make ``record`` durable and return it. Raises ``LedgerError`` if that is not certain.
 
-        Whoever gets the lock writes for all that wait. A cancelled caller still waits for the disk, so that a record
-        is never half of what happened.
+        What comes while the disk is busy is written together afterwards. A cancelled caller still waits for the disk,
+        so that a record is never half of what happened.
         """
-        batch = self._batch
+        batch = self._waiting
+        batch.lines.append(line_of(record))
         batch.records.append(record)
-        with CancelScope(shield=True):
-            async with self._lock:
-                if not batch.written:
-                    await self._commit(batch)
+        if not self._writing:
+            self._write_waiting()
+        cancelled = await _outlast(batch.ended)
         if batch.error is not None:
             raise batch.error
         self._notify(record)
+        if cancelled is not None:
+            raise cancelled
         return record
 
-    async def _commit(self, batch: _Batch) -> None:
-        self._batch = _Batch()
+    def _write_waiting(self) -> None:
+        """Hand all that waits to the disk. Nobody's cancellation reaches it there."""
+        batch, self._waiting = self._waiting, _Batch()
         try:
-            lengths = await in_thread(self._thread, self._log.write, batch.records)
-            self._log.count(batch.records, lengths)
-        except Exception as error:  # noqa: BLE001 - each of those who wait raises it
-            batch.error = error
-        batch.written = True
+            work = asyncio.get_running_loop().run_in_executor(self._thread, self._log.write, batch.lines)
+        except RuntimeError as error:
+            batch.error = LedgerError(f"{self._log.path}: closed; nothing more is bought")
+            batch.error.__cause__ = error
+            batch.ended.set()
+            return
+        self._writing = True
+        work.add_done_callback(partial(self._written, batch))
+
+    def _written(self, batch: _Batch, work: asyncio.Future[None]) -> None:
+        """Index what is on the disk now, before anything else is written, and wake those who wait."""
+        self._writing = False
+        batch.error = work.exception()
+        if batch.error is None:
+            self._log.count(batch.records, batch.lines)
+        batch.ended.set()
+        if self._waiting.records:
+            self._write_waiting()
 
     def purchases(self, job_id: str, api: str) -> list[Record]:
         """The purchases of a job at one API, oldest first."""
@@ -74,11 +92,7 @@ class Ledger:
 
     def history(self, job_id: str) -> list[Record]:
         """The purchases of a job at any API, oldest first."""
-        return [
-            record
-            for span in self._log.index.purchases(job_id)
-            if (record := self._log.read(span)).id == job_id
-        ]
+        return [record for span in self._log.index.purchases(job_id) if (record := self._log.read(span)).id == job_id]
 
     def owed(self, api: str) -> list[Record]:
         """What was bought at this API and is not delivered, oldest first."""
@@ -99,3 +113,15 @@ class Ledger:
     def close(self) -> None:
         self._thread.shutdown()
         self._log.close()
+
+
+async def _outlast(event: asyncio.Event) -> asyncio.CancelledError | None:
+    """Wait for ``event`` whatever happens; return the cancellation that came meanwhile, for the caller to raise."""
+    cancelled = None
+    with CancelScope(shield=True):
+        while not event.is_set():
+            try:
+                await event.wait()
+            except asyncio.CancelledError as error:  # from outside anyio, which no shield keeps off
+                cancelled = error
+    return cancelled

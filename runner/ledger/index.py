@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator
 from hashlib import blake2b
 
@@ -23,7 +24,7 @@ class Index:
     def __init__(self) -> None:
         self.lines = 0
         self._spans: dict[bytes, int] = {}
-        self._newest: dict[bytes, int] = {}  # the highest purchase, only of ids with more than one
+        self._later: dict[bytes, list[int]] = {}  # purchases above 1, ascending; few ids have any
         self._unsettled: dict[bytes, State] = {}
 
     def add(self, record: Record, offset: int, length: int) -> None:
@@ -34,10 +35,10 @@ class Index:
             self._forget(record.renamed_from, record.purchase)
         self._spans[key] = offset << _LENGTH_BITS | length
         if record.purchase > 1:
-            first = key_of(record.id, 1)
-            self._newest[first] = max(record.purchase, self._newest.get(first, 1))
+            later = self._later.setdefault(key_of(record.id, 1), [])
+            if record.purchase not in later:
+                insort(later, record.purchase)
         if record.state in OWED or record.state is State.SUBMITTING:
-            self._unsettled.setdefault(key, record.state)
             self._unsettled[key] = record.state
         else:
             self._unsettled.pop(key, None)
@@ -50,14 +51,13 @@ class Index:
 
     def purchases(self, job_id: str) -> Iterator[tuple[int, int]]:
         """Offset and length of the last line of each purchase of a job, oldest first."""
-        newest = self._newest.get(key_of(job_id, 1), 1)
-        for purchase in range(1, newest + 1):
+        for purchase in (1, *self._later.get(key_of(job_id, 1), ())):
             span = self._spans.get(key_of(job_id, purchase))
             if span is not None:
                 yield _split(span)
 
     def unsettled(self, *states: State) -> list[tuple[int, int]]:
-        """The purchases whose last line is in one of ``states`` (owed or an intent), oldest first."""
+        """The purchases whose last line is in one of ``states`` (owed or an intent).""" ""
         return [_split(self._spans[key]) for key, state in self._unsettled.items() if state in states]
 
     def all(self) -> Iterator[tuple[int, int]]:

@@ -60,5 +60,5 @@ def read_holder(output: Path) -> Holder | None:
     """Who said last that it holds the folder; None where nobody did or it cannot be read."""
     try:
         return msgspec.json.decode((output / FOLDER / "holder.json").read_bytes(), type=Holder)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):
         return None

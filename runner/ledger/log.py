@@ -7,8 +7,10 @@ everyone else. Damaged before the tail: refused, because a purchase may be hidde
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from runner.errors import LedgerCorrupt, LedgerError
 from runner.ledger.index import Index
 from runner.model import Record, State
 from runner.records import RESULTS, BadLine, decode, encode
+
+logger = logging.getLogger(__name__)
 
 
 class Log:
@@ -27,12 +31,16 @@ class Log:
         self.path = path
         self.index = Index()
         self.torn = b""
-        self._failed: OSError | None = None
+        self._ended = "" if writable else "opened for reading"
+        """Why nothing may be written any more, once there is a reason."""
         self._handle = _open(path, writable=writable)
         try:
             self._end = self._scan()
             if writable:
                 self._mend()
+        except OSError as error:
+            self.close()
+            raise LedgerError(f"{path}: cannot be read: {error.strerror}") from error
         except BaseException:
             self.close()
             raise
@@ -42,7 +50,7 @@ class Log:
         if self._handle is None:
             return 0
         offset = 0
-        with open(self._handle, "rb", closefd=False) as lines:  # noqa: PTH123 - a handle, not a path
+        with open(self._handle, "rb", closefd=False) as lines:
             for number, line in enumerate(lines, 1):
                 if not self._take(line, offset, number):
                     self.torn = line
@@ -71,9 +79,10 @@ class Log:
             return
         try:
             if self.torn:
-                aside = self.path.parent / ".runner" / f"{RESULTS}.torn-{self._end}"
-                disk.replace_file(aside, self.torn)
+                name = f"{RESULTS}.torn-{self._end}-{zlib.crc32(self.torn):08x}"
+                disk.replace_file(self.path.parent / ".runner" / name, self.torn)
                 os.ftruncate(self._handle, self._end)
+                logger.warning("%s: half a line that a crash left was cut; a copy is .runner/%s", self.path, name)
             elif self._end and os.pread(self._handle, 1, self._end - 1) != b"\n":
                 os.pwrite(self._handle, b"\n", self._end)
                 self._end += 1
@@ -82,33 +91,29 @@ class Log:
         except OSError as error:
             raise LedgerError(f"{self.path}: cannot be mended after a crash: {error.strerror}") from error
 
-    def write(self, records: list[Record]) -> list[int]:
-        """Write and flush all ``records`` in one go and return the lengths of their lines. Safe in a thread.
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Write and flush all ``lines`` in one go. Safe in a thread.
 
         Raises ``LedgerError``; after a failure nothing is written ever again, since what the disk holds is not known.
         """
-        if self._failed is not None or self._handle is None:
-            raise LedgerError(f"{self.path}: not durable any more ({self._failed}); nothing more is bought")
-        lines = [encode(record) for record in records]
+        if self._ended or self._handle is None:
+            raise LedgerError(f"{self.path}: {self._ended or 'not open'}; nothing more is bought")
         try:
             disk.write_all(self._handle, b"".join(lines))
             disk.flush_data(self._handle)
         except OSError as error:
             self._fail(error)
-            raise LedgerError(
-                f"{self.path}: cannot be written: {error.strerror}; nothing more is bought"
-            ) from error
-        return [len(line) for line in lines]
+            raise LedgerError(f"{self.path}: cannot be written: {error.strerror}; nothing more is bought") from error
 
-    def count(self, records: list[Record], lengths: list[int]) -> None:
+    def count(self, records: Sequence[Record], lines: Sequence[bytes]) -> None:
         """Index what ``write`` has written."""
-        for record, length in zip(records, lengths, strict=True):
-            self.index.add(record, self._end, length - 1)
-            self._end += length
+        for record, line in zip(records, lines, strict=True):
+            self.index.add(record, self._end, len(line) - 1)
+            self._end += len(line)
 
     def _fail(self, error: OSError) -> None:
         """Remember the failure, and take back what may stand half written."""
-        self._failed = error
+        self._ended = f"not durable any more ({error.strerror})"
         with suppress(OSError):
             os.ftruncate(self._handle or 0, self._end)
 
@@ -126,20 +131,31 @@ class Log:
         return map(self.read, self.index.all())
 
     def unsettled(self, *states: State) -> list[Record]:
-        return [self.read(span) for span in self.index.unsettled(*states)]
+        """The purchases whose last line is in one of ``states`` (owed or an intent), oldest first."""
+        records = [self.read(span) for span in self.index.unsettled(*states)]
+        return sorted(records, key=lambda record: record.submitted_at or record.at)  # a rename moved some to the end
 
     def compact(self) -> None:
-        """Rewrite the log without superseded lines, if they are more than half. A failure keeps the old file."""
-        if self.index.lines <= 2 * len(self.index) or self._failed is not None:
+        """Rewrite the log without superseded lines, if they are more than half. A failure keeps the old file.
+
+        Afterwards nothing can be written: the open handle is the old file's.
+        """
+        if self._ended or self.index.lines <= 2 * len(self.index):
             return
-        temporary = self.path.parent / ".runner" / f"{RESULTS}.tmp"
-        with suppress(OSError):
+        temporary = _temporary(self.path)
+        try:
             with temporary.open("wb") as file:
                 file.writelines(self.read_bytes(span) + b"\n" for span in self.index.all())
                 file.flush()
                 os.fsync(file.fileno())
+            temporary.chmod(self.path.stat().st_mode & 0o777)
             temporary.replace(self.path)
+            self._ended = "rewritten, and to be opened again"
             disk.flush_folder(self.path.parent)
+        except OSError as error:
+            logger.warning("%s: could not be compacted, and stays as it is: %s", self.path, error.strerror)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def close(self) -> None:
         if self._handle is not None:
@@ -153,6 +169,8 @@ def _open(path: Path, *, writable: bool) -> int | None:
         if not writable:
             return os.open(path, os.O_RDONLY)
         path.parent.joinpath(".runner").mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            _temporary(path).unlink(missing_ok=True)  # of a compaction that a crash ended
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         disk.flush_folder(path.parent)
     except FileNotFoundError:
@@ -160,3 +178,18 @@ def _open(path: Path, *, writable: bool) -> int | None:
     except OSError as error:
         raise LedgerError(f"{path}: cannot be opened: {error.strerror}") from error
     return handle
+
+
+def _temporary(path: Path) -> Path:
+    """Where the log is rewritten before it takes the place of ``path``."""
+    return path.parent / ".runner" / f"{RESULTS}.tmp"
+
+
+def line_of(record: Record) -> bytes:
+    """The line of ``record``. Raises ``LedgerError`` for one that would make the log unreadable."""
+    try:
+        line = encode(record)
+        decode(line)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise LedgerError(f"{record.id!r} cannot be recorded as {record.state}: {error}") from error
+    return line

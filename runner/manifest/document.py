@@ -27,11 +27,10 @@ _DROPPED: Final = Scalar(0, 0, "", Style.PLAIN)
 class _Frame:
     """A list or mapping that is still open; later, what its anchor stands for."""
 
-    __slots__ = ("anchor", "closed", "height", "key", "node", "size")
+    __slots__ = ("closed", "height", "key", "node", "size")
 
-    def __init__(self, node: Sequence | Mapping | Scalar, anchor: str | None, size: int) -> None:
+    def __init__(self, node: Sequence | Mapping | Scalar, size: int) -> None:
         self.node = node
-        self.anchor = anchor
         self.size = size
         self.key: Scalar | None = None
         self.height = 1
@@ -89,7 +88,7 @@ class Document:
         if event.tag is not None or "\0" in text:
             self._refuse(node, event.tag)
         if event.anchor is not None:
-            self._anchors[event.anchor] = anchor = _Frame(node, event.anchor, 1)
+            self._anchors[event.anchor] = anchor = _Frame(node, 1)
             anchor.closed = True
         self._size += 1
         self._attach(node)
@@ -116,7 +115,7 @@ class Document:
         if event.tag is not None:
             self._refuse(node, event.tag)
         self._attach(node)
-        frame = _Frame(node, event.anchor, self._size)
+        frame = _Frame(node, self._size)
         if event.anchor is not None:
             self._anchors[event.anchor] = frame
         self._size += 1

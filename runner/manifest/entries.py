@@ -44,13 +44,12 @@ class _Draft:
 class Entries:
     """Reads the entries of one manifest, in order, into its spool."""
 
-    def __init__(
-        self, *, model: Pair | None, defaults: Defaults, register: Register, findings: Findings
-    ) -> None:
+    def __init__(self, *, model: Pair | None, defaults: Defaults, register: Register, findings: Findings) -> None:
         self._findings = findings
         self._defaults = defaults
         self._register = register
         self._models: dict[str, KnownModel] = {}
+        self._introduced: set[str] = set()
         self._top = self._read_model(model[1]) if model is not None else None
 
     def read(self, entry: Node) -> None:
@@ -61,11 +60,13 @@ class Entries:
             return None
         model = self._model(entry)
         given = given_inputs(entry, self._findings)
-        sizes = self._sizes(entry, given)
         job_id, file = self._own(entry, "id", _id), self._own(entry, "file", _file)
         draft = _Draft(entry, model, model.read(given), job_id, file)
+        sizes = self._sizes(draft, given)
         if "sizes" in entry.items:
             self._refuse_templates(draft)
+        if model.model not in self._introduced:
+            self._introduce(draft)
         for size, mark in sizes:
             self._add_job(draft, size, mark)
         return None
@@ -106,7 +107,8 @@ class Entries:
             return None
         return self._findings.read(key, entry.items[key][1], convert)
 
-    def _sizes(self, entry: Mapping, given: Given) -> list[tuple[Size | None, Mark]]:
+    def _sizes(self, draft: _Draft, given: Given) -> list[tuple[Size | None, Mark]]:
+        entry = draft.entry
         pairs = [entry.items[key] for key in ("size", "sizes") if key in entry.items]
         if not pairs:
             return [(None, entry)]
@@ -118,7 +120,10 @@ class Entries:
         if "sizes" in entry.items:
             return self._several_sizes(node)
         size = self._findings.read("size", node, read_size)
-        return [] if size is FAILED else [(size, node)]
+        if size is FAILED:
+            draft.inputs.failed |= {"width", "height"}
+            return [(None, entry)]
+        return [(size, node)]
 
     def _several_sizes(self, node: Node) -> list[tuple[Size | None, Mark]]:
         if not isinstance(node, Sequence) or not node.items:
@@ -146,7 +151,8 @@ class Entries:
                 self._findings.error(draft.inputs.marks[name], what, "write each job out")
 
     def _add_job(self, draft: _Draft, size: Size | None, mark: Mark) -> None:
-        self._refuse_unknown(draft, size, mark)
+        if size is not None and not draft.model.inputs.takes_size:
+            self._findings.error(mark, f"{draft.model.model} takes no width and height", "leave the size out")
         model, entry = draft.model, draft.entry
         values = model.inputs.merged(draft.inputs.values, model.defaults.values)
         if size is not None:
@@ -165,12 +171,12 @@ class Entries:
             marks = draft.mark("id"), draft.mark("file")
             self._register.add(job, generated=generated, id_mark=marks[0], file_mark=marks[1])
 
-    def _refuse_unknown(self, draft: _Draft, size: Size | None, mark: Mark) -> None:
-        name = draft.id if isinstance(draft.id, str) else None
-        job = f"job `{name}`" if name else f"the job at {self._findings.place(draft.entry)}"
+    def _introduce(self, draft: _Draft) -> None:
+        """Hold ``defaults:`` against a model that no job has used before, in the name of this job."""
+        self._introduced.add(draft.model.model)
+        place = f"the job at {self._findings.place(draft.entry)}"
+        job = f"job `{draft.id}`" if isinstance(draft.id, str) else place
         self._defaults.refuse_unknown(draft.model, job)
-        if size is not None and not draft.model.inputs.takes_size:
-            self._findings.error(mark, f"{draft.model.model} takes no width and height", "leave the size out")
 
     def _check(self, draft: _Draft, values: dict[str, Json], size_mark: Mark | None) -> bool:
         """Note what the schema has against ``values``; whether every one of them could be read at all."""

@@ -105,7 +105,7 @@ class KnownModel:
 
     def _doubt(self, key: Mark, name: str) -> None:
         """Nothing tells an input of an unknown model from a misspelt key of a job, but likeness."""
-        if self.model and name not in KEYS and (advice := nearest(name, KEYS, cutoff=0.8)):
+        if self.model and name not in KEYS and (advice := nearest(name, KEYS, cutoff=0.75)):
             self._findings.warn(key, f"{shown(name)} is taken for an input of {self.model}", advice)
 
     def _refuse_unknown(self, key: Mark, name: str, inputs: Inputs) -> None:
@@ -125,7 +125,6 @@ class Defaults:
 
     def __init__(self, mapping: Mapping | None, findings: Findings) -> None:
         self._findings = findings
-        self._told: set[KnownModel] = set()
         self._given: Given = {}
         self._size: tuple[Size, Node] | None = None
         if mapping is not None:
@@ -154,9 +153,8 @@ class Defaults:
     def refuse_unknown(self, model: KnownModel, job: str) -> None:
         """Note every default that ``model`` does not know, in the name of ``job``, the first to use it."""
         known = model.inputs.known
-        if known is None or model in self._told:
+        if known is None:
             return
-        self._told.add(model)
         names: dict[str, Mark] = {name: key for name, (key, _) in self._given.items()}
         if self._size is not None:
             names |= dict.fromkeys(("width", "height"), self._size[1])

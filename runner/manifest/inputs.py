@@ -63,7 +63,7 @@ class ModelInputs:
         self._converters = {name: _converter(name, known.get(name, {})) for name in {"prompt", *known}}
 
     def merged(self, own: dict[str, Json], defaults: dict[str, Json]) -> dict[str, Json]:
-        """``own``, then ``defaults``, then what the schema fills in; in the schema's order if there is one."""
+        """``own``, then ``defaults``, then what the schema fills in; in the schema's order, if any."""
         values = {**self.defaults, **defaults, **own}
         order = [*own, *values] if self.known is None else self.known
         return {name: values[name] for name in order if name in values}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from runner.errors import OutputError
 from runner.manifest.document import Document
 from runner.manifest.encoding import decode
 from runner.manifest.entries import Entries
@@ -48,13 +49,18 @@ class Manifest:
 def load(path: str | Path, *, text: bytes | None = None) -> Manifest:
     """Read and check the manifest at ``path``, or ``text``, which came from standard input.
 
-    Raises ``ManifestError`` with every fault at once, in order of place; a file that cannot be read is one.
+    Raises ``ManifestError`` with every fault at once, in order of place (a file that cannot be read is one),
+    and ``OutputError`` if the temporary folder is full.
     """
     findings = Findings(str(path) if text is None else STDIN)
     spool = Spool()
     try:
         with _without_gc():
             settings = _load(Path(path), text, spool, findings)
+        spool.flush()
+    except OSError as error:
+        spool.close()
+        raise OutputError(f"the jobs do not fit into the temporary folder: {error.strerror}") from error
     except BaseException:
         spool.close()
         raise
@@ -123,9 +129,7 @@ def _root(root: Node | None, findings: Findings) -> Mapping:
     if isinstance(root, Mapping):
         return root
     if root is None or (isinstance(root, Scalar) and not root.text):
-        findings.error(
-            WHOLE_FILE, "the manifest is empty", "it needs `jobs:`, a list of jobs, and a `model:`"
-        )
+        findings.error(WHOLE_FILE, "the manifest is empty", "it needs `jobs:`, a list of jobs, and a `model:`")
     else:
         what = f"a manifest is a mapping, not {kind(root)}"
         findings.error(root, what, "begin with `jobs:` and put the list below it")

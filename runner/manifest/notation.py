@@ -17,7 +17,7 @@ _DURATION: Final = re.compile(rf"(?:({_WHOLE})h)?(?:({_WHOLE})m)?(?:({_DECIMAL})
 _BARE_SECONDS: Final = re.compile(_DECIMAL, re.ASCII)
 _RATE: Final = re.compile(rf"({_DECIMAL}) ?/ ?(s|sec|second|m|min|minute|h|hour)", re.ASCII)
 _SIZE: Final = re.compile(r"([1-9]\d{0,8}) ?[x×X] ?([1-9]\d{0,8})", re.ASCII)
-_BYTES: Final = re.compile(rf"({_DECIMAL}) ?([kKMGT]?i?B)?", re.ASCII)
+_BYTES: Final = re.compile(rf"({_DECIMAL}) ?([kKMGT]i?B|B)?", re.ASCII)
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST: Final = re.compile(rf"(?:\*\.{_LABEL}\.)?{_LABEL}(?:\.{_LABEL})*")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
@@ -59,9 +59,7 @@ def byte_count(text: str) -> int:
         raise Wrong(f"takes a number of bytes, not {shown(text)}", "write 200MB or 2GiB")
     value = float(found[1]) if "." in found[1] else int(found[1])
     if found[2] is None and value < _LEAST_BARE_BYTES:
-        raise Wrong(
-            f"is {shown(text)} without a unit", f"write {text}MB, or {text}B if you mean so few bytes"
-        )
+        raise Wrong(f"is {shown(text)} without a unit", f"write {text}MB, or {text}B if you mean so few bytes")
     return int(value * _factor(found[2] or "B"))
 
 
@@ -78,9 +76,7 @@ def host(text: str) -> str:
         advice = "write the name alone, without scheme, port or path: cdn.example.com or *.example.com"
         raise Wrong(f"takes host names, not {shown(text)}", advice)
     if any(name == local or name.endswith(f".{local}") for local in _LOCAL):
-        raise Wrong(
-            f"names {shown(text)}, a host of this machine or network", "only public hosts can be trusted"
-        )
+        raise Wrong(f"names {shown(text)}, a host of this machine or network", "only public hosts can be trusted")
     return name
 
 

@@ -36,9 +36,7 @@ def text(node: Node) -> str:
 
 def _no_text(node: Scalar) -> NoReturn:
     if node.text:
-        raise Wrong(
-            f"takes a text, and `{node.text}` is none", "quote it if you mean the word, or leave the key out"
-        )
+        raise Wrong(f"takes a text, and `{node.text}` is none", "quote it if you mean the word, or leave the key out")
     if node.cut:
         raise Wrong("is empty: ` #` starts a comment", "put the text in quotes")
     raise Wrong("is empty", "write a text, or leave the key out")

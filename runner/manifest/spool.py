@@ -46,10 +46,10 @@ class Spool:
         self._count += 1
         return offset
 
-    @property
-    def next_offset(self) -> int:
-        """Where the job that is added next will lie."""
-        return self._end
+    def flush(self) -> None:
+        """Hand everything to the system, so that a full disk is noticed now. Raises ``OSError``."""
+        with self._lock:
+            self._file.flush()
 
     def at(self, offset: int) -> Job:
         """The job whose line begins at ``offset``."""

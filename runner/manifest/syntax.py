@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from runner.manifest.findings import Wrong
 from runner.manifest.nodes import WHOLE_FILE, Mark
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _QUOTE: Final = 'put the whole text in quotes: "…"'
 _COLUMN: Final = "keys of one mapping, and dashes of one list, start in the same column"
 
+_LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
 _BLAME_THE_BEGINNING: Final = ("could not find expected ':'", "found unexpected")
 """Problems that libyaml notices long after the place that is wrong."""
 
@@ -42,6 +43,10 @@ _MEANINGS: Final = {
     "did not find expected ',' or '}'": (
         "a mapping in braces is not closed, or a comma is missing",
         "write {a: 1, b: 2}; quote texts that hold brackets, braces or commas",
+    ),
+    "did not find expected node content": (
+        "a value is missing, or a comma or bracket is too many",
+        "write [a, b] or {a: 1}; quote texts that hold brackets, braces or commas",
     ),
     "found unexpected end of stream": (
         "a quoted text is never closed",
@@ -96,7 +101,15 @@ def explain(error: YAMLError, text: str) -> Wrong:
     begun = getattr(error, "context_mark", None)
     if begun is not None and (mark.index >= len(text) or problem.startswith(_BLAME_THE_BEGINNING)):
         mark = begun
-    return Wrong(what, advice, Mark(mark.line + 1, mark.column + 1))
+    return Wrong(what, advice, _place(mark, text))
+
+
+def _place(mark: Any, text: str) -> Mark:
+    if mark.index < len(text):
+        return Mark(mark.line + 1, mark.column + 1)
+    # libyaml puts the end on a line of its own; people look for it behind the last character.
+    lines = _LINE_BREAK.split(text.rstrip())
+    return Mark(len(lines), len(lines[-1]) + 1)
 
 
 def _meaning(problem: str, line: str, column: int) -> tuple[str, str]:
@@ -123,5 +136,5 @@ def _second_colon(before: str) -> tuple[str, str]:
 
 
 def _line(text: str, number: int) -> str:
-    lines = re.split(r"\r\n|\r|\n", text, maxsplit=number + 1)
+    lines = _LINE_BREAK.split(text, maxsplit=number + 1)
     return lines[number] if number < len(lines) else ""

@@ -254,9 +254,7 @@ async def test_a_schema_may_say_float(emulate):
 async def test_a_contact_sheet_has_several_different_images(emulate, clock):
     """As many as asked for, each billed."""
     async with emulate() as client:
-        request_id = await client.bought(
-            model="emulator/contact-sheet/text-to-image", count=3, width=64, height=64
-        )
+        request_id = await client.bought(model="emulator/contact-sheet/text-to-image", count=3, width=64, height=64)
         clock.pass_by(1)
         result = (await client.result(request_id, "?include_cost=true")).json
         assert result["cost"] == 0.006
@@ -330,9 +328,7 @@ async def test_everything_is_counted(emulate, clock):
         ones = dict.fromkeys(("status", "result", "cancel", "model", "models", "file"), 1)
         assert stats["calls"] == {"submit": 4, **ones}
         assert (stats["peak_calls"], stats["charged_usd"], stats["faults"]) == (1, 0.009, {})
-        assert (await client.call("GET", "/_emulator/stats", headers={})).json == json.loads(
-            json.dumps(stats)
-        )
+        assert (await client.call("GET", "/_emulator/stats", headers={})).json == json.loads(json.dumps(stats))
         listed = (await client.call("GET", "/_emulator/requests", headers={})).json
         assert listed == client.emulator.requests
         assert listed[0] == {

@@ -88,9 +88,7 @@ async def test_a_hanging_submission_never_answers(emulate, when, bought):
     async with emulate() as client:
         client.emulator.script("submit", Fault(on="submit", kind="hang", when=when))
         with pytest.raises(TimeoutError):
-            await client.call(
-                "POST", f"/v1/models/{KLEIN}", json={"prompt": "x"}, timeout=aiohttp.ClientTimeout(0.05)
-            )
+            await client.call("POST", f"/v1/models/{KLEIN}", json={"prompt": "x"}, timeout=aiohttp.ClientTimeout(0.05))
         assert accepted(client) == bought
 
 
@@ -239,9 +237,7 @@ async def test_a_request_may_fail(emulate, clock, fault):
         assert (await client.result(fine)).json["status"] == "completed"
 
 
-@pytest.mark.parametrize(
-    ("text", "word"), [("job cancel", "cancelled"), ("job cancel text=canceled", "canceled")]
-)
+@pytest.mark.parametrize(("text", "word"), [("job cancel", "cancelled"), ("job cancel text=canceled", "canceled")])
 async def test_a_request_may_be_cancelled_by_the_service(emulate, clock, fault, text, word):
     """In either spelling."""
     async with emulate(faults=(fault(text),)) as client:
@@ -349,9 +345,7 @@ async def test_rules_count(emulate, fault):
 
 async def test_the_first_rule_that_strikes_wins(emulate, fault):
     """Order is precedence."""
-    async with emulate(
-        faults=(fault("submit status status=500 p=0"), fault("submit status status=502"))
-    ) as client:
+    async with emulate(faults=(fault("submit status status=500 p=0"), fault("submit status status=502"))) as client:
         assert (await client.submit()).status == 502
 
 
@@ -360,9 +354,7 @@ async def test_chance_depends_on_the_seed_and_the_key_not_on_order(emulate, faul
     prompts = [f"prompt {number}" for number in range(60)]
 
     async def struck(order, seed):
-        async with emulate(
-            seed=seed, faults=(fault("submit status p=0.4"), fault("status reset p=0.5"))
-        ) as client:
+        async with emulate(seed=seed, faults=(fault("submit status p=0.4"), fault("status reset p=0.5"))) as client:
             return {prompt for prompt in order if (await client.submit(prompt)).status == 503}
 
     first = await struck(prompts, 1)

@@ -71,9 +71,7 @@ async def test_a_result_may_keep_the_position_to_itself(emulate):
         assert (await client.status(waiting)).json["queue_position"] == 0
 
 
-@pytest.mark.parametrize(
-    ("cost", "told", "charged"), [("missing", None, 0.0045), ("megapixels", 0.0135, 0.0135)]
-)
+@pytest.mark.parametrize(("cost", "told", "charged"), [("missing", None, 0.0045), ("megapixels", 0.0135, 0.0135)])
 async def test_costs_may_be_missing_or_higher(emulate, clock, cost, told, charged):
     """The bill is the same whether it is told or not; begun megapixels count."""
     async with emulate(cost=cost) as client:
@@ -147,9 +145,7 @@ async def test_localhost_will_do():
         assert emulator.base == f"{emulator.origin}/v1"
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"workers": 0}, {"seconds": -1}, {"spread": -1}, {"not_found_seconds": -1}]
-)
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"seconds": -1}, {"spread": -1}, {"not_found_seconds": -1}])
 def test_impossible_options_are_refused(wrong):
     """At once, not at the first request."""
     with pytest.raises(ValueError, match=next(iter(wrong))):

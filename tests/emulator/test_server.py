@@ -36,9 +36,7 @@ async def leave_in_the_middle():
             url = f"{emulator.base}/models/{KLEIN}"
             async with session.post(url, json={"prompt": "x", "width": 64}, headers=HEADERS) as response:
                 request_id = (await response.json())["request_id"]
-            async with session.get(
-                f"{emulator.base}/requests/{request_id}/result", headers=HEADERS
-            ) as response:
+            async with session.get(f"{emulator.base}/requests/{request_id}/result", headers=HEADERS) as response:
                 endless = await session.get((await response.json())["output"]["image"])
             waiting = [await hang(session, emulator) for _ in range(3)]
             start = time.perf_counter()

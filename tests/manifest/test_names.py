@@ -33,7 +33,7 @@ def jobs_of(*jobs: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     "stem",
-    ["mug", "a/b/c", "1:30", "no", "tasse-blanche-é", "杯", ".hidden", "con-1", "com10", "a.b", "a" * 247],
+    ["mug", "a/b/c", "1:30", "no", "tasse-é", "杯", ".hidden", "con-1", "com10", "a.b", "a" * 247],
 )
 def test_ordinary_names_may_be_used(stem: str) -> None:
     """Names that every system takes are taken, folders included."""
@@ -68,7 +68,7 @@ def test_ordinary_names_may_be_used(stem: str) -> None:
     ],
 )
 def test_names_that_no_run_may_write(stem: str, reason: str) -> None:
-    """A file name that leads out of the folder, or that some system cannot hold, is refused with its reason."""
+    """A file name that leads out of the folder, or that some system cannot hold, is refused."""
     assert check_file_name(stem) == reason
 
 
@@ -147,9 +147,7 @@ def test_an_id_that_is_not_given_is_slug_and_hash() -> None:
 
 def test_sizes_complete_ids_and_files() -> None:
     """``sizes`` puts each size behind the id and behind an explicit file, also if there is only one."""
-    assert jobs_of(
-        "{id: m, prompt: a, sizes: [64x64, 64 x 128]}", "{id: n, file: n/n, prompt: a, sizes: [64x64]}"
-    ) == [
+    assert jobs_of("{id: m, prompt: a, sizes: [64x64, 64 x 128]}", "{id: n, file: n/n, prompt: a, sizes: [64x64]}") == [
         ("m-64x64", "m-64x64"),
         ("m-64x128", "m-64x128"),
         ("n-64x64", "n/n-64x64"),
@@ -169,8 +167,10 @@ def test_ids_are_normalised() -> None:
 def test_ids_that_differ_in_case_only_collide() -> None:
     """Two ids that would be one file on a case-insensitive disk are an error that names both places."""
     assert problems("{id: Straße, prompt: a}", "{id: STRASSE, prompt: b}") == [
-        "4:8: the ids `STRASSE` and `Straße`, of the job at -:3:3, differ in case only"
-        " (they are one on many disks: choose another)"
+        (
+            "4:8: the ids `STRASSE` and `Straße`, of the job at -:3:3, differ in case only"
+            " (they are one on many disks: choose another)"
+        )
     ]
 
 

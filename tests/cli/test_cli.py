@@ -1,0 +1,270 @@
+"""The command line as a person or a cron line meets it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from runner.model import State
+
+COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "missing")
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    out, err = process.communicate(timeout=60)
+    return out, err
+
+
+def wait_for_submissions(served, count: int) -> None:
+    """Until the emulator was asked to submit so often."""
+    while served.stats["accepted"] < count:
+        pass
+
+
+def test_the_emulator_inside_the_process_needs_no_account(desk):
+    """`run MANIFEST --emulator` works with nothing set up, and puts results where the contract says."""
+    desk.write(
+        "model: blackforestlabs/flux-2-klein/4b/text-to-image\njobs:\n  - {id: a, prompt: x, size: 64x64}\n",
+        "jobs/m.yaml",
+    )
+    ended = desk("run", "jobs/m.yaml", "--emulator", "--json")
+    assert ended.returncode == 0, ended.stderr
+    summary = json.loads(ended.stdout.splitlines()[-1])
+    assert summary["output"] == str(desk.folder / "jobs/output/m-emulator")
+    assert (desk.folder / "jobs/output/m-emulator/a.png").is_file()
+    assert summary["total"] == sum(summary[name] for name in COUNTS) == summary["done"] == 1
+    assert desk.records("jobs/output/m-emulator")["a"].api == "emulator"
+
+
+def test_json_has_exactly_the_promised_fields(desk):
+    """`--json` ends with one object of the documented fields on stdout, and nothing else is printed there."""
+    ended = desk("run", desk.jobs(2), "--emulator", "--json")
+    fields = ["total", *COUNTS, "cost_usd", "spent_usd", "seconds", "output", "results"]
+    assert list(json.loads(ended.stdout)) == fields
+
+
+def test_without_a_token_nothing_is_bought(desk, serve):
+    """No token: exit 77, and the message says which variables to set."""
+    desk.base = ""
+    ended = desk("run", desk.jobs(1))
+    assert ended.returncode == 77
+    assert "RUNCOMFY_TOKEN" in ended.stderr
+    assert not (desk.folder / "out" / "results.jsonl").exists()
+
+
+def test_a_broken_manifest_names_every_fault_and_buys_nothing(desk, serve):
+    """All faults at once with file:line:column, exit 65, nothing submitted."""
+    served = serve()
+    desk.base = served.base
+    model = "model: blackforestlabs/flux-2-klein/4b/text-to-image\n"
+    text = f"{model}jobs:\n  - {{id: a, prompt: x, width: 9999}}\n  - {{id: a, promt: x}}\n"
+    ended = desk("run", desk.write(text))
+    assert ended.returncode == 65
+    assert "batch.yaml:3:" in ended.stderr
+    assert "batch.yaml:4:" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert served.stats["submissions"] == 0
+
+
+def test_a_broken_manifest_still_brings_home_what_is_owed(desk, serve):
+    """Faults stop buying, not collecting: what earlier runs paid for is delivered, exit 65."""
+    served = serve("--fault", "file status status=500 times=2")
+    desk.base = served.base
+    assert desk("run", desk.jobs(1, retries=1)).returncode == 75
+    desk.write("output: out\nmodel: x\njobs: [}")
+    ended = desk("run", "batch.yaml", "--output", "out")
+    assert ended.returncode == 65
+    assert desk.records()["job-0"].state is State.DONE
+    assert served.stats["submissions"] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["run", "m.yaml", "--concurrency", "0"], ["nonsense"], ["run", "m.yaml", "--bogus"]]
+)
+def test_wrong_usage_is_64(desk, arguments):
+    """A command line that makes no sense exits 64 with a hint."""
+    ended = desk(*arguments)
+    assert ended.returncode == 64
+    assert "Traceback" not in ended.stderr
+
+
+def test_plain_http_to_another_machine_is_refused(desk):
+    """The token is never sent unencrypted over a network."""
+    ended = desk("run", desk.jobs(1), "--api", "http://example.com/v1")
+    assert ended.returncode == 64
+    assert "https" in ended.stderr
+
+
+def test_a_second_run_is_told_who_holds_the_folder(desk, serve):
+    """One run at a time: the second exits 75 and names the first."""
+    served = serve("--seconds", "30")
+    desk.base = served.base
+    first = desk.start("run", desk.jobs(2))
+    wait_for_submissions(served, 2)
+    second = desk("run", "batch.yaml")
+    assert second.returncode == 75
+    assert str(first.pid) in second.stderr
+    first.kill()
+    finish(first)
+
+
+def test_status_and_plan_work_while_a_run_goes_on(desk, serve):
+    """Readers need no lock and change nothing."""
+    served = serve("--seconds", "30")
+    desk.base = served.base
+    first = desk.start("run", desk.jobs(3))
+    wait_for_submissions(served, 3)
+    status = json.loads(desk("status", "batch.yaml", "--json").stdout)
+    assert (status["owed"], status["total"]) == (3, 3)
+    assert str(first.pid) in status["held_by"]
+    plan = json.loads(desk("plan", "batch.yaml", "--json").stdout)
+    assert (plan["collect"], plan["buy"]) == (3, 0)
+    first.kill()
+    finish(first)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_finishes_what_is_in_flight(desk, serve, number):
+    """Ctrl-C, SIGTERM, a closed terminal: nothing more is bought, what is in flight comes home, exit 75."""
+    served = serve("--seconds", "0.2", "--workers", "2")
+    desk.base = served.base
+    process = desk.start("run", desk.jobs(20, concurrency=2), "--json")
+    wait_for_submissions(served, 2)
+    process.send_signal(number)
+    out, err = finish(process)
+    assert process.returncode == 75, err
+    summary = json.loads(out)
+    assert summary["done"] == served.stats["accepted"] < 20
+    assert summary["left"] == 20 - summary["done"]
+    assert "Traceback" not in err
+    assert desk("run", "batch.yaml").returncode == 0
+    assert served.stats["submissions"] == 20
+
+
+def test_the_second_signal_ends_at_once_and_loses_nothing(desk, serve):
+    """Twice Ctrl-C: exit 75 at once; the next run collects what was paid for."""
+    served = serve("--seconds", "3")
+    desk.base = served.base
+    process = desk.start("run", desk.jobs(4))
+    wait_for_submissions(served, 4)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "SIGINT" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    finish(process)
+    assert process.returncode == 75
+    assert desk("run", "batch.yaml").returncode == 0
+    assert served.stats["submissions"] == 4
+
+
+def test_killed_in_the_middle_and_repeated(desk, serve):
+    """kill -9 at any moment, then the same command: each job is submitted once, and all are done or named unknown."""
+    served = serve("--seconds", "0.2", "--workers", "3")
+    desk.base = served.base
+    manifest = desk.jobs(12, concurrency=3)
+    for submissions in (1, 4, 7, 10):
+        process = desk.start("run", manifest)
+        wait_for_submissions(served, submissions)
+        process.kill()
+        finish(process)
+    ended = desk("run", manifest, "--json")
+    summary = json.loads(ended.stdout)
+    assert served.stats["duplicates"] == {}
+    assert summary["done"] + summary["skipped"] + summary["unknown"] == 12
+    unknown = [record.id for record in desk.records().values() if record.state is State.UNKNOWN]
+    assert len(unknown) == summary["unknown"]
+    assert served.stats["accepted"] >= 12 - len(unknown)
+    assert ended.returncode == (2 if unknown else 0)
+
+
+def test_the_emulator_inside_survives_the_process(desk):
+    """kill -9 of `run --emulator` and the same command again: its requests are still there, nothing is bought twice."""
+    manifest = desk.jobs(6, concurrency=2)
+    journal = desk.folder / "out/.runner/emulator/requests.jsonl"
+    process = desk.start("run", manifest, "--emulator")
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 4):
+        pass
+    process.kill()
+    finish(process)
+    ended = desk("run", manifest, "--emulator", "--json")
+    assert ended.returncode in (0, 2), ended.stderr
+    inputs = [json.loads(line).get("input") for line in journal.read_text().splitlines()]
+    prompts = [given["prompt"] for given in inputs if given]
+    assert len(prompts) == len(set(prompts))
+    summary = json.loads(ended.stdout)
+    assert summary["done"] + summary["skipped"] + summary["unknown"] == 6
+
+
+def test_a_manifest_from_standard_input(desk):
+    """`-` reads the manifest from stdin; its paths start at the current folder."""
+    text = (
+        "name: piped\nmodel: blackforestlabs/flux-2-klein/4b/text-to-image\njobs: [{id: a, prompt: x, size: 64x64}]\n"
+    )
+    ended = desk("run", "-", "--emulator", stdin=text)
+    assert ended.returncode == 0, ended.stderr
+    assert (desk.folder / "output/piped-emulator/a.png").is_file()
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused_first(desk, serve):
+    """A file stands where the folder should be: exit 73, nothing submitted."""
+    served = serve()
+    desk.base = served.base
+    (desk.folder / "out").write_text("a file")
+    ended = desk("run", desk.jobs(1))
+    assert ended.returncode == 73
+    assert "Traceback" not in ended.stderr
+    assert served.stats["submissions"] == 0
+
+
+def test_plan_says_for_each_job_what_and_why(desk, serve):
+    """`plan --jobs` lists every job with its action and reason, and submits nothing."""
+    served = serve()
+    desk.base = served.base
+    manifest = desk.jobs(2)
+    before = desk("plan", manifest, "--jobs")
+    assert before.returncode == 0
+    assert "job-0: new" in before.stdout
+    assert str(desk.folder / "out") in before.stdout
+    assert served.stats["submissions"] == 0
+    assert not (desk.folder / "out").exists()
+    desk("run", manifest)
+    after = desk("plan", manifest)
+    assert "A run would buy nothing" in after.stdout
+
+
+def test_a_rerun_says_that_nothing_was_submitted(desk):
+    """A finished batch run again says so in words."""
+    manifest = desk.jobs(2)
+    desk("run", manifest, "--emulator")
+    again = desk("run", manifest, "--emulator")
+    assert again.returncode == 0
+    assert "nothing was submitted" in again.stderr
+
+
+def test_quiet_and_done_prints_nothing(desk):
+    """For cron: `--quiet` is silent when all is done."""
+    ended = desk("run", desk.jobs(1), "--emulator", "--quiet")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_no_token_in_anything_that_is_written_or_printed(desk, serve):
+    """With faults and --verbose, the token appears in no output and no file."""
+    served = serve(
+        "--fault", "submit reset p=0.3", "--fault", "result status status=500 p=0.3", "--fault", "file html p=0.2"
+    )
+    desk.base = served.base
+    ended = desk("run", desk.jobs(10), "--verbose", "--json")
+    texts = [ended.stdout, ended.stderr, *(p.read_text("latin-1") for p in desk.folder.rglob("*") if p.is_file())]
+    assert not any("test-token" in text for text in texts)
+
+
+def test_help_and_version(desk):
+    """`--help` lists every verb with an example; `--version` names the version."""
+    text = desk("--help").stdout
+    assert all(verb in text for verb in ("run", "plan", "status", "collect", "emulator"))
+    assert "runner run jobs/demo.yaml --emulator" in text
+    assert desk("--version").stdout.startswith("runner, version")

@@ -1,0 +1,93 @@
+"""A whole run against the emulator, over real sockets and files, on virtual time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from virtual_time import LoopClock
+
+import runner
+from runner import app
+from runner.emulator import Emulator, Fault
+from runner.model import Record
+from runner.records import decode
+from runner.stop import Stop
+from runner.summary import Report
+
+KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
+
+
+@dataclass
+class Service:
+    """An emulator and a folder to run manifests against it."""
+
+    emulator: Emulator
+    folder: Path
+    token: str = "test-token"
+    seen: list[Record] = field(default_factory=list)
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "out"
+
+    def manifest(self, *jobs: dict[str, Any], name: str = "batch.yaml", **settings: Any) -> runner.Manifest:
+        """Write a manifest (JSON is YAML) and load it."""
+        defaults = {"width": 64, "height": 64}
+        document = {"model": KLEIN, "concurrency": 4, "output": "out", "defaults": defaults, **settings}
+        path = self.folder / name
+        path.write_bytes(msgspec.json.encode({**document, "jobs": list(jobs)}))
+        return runner.load(path)
+
+    async def run(
+        self, manifest: runner.Manifest | None = None, *, jobs: int = 1, stop: Stop | None = None, **options: Any
+    ) -> Report:
+        """Run ``manifest``, or one of ``jobs`` plain jobs."""
+        manifest = manifest or self.manifest(*plain(jobs))
+        return await app.run(
+            manifest,
+            app.RunOptions(**options),
+            observer=self.seen.append,
+            stop=stop,
+            clock=LoopClock(),
+            environ=self.environ,
+        )
+
+    async def collect(self) -> Report:
+        return await app.collect(
+            app.Folder(self.output), observer=self.seen.append, clock=LoopClock(), environ=self.environ
+        )
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"RUNCOMFY_MODEL_API_BASE": self.emulator.base, "RUNCOMFY_TOKEN": self.token}
+
+    def purchases(self, job_id: str) -> list[Record]:
+        """The last line of each purchase of a job."""
+        found = {record.purchase: record for record in self.lines() if record.id == job_id}
+        return [found[number] for number in sorted(found)]
+
+    def record(self, job_id: str = "a") -> Record:
+        return self.purchases(job_id)[-1]
+
+    def lines(self) -> list[Record]:
+        return [decode(line) for line in (self.output / "results.jsonl").read_bytes().splitlines()]
+
+    def files(self) -> list[str]:
+        """Everything in the output folder but ``runner``'s own."""
+        found = (path.relative_to(self.output) for path in self.output.rglob("*") if path.is_file())
+        return sorted(str(path) for path in found if path.parts[0] != ".runner" and path.name != "results.jsonl")
+
+    @property
+    def submissions(self) -> int:
+        return self.emulator.stats["submissions"]
+
+    def fault(self, *faults: Fault) -> None:
+        self.emulator.set_faults(*faults)
+
+
+def plain(count: int) -> list[dict[str, str]]:
+    """Jobs ``a``, ``b``, … with a prompt each."""
+    return [{"id": chr(97 + number), "prompt": f"picture {number}"} for number in range(count)]
