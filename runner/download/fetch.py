@@ -109,7 +109,7 @@ async def _by_disk(step: Awaitable[T], target: Path) -> T:
     """Wait for one short step of the disk's, cancelled or not: its thread cannot be stopped. Raises ``OutputError``."""
     with _disk_errors(target), CancelScope(shield=True):
         done = await step
-    return done
+    return done  # noqa: RET504 - a scope may swallow, and then nothing is returned
 
 
 @contextmanager

@@ -179,7 +179,7 @@ def _check_jpeg_end(file: BinaryIO, _size: int) -> None:
     kind = b""
     while kind != b"\xff\xda":  # the thumbnail before the pixels may have an end of its own
         kind, length = struct.unpack(">2sH", _exactly(file, 4, "JPEG"))
-        file.seek(max(length - 2, 0), 1)
+        file.seek(max(length - 2, 0) if kind != b"\xff\xff" else -3, 1)  # any number of 0xff may fill a gap
     before = b""
     while block := file.read(_BLOCK):
         if b"\xff\xd9" in before + block:
