@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.api import Api, connect
-from runner.batch import Batch, Terms
+from runner.batch import Batch
 from runner.clock import Clock, SystemClock, timestamp
+from runner.crew import Site, Terms
 from runner.download.place import Folder
 from runner.download.urls import PublicResolver
 from runner.emulator import Options, serve
 from runner.errors import RunnerError, UsageError
 from runner.http import session
+from runner.job.deliver import Bounds
 from runner.ledger import Ledger, Log, run_lock
 from runner.manifest import Manifest, OnUnknown
 from runner.model import Record
@@ -82,7 +84,7 @@ async def run(
     options = options or RunOptions()
     terms = terms_of(manifest, options)
     async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ) as batch:
-        surveyor = surveyor_of(manifest, options, batch.ledger, batch.folder, batch.api.base)
+        surveyor = surveyor_of(manifest, options, batch.site.ledger, batch.site.folder, batch.site.api.base)
         return await batch.run(surveyor, lambda: options.selection.of(manifest.jobs))
 
 
@@ -110,9 +112,11 @@ def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
         per_second=settings.rate_per_second,
         timeout_seconds=settings.timeout_seconds,
         retries=settings.retries,
-        trusted_hosts=settings.trusted_hosts,
-        max_file_bytes=settings.max_file_bytes,
-        strict_size=settings.strict_size,
+        bounds=Bounds(
+            trusted_hosts=settings.trusted_hosts,
+            max_file_bytes=settings.max_file_bytes,
+            strict_size=settings.strict_size,
+        ),
     )
 
 
@@ -165,7 +169,15 @@ async def _batch(
             api = await stack.enter_async_context(_reach(base, token, folder, clock))
             resolver = PublicResolver(api.base.origin[1])
             client = await stack.enter_async_context(session(keepalive_seconds=75.0, resolver=resolver))
-            yield Batch(folder, ledger, api, client, terms, stop if stop is not None else Stop(), clock)
+            site = Site(
+                folder=folder,
+                ledger=ledger,
+                api=api,
+                storage=client,
+                clock=clock,
+                stop=stop if stop is not None else Stop(),
+            )
+            yield Batch(site, terms)
 
 
 @contextmanager

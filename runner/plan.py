@@ -159,7 +159,8 @@ def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callab
     The one in force keeps its number. An older one comes back as a new purchase that cost nothing: the newest decides,
     and ``restored_from`` says where it was paid. ``aside`` tells where its files were put.
     """
-    if record is in_force(history):
+    force = in_force(history)
+    if force is not None and force.purchase == record.purchase:
         return msgspec.structs.replace(record, file=job.file)
     outputs = tuple(
         msgspec.structs.replace(output, moved_from=aside(record, output.path)) if output.path else output

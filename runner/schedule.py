@@ -33,6 +33,12 @@ class Work:
     settled_as: str | None = None
     """The count it moves to once nothing of it is owed, where that is not its record's."""
 
+    @property
+    def job_id(self) -> str:
+        if self.job is not None:
+            return self.job.id
+        return self.record.id if self.record is not None else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:

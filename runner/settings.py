@@ -95,7 +95,8 @@ def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
         parts = urlsplit(url)
     except ValueError as error:
         raise UsageError(f"the API's address {url!r} cannot be read: {error}") from None
-    if scheme not in ("http", "https") or not host or parts.query or parts.fragment or "@" in parts.netloc:
+    odd = parts.query or parts.fragment or "@" in parts.netloc or re.search(r"[\s\x00-\x1f\x7f]", url)
+    if scheme not in _PORTS or not host or odd:
         raise UsageError(f"the API's address {url!r} should look like {DEFAULT_API}")
     if scheme == "http" and not is_loopback(host):
         raise UsageError(f"the API's address {url!r} would send the token unencrypted; use https")

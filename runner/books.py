@@ -1,0 +1,86 @@
+"""The books of one run: under which count each job stands, what the run cost, and examples of what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runner.model import Record, State
+from runner.plan import Action, Decision
+from runner.schedule import Work
+from runner.summary import COUNTS, Report, Stopped, Tally, outcome_of_decision, outcome_of_record
+
+MAX_EXAMPLES = 20
+
+
+class Books:
+    """Every selected job stands under exactly one count, from the survey to the report."""
+
+    def __init__(self) -> None:
+        self.cost_usd = 0.0
+        self._tally = Tally()
+        self._examples: list[Record] = []
+        self._open: dict[str, Work] = {}
+
+    def enter(self, decision: Decision) -> None:
+        """Count a job by what was decided about it."""
+        self._tally.add(outcome_of_decision(decision))
+        if decision.action in (Action.HOLD, Action.FAILED) and decision.record is not None:
+            self._remember(decision.record)
+
+    def enter_owed(self, record: Record) -> None:
+        """Count a purchase of a job that is not selected and is brought home all the same."""
+        self._tally.add(outcome_of_record(record))
+
+    def decide_again(self, decision: Decision) -> None:
+        """A job that stood under ``left`` until its old purchase was home."""
+        if decision.action is not Action.COLLECT:
+            self._tally.change("left", outcome_of_decision(decision))
+
+    def begin(self, job_id: str, work: Work) -> None:
+        self._open[job_id] = work
+
+    def settle(self, work: Work, record: Record | None) -> None:
+        """Move a piece of work to the count where it ends; None: nothing was done."""
+        self._open.pop(work.job_id, None)
+        if record is None:
+            return
+        self._tally.change(work.before, _outcome(work, record))
+        if record.state is not State.DONE or record.error is not None or record.warning is not None:
+            self._remember(record)
+
+    def correct(self, before: Record, after: Record) -> None:
+        """A purchase that was settled as ``before`` turned out to be ``after``."""
+        self._tally.change(outcome_of_record(before), outcome_of_record(after))
+        self._remember(after)
+
+    def close(self, newest: Callable[[str], Record | None]) -> None:
+        """Count the jobs that an interruption left in the middle by what the ledger says of them."""
+        for job_id, work in self._open.items():
+            record = newest(job_id)
+            if record is not None and work.job is not None:
+                self._tally.change(work.before, outcome_of_record(record))
+        self._open.clear()
+
+    def report(self, *, spent_usd: float, seconds: float, output: str, results: str, stopped: Stopped | None) -> Report:
+        """The end of the run."""
+        return Report(
+            **{name: self._tally.counts[name] for name in COUNTS},
+            cost_usd=self.cost_usd,
+            spent_usd=spent_usd,
+            seconds=seconds,
+            output=output,
+            results=results,
+            stopped=stopped,
+            examples=tuple(self._examples),
+        )
+
+    def _remember(self, record: Record) -> None:
+        if len(self._examples) < MAX_EXAMPLES:
+            self._examples.append(record)
+
+
+def _outcome(work: Work, record: Record) -> str:
+    """Where a piece of work ends, given its last record; a done one with an error could not be had again."""
+    if record.state is State.DONE and record.error is not None:
+        return "owed" if record.error.retryable else "missing"
+    return work.settled_as if work.settled_as and not record.owed else outcome_of_record(record)

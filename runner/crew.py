@@ -1,0 +1,142 @@
+"""Who does the steps: buyer, collector and deliverer of one batch, wired to the same ledger, API and stop."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from random import Random
+
+import aiohttp
+
+from runner.api import Api
+from runner.books import Books
+from runner.clock import Clock
+from runner.download.place import Folder
+from runner.job.buy import Buyer
+from runner.job.collect import Collector
+from runner.job.deliver import DEFAULT_MAX_FILE, Bounds, Deliverer
+from runner.job.suspects import Suspects
+from runner.ledger import Ledger
+from runner.model import Job, Record
+from runner.money import reserve
+from runner.polling import Durations
+from runner.schedule import Limits, Steps
+from runner.stop import Stop
+from runner.throttle import Throttle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a manifest says about its run; the defaults serve where there is no manifest."""
+
+    manifest: str = "-"
+    lanes: int = 8
+    per_second: float | None = None
+    timeout_seconds: float = 600.0
+    retries: int = 4
+    bounds: Bounds | None = None
+    """What downloads may be; None leaves it to what each record carries."""
+
+    @property
+    def limits(self) -> Limits:
+        """Deliveries are bounded apart from lanes; paid results may wait up to max(100, 4 x lanes)."""
+        return Limits(lanes=self.lanes, deliveries=max(4, min(self.lanes, 32)), backlog=max(100, 4 * self.lanes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a batch works with and on."""
+
+    folder: Folder
+    ledger: Ledger
+    api: Api
+    storage: aiohttp.ClientSession
+    clock: Clock
+    stop: Stop
+
+
+class Crew:
+    """The steps of one batch."""
+
+    def __init__(self, site: Site, terms: Terms, books: Books, suspects: Suspects, disk: ThreadPoolExecutor) -> None:
+        self.prices: dict[str, float | None] = {}
+        """Base price by model, as far as it is known."""
+        self._site = site
+        self._terms = terms
+        self._books = books
+        self._suspects = suspects
+        self._rng = Random()  # noqa: S311 - jitter
+        self._buyer = self._make_buyer()
+        self._collector = self._make_collector()
+        self._deliverer = self._make_deliverer(disk)
+
+    @property
+    def steps(self) -> Steps:
+        return Steps(buy=self._buyer.buy, collect=self._collect, deliver=self._deliver, settle=self._books.settle)
+
+    def _make_buyer(self) -> Buyer:
+        site = self._site
+        throttle = Throttle(site.clock, site.stop, per_second=self._terms.per_second, rng=self._rng)
+        return Buyer(
+            api=site.api,
+            ledger=site.ledger,
+            throttle=throttle,
+            stop=site.stop,
+            clock=site.clock,
+            context=self._context,
+        )
+
+    def _make_collector(self) -> Collector:
+        return Collector(
+            api=self._site.api,
+            ledger=self._site.ledger,
+            clock=self._site.clock,
+            durations=Durations(),
+            suspects=self._suspects,
+            timeout_seconds=self._terms.timeout_seconds,
+            rng=self._rng,
+        )
+
+    def _make_deliverer(self, disk: ThreadPoolExecutor) -> Deliverer:
+        return Deliverer(
+            api=self._site.api,
+            client=self._site.storage,
+            ledger=self._site.ledger,
+            folder=self._site.folder,
+            bounds=self._terms.bounds,
+            retries=self._terms.retries,
+            clock=self._site.clock,
+            executor=disk,
+            rng=self._rng,
+            suspects=self._suspects,
+        )
+
+    async def _collect(self, record: Record, fresh: bool) -> Record:
+        after = await self._collector.collect(record, fresh=fresh)
+        self._books.cost_usd += after.cost_usd or 0.0
+        if self._suspects.token_changed:
+            text = "most of what is owed is refused: the token has probably changed, or belongs to another account"
+            self._site.stop.buying(text, 77)
+        return after
+
+    async def _deliver(self, record: Record, fresh: bool) -> Record:
+        return await self._deliverer.deliver(record, fresh=fresh)
+
+    def _context(self, job: Job) -> dict[str, object]:
+        """What every intent carries beside the job: all that collecting and delivering need without the manifest."""
+        bounds = self._terms.bounds
+        carried: dict[str, object] = {}
+        if bounds is not None:
+            limit = None if bounds.max_file_bytes == DEFAULT_MAX_FILE else bounds.max_file_bytes
+            carried = {
+                "trusted_hosts": bounds.trusted_hosts,
+                "max_file_bytes": limit,
+                "strict_size": bounds.strict_size,
+            }
+        reserved = reserve(self.prices.get(job.model), job.inputs)
+        return {
+            "api": self._site.api.base.name,
+            "manifest": self._terms.manifest,
+            "reserved_usd": reserved,
+            **carried,
+        }
