@@ -27,6 +27,7 @@ from runner.wire import (
     Submission,
     Unreadable,
     parse_object,
+    read_day,
     read_progress,
     read_submission,
 )
@@ -47,6 +48,8 @@ class Api:
         self._buying = buying
         self._asking = asking
         self._calls = CapacityLimiter(MAX_CALLS)
+        self.today: str | None = None
+        """The API's day, ``2026-11-22``, by the last answer that bore a date."""
 
     async def submit(self, model: str, inputs: dict[str, Json]) -> Submission:
         """Submit once, and say what is certain about it."""
@@ -75,13 +78,15 @@ class Api:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_progress(answer, request_id, from_status=from_status)
 
-    async def catalogue_entry(self, model: str) -> dict[str, Json]:
-        """What the catalogue says of a model; empty where it cannot be had."""
+    async def catalogue_entry(self, model: str) -> dict[str, Json] | None:
+        """What the catalogue says of a model; empty where it does not know it, None where it cannot be asked."""
         try:
             answer = await self._call(self._asking, "GET", f"{self.base.url}/models/{model}", ASK_SECONDS)
         except (NotConnected, Broken, TooLarge):
-            return {}
-        return parse_object(answer.body) if answer.status == 200 else {}
+            return None
+        if answer.status == 200:
+            return parse_object(answer.body)
+        return {} if answer.status == 404 else None
 
     async def _call(
         self,
@@ -95,6 +100,7 @@ class Api:
             self._calls,
             exchange(client, method, url, read_seconds=read_seconds, body=body) as response,
         ):
+            self.today = read_day(response.headers.get(hdrs.DATE)) or self.today
             body_read = await read_bounded(response, MAX_ANSWER)
             headers = response.headers
             retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)

@@ -24,7 +24,7 @@ from runner.http import session
 from runner.job.deliver import Bounds
 from runner.ledger import Ledger, Log, run_lock
 from runner.manifest import Manifest, OnUnknown
-from runner.model import Record
+from runner.model import Budget, Record
 from runner.records import RESULTS
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token, output_folder
 from runner.stop import Stop
@@ -46,6 +46,9 @@ class RunOptions:
     limit: int | None = None
     """The first so many of the selected jobs."""
     on_unknown: OnUnknown | None = None
+    budget: Budget | None = None
+    until: float | None = None
+    """When to stop buying, in seconds since the epoch."""
     emulator: bool = False
     """Run against an emulator inside this process: nothing is paid."""
     api: str | None = None
@@ -112,6 +115,9 @@ def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
         per_second=settings.rate_per_second,
         timeout_seconds=settings.timeout_seconds,
         retries=settings.retries,
+        budget=options.budget or settings.budget,
+        halt=settings.halt,
+        until=options.until,
         bounds=Bounds(
             trusted_hosts=settings.trusted_hosts,
             max_file_bytes=settings.max_file_bytes,

@@ -16,6 +16,7 @@ from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
 from runner.money import base_price, spent
 from runner.plan import Action, Decision, revive
+from runner.purse import Purse
 from runner.records import RESULTS, follow
 from runner.schedule import Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
@@ -41,14 +42,14 @@ class Batch:
         self._started = site.clock.monotonic()
         self._books = Books()
         self._models: set[str] = set()
-        self._prices: dict[str, float | None] = {}
+        self._purse = Purse(terms.budget, site.stop, lambda: site.api.today)
 
     async def run(self, surveyor: Surveyor, jobs: Jobs) -> Report:
         """Survey, bring home what is owed, buy beside it, and report."""
         await self._prepare()
         await self._take_over(surveyor, jobs())
         found = survey(surveyor, jobs(), self._enter)
-        await self._fetch_prices()
+        await self._open_purse()
         await self._carry(self._owed_work(found), self._job_work(surveyor, jobs(), found))
         if found.changed and not self.site.stop.stopped:
             await self._carry([], self._changed_work(surveyor, jobs(), found))
@@ -75,7 +76,7 @@ class Batch:
             old_id = surveyor.renamed_from(job)
             if old_id is not None:
                 log.info("%s takes over the records of %s", job.id, old_id)
-                for record in surveyor.takeover(job, old_id):
+                for record in reversed(surveyor.takeover(job, old_id)):  # a crash in between must leave the newest
                     await self.site.ledger.append(record)
 
     def _enter(self, job: Job, decision: Decision) -> None:
@@ -83,12 +84,24 @@ class Batch:
         if decision.action is Action.BUY:
             self._models.add(job.model)
 
-    async def _fetch_prices(self) -> None:
-        """What the models to be bought from cost; an unknown price reserves nothing."""
-        for model in self._models:
-            self._prices[model] = base_price(await self.site.api.catalogue_entry(model))
-            if self._prices[model] is None:
-                log.info("the catalogue names no price for %s", model)
+    async def _open_purse(self) -> None:
+        """Learn what the models to be bought from cost; with a budget nothing is bought without a price."""
+        for model in sorted(self._models):
+            entry = await self.site.api.catalogue_entry(model)
+            price = base_price(entry) if entry is not None else None
+            self._purse.prices[model] = price
+            if price is None and self._terms.budget is not None:
+                self._refuse_unpriced(model, reachable=entry is not None)
+        if self._terms.budget is not None:
+            api = self.site.api.base.name
+            self._purse.load(record for record in self.site.ledger.latest() if record.api == api)
+
+    def _refuse_unpriced(self, model: str, *, reachable: bool) -> None:
+        if reachable:
+            text = f"a budget needs a price by the picture, and the catalogue names none for {model}"
+            self.site.stop.buying(f"{text}; leave the budget out, or that model", 65)
+        else:
+            self.site.stop.buying(f"a budget needs the price of {model}, and the catalogue cannot be reached", 69)
 
     def _owed_work(self, found: Survey) -> list[Work]:
         """What is owed, oldest first. Purchases of jobs that are not selected are brought home and counted as well."""
@@ -137,10 +150,10 @@ class Batch:
         self._check_backlog(owed)
         suspects = Suspects(len(owed))
         with ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk") as disk:
-            crew = Crew(self.site, self._terms, self._books, suspects, disk)
-            crew.prices.update(self._prices)
+            crew = Crew(self.site, self._terms, self._books, self._purse, suspects, disk)
             async with anyio.create_task_group() as group:
                 group.start_soon(self._end_grace, group.cancel_scope)
+                group.start_soon(self._end_at_the_hour)
                 await run_batch(owed, jobs, steps=crew.steps, limits=self._terms.limits, stop=self.site.stop)
                 group.cancel_scope.cancel()
         self._books.close(self._newest)
@@ -150,6 +163,12 @@ class Batch:
         await self.site.stop.interrupted.wait()
         await anyio.sleep(GRACE_SECONDS)
         scope.cancel()
+
+    async def _end_at_the_hour(self) -> None:
+        """``--until``: stop buying when it comes; what is in flight is brought home."""
+        if self._terms.until is not None:
+            await self.site.stop.wait(self._terms.until - self.site.clock.now())
+            self.site.stop.buying("the time given by --until has come")
 
     def _check_backlog(self, owed: list[Work]) -> None:
         """Buy nothing while too much that is paid waits, or waits too long."""

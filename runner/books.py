@@ -17,6 +17,9 @@ class Books:
 
     def __init__(self) -> None:
         self.cost_usd = 0.0
+        self.finished = 0
+        """Jobs that this run brought to an end, well or badly."""
+        self.failed = 0
         self._tally = Tally()
         self._examples: list[Record] = []
         self._open: dict[str, Work] = {}
@@ -45,6 +48,8 @@ class Books:
         if record is None:
             return
         self._tally.change(work.before, _outcome(work, record))
+        self.finished += record.state in (State.DONE, State.FAILED, State.CANCELLED)
+        self.failed += record.state is State.FAILED
         if record.state is not State.DONE or record.error is not None or record.warning is not None:
             self._remember(record)
 

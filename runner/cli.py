@@ -10,7 +10,8 @@ from importlib import import_module
 import click
 
 from runner import __version__
-from runner.errors import ManifestError, RunnerError
+from runner.console import show_error
+from runner.errors import RunnerError
 
 VERBS = {
     "run": "Submit a manifest's jobs, collect and deliver them; go on where the last run ended.",
@@ -19,7 +20,6 @@ VERBS = {
     "collect": "Bring home what is paid for and not delivered; buy nothing.",
     "emulator": "Serve the Model API on this machine, with prices, pictures and faults on request.",
 }
-MAX_PROBLEMS = 200
 
 
 class Verbs(click.Group):
@@ -68,23 +68,3 @@ def main() -> int:
         show_error(error)
         code = error.exit_code
     return code if isinstance(code, int) else 0
-
-
-def show_error(error: RunnerError) -> None:
-    """Say what went wrong with a command as a whole."""
-    if isinstance(error, ManifestError):
-        show_problems(error)
-    else:
-        click.echo(f"runner: {error}", err=True)
-
-
-def show_problems(error: ManifestError) -> None:
-    """Print a manifest's faults, up to a number that a person reads."""
-    for problem in error.problems[:MAX_PROBLEMS]:
-        click.echo(str(problem), err=True)
-    count = len(error.problems)
-    more = f", {MAX_PROBLEMS} of them shown" if count > MAX_PROBLEMS else ""
-    click.echo(
-        f"runner: {count} {'fault' if count == 1 else 'faults'} in the manifest{more}; nothing was bought",
-        err=True,
-    )

@@ -10,12 +10,14 @@ from collections.abc import Iterable
 import anyio
 import click
 
+from runner.errors import ManifestError, RunnerError
 from runner.model import OWED, Problem, Record, State
 from runner.summary import COUNTS, Report
 
 TICK_SECONDS = 30.0
 TERMINAL_TICK_SECONDS = 5.0
 EXAMPLES = 5
+MAX_PROBLEMS = 200
 
 log = logging.getLogger("runner")
 
@@ -123,3 +125,23 @@ def _next_steps(report: Report) -> list[str]:
     if report.missing:
         steps.append(f"{report.missing:,} are done, but their files are gone and the API no longer has them")
     return steps
+
+
+def show_error(error: RunnerError) -> None:
+    """Say what went wrong with a command as a whole."""
+    if isinstance(error, ManifestError):
+        show_problems(error)
+    else:
+        click.echo(f"runner: {error}", err=True)
+
+
+def show_problems(error: ManifestError) -> None:
+    """Print a manifest's faults, up to a number that a person reads."""
+    for problem in error.problems[:MAX_PROBLEMS]:
+        click.echo(str(problem), err=True)
+    count = len(error.problems)
+    more = f", {MAX_PROBLEMS} of them shown" if count > MAX_PROBLEMS else ""
+    click.echo(
+        f"runner: {count} {'fault' if count == 1 else 'faults'} in the manifest{more}; nothing was bought",
+        err=True,
+    )

@@ -17,11 +17,12 @@ from runner.job.collect import Collector
 from runner.job.deliver import DEFAULT_MAX_FILE, Bounds, Deliverer
 from runner.job.suspects import Suspects
 from runner.ledger import Ledger
-from runner.model import Job, Record
-from runner.money import reserve
+from runner.model import Budget, Halt, Job, Record
 from runner.polling import Durations
-from runner.schedule import Limits, Steps
+from runner.purse import Purse
+from runner.schedule import Limits, Steps, Work
 from runner.stop import Stop
+from runner.summary import HALTED, halted
 from runner.throttle import Throttle
 
 
@@ -34,6 +35,10 @@ class Terms:
     per_second: float | None = None
     timeout_seconds: float = 600.0
     retries: int = 4
+    budget: Budget | None = None
+    halt: Halt | None = None
+    until: float | None = None
+    """When to stop buying, in seconds since the epoch."""
     bounds: Bounds | None = None
     """What downloads may be; None leaves it to what each record carries."""
 
@@ -58,10 +63,11 @@ class Site:
 class Crew:
     """The steps of one batch."""
 
-    def __init__(self, site: Site, terms: Terms, books: Books, suspects: Suspects, disk: ThreadPoolExecutor) -> None:
-        self.prices: dict[str, float | None] = {}
-        """Base price by model, as far as it is known."""
+    def __init__(
+        self, site: Site, terms: Terms, books: Books, purse: Purse, suspects: Suspects, disk: ThreadPoolExecutor
+    ) -> None:
         self._site = site
+        self._purse = purse
         self._terms = terms
         self._books = books
         self._suspects = suspects
@@ -72,7 +78,7 @@ class Crew:
 
     @property
     def steps(self) -> Steps:
-        return Steps(buy=self._buyer.buy, collect=self._collect, deliver=self._deliver, settle=self._books.settle)
+        return Steps(buy=self._buyer.buy, collect=self._collect, deliver=self._deliver, settle=self._settle)
 
     def _make_buyer(self) -> Buyer:
         site = self._site
@@ -83,6 +89,7 @@ class Crew:
             throttle=throttle,
             stop=site.stop,
             clock=site.clock,
+            purse=self._purse,
             context=self._context,
         )
 
@@ -113,6 +120,7 @@ class Crew:
 
     async def _collect(self, record: Record, fresh: bool) -> Record:
         after = await self._collector.collect(record, fresh=fresh)
+        self._purse.settle(after)
         self._books.cost_usd += after.cost_usd or 0.0
         if self._suspects.token_changed:
             text = "most of what is owed is refused: the token has probably changed, or belongs to another account"
@@ -121,6 +129,12 @@ class Crew:
 
     async def _deliver(self, record: Record, fresh: bool) -> Record:
         return await self._deliverer.deliver(record, fresh=fresh)
+
+    def _settle(self, work: Work, record: Record | None) -> None:
+        self._books.settle(work, record)
+        if halted(self._terms.halt, failed=self._books.failed, finished=self._books.finished):
+            text = f"halted: {self._books.failed} of {self._books.finished} jobs that finished in this run failed"
+            self._site.stop.buying(text, HALTED)
 
     def _context(self, job: Job) -> dict[str, object]:
         """What every intent carries beside the job: all that collecting and delivering need without the manifest."""
@@ -133,10 +147,10 @@ class Crew:
                 "max_file_bytes": limit,
                 "strict_size": bounds.strict_size,
             }
-        reserved = reserve(self.prices.get(job.model), job.inputs)
         return {
             "api": self._site.api.base.name,
             "manifest": self._terms.manifest,
-            "reserved_usd": reserved,
+            "reserved_usd": self._purse.reserve(job),
+            "day": self._site.api.today,
             **carried,
         }

@@ -60,6 +60,22 @@ class Problem:
         return f"{self.place}: {self.what}" + (f" ({self.advice})" if self.advice else "")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The most that a folder may cost in USD: ever, or in a day of the API's clock."""
+
+    usd: float
+    per_day: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """When to stop buying because too much fails: at ``count`` failures, or at ``share`` (0 to 1) of what finished."""
+
+    count: int | None = None
+    share: float | None = None
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One picture (or set) that the manifest asks for, with everything that is sent and where it goes."""
 
@@ -114,6 +130,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reserved_usd: float | None = None
     request_id: str | None = None
     cost_usd: float | None = None
+    day: str | None = None
+    """The API's day (UTC) when the purchase was made; a daily budget counts by it."""
     submitted_at: str | None = None
     completed_at: str | None = None
     outputs: tuple[Output, ...] = ()

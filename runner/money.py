@@ -28,4 +28,5 @@ def spent(record: Record) -> float:
         return 0.0
     if record.cost_usd is not None:
         return record.cost_usd
-    return 0.0 if record.state is State.CANCELLED else record.reserved_usd or 0.0
+    refused = record.state is State.FAILED and record.request_id is None  # nothing was created
+    return 0.0 if refused or record.state is State.CANCELLED else record.reserved_usd or 0.0

@@ -75,7 +75,7 @@ def _why_not_paths(record: Record) -> str:
 
 def _is_id(text: str) -> bool:
     """Whether ``text`` can be a job's id: the name of a folder of its own, under ``.replaced`` say."""
-    return "/" not in text and is_inside(text)
+    return text not in ("", ".", "..") and not re.search(r"[/\\]", text) and not _CONTROL.search(text)
 
 
 def is_inside(path: str) -> bool:

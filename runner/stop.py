@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyio import Event, move_on_after
+from anyio import CancelScope, Event, create_task_group, move_on_after
 
 from runner.summary import Stopped
 
@@ -22,8 +22,8 @@ class Stop:
         return self.why is not None
 
     def buying(self, reason: str, exit_code: int = 75) -> None:
-        """Buy nothing more. An account or service that refuses outweighs an interruption."""
-        if self.why is None or (self.why.exit_code == 75 and exit_code != 75):
+        """Buy nothing more. Of several reasons the one whose exit code comes first is kept, then the earliest."""
+        if self.why is None or _rank(exit_code) < _rank(self.why.exit_code):
             self.why = Stopped(reason=reason, exit_code=exit_code)
         self._event.set()
 
@@ -37,3 +37,20 @@ class Stop:
         with move_on_after(seconds):
             await self._event.wait()
         return self.stopped
+
+    async def wait_for(self, event: Event) -> None:
+        """Wait until ``event`` is set or buying stops."""
+        async with create_task_group() as group:
+            for awaited in (event, self._event):
+                group.start_soon(_cancel_when, awaited, group.cancel_scope)
+
+
+def _rank(exit_code: int) -> int:
+    """Where an exit code stands in their order of precedence; the rest come last together."""
+    order = (65, 73, 77, 69)
+    return order.index(exit_code) if exit_code in order else len(order)
+
+
+async def _cancel_when(event: Event, scope: CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

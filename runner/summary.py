@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from runner.model import Record, State
+from runner.model import Halt, Record, State
 from runner.plan import Action, Decision
+
+HALTED = 1
+"""The exit code of a run that stopped buying because too much failed."""
 
 COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "missing")
 
@@ -29,8 +32,6 @@ def outcome_of_decision(decision: Decision) -> str:
             return "unknown"
         case Action.FAILED:
             return "failed"
-        case Action.DELIVER:
-            return "missing"
         case Action.COLLECT if decision.record is not None:
             return outcome_of_record(decision.record)
     return "left"
@@ -89,14 +90,18 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The first that applies: 77, 69, 73 by what stopped it; 75 work left; 2 money question; 1 failures; 0."""
-        if self.stopped is not None and self.stopped.exit_code != 75:
-            return self.stopped.exit_code
-        if self.owed or self.left or (self.stopped is not None and self.missing):
+        """The first that applies: what made it unable to go on; 75 work left; 2 money question; 1 failures; 0.
+
+        A picture that is missing everywhere is a warning: its job is done and nothing more can be done for it.
+        """
+        stopped = self.stopped.exit_code if self.stopped is not None else 0
+        if stopped not in (0, HALTED, 75):
+            return stopped
+        if self.owed or (self.left and stopped != HALTED):
             return 75
         if self.unknown:
             return 2
-        return 1 if self.failed or self.cancelled or self.missing else 0
+        return 1 if self.failed or self.cancelled or stopped == HALTED else 0
 
     def as_json(self) -> dict[str, object]:
         """The object that ``--json`` prints; its field names are a promise."""
@@ -109,3 +114,12 @@ class Report:
             "output": self.output,
             "results": self.results,
         }
+
+
+def halted(halt: Halt | None, *, failed: int, finished: int) -> bool:
+    """Whether so much of what finished in this run failed that buying should stop; a share counts from 20 on."""
+    if halt is None:
+        return False
+    if halt.count is not None:
+        return failed >= halt.count
+    return finished >= 20 and failed >= (halt.share or 0.0) * finished

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import lru_cache
 from math import isfinite
 
 import msgspec
@@ -358,3 +360,12 @@ def read_retry_after(answer: Answer) -> float | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, wait.total_seconds())
+
+
+@lru_cache(maxsize=4)
+def read_day(date: str | None) -> str | None:
+    """The day of a ``Date`` header in UTC, ``2026-11-22``; None where there is none that can be read."""
+    try:
+        return f"{parsedate_to_datetime(date or '').astimezone(UTC):%Y-%m-%d}"
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -228,7 +228,7 @@ def test_a_purchase_that_was_never_made_gives_its_number_back(past: list[str], n
     ],
 )
 def test_the_newest_purchase_is_in_force_unless_it_brought_nothing(past: list[str], number: int) -> None:
-    """If a new purchase fails, the old picture stays what the job has; an open question is never hidden by a refusal."""
+    """If a new purchase fails, the old picture stays what the job has; no refusal hides an open question."""
     force = in_force(history(*past))
     assert force is not None
     assert force.purchase == number

@@ -99,6 +99,13 @@ def test_odd_names_that_a_manifest_may_use_are_read_back(name: str) -> None:
     assert (read.id, read.file, read.outputs[0].path) == (name, f"{name}/{name}", f"{name}.png")
 
 
+@pytest.mark.parametrize("job_id", ["a:b", "C:", "x:1", ":"])
+def test_a_colon_in_an_id_is_no_drive(job_id: str) -> None:
+    """An id is a name in the middle of a path, so what a manifest takes there is read back."""
+    assert check_id(job_id) is None
+    assert record(id=job_id, renamed_from=job_id).id == job_id
+
+
 @pytest.mark.parametrize("path", [".replaced/mug/1/mug.png", ".rejected/mug/1/mug.png", "a/mug.jpg"])
 def test_a_file_on_its_way_from_where_it_was_set_aside_is_read(path: str) -> None:
     """A crash between two names loses no paid file."""
@@ -154,7 +161,7 @@ def test_a_path_that_the_runner_keeps_for_itself_is_refused(path: str, where: An
         decode(line(**where(path)))
 
 
-@pytest.mark.parametrize("job_id", ["", ".", "..", "a/b", "a\\b", "/", "C:", "a\x00", "a\nb", "\x7f"])
+@pytest.mark.parametrize("job_id", ["", ".", "..", "a/b", "a\\b", "/", "C:\\", "a\x00", "a\nb", "\x7f"])
 @pytest.mark.parametrize("field", ["id", "renamed_from"])
 def test_an_id_that_is_no_name_of_a_folder_is_refused(job_id: str, field: str) -> None:
     """Ids are folder names and keys: none can point elsewhere or pass for another job's purchase."""
@@ -266,7 +273,8 @@ def test_a_path_that_is_let_in_stays_inside_on_every_system(path: str) -> None:
         assert ".." not in posix.parts + windows.parts
 
 
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+ODD = st.sampled_from("aC:./\\~-é\u00a0\u200d")
+NAMES = st.text(ODD | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
@@ -313,7 +321,7 @@ RECORDS = st.builds(
 @settings(deadline=None, max_examples=300)
 @given(written=RECORDS)
 def test_every_record_that_can_be_written_is_read_as_it_was(written: Record) -> None:
-    """Nothing that a run records is lost or refused by the next: names that a manifest may use, any inputs, any words."""
+    """Nothing that a run records is lost or refused by the next: any name of a manifest, any inputs, any words."""
     data = encode(written)
     assert data.count(b"\n") == 1
     assert decode(data) == written

@@ -531,26 +531,26 @@ ANSWERS = st.builds(Answer, status=STATUSES, body=BODIES, retry_after=HEADERS, d
 
 def contract_calls_it_proof(given_answer: Answer) -> bool:
     """Rule 2 of the design, in its own words and with another JSON reader."""
-    if given_answer.status in (401, 402, 403, 429):
-        return True
-    if given_answer.status == 503 and given_answer.retry_after is not None:
-        return True
-    try:
-        document = json.loads(given_answer.body)
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(document, dict):
-        return False
+    status = given_answer.status
+    document = read_with_json(given_answer.body)
     code = document.get("error_code")
     has_code = isinstance(code, str | int | float) and not isinstance(code, bool)
-    if given_answer.status == 503:
-        return has_code
+    if status in (401, 402, 403, 429):
+        return True
+    if status == 503:
+        return has_code or given_answer.retry_after is not None
     if has_code and re.match(r"\s*5\d{5}(\.0)?\s*\Z", str(code)):
         return False
     says = has_code or any(document.get(key) for key in ("error_message", "message", "error", "detail"))
-    return (has_code and given_answer.status == 200) or (
-        says and 400 <= given_answer.status < 500 and given_answer.status != 408
-    )
+    return (status == 200 and has_code) or (400 <= status < 500 and status != 408 and says)
+
+
+def read_with_json(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 @settings(deadline=None, max_examples=500)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
 from runner import app
-from runner.cli import show_problems
 from runner.commands.common import (
     attend,
     find_folder,
@@ -18,11 +18,43 @@ from runner.commands.common import (
     read_manifest,
     run_loop,
 )
-from runner.console import Progress, set_up_logging, show_report, show_warnings
+from runner.console import Progress, set_up_logging, show_error, show_problems, show_report, show_warnings
 from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError
-from runner.manifest import Manifest, OnUnknown
+from runner.manifest import Manifest, OnUnknown, parse_budget
+from runner.model import Budget
 from runner.summary import Report
+
+
+class BudgetType(click.ParamType[Budget]):
+    """``25.00`` or ``25.00/day``, as in a manifest."""
+
+    name = "usd"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Budget:
+        try:
+            return parse_budget(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class ClockTime(click.ParamType[float]):
+    """The next time that the local clock shows ``HH:MM``, in seconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return next_time(str(value), datetime.now().astimezone())
+        except ValueError:
+            self.fail(f"{value!r} is no time of day; write 06:30", param, ctx)
+
+
+def next_time(text: str, now: datetime) -> float:
+    """When it is ``HH:MM`` next after ``now``. Raises ``ValueError``."""
+    hour, minute = (int(part) for part in text.split(":"))
+    then = now.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)
+    return (then if then > now else then + timedelta(days=1)).timestamp()
 
 
 @click.command("run")
@@ -32,6 +64,8 @@ from runner.summary import Report
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
 @click.option("--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns.")
+@click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
+@click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="Say only what needs a person.")
@@ -44,6 +78,8 @@ def command(
     only: str | None,
     limit: int | None,
     on_unknown: str | None,
+    budget: Budget | None,
+    until: float | None,
     api: str | None,
     as_json: bool,
     quiet: bool,
@@ -64,6 +100,8 @@ def command(
         only=only,
         limit=limit,
         on_unknown=OnUnknown(on_unknown) if on_unknown else None,
+        budget=budget,
+        until=until,
         emulator=emulator,
         api=api,
     )
@@ -99,6 +137,6 @@ def _collect_all_the_same(folder: Folder, options: app.RunOptions) -> None:
     try:
         report = run_loop(lambda: app.collect(folder, options))
     except RunnerError as error:
-        click.echo(f"runner: {error}", err=True)
+        show_error(error)
     else:
         show_report(report, quiet=False)

@@ -17,7 +17,7 @@ from anyio import CancelScope, move_on_after
 
 from runner import disk
 from runner.download.media import BadMedia, Media, inspect
-from runner.download.urls import Allowed
+from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
 from runner.http import Broken, TooLarge, exchange
 
@@ -82,8 +82,15 @@ async def _answer(client: aiohttp.ClientSession, url: str, allowed: Allowed) -> 
             location = response.headers.get(hdrs.LOCATION)
             if not (response.status in (301, 302, 303, 307, 308) and location):
                 raise StorageAnswer(response.status)
-        url = urljoin(url, location)
+        url = _joined(url, location)
     raise Broken(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise RefusedUrl(f"the storage redirects to {location[:200]!r}, which is no address: {error}") from None
 
 
 async def _receive(response: aiohttp.ClientResponse, target: Path, max_bytes: int, executor: Executor) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -69,8 +71,13 @@ class Folder:
         )
 
     def displaced(self, record: Record) -> bool:
-        """Whether a file of a done purchase was set aside for another purchase's."""
-        return any(_is_file(self.root / path) for output in record.outputs for path in _asides(record, output))
+        """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
+        with _disk_errors(self.root):
+            return any(
+                not is_ours(self.root / (output.path or "."), output)
+                for output in record.outputs
+                if any(_is_file(self.root / path) for path in _asides(record, output))
+            )
 
     def find_checked(self, record: Record, output: Output) -> str | None:
         """The path at which a purchase's file stands with the bytes recorded, or None.
@@ -87,16 +94,16 @@ class Folder:
         """
         with _disk_errors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
-            sources = {arrival.source for arrival in arrivals}
+            targets = {self.path(arrival.output.path or "") for arrival in arrivals}
             for other in reversed(others):
-                self._set_aside(other, sources)
+                self._set_aside(other, targets, {arrival.source for arrival in arrivals})
             named = {output.path for other in others for output in other.outputs}
             for arrival in arrivals:
                 self._give_name(arrival, named)
-            for folder in {self.path(arrival.output.path or "").parent for arrival in arrivals}:
+            for folder in {target.parent for target in targets}:
                 disk.flush_folder(folder)
 
-    def _set_aside(self, other: Record, sources: set[Path]) -> None:
+    def _set_aside(self, other: Record, targets: set[Path], sources: set[Path]) -> None:
         """Move what another purchase left to ``.replaced/<id>/<purchase>/``; what a person altered stays.
 
         One of ``sources`` serves both purchases, because the same bytes were bought twice: it stays and is copied.
@@ -105,13 +112,11 @@ class Folder:
             path = self.root / (output.path or ".")
             if output.path is None or not self._holds(path.parent) or not is_ours(path, output):
                 continue
-            aside = [self.path(place) for place in _asides(other, output)]
-            if any(place != path and is_ours(place, output) for place in aside):
-                if path not in sources:
-                    path.unlink()  # a crash came between the two steps of a rename, or somebody copied it back
-            else:
-                target = next((place for place in aside if not os.path.lexists(place)), aside[-1])
-                _rename(path, target, keep=path in sources)
+            places = [self.path(place) for place in _asides(other, output)]
+            if not any(is_ours(place, output) for place in places):
+                (_copy if path in sources else _rename)(path, _first_free(places))
+            elif path in targets - sources:
+                path.unlink()  # a crash came between the two steps of a rename, or somebody copied it back
 
     def _give_name(self, arrival: Arrival, named: Container[str | None]) -> None:
         """Rename an arrival. A file in its way at a path that the job's other purchases name was altered by hand."""
@@ -122,7 +127,7 @@ class Folder:
             arrival.source.unlink(missing_ok=True)
             return
         if arrival.output.path in named and target.is_file():
-            altered = _free_name(target)
+            altered = _first_free(target.with_name(target.name + ending) for ending in _altered_endings())
             _rename(target, altered)
             log.warning("%s was changed by hand; that version is kept as %s", target, altered.name)
         if os.path.lexists(target):
@@ -142,19 +147,17 @@ class Folder:
         return tuple(kept)
 
     def _keep_rejected(self, record: Record, arrival: Arrival) -> str:
+        """Where the picture is kept: under its name, or one of its own where other bytes have that."""
         name = (arrival.output.path or "").rpartition("/")[2]
-        folder = f".rejected/{record.id}/{record.purchase}"
-        for path in (f"{folder}/{name}", f"{folder}/{_by_bytes(name, arrival.output)}"):
-            target = self.path(path)
-            if arrival.source == target:
-                return path
-            if is_ours(target, arrival.output):
-                arrival.source.unlink(missing_ok=True)
-                return path
-            if not os.path.lexists(target):
-                _rename(arrival.source, target)
-                return path
-        raise Occupied(f"{target} is not ours and is in the way; move it, and run again. The picture is paid.")
+        plain = f".rejected/{record.id}/{record.purchase}/{name}"
+        places = {self.path(path): path for path in (plain, _by_bytes(plain, arrival.output))}
+        kept = next((path for path in places if is_ours(path, arrival.output)), None)
+        if kept is None:
+            kept = _first_free(places)
+            _rename(arrival.source, kept)
+        elif kept != arrival.source:
+            arrival.source.unlink(missing_ok=True)
+        return places[kept]
 
 
 @contextmanager
@@ -178,10 +181,9 @@ def _asides(record: Record, output: Output) -> list[str]:
     """
     if not output.path:
         return []
-    plain = [aside_path(record, output.path)]
-    if record.renamed_from is not None:
-        plain.append(aside_path(msgspec.structs.replace(record, id=record.renamed_from), output.path))
-    return plain + [_by_bytes(path, output) for path in plain]
+    ids = filter(None, (record.id, record.renamed_from))
+    plain = [aside_path(msgspec.structs.replace(record, id=job_id), output.path) for job_id in ids]
+    return [place for path in plain for place in (path, _by_bytes(path, output))]
 
 
 def aside_path(record: Record, path: str) -> str:
@@ -195,10 +197,18 @@ def _by_bytes(path: str, output: Output) -> str:
     return f"{stem}.{(output.sha256 or '')[:8]}.{extension}"
 
 
-def _free_name(path: Path) -> Path:
-    """``<file>.altered``, or the next that is free: ``<file>.altered-2``."""
-    names = (path.with_name(f"{path.name}.altered{number}") for number in ("", *(f"-{n}" for n in range(2, 10_000))))
-    return next(name for name in names if not os.path.lexists(name))
+def _first_free(paths: Iterable[Path]) -> Path:
+    """The first of ``paths`` where nothing stands. Raises ``Occupied``."""
+    for path in paths:
+        if not os.path.lexists(path):
+            return path
+    raise Occupied(f"{path} is not ours and is in the way; move it, and run again. The picture is paid.")
+
+
+def _altered_endings() -> Iterator[str]:
+    """``.altered``, ``.altered-2``, ``.altered-3`` …"""
+    yield ".altered"
+    yield from (f".altered-{number}" for number in count(2))
 
 
 def is_ours(path: Path, output: Output) -> bool:
@@ -215,12 +225,19 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _rename(source: Path, target: Path, *, keep: bool = False) -> None:
-    """Rename without ever replacing another file, durably on both sides; ``keep`` copies instead."""
+def _copy(source: Path, target: Path) -> None:
+    """Give ``source`` a second file under another name, whole and durably."""
     _make_folder(target.parent)
-    if keep:
-        disk.replace_file(target, source.read_bytes())
-        return
+    temporary = target.with_name(f"{target.name}.tmp")
+    shutil.copyfile(source, temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    _rename(temporary, target)
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Rename without ever replacing another file, durably on both sides."""
+    _make_folder(target.parent)
     try:
         os.link(source, target, follow_symlinks=False)
         source.unlink()

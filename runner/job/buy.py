@@ -13,6 +13,7 @@ from runner.errors import LedgerError
 from runner.ledger import Ledger
 from runner.model import Fault, Job, Record, State
 from runner.plan import next_purchase
+from runner.purse import Purse
 from runner.records import follow, intent
 from runner.stop import Stop
 from runner.throttle import Throttle
@@ -32,14 +33,16 @@ class Buyer:
         throttle: Throttle,
         stop: Stop,
         clock: Clock,
+        purse: Purse,
         context: Callable[[Job], dict[str, object]],
     ) -> None:
-        """``context`` gives what every intent of this run carries: manifest, price, bounds of the download."""
+        """``context`` gives what every intent of this run carries: manifest, reserve, bounds of the download."""
         self._api = api
         self._ledger = ledger
         self._throttle = throttle
         self._stop = stop
         self._clock = clock
+        self._purse = purse
         self._context = context
         self._dead_models: dict[str, str] = {}
 
@@ -51,14 +54,16 @@ class Buyer:
         record = None
         while record is None or record.state is State.RELEASED:
             async with self._throttle.turn() as may_buy:
-                if not may_buy or job.model in self._dead_models:
+                if not may_buy or job.model in self._dead_models or not await self._purse.admit(job):
                     return record
                 record = await self._submit(job)
         return record
 
     async def _submit(self, job: Job) -> Record:
         purchase = next_purchase(self._ledger.history(job.id))
-        record = await self._ledger.append(intent(job, purchase, at=self._now(), **self._context(job)))
+        record = intent(job, purchase, at=self._now(), **self._context(job))
+        self._purse.take(record)
+        record = await self._ledger.append(record)
         try:
             answer = await self._api.submit(job.model, job.inputs)
         except get_cancelled_exc_class():
@@ -67,6 +72,8 @@ class Buyer:
                 await self._ledger.append(follow(record, State.UNKNOWN, self._now(), error=fault))
             raise
         record = await self._append_answer(record, answer)
+        if record.state is not State.SUBMITTED:
+            self._purse.settle(record)
         self._heed(record, answer)
         return record
 

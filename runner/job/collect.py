@@ -76,6 +76,9 @@ class Collector:
             await anyio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
             progress = await self._ask(inquiry)
             following = self._conclude(inquiry, progress)
+            if following is not None and isinstance(progress, Gone | Denied) and not inquiry.fresh:
+                self._suspects.add(record, following)  # believed once it is clear that the token is not to blame
+                return record
             if following is not None:
                 return await self._end(inquiry, following)
             wait = self._gap(inquiry, progress)
@@ -149,13 +152,8 @@ class Collector:
             return GRACE_SECONDS
 
     async def _end(self, inquiry: _Inquiry, following: Record) -> Record:
-        """Record the end, but for a refusal that may only mean that the token is another's."""
-        if following.state in (State.GENERATED, State.FAILED, State.CANCELLED):
-            if inquiry.fresh:
-                self._durations.learn(inquiry.kind, self._clock.monotonic() - inquiry.started)
-        elif not inquiry.fresh and following.error and following.error.http_status in (401, 403, 404):
-            self._suspects.add(inquiry.record, following)
-            return inquiry.record
+        if inquiry.fresh and following.state in (State.GENERATED, State.FAILED, State.CANCELLED):
+            self._durations.learn(inquiry.kind, self._clock.monotonic() - inquiry.started)
         return await self._ledger.append(following)
 
     def _gap(self, inquiry: _Inquiry, progress: Progress) -> float:

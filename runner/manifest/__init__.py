@@ -16,7 +16,7 @@ from runner.manifest.fingerprints import fingerprint
 from runner.manifest.inputs import bundled_schema
 from runner.manifest.loader import Manifest, load, salvage_settings
 from runner.manifest.names import check_file_name, check_id
-from runner.manifest.settings import OnUnknown, Settings
+from runner.manifest.settings import OnUnknown, Settings, parse_budget
 from runner.manifest.spool import Spool
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "check_id",
     "fingerprint",
     "load",
+    "parse_budget",
     "salvage_settings",
 ]

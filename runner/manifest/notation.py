@@ -1,4 +1,4 @@
-"""Durations, rates, sizes, byte counts and host names: text → value.
+"""Durations, rates, sizes, byte counts, budgets and host names: text → value.
 
 Every function raises ``Wrong`` with a predicate that says how the thing is written.
 """
@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from runner.manifest.findings import Wrong, shown
+from runner.model import Budget, Halt
 
 _WHOLE: Final = r"(?:0|[1-9]\d{0,14})"
 _DECIMAL: Final = rf"{_WHOLE}(?:\.\d{{1,6}})?"
@@ -18,6 +19,8 @@ _BARE_SECONDS: Final = re.compile(_DECIMAL, re.ASCII)
 _RATE: Final = re.compile(rf"({_DECIMAL}) ?/ ?(s|sec|second|m|min|minute|h|hour)", re.ASCII)
 _SIZE: Final = re.compile(r"([1-9]\d{0,8}) ?[x×X] ?([1-9]\d{0,8})", re.ASCII)
 _BYTES: Final = re.compile(rf"({_DECIMAL}) ?([kKMGT]i?B|B)?", re.ASCII)
+_BUDGET: Final = re.compile(rf"\$? ?({_DECIMAL}) ?(/ ?day)?", re.ASCII)
+_SHARE: Final = re.compile(rf"({_DECIMAL}) ?%", re.ASCII)
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST: Final = re.compile(rf"(?:\*\.{_LABEL}\.)?{_LABEL}(?:\.{_LABEL})*")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
@@ -66,6 +69,24 @@ def byte_count(text: str) -> int:
 def _factor(unit: str) -> int:
     base = 1024 if "i" in unit else 1000
     return int(base ** " KMGT".index(unit[0].upper() if unit != "B" else " "))
+
+
+def budget(text: str) -> Budget:
+    """USD for a folder, ever or a day: ``25``, ``25.00``, ``25.00/day``."""
+    found = _BUDGET.fullmatch(text)
+    if found is None:
+        raise Wrong(f"takes an amount in USD, not {shown(text)}", "write 25.00 or 25.00/day")
+    return Budget(usd=float(found[1]), per_day=found[2] is not None)
+
+
+def halt(text: str) -> Halt:
+    """Failures that stop the buying: ``10``, or ``20%`` of what has finished."""
+    share = _SHARE.fullmatch(text)
+    if share is not None and 0 < float(share[1]) <= 100:
+        return Halt(share=float(share[1]) / 100)
+    if share is None and re.fullmatch(_WHOLE, text) and int(text) >= 1:
+        return Halt(count=int(text))
+    raise Wrong(f"takes a number of failures or a percentage, not {shown(text)}", "write 10 or 20%")
 
 
 def host(text: str) -> str:

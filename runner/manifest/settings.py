@@ -16,6 +16,8 @@ from runner.manifest.scalars import boolean, filled_text, integer, kind, text, w
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runner.model import Budget, Halt
+
 GIB: Final = 1 << 30
 MAX_TIMEOUT_SECONDS: Final = 24 * 3600
 
@@ -44,6 +46,10 @@ class Settings:
     retries: int = 4
     """Of one delivery within a run."""
     on_unknown: OnUnknown = OnUnknown.HOLD
+    budget: Budget | None = None
+    """The most that this folder may cost."""
+    halt: Halt | None = None
+    """When to stop buying because too much fails."""
     strict_size: bool = False
     """Whether a picture of another size than asked for is refused."""
     max_file_bytes: int = 2 * GIB
@@ -73,6 +79,14 @@ def read_settings(root: Mapping, *, stem: str, folder: Path, findings: Findings)
     if "output" in found:
         found["output"] = _resolve(folder, found["output"])
     return Settings(**found)
+
+
+def parse_budget(text: str) -> Budget:
+    """A budget as a manifest writes it: ``25.00``, ``25.00/day``. Raises ``ValueError`` saying how it is written."""
+    try:
+        return notation.budget(text.strip())
+    except Wrong as wrong:
+        raise ValueError(f"it {wrong.what} ({wrong.advice})") from None
 
 
 def _name(node: Node) -> str:
@@ -166,13 +180,15 @@ _READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
     "timeout": ("timeout_seconds", _timeout),
     "retries": ("retries", _within(0, 100)),
     "on_unknown": ("on_unknown", _on_unknown),
+    "budget": ("budget", _written(notation.budget)),
+    "halt": ("halt", _written(notation.halt)),
     "strict_size": ("strict_size", boolean),
     "max_file": ("max_file_bytes", _max_file),
     "output": ("output", _output),
 }
 
 KEYS: Final = (*_READERS, "trusted_hosts", "model", "defaults", "jobs")
-_LATER: Final = ("on_bad_row", "budget", "halt")
+_LATER: Final = ("on_bad_row",)
 _OF_A_JOB: Final = (
     "id",
     "prompt",

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,9 +224,7 @@ def step_records(step: object, model: Model) -> list[Record]:
         return []
     _, old, new = step
     return [
-        line(new, entry.purchase, entry.state, entry.api).__replace__(renamed_from=old)
-        for key, entry in model.last.items()
-        if key[0] == old
+        msgspec.structs.replace(entry, id=new, renamed_from=old) for key, entry in model.last.items() if key[0] == old
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -340,5 +339,3 @@ def test_a_compaction_on_a_full_disk_keeps_the_old_file_and_leaves_no_litter(pat
     limited(path, 300, "compact")
     assert path.read_bytes() == before
     assert list(path.parent.glob(".runner/*")) == []
-
-

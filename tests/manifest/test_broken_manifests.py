@@ -160,7 +160,7 @@ STRUCTURE = {
     "x: &a [1]\n" + with_jobs("- {prompt: a}\n"): [
         (
             "1:1: `x` is not a key of a manifest (the keys are name, concurrency, rate, timeout,"
-            " retries, on_unknown, strict_size, max_file, output, trusted_hosts, model, defaults, jobs;"
+            " retries, on_unknown, budget, halt, strict_size, max_file, output, trusted_hosts, model, defaults, jobs;"
             " a key of your own begins with x-)"
         )
     ],
@@ -168,8 +168,14 @@ STRUCTURE = {
     with_setting("prompt: a"): [
         ("1:1: `prompt` is not a key of a manifest (it belongs to a job; inputs of every job go under `defaults:`)")
     ],
-    with_setting("budget: 3"): ["1:1: `budget` is not available in this version yet (leave it out)"],
-    with_setting("halt: 3"): ["1:1: `halt` is not available in this version yet (leave it out)"],
+    with_setting("budget: free"): ["1:9: `budget` takes an amount in USD, not `free` (write 25.00 or 25.00/day)"],
+    with_setting("budget: -1"): ["1:9: `budget` takes an amount in USD, not `-1` (write 25.00 or 25.00/day)"],
+    with_setting("budget: 25/week"): ["1:9: `budget` takes an amount in USD, not `25/week` (write 25.00 or 25.00/day)"],
+    with_setting("halt: 0"): ["1:7: `halt` takes a number of failures or a percentage, not `0` (write 10 or 20%)"],
+    with_setting("halt: 0%"): ["1:7: `halt` takes a number of failures or a percentage, not `0%` (write 10 or 20%)"],
+    with_setting("halt: 101%"): [
+        "1:7: `halt` takes a number of failures or a percentage, not `101%` (write 10 or 20%)"
+    ],
     with_setting("on_bad_row: skip"): ["1:1: `on_bad_row` is not available in this version yet (leave it out)"],
     with_setting("defaults: [1]"): ["1:11: `defaults` takes a mapping, not a list (write `defaults: {width: 1024}`)"],
     with_jobs("- {from: a.csv, matrix: {}, repeat: 2}\n"): [

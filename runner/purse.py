@@ -1,0 +1,117 @@
+"""The spend cap: how much may still be bought, across crashes and reruns.
+
+Every purchase takes its reserve before its intent is written, and the bill settles it. What is not billed counts at its
+reserve: unknowns, failures without a stated cost, whatever is still under way. Days are the API's, by the ``Date`` of
+its answers; as long as it names none, every purchase counts as today's.
+
+Until a bill for a model and size is known, a job of that kind goes alone: the next one reserves what that one cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+
+from anyio import Event
+
+from runner.model import Budget, Job, Record, State
+from runner.money import reserve, spent
+from runner.stop import Stop
+
+
+def kind_of(source: Job | Record) -> Hashable:
+    """What purchases that should cost the same have in common: model and size."""
+    return source.model, source.inputs.get("width"), source.inputs.get("height")
+
+
+class Purse:
+    """What a folder has spent and reserved, against its budget."""
+
+    def __init__(self, budget: Budget | None, stop: Stop, today: Callable[[], str | None]) -> None:
+        """``today`` is the API's day (``2026-11-22``), None as long as it is not known."""
+        self.prices: dict[str, float | None] = {}
+        """Base price by model, as far as the catalogue names it."""
+        self._budget = budget
+        self._stop = stop
+        self._today = today
+        self._spent: dict[str | None, float] = {}
+        self._bills: dict[Hashable, float] = {}
+        self._alone: set[Hashable] = set()
+        self._under_way: dict[tuple[str, int], tuple[str | None, float]] = {}
+        self._changed = Event()
+
+    def load(self, records: Iterable[Record]) -> None:
+        """Count what earlier runs have spent, and learn what each kind was billed."""
+        for record in records:
+            self._add(record.day, spent(record))
+            self._learn(record)
+
+    def reserve(self, job: Job) -> float | None:
+        """What the next purchase of ``job`` may cost; None where nothing says so."""
+        estimate = reserve(self.prices.get(job.model), job.inputs)
+        billed = self._bills.get(kind_of(job))
+        return max(estimate or 0.0, billed) if billed is not None else estimate
+
+    async def admit(self, job: Job) -> bool:
+        """Wait until ``job`` may be bought. False: buying stopped, maybe because the budget is used up."""
+        if self._budget is None:
+            return True
+        while not self._stop.stopped:
+            if kind_of(job) not in self._alone:
+                if self._fits(job):
+                    return True
+                if not self._under_way:
+                    self._refuse(job)
+                    return False
+            await self._stop.wait_for(self._changed)
+        return False
+
+    def take(self, record: Record) -> None:
+        """An intent is about to be written: its reserve counts from now on."""
+        if self._budget is None:
+            return
+        self._add(record.day, record.reserved_usd or 0.0)
+        self._under_way[record.id, record.purchase] = record.day, record.reserved_usd or 0.0
+        if kind_of(record) not in self._bills:
+            self._alone.add(kind_of(record))
+
+    def settle(self, record: Record) -> None:
+        """A purchase is over as far as this run goes: count what it came to instead of its reserve."""
+        taken = self._under_way.pop((record.id, record.purchase), None)
+        if taken is None:
+            return
+        day, reserved = taken
+        self._add(day, spent(record) - reserved)
+        self._learn(record)
+        if record.request_id is not None:
+            self._bills.setdefault(kind_of(record), reserved)
+        self._alone.discard(kind_of(record))
+        self._changed.set()
+        self._changed = Event()
+
+    def _add(self, day: str | None, usd: float) -> None:
+        self._spent[day] = self._spent.get(day, 0.0) + usd
+
+    def _learn(self, record: Record) -> None:
+        if record.cost_usd is not None and record.state is not State.CANCELLED and record.restored_from is None:
+            kind = kind_of(record)
+            self._bills[kind] = max(record.cost_usd, self._bills.get(kind, 0.0))
+
+    def _counted(self) -> float:
+        """What stands against the budget: all of it, or today's and what has no day."""
+        assert self._budget is not None
+        today = self._today()
+        if not self._budget.per_day or today is None:
+            return sum(self._spent.values())
+        return self._spent.get(today, 0.0) + self._spent.get(None, 0.0)
+
+    def _fits(self, job: Job) -> bool:
+        assert self._budget is not None
+        return self._counted() + (self.reserve(job) or 0.0) <= self._budget.usd + 1e-9
+
+    def _refuse(self, job: Job) -> None:
+        assert self._budget is not None
+        per_day = " a day" if self._budget.per_day else ""
+        self._stop.buying(
+            f"the budget of ${self._budget.usd:g}{per_day} is used up: ${self._counted():.4f} is spent or reserved, "
+            f"and {job.id} may cost ${self.reserve(job) or 0:.4f}"
+        )

@@ -1,0 +1,201 @@
+"""Where a file may come from, whatever tricks an address plays."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runner.download.urls import Allowed, PublicResolver, RefusedUrl
+from runner.http import NotConnected, exchange, session
+
+if TYPE_CHECKING:
+    from aiohttp.abc import ResolveResult
+
+API = ("https", "model-api.runcomfy.net", 443)
+EMULATOR = ("http", "127.0.0.1", 8080)
+TRUSTED = ("cdn.example.com", "*.Storage.Example", "bücher.example", "10.0.0.1", "8.8.8.8", "169.254.169.254", "[::1]")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://playgrounds-storage-public.runcomfy.net/a.png",
+        "https://a.b.runcomfy.com/a.png?x=1#y",
+        "HTTPS://Storage.RunComfy.NET/a.png",
+        "https://storage.runcomfy.net./a.png",
+        "https://storage.runcomfy.net:8443/a.png",
+        "https://model-api.runcomfy.net/v1/files/a.png",
+        "https://cdn.example.com/a.png",
+        "https://CDN.example.com./a.png",
+        "https://x.storage.example/a.png",
+        "https://x.y.storage.example/a.png",
+        "https://bücher.example/a.png",
+        "https://xn--bcher-kva.example/a.png",
+        "https://BÜCHER.example/a.png",
+        "https://8.8.8.8/a.png",
+        "https://storage.runcomfy.net/a@b%2fc.png",
+    ],
+)
+def test_storage_hosts_and_trusted_ones_are_allowed(url: str) -> None:
+    """However the address is spelled."""
+    Allowed(api=API, trusted_hosts=TRUSTED).check(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://runcomfy.net.evil.com/a.png",
+        "https://evilruncomfy.net/a.png",
+        "https://evil.com/runcomfy.net",
+        "https://evil.com#.runcomfy.net",
+        "https://evil.com?.runcomfy.net",
+        "https://runcomfy.net/a.png",
+        "https://.runcomfy.net/a.png",
+        "https://x.cdn.example.com/a.png",
+        "https://storage.example/a.png",
+        "https://user@storage.runcomfy.net/a.png",
+        "https://storage.runcomfy.net@evil.com/a.png",
+        "https://storage.runcomfy.net:443@evil.com/a.png",
+        "https://evil.com\\@storage.runcomfy.net/a.png",
+        "https://evil.com\\.runcomfy.net/a.png",
+        "https://evil.com%2f.runcomfy.net/a.png",
+        "https://evil.com%00.runcomfy.net/a.png",
+        "https://evil.com／.runcomfy.net/a.png",
+        "https://evil.com⁄x.runcomfy.netx/a.png",
+        "https://storage.runcomfy.net /a.png",
+        "https://storage.runcomfy.net/a\n.png",
+        "https://storage.runcomfy.net/a\x7f.png",
+        " https://storage.runcomfy.net/a.png",
+        "http://storage.runcomfy.net/a.png",
+        "http://cdn.example.com/a.png",
+        "ftp://storage.runcomfy.net/a.png",
+        "file:///etc/passwd",
+        "data:image/png;base64,AAAA",
+        "//storage.runcomfy.net/a.png",
+        "storage.runcomfy.net/a.png",
+        "https:///a.png",
+        "https:storage.runcomfy.net/a.png",
+        "",
+        "https://[::1/a.png",
+        "https://storage.runcomfy.net:port/a.png",
+        "https://storage.runcomfy.net:99999/a.png",
+        "https://" + "x" * 70 + "ü.runcomfy.net/a.png",
+        "https://10.0.0.1/a.png",
+        "https://10.0.0.1./a.png",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/a.png",
+        "https://127.0.0.1/a.png",
+        "https://localhost/a.png",
+        "https://2130706433/a.png",
+        "https://0x7f.1/a.png",
+        "https://0177.0.0.1/a.png",
+        "https://[::ffff:127.0.0.1]/a.png",
+        "https://１２７.0.0.1/a.png",
+    ],
+)
+def test_anything_else_is_refused(url: str) -> None:
+    """Look-alikes, other schemes, credentials, private addresses (trusted or not), what parsers read differently."""
+    with pytest.raises(RefusedUrl):
+        Allowed(api=API, trusted_hosts=TRUSTED).check(url)
+
+
+def test_an_api_on_loopback_may_serve_files_and_nothing_else_there() -> None:
+    """Scheme, host and port: this lets an emulator serve its files, and no other service of this machine."""
+    allowed = Allowed(api=EMULATOR)
+    allowed.check("http://127.0.0.1:8080/files/a.png")
+    for url in (
+        "http://127.0.0.1:8081/a.png",
+        "http://127.0.0.1/a.png",
+        "http://localhost:8080/a.png",
+        "https://127.0.0.1:8080/a.png",
+        "http://[::1]:8080/a.png",
+        "http://x@127.0.0.1:8080/a.png",
+        "http://model-api.runcomfy.net/a.png",
+    ):
+        with pytest.raises(RefusedUrl):
+            allowed.check(url)
+
+
+def test_plain_http_to_an_api_elsewhere_is_refused() -> None:
+    """Only on this machine may files come unencrypted, the API's own origin included."""
+    with pytest.raises(RefusedUrl, match="https only"):
+        Allowed(api=("http", "model-api.runcomfy.net", 80)).check("http://model-api.runcomfy.net/a.png")
+
+
+def test_a_refusal_says_what_would_help_and_is_not_endless() -> None:
+    """The user reads the host to add, not a page of address."""
+    with pytest.raises(RefusedUrl, match=r"cdn\.other\.com is not one of .* add it to trusted_hosts"):
+        Allowed(api=API).check("https://cdn.other.com/a.png?" + "x" * 5000)
+    with pytest.raises(RefusedUrl) as caught:
+        Allowed(api=API).check("gopher://" + "x" * 5000)
+    assert len(str(caught.value)) < 300
+
+
+class Names:
+    """Stands for a name server: answers every name with these addresses."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        return [
+            {"hostname": host, "host": one, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+            for one in self.addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def resolver(*addresses: str) -> PublicResolver:
+    made = PublicResolver("api.test")
+    made._inner = Names(*addresses)  # type: ignore[assignment]  # a name server of this machine is not ours to set up
+    return made
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "0.0.0.0",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "::",
+    "fe80::1%eth0",
+    "fc00::1",
+    "::ffff:10.0.0.1",
+    "2002:7f00:1::",
+    "64:ff9b::7f00:1",
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("address", PRIVATE)
+async def test_a_name_that_leads_to_a_private_address_leads_nowhere(address: str) -> None:
+    """What was checked by name is what is connected to."""
+    with pytest.raises(OSError, match=r"storage\.test has no public address"):
+        await resolver(address).resolve("storage.test", 443)
+    found = await resolver(address, "8.8.8.8", "2606:4700::1111").resolve("storage.test", 443)
+    assert [entry["host"] for entry in found] == ["8.8.8.8", "2606:4700::1111"]
+
+
+@pytest.mark.anyio
+async def test_the_apis_own_host_may_be_private() -> None:
+    """Its address was given by the user, not by an answer."""
+    found = await resolver("10.0.0.1").resolve("api.test", 443)
+    assert [entry["host"] for entry in found] == ["10.0.0.1"]
+
+
+@pytest.mark.anyio
+async def test_a_private_name_is_not_connected_to() -> None:
+    """Through the real session: nothing leaves this machine for ``localhost``."""
+    async with session(keepalive_seconds=1, resolver=PublicResolver("api.test")) as client:
+        with pytest.raises(NotConnected):
+            async with exchange(client, "GET", "http://localhost:9/a.png", read_seconds=5):
+                pytest.fail("connected")

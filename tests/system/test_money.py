@@ -1,0 +1,138 @@
+"""The spend cap, halting, and the clock: when a run stops buying by itself."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from harness import plain
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from virtual_time import LoopClock
+
+from runner.emulator import Fault
+from runner.model import State
+
+pytestmark = pytest.mark.anyio
+
+PRICE = 0.0045
+
+
+async def test_a_budget_is_never_exceeded_and_the_rest_is_left(service):
+    """With room for five pictures, five are bought, exit 75, and a rerun buys no more."""
+    manifest = service.manifest(*plain(9), budget="0.0225")
+    report = await service.run(manifest)
+    assert (report.done, report.left, report.exit_code) == (5, 4, 75)
+    assert "budget" in report.stopped.reason
+    assert (await service.run(manifest)).left == 4
+    assert service.submissions == 5
+    raised = await service.run(service.manifest(*plain(9), budget="0.0405"))
+    assert (raised.done, raised.exit_code) == (4, 0)
+
+
+async def test_a_budget_of_nothing_buys_nothing(service):
+    """`budget: 0` submits nothing at all."""
+    report = await service.run(service.manifest(*plain(2), budget="0"))
+    assert (report.left, report.exit_code, service.submissions) == (2, 75, 0)
+
+
+async def test_unknowns_count_at_their_reserve(service):
+    """What may have been bought stands against the cap, also in later runs."""
+    service.fault(Fault(on="submit", kind="reset", when="after", times=2))
+    manifest = service.manifest(*plain(6), budget="0.0135", concurrency=1)
+    report = await service.run(manifest)
+    assert (report.unknown, report.done, report.left) == (2, 1, 3)
+    assert (await service.run(manifest)).left == 3
+    assert service.submissions == 3
+
+
+async def test_with_a_budget_the_first_of_each_size_goes_alone(make_service):
+    """Until a bill is known only one request of a model and size is out; a higher bill raises the next reserves."""
+    service = await make_service(cost="megapixels", workers=8)
+    jobs = [{"id": f"j{n}", "prompt": f"p{n}", "size": "640x640"} for n in range(8)]
+    report = await service.run(service.manifest(*jobs, concurrency=8, budget="1"))
+    assert report.done == 8
+    starts = sorted((record.submitted_at, record.id) for record in service.lines())
+    first_end = min(record.completed_at for record in service.lines())
+    assert starts[0][0] < first_end <= starts[1][0]
+
+
+async def test_a_bill_above_its_reserve_stops_the_buying_before_the_next(make_service):
+    """The catalogue says 0.0045, the bill says three times that: the cap is judged by the bill from then on."""
+    service = await make_service(cost="megapixels")
+    jobs = [{"id": f"j{n}", "prompt": f"p{n}", "size": "2048x1024"} for n in range(6)]
+    report = await service.run(service.manifest(*jobs, budget="0.03"))
+    assert report.done == 2
+    assert report.spent_usd <= 0.03
+
+
+async def test_a_budget_without_a_price_is_refused(service):
+    """A model without a price cannot be bought under a budget: exit 65, nothing submitted."""
+    job = {"id": "a", "prompt": "x", "model": "emulator/unpriced/text-to-image"}
+    report = await service.run(service.manifest(job, budget="1", defaults={}))
+    assert (report.exit_code, report.left, service.submissions) == (65, 1, 0)
+
+
+async def test_a_budget_without_the_catalogue_is_unavailable(service):
+    """The price cannot be asked for: exit 69, nothing submitted."""
+    service.fault(Fault(on="model", kind="status", status=500))
+    report = await service.run(service.manifest(*plain(1), budget="1"))
+    assert (report.exit_code, report.left, service.submissions) == (69, 1, 0)
+
+
+async def test_a_daily_budget_starts_anew_with_the_apis_day(service):
+    """`0.009/day` buys two a day, by the date in the API's answers."""
+    manifest = service.manifest(*plain(5), budget="0.009/day")
+    assert (await service.run(manifest)).done == 2
+    assert (await service.run(manifest)).done == 0
+    for _ in range(2):
+        await anyio.sleep(43_200)
+    assert (await service.run(manifest)).done == 2
+    assert len({record.day for record in service.lines()}) == 2
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cap=st.integers(0, 12),
+    lanes=st.integers(1, 6),
+    seed=st.integers(0, 1000),
+    cost=st.sampled_from(["base", "missing", "megapixels"]),
+    sizes=st.lists(st.sampled_from(["64x64", "1024x1024", "2048x1024"]), min_size=1, max_size=8),
+    lost=st.sampled_from([0.0, 0.3, 1.0]),
+)
+async def test_what_is_charged_never_exceeds_the_cap(make_service, cap, lanes, seed, cost, sizes, lost):
+    """Whatever the bills up to the reserve, faults, lanes and reruns: the account is charged the cap at most."""
+    faults = (
+        Fault(on="submit", kind="reset", when="after", p=lost / 2),
+        Fault(on="submit", kind="status", status=500, p=lost / 2),
+        Fault(on="job", kind="fail", p=lost / 2),
+        Fault(on="submit", kind="status", status=429, retry_after=1, p=lost / 3, each=2),
+    )
+    name = f"{cap}-{lanes}-{seed}-{cost}-{len(sizes)}-{lost}-{abs(hash(tuple(sizes)))}"
+    service = await make_service(name, seed=seed, cost=cost, charge_failed=True, seconds=0.3, faults=faults)
+    jobs = [{"id": f"j{n}", "prompt": f"p{n}", "size": size} for n, size in enumerate(sizes)]
+    manifest = service.manifest(*jobs, budget=f"{cap * PRICE:.4f}", concurrency=lanes, on_unknown="resubmit")
+    for _ in range(3):
+        report = await service.run(manifest)
+        assert report.spent_usd <= cap * PRICE + 1e-9
+    assert service.emulator.stats["charged_usd"] <= cap * PRICE + 1e-9
+
+
+@pytest.mark.parametrize(("halt", "bought"), [("3", 3), ("50%", 20)])
+async def test_halt_stops_the_buying_when_too_much_fails(service, halt, bought):
+    """Three failures, or half of twenty: buying stops, exit 1, and the rest is left."""
+    service.fault(Fault(on="job", kind="fail"))
+    jobs = [{"id": f"j{n}", "prompt": f"p{n}"} for n in range(40)]
+    report = await service.run(service.manifest(*jobs, halt=halt, concurrency=1))
+    assert (report.exit_code, report.failed, report.left) == (1, bought, 40 - bought)
+    assert service.record("j0").state is State.FAILED
+
+
+async def test_until_stops_the_buying_at_that_time(service):
+    """When the time comes nothing more is bought, what is in flight comes home, exit 75."""
+    jobs = [{"id": f"j{n}", "prompt": f"p{n}"} for n in range(40)]
+    manifest = service.manifest(*jobs, concurrency=1)
+    report = await service.run(manifest, until=LoopClock().now() + 10)
+    assert report.exit_code == 75
+    assert 5 <= report.done <= 12
+    assert report.done + report.left == 40
+    assert report.done == service.submissions

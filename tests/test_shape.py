@@ -1,0 +1,188 @@
+"""The rules of the house: who may know whom, how long a function may be, what the package offers."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import runner
+
+ROOT = Path(runner.__file__).parent
+
+ROWS = [
+    {"cli", "__main__"},
+    {"commands", "console"},
+    {"app"},
+    {"batch", "books", "crew", "survey", "schedule", "job"},
+    {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http"},
+    {"plan", "pace", "polling", "money", "summary"},
+    {"manifest", "settings", "wire", "records"},
+    {"model", "errors", "clock", "disk"},
+]
+"""From the top; a module imports from its own row and those below."""
+
+APART = [{"schedule", "job"}, {"api", "download", "ledger", "gallery"}]
+"""These never import one another."""
+
+PURE = set().union(*ROWS[-3:])
+IO_LIBRARIES = {"aiohttp", "anyio", "aiofiles"}
+RANK = {part: len(ROWS) - number for number, row in enumerate(ROWS) for part in row}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+        yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+TREES = dict(modules())
+
+
+def imports(name: str) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything that a module imports, nested and under TYPE_CHECKING included."""
+    here = [*name.split("."), "__init__"] if (ROOT.parent / name.replace(".", "/")).is_dir() else name.split(".")
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = here[: -node.level] if node.level else []
+            source = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                full = f"{source}.{alias.name}"
+                yield node.lineno, full if full in TREES else source
+
+
+def part_of(name: str) -> str:
+    """``job`` of ``runner.job.buy``; empty for the package itself."""
+    return name.partition(".")[2].partition(".")[0]
+
+
+OURS = [
+    (name, line, target)
+    for name in TREES
+    for line, target in imports(name)
+    if target == "runner" or target.startswith("runner.")
+]
+
+
+def told(found: list[tuple[str, int, str]]) -> list[str]:
+    return [f"{name}:{line} imports {target}" for name, line, target in found]
+
+
+def test_every_module_has_its_place() -> None:
+    """A new module is given a row before it is imported."""
+    assert {part_of(name) for name in TREES} - {"", "emulator"} - set(RANK) == set()
+
+
+def test_imports_point_down_only() -> None:
+    """Decisions know nothing of sockets, steps nothing of commands: each layer can be read without those above."""
+    upward = [
+        (name, line, target)
+        for name, line, target in OURS
+        if part_of(name) in RANK and part_of(target) in RANK and RANK[part_of(target)] > RANK[part_of(name)]
+    ]
+    assert told(upward) == []
+
+
+def test_neighbours_that_must_not_meet_do_not() -> None:
+    """The lanes know no step, and what touches the outside is joined only by the steps."""
+    met = [
+        (name, line, target)
+        for name, line, target in OURS
+        for group in APART
+        if {part_of(name), part_of(target)} <= group and part_of(name) != part_of(target)
+    ]
+    assert told(met) == []
+
+
+def test_the_bottom_rows_do_no_io() -> None:
+    """Decisions and formats are functions of values: no event loop, no sockets, no async files."""
+    found = [
+        (name, line, target)
+        for name in TREES
+        if part_of(name) in PURE
+        for line, target in imports(name)
+        if target.partition(".")[0] in IO_LIBRARIES
+    ]
+    assert told(found) == []
+
+
+def test_the_emulator_stands_apart() -> None:
+    """It shares no code with the client it tests, and only ``app`` and its own command start it."""
+    inside = [
+        (name, line, target)
+        for name, line, target in OURS
+        if part_of(name) == "emulator" and part_of(target) != "emulator"
+    ]
+    outside = {name for name, _, target in OURS if part_of(target) == "emulator" and part_of(name) != "emulator"}
+    assert told(inside) == []
+    assert outside <= {"runner.app", "runner.commands.emulator"}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """There is no cycle to hide in a function, whatever the row."""
+    edges: dict[str, set[str]] = {name: set() for name in TREES}
+    for name, _, target in OURS:
+        if target != "runner" and name not in ("runner", target):
+            edges[name].add(target)
+    edges["runner.errors"].discard("runner.model")  # for the type checker's eyes only
+    done: set[str] = set()
+    while ready := {name for name, targets in edges.items() if name not in done and targets <= done}:
+        done |= ready
+    assert sorted(set(edges) - done) == []
+
+
+def test_the_package_imports_nothing_of_its_own_at_once() -> None:
+    """``runner --help`` starts without the HTTP stack, the manifest reader or the emulator."""
+    code = (
+        "import sys, runner; print([name for name in sys.modules if name.startswith(('runner.', 'aiohttp', 'anyio'))])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert printed.stdout.strip() == "[]"
+
+
+FUNCTIONS = {
+    f"{name}:{node.lineno} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+    for name, tree in TREES.items()
+    for node in ast.walk(tree)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+}
+
+
+def test_no_function_is_longer_than_a_page() -> None:
+    """What does one thing fits on a screen."""
+    assert {name: length for name, length in FUNCTIONS.items() if length > 60} == {}
+
+
+def test_nine_functions_in_ten_are_short() -> None:
+    """Under 30 lines, docstring included; the median is far below."""
+    lengths = sorted(FUNCTIONS.values())
+    assert lengths[len(lengths) * 9 // 10] < 30
+    assert lengths[len(lengths) // 2] <= 12
+
+
+def test_all_that_is_offered_is_listed_and_resolves() -> None:
+    """``runner.__all__`` is the library: each name can be had, and no other is promised."""
+    assert sorted(runner.__all__) == sorted(runner._HOME)
+    assert sorted(runner.__all__) == list(runner.__all__)
+    for name in runner.__all__:
+        assert getattr(runner, name).__name__ == name
+        assert getattr(runner, name).__module__.startswith(f"runner.{runner._HOME[name]}")
+
+
+def test_what_the_type_checker_sees_is_what_is_offered() -> None:
+    """Editors complete the same names that can be imported."""
+    block = next(node for node in TREES["runner"].body if isinstance(node, ast.If))
+    seen = {alias.name for node in ast.walk(block) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == set(runner.__all__)
+
+
+def test_a_name_that_is_not_offered_is_not_there() -> None:
+    """A misspelt name fails as it does anywhere."""
+    with pytest.raises(AttributeError, match="no attribute 'Runner'"):
+        _ = runner.Runner
