@@ -9,7 +9,7 @@ anything is known, and beyond all that was ever seen, the gap grows with the age
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Hashable
 from math import ceil
@@ -21,7 +21,8 @@ CONFIDENCE = 0.6
 GROWTH = 0.3
 FIRST = 0.25
 """Seconds before the first question as long as nothing is known."""
-SHORTEST = 0.05
+SHORTEST = 0.005
+"""Between two questions; a service that answers at once is asked at once."""
 LONGEST = 10.0
 
 
@@ -45,7 +46,7 @@ class Durations:
     def gap(self, kind: Hashable, age: float) -> float:
         """Seconds to wait before asking after a request that was accepted ``age`` seconds ago."""
         ranked = self._sorted.get(kind, [])
-        past = bisect_right(ranked, age)
+        past = bisect_left(ranked, age)
         remaining = len(ranked) - past
         if len(ranked) < ENOUGH or remaining == 0:
             return _between(max(FIRST, GROWTH * age))

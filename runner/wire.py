@@ -23,6 +23,7 @@ from math import isfinite
 
 import msgspec
 
+from runner.clock import epoch
 from runner.model import Fault, Json, State
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -113,6 +114,8 @@ class Completed:
     """False where the answer was a /status, which carries no output."""
     cost_usd: float | None = None
     finished_at: str | None = None
+    seconds: float | None = None
+    """From creation to the end by the API's own clock, where it tells both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +239,13 @@ def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> 
     cost, finished = read_usd(document.get("cost")), _text(document.get("finished_at"))
     if state in _COMPLETED:
         urls = find_urls(document.get("output"))
-        return Completed(urls=urls, has_result=not from_status or bool(urls), cost_usd=cost, finished_at=finished)
+        return Completed(
+            urls=urls,
+            has_result=not from_status or bool(urls),
+            cost_usd=cost,
+            finished_at=finished,
+            seconds=_read_seconds(document.get("created_at"), finished),
+        )
     if state == "failed":
         return Ended(state=State.FAILED, fault=_generation_fault(document), cost_usd=cost, finished_at=finished)
     if state in _CANCELLED:
@@ -248,6 +257,15 @@ def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> 
         known=state in _QUEUED | _RUNNING,
         queue_position=position if type(position) is int and position >= 0 else None,
     )
+
+
+def _read_seconds(created: Json, finished: Json) -> float | None:
+    """The time between two timestamps of one answer; None where they make no sense together."""
+    try:
+        seconds = epoch(created) - epoch(finished)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return -seconds if seconds <= 0 else None
 
 
 def parse_object(body: bytes) -> dict[str, Json]:

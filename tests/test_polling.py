@@ -36,6 +36,11 @@ def test_beyond_all_that_was_ever_seen_the_gap_grows_again() -> None:
     assert learnt([4.0] * 10).gap("kind", 20.0) == pytest.approx(20 * GROWTH)
 
 
+def test_a_service_that_answers_at_once_is_asked_at_once() -> None:
+    """Where requests take no time, no time is spent waiting for them."""
+    assert learnt([0.0] * 10).gap("kind", 0.0) == SHORTEST
+
+
 def test_kinds_are_learnt_apart() -> None:
     """Large pictures do not slow down the questions about small ones."""
     durations = learnt([9.0] * 10)
@@ -59,7 +64,7 @@ def test_every_gap_is_bounded(seconds: list[float], age: float) -> None:
 @given(seconds=TIMES, age=st.floats(0, 2000))
 def test_the_next_question_comes_as_soon_as_it_is_likely_enough_to_succeed(seconds: list[float], age: float) -> None:
     """By the time of the question so much of the remaining probability has passed, and before it less."""
-    left = sorted(value for value in seconds if value > age)
+    left = sorted(value for value in seconds if value >= age)
     if len(seconds) < ENOUGH or not left:
         return
     gap = learnt(seconds).gap("kind", age)

@@ -80,7 +80,8 @@ class Collector:
                 self._suspects.add(record, following)  # believed once it is clear that the token is not to blame
                 return record
             if following is not None:
-                return await self._end(inquiry, following)
+                self._learn(inquiry, progress)
+                return await self._ledger.append(following)
             wait = self._gap(inquiry, progress)
 
     def _begin(self, record: Record, *, fresh: bool) -> _Inquiry:
@@ -151,10 +152,11 @@ class Collector:
         except ValueError:
             return GRACE_SECONDS
 
-    async def _end(self, inquiry: _Inquiry, following: Record) -> Record:
-        if inquiry.fresh and following.state in (State.GENERATED, State.FAILED, State.CANCELLED):
-            self._durations.learn(inquiry.kind, self._clock.monotonic() - inquiry.started)
-        return await self._ledger.append(following)
+    def _learn(self, inquiry: _Inquiry, progress: Progress) -> None:
+        """How long it took: by the API's clock, since our own includes how late we asked."""
+        if isinstance(progress, Completed) and (inquiry.fresh or progress.seconds is not None):
+            seen = self._clock.monotonic() - inquiry.started
+            self._durations.learn(inquiry.kind, seen if progress.seconds is None else progress.seconds)
 
     def _gap(self, inquiry: _Inquiry, progress: Progress) -> float:
         """Seconds until the next question."""

@@ -1,0 +1,237 @@
+"""A process whose children run manifests and die at a chosen point.
+
+One line of JSON in: ``manifest``, ``base``, and ``trap`` (``kind``, ``count``, ``deed``) or null. One line out: how the
+child ended. Each run is a process of its own, forked after the imports; what kills it is a real SIGKILL. Time passes
+``FACTOR`` times faster in a child, so that the runner's own waits cost a test little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import itertools
+import json
+import os
+import resource
+import selectors
+import shutil
+import signal
+import socket
+import stat
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+FACTOR = 20.0
+EPOCH = 1_800_000_000.0
+
+really_write = os.write
+
+WATCHED = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod", "shutil.copyfile"}
+"""Audit events that change a folder; an ``open`` counts where it is for writing."""
+
+
+class Trap:
+    """Counts what a run does below a folder, and springs right before the chosen deed of the chosen kind."""
+
+    def __init__(self, root: str, kind: str = "", count: int = 0, deed: str = "kill") -> None:
+        self.root, self.kind, self.count, self.deed = root, kind, count, deed
+        self.sprung = False
+        self.broken_sync = False
+        self._numbers = itertools.count(1)
+
+    def happens(self, kind: str) -> bool:
+        """Note one event; whether it is the one. A trap springs once."""
+        if self.sprung or kind != self.kind or next(self._numbers) != self.count:
+            return False
+        self.sprung = True
+        return True
+
+    def spring(self, kind: str) -> None:
+        if self.happens(kind):
+            DEEDS[self.deed](self)
+
+    def below(self, path: object) -> bool:
+        try:
+            name = os.fsdecode(os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path)  # type: ignore[arg-type]
+        except (OSError, TypeError):
+            return False
+        return name.startswith(self.root)
+
+    def audit(self, event: str, given: tuple[Any, ...]) -> None:
+        writing = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR)
+        if (writing or event in WATCHED) and self.below(given[0]):
+            self.spring("disk")
+
+    def write(self, handle: int, data: Any) -> int:
+        """``os.write``, in whose middle a process may die too."""
+        if not self.below(handle):
+            return really_write(handle, data)
+        if self.happens("half"):
+            really_write(handle, bytes(data)[: len(data) // 2])
+            DEEDS[self.deed](self)
+        self.spring("disk")
+        self.spring("write")
+        return really_write(handle, data)
+
+    def sync(self, handle: int) -> None:
+        """``os.fsync``, which does nothing here: what was written outlives a killed process without it."""
+        self.spring("disk")
+        self.spring("sync")
+        if self.broken_sync and stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def kill(_: Trap) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def no_room(_: Trap) -> None:
+    """From now on no file may grow: what a full disk does, at once and for every file."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
+def no_handles(_: Trap) -> None:
+    """From now on nothing more can be opened."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def fill(trap: Trap) -> None:
+    """Fill the file system of the output folder to the last byte."""
+    with (Path(trap.root).parent / "ballast").open("ab", buffering=0) as ballast:
+        for size in (1 << 16, 1 << 12, 1 << 6, 1):
+            try:
+                while ballast.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue
+
+
+def break_sync(trap: Trap) -> None:
+    trap.broken_sync = True
+
+
+def delete(trap: Trap) -> None:
+    shutil.rmtree(trap.root)
+
+
+DEEDS = {
+    "kill": kill,
+    "no_room": no_room,
+    "no_handles": no_handles,
+    "fill": fill,
+    "break_sync": break_sync,
+    "delete": delete,
+}
+
+trap = Trap("/nowhere")
+os.write = lambda handle, data, /: trap.write(handle, data)  # before the runner binds any of them
+os.fsync = os.fdatasync = lambda handle, /: trap.sync(handle)
+
+from runner import app, load  # noqa: E402 - after the wrappers
+from runner.errors import RunnerError  # noqa: E402
+from runner.model import Record  # noqa: E402
+
+
+class FastSelector(selectors.DefaultSelector):
+    """Waits a fraction of the time, and tells the trap what has arrived and is not read yet."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(timeout / FACTOR if timeout is not None and timeout > 0 else timeout)
+        for key, mask in ready:
+            if mask & selectors.EVENT_READ and _is_internet(key.fd):
+                trap.spring("answer")
+        return ready
+
+
+def _is_internet(handle: int) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{handle}") in internet
+    except OSError:
+        return False
+
+
+internet: set[str] = set()
+
+
+class FastLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        super().__init__(FastSelector())
+
+    def time(self) -> float:
+        return time.monotonic() * FACTOR
+
+
+class FastClock:
+    def now(self) -> float:
+        return EPOCH + time.monotonic() * FACTOR
+
+    def monotonic(self) -> float:
+        return time.monotonic() * FACTOR
+
+
+def watch(event: str, given: tuple[Any, ...]) -> None:
+    """Tell the trap of every file touched, and remember the sockets that talk to the API."""
+    if event == "socket.connect":
+        internet.add(os.readlink(f"/proc/self/fd/{given[0].fileno()}"))
+    else:
+        trap.audit(event, given)
+
+
+def see(_: Record) -> None:
+    trap.spring("record")
+
+
+async def work(order: dict[str, Any]) -> dict[str, Any]:
+    """What the command line does with a manifest."""
+    environ = {"RUNCOMFY_MODEL_API_BASE": order["base"], "RUNCOMFY_TOKEN": "test-token"}
+    manifest = load(order["manifest"])
+    report = await app.run(manifest, observer=see, clock=FastClock(), environ=environ)
+    said = report.stopped.reason if report.stopped else ""
+    return {"exit": report.exit_code, "said": said, "report": report.as_json()}
+
+
+def child(order: dict[str, Any]) -> dict[str, Any]:
+    global trap
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    trap = Trap(order["output"], **(order["trap"] or {}))
+    sys.addaudithook(watch)
+    try:
+        with asyncio.Runner(loop_factory=FastLoop) as loop:
+            ended = loop.run(work(order))
+    except RunnerError as error:
+        ended = {"exit": error.exit_code, "said": str(error)}
+    except BaseException:
+        ended = {"exit": 70, "said": traceback.format_exc()}
+    return {**ended, "killed": False, "sprung": trap.sprung}
+
+
+def run(order: dict[str, Any]) -> dict[str, Any]:
+    """Fork, run, and tell how it ended."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ours)
+        really_write(theirs, json.dumps(child(order)).encode())
+        os._exit(0)
+    os.close(theirs)
+    with open(ours, "rb") as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return {"exit": -9, "said": "", "killed": True, "sprung": True}
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    gc.freeze()  # what is never collected is never copied into a child
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(run(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The process is killed at every step of a run, and the same command run again loses nothing and buys nothing twice.
+
+A step is a durable record, an operation on a file below the output folder (half a write too), or the arrival of an
+answer that is never read. ``driver.py`` kills itself with SIGKILL there; the service lives on. Each scenario is what a
+folder held before the command, and the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Bench, Place, Trap
+
+Jobs = list[dict[str, Any]]
+
+KINDS = ("record", "disk", "half", "answer")
+MOST = 400
+"""A run of so few jobs has fewer steps."""
+
+
+def job(job_id: str, prompt: str, **more: object) -> dict[str, Any]:
+    return {"id": job_id, "prompt": prompt, **more}
+
+
+def sheet(job_id: str, prompt: str) -> dict[str, Any]:
+    """A job with two outputs."""
+    return {"id": job_id, "prompt": prompt, "model": "emulator/contact-sheet/text-to-image", "count": 2}
+
+
+def nothing(_: Place) -> None:
+    """The folder does not exist."""
+
+
+def bought(*jobs: dict[str, Any]) -> Callable[[Place], None]:
+    """A run of ``jobs`` went well."""
+
+    def prepare(place: Place) -> None:
+        place.write(jobs)
+        assert place.run()["exit"] == 0
+
+    return prepare
+
+
+def killed_owing(*jobs: dict[str, Any]) -> Callable[[Place], None]:
+    """A run of ``jobs`` was killed as soon as each had its request id."""
+
+    def prepare(place: Place) -> None:
+        place.write(jobs)
+        assert place.run(("record", 2 * len(jobs), "kill"))["killed"]
+
+    return prepare
+
+
+def with_files_gone(place: Place) -> None:
+    bought(*PAIR)(place)
+    for name in ("a.png", "b-2.png"):
+        (place.output / name).unlink()
+
+
+def edited_there(place: Place) -> None:
+    """Bought, edited, bought again."""
+    bought(*PAIR)(place)
+    bought(job("a", "one, green"), sheet("b", "two, green"))(place)
+
+
+PAIR = (job("a", "one"), sheet("b", "two"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What was there, what the manifest says now, how many purchases that is, and the exit code without a crash."""
+
+    before: Callable[[Place], None]
+    jobs: Callable[[str], Jobs]
+    """The jobs of the command; the tag makes prompts unlike those of any other run."""
+    buys: int
+    exit_code: int = 0
+
+
+SCENARIOS = {
+    "fresh": Scenario(
+        before=nothing, jobs=lambda tag: [job("a", f"{tag} one"), sheet("b", f"{tag} two"), job("c", tag)], buys=3
+    ),
+    "refusals and failures": Scenario(
+        before=nothing,
+        jobs=lambda tag: [
+            job("a", f"{tag} busy"),
+            job("b", f"{tag} refused"),
+            job("c", f"{tag} fails"),
+            job("d", f"{tag} strained torn"),
+        ],
+        buys=3,
+        exit_code=1,
+    ),
+    "owed": Scenario(before=killed_owing(*PAIR), jobs=lambda tag: [*PAIR, job("c", tag)], buys=1),
+    "owed, changed since": Scenario(
+        before=killed_owing(*PAIR), jobs=lambda tag: [job("a", f"{tag} one"), PAIR[1]], buys=1
+    ),
+    "changed": Scenario(before=bought(*PAIR), jobs=lambda tag: [job("a", f"{tag} 1"), sheet("b", f"{tag} 2")], buys=2),
+    "edited back": Scenario(before=edited_there, jobs=lambda _: [*PAIR], buys=0),
+    "renamed jobs": Scenario(before=edited_there, jobs=lambda _: [job("c", "one, green"), sheet("d", "two, green")], buys=0),
+    "renamed files": Scenario(
+        before=bought(*PAIR), jobs=lambda _: [{**PAIR[0], "file": "x/a"}, {**PAIR[1], "file": "x/b"}], buys=0
+    ),
+    "files gone": Scenario(before=with_files_gone, jobs=lambda tag: [*PAIR, job("c", tag)], buys=1),
+}
+
+
+class Case:
+    """One scenario, prepared once and run from there as often as it has steps."""
+
+    def __init__(self, bench: Bench, home: Path, scenario: Scenario, place: Callable[[str], Place]) -> None:
+        self.bench, self.home, self.scenario, self.points = bench, home, scenario, 0
+        self.start = place("start")
+        self.start.folder.mkdir()
+        before = len(bench.requests())
+        scenario.before(self.start)
+        self.sold_before = bench.requests()[before:]
+
+    def survives(self, *traps: Trap) -> bool:
+        """Run until each trap in turn has sprung, then to the end, and check; whether the first trap never sprang."""
+        self.points += 1
+        tag = f"{self.home.name} {self.points}"
+        place = self.start.copy(self.home / str(self.points))
+        jobs = self.scenario.jobs(tag)
+        place.write(jobs)
+        before = len(self.bench.requests())
+        first = place.run(traps[0])
+        for trap in traps[1:] if first["killed"] else ():
+            place.run(trap)
+        last = place.run() if place.runs[-1]["killed"] else place.runs[-1]
+        sold = self.bench.requests()[before:]
+        self._check(place, jobs, sold, last)
+        return not first["killed"]
+
+    def _check(self, place: Place, jobs: Jobs, sold: list[dict[str, Any]], last: dict[str, Any]) -> None:
+        story = "\n".join(map(str, place.runs))
+        unknown = sum(record.state == "unknown" for record in place.purchases())
+        assert len(sold) <= self.scenario.buys, story
+        assert len(sold) >= self.scenario.buys - unknown, story
+        assert last["exit"] == (2 if unknown else self.scenario.exit_code), story
+        place.check([*self.sold_before, *sold], jobs)
+        place.check_in_force(jobs)
+
+
+@pytest.fixture
+def case(bench: Bench, tmp_path: Path, place: Callable[[str], Place]) -> Callable[[str], Case]:
+    return lambda name: Case(bench, tmp_path, SCENARIOS[name], place)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_killed_at_every_step(case: Callable[[str], Case], name: str, kind: str, record_property: Any) -> None:
+    """Killed at the n-th step, for every n, and run again: nothing is lost, nothing is bought twice."""
+    matrix = case(name)
+    for number in range(1, MOST):
+        if matrix.survives((kind, number, "kill")):
+            break
+    else:
+        pytest.fail("the run never came to its end")
+    record_property("points", matrix.points - 1)
+    print(name, kind, matrix.points - 1)
