@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import msgspec
 from aiohttp import hdrs
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, move_on_after
 
 from runner.http import Broken, NotConnected, TooLarge, exchange, read_bounded, session
 from runner.model import Fault, Json
@@ -96,15 +96,15 @@ class Api:
         read_seconds: float,
         body: bytes | None = None,
     ) -> Answer:
-        async with (
-            self._calls,
-            exchange(client, method, url, read_seconds=read_seconds, body=body) as response,
-        ):
-            self.today = read_day(response.headers.get(hdrs.DATE)) or self.today
-            body_read = await read_bounded(response, MAX_ANSWER)
-            headers = response.headers
-            retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
-            return Answer(status=response.status, body=body_read, retry_after=retry_after, date=date)
+        async with self._calls:
+            with move_on_after(read_seconds):  # also where the answer drips in, a byte now and then
+                async with exchange(client, method, url, read_seconds=read_seconds, body=body) as response:
+                    self.today = read_day(response.headers.get(hdrs.DATE)) or self.today
+                    body_read = await read_bounded(response, MAX_ANSWER)
+                    headers = response.headers
+                    retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
+                    return Answer(status=response.status, body=body_read, retry_after=retry_after, date=date)
+            raise Broken(f"no whole answer within {read_seconds:g} s")
 
 
 @asynccontextmanager

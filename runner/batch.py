@@ -12,6 +12,7 @@ from runner.books import Books
 from runner.clock import epoch, timestamp
 from runner.crew import Crew, Site, Terms
 from runner.download.place import aside_path
+from runner.errors import ConflictError
 from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
 from runner.money import base_price, spent
@@ -42,13 +43,14 @@ class Batch:
         self._started = site.clock.monotonic()
         self._books = Books()
         self._models: set[str] = set()
+        self._claimed: Callable[[Record], bool] = lambda _: True  # without a manifest nobody's file is moved
         self._purse = Purse(terms.budget, site.stop, lambda: site.api.today)
 
     async def run(self, surveyor: Surveyor, jobs: Jobs) -> Report:
         """Survey, bring home what is owed, buy beside it, and report."""
         await self._prepare()
-        await self._take_over(surveyor, jobs())
-        found = survey(surveyor, jobs(), self._enter)
+        found = await self._survey(surveyor, jobs())
+        await self._take_over(surveyor, found)
         await self._open_purse()
         await self._carry(self._owed_work(found), self._job_work(surveyor, jobs(), found))
         if found.changed and not self.site.stop.stopped:
@@ -58,8 +60,21 @@ class Batch:
     async def collect(self) -> Report:
         """Bring home what is owed, buy nothing, and report."""
         await self._prepare()
-        await self._carry(self._owed_work(Survey()), iter(()))
+        await self._bring_home()
         return self._finish()
+
+    async def _survey(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Survey:
+        """Decide about every job. Where something is in the way nothing is bought, but what is owed is brought home."""
+        self._claimed = surveyor.claims
+        try:
+            return survey(surveyor, jobs, self._enter)
+        except ConflictError:
+            await self._bring_home()
+            self._finish()
+            raise
+
+    async def _bring_home(self) -> None:
+        await self._carry(self._owed_work(Survey()), iter(()))
 
     async def _prepare(self) -> None:
         """Clear what a crash left: temporary files, and intents that became open questions."""
@@ -70,14 +85,12 @@ class Batch:
             at = timestamp(self.site.clock.now())
             await self.site.ledger.append(follow(record, State.UNKNOWN, at, error=fault))
 
-    async def _take_over(self, surveyor: Surveyor, jobs: Iterable[Job]) -> None:
-        """Put the records of renamed jobs under their new ids."""
-        for job in jobs:
-            old_id = surveyor.renamed_from(job)
-            if old_id is not None:
-                log.info("%s takes over the records of %s", job.id, old_id)
-                for record in reversed(surveyor.takeover(job, old_id)):  # a crash in between must leave the newest
-                    await self.site.ledger.append(record)
+    async def _take_over(self, surveyor: Surveyor, found: Survey) -> None:
+        """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
+        for job, old_id in found.renamed:
+            log.info("%s takes over the records of %s", job.id, old_id)
+            for record in reversed(surveyor.takeover(job, old_id)):
+                await self.site.ledger.append(record)
 
     def _enter(self, job: Job, decision: Decision) -> None:
         self._books.enter(decision)
@@ -148,9 +161,9 @@ class Batch:
     async def _carry(self, owed: list[Work], jobs: Iterator[Work]) -> None:
         """Run the lanes until there is nothing left, buying stopped, or the grace of an interruption is over."""
         self._check_backlog(owed)
-        suspects = Suspects(len(owed))
+        suspects = Suspects(sum(work.record is not None and not work.record.stuck for work in owed))
         with ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk") as disk:
-            crew = Crew(self.site, self._terms, self._books, self._purse, suspects, disk)
+            crew = Crew(self.site, self._terms, self._books, self._purse, suspects, disk, self._claimed)
             async with anyio.create_task_group() as group:
                 group.start_soon(self._end_grace, group.cancel_scope)
                 group.start_soon(self._end_at_the_hour)

@@ -20,6 +20,8 @@ class Books:
         self.finished = 0
         """Jobs that this run brought to an end, well or badly."""
         self.failed = 0
+        self.notes: list[str] = []
+        """What a person should know at the end, whatever the counts."""
         self._tally = Tally()
         self._examples: list[Record] = []
         self._open: dict[str, Work] = {}
@@ -62,7 +64,7 @@ class Books:
         """Count the jobs that an interruption left in the middle by what the ledger says of them."""
         for job_id, work in self._open.items():
             record = newest(job_id)
-            if record is not None and work.job is not None:
+            if record is not None and work.job is not None and record.fingerprint == work.job.fingerprint:
                 self._tally.change(work.before, outcome_of_record(record))
         self._open.clear()
 
@@ -76,6 +78,7 @@ class Books:
             output=output,
             results=results,
             stopped=stopped,
+            notes=tuple(self.notes),
             examples=tuple(self._examples),
         )
 

@@ -85,6 +85,7 @@ def show_report(report: Report, *, quiet: bool) -> None:
     lines += _examples(report)
     if report.stopped is not None and report.exit_code != 0:
         lines.append(f"stopped: {report.stopped.reason}")
+    lines += report.notes
     lines += _next_steps(report)
     for line in lines:
         click.echo(f"runner: {line}", err=True)
@@ -105,6 +106,8 @@ def _why(record: Record) -> str:
 def _next_steps(report: Report) -> list[str]:
     """What the person should do, the most pressing first."""
     steps = []
+    if not report.total:
+        steps.append("no job was selected, and nothing was owed")
     if report.total and report.total == report.skipped:
         steps.append("all of it was done before: nothing was submitted")
     if report.unknown:

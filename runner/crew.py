@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
@@ -14,7 +15,7 @@ from runner.clock import Clock
 from runner.download.place import Folder
 from runner.job.buy import Buyer
 from runner.job.collect import Collector
-from runner.job.deliver import DEFAULT_MAX_FILE, Bounds, Deliverer
+from runner.job.deliver import DEFAULT_MAX_FILE, DISK, Bounds, Deliverer
 from runner.job.suspects import Suspects
 from runner.ledger import Ledger
 from runner.model import Budget, Halt, Job, Record
@@ -64,10 +65,18 @@ class Crew:
     """The steps of one batch."""
 
     def __init__(
-        self, site: Site, terms: Terms, books: Books, purse: Purse, suspects: Suspects, disk: ThreadPoolExecutor
+        self,
+        site: Site,
+        terms: Terms,
+        books: Books,
+        purse: Purse,
+        suspects: Suspects,
+        disk: ThreadPoolExecutor,
+        claimed: Callable[[Record], bool],
     ) -> None:
         self._site = site
         self._purse = purse
+        self._claimed = claimed
         self._terms = terms
         self._books = books
         self._suspects = suspects
@@ -91,6 +100,7 @@ class Crew:
             clock=site.clock,
             purse=self._purse,
             context=self._context,
+            note=self._books.notes.append,
         )
 
     def _make_collector(self) -> Collector:
@@ -116,19 +126,28 @@ class Crew:
             executor=disk,
             rng=self._rng,
             suspects=self._suspects,
+            claimed=self._claimed,
         )
 
     async def _collect(self, record: Record, fresh: bool) -> Record:
         after = await self._collector.collect(record, fresh=fresh)
         self._purse.settle(after)
-        self._books.cost_usd += after.cost_usd or 0.0
-        if self._suspects.token_changed:
-            text = "most of what is owed is refused: the token has probably changed, or belongs to another account"
-            self._site.stop.buying(text, 77)
+        if record.cost_usd is None:
+            self._books.cost_usd += after.cost_usd or 0.0
+        self._watch_token()
         return after
 
     async def _deliver(self, record: Record, fresh: bool) -> Record:
-        return await self._deliverer.deliver(record, fresh=fresh)
+        after = await self._deliverer.deliver(record, fresh=fresh)
+        if after.error is not None and after.error.code == DISK:
+            self._site.stop.buying(after.error.message, 73)
+        self._watch_token()
+        return after
+
+    def _watch_token(self) -> None:
+        if self._suspects.token_changed:
+            text = "most of what is owed is refused: the token has probably changed, or belongs to another account"
+            self._site.stop.buying(text, 77)
 
     def _settle(self, work: Work, record: Record | None) -> None:
         self._books.settle(work, record)

@@ -139,6 +139,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     warning: str | None = None
     renamed_from: str | None = None
     """The id that this purchase was recorded under before; that id's line is superseded."""
+    renamed_purchase: int | None = None
+    """Its number under that id, where it has another one here."""
     restored_from: int | None = None
     """The purchase whose files this line puts in force again; it was paid there."""
     trusted_hosts: tuple[str, ...] = ()

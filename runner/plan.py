@@ -169,8 +169,9 @@ def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callab
     return msgspec.structs.replace(
         record,
         purchase=next_purchase(history),
-        restored_from=record.purchase,
+        restored_from=record.restored_from or record.purchase,
         renamed_from=None,
+        renamed_purchase=None,
         reserved_usd=None,
         cost_usd=None,
         file=job.file,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from runner.errors import RunnerError
 from runner.model import Job, Record, State
 from runner.stop import Stop
 
@@ -61,7 +62,11 @@ class Limits:
 
 
 async def run_batch(owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps, limits: Limits, stop: Stop) -> None:
-    """Carry all ``owed`` and ``jobs`` as far as they go, at most ``limits.lanes`` at the API at once."""
+    """Carry all ``owed`` and ``jobs`` as far as they go, at most ``limits.lanes`` at the API at once.
+
+    Raises the ``RunnerError`` that made it impossible to go on, after every other lane has heard its answer: an error
+    in one place must not make a question of money out of what is on its way in another.
+    """
     shop = _Shop(iter(owed), iter(jobs), steps, limits, stop)
     send, receive = anyio.create_memory_object_stream[tuple[Work, Record]](limits.backlog)
     async with anyio.create_task_group() as deliveries:
@@ -71,6 +76,7 @@ async def run_batch(owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps,
         async with send, anyio.create_task_group() as lanes:
             for _ in range(limits.lanes):
                 lanes.start_soon(shop.lane, send)
+    shop.raise_errors()
 
 
 class _Shop:
@@ -85,9 +91,27 @@ class _Shop:
         self._waiting = 0
         self._failed = 0
         self._lost = 0
+        self._errors: list[RunnerError] = []
+
+    def raise_errors(self) -> None:
+        """Raise what went wrong; where it was several things, with the words of each."""
+        if self._errors:
+            words = dict.fromkeys(str(error) for error in self._errors)
+            raise type(self._errors[0])("\n".join(words)) from self._errors[0]
+
+    def _fail(self, error: RunnerError) -> None:
+        self._errors.append(error)
+        self._stop.interrupt(str(error), error.exit_code)
 
     async def lane(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
-        """Bring home what is owed, then buy, until there is nothing left or a request keeps the slot."""
+        """Work until there is nothing left, buying stops, or a request keeps the slot."""
+        try:
+            await self._work(send)
+        except RunnerError as error:
+            self._fail(error)
+
+    async def _work(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
+        """Bring home what is owed, then buy."""
         keeps_slot = False
         for work in self._owed:
             keeps_slot |= await self._carry(work, send)
@@ -129,7 +153,11 @@ class _Shop:
         """Deliver what lanes hand over, until no lane is left to hand over anything."""
         async with receive:
             async for work, record in receive:
-                after = await self._steps.deliver(record, work.fresh)
+                try:
+                    after = await self._steps.deliver(record, work.fresh)
+                except RunnerError as error:
+                    self._fail(error)
+                    continue
                 self._steps.settle(work, after)
                 self._count(delivered=after.state is State.DONE)
 

@@ -27,9 +27,9 @@ class Stop:
             self.why = Stopped(reason=reason, exit_code=exit_code)
         self._event.set()
 
-    def interrupt(self, reason: str) -> None:
+    def interrupt(self, reason: str, exit_code: int = 75) -> None:
         """End the run soon: buy nothing more, bring home what is in flight."""
-        self.buying(reason)
+        self.buying(reason, exit_code)
         self.interrupted.set()
 
     async def wait(self, seconds: float | None = None) -> bool:

@@ -81,6 +81,8 @@ class Report:
     output: str = ""
     results: str = ""
     stopped: Stopped | None = None
+    notes: tuple[str, ...] = ()
+    """What a person should know, whatever the counts."""
     examples: tuple[Record, ...] = ()
     """A few records that ended badly, for the summary's words."""
 

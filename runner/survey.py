@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -62,13 +62,23 @@ class Surveyor:
         return decision
 
     def renamed_from(self, job: Job) -> str | None:
-        """The id that a new job's very inputs were recorded under, if no job of the manifest claims it any more."""
-        if self._ledger.history(job.id):
-            return None
+        """The id that a new job's very inputs were recorded under, if no job of the manifest claims it any more.
+
+        A takeover that a crash interrupted is found by the lines that it left, and goes on.
+        """
+        history = self._ledger.purchases(job.id, self._api)
+        if history:
+            return next(filter(lambda old_id: self._was_interrupted(job, old_id, history), _old_ids(history)), None)
         if self._unclaimed is None:
             self._unclaimed = self._find_unclaimed()
         ids = self._unclaimed.get(job.fingerprint, [])
         return ids.pop(0) if ids else None
+
+    def _was_interrupted(self, job: Job, old_id: str, history: list[Record]) -> bool:
+        """Whether older purchases were left behind: their numbers are free and below those that came over first."""
+        rest = {record.purchase for record in self.takeover(job, old_id)}
+        taken = {record.purchase for record in history}
+        return bool(rest) and old_id not in self._jobs and not rest & taken and max(rest) < max(taken)
 
     def _find_unclaimed(self) -> dict[str, list[str]]:
         """Ids by fingerprint that only the ledger knows, oldest first."""
@@ -82,12 +92,16 @@ class Surveyor:
         return found
 
     def takeover(self, job: Job, old_id: str) -> list[Record]:
-        """The lines that put an old id's purchases under the job's id."""
+        """The lines that put an old id's purchases under the job's id, above the numbers that another API's have."""
+        others = [record.purchase for record in self._ledger.history(job.id) if record.api != self._api]
+        above = max(others, default=0)
         return [
             msgspec.structs.replace(
                 record,
                 id=job.id,
+                purchase=record.purchase + above,
                 renamed_from=old_id,
+                renamed_purchase=record.purchase if above else None,
                 file=record.file if record.state is State.DONE else job.file,
             )
             for record in self._ledger.purchases(old_id, self._api)
@@ -114,14 +128,21 @@ class Surveyor:
         foreign = next((record for record in history if self.belongs_elsewhere(record)), None)
         if foreign is None:
             return None
-        other = self._folder.root.joinpath(foreign.manifest).resolve()
-        return f"{job.id} was bought by {other}; two manifests may not share an output folder"
+        ours, theirs = (self._folder.root.joinpath(path).resolve() for path in (self._manifest, foreign.manifest))
+        return f"{job.id} of {ours} was bought by {theirs}; two manifests may not share an output folder"
+
+    def claims(self, record: Record) -> bool:
+        """Whether the manifest still wants a done purchase's files where they are."""
+        job = self._jobs.find(record.id)
+        return job is not None and job.file == record.file
 
     def in_the_way(self, job: Job) -> list[str]:
         """Pictures that stand where the job's would go and that no purchase of this job names."""
         mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs}
         paths = (f"{job.file}.{extension}" for extension in PICTURES)
-        return [path for path in paths if path not in mine and (self._folder.root / path).exists()]
+        taken = [path for path in paths if path not in mine and (self._folder.root / path).exists()]
+        parents = list(PurePosixPath(job.file).parents)[:-1]
+        return taken + [str(part) for part in parents if (self._folder.root / part).is_file()]
 
     def foreign(self, paths: set[str]) -> set[str]:
         """Those of ``paths`` that no record names at all."""
@@ -129,6 +150,10 @@ class Surveyor:
             return paths
         named = {out.path for record in self._ledger.latest() for out in record.outputs}
         return paths - named
+
+
+def _old_ids(history: list[Record]) -> list[str]:
+    return sorted({record.renamed_from for record in history if record.renamed_from})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,6 +165,8 @@ class Survey:
     """Ids of selected jobs with something owed."""
     changed: set[str] = field(default_factory=set)
     """Those of them whose inputs are others by now."""
+    renamed: list[tuple[Job, str]] = field(default_factory=list)
+    """Jobs that take over the records of an id which is gone from the manifest."""
 
 
 def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decision], None]) -> Survey:
@@ -150,10 +177,12 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
     for job in jobs:
         old_id = surveyor.renamed_from(job)
         decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job)
+        if old_id:
+            result.renamed.append((job, old_id))
         _count(result, job, decision)
         visit(job, decision)
         conflicts += filter(None, [surveyor.conflicts(job, decision)])
-        if decision.action is Action.BUY:
+        if decision.action in (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER) and not old_id:
             occupied.update((path, job.id) for path in surveyor.in_the_way(job))
     conflicts += [
         f"{path} is in the way of job {occupied[path]} and is not runner's; move it, or set `file:`"

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from runner import app
-from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
+from runner.commands.common import attend, json_even_then, known_folder, manifest_argument, place_options, run_loop
 from runner.console import Progress, set_up_logging, show_report
 from runner.download.place import Folder
 from runner.summary import Report
@@ -41,7 +41,8 @@ def command(
     set_up_logging(quiet=quiet, verbose=verbose)
     folder = known_folder(manifest, output, emulator=emulator)
     options = app.RunOptions(emulator=emulator, api=api)
-    report = run_loop(lambda: _collect(folder, options, Progress(quiet=quiet)))
+    with json_even_then(lambda: folder, wanted=as_json):
+        report = run_loop(lambda: _collect(folder, options, Progress(quiet=quiet)))
     show_report(report, quiet=quiet)
     if as_json:
         click.echo(json.dumps(report.as_json()))

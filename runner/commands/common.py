@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -16,11 +18,12 @@ import click
 from runner.app import one_error
 from runner.console import Progress
 from runner.download.place import Folder
-from runner.errors import UsageError
+from runner.errors import RunnerError, UsageError
 from runner.manifest import Manifest, load, salvage_settings
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder
 from runner.stop import Stop
+from runner.summary import Report
 
 T = TypeVar("T")
 
@@ -68,6 +71,19 @@ def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
     if not (folder.root / RESULTS).is_file():
         raise UsageError(f"{folder.root} holds no {RESULTS}: nothing was run there yet")
     return folder
+
+
+@contextmanager
+def json_even_then(folder: Callable[[], Folder], *, wanted: bool) -> Iterator[None]:
+    """``--json`` ends with its object also where an error ends the command: nothing counted, and ``error`` says why."""
+    try:
+        yield
+    except RunnerError as error:
+        if wanted:
+            root = folder().root
+            report = Report(output=str(root), results=str(root / RESULTS))
+            click.echo(json.dumps({**report.as_json(), "error": str(error)}))
+        raise
 
 
 def run_loop(work: Callable[[], Awaitable[T]]) -> T:

@@ -13,12 +13,13 @@ from runner import app
 from runner.commands.common import (
     attend,
     find_folder,
+    json_even_then,
     manifest_argument,
     place_options,
     read_manifest,
     run_loop,
 )
-from runner.console import Progress, set_up_logging, show_error, show_problems, show_report, show_warnings
+from runner.console import Progress, set_up_logging, show_error, show_report, show_warnings
 from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError
 from runner.manifest import Manifest, OnUnknown, parse_budget
@@ -105,13 +106,13 @@ def command(
         emulator=emulator,
         api=api,
     )
-    try:
-        loaded = read_manifest(manifest)
-    except ManifestError as error:
-        show_problems(error)
-        _collect_all_the_same(find_folder(manifest, output, emulator=emulator), options)
-        return error.exit_code
-    report = run_loop(lambda: _run(loaded, options, Progress(quiet=quiet)))
+    with json_even_then(lambda: find_folder(manifest, output, emulator=emulator), wanted=as_json):
+        try:
+            loaded = read_manifest(manifest)
+        except ManifestError:
+            _collect_all_the_same(find_folder(manifest, output, emulator=emulator), options)
+            raise
+        report = run_loop(lambda: _run(loaded, options, Progress(quiet=quiet)))
     show_report(report, quiet=quiet)
     if as_json:
         click.echo(json.dumps(report.as_json()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import click
 
 from runner import app
 from runner.clock import SystemClock, epoch
-from runner.commands.common import known_folder, manifest_argument, place_options
+from runner.commands.common import known_folder, manifest_argument, place_options, read_manifest
 from runner.download.place import Folder
-from runner.ledger import Ledger, read_holder
-from runner.model import Record
+from runner.errors import ManifestError
+from runner.ledger import Holder, Ledger, read_holder
+from runner.model import Job, Record
 from runner.money import spent
 from runner.plan import in_force
 from runner.records import RESULTS
-from runner.summary import outcome_of_record
+from runner.settings import results_folder
+from runner.summary import COUNTS, Report, outcome_of_record
 
 SHOWN = 20
 
@@ -50,6 +53,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
     folder = known_folder(manifest, output, emulator=emulator)
     with app.reading(folder) as ledger:
         standing = _read(ledger, folder)
+        standing.counts["left"] += sum(not ledger.history(job.id) for job in _jobs(manifest))
     now = SystemClock().now()
     oldest = max((_age(record, now) for record in standing.owed), default=0.0)
     if as_json:
@@ -72,7 +76,9 @@ def _read(ledger: Ledger, folder: Folder) -> Standing:
         if record.id not in again:
             _add(standing, record, folder)
     for job_id in again:
-        force = in_force(ledger.history(job_id))
+        history = ledger.history(job_id)
+        question = next((record for record in reversed(history) if record.open), None)
+        force = question or in_force(history)  # an open money question is what a person must see
         if force is not None:
             _add(standing, force, folder)
     return standing
@@ -96,26 +102,35 @@ def _age(record: Record, now: float) -> float:
         return 0.0
 
 
-NAMES = ("done", "failed", "cancelled", "unknown", "owed", "left", "missing")
+def _jobs(target: str) -> Iterable[Job]:
+    """The manifest's jobs, where the argument is a manifest that can be read."""
+    try:
+        return read_manifest(target).jobs if Path(target).is_file() and results_folder(Path(target)) is None else ()
+    except ManifestError:
+        return ()
+
+
+def _holder(folder: Folder) -> Holder | None:
+    holder = read_holder(folder.root)
+    return holder if holder is not None and holder.alive else None
 
 
 def _as_json(standing: Standing, oldest: float, folder: Folder) -> dict[str, object]:
-    holder = read_holder(folder.root)
+    holder = _holder(folder)
+    about = Report(spent_usd=standing.spent_usd, output=str(folder.root), results=str(folder.root / RESULTS))
     return {
+        **about.as_json(),
         "total": standing.counts.total(),
-        **{name: standing.counts[name] for name in NAMES},
-        "spent_usd": round(standing.spent_usd, 6),
+        **{name: standing.counts[name] for name in COUNTS},
         "oldest_owed_seconds": round(oldest, 3),
         "held_by": str(holder) if holder else None,
-        "output": str(folder.root),
-        "results": str(folder.root / RESULTS),
         "open": [{"id": r.id, "state": r.state.value, "request_id": r.request_id} for r in standing.unknown],
     }
 
 
 def _show(standing: Standing, oldest: float, folder: Folder) -> None:
-    holder = read_holder(folder.root)
-    counts = ", ".join(f"{standing.counts[name]:,} {name}" for name in NAMES if standing.counts[name])
+    holder = _holder(folder)
+    counts = ", ".join(f"{standing.counts[name]:,} {name}" for name in COUNTS if standing.counts[name])
     click.echo(f"{folder.root}: {standing.counts.total():,} jobs: {counts or 'none'}")
     click.echo(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
     if holder is not None:

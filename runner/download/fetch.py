@@ -1,4 +1,8 @@
-"""Bringing one output to a temporary file: bounded, checked, flushed. The token is never part of it."""
+"""Bringing one output to a temporary file: bounded, checked, flushed. The token is never part of it.
+
+A long download that breaks off is gone on with where the storage can prove that the rest is of the same file; what is
+there is given up with the delivery, so that no later one builds on bytes that nobody watched.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,14 @@ from urllib.parse import urljoin
 import aiofiles
 import aiohttp
 from aiohttp import hdrs
-from anyio import CancelScope, move_on_after
+from anyio import CancelScope, move_on_after, sleep
 
 from runner import disk
 from runner.download.media import BadMedia, Media, inspect
+from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
-from runner.http import Broken, TooLarge, exchange
+from runner.http import Broken, NotConnected, TooLarge, exchange
 
 T = TypeVar("T")
 
@@ -28,6 +33,10 @@ WHOLE_SECONDS = 15 * 60.0
 MAX_REDIRECTS = 5
 BLOCK = 1 << 20
 """Bodies up to this size are written in one thread call; longer ones by as much at a time."""
+RESUME_BYTES = 64 * 1000 * 1000
+"""Of a download that breaks off so much must be there, else starting over is as good."""
+PAUSES = (0.0, 1.0, 5.0, 15.0)
+"""Seconds before each try to go on; so many tries, and as many again whenever ``RESUME_BYTES`` more have come."""
 
 
 class StorageAnswer(RunnerError):
@@ -51,16 +60,16 @@ async def fetch(
     allowed: Allowed,
     max_bytes: int,
     executor: Executor,
+    resume_bytes: int = RESUME_BYTES,
 ) -> Media:
-    """Download ``url`` to ``target`` and say what it is.
+    """Download ``url`` to ``target`` and say what it is. Goes on by itself from ``resume_bytes`` on.
 
     Raises ``RefusedUrl``, ``StorageAnswer``, ``BadMedia``, ``TooLarge``, ``NotConnected`` or ``Broken``, and
     ``OutputError`` where the disk refuses; nothing is left of a file that is not whole.
     """
     try:
         with move_on_after(WHOLE_SECONDS) as scope:
-            async with _answer(client, url, allowed) as response:
-                await _receive(response, target, max_bytes, executor)
+            await _Download(client, url, target, allowed, max_bytes, executor, resume_bytes).complete()
             return await disk.in_thread(executor, _finish, target)
         assert scope.cancelled_caught
         raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")  # noqa: TRY301 - unlinks too
@@ -70,20 +79,74 @@ async def fetch(
         raise
 
 
-@asynccontextmanager
-async def _answer(client: aiohttp.ClientSession, url: str, allowed: Allowed) -> AsyncIterator[aiohttp.ClientResponse]:
-    """The answer that holds the file, past redirects, each of which is checked like the first address."""
-    for _ in range(MAX_REDIRECTS + 1):
-        allowed.check(url)
-        async with exchange(client, "GET", url, read_seconds=READ_SECONDS) as response:
-            if response.status == 200:
-                yield response
-                return
-            location = response.headers.get(hdrs.LOCATION)
-            if not (response.status in (301, 302, 303, 307, 308) and location):
+class _Download:
+    """One file on its way, in as many answers as that takes."""
+
+    def __init__(
+        self,
+        client: aiohttp.ClientSession,
+        url: str,
+        target: Path,
+        allowed: Allowed,
+        max_bytes: int,
+        executor: Executor,
+        resume_bytes: int,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._target = target
+        self._allowed = allowed
+        self._max_bytes = max_bytes
+        self._executor = executor
+        self._resume_bytes = resume_bytes
+        self._part = Part()
+
+    async def complete(self) -> None:
+        """Receive the whole body. A break is raised unless enough is there to go on from it."""
+        pauses, counted = iter(PAUSES), 0
+        while True:
+            try:
+                return await self._receive_rest()
+            except (Broken, NotConnected) as error:
+                broken = error
+            if self._part.written - counted >= self._resume_bytes:
+                pauses, counted = iter(PAUSES), self._part.written
+            pause = next(pauses, None)
+            if pause is None or not self._part.headers or self._part.written < self._resume_bytes:
+                raise broken
+            await sleep(pause)
+
+    async def _receive_rest(self) -> None:
+        """What is not there yet, else all of it where the storage has another file or cannot go on."""
+        if self._part.headers:
+            async with self._answer(self._part.headers) as response:
+                if response.status == 200 or (response.status == 206 and self._part.continued_by(response.headers)):
+                    return await self._receive(response)
+                response.close()
+            self._part.forget()
+        async with self._answer({}) as response:
+            if response.status != 200:
                 raise StorageAnswer(response.status)
-        url = _joined(url, location)
-    raise Broken(f"more than {MAX_REDIRECTS} redirects")
+            return await self._receive(response)
+
+    async def _receive(self, response: aiohttp.ClientResponse) -> None:
+        if response.status == 200:
+            self._part.start(response.headers, response.content_length)
+        await _receive(response, self._target, self._part, self._max_bytes, self._executor)
+
+    @asynccontextmanager
+    async def _answer(self, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer past redirects, each of which is checked like the first address."""
+        url = self._url
+        for _ in range(MAX_REDIRECTS + 1):
+            self._allowed.check(url)
+            async with exchange(self._client, "GET", url, read_seconds=READ_SECONDS, headers=headers) as response:
+                location = response.headers.get(hdrs.LOCATION)
+                if not (response.status in (301, 302, 303, 307, 308) and location):
+                    yield response
+                    return
+            url = _joined(url, location)
+        raise Broken(f"more than {MAX_REDIRECTS} redirects")
 
 
 def _joined(url: str, location: str) -> str:
@@ -93,21 +156,23 @@ def _joined(url: str, location: str) -> str:
         raise RefusedUrl(f"the storage redirects to {location[:200]!r}, which is no address: {error}") from None
 
 
-async def _receive(response: aiohttp.ClientResponse, target: Path, max_bytes: int, executor: Executor) -> None:
-    """Write the body to ``target``; a short one in one go, a long one block by block."""
-    _check_announced(response, max_bytes)
-    async with aclosing(_blocks(response, max_bytes)) as blocks:
+async def _receive(
+    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, executor: Executor
+) -> None:
+    """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block."""
+    _check_announced(response, max_bytes - part.written)
+    async with aclosing(_blocks(response, max_bytes - part.written)) as blocks:
         first = await anext(blocks, b"")
-        second = await anext(blocks, None)
+        second = await anext(blocks, None) if not part.written else b""
         if second is None:
             await _by_disk(disk.in_thread(executor, target.write_bytes, first), target)
             return
-        file = await _by_disk(aiofiles.open(target, "wb", executor=executor), target)
+        file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=executor), target)
         try:
-            await _by_disk(file.write(first), target)
-            await _by_disk(file.write(second), target)
+            for block in (first, second):
+                part.written += await _by_disk(file.write(block), target)
             async for block in blocks:
-                await _by_disk(file.write(block), target)
+                part.written += await _by_disk(file.write(block), target)
         finally:
             await _by_disk(file.close(), target)
 

@@ -28,6 +28,10 @@ class Occupied(RunnerError):
     """A file that is not ours stands where ours should go."""
 
 
+class Vanished(RunnerError):
+    """A file that was to be moved is not where it was a moment ago: another job's delivery set it aside."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """A checked file at ``source`` that is to stand at ``output.path``."""
@@ -72,7 +76,7 @@ class Folder:
 
     def displaced(self, record: Record) -> bool:
         """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
-        with _disk_errors(self.root):
+        with _file_errors(self.root):
             return any(
                 not is_ours(self.root / (output.path or "."), output)
                 for output in record.outputs
@@ -84,7 +88,7 @@ class Folder:
 
         Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
-        with _disk_errors(self.root):
+        with _file_errors(self.root):
             return next((path for path in _places(record, output) if is_ours(self.path(path), output)), None)
 
     def place(self, record: Record, arrivals: Sequence[Arrival], history: Sequence[Record]) -> None:
@@ -92,7 +96,7 @@ class Folder:
 
         Raises ``Occupied`` for a foreign file in the way, ``OutputError`` where the disk refuses. May be repeated.
         """
-        with _disk_errors(self.root):
+        with _file_errors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
             targets = {self.path(arrival.output.path or "") for arrival in arrivals}
             for other in reversed(others):
@@ -102,6 +106,29 @@ class Folder:
                 self._give_name(arrival, named)
             for folder in {target.parent for target in targets}:
                 disk.flush_folder(folder)
+
+    def occupied(self, record: Record, arrivals: Sequence[Arrival], history: Sequence[Record]) -> list[str]:
+        """Paths where an arrival should go and where something stands that no purchase of the job names."""
+        mine = {output.path for other in history if other.purchase != record.purchase for output in other.outputs}
+        taken = []
+        with _file_errors(self.root):
+            for arrival in arrivals:
+                path = arrival.output.path or ""
+                target = self.path(path)
+                free = arrival.source == target or path in mine or not os.path.lexists(target)
+                if not free and not is_ours(target, arrival.output):
+                    taken.append(path)
+        return taken
+
+    def vacate(self, owner: Record, path: str) -> None:
+        """Set another job's file aside, under that job's name. Raises ``Occupied`` if its bytes are not the job's."""
+        with _file_errors(self.root):
+            output = next(output for output in owner.outputs if output.path == path)
+            if not is_ours(self.path(path), output):
+                raise Occupied(
+                    f"{self.root / path} was changed since job {owner.id} put it there; move it, and run again"
+                )
+            _rename(self.path(path), _first_free(self.path(place) for place in _asides(owner, output)))
 
     def _set_aside(self, other: Record, targets: set[Path], sources: set[Path]) -> None:
         """Move what another purchase left to ``.replaced/<id>/<purchase>/``; what a person altered stays.
@@ -140,7 +167,7 @@ class Folder:
         Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
         kept = []
-        with _disk_errors(self.root):
+        with _file_errors(self.root):
             for arrival in arrivals:
                 path = self._keep_rejected(record, arrival)
                 kept.append(msgspec.structs.replace(arrival.output, path=path, moved_from=None))
@@ -167,6 +194,20 @@ def _disk_errors(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{error.filename or where}: cannot be read or written: {error.strerror}") from error
+
+
+@contextmanager
+def _file_errors(where: Path) -> Iterator[None]:
+    """The same, but for what concerns one job's file alone: ``Vanished`` and ``Occupied``."""
+    with _disk_errors(where):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise Vanished(f"{error.filename or where}: {error.strerror}") from error
+        except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+            raise Occupied(
+                f"{error.filename or where} is in the way: {error.strerror}; move it, and run again"
+            ) from error
 
 
 def _places(record: Record, output: Output) -> list[str]:

@@ -35,6 +35,7 @@ class Buyer:
         clock: Clock,
         purse: Purse,
         context: Callable[[Job], dict[str, object]],
+        note: Callable[[str], None],
     ) -> None:
         """``context`` gives what every intent of this run carries: manifest, reserve, bounds of the download."""
         self._api = api
@@ -44,6 +45,7 @@ class Buyer:
         self._clock = clock
         self._purse = purse
         self._context = context
+        self._note = note
         self._dead_models: dict[str, str] = {}
 
     async def buy(self, job: Job) -> Record | None:
@@ -103,7 +105,8 @@ class Buyer:
             case Refused(cause=Cause.BALANCE, fault=fault):
                 self._stop.buying(f"the account has no balance left: {fault.message}", 77)
             case Refused(cause=Cause.MODEL, fault=fault):
-                log.warning("%s: the API does not know model %s: %s", record.id, record.model, fault.message)
+                if record.model not in self._dead_models:
+                    self._note(f"the API does not know the model {record.model} ({fault.message}): its jobs are left")
                 self._dead_models[record.model] = fault.message
             case Refused(cause=Cause.INPUT, fault=fault):
                 log.warning("%s: the API refuses the input: %s", record.id, fault.message)

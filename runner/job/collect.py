@@ -71,17 +71,14 @@ class Collector:
         ``fresh`` is a request of this run; others are asked after at once.
         """
         inquiry = self._begin(record, fresh=fresh)
+        self._suspects.fresh += fresh
         wait = self._durations.gap(inquiry.kind, 0.0) if fresh else 0.0
         while True:
             await anyio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
             progress = await self._ask(inquiry)
             following = self._conclude(inquiry, progress)
-            if following is not None and isinstance(progress, Gone | Denied) and not inquiry.fresh:
-                self._suspects.add(record, following)  # believed once it is clear that the token is not to blame
-                return record
             if following is not None:
-                self._learn(inquiry, progress)
-                return await self._ledger.append(following)
+                return await self._end(inquiry, progress, following)
             wait = self._gap(inquiry, progress)
 
     def _begin(self, record: Record, *, fresh: bool) -> _Inquiry:
@@ -151,6 +148,17 @@ class Collector:
             return self._clock.now() - epoch(inquiry.record.submitted_at or "")
         except ValueError:
             return GRACE_SECONDS
+
+    async def _end(self, inquiry: _Inquiry, progress: Progress, following: Record) -> Record:
+        """Record the end; a refusal of what an earlier run bought only once the token is not to blame for it."""
+        self._learn(inquiry, progress)
+        known = inquiry.record.error is not None and inquiry.record.error.code == "expired"
+        if isinstance(progress, Gone | Denied) and not inquiry.fresh:
+            if not known:
+                self._suspects.add(inquiry.record, following)
+            return inquiry.record
+        self._suspects.refused_fresh += isinstance(progress, Denied)
+        return await self._ledger.append(following)
 
     def _learn(self, inquiry: _Inquiry, progress: Progress) -> None:
         """How long it took: by the API's clock, since our own includes how late we asked."""

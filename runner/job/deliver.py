@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from random import Random
@@ -17,9 +18,9 @@ from runner.clock import Clock, timestamp
 from runner.disk import in_thread
 from runner.download.fetch import StorageAnswer, fetch
 from runner.download.media import BadMedia, Media
-from runner.download.place import Arrival, Folder, Occupied
+from runner.download.place import Arrival, Folder, Occupied, Vanished
 from runner.download.urls import Allowed, RefusedUrl
-from runner.errors import RunnerError
+from runner.errors import OutputError, RunnerError
 from runner.http import Broken, NotConnected, TooLarge
 from runner.job.suspects import Suspects
 from runner.ledger import Ledger
@@ -43,18 +44,23 @@ class _Gone(RunnerError):
     """Neither the storage nor the API has the files any more."""
 
 
+DISK = "disk"
+"""The error code of a purchase that this machine's disk did not take; nothing more should be bought."""
+
 _CODES: dict[type[RunnerError], str] = {
     RefusedUrl: "untrusted_host",
     StorageAnswer: "storage",
     BadMedia: "bad_file",
     TooLarge: "too_large",
     Occupied: "file_in_the_way",
+    OutputError: DISK,
+    Vanished: "file_moved",
     NotConnected: "storage",
     Broken: "storage",
     _Rejected: "wrong_output",
     _Gone: "expired",
 }
-_FINAL = (_Rejected, _Gone, TooLarge, Occupied)
+_FINAL = (_Rejected, _Gone, TooLarge, Occupied, OutputError)
 """Trying again within the run cannot help; the next run may find it changed."""
 
 
@@ -88,7 +94,9 @@ class Deliverer:
         executor: Executor,
         rng: Random,
         suspects: Suspects,
+        claimed: Callable[[Record], bool],
     ) -> None:
+        """``claimed`` tells whether the manifest still wants a done purchase's files where they are."""
         self._api = api
         self._client = client
         self._ledger = ledger
@@ -99,6 +107,7 @@ class Deliverer:
         self._executor = executor
         self._rng = rng
         self._suspects = suspects
+        self._claimed = claimed
 
     async def deliver(self, record: Record, *, fresh: bool) -> Record:
         """Deliver ``record``, trying ``retries`` times more; ``fresh`` is a request of this run.
@@ -157,14 +166,24 @@ class Deliverer:
         if warning and self._bounds_of(record).strict_size and record.state is not State.DONE:
             kept = await in_thread(self._executor, self._folder.reject, record, arrivals)
             raise _Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", kept)
-        record = await self._ledger.append(follow(record, State.GENERATED, self._now(), outputs=outputs))
         history = self._ledger.history(record.id)
+        await self._clear_the_way(record, arrivals, history)
+        record = await self._ledger.append(follow(record, State.GENERATED, self._now(), outputs=outputs))
         await in_thread(self._executor, self._folder.place, record, arrivals, history)
         final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
         record = follow(record, State.DONE, self._now(), outputs=final, warning=warning)
         if warning:
             log.warning("%s: %s; kept as it is", record.id, size_words(record, outputs))
         return await self._ledger.append(record)
+
+    async def _clear_the_way(self, record: Record, arrivals: list[Arrival], history: list[Record]) -> None:
+        """Set aside files of other jobs that no job wants there any more. Raises ``Occupied`` for any other file."""
+        for path in await in_thread(self._executor, self._folder.occupied, record, arrivals, history):
+            owner = next((other for other in self._ledger.latest() if _owns(other, path)), None)
+            if owner is None or self._claimed(owner):
+                whose = "not ours" if owner is None else f"job {owner.id}'s"
+                raise Occupied(f"{self._folder.root / path} is {whose} and in the way; move it, and run again (free)")
+            await in_thread(self._executor, self._folder.vacate, owner, path)
 
     async def _arrive(self, record: Record, number: int, output: Output) -> Arrival:
         """A checked file for one output: the one that is here already, else a download."""
@@ -203,6 +222,11 @@ DEFAULT_MAX_FILE = 2 * 2**30
 def _final_path(record: Record, number: int, extension: str) -> str:
     """``mug.png``, and ``mug-2.png`` for a second output of the same job."""
     return f"{record.file}-{number}.{extension}" if number > 1 else f"{record.file}.{extension}"
+
+
+def _owns(record: Record, path: str) -> bool:
+    """Whether a done purchase's file stands at ``path``."""
+    return record.state is State.DONE and any(output.path == path for output in record.outputs)
 
 
 def _described(output: Output, path: str, media: Media) -> Output:

@@ -32,7 +32,7 @@ class Index:
         self.lines += 1
         key = key_of(record.id, record.purchase)
         if key not in self._spans and record.renamed_from is not None:
-            self._forget(record.renamed_from, record.purchase)
+            self._forget(record.renamed_from, record.renamed_purchase or record.purchase)
         self._spans[key] = offset << _LENGTH_BITS | length
         if record.purchase > 1:
             later = self._later.setdefault(key_of(record.id, 1), [])

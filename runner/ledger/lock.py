@@ -27,6 +27,19 @@ class Holder(msgspec.Struct, frozen=True):
     host: str
     since: str
 
+    @property
+    def alive(self) -> bool:
+        """Whether that process is still there; one on another machine is believed."""
+        if self.host != socket.gethostname():
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
 

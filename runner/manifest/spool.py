@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
@@ -76,16 +77,20 @@ class Spool:
     def __len__(self) -> int:
         return self._count
 
+    def find(self, job_id: str) -> Job | None:
+        """The job with exactly this id."""
+        offset = self.claims.ids.get(digest(job_id))
+        job = self.at(offset) if offset is not None else None
+        return job if job is not None and job.id == job_id else None
+
     def __contains__(self, job_id: object) -> bool:
         """Whether a job has exactly this id; ``Mug`` is not ``mug`` here, though they cannot both be jobs."""
-        if not isinstance(job_id, str):
-            return False
-        offset = self.claims.ids.get(digest(job_id))
-        return offset is not None and self.at(offset).id == job_id
+        return isinstance(job_id, str) and self.find(job_id) is not None
 
     def close(self) -> None:
         """Free the file; nothing can be read after that. Closing twice is fine."""
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take is not wanted any more
+            self._file.close()
 
     def __del__(self) -> None:
         self.close()

@@ -46,6 +46,30 @@ def test_json_has_exactly_the_promised_fields(desk):
     assert list(json.loads(ended.stdout)) == fields
 
 
+def test_json_comes_even_with_an_error(desk):
+    """A script that reads `--json` gets its object when the manifest is broken, or the token is missing, too."""
+    broken = desk("run", desk.write("jobs: []\noutput: out\n"), "--json")
+    assert broken.returncode == 65
+    assert json.loads(broken.stdout)["total"] == 0
+    locked_out = desk("run", desk.jobs(1), "--json")
+    assert locked_out.returncode == 77
+    assert "token" in json.loads(locked_out.stdout)["error"]
+
+
+def test_status_counts_what_was_not_tried_and_knows_a_dead_holder(desk, serve):
+    """After kill -9, `status` says how many jobs are left, and does not claim that a dead process holds the folder."""
+    served = serve("--seconds", "30")
+    desk.base = served.base
+    process = desk.start("run", desk.jobs(5, concurrency=2))
+    wait_for_submissions(served, 2)
+    process.kill()
+    finish(process)
+    status = json.loads(desk("status", "batch.yaml", "--json").stdout)
+    assert (status["total"], status["left"]) == (5, 3)
+    assert status["total"] == sum(status[name] for name in COUNTS)
+    assert status["held_by"] is None
+
+
 def test_without_a_token_nothing_is_bought(desk, serve):
     """No token: exit 77, and the message says which variables to set."""
     desk.base = ""
@@ -149,7 +173,9 @@ def test_the_second_signal_ends_at_once_and_loses_nothing(desk, serve):
     served = serve("--seconds", "3")
     desk.base = served.base
     process = desk.start("run", desk.jobs(4))
-    wait_for_submissions(served, 4)
+    results = desk.folder / "out/results.jsonl"
+    while not (results.exists() and results.read_bytes().count(b'"state":"submitted"') == 4):
+        pass
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     while "SIGINT" not in process.stderr.readline():

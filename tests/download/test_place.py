@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from runner.download.place import Arrival, Folder, Occupied, aside_path
+from runner.download.place import Arrival, Folder, Occupied, Vanished, aside_path
 from runner.errors import OutputError
 from runner.model import Output, Record, State
 
@@ -455,15 +455,15 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_output(tmp_path: Path) 
 # A disk that refuses, and names that no disk takes
 
 
-def test_a_disk_that_refuses_is_an_error_of_the_output(desk: Desk) -> None:
-    """A file where a folder should be, and an arrival that is gone."""
+def test_what_concerns_one_file_is_no_error_of_the_disk(desk: Desk) -> None:
+    """A file where a folder should be, and an arrival that is gone, concern one job and not the disk."""
     (desk.root / "x").write_bytes(b"")
-    with pytest.raises(OutputError, match=r"x/mug\.png|/x: "):
+    with pytest.raises(Occupied, match="in the way"):
         desk.deliver(1, b"one", path="x/mug.png")
     arrival = desk.arrive("mug.png", b"one")
     arrival.source.unlink()
     record = purchase(1, arrival.output)
-    with pytest.raises(OutputError, match="No such file"):
+    with pytest.raises(Vanished, match="No such file"):
         desk.folder.place(record, [arrival], [record])
 
 
