@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
@@ -36,6 +37,8 @@ SUBMIT_SECONDS = 120.0
 """Patience for a submission's answer: giving up costs money, waiting does not."""
 ASK_SECONDS = 30.0
 MAX_ANSWER = 4 * 2**20
+PAGE = 100
+MAX_PAGES = 100
 MAX_CALLS = 100
 """Questions in flight at once; beyond that they queue, and so the gaps between them stretch."""
 
@@ -87,6 +90,23 @@ class Api:
         if answer.status == 200:
             return parse_object(answer.body)
         return {} if answer.status == 404 else None
+
+    async def catalogue(self, search: str) -> list[dict[str, Json]] | None:
+        """Every model of the catalogue that fits ``search``; None where it cannot be asked."""
+        found: list[dict[str, Json]] = []
+        for _ in range(MAX_PAGES):
+            query = urlencode({"search": search, "limit": PAGE, "offset": len(found)})
+            try:
+                answer = await self._call(self._asking, "GET", f"{self.base.url}/models?{query}", ASK_SECONDS)
+            except (NotConnected, Broken, TooLarge):
+                return None
+            page = parse_object(answer.body).get("models")
+            if answer.status != 200 or not isinstance(page, list):
+                return None
+            found += [entry for entry in page if isinstance(entry, dict)]
+            if len(page) < PAGE:
+                break
+        return found
 
     async def _call(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from runner.crew import Site, Terms
 from runner.download.place import Folder
 from runner.download.urls import PublicResolver
 from runner.emulator import Options, serve
-from runner.errors import RunnerError, UsageError
+from runner.errors import AccountError, RunnerError, UsageError
 from runner.http import session
 from runner.job.deliver import Bounds
 from runner.ledger import Ledger, Log, run_lock
 from runner.manifest import Manifest, OnUnknown
 from runner.model import Budget, Record
+from runner.money import base_price
 from runner.records import RESULTS
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token, output_folder
 from runner.stop import Stop
@@ -151,6 +152,26 @@ def reading(folder: Folder) -> Iterator[Ledger]:
 def api_of(options: RunOptions, environ: Mapping[str, str]) -> ApiBase:
     """Which API the options and surroundings name; for the emulator only its name."""
     return ApiBase(url="", name=EMULATOR) if options.emulator else find_api(options.api, environ)
+
+
+@asynccontextmanager
+async def asking(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterator[Api]:
+    """The API for one who only asks: no folder, no lock. Raises ``AccountError`` without a token."""
+    with one_error():
+        async with AsyncExitStack() as stack:
+            base = find_api(options.api, environ)
+            yield await stack.enter_async_context(connect(base, find_token(environ)))
+
+
+async def prices(models: list[str], options: RunOptions, environ: Mapping[str, str]) -> dict[str, float | None]:
+    """Base prices from the live catalogue; None where it names none or cannot be asked, without a token at all."""
+    found: dict[str, float | None] = dict.fromkeys(models)
+    with suppress(AccountError):
+        async with asking(options, environ) as api:
+            for model in models:
+                entry = await api.catalogue_entry(model)
+                found[model] = base_price(entry) if entry else None
+    return found
 
 
 @asynccontextmanager

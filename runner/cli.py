@@ -18,6 +18,7 @@ VERBS = {
     "plan": "Say what a run would do, job by job if asked; submit nothing.",
     "status": "Say where a batch stands: during a run, after it, after a crash.",
     "collect": "Bring home what is paid for and not delivered; buy nothing.",
+    "models": "List the models of the catalogue, their prices and inputs.",
     "emulator": "Serve the Model API on this machine, with prices, pictures and faults on request.",
 }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import ceil
 
-from runner.model import Json, Record, State
+from runner.model import Job, Json, Record, State
 from runner.wire import read_usd
 
 
@@ -15,11 +18,40 @@ def base_price(entry: dict[str, Json]) -> float | None:
 
 def reserve(price: float | None, inputs: dict[str, Json]) -> float | None:
     """What one purchase may cost: the base price for every megapixel begun (FLUX.2's maker prices so)."""
-    if price is None:
-        return None
+    return None if price is None else price * _megapixels(inputs)
+
+
+def _megapixels(inputs: dict[str, Json]) -> int:
+    """Megapixels begun, at least one; one where the inputs name no size."""
     width, height = inputs.get("width"), inputs.get("height")
-    sized = type(width) is int and type(height) is int
-    return price * max(1, ceil(width * height / 1_000_000)) if sized else price  # type: ignore[operator]  # sized
+    if not (isinstance(width, int) and isinstance(height, int)):
+        return 1
+    return max(1, ceil(width * height / 1_000_000))
+
+
+@dataclass(slots=True)
+class Estimate:
+    """What the jobs to be bought may cost: no call quotes an exact total, so this is a range with gaps."""
+
+    counts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """How many jobs of a model, by the megapixels begun."""
+
+    def add(self, job: Job) -> None:
+        self.counts[job.model, _megapixels(job.inputs)] += 1
+
+    @property
+    def models(self) -> list[str]:
+        return sorted({model for model, _ in self.counts})
+
+    def range_usd(self, prices: Mapping[str, float | None]) -> tuple[float, float]:
+        """The least and the most, of the models whose price is known."""
+        known = [(prices.get(model) or 0.0, pixels, count) for (model, pixels), count in self.counts.items()]
+        low = sum(price * count for price, _, count in known)
+        return low, sum(price * pixels * count for price, pixels, count in known)
+
+    def unpriced(self, prices: Mapping[str, float | None]) -> list[str]:
+        """Models whose price is not known; never taken for free."""
+        return [model for model in self.models if prices.get(model) is None]
 
 
 def spent(record: Record) -> float:

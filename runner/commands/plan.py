@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from runner import app
-from runner.commands.common import manifest_argument, place_options, read_manifest
+from runner.commands.common import manifest_argument, place_options, read_manifest, run_loop
 from runner.console import show_warnings
-from runner.model import Job
+from runner.model import Budget, Job
+from runner.money import Estimate
 from runner.plan import Action, Decision
 from runner.survey import Survey, survey
 
@@ -25,6 +26,7 @@ KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@click.option("--offline", is_flag=True, help="Do not ask the catalogue for prices.")
 @click.option("--jobs", is_flag=True, help="Say for each job what would be done with it, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
@@ -34,6 +36,7 @@ def command(
     only: str | None,
     limit: int | None,
     api: str | None,
+    offline: bool,
     jobs: bool,
     as_json: bool,
 ) -> int:
@@ -48,8 +51,11 @@ def command(
     show_warnings(loaded.warnings)
     folder = options.folder(loaded)
     lines: list[dict[str, str]] = []
+    estimate = Estimate()
 
     def visit(job: Job, decision: Decision) -> None:
+        if decision.action is Action.BUY:
+            estimate.add(job)
         if jobs and as_json:
             lines.append({"id": job.id, "action": KEYS[decision.action.category], "reason": decision.reason})
         elif jobs:
@@ -60,21 +66,57 @@ def command(
         surveyor = app.surveyor_of(loaded, options, ledger, folder, base)
         found = survey(surveyor, options.selection.of(loaded.jobs), visit)
         others = sum(record.id not in found.collecting for record in ledger.owed(base.name))
-    _show(found, others, folder.root, as_json=as_json, lines=lines if jobs else None)
+    known: dict[str, float | None] = {}
+    if not (offline or emulator):
+        known = run_loop(lambda: app.prices(estimate.models, options, os.environ))
+    money = {} if emulator else _money(estimate, known, loaded.settings.budget)
+    _show(found, others, folder.root, as_json=as_json, lines=lines if jobs else None, money=money)
     return 0
 
 
-def _show(found: Survey, others: int, output: Path, *, as_json: bool, lines: list[dict[str, str]] | None) -> None:
+def _money(estimate: Estimate, known: dict[str, float | None], budget: Budget | None) -> dict[str, object]:
+    """What the purchases may cost, by the live catalogue."""
+    low, high = estimate.range_usd(known)
+    unpriced = estimate.unpriced(known)
+    some = len(unpriced) < len(estimate.models)
+    cap = f"${budget.usd:g}{' a day' if budget.per_day else ''}" if budget is not None else None
+    return {
+        "from_usd": round(low, 6) if some else None,
+        "up_to_usd": round(high, 6) if some else None,
+        "unpriced": unpriced,
+        "budget": cap,
+    }
+
+
+def _money_words(money: dict[str, object]) -> str:
+    price = "at a price that is not known here (no token, or the catalogue names none)"
+    if money["from_usd"] is not None:
+        price = f"from ${money['from_usd']:.4f}, reserved up to ${money['up_to_usd']:.4f}"
+        price += f", without {', '.join(map(str, money['unpriced']))}" if money["unpriced"] else ""  # type: ignore[call-overload]
+    return price + (f"; the budget is {money['budget']}" if money["budget"] else "")
+
+
+def _show(
+    found: Survey,
+    others: int,
+    output: Path,
+    *,
+    as_json: bool,
+    lines: list[dict[str, str]] | None,
+    money: dict[str, object],
+) -> None:
     counts = {key: sum(found.actions[a] for a in Action if a.category is action) for action, key in KEYS.items()}
     if as_json:
         listed = {"jobs": lines} if lines is not None else {}
-        also = {"owed_by_others": others, "output": str(output)}
+        also = {"owed_by_others": others, **money, "output": str(output)}
         click.echo(json.dumps({"total": sum(counts.values()), **counts, **also, **listed}))
         return
     click.echo(f"{sum(counts.values())} jobs → {output}")
     for action, key in KEYS.items():
         if counts[key]:
             click.echo(f"  {counts[key]:>7,}  {action.value}: {MEANING[action]}")
+        if action is Action.BUY and counts[key] and money:
+            click.echo(f"           {_money_words(money)}")
     if others:
         click.echo(f"  {others:>7,}  paid results of jobs that are not selected here are collected as well")
     if not counts["buy"]:
