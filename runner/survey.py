@@ -22,6 +22,7 @@ from runner.ledger import Ledger
 from runner.manifest import Spool
 from runner.model import Job, Record, State
 from runner.plan import Action, Decision, decide
+from runner.settings import EMULATOR
 
 PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "bmp", "mp4", "mov", "webm")
 
@@ -125,6 +126,9 @@ class Surveyor:
         if decision.action is Action.REUSE:
             return None
         history = self._ledger.history(job.id)
+        paid = next((record.api for record in history if record.api != EMULATOR), None)
+        if self._api == EMULATOR and paid is not None:
+            return f"{job.id} was bought at {paid} in this folder, and an emulator's picture would take its place"
         foreign = next((record for record in history if self.belongs_elsewhere(record)), None)
         if foreign is None:
             return None

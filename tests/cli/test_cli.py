@@ -122,6 +122,18 @@ def test_plain_http_to_another_machine_is_refused(desk):
     assert "https" in ended.stderr
 
 
+def test_the_emulator_never_takes_the_place_of_what_was_paid(desk, serve):
+    """`--emulator` in a folder of real purchases: exit 65, and every paid picture stays where it is."""
+    desk.base = serve().base
+    manifest = desk.jobs(1)
+    desk("run", manifest)
+    before = (desk.folder / "out/job-0.png").read_bytes()
+    ended = desk("run", manifest, "--emulator")
+    assert ended.returncode == 65
+    assert "job-0 was bought at" in ended.stderr
+    assert (desk.folder / "out/job-0.png").read_bytes() == before
+
+
 def test_a_second_run_is_told_who_holds_the_folder(desk, serve):
     """One run at a time: the second exits 75 and names the first."""
     served = serve("--seconds", "30")
