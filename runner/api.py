@@ -22,12 +22,14 @@ from runner.settings import ApiBase, Token
 from runner.wire import (
     Again,
     Answer,
+    Cancelling,
     Cause,
     Progress,
     Refused,
     Submission,
     Unreadable,
     parse_object,
+    read_cancel,
     read_day,
     read_progress,
     read_submission,
@@ -80,6 +82,15 @@ class Api:
         except (NotConnected, Broken, TooLarge) as error:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_progress(answer, request_id, from_status=from_status)
+
+    async def cancel(self, request_id: str) -> Cancelling | Again:
+        """Ask once to call a request off. Only its state, asked for afterwards, tells whether it was."""
+        url = f"{self.base.url}/requests/{request_id}/cancel"
+        try:
+            answer = await self._call(self._asking, "POST", url, ASK_SECONDS)
+        except (NotConnected, Broken, TooLarge) as error:
+            return Again(fault=Fault(code="no_answer", message=str(error)))
+        return read_cancel(answer, request_id)
 
     async def catalogue_entry(self, model: str) -> dict[str, Json] | None:
         """What the catalogue says of a model; empty where it does not know it, None where it cannot be asked."""

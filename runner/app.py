@@ -14,6 +14,7 @@ from pathlib import Path
 
 from runner.api import Api, connect
 from runner.batch import Batch
+from runner.cancel import Cancelled, cancel_owed
 from runner.clock import Clock, SystemClock, timestamp
 from runner.crew import Site, Terms
 from runner.download.place import Folder
@@ -23,10 +24,13 @@ from runner.errors import AccountError, RunnerError, UsageError
 from runner.http import session
 from runner.job.deliver import Bounds
 from runner.ledger import Ledger, Log, run_lock
+from runner.ledger.repair import Salvage, mend
 from runner.manifest import Manifest, OnUnknown
 from runner.model import Budget, Record
 from runner.money import base_price
 from runner.records import RESULTS
+from runner.redo import Choice
+from runner.restore import Restored, restore
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token, output_folder
 from runner.stop import Stop
 from runner.summary import Report
@@ -53,6 +57,12 @@ class RunOptions:
     emulator: bool = False
     """Run against an emulator inside this process: nothing is paid."""
     api: str | None = None
+    redo: bool = False
+    """Buy done jobs anew: those that ``only`` matches, those that are ``missing``, or ``every`` one."""
+    missing: bool = False
+    """Of a redo: only jobs whose files neither the disk nor the API has any more."""
+    every: bool = False
+    """Of a redo: all done jobs."""
 
     def __post_init__(self) -> None:
         if self.concurrency is not None and not 1 <= self.concurrency <= 1000:
@@ -61,6 +71,20 @@ class RunOptions:
             raise UsageError(f"limit is {self.limit}; it can be 0 or more")
         if self.emulator and self.api is not None:
             raise UsageError("--emulator and --api name two different services; give one of them")
+
+        if (self.missing or self.every) and not self.redo:
+            raise UsageError("--missing and --all choose what --redo buys anew; they mean nothing without it")
+        if self.redo and not (self.only or self.missing or self.every):
+            raise UsageError("--redo buys done jobs anew, for money; say which: --only GLOB, --missing, or --all")
+        if self.missing and self.every:
+            raise UsageError("--missing and --all choose differently; give one of them")
+
+    @property
+    def choice(self) -> Choice | None:
+        """Which done jobs are bought anew."""
+        if not self.redo:
+            return None
+        return Choice.MISSING if self.missing else Choice.SELECTED
 
     @property
     def selection(self) -> Selection:
@@ -89,7 +113,8 @@ async def run(
     terms = terms_of(manifest, options)
     async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ) as batch:
         surveyor = surveyor_of(manifest, options, batch.site.ledger, batch.site.folder, batch.site.api.base)
-        return await batch.run(surveyor, lambda: options.selection.of(manifest.jobs))
+        selected = lambda: options.selection.of(manifest.jobs)  # noqa: E731 - asked for afresh, several times
+        return await batch.run(surveyor, selected, redo=options.choice, every=lambda: manifest.jobs)
 
 
 async def collect(
@@ -105,6 +130,44 @@ async def collect(
     options = options or RunOptions()
     async with _batch(folder, Terms(), options, observer, stop, clock, environ) as batch:
         return await batch.collect()
+
+
+async def repair(
+    folder: Folder,
+    options: RunOptions | None = None,
+    *,
+    observer: Observer | None = None,
+    stop: Stop | None = None,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Restored:
+    """Put the files of ``folder`` right and buy nothing. Needs no manifest."""
+    options = options or RunOptions()
+    async with _batch(folder, Terms(), options, observer, stop, clock, environ) as batch:
+        return await restore(batch.site)
+
+
+def repair_log(
+    folder: Folder, options: RunOptions, *, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[Salvage, Path | None]:
+    """Make a damaged results manifest readable again; what that came to, and where the old one is kept."""
+    at = timestamp((clock or SystemClock()).now())
+    with run_lock(folder.root, at):
+        return mend(folder.root / RESULTS, at=at, api=api_of(options, environ).name)
+
+
+async def cancel(
+    folder: Folder,
+    options: RunOptions | None = None,
+    *,
+    observer: Observer | None = None,
+    stop: Stop | None = None,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Cancelled:
+    """Ask the API to call off what is owed in ``folder``, and record what it says of each request afterwards."""
+    async with _batch(folder, Terms(), options or RunOptions(), observer, stop, clock, environ) as batch:
+        return await cancel_owed(batch.site)
 
 
 def terms_of(manifest: Manifest, options: RunOptions) -> Terms:

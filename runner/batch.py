@@ -11,7 +11,6 @@ import anyio
 from runner.books import Books
 from runner.clock import epoch, timestamp
 from runner.crew import Crew, Site, Terms
-from runner.download.place import aside_path
 from runner.errors import ConflictError
 from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
@@ -19,6 +18,7 @@ from runner.money import base_price, spent
 from runner.plan import Action, Decision, revive
 from runner.purse import Purse
 from runner.records import RESULTS, follow
+from runner.redo import Choice, Redo
 from runner.schedule import Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
 from runner.survey import Survey, Surveyor, survey
@@ -43,19 +43,58 @@ class Batch:
         self._started = site.clock.monotonic()
         self._books = Books()
         self._models: set[str] = set()
+        self._redo: Choice | None = None
         self._claimed: Callable[[Record], bool] = lambda _: True  # without a manifest nobody's file is moved
         self._purse = Purse(terms.budget, site.stop, lambda: site.api.today)
 
-    async def run(self, surveyor: Surveyor, jobs: Jobs) -> Report:
-        """Survey, bring home what is owed, buy beside it, and report."""
+    async def run(self, surveyor: Surveyor, jobs: Jobs, *, redo: Choice | None = None, every: Jobs) -> Report:
+        """Survey, bring home what is owed, buy beside it, and report.
+
+        ``jobs`` are the selected ones, ``every`` those of the manifest. ``redo`` buys done jobs of ``jobs`` anew.
+        """
+        self._redo = redo
         await self._prepare()
         found = await self._survey(surveyor, jobs())
         await self._take_over(surveyor, found)
+        again = await self._open_redo(surveyor, jobs)
         await self._open_purse()
         await self._carry(self._owed_work(found), self._job_work(surveyor, jobs(), found))
         if found.changed and not self.site.stop.stopped:
             await self._carry([], self._changed_work(surveyor, jobs(), found))
+        if redo is Choice.MISSING and not self.site.stop.stopped:
+            await again.choose(lambda: self._missing(jobs()))
+            await self._carry([], self._missing_work(surveyor, jobs()))
+        await again.close(every())
+        if again.unfinished:
+            self._books.notes.append("the redo is not finished: run the same command again, and it goes on with it")
         return self._finish()
+
+    async def _open_redo(self, surveyor: Surveyor, jobs: Jobs) -> Redo:
+        """Go on with the redo that an earlier run left, or begin the one asked for."""
+        redo = Redo(self.site.ledger, surveyor, self.site.api.base.name, self._choose)
+        try:
+            await redo.go_on(self._redo, jobs)
+            if self._redo is Choice.SELECTED:
+                await redo.choose(jobs)
+        except ConflictError:
+            await self._bring_home()
+            self._finish()
+            raise
+        return redo
+
+    def _choose(self, job: Job, decision: Decision) -> None:
+        self._books.choose("missing" if job.id in self._books.missing else outcome_of_decision(decision))
+        self._models.add(job.model)
+
+    def _missing(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        return (job for job in jobs if job.id in self._books.missing)
+
+    def _missing_work(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Iterator[Work]:
+        """What a redo chose because its files are gone everywhere."""
+        for job in self._missing(jobs):
+            decision = surveyor.decide(job)
+            if decision.action is Action.BUY:
+                yield from self._work(job, decision)
 
     async def collect(self) -> Report:
         """Bring home what is owed, buy nothing, and report."""
@@ -94,7 +133,7 @@ class Batch:
 
     def _enter(self, job: Job, decision: Decision) -> None:
         self._books.enter(decision)
-        if decision.action is Action.BUY:
+        if decision.action is Action.BUY or (decision.action is Action.DELIVER and self._redo is Choice.MISSING):
             self._models.add(job.model)
 
     async def _open_purse(self) -> None:
@@ -119,14 +158,20 @@ class Batch:
     def _owed_work(self, found: Survey) -> list[Work]:
         """What is owed, oldest first. Purchases of jobs that are not selected are brought home and counted as well."""
         owed = self.site.ledger.owed(self.site.api.base.name)
+        first: dict[str, int] = {}
         for record in owed:
-            if record.id not in found.collecting:
+            if record.rebuy:
+                continue
+            if record.id in found.collecting:
+                first[record.id] = min(record.purchase, first.get(record.id, record.purchase))
+            else:
                 self._books.enter_owed(record)
         return [
             Work(
                 before=outcome_of_record(record),
                 record=record,
                 settled_as="left" if record.id in found.changed else None,
+                counted=not record.rebuy and first.get(record.id, record.purchase) == record.purchase,
             )
             for record in owed
         ]
@@ -150,7 +195,7 @@ class Batch:
         if decision.action is Action.BUY:
             work = Work(before=before, job=job, fresh=True)
         elif decision.record is not None and decision.action in (Action.DELIVER, Action.MOVE, Action.RESTORE):
-            record = revive(job, decision.record, self.site.ledger.history(job.id), aside=aside_path)
+            record = revive(job, decision.record, self.site.ledger.history(job.id), aside=self.site.folder.aside)
             settled_as = None if decision.action is Action.DELIVER else "skipped"
             work = Work(before=before, record=record, settled_as=settled_as)
         else:
@@ -170,7 +215,7 @@ class Batch:
                 await run_batch(owed, jobs, steps=crew.steps, limits=self._terms.limits, stop=self.site.stop)
                 group.cancel_scope.cancel()
         self._books.close(self._newest)
-        await self._believe(suspects)
+        await self._believe(suspects, {(w.job_id, w.record.purchase) for w in owed if w.record and not w.counted})
 
     async def _end_grace(self, scope: anyio.CancelScope) -> None:
         await self.site.stop.interrupted.wait()
@@ -185,7 +230,8 @@ class Batch:
 
     def _check_backlog(self, owed: list[Work]) -> None:
         """Buy nothing while too much that is paid waits, or waits too long."""
-        waiting = [work.record for work in owed if work.record is not None and not work.record.stuck]
+        owing = (work.record for work in owed if work.record is not None)
+        waiting = [record for record in owing if not record.stuck and not record.rebuy]
         if len(waiting) > self._terms.limits.backlog:
             self.site.stop.buying(f"{len(waiting)} paid results of earlier runs wait; they are fetched first")
         elif any(self._is_old(record) for record in waiting):
@@ -201,13 +247,14 @@ class Batch:
         history = self.site.ledger.purchases(job_id, self.site.api.base.name)
         return history[-1] if history else None
 
-    async def _believe(self, suspects: Suspects) -> None:
+    async def _believe(self, suspects: Suspects, uncounted: set[tuple[str, int]]) -> None:
         """Record what the API refuses to know, unless so much is refused that the token must be to blame."""
         if suspects.token_changed:
             return
         for record, verdict in suspects.verdicts:
             await self.site.ledger.append(verdict)
-            self._books.correct(record, verdict)
+            if (record.id, record.purchase) not in uncounted:
+                self._books.correct(record, verdict)
 
     def _finish(self) -> Report:
         ledger, api = self.site.ledger, self.site.api.base.name

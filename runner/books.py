@@ -22,6 +22,8 @@ class Books:
         self.failed = 0
         self.notes: list[str] = []
         """What a person should know at the end, whatever the counts."""
+        self.missing: set[str] = set()
+        """Ids of done jobs whose files could not be had anywhere in this run."""
         self._tally = Tally()
         self._examples: list[Record] = []
         self._open: dict[str, Work] = {}
@@ -41,15 +43,24 @@ class Books:
         if decision.action is not Action.COLLECT:
             self._tally.change("left", outcome_of_decision(decision))
 
+    def choose(self, outcome: str) -> None:
+        """A done job that stood under ``outcome`` is to be bought anew."""
+        self._tally.change(outcome, "left")
+
     def begin(self, job_id: str, work: Work) -> None:
         self._open[job_id] = work
 
     def settle(self, work: Work, record: Record | None) -> None:
         """Move a piece of work to the count where it ends; None: nothing was done."""
+        if not work.counted:
+            return
         self._open.pop(work.job_id, None)
         if record is None:
             return
-        self._tally.change(work.before, _outcome(work, record))
+        outcome = _outcome(work, record)
+        self._tally.change(work.before, outcome)
+        if outcome == "missing":
+            self.missing.add(record.id)
         self.finished += record.state in (State.DONE, State.FAILED, State.CANCELLED)
         self.failed += record.state is State.FAILED
         if record.state is not State.DONE or record.error is not None or record.warning is not None:

@@ -18,6 +18,9 @@ VERBS = {
     "plan": "Say what a run would do, job by job if asked; submit nothing.",
     "status": "Say where a batch stands: during a run, after it, after a crash.",
     "collect": "Bring home what is paid for and not delivered; buy nothing.",
+    "verify": "Hold every file against its record; put right what can be had without buying.",
+    "reconcile": "List what may have been bought or cannot be had, and settle it by your word.",
+    "cancel": "Call off what still waits at the API; what cannot be called off is collected later.",
     "models": "List the models of the catalogue, their prices and inputs.",
     "emulator": "Serve the Model API on this machine, with prices, pictures and faults on request.",
 }

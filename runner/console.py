@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -52,7 +53,7 @@ class Progress:
             self._in_flight.add(key)
             return
         self._in_flight.discard(key)
-        if record.state is not State.SUBMITTING:
+        if record.state is not State.SUBMITTING and not (record.redo and record.state is State.DONE):
             self._ended[record.state] += 1
 
     async def tick(self) -> None:
@@ -74,8 +75,11 @@ def show_warnings(warnings: Iterable[Problem]) -> None:
         )
 
 
-def show_report(report: Report, *, quiet: bool) -> None:
-    """The end of a run in words: what came of it, what it cost, and what to do next."""
+def show_report(report: Report, *, quiet: bool, target: str = "") -> None:
+    """The end of a run in words: what came of it, what it cost, and what to do next.
+
+    ``target`` is what the person typed to say which results are meant; without it the output folder serves.
+    """
     if quiet and report.exit_code == 0:
         return
     counts = ", ".join(f"{getattr(report, name):,} {name}" for name in COUNTS if getattr(report, name))
@@ -86,7 +90,7 @@ def show_report(report: Report, *, quiet: bool) -> None:
     if report.stopped is not None and report.exit_code != 0:
         lines.append(f"stopped: {report.stopped.reason}")
     lines += report.notes
-    lines += _next_steps(report)
+    lines += _next_steps(report, target or shlex.quote(report.output))
     for line in lines:
         click.echo(f"runner: {line}", err=True)
 
@@ -103,7 +107,7 @@ def _why(record: Record) -> str:
     return record.error.message + request
 
 
-def _next_steps(report: Report) -> list[str]:
+def _next_steps(report: Report, target: str) -> list[str]:
     """What the person should do, the most pressing first."""
     steps = []
     if not report.total:
@@ -112,8 +116,8 @@ def _next_steps(report: Report) -> list[str]:
         steps.append("all of it was done before: nothing was submitted")
     if report.unknown:
         steps.append(
-            f"{report.unknown:,} may have been bought and are held: look at your RunComfy Generations page, "
-            "then settle them with `runner reconcile`"
+            f"{report.unknown:,} may have been bought and are held, or are stuck: look at your RunComfy Generations "
+            f"page, then settle them with `runner reconcile {target}`"
         )
     if report.owed:
         steps.append(
@@ -126,7 +130,10 @@ def _next_steps(report: Report) -> list[str]:
             f"{report.failed:,} failed: change their inputs; those that may work unchanged are retried next time"
         )
     if report.missing:
-        steps.append(f"{report.missing:,} are done, but their files are gone and the API no longer has them")
+        steps.append(
+            f"{report.missing:,} are done, but their files are gone and the API no longer has them: "
+            "`runner run … --redo --missing` buys them anew"
+        )
     return steps
 
 

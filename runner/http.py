@@ -49,17 +49,25 @@ def session(
 
 @asynccontextmanager
 async def exchange(
-    client: aiohttp.ClientSession, method: str, url: str, *, read_seconds: float, body: bytes | None = None
+    client: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    *,
+    read_seconds: float,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """One request without following redirects. Raises ``NotConnected`` or ``Broken``, and no error of aiohttp's."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds)
-    headers = {hdrs.CONTENT_TYPE: "application/json"} if body is not None else None
+    sent = dict(headers or {})
+    if body is not None:
+        sent[hdrs.CONTENT_TYPE] = "application/json"
     try:
         async with client.request(
             method,
             url,
             data=body,
-            headers=headers,
+            headers=sent,
             timeout=timeout,
             allow_redirects=False,
             proxy=proxy_for(url),

@@ -146,6 +146,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trusted_hosts: tuple[str, ...] = ()
     max_file_bytes: int | None = None
     strict_size: bool = False
+    intended_at: str | None = None
+    """When the intent was written, on a purchase whose outcome could not be read."""
+    rebuy: bool = False
+    """The user's word on an open question: it stays as it is and counts as spent, and the job is bought anew."""
+    redo: int = 0
+    """On a done purchase: the number of the redo that chose its job; the purchase which that makes is ``redone``."""
+    redo_chosen: bool = False
+    """With the last job that its redo chose: from this line on that redo buys, and chooses no more."""
+    redo_closed: bool = False
+    """With any one of its marks: the redo is over."""
+    redone: int = 0
+    """The number of the redo that made this purchase; on a mark of the same number: that mark counts no more."""
 
     @property
     def owed(self) -> bool:
@@ -158,3 +170,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def open(self) -> bool:
         return self.state in OPEN
+
+    @property
+    def question(self) -> bool:
+        """Whether it waits for the user's word: perhaps bought, or stuck, and not passed over by ``rebuy``."""
+        return (self.open or self.stuck) and not self.rebuy

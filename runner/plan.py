@@ -4,6 +4,7 @@ The rules, in the order in which they decide:
 
 1. What is owed is collected first, whatever the inputs say now.
 2. A purchase that may have happened holds the job; ``on_unknown: resubmit`` lets it pass once in a job's life.
+   The user's word passes it: ``reconcile --rebuy`` buys anew, and so does a redo that chose the job, once.
 3. Done with these very inputs: reused; moved if the manifest names another file; delivered again if files are gone.
 4. An older purchase had these very inputs: its files are taken back.
 5. These inputs failed: bought again only if that may help, and at most three times in all.
@@ -18,10 +19,12 @@ from enum import StrEnum
 
 import msgspec
 
-from runner.model import Job, Record, State
+from runner.model import Job, Output, Record, State
 
 MAX_PURCHASES = 3
 """Of one fingerprint: after so many, a failure that might heal is not paid for again."""
+LOST = "lost"
+"""The error code of a purchase that the user has given up: no try of the service's, and no answer to a redo."""
 
 
 class Action(StrEnum):
@@ -61,14 +64,14 @@ def in_force(history: Sequence[Record]) -> Record | None:
     """The purchase that decides what the job's files are: the newest, unless that brought nothing."""
     if not history:
         return None
-    newest = (_made(history) or history)[-1]
+    newest = (made(history) or history)[-1]
     if newest.state not in (State.FAILED, State.CANCELLED, State.RELEASED):
         return newest
     return next((record for record in reversed(history) if record.state is State.DONE), newest)
 
 
-def _made(history: Sequence[Record]) -> list[Record]:
-    """Without the released: those were never made, and so answer no question and count as no try."""
+def made(history: Sequence[Record]) -> list[Record]:
+    """Purchases without the released: those were never made, and so answer no question and count as no try."""
     return [record for record in history if record.state is not State.RELEASED]
 
 
@@ -82,15 +85,52 @@ def next_purchase(history: Sequence[Record]) -> int:
 
 def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: bool = False) -> Decision:
     """What to do with ``job``; ``history`` holds its purchases at this API, oldest first."""
-    owed = next((record for record in history if record.owed), None)
+    owed = next((record for record in history if record.owed and not record.rebuy), None)
     if owed is not None:
         return Decision(action=Action.COLLECT, reason=_owed_reason(owed, job), record=owed)
-    if any(record.open for record in _made(history)[-1:]) and not _may_resubmit(history, resubmit=resubmit):
+    if any(record.question for record in made(history)[-1:]) and not _may_resubmit(history, resubmit=resubmit):
         return _held(history)
+    word = _users_word(job, history)
+    if word:
+        return Decision(action=Action.BUY, reason=word)
     force = in_force(history)
     if force is not None and force.state is State.DONE and force.fingerprint == job.fingerprint:
         return _reuse(job, force, present)
     return _take_back_or_buy(job, history, present)
+
+
+def _users_word(job: Job, history: Sequence[Record]) -> str:
+    """Why the job is bought anew whatever its purchases brought, because the user said so; else empty."""
+    newest = next(iter(made(history)[-1:]), None)
+    if newest is not None and newest.rebuy and newest.fingerprint == job.fingerprint and (newest.open or newest.owed):
+        return f"purchase {newest.purchase} is left as it is and bought anew, as you said (reconcile --rebuy)"
+    number = wanted_redo(history, job.fingerprint)
+    return f"done, and to be bought anew (redo {number})" if number else ""
+
+
+def wanted_redo(history: Sequence[Record], fingerprint: str) -> int:
+    """The number of the redo that has yet to buy these done inputs anew; 0 for none."""
+    done = _newest_done(history, fingerprint)
+    answers = (record for record in made(history) if not _given_up(record))
+    served = max((record.redone for record in answers), default=0)
+    return done.redo if done is not None and done.redo > served else 0
+
+
+def redo_pending(history: Sequence[Record], fingerprint: str, number: int) -> bool:
+    """Whether redo ``number`` still waits for this job: chosen, and not bought or not at an end."""
+    if all(record.redo != number for record in history):
+        return False
+    newest = made(history)[-1]
+    return newest.owed or newest.open or wanted_redo(history, fingerprint) == number
+
+
+def _newest_done(history: Sequence[Record], fingerprint: str) -> Record | None:
+    done = (record for record in reversed(history) if record.state is State.DONE)
+    return next((record for record in done if record.fingerprint == fingerprint), None)
+
+
+def _given_up(record: Record) -> bool:
+    return record.error is not None and record.error.code == LOST
 
 
 def _owed_reason(record: Record, job: Job) -> str:
@@ -104,7 +144,7 @@ def _may_resubmit(history: Sequence[Record], *, resubmit: bool) -> bool:
 
 
 def _held(history: Sequence[Record]) -> Decision:
-    newest = _made(history)[-1]
+    newest = made(history)[-1]
     reason = f"purchase {newest.purchase} may have been bought; see `runner reconcile`"
     return Decision(action=Action.HOLD, reason=reason, record=newest)
 
@@ -119,12 +159,12 @@ def _reuse(job: Job, force: Record, present: Present) -> Decision:
 
 def _take_back_or_buy(job: Job, history: Sequence[Record], present: Present) -> Decision:
     same = [record for record in history if record.fingerprint == job.fingerprint]
-    older = next((record for record in reversed(same) if record.state is State.DONE), None)
+    older = _newest_done(history, job.fingerprint)
     if older is not None:
         reason = f"inputs are those of purchase {older.purchase} again"
         action = Action.RESTORE if present(older) else Action.DELIVER
         return Decision(action=action, reason=reason, record=older)
-    tries = _made(same)
+    tries = made(same)
     if tries and tries[-1].state is State.FAILED:
         return _after_failure(tries)
     return Decision(action=Action.BUY, reason=_why_buy(history, same))
@@ -133,6 +173,8 @@ def _take_back_or_buy(job: Job, history: Sequence[Record], present: Present) -> 
 def _after_failure(tries: Sequence[Record]) -> Decision:
     newest = tries[-1]
     why = newest.error.message if newest.error else "no reason given"
+    if _given_up(newest):
+        return Decision(action=Action.BUY, reason=f"purchase {newest.purchase}: {why}")
     if newest.error is None or not newest.error.retryable:
         return Decision(action=Action.FAILED, reason=f"failed with these inputs: {why}", record=newest)
     if len(tries) >= MAX_PURCHASES:
@@ -143,7 +185,7 @@ def _after_failure(tries: Sequence[Record]) -> Decision:
 def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
     if not history:
         return "new"
-    question = next((record for record in _made(history)[-1:] if record.open), None)
+    question = next((record for record in made(history)[-1:] if record.open), None)
     if question is not None:
         return f"purchase {question.purchase} is unknown; on_unknown: resubmit buys once more"
     if not same:
@@ -153,7 +195,7 @@ def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
     )
 
 
-def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callable[[Record, str], str]) -> Record:
+def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callable[[Record, Output], str]) -> Record:
     """A done purchase as it is to be delivered for ``job`` as that stands now.
 
     The one in force keeps its number. An older one comes back as a new purchase that cost nothing: the newest decides,
@@ -163,7 +205,7 @@ def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callab
     if force is not None and force.purchase == record.purchase:
         return msgspec.structs.replace(record, file=job.file)
     outputs = tuple(
-        msgspec.structs.replace(output, moved_from=aside(record, output.path)) if output.path else output
+        msgspec.structs.replace(output, moved_from=aside(record, output)) if output.path else output
         for output in record.outputs
     )
     return msgspec.structs.replace(
@@ -174,6 +216,11 @@ def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callab
         renamed_purchase=None,
         reserved_usd=None,
         cost_usd=None,
+        redo=0,
+        redo_chosen=False,
+        redo_closed=False,
+        redone=0,
+        rebuy=False,
         file=job.file,
         outputs=outputs,
     )

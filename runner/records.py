@@ -58,9 +58,13 @@ def _why_not(record: Record) -> str:
         return f"request_id {record.request_id!r} is not one of the API's"
     if record.owed and record.request_id is None:
         return f"{record.id!r} is {record.state} without a request_id"
+    return _why_not_numbers(record) or _why_not_paths(record)
+
+
+def _why_not_numbers(record: Record) -> str:
     if any(usd is not None and usd < 0 for usd in (record.reserved_usd, record.cost_usd)):
         return f"{record.id!r} cost less than nothing"
-    return _why_not_paths(record)
+    return f"{record.id!r}: redos count from 1" if min(record.redo, record.redone) < 0 else ""
 
 
 def _why_not_paths(record: Record) -> str:
@@ -99,5 +103,10 @@ def intent(job: Job, purchase: int, **context: object) -> Record:
 
 
 def follow(record: Record, state: State, at: str, **changes: object) -> Record:
-    """The next line of the same purchase. The last error and warning do not outlive the step that caused them."""
+    """The next line of the same purchase. The last error and warning do not outlive the step that caused them.
+
+    What became of an intent in doubt keeps the time when that was written: people look for it by that.
+    """
+    if record.state is State.SUBMITTING and state is State.UNKNOWN:
+        changes["intended_at"] = record.at
     return msgspec.structs.replace(record, **{"state": state, "at": at, "error": None, **changes})

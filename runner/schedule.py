@@ -33,6 +33,8 @@ class Work:
     """Whether its request is one of this run."""
     settled_as: str | None = None
     """The count it moves to once nothing of it is owed, where that is not its record's."""
+    counted: bool = True
+    """False for a purchase whose job stands in the books by another one."""
 
     @property
     def job_id(self) -> str:

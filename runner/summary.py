@@ -16,6 +16,8 @@ COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "
 
 def outcome_of_record(record: Record) -> str:
     """Under which count a purchase stands at the end of a run."""
+    if record.rebuy and (record.owed or record.open):
+        return "left"
     if record.owed:
         return "unknown" if record.stuck else "owed"
     if record.open:

@@ -140,6 +140,15 @@ class Surveyor:
         job = self._jobs.find(record.id)
         return job is not None and job.file == record.file
 
+    def pursued(self) -> set[str]:
+        """Ids of jobs with something owed that the user wants bought anew all the same."""
+        return {record.id for record in self._ledger.owed(self._api) if record.rebuy}
+
+    def superseded(self, record: Record) -> bool:
+        """Whether a newer purchase of its job is done."""
+        history = self._ledger.purchases(record.id, self._api)
+        return any(other.state is State.DONE and other.purchase > record.purchase for other in history)
+
     def in_the_way(self, job: Job) -> list[str]:
         """Pictures that stand where the job's would go and that no purchase of this job names."""
         mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs}
@@ -168,7 +177,8 @@ class Survey:
     collecting: set[str] = field(default_factory=set)
     """Ids of selected jobs with something owed."""
     changed: set[str] = field(default_factory=set)
-    """Those of them whose inputs are others by now."""
+    """Those to be decided about again once that is home: their inputs are others by now, or a newer purchase is there,
+    or the user wants them bought beside it."""
     renamed: list[tuple[Job, str]] = field(default_factory=list)
     """Jobs that take over the records of an id which is gone from the manifest."""
 
@@ -178,12 +188,15 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
     result = Survey()
     conflicts: list[str] = []
     occupied: dict[str, str] = {}
+    pursued = surveyor.pursued()
     for job in jobs:
         old_id = surveyor.renamed_from(job)
         decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job)
         if old_id:
             result.renamed.append((job, old_id))
         _count(result, job, decision)
+        if (job.id in pursued and decision.action is Action.BUY) or _is_late(surveyor, decision):
+            result.changed.add(job.id)
         visit(job, decision)
         conflicts += filter(None, [surveyor.conflicts(job, decision)])
         if decision.action in (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER) and not old_id:
@@ -203,6 +216,11 @@ def _count(result: Survey, job: Job, decision: Decision) -> None:
         result.collecting.add(job.id)
         if decision.record.fingerprint != job.fingerprint:
             result.changed.add(job.id)
+
+
+def _is_late(surveyor: Surveyor, decision: Decision) -> bool:
+    """Whether what is to be collected is older than what the job has by now."""
+    return decision.action is Action.COLLECT and decision.record is not None and surveyor.superseded(decision.record)
 
 
 def manifest_path(manifest: Path | None, folder: Path) -> str:

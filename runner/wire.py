@@ -1,9 +1,10 @@
 """Reading the API's answers: status, headers and bytes in, one of a closed set of verdicts out. No I/O.
 
-Two questions are answered here, and each verdict says all that the caller may know:
+Three questions are answered here, and each verdict says all that the caller may know:
 
 * ``read_submission``: was something bought?   ``Accepted | Refused | Unreadable``
 * ``read_progress``: how is the request doing?  ``Unfinished | Completed | Ended | Gone | Denied | NotYet | Again``
+* ``read_cancel``: was it called off?           ``Cancelling | Again``
 
 The rule of money: a submission counts as *not bought* only on proof. Proof is 401, 402, 403 or 429; 503 with
 ``Retry-After`` or an ``error_code``; the API's own JSON error under another 4xx but 408, or under 200, unless its code
@@ -157,6 +158,13 @@ class Again:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelling:
+    """The API understood that a request is to be called off; ``agreed`` tells whether it says that it was."""
+
+    agreed: bool
+
+
 Progress = Unfinished | Completed | Ended | Gone | Denied | NotYet | Again
 
 
@@ -233,6 +241,18 @@ def read_progress(answer: Answer, request_id: str, *, from_status: bool = False)
     if 400 <= status < 500 and status not in (408, 429) and not from_status:
         return NotYet(fault=fault)
     return Again(fault=fault, retry_after=read_retry_after(answer))
+
+
+def read_cancel(answer: Answer, request_id: str) -> Cancelling | Again:
+    """What an answer to a cancel says; it is no proof of anything, so the state is asked for afterwards."""
+    document = parse_object(answer.body)
+    owner = document.get("request_id")
+    mine = not isinstance(owner, str) or owner in ("", request_id)
+    said = (_text(document.get(key)) for key in ("outcome", "status"))
+    words = {word.strip().lower() for word in said if word}
+    if 200 <= answer.status < 300 and not error_code(document) and mine and words:
+        return Cancelling(agreed=bool(words & _CANCELLED) and "not_cancellable" not in words)
+    return Again(fault=read_fault(answer.status, document), retry_after=read_retry_after(answer))
 
 
 def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> Progress:

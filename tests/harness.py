@@ -13,7 +13,9 @@ import runner
 from runner import app
 from runner.emulator import Emulator, Fault
 from runner.model import Record
+from runner.questions import Questions, Word, parse_adopt, parse_name
 from runner.records import decode
+from runner.settle import settle
 from runner.stop import Stop
 from runner.summary import Report
 
@@ -59,6 +61,12 @@ class Service:
         return await app.collect(
             app.Folder(self.output), observer=self.seen.append, clock=LoopClock(), environ=self.environ
         )
+
+    async def settle(self, *words: str) -> Questions:
+        """Say ``adopt a=r``, ``lost a``, ``rebuy all``."""
+        parted = [text.partition(" ") for text in words]
+        sayings = [parse_adopt(name) if word == "adopt" else parse_name(Word(word), name) for word, _, name in parted]
+        return await settle(app.Folder(self.output), sayings, observer=self.seen.append, clock=LoopClock())
 
     @property
     def environ(self) -> dict[str, str]:

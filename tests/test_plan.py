@@ -239,8 +239,8 @@ def test_nothing_is_in_force_before_anything_was_bought() -> None:
     assert in_force([]) is None
 
 
-def aside(record: Record, path: str) -> str:
-    return f".replaced/{record.id}/{record.purchase}/{path}"
+def aside(record: Record, output: Output) -> str:
+    return f".replaced/{record.id}/{record.purchase}/{output.path}"
 
 
 def test_reviving_the_purchase_in_force_keeps_its_number() -> None:

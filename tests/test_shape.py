@@ -17,10 +17,10 @@ ROOT = Path(runner.__file__).parent
 ROWS = [
     {"cli", "__main__"},
     {"commands", "console"},
-    {"app"},
-    {"batch", "books", "crew", "survey", "schedule", "job"},
+    {"app", "settle"},
+    {"batch", "books", "cancel", "crew", "redo", "survey", "schedule", "job", "verify", "restore"},
     {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http"},
-    {"plan", "pace", "polling", "money", "summary"},
+    {"plan", "pace", "polling", "money", "questions", "summary"},
     {"manifest", "settings", "wire", "records"},
     {"model", "errors", "clock", "disk"},
 ]

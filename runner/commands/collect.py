@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from runner import app
-from runner.commands.common import attend, json_even_then, known_folder, manifest_argument, place_options, run_loop
+from runner.commands.common import (
+    attend,
+    json_even_then,
+    known_folder,
+    manifest_argument,
+    place_options,
+    run_loop,
+    spoken,
+)
 from runner.console import Progress, set_up_logging, show_report
 from runner.download.place import Folder
 from runner.summary import Report
@@ -43,7 +51,7 @@ def command(
     options = app.RunOptions(emulator=emulator, api=api)
     with json_even_then(lambda: folder, wanted=as_json):
         report = run_loop(lambda: _collect(folder, options, Progress(quiet=quiet)))
-    show_report(report, quiet=quiet)
+    show_report(report, quiet=quiet, target=spoken(manifest, output, emulator=emulator))
     if as_json:
         click.echo(json.dumps(report.as_json()))
     return report.exit_code

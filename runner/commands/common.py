@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -84,6 +85,14 @@ def json_even_then(folder: Callable[[], Folder], *, wanted: bool) -> Iterator[No
             report = Report(output=str(root), results=str(root / RESULTS))
             click.echo(json.dumps({**report.as_json(), "error": str(error)}))
         raise
+
+
+def spoken(target: str, output: Path | None, *, emulator: bool) -> str:
+    """How a person names the same results to another verb; empty where MANIFEST was standard input."""
+    if target == "-" and output is None:
+        return ""
+    words = [str(output)] if output is not None else [target, *(["--emulator"] if emulator else [])]
+    return shlex.join(words)
 
 
 def run_loop(work: Callable[[], Awaitable[T]]) -> T:

@@ -65,7 +65,7 @@ def command(
         base = app.api_of(options, os.environ)
         surveyor = app.surveyor_of(loaded, options, ledger, folder, base)
         found = survey(surveyor, options.selection.of(loaded.jobs), visit)
-        others = sum(record.id not in found.collecting for record in ledger.owed(base.name))
+        others = sum(record.id not in found.collecting and not record.rebuy for record in ledger.owed(base.name))
     known: dict[str, float | None] = {}
     if not (offline or emulator):
         known = run_loop(lambda: app.prices(estimate.models, options, os.environ))

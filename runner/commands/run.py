@@ -18,6 +18,7 @@ from runner.commands.common import (
     place_options,
     read_manifest,
     run_loop,
+    spoken,
 )
 from runner.console import Progress, set_up_logging, show_error, show_report, show_warnings
 from runner.download.place import Folder
@@ -64,6 +65,9 @@ def next_time(text: str, now: datetime) -> float:
 @click.option("--concurrency", type=click.IntRange(1, 1000), help="Requests in flight at the API.")
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
+@click.option("--redo", is_flag=True, help="Buy done jobs anew; wants --only, --missing or --all.")
+@click.option("--missing", is_flag=True, help="With --redo: jobs whose files are gone, at the API too.")
+@click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
 @click.option("--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns.")
 @click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day.")
@@ -78,6 +82,9 @@ def command(
     concurrency: int | None,
     only: str | None,
     limit: int | None,
+    redo: bool,
+    missing: bool,
+    every: bool,
     on_unknown: str | None,
     budget: Budget | None,
     until: float | None,
@@ -93,6 +100,7 @@ def command(
     \b
     Example:
       runner run jobs/demo.yaml --emulator
+      runner run jobs/demo.yaml --redo --only 'mug-*'
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     options = app.RunOptions(
@@ -100,6 +108,9 @@ def command(
         concurrency=concurrency,
         only=only,
         limit=limit,
+        redo=redo,
+        missing=missing,
+        every=every,
         on_unknown=OnUnknown(on_unknown) if on_unknown else None,
         budget=budget,
         until=until,
@@ -113,7 +124,7 @@ def command(
             _collect_all_the_same(find_folder(manifest, output, emulator=emulator), options)
             raise
         report = run_loop(lambda: _run(loaded, options, Progress(quiet=quiet)))
-    show_report(report, quiet=quiet)
+    show_report(report, quiet=quiet, target=spoken(manifest, output, emulator=emulator))
     if as_json:
         click.echo(json.dumps(report.as_json()))
     return report.exit_code

@@ -70,7 +70,7 @@ def _read(ledger: Ledger, folder: Folder) -> Standing:
         standing.spent_usd += spent(record)
         if record.purchase > 1:
             again[record.id] = None
-        if record.owed:
+        if record.owed and not record.rebuy:
             standing.owed.append(record)
     for record in ledger.latest():
         if record.id not in again:

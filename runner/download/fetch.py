@@ -160,8 +160,8 @@ async def _receive(
     response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, executor: Executor
 ) -> None:
     """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block."""
-    _check_announced(response, max_bytes - part.written)
-    async with aclosing(_blocks(response, max_bytes - part.written)) as blocks:
+    _check_announced(response, part.written, max_bytes)
+    async with aclosing(_blocks(response, part.written, max_bytes)) as blocks:
         first = await anext(blocks, b"")
         second = await anext(blocks, None) if not part.written else b""
         if second is None:
@@ -192,17 +192,18 @@ def _disk_errors(target: Path) -> Iterator[None]:
         raise OutputError(f"{target.parent}: cannot be written: {error.strerror}") from error
 
 
-def _check_announced(response: aiohttp.ClientResponse, max_bytes: int) -> None:
+def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: int) -> None:
     encoding = response.headers.get(hdrs.CONTENT_ENCODING, "").lower()
     if encoding not in ("", "identity"):
         raise BadMedia(f"the file comes {encoding}-encoded, which was not asked for")
-    if response.content_length is not None and response.content_length > max_bytes:
-        raise TooLarge(f"the file has {response.content_length:,} bytes; max_file allows {max_bytes:,}")
+    length = there + (response.content_length or 0)
+    if length > max_bytes:
+        raise TooLarge(f"the file has {length:,} bytes; max_file allows {max_bytes:,}")
 
 
-async def _blocks(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """The body in blocks of ``BLOCK`` bytes, the last one shorter."""
-    block, total = bytearray(), 0
+async def _blocks(response: aiohttp.ClientResponse, total: int, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The body in blocks of ``BLOCK`` bytes, the last one shorter; ``total`` bytes of the file came before it."""
+    block = bytearray()
     async for chunk in response.content.iter_any():
         total += len(chunk)
         if total > max_bytes:

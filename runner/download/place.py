@@ -91,6 +91,13 @@ class Folder:
         with _file_errors(self.root):
             return next((path for path in _places(record, output) if is_ours(self.path(path), output)), None)
 
+    def aside(self, record: Record, output: Output) -> str:
+        """Where a purchase's file is set aside: the place that holds its bytes, else the one that it would get."""
+        with _file_errors(self.root):
+            places = [*filter(None, [output.moved_from]), *_asides(record, output)]
+            found = (place for place in places if is_ours(self.root / place, output))
+            return next(found, aside_path(record, output.path or ""))
+
     def place(self, record: Record, arrivals: Sequence[Arrival], history: Sequence[Record]) -> None:
         """Set aside the files of older purchases, then give every arrival its final name, durably.
 
@@ -106,6 +113,20 @@ class Folder:
                 self._give_name(arrival, named)
             for folder in {target.parent for target in targets}:
                 disk.flush_folder(folder)
+
+    def put_aside(self, record: Record, arrivals: Sequence[Arrival]) -> None:
+        """Put what came after a newer purchase's files where that would have set it aside, durably. May be repeated.
+
+        Raises ``Occupied`` where other files are there already, ``OutputError`` where the disk refuses.
+        """
+        with _file_errors(self.root):
+            for arrival in arrivals:
+                places = [self.path(place) for place in _asides(record, arrival.output)]
+                passing = arrival.source.parent == self.incoming
+                if not any(is_ours(place, arrival.output) for place in places):
+                    (_rename if passing else _copy)(arrival.source, _first_free(places))
+                elif passing:
+                    arrival.source.unlink()
 
     def occupied(self, record: Record, arrivals: Sequence[Arrival], history: Sequence[Record]) -> list[str]:
         """Paths where an arrival should go and where something stands that no purchase of the job names."""
@@ -160,6 +181,33 @@ class Folder:
         if os.path.lexists(target):
             raise Occupied(f"{target} is not ours and is in the way; move it, and run again. The picture is paid.")
         _rename(arrival.source, target)
+
+    def places(self, record: Record, output: Output) -> list[str]:
+        """Every path at which a purchase's file may stand, its own place first."""
+        return _places(record, output)
+
+    def set_apart(self, path: str) -> str:
+        """Keep what stands at ``path`` beside it as ``<file>.altered``, over no other file; return where.
+
+        Raises ``Occupied`` where a link leads out of the folder, ``Vanished``, or ``OutputError``.
+        """
+        with _file_errors(self.root):
+            source = self.path(path)
+            target = _first_free(source.with_name(source.name + ending) for ending in _altered_endings())
+            _rename(source, target)
+            return target.relative_to(self.root).as_posix()
+
+    def send_home(self, owner: Record, output: Output, path: str) -> str:
+        """Move the file of ``owner`` that stands at ``path`` to where it can be taken back from; return where.
+
+        Where the owner has it already it is set apart. Raises as ``set_apart`` does.
+        """
+        with _file_errors(self.root):
+            if any(is_ours(self.path(place), output) for place in _places(owner, output) if place != path):
+                return self.set_apart(path)
+            target = _first_free(self.path(place) for place in _asides(owner, output))
+            _rename(self.path(path), target)
+            return target.relative_to(self.root).as_posix()
 
     def reject(self, record: Record, arrivals: Iterable[Arrival]) -> tuple[Output, ...]:
         """Keep pictures that were not accepted under ``.rejected/<id>/<purchase>/``, and say where.
@@ -222,8 +270,10 @@ def _asides(record: Record, output: Output) -> list[str]:
     """
     if not output.path:
         return []
-    ids = filter(None, (record.id, record.renamed_from))
-    plain = [aside_path(msgspec.structs.replace(record, id=job_id), output.path) for job_id in ids]
+    names = [(record.id, record.purchase)]
+    if record.renamed_from is not None:
+        names.append((record.renamed_from, record.renamed_purchase or record.purchase))
+    plain = [aside_path(msgspec.structs.replace(record, id=i, purchase=n), output.path) for i, n in names]
     return [place for path in plain for place in (path, _by_bytes(path, output))]
 
 

@@ -12,7 +12,7 @@ from runner.clock import Clock, timestamp
 from runner.errors import LedgerError
 from runner.ledger import Ledger
 from runner.model import Fault, Job, Record, State
-from runner.plan import next_purchase
+from runner.plan import next_purchase, wanted_redo
 from runner.purse import Purse
 from runner.records import follow, intent
 from runner.stop import Stop
@@ -63,7 +63,8 @@ class Buyer:
 
     async def _submit(self, job: Job) -> Record:
         purchase = next_purchase(self._ledger.history(job.id))
-        record = intent(job, purchase, at=self._now(), **self._context(job))
+        redone = wanted_redo(self._ledger.purchases(job.id, self._api.base.name), job.fingerprint)
+        record = intent(job, purchase, at=self._now(), redone=redone, **self._context(job))
         self._purse.take(record)
         record = await self._ledger.append(record)
         try:

@@ -106,23 +106,16 @@ class Collector:
 
     def _conclude(self, inquiry: _Inquiry, progress: Progress) -> Record | None:
         """The record that follows from an answer, or None to ask again."""
-        record, at = inquiry.record, timestamp(self._clock.now())
-        match progress:
-            case Completed(urls=urls, cost_usd=cost, finished_at=finished) if urls:
-                outputs = tuple(Output(url=url) for url in urls)
-                ended = {"completed_at": finished or at, "cost_usd": cost}
-                return follow(record, State.GENERATED, at, outputs=outputs, **ended)
-            case Completed(has_result=True, cost_usd=cost):
-                fault = Fault(code="no_output", message="the API says completed and names no output")
-                return follow(record, record.state, at, cost_usd=cost, error=fault)
-            case Ended(state=state, fault=fault, cost_usd=cost, finished_at=finished):
-                return follow(record, state, at, error=fault, cost_usd=cost, completed_at=finished or at)
-            case Unfinished(state=state, known=known):
-                inquiry.denials = 0
-                inquiry.last = Fault(code="timeout", message=f"still {state}")
-                if not known and state not in self._strange:
-                    self._strange.add(state)
-                    log.warning("the API says %r, a state not known here; taken as unfinished", state[:100])
+        at = timestamp(self._clock.now())
+        following = after_end(inquiry.record, progress, at)
+        if following is not None:
+            return following
+        if isinstance(progress, Unfinished):
+            inquiry.denials = 0
+            inquiry.last = Fault(code="timeout", message=f"still {progress.state}")
+            if not progress.known and progress.state not in self._strange:
+                self._strange.add(progress.state)
+                log.warning("the API says %r, a state not known here; taken as unfinished", progress.state[:100])
         return self._conclude_trouble(inquiry, progress, at)
 
     def _conclude_trouble(self, inquiry: _Inquiry, progress: Progress, at: str) -> Record | None:
@@ -172,3 +165,18 @@ class Collector:
             return self._durations.gap(inquiry.kind, self._clock.monotonic() - inquiry.started)
         wait = next(inquiry.trouble)
         return max(wait, progress.retry_after or 0.0) if isinstance(progress, Again) else wait
+
+
+def after_end(record: Record, progress: Progress, at: str) -> Record | None:
+    """The record that follows where the API says how a request ended; None where it says anything else."""
+    match progress:
+        case Completed(urls=urls, cost_usd=cost, finished_at=finished) if urls:
+            outputs = tuple(Output(url=url) for url in urls)
+            ended = {"completed_at": finished or at, "cost_usd": cost}
+            return follow(record, State.GENERATED, at, outputs=outputs, **ended)
+        case Completed(has_result=True, cost_usd=cost):
+            fault = Fault(code="no_output", message="the API says completed and names no output")
+            return follow(record, record.state, at, cost_usd=cost, error=fault)
+        case Ended(state=state, fault=fault, cost_usd=cost, finished_at=finished):
+            return follow(record, state, at, error=fault, cost_usd=cost, completed_at=finished or at)
+    return None

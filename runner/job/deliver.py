@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from random import Random
+from weakref import WeakValueDictionary
 
 import aiohttp
 import anyio
@@ -108,12 +109,14 @@ class Deliverer:
         self._rng = rng
         self._suspects = suspects
         self._claimed = claimed
+        self._placing: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        """By job: two purchases of one job take their places one after the other."""
 
     async def deliver(self, record: Record, *, fresh: bool) -> Record:
         """Deliver ``record``, trying ``retries`` times more; ``fresh`` is a request of this run.
 
         Returns it done; or still owed, with the reason as its error; a purchase that was done before and whose files
-        cannot be had is returned as it was, its error set but not recorded.
+        cannot be had is returned as it was, its error set but not recorded. Had their renaming begun, it is owed.
         """
         delays = backoff(self._rng, base=0.5, cap=20.0)
         failure: RunnerError | None = None
@@ -141,13 +144,21 @@ class Deliverer:
             http_status=getattr(failure, "status", None),
         )
         if record.state is State.DONE:
-            return msgspec.structs.replace(record, error=fault)
+            begun = self._begun(record)
+            if begun is None:
+                return msgspec.structs.replace(record, error=fault)
+            record = begun
         outputs = getattr(failure, "outputs", record.outputs)
         following = follow(record, State.GENERATED, self._now(), error=fault, outputs=outputs)
         if isinstance(failure, _Gone) and not fresh:
             self._suspects.add(record, following)
             return record
         return await self._ledger.append(following)
+
+    def _begun(self, record: Record) -> Record | None:
+        """The line that made a done purchase owed again, because its files were about to be renamed."""
+        history = self._ledger.history(record.id)
+        return next((r for r in history if r.purchase == record.purchase and r.state is State.GENERATED), None)
 
     async def _with_fresh_links(self, record: Record) -> Record:
         """``record`` with the outputs that the API names now. Raises ``_Gone``."""
@@ -166,10 +177,22 @@ class Deliverer:
         if warning and self._bounds_of(record).strict_size and record.state is not State.DONE:
             kept = await in_thread(self._executor, self._folder.reject, record, arrivals)
             raise _Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", kept)
+        async with self._placing.setdefault(record.id, anyio.Lock()):
+            return await self._put(record, arrivals, warning)
+
+    async def _put(self, record: Record, arrivals: list[Arrival], warning: str | None) -> Record:
+        """Give the files their names; beside those of a newer purchase they go where that would have set them aside."""
+        outputs = tuple(arrival.output for arrival in arrivals)
         history = self._ledger.history(record.id)
-        await self._clear_the_way(record, arrivals, history)
+        late = any(_displaces(other, record) for other in history)
+        if not late:
+            await self._clear_the_way(record, arrivals, history)
         record = await self._ledger.append(follow(record, State.GENERATED, self._now(), outputs=outputs))
-        await in_thread(self._executor, self._folder.place, record, arrivals, history)
+        if late:
+            log.info("%s: purchase %d came after a newer one, and is kept aside", record.id, record.purchase)
+            await in_thread(self._executor, self._folder.put_aside, record, arrivals)
+        else:
+            await in_thread(self._executor, self._folder.place, record, arrivals, history)
         final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
         record = follow(record, State.DONE, self._now(), outputs=final, warning=warning)
         if warning:
@@ -222,6 +245,12 @@ DEFAULT_MAX_FILE = 2 * 2**30
 def _final_path(record: Record, number: int, extension: str) -> str:
     """``mug.png``, and ``mug-2.png`` for a second output of the same job."""
     return f"{record.file}-{number}.{extension}" if number > 1 else f"{record.file}.{extension}"
+
+
+def _displaces(newer: Record, record: Record) -> bool:
+    """Whether a newer purchase's files have the names of this one's, or are about to."""
+    named = newer.state is State.GENERATED and not newer.stuck and any(output.path for output in newer.outputs)
+    return newer.api == record.api and newer.purchase > record.purchase and (newer.state is State.DONE or named)
 
 
 def _owns(record: Record, path: str) -> bool:

@@ -16,11 +16,12 @@ from functools import partial
 from anyio import CancelScope
 
 from runner.errors import LedgerError
+from runner.ledger.index import RedoStanding
 from runner.ledger.lock import Holder, read_holder, run_lock
 from runner.ledger.log import Log, line_of
 from runner.model import OWED, Record, State
 
-__all__ = ["Holder", "Ledger", "Log", "read_holder", "run_lock"]
+__all__ = ["Holder", "Ledger", "Log", "RedoStanding", "read_holder", "run_lock"]
 
 
 @dataclass(slots=True)
@@ -101,6 +102,10 @@ class Ledger:
     def interrupted(self) -> list[Record]:
         """Intents that no answer followed before a process died."""
         return self._log.unsettled(State.SUBMITTING)
+
+    def redo(self, api: str) -> RedoStanding:
+        """How far the newest redo at this API is."""
+        return self._log.index.redo.get(api, RedoStanding())
 
     def latest(self) -> Iterator[Record]:
         """Every purchase as it stands, in order of first appearance."""

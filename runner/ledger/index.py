@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 from hashlib import blake2b
+from typing import NamedTuple
 
 from runner.model import OWED, Record, State
 
@@ -18,11 +19,22 @@ def key_of(job_id: str, purchase: int) -> bytes:
     return blake2b(text.encode(), digest_size=15).digest()
 
 
+class RedoStanding(NamedTuple):
+    """The newest redo of an API; of two lines about it the greater one knows more. Number 0: there was none."""
+
+    number: int = 0
+    chosen: bool = True
+    """Whether all its jobs are chosen."""
+    closed: bool = True
+
+
 class Index:
     """Last lines by purchase, in order of first appearance."""
 
     def __init__(self) -> None:
         self.lines = 0
+        self.redo: dict[str, RedoStanding] = {}
+        """By API."""
         self._spans: dict[bytes, int] = {}
         self._later: dict[bytes, list[int]] = {}  # purchases above 1, ascending; few ids have any
         self._unsettled: dict[bytes, State] = {}
@@ -30,6 +42,10 @@ class Index:
     def add(self, record: Record, offset: int, length: int) -> None:
         """Count one more line of the log."""
         self.lines += 1
+        if record.redo:
+            standing = RedoStanding(record.redo, record.redo_chosen, record.redo_closed)
+            known = self.redo.get(record.api)
+            self.redo[record.api] = standing if known is None else max(known, standing)
         key = key_of(record.id, record.purchase)
         if key not in self._spans and record.renamed_from is not None:
             self._forget(record.renamed_from, record.renamed_purchase or record.purchase)

@@ -7,6 +7,7 @@ everyone else. Damaged before the tail: refused, because a purchase may be hidde
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import zlib
@@ -99,11 +100,19 @@ class Log:
         if self._ended or self._handle is None:
             raise LedgerError(f"{self.path}: {self._ended or 'not open'}; nothing more is bought")
         try:
+            self._require_place()
             disk.write_all(self._handle, b"".join(lines))
             disk.flush_data(self._handle)
         except OSError as error:
             self._fail(error)
             raise LedgerError(f"{self.path}: cannot be written: {error.strerror}; nothing more is bought") from error
+
+    def _require_place(self) -> None:
+        """What is written to a file that no longer has its name is lost to the next run. Raises ``OSError``."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._handle or 0), self.path.stat()):
+                return
+        raise OSError(errno.ENOENT, "it was moved, replaced or deleted while a run used it")
 
     def count(self, records: Sequence[Record], lines: Sequence[bytes]) -> None:
         """Index what ``write`` has written."""
@@ -173,9 +182,9 @@ def _open(path: Path, *, writable: bool) -> int | None:
             _temporary(path).unlink(missing_ok=True)  # of a compaction that a crash ended
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         disk.flush_folder(path.parent)
-    except FileNotFoundError:
-        return None
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not writable:
+            return None
         raise LedgerError(f"{path}: cannot be opened: {error.strerror}") from error
     return handle
 

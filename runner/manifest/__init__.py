@@ -3,11 +3,16 @@
 The flow, each step a module::
 
     bytes ── encoding ──> text ── document ──> nodes (scalars, lists, mappings; each knows its place)
-    nodes ── settings ──────────────────────-> Settings
-    nodes ── entries, with given, inputs ────> jobs ── naming, claims ──> spool
+    nodes ── settings ───────────────────────> Settings
+    nodes ── entries: recipe, with given, inputs, matrix ──> what the jobs of an entry share
+    feed  ── feeds: lines, then tables or jsonlines ───────> rows
+    recipe and row ── rows, columns, series ── jobs ── intake ── naming, claims ──> spool
 
-What a scalar means is decided by where it stands (``scalars``, ``notation``); every fault is noted in one
-``Findings`` and raised at once. Nothing here knows of the network, or of what has been bought before.
+A feed is read row by row: in memory there is one row, and a few bytes for each id. ``templates`` says which
+texts are templates and which names they know; only ``expressions`` and ``sandbox`` import Jinja2, and they are
+imported when a template is met. What a scalar means is decided by where it stands (``scalars``, ``notation``);
+every fault is noted in one ``Findings`` and raised at once. Nothing here knows of the network, or of what has
+been bought before.
 """
 
 from __future__ import annotations
@@ -16,11 +21,12 @@ from runner.manifest.fingerprints import fingerprint
 from runner.manifest.inputs import bundled_schema
 from runner.manifest.loader import Manifest, load, salvage_settings
 from runner.manifest.names import check_file_name, check_id
-from runner.manifest.settings import OnUnknown, Settings, parse_budget
+from runner.manifest.settings import OnBadRow, OnUnknown, Settings, parse_budget
 from runner.manifest.spool import Spool
 
 __all__ = [
     "Manifest",
+    "OnBadRow",
     "OnUnknown",
     "Settings",
     "Spool",

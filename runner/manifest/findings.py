@@ -7,16 +7,18 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from runner.errors import ManifestError
-from runner.manifest.nodes import WHOLE_FILE, Mark, Scalar, scalars
+from runner.manifest.nodes import WHOLE_FILE, Mark, RowMark, Scalar, scalars
 from runner.model import Place, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from runner.manifest.nodes import Node
 
 LIMIT: Final = 10_000
 """Problems kept; further ones are only counted, so that a broken giant does not fill the memory."""
+
+_LISTED: Final = 20
 
 T = TypeVar("T")
 
@@ -46,16 +48,17 @@ class Findings:
     def __init__(self, source: str) -> None:
         self.source = source
         self.count = 0
-        self._errors: dict[tuple[Mark, str], Problem] = {}
-        self._warnings: dict[tuple[Mark, str], Problem] = {}
+        self._errors: dict[tuple[Place, str], Problem] = {}
+        self._warnings: dict[tuple[Place, str], Problem] = {}
         self._spoiled: set[tuple[int, int]] = set()
 
     def place(self, mark: Mark) -> Place:
-        return Place(source=self.source, line=mark.line, column=mark.column)
+        source = mark.source if isinstance(mark, RowMark) else self.source
+        return Place(source=source, line=mark.line, column=mark.column)
 
     def error(self, mark: Mark, what: str, advice: str = "") -> None:
         """Note a fault at ``mark``, unless it is known or follows from one that is."""
-        if (mark.line, mark.column) not in self._spoiled:
+        if isinstance(mark, RowMark) or (mark.line, mark.column) not in self._spoiled:
             self.count += self._add(self._errors, mark, what, advice)
 
     def warn(self, mark: Mark, what: str, advice: str = "") -> None:
@@ -74,10 +77,11 @@ class Findings:
             self.error(wrong.mark or node, f"`{name}` {wrong.what}", wrong.advice)
             return FAILED
         if not isinstance(node, Scalar) or (node.cut and type(value) is str):
-            self._warn_of_comments(name, node)
+            self.warn_of_comments(name, node)
         return value
 
-    def _warn_of_comments(self, name: str, node: Node) -> None:
+    def warn_of_comments(self, name: str, node: Node) -> None:
+        """Warn of each text in ``node`` that a comment cuts short."""
         for scalar in scalars(node):
             if scalar.cut:
                 self._warn_of_comment(name, scalar)
@@ -88,27 +92,32 @@ class Findings:
 
     def failure(self) -> ManifestError:
         """What to raise: every fault in order of place."""
-        return ManifestError([*_sorted(self._errors), *self._beyond()])
+        return ManifestError([*self._sorted(self._errors), *self._beyond()])
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        return tuple(_sorted(self._warnings))
+        return tuple(self._sorted(self._warnings))
 
-    def _add(self, known: dict[tuple[Mark, str], Problem], mark: Mark, what: str, advice: str) -> bool:
-        key = (Mark(mark.line, mark.column), what)
-        if key in known:
+    def _add(self, known: dict[tuple[Place, str], Problem], mark: Mark, what: str, advice: str) -> bool:
+        place = self.place(mark)
+        if (place, what) in known:
             return False
         if len(known) < LIMIT:
-            known[key] = Problem(place=self.place(mark), what=what, advice=advice)
+            known[place, what] = Problem(place=place, what=what, advice=advice)
         return True
 
     def _beyond(self) -> list[Problem]:
         left = self.count - len(self._errors)
         return [Problem(place=self.place(WHOLE_FILE), what=f"{left} more problems")] if left else []
 
+    def _sorted(self, problems: dict[tuple[Place, str], Problem]) -> list[Problem]:
+        """In order of place: those of the manifest first, then those of each feed."""
 
-def _sorted(problems: dict[tuple[Mark, str], Problem]) -> list[Problem]:
-    return sorted(problems.values(), key=lambda problem: (problem.place.line, problem.place.column))
+        def key(problem: Problem) -> tuple[bool, str, int, int]:
+            place = problem.place
+            return place.source != self.source, place.source, place.line, place.column
+
+        return sorted(problems.values(), key=key)
 
 
 def shown(text: str, limit: int = 60) -> str:
@@ -117,6 +126,12 @@ def shown(text: str, limit: int = 60) -> str:
         return "nothing"
     line = " ".join(text.split()) if "\n" in text else text
     return f"`{line if len(line) <= limit else line[: limit - 1] + '…'}`"
+
+
+def listing(names: Sequence[str]) -> str:
+    """``names`` with commas; of many, the first and how many more."""
+    more = f", … ({len(names) - _LISTED} more)" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

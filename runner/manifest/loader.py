@@ -14,10 +14,12 @@ from runner.manifest.encoding import decode
 from runner.manifest.entries import Entries
 from runner.manifest.findings import Findings, Wrong
 from runner.manifest.given import Defaults
+from runner.manifest.intake import Intake
+from runner.manifest.matrix import least_jobs
 from runner.manifest.naming import Register
 from runner.manifest.nodes import WHOLE_FILE, Mapping, Node, Scalar, Sequence
 from runner.manifest.scalars import kind
-from runner.manifest.settings import Settings, check_keys, read_settings
+from runner.manifest.settings import OnBadRow, Settings, check_keys, read_settings
 from runner.manifest.spool import Spool
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Manifest:
     settings: Settings
     jobs: Spool
     """In the order of the manifest; read them as often as needed, and close it in the end."""
+    skipped_rows: int
+    """Rows of feeds that were left out, as ``on_bad_row: skip`` asks."""
     warnings: tuple[Problem, ...]
     """What is probably not meant, in order of place."""
 
@@ -56,7 +60,7 @@ def load(path: str | Path, *, text: bytes | None = None) -> Manifest:
     spool = Spool()
     try:
         with _without_gc():
-            settings = _load(Path(path), text, spool, findings)
+            settings, skipped = _load(Path(path), text, spool, findings)
         spool.flush()
     except OSError as error:
         spool.close()
@@ -69,6 +73,7 @@ def load(path: str | Path, *, text: bytes | None = None) -> Manifest:
         source=findings.source,
         settings=settings,
         jobs=spool,
+        skipped_rows=skipped,
         warnings=findings.warnings,
     )
 
@@ -95,7 +100,7 @@ def _salvage_root(file: Path, findings: Findings) -> Node | None:
     return None if document is None else document.root
 
 
-def _load(path: Path, text: bytes | None, spool: Spool, findings: Findings) -> Settings:
+def _load(path: Path, text: bytes | None, spool: Spool, findings: Findings) -> tuple[Settings, int]:
     stem = path.stem if text is None else _STDIN_STEM
     folder = path.absolute().parent if text is None else Path.cwd()
     try:
@@ -107,10 +112,11 @@ def _load(path: Path, text: bytes | None, spool: Spool, findings: Findings) -> S
     root = _root(document.root, findings)
     check_keys(root, findings)
     settings = read_settings(root, stem=stem, folder=folder, findings=findings)
-    _read_jobs(root, spool, findings)
+    intake = Intake(Register(spool, findings), findings, skip=settings.on_bad_row is OnBadRow.SKIP, most=MAX_JOBS)
+    _read_jobs(root, folder, intake, findings)
     if findings.count:
         raise findings.failure()
-    return settings
+    return settings, intake.skipped
 
 
 def _read(path: Path) -> bytes:
@@ -136,16 +142,18 @@ def _root(root: Node | None, findings: Findings) -> Mapping:
     raise findings.failure()
 
 
-def _read_jobs(root: Mapping, spool: Spool, findings: Findings) -> None:
-    defaults = Defaults(_mapping(root, "defaults", findings), findings)
+def _read_jobs(root: Mapping, folder: Path, intake: Intake, findings: Findings) -> None:
     entries = Entries(
         model=root.items.get("model"),
-        defaults=defaults,
-        register=Register(spool, findings),
+        folder=folder,
+        defaults=Defaults(_mapping(root, "defaults", findings), findings),
+        intake=intake,
         findings=findings,
     )
     for entry in _entries(root, findings):
         entries.read(entry)
+    jobs_mark, policy_mark = (root.items[key][0] if key in root.items else root for key in ("jobs", "on_bad_row"))
+    intake.finish(jobs_mark, policy_mark)
 
 
 def _mapping(root: Mapping, key: str, findings: Findings) -> Mapping | None:
@@ -168,17 +176,12 @@ def _entries(root: Mapping, findings: Findings) -> list[Node]:
         return []
     if not node.items:
         findings.error(key, "`jobs` is an empty list: nothing to do", _DASH)
-    count = sum(_jobs_in(entry) for entry in node.items)
+    count = sum(least_jobs(entry) for entry in node.items)
     if count > MAX_JOBS:
         what = f"{count:,} jobs are more than the {MAX_JOBS:,} that one manifest may have"
         findings.error(key, what, "split it")
         return []
     return node.items
-
-
-def _jobs_in(entry: Node) -> int:
-    sizes = entry.items.get("sizes") if isinstance(entry, Mapping) else None
-    return len(sizes[1].items) if sizes is not None and isinstance(sizes[1], Sequence) else 1
 
 
 @contextmanager

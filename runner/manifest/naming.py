@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from runner.manifest.claims import Claims, digest, folders
 from runner.manifest.names import folded
-from runner.manifest.nodes import Mark
+from runner.manifest.nodes import Mark, RowMark
 
 if TYPE_CHECKING:
     from runner.manifest.findings import Findings
-    from runner.manifest.spool import Spool
+    from runner.manifest.spool import Spool, Spooled
     from runner.model import Job
 
 
@@ -22,13 +22,14 @@ class Register:
         self._claims: Claims = spool.claims
         self._findings = findings
 
-    def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark) -> None:
+    def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark,
+            row: RowMark | None = None) -> None:  # fmt: skip
         """Spool ``job``.
 
         ``generated`` is the id that its inputs gave it, before any size was put behind it; ``None`` for a job
         with an id of its own.
         """
-        owner = self._spool.add(job)
+        owner = self._spool.add(job, row)
         other = self._claims.take_id(job.id, owner)
         if other is None and generated not in (None, job.id):
             # `sizes: [64x64]` and `size: 64x64` of one prompt are the same purchase under two ids.
@@ -41,10 +42,10 @@ class Register:
             self._claims.take_file(job.file, owner)
         return None
 
-    def _refuse_id(self, job: Job, other: Job, *, generated: bool, mark: Mark) -> None:
+    def _refuse_id(self, job: Job, other: Spooled, *, generated: bool, mark: Mark) -> None:
         if generated and other.fingerprint == job.fingerprint:
             what = f"the same model and inputs as {self._where(other)}, and no ids to tell them apart"
-            self._findings.error(mark, what, "delete one, or give each an id of its own to buy both")
+            self._findings.error(mark, what, "delete one; to buy both, write `repeat: 2` or give them ids")
         elif other.id == job.id:
             what = f"the id `{job.id}` is taken by {self._where(other)}"
             self._findings.error(mark, what, "ids are unique")
@@ -64,7 +65,7 @@ class Register:
                 return f"`{folder}`, a folder of the file `{job.file}`, is the file of {self._where(other)}"
         return None
 
-    def _owner_of_file(self, file: str, owner: int) -> Job | None:
+    def _owner_of_file(self, file: str, owner: int) -> Spooled | None:
         key = digest(file)
         found = self._claims.files.get(key)
         if found is not None:
@@ -76,5 +77,7 @@ class Register:
         other = self._spool.at(found)
         return other if folded(other.file) == folded(file) else None
 
-    def _where(self, job: Job) -> str:
+    def _where(self, job: Spooled) -> str:
+        if job.row:
+            return f"the row at {self._findings.place(RowMark(job.row, 1, job.feed))}"
         return f"the job at {self._findings.place(Mark(job.line, job.column))}"

@@ -26,6 +26,12 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
     column: int
 
 
+class RowMark(Mark, frozen=True, gc=False):
+    """Where a row of a feed begins; ``source`` is what messages call the feed."""
+
+    source: str
+
+
 # gc=False is safe: a document is a tree or, with aliases, a graph without cycles.
 class Scalar(Mark, frozen=True, gc=False):
     text: str

@@ -24,6 +24,13 @@ MAX_TIMEOUT_SECONDS: Final = 24 * 3600
 T = TypeVar("T")
 
 
+class OnBadRow(StrEnum):
+    """What becomes of a row of a feed that no job can be made of."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
 class OnUnknown(StrEnum):
     """What becomes of a job that was perhaps bought."""
 
@@ -46,6 +53,7 @@ class Settings:
     retries: int = 4
     """Of one delivery within a run."""
     on_unknown: OnUnknown = OnUnknown.HOLD
+    on_bad_row: OnBadRow = OnBadRow.STOP
     budget: Budget | None = None
     """The most that this folder may cost."""
     halt: Halt | None = None
@@ -138,11 +146,17 @@ def _max_file(node: Node) -> int:
     return value
 
 
-def _on_unknown(node: Node) -> OnUnknown:
-    value = text(node)
-    if value not in list(OnUnknown):
-        raise Wrong(f"takes `hold` or `resubmit`, not {shown(value)}", nearest(value, list(OnUnknown)))
-    return OnUnknown(value)
+def _word(words: type[StrEnum]) -> Callable[[Node], StrEnum]:
+    """A reader for one of a few words."""
+
+    def convert(node: Node) -> StrEnum:
+        value = text(node)
+        if value not in list(words):
+            known = " or ".join(f"`{word}`" for word in words)
+            raise Wrong(f"takes {known}, not {shown(value)}", nearest(value, list(words)))
+        return words(value)
+
+    return convert
 
 
 def _trusted_hosts(node: Node, findings: Findings) -> tuple[str, ...]:
@@ -179,7 +193,8 @@ _READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
     "rate": ("rate_per_second", _rate),
     "timeout": ("timeout_seconds", _timeout),
     "retries": ("retries", _within(0, 100)),
-    "on_unknown": ("on_unknown", _on_unknown),
+    "on_unknown": ("on_unknown", _word(OnUnknown)),
+    "on_bad_row": ("on_bad_row", _word(OnBadRow)),
     "budget": ("budget", _written(notation.budget)),
     "halt": ("halt", _written(notation.halt)),
     "strict_size": ("strict_size", boolean),
@@ -188,7 +203,6 @@ _READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
 }
 
 KEYS: Final = (*_READERS, "trusted_hosts", "model", "defaults", "jobs")
-_LATER: Final = ("on_bad_row",)
 _OF_A_JOB: Final = (
     "id",
     "prompt",
@@ -207,9 +221,7 @@ _OF_A_JOB: Final = (
 def check_keys(root: Mapping, findings: Findings) -> None:
     """Note every top-level key that means nothing here; ``x-…`` is the writer's own."""
     for name, (key, _) in root.items.items():
-        if name in _LATER:
-            findings.error(key, f"`{name}` is not available in this version yet", "leave it out")
-        elif name not in KEYS and not name.startswith("x-"):
+        if name not in KEYS and not name.startswith("x-"):
             findings.error(key, f"{shown(name)} is not a key of a manifest", _advice(name))
 
 

@@ -18,10 +18,22 @@ from runner.model import Job
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runner.manifest.nodes import RowMark
+
 _BLOCK_BYTES: Final = 1 << 18
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Job).decode
+
+
+class Spooled(Job, frozen=True, kw_only=True, omit_defaults=True):
+    """A job as it lies in the spool: with the row that it was made from, if any."""
+
+    feed: str = ""
+    row: int = 0
+
+
+_decode_with_row: Final = msgspec.json.Decoder(Spooled).decode
 
 
 class Spool:
@@ -37,9 +49,11 @@ class Spool:
         self._end = 0
         self._count = 0
 
-    def add(self, job: Job) -> int:
-        """Append ``job``. Returns the offset of its line, by which ``at`` finds it again."""
+    def add(self, job: Job, row: RowMark | None = None) -> int:
+        """Append ``job``, made from ``row``. Returns the offset of its line, by which ``at`` finds it again."""
         line = _encode(job) + b"\n"
+        if row is not None:
+            line = line[:-2] + b',"row":%d,"feed":%b}\n' % (row.line, _encode(row.source))
         with self._lock:
             offset = self._end
             self._file.write(line)
@@ -52,13 +66,13 @@ class Spool:
         with self._lock:
             self._file.flush()
 
-    def at(self, offset: int) -> Job:
+    def at(self, offset: int) -> Spooled:
         """The job whose line begins at ``offset``."""
         with self._lock:
             self._file.seek(offset)
             line = self._file.readline()
             self._file.seek(self._end)
-        return _decode(line)
+        return _decode_with_row(line)
 
     def __iter__(self) -> Iterator[Job]:
         offset, rest = 0, b""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ FAULTS = (
     "submit status status=503 code=503001 each=1 match=strained",
     "file truncate each=1 match=torn",
     "job fail text=invalid_prompt match=fails",
-    "job cancel each=1 match=withdrawn",
 )
 """What the service does to prompts with these words; the others go well."""
 
@@ -107,6 +107,9 @@ class Place:
             found[record.id, record.purchase] = record
         return sorted(found.values(), key=lambda record: record.purchase)
 
+    def digest(self, path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
     def check(self, accepted: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> None:
         """What holds once the command has run to its end; ``accepted`` is what the service sold to this folder."""
         purchases = self.purchases()
@@ -125,7 +128,7 @@ class Place:
             record = newest[job["id"]]
             for output in record.outputs if record.state is State.DONE else ():
                 assert output.path is not None
-                found = hashlib.sha256((self.output / output.path).read_bytes()).hexdigest()
+                found = self.digest(self.output / output.path)
                 assert found == output.sha256, f"{output.path} is not what its record says"
 
     def _check_sold(self, accepted: Sequence[dict[str, Any]], purchases: Sequence[Record]) -> None:
@@ -144,7 +147,7 @@ class Place:
         for path in self.output.rglob("*"):
             inside = path.relative_to(self.output)
             if path.is_file() and inside.parts[0] != ".runner" and path.name != "results.jsonl":
-                assert hashlib.sha256(path.read_bytes()).hexdigest() in hashes, f"{inside} is not whole, or not ours"
+                assert self.digest(path) in hashes, f"{inside} is not whole, or not ours"
 
 
 def _counts(record: Record) -> bool:
@@ -159,7 +162,7 @@ def _check_job(job: Job, history: Sequence[Record]) -> None:
     if newest.state is State.DONE:
         assert newest.inputs["prompt"] == job["prompt"]
         assert newest.outputs
-    for earlier, later in zip(history, history[1:], strict=False):
+    for earlier, later in pairwise(history):
         assert earlier.state is not State.UNKNOWN, f"{job['id']}: purchase {later.purchase} was made in doubt"
 
 

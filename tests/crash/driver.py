@@ -17,7 +17,6 @@ import resource
 import selectors
 import shutil
 import signal
-import socket
 import stat
 import sys
 import time
@@ -25,7 +24,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-FACTOR = 20.0
+FACTOR = 40.0
 EPOCH = 1_800_000_000.0
 
 really_write = os.write
@@ -34,10 +33,19 @@ WATCHED = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.trun
 """Audit events that change a folder; an ``open`` counts where it is for writing."""
 
 
+def target_of(handle: int) -> str:
+    """What an open handle leads to: a path, or ``socket:[…]``. Raises ``OSError``."""
+    return str(Path(f"/proc/self/fd/{handle}").readlink())
+
+
 class Trap:
     """Counts what a run does below a folder, and springs right before the chosen deed of the chosen kind."""
 
-    def __init__(self, root: str, kind: str = "", count: int = 0, deed: str = "kill") -> None:
+    def __init__(self) -> None:
+        self.arm("/nowhere")
+
+    def arm(self, root: str, kind: str = "", count: int = 0, deed: str = "kill") -> None:
+        """Choose the folder, the step and what is to happen there."""
         self.root, self.kind, self.count, self.deed = root, kind, count, deed
         self.sprung = False
         self.broken_sync = False
@@ -56,7 +64,7 @@ class Trap:
 
     def below(self, path: object) -> bool:
         try:
-            name = os.fsdecode(os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path)  # type: ignore[arg-type]
+            name = target_of(path) if isinstance(path, int) else os.fsdecode(path)  # type: ignore[call-overload]
         except (OSError, TypeError):
             return False
         return name.startswith(self.root)
@@ -127,9 +135,11 @@ DEEDS = {
     "delete": delete,
 }
 
-trap = Trap("/nowhere")
+trap = Trap()
 os.write = lambda handle, data, /: trap.write(handle, data)  # before the runner binds any of them
 os.fsync = os.fdatasync = lambda handle, /: trap.sync(handle)
+
+import anyio._backends._asyncio  # noqa: E402, F401 - once, not in every child
 
 from runner import app, load  # noqa: E402 - after the wrappers
 from runner.errors import RunnerError  # noqa: E402
@@ -149,7 +159,7 @@ class FastSelector(selectors.DefaultSelector):
 
 def _is_internet(handle: int) -> bool:
     try:
-        return os.readlink(f"/proc/self/fd/{handle}") in internet
+        return target_of(handle) in internet
     except OSError:
         return False
 
@@ -176,7 +186,7 @@ class FastClock:
 def watch(event: str, given: tuple[Any, ...]) -> None:
     """Tell the trap of every file touched, and remember the sockets that talk to the API."""
     if event == "socket.connect":
-        internet.add(os.readlink(f"/proc/self/fd/{given[0].fileno()}"))
+        internet.add(target_of(given[0].fileno()))
     else:
         trap.audit(event, given)
 
@@ -195,16 +205,15 @@ async def work(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def child(order: dict[str, Any]) -> dict[str, Any]:
-    global trap
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    trap = Trap(order["output"], **(order["trap"] or {}))
+    trap.arm(order["output"], **(order["trap"] or {}))
     sys.addaudithook(watch)
     try:
         with asyncio.Runner(loop_factory=FastLoop) as loop:
             ended = loop.run(work(order))
     except RunnerError as error:
         ended = {"exit": error.exit_code, "said": str(error)}
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a bug is what this looks for
         ended = {"exit": 70, "said": traceback.format_exc()}
     return {**ended, "killed": False, "sprung": trap.sprung}
 
@@ -218,7 +227,7 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
         really_write(theirs, json.dumps(child(order)).encode())
         os._exit(0)
     os.close(theirs)
-    with open(ours, "rb") as pipe:
+    with os.fdopen(ours, "rb") as pipe:
         text = pipe.read()
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:

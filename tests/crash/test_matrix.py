@@ -7,6 +7,7 @@ folder held before the command, and the command.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 Jobs = list[dict[str, Any]]
 
-KINDS = ("record", "disk", "half", "answer")
 MOST = 400
 """A run of so few jobs has fewer steps."""
 
@@ -105,7 +105,9 @@ SCENARIOS = {
     ),
     "changed": Scenario(before=bought(*PAIR), jobs=lambda tag: [job("a", f"{tag} 1"), sheet("b", f"{tag} 2")], buys=2),
     "edited back": Scenario(before=edited_there, jobs=lambda _: [*PAIR], buys=0),
-    "renamed jobs": Scenario(before=edited_there, jobs=lambda _: [job("c", "one, green"), sheet("d", "two, green")], buys=0),
+    "renamed jobs": Scenario(
+        before=edited_there, jobs=lambda _: [job("c", "one, green"), sheet("d", "two, green")], buys=0
+    ),
     "renamed files": Scenario(
         before=bought(*PAIR), jobs=lambda _: [{**PAIR[0], "file": "x/a"}, {**PAIR[1], "file": "x/b"}], buys=0
     ),
@@ -118,6 +120,7 @@ class Case:
 
     def __init__(self, bench: Bench, home: Path, scenario: Scenario, place: Callable[[str], Place]) -> None:
         self.bench, self.home, self.scenario, self.points = bench, home, scenario, 0
+        self.recovery_killed = False
         self.start = place("start")
         self.start.folder.mkdir()
         before = len(bench.requests())
@@ -134,7 +137,7 @@ class Case:
         before = len(self.bench.requests())
         first = place.run(traps[0])
         for trap in traps[1:] if first["killed"] else ():
-            place.run(trap)
+            self.recovery_killed = place.run(trap)["killed"]
         last = place.run() if place.runs[-1]["killed"] else place.runs[-1]
         sold = self.bench.requests()[before:]
         self._check(place, jobs, sold, last)
@@ -155,15 +158,54 @@ def case(bench: Bench, tmp_path: Path, place: Callable[[str], Place]) -> Callabl
     return lambda name: Case(bench, tmp_path, SCENARIOS[name], place)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def steps(matrix: Case, kind: str, first: int, stride: int, *, again: bool) -> int:
+    """Kill at each step from ``first`` on until one is beyond the end of the run; how many there were."""
+    for number in range(first, MOST, stride):
+        traps = [(kind, number, "kill")] * (2 if again else 1)
+        if matrix.survives(*traps):
+            return matrix.points - 1
+    pytest.fail("the run never came to its end")
+
+
+STRIDES = {"record": 1, "answer": 2, "half": 5, "disk": 11}
+"""Of how many steps of a kind the quick test takes one, each scenario others; the soak test takes every one."""
+
+
+@pytest.mark.parametrize("kind", STRIDES)
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_killed_at_every_step(case: Callable[[str], Case], name: str, kind: str, record_property: Any) -> None:
-    """Killed at the n-th step, for every n, and run again: nothing is lost, nothing is bought twice."""
+def test_killed_at_a_step(case: Callable[[str], Case], name: str, kind: str) -> None:
+    """Killed at the n-th step and run again: nothing is lost, nothing is bought twice."""
+    stride = STRIDES[kind]
+    steps(case(name), kind, 1 + list(SCENARIOS).index(name) % stride, stride, again=False)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_killed_again_while_recovering(case: Callable[[str], Case], name: str) -> None:
+    """The run that recovers from a crash is killed too: the one after it brings all home."""
+    steps(case(name), "disk", 3 + list(SCENARIOS).index(name), 19, again=True)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize("kind", STRIDES)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_killed_at_every_step(
+    case: Callable[[str], Case], name: str, kind: str, again: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Killed at the n-th step, for every n, once and twice in a row."""
+    count = steps(case(name), kind, 1, 1, again=again)
+    with capfd.disabled():
+        sys.stdout.write(f" {name}, {kind}: {count} kill points\n")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["fresh", "changed"])
+def test_killed_at_every_pair_of_records(case: Callable[[str], Case], name: str) -> None:
+    """Killed after the n-th record, and the recovery after its m-th, for every n and m."""
     matrix = case(name)
-    for number in range(1, MOST):
-        if matrix.survives((kind, number, "kill")):
-            break
-    else:
-        pytest.fail("the run never came to its end")
-    record_property("points", matrix.points - 1)
-    print(name, kind, matrix.points - 1)
+    for first in range(1, MOST):
+        for second in range(1, MOST):
+            if matrix.survives(("record", first, "kill"), ("record", second, "kill")):
+                return
+            if not matrix.recovery_killed:
+                break

@@ -160,8 +160,8 @@ STRUCTURE = {
     "x: &a [1]\n" + with_jobs("- {prompt: a}\n"): [
         (
             "1:1: `x` is not a key of a manifest (the keys are name, concurrency, rate, timeout,"
-            " retries, on_unknown, budget, halt, strict_size, max_file, output, trusted_hosts, model, defaults, jobs;"
-            " a key of your own begins with x-)"
+            " retries, on_unknown, on_bad_row, budget, halt, strict_size, max_file, output, trusted_hosts,"
+            " model, defaults, jobs; a key of your own begins with x-)"
         )
     ],
     with_setting("concurency: 3"): ["1:1: `concurency` is not a key of a manifest (did you mean `concurrency`?)"],
@@ -176,13 +176,8 @@ STRUCTURE = {
     with_setting("halt: 101%"): [
         "1:7: `halt` takes a number of failures or a percentage, not `101%` (write 10 or 20%)"
     ],
-    with_setting("on_bad_row: skip"): ["1:1: `on_bad_row` is not available in this version yet (leave it out)"],
+    with_setting("on_bad_row: ignore"): ["1:13: `on_bad_row` takes `stop` or `skip`, not `ignore`"],
     with_setting("defaults: [1]"): ["1:11: `defaults` takes a mapping, not a list (write `defaults: {width: 1024}`)"],
-    with_jobs("- {from: a.csv, matrix: {}, repeat: 2}\n"): [
-        "3:4: `from` is not available in this version yet (write each job out)",
-        "3:17: `matrix` is not available in this version yet (write each job out)",
-        "3:29: `repeat` is not available in this version yet (write each job out)",
-    ],
 }
 
 
@@ -309,13 +304,15 @@ JOBS = {
         "`id` takes a text, and `null` is none (quote it if you mean the word, or leave the key out)"
     ),
     "{prompt: a, id: '{{ sku }}'}": (
-        "`id` holds `{{`: templates are not available in this version yet (write each job out)"
+        "`id` holds a template, and this job has no `from`, `matrix`, `repeat` or `sizes` (write the id out)"
     ),
     "{prompt: a, file: '{{ sku }}.{{ ext }}'}": (
-        "`file` holds `{{`: templates are not available in this version yet (only `.{{ ext }}` at the end is)"
+        "`file` uses `sku`, a name that is not known here"
+        " (known: job.id, job.model, job.width, job.height, job.size, job.copy)"
     ),
-    "{prompt: '{{ size }} mug', sizes: [64x64]}": (
-        "`prompt` holds `{{`: templates are not available in this version yet (write each job out)"
+    "{prompt: '{{ sizes }} mug', sizes: [64x64]}": (
+        "`prompt` uses `sizes`, a name that is not known here"
+        " (known: job.id, job.model, job.width, job.height, job.size, job.copy)"
     ),
     "{prompt: a, file: ../a}": "`file` has the part `..`, which leads elsewhere",
     "{prompt: a, file: .png}": "`file` is empty",

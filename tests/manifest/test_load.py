@@ -58,7 +58,7 @@ output: pictures/../spring
 strict_size: true
 max_file: 200MB
 trusted_hosts: [CDN.example.com, "*.example.org"]
-x-anchors: {{a: &a 64}}
+x-anchors: {{a: &a 1024}}
 defaults: {{width: *a}}
 jobs: [{{prompt: a}}]
 """
@@ -213,7 +213,7 @@ def test_a_comment_that_cuts_a_text_is_a_warning_with_its_place() -> None:
         jobs:
           - prompt: mug #5 on wood
           - prompt: tote  # the large one
-            width: 64 #px
+            width: 1024 #px
           - {{model: a/b, tags: [x]}}
         """)
     assert [str(warning) for warning in manifest.warnings][:1] == [
@@ -223,6 +223,20 @@ def test_a_comment_that_cuts_a_text_is_a_warning_with_its_place() -> None:
         )
     ]
     assert len(manifest.warnings) == 2
+    manifest.jobs.close()
+
+
+def test_a_comment_that_cuts_a_template_is_told_too() -> None:
+    """Templates are texts as well: ids, files and prompts that a comment cuts are warned of."""
+    manifest = manifest_of(f"""\
+        model: {KLEIN}
+        jobs:
+          - prompt: mug {{{{ copy }}}} #5
+            id: m{{{{ copy }}}} #1
+            file: f{{{{ copy }}}} #2
+            repeat: 2
+        """)
+    assert [warning.what.partition(" ends")[0] for warning in manifest.warnings] == ["`prompt`", "`id`", "`file`"]
     manifest.jobs.close()
 
 

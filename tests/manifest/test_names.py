@@ -174,7 +174,7 @@ def test_ids_that_differ_in_case_only_collide() -> None:
     ]
 
 
-SAME = " (delete one, or give each an id of its own to buy both)"
+SAME = " (delete one; to buy both, write `repeat: 2` or give them ids)"
 
 
 def test_the_same_job_twice_without_ids_is_an_error() -> None:

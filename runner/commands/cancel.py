@@ -1,0 +1,62 @@
+"""``runner cancel``: call off what still waits at the API."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from runner import app
+from runner.cancel import Cancelled
+from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
+from runner.console import Progress, set_up_logging
+from runner.download.place import Folder
+from runner.records import RESULTS
+
+
+@click.command("cancel")
+@manifest_argument
+@place_options
+@click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(manifest: str, output: Path | None, emulator: bool, api: str | None, as_json: bool) -> int:
+    """Ask the API to cancel every request of MANIFEST that is not finished, and record what it says afterwards.
+
+    Requests that are being served cannot be cancelled; they are collected by the next run. What was cancelled costs
+    nothing, and the next run buys it again. MANIFEST may be the output folder itself.
+
+    \b
+    Example:
+      runner cancel output/spring
+    """
+    set_up_logging(quiet=False, verbose=False)
+    folder = known_folder(manifest, output, emulator=emulator)
+    options = app.RunOptions(emulator=emulator, api=api)
+    result = run_loop(lambda: _cancel(folder, options, Progress(quiet=as_json)))
+    if as_json:
+        click.echo(json.dumps(_as_json(result, folder)))
+    else:
+        _show(result, manifest)
+    return result.exit_code
+
+
+async def _cancel(folder: Folder, options: app.RunOptions, progress: Progress) -> Cancelled:
+    return await attend(lambda stop: app.cancel(folder, options, observer=progress.see, stop=stop), progress)
+
+
+def _as_json(result: Cancelled, folder: Folder) -> dict[str, object]:
+    counts = {name: getattr(result, name) for name in ("cancelled", "failed", "owed", "stuck")}
+    return {**counts, "output": str(folder.root), "results": str(folder.root / RESULTS)}
+
+
+def _show(result: Cancelled, manifest: str) -> None:
+    click.echo(f"{result.cancelled:,} cancelled; {result.owed:,} will still be collected")
+    if result.failed:
+        click.echo(f"{result.failed:,} had failed meanwhile")
+    if result.owed:
+        click.echo(f"They are bought: `runner collect {manifest}` or the next run brings them home.")
+    if result.stuck:
+        click.echo(f"{result.stuck:,} are stuck and wait for your word: `runner reconcile {manifest}`")
+    if result.trouble:
+        click.echo(f"What went wrong, for one of them: {result.trouble}", err=True)

@@ -1,0 +1,142 @@
+"""``runner reconcile``: what may have been bought, what cannot be had, and the user's word about it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+
+from runner import app
+from runner.commands.common import known_folder, manifest_argument, place_options, run_loop
+from runner.download.place import Folder
+from runner.errors import UsageError
+from runner.ledger import read_holder
+from runner.model import Record, State
+from runner.questions import Questions, Saying, Word, parse_adopt, parse_name
+from runner.settle import find_questions, settle
+
+PROMPT_LENGTH = 70
+
+
+@click.command("reconcile")
+@manifest_argument
+@place_options
+@click.option("--adopt", multiple=True, metavar="ID=REQUEST_ID", help="It was bought, as this request; collect it.")
+@click.option("--lost", multiple=True, metavar="ID", help="Nothing was made, or it cannot be had; buy it anew.")
+@click.option("--rebuy", multiple=True, metavar="ID|all", help="Leave it as it is, as spent, and buy it anew, once.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(
+    manifest: str,
+    output: Path | None,
+    emulator: bool,
+    adopt: tuple[str, ...],
+    lost: tuple[str, ...],
+    rebuy: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """List the open questions of MANIFEST's results, and settle them by your word.
+
+    Unknown ones may have been bought: look for them on RunComfy's Generations page, by time and prompt. Stuck ones are
+    paid, and cannot be had as things are. MANIFEST may be the output folder itself. Where a job has several open
+    purchases, write ID/PURCHASE for ID.
+
+    \b
+    Example:
+      runner reconcile output/spring
+      runner reconcile output/spring --adopt mug-hero=req_8f2a --lost tote --rebuy all
+    """
+    sayings = _read(adopt, lost, rebuy)
+    folder = known_folder(manifest, output, emulator=emulator)
+    if sayings:
+        questions = run_loop(lambda: settle(folder, sayings))
+    else:
+        with app.reading(folder) as ledger:
+            questions = find_questions(ledger)
+    if as_json:
+        click.echo(json.dumps(_as_json(questions, folder)))
+    else:
+        _show(questions, folder, manifest, settled=len(sayings))
+    return questions.exit_code
+
+
+def _read(adopt: tuple[str, ...], lost: tuple[str, ...], rebuy: tuple[str, ...]) -> list[Saying]:
+    try:
+        adopted = [parse_adopt(text) for text in adopt]
+    except ValueError as error:
+        raise UsageError(f"{error}. Nothing was settled.") from None
+    given_up = [parse_name(Word.LOST, text) for text in lost]
+    return [*adopted, *given_up, *(parse_name(Word.REBUY, text) for text in rebuy)]
+
+
+def _as_json(questions: Questions, folder: Folder) -> dict[str, object]:
+    return {
+        "unknown": [_entry(record) for record in questions.unknown],
+        "stuck": [_entry(record) for record in questions.stuck],
+        "passed": [_entry(record) for record in questions.passed],
+        "output": str(folder.root),
+    }
+
+
+def _entry(record: Record) -> dict[str, object]:
+    return {
+        "id": record.id,
+        "purchase": record.purchase,
+        "state": record.state.value,
+        "intended_at": _when(record),
+        "model": record.model,
+        "prompt": _prompt(record),
+        "reserved_usd": record.reserved_usd,
+        "cost_usd": record.cost_usd,
+        "request_id": record.request_id,
+        "error": record.error.code if record.error else None,
+        "message": record.error.message if record.error else None,
+        "api": record.api,
+    }
+
+
+def _when(record: Record) -> str:
+    """When the intent was written, as near as is known."""
+    return record.intended_at or record.submitted_at or record.at
+
+
+def _prompt(record: Record) -> str:
+    """The prompt on one line, cut; the inputs where there is none."""
+    given = record.inputs.get("prompt", record.inputs)
+    text = " ".join(str(given).split())
+    return text if len(text) <= PROMPT_LENGTH else f"{text[: PROMPT_LENGTH - 1]}…"
+
+
+def _show(questions: Questions, folder: Folder, manifest: str, *, settled: int) -> None:
+    if settled:
+        click.echo(f"Settled: {settled}. The next `runner run` goes by it.")
+    if not questions.open:
+        click.echo(f"{folder.root}: no question is open")
+    here = shlex.quote(manifest)
+    if questions.unknown:
+        click.echo(f"Unknown, perhaps bought: {len(questions.unknown):,}. Look at RunComfy's Generations page; then")
+        click.echo(f"  there:      runner reconcile {here} --adopt ID=REQUEST_ID")
+        click.echo(f"  not there:  runner reconcile {here} --lost ID")
+        click.echo(f"  never mind: runner reconcile {here} --rebuy ID   (counts as spent, and is bought once more)")
+        _list(questions.unknown)
+    if questions.stuck:
+        click.echo(f"Stuck, paid and not to be had as things are: {len(questions.stuck):,}. Every run asks again; or")
+        click.echo(f"  give up:    runner reconcile {here} --lost ID    (counts as spent, and is bought once more)")
+        click.echo(f"  meanwhile:  runner reconcile {here} --rebuy ID   (the same, but still asked after)")
+        _list(questions.stuck)
+    if questions.passed:
+        click.echo(f"Never answered, and bought anew since or next: {len(questions.passed):,} (they count as spent)")
+        _list(questions.passed)
+    holder = read_holder(folder.root)
+    if holder is not None and any(record.state is State.SUBMITTING for record in questions.open):
+        click.echo(f"A run may be going on ({holder}): those in state submitting may be on their way.", err=True)
+
+
+def _list(records: tuple[Record, ...]) -> None:
+    for record in records:
+        reserve = f"${record.reserved_usd:.4f}" if record.reserved_usd is not None else "no price known"
+        request = f", request {record.request_id}" if record.request_id else ""
+        why = f": {record.error.code}: {record.error.message}" if record.error else ""
+        click.echo(f"  {record.id}/{record.purchase}  {_when(record)}  {record.model}  {reserve}{request}{why}")
+        click.echo(f"      {_prompt(record)}")

@@ -1,0 +1,193 @@
+"""``runner verify``: every file against its record; puts right what can be had without buying; mends the record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from runner import app
+from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
+from runner.console import Progress, set_up_logging
+from runner.download.place import Folder
+from runner.errors import UsageError
+from runner.ledger import read_holder
+from runner.ledger.repair import Damage, Salvage
+from runner.model import Record
+from runner.restore import Restored
+from runner.verify import Finding, Findings, Kind, Stand, check
+
+SHOWN = 50
+"""So many of a kind are printed; ``--json`` has them all."""
+
+
+@click.command("verify")
+@manifest_argument
+@place_options
+@click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@click.option("--repair", is_flag=True, help="Put the files right, from what is here or from the API; buy nothing.")
+@click.option("--repair-log", is_flag=True, help="Mend a results manifest that is refused as damaged.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(
+    manifest: str, output: Path | None, emulator: bool, api: str | None, repair: bool, repair_log: bool, as_json: bool
+) -> int:
+    """Hold every file of MANIFEST's output against its record: missing, altered, truncated, swapped, foreign.
+
+    MANIFEST may be the output folder itself. Without --repair nothing is changed. Exits 0 if all is right, else 1;
+    --repair-log exits 2 where something may have been bought and waits for your word.
+
+    \b
+    Examples:
+      runner verify output/spring
+      runner verify output/spring --repair
+    """
+    if repair and repair_log:
+        raise UsageError("--repair mends files, --repair-log the record of them; begin with --repair-log")
+    set_up_logging(quiet=False, verbose=False)
+    options = app.RunOptions(emulator=emulator, api=api)
+    folder = known_folder(manifest, output, emulator=emulator)
+    if repair_log:
+        return _mend(folder, options, as_json=as_json)
+    return _repair(folder, options, as_json=as_json) if repair else _verify(folder, as_json=as_json)
+
+
+def _verify(folder: Folder, *, as_json: bool) -> int:
+    with app.reading(folder) as ledger:
+        found = check(ledger, folder)
+    holder = read_holder(folder.root)
+    if found.wrong and holder is not None and holder.alive:
+        click.echo(f"runner: in use by {holder}; what it is about to change may look wrong: look again later", err=True)
+    _tell(found, folder, {}, as_json=as_json)
+    if any(finding.kind is not Kind.FOREIGN for finding in found.wrong):
+        click.echo("runner: `runner verify --repair` puts right what can be had without buying", err=True)
+    return 1 if found.wrong else 0
+
+
+def _repair(folder: Folder, options: app.RunOptions, *, as_json: bool) -> int:
+    done = run_loop(lambda: _restore(folder, options))
+    extra = {"repaired": done.repaired, "kept": done.kept, "failed": done.failed}
+    _tell(done.after, folder, extra, as_json=as_json)
+    if done.interrupted:
+        click.echo("runner: interrupted; repeat the command to go on", err=True)
+        return 75
+    return 1 if done.after.wrong else 0
+
+
+async def _restore(folder: Folder, options: app.RunOptions) -> Restored:
+    progress = Progress(quiet=False)
+    return await attend(lambda stop: app.repair(folder, options, observer=progress.see, stop=stop), progress)
+
+
+def _tell(found: Findings, folder: Folder, extra: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({**found.as_json(), "output": str(folder.root), **extra}))
+        return
+    for name, paths in extra.items():
+        for path, why in paths.items() if isinstance(paths, dict) else ():
+            click.echo(f"not repaired  {path}: {why}")
+        for path in paths if isinstance(paths, list) else ():
+            click.echo(f"{name:<9}  {path}")
+    for kind in Kind:
+        _list(found.of(kind))
+    counts = ", ".join(f"{len(found.of(kind)):,} {kind}" for kind in Kind if found.of(kind))
+    click.echo(f"{folder.root}: {found.ok:,} of {found.checked:,} files are right" + (f"; {counts}" if counts else ""))
+
+
+def _list(findings: list[Finding]) -> None:
+    for finding in findings[:SHOWN]:
+        click.echo(f"{finding.kind:<9}  {finding.path}{_words(finding)}")
+    if len(findings) > SHOWN:
+        click.echo(f"           … and {len(findings) - SHOWN:,} more (--json lists all)")
+
+
+def _words(finding: Finding) -> str:
+    if finding.id is None:
+        return ": no record names it"
+    whose = f" ({finding.id}, purchase {finding.purchase})"
+    if finding.note is not None:
+        return f"{whose}: {finding.note}"
+    if finding.belongs_to is not None:
+        return f"{whose}: holds the bytes of {finding.belongs_to.path} ({finding.belongs_to.id})"
+    if finding.actual is None or finding.expected is None:
+        return whose
+    return f"{whose}: {_stand(finding.actual)} instead of {_stand(finding.expected)}"
+
+
+def _stand(stand: Stand) -> str:
+    return f"{stand.bytes:,} bytes {stand.sha256[:12]}…"
+
+
+def _mend(folder: Folder, options: app.RunOptions, *, as_json: bool) -> int:
+    found, copy = app.repair_log(folder, options)
+    if as_json:
+        click.echo(json.dumps(_log_as_json(found, copy)))
+    elif copy is None:
+        click.echo(f"{folder.root}: the results manifest is in order: {found.kept:,} lines; nothing was changed")
+    else:
+        _show_log(found, copy)
+    return 2 if found.hidden or any(not record.owed for record in found.held) else 0
+
+
+def _log_as_json(found: Salvage, copy: Path | None) -> dict[str, object]:
+    return {
+        "kept": found.kept,
+        "cut": [
+            {
+                "line": damage.line,
+                "bytes": damage.fragment.size,
+                "id": damage.fragment.id,
+                "purchase": damage.fragment.purchase,
+                "request_id": damage.fragment.request_id,
+                "named": damage.named,
+            }
+            for damage in found.damages
+        ],
+        "held": [_held_as_json(record) for record in found.held],
+        "hidden": found.hidden,
+        "copy": str(copy) if copy is not None else None,
+    }
+
+
+def _held_as_json(record: Record) -> dict[str, object]:
+    return {
+        "id": record.id,
+        "purchase": record.purchase,
+        "state": record.state.value,
+        "request_id": record.request_id,
+    }
+
+
+def _show_log(found: Salvage, copy: Path) -> None:
+    click.echo(f"kept   {found.kept:,} lines; the file as it was is {copy}")
+    for damage in found.damages[:SHOWN]:
+        click.echo(f"cut    line {damage.line}: {_damage(damage)}")
+    if len(found.damages) > SHOWN:
+        click.echo(f"       … and {len(found.damages) - SHOWN:,} more")
+    for record in found.held:
+        request = f", request {record.request_id}" if record.request_id else ""
+        what = "owed; the next run collects it" if record.owed else "unknown: perhaps bought, and not bought again"
+        click.echo(f"held   {record.id} (purchase {record.purchase}{request}): {what}")
+    if any(not record.owed for record in found.held):
+        click.echo(
+            "Settle what is unknown with `runner reconcile`, after a look at your RunComfy Generations page; until "
+            "then a run leaves it alone."
+        )
+    if found.hidden:
+        click.echo(HIDDEN)
+
+
+HIDDEN = """\
+A damaged line names no job for certain. It may have been the only line of a purchase: of a job that now looks new, or
+of a newer version of one that is done. A run would buy that once more. Before the next run compare
+`runner plan --jobs` with the Generations page of your RunComfy account. Jobs that had failed, were cancelled or were
+refused are held."""
+
+
+def _damage(damage: Damage) -> str:
+    fragment = damage.fragment
+    request = f", request {fragment.request_id}" if fragment.request_id else ""
+    number = f" purchase {fragment.purchase}" if fragment.purchase else ""
+    name = f"names {fragment.id}{number}{request}" if fragment.id else f"names no job{request}"
+    return f"{fragment.size:,} bytes; {name}" + ("" if damage.named or not fragment.id else ", which may be garbled")

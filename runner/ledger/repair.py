@@ -1,0 +1,260 @@
+"""``verify --repair-log``: a damaged results manifest made readable again, on the safe side of the money.
+
+Every readable line is kept, in order. What a damaged line may have said is taken for the worst: the purchase that it
+names is held as ``unknown`` unless a later line of it can be read, or is owed again where its request can be read.
+Damage that names nobody holds every job that a run would buy next.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from runner import disk
+from runner.errors import LedgerError
+from runner.ledger.fragments import Fragment
+from runner.ledger.story import Cut, Key, Story, read_story
+from runner.model import OPEN, OWED, Fault, Record, State
+from runner.records import RESULTS, decode, encode, follow
+
+_GOES_ON = OPEN | OWED | {State.RELEASED}
+"""After these a job's next line is about the same purchase; after the others, or a ``rebuy``, it begins a new one."""
+_MAY_BE_BOUGHT = frozenset({State.SUBMITTING, State.RELEASED, State.FAILED, State.CANCELLED})
+_NEEDED = frozenset({"api", "model", "inputs", "fingerprint", "file"})
+"""What must be known of a purchase before its request can be collected for a job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """One stretch that was cut: the line it stood in, from 1, and what it still said."""
+
+    line: int
+    fragment: Fragment
+    named: bool
+    """Whether it is clear whose purchase it was about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Salvage:
+    """What a log comes to once it is mended."""
+
+    data: bytes
+    """The new file."""
+    kept: int
+    """Readable lines."""
+    damages: tuple[Damage, ...]
+    """Empty where the log was in order; a torn tail is none, since every opening of the log cuts that."""
+    held: tuple[Record, ...]
+    """Lines that were added: ``unknown``, or ``submitted`` where a request could be read."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether purchases may be lost of which no line at all can be read."""
+        return any(not damage.named for damage in self.damages)
+
+
+def salvage(data: bytes, *, at: str, api: str) -> Salvage:
+    """Mend the bytes of a log. Never raises, and what comes of it always loads.
+
+    ``at`` is the time of the lines that are added; ``api`` is how records call the API that a run would buy from, for
+    damage that names none in a log where no readable line can tell.
+    """
+    story = read_story(data)
+    desk = _Desk(story, at=at, api=api)
+    damages = tuple(map(desk.settle, story.cuts))
+    if not all(damage.named for damage in damages):
+        desk.hold_all()
+    held = tuple(desk.held.values())
+    lines = [*(line + b"\n" for line in story.lines), *map(encode, held)]
+    return Salvage(data=b"".join(lines), kept=len(story.lines), damages=damages, held=held)
+
+
+class _Desk:
+    """Decides what is held, given all that can be read."""
+
+    def __init__(self, story: Story, *, at: str, api: str) -> None:
+        self.held: dict[Key, Record] = {}
+        self._story = story
+        self._at = at
+        self._api = api
+        self._requests = story.requests()
+        self._apis = {decode(line).api for line in story.lines} if story.cuts else set()
+
+    def settle(self, cut: Cut) -> Damage:
+        """Hold what one cut may hide."""
+        fragment = self._identify(cut.fragment)
+        named = fragment is not None and self._hold(fragment, cut.before)
+        return Damage(line=cut.line, fragment=fragment or cut.fragment, named=named)
+
+    def hold_all(self) -> None:
+        """Hold every job that a run would buy, or may: a stretch that names nobody may be about any of them."""
+        taken = {job_id for job_id, _ in self.held}
+        for job_id in self._story.numbers:
+            newest = self._story.newest(job_id)
+            if newest is None or job_id in taken or not (newest.state in _MAY_BE_BOUGHT or _bought_anew(newest)):
+                continue
+            following = newest if _goes_on(newest) else _next_purchase(newest, newest.purchase + 1)
+            self._keep(self._unknown(following, None))
+
+    def _identify(self, fragment: Fragment) -> Fragment | None:
+        """``fragment`` with the purchase that it is about, or None where that cannot be trusted."""
+        key = self._requests.get(fragment.request_id or "")
+        if key is not None:
+            return replace(fragment, id=key[0], purchase=key[1])
+        renamed = any(fragment.id == old for old, _ in self._story.renamed)
+        if fragment.id is None or not (fragment.recurs or renamed or fragment.id in self._story.numbers):
+            return None
+        newest = self._story.newest(fragment.id)
+        likely = fragment.purchase is None or newest is None or fragment.purchase <= newest.purchase + 1
+        return fragment if likely else replace(fragment, purchase=None)
+
+    def _hold(self, fragment: Fragment, before: int) -> bool:
+        """Hold the purchase of ``fragment`` unless nothing of it is hidden; False where no record can be made."""
+        assert fragment.id is not None
+        if self._story.goes_on(fragment.id, fragment.purchase, before):
+            return True
+        key = fragment.id, fragment.purchase or self._next(fragment.id)
+        if key in self._story.last:
+            return self._hold_known(key, fragment)
+        if self._taken_over_again(key, fragment):
+            return True
+        sibling = self._story.newest(fragment.id)
+        if sibling is not None:
+            return self._keep(self._unknown(_next_purchase(sibling, key[1]), fragment.request_id))
+        return self._hold_unseen(key, fragment, before)
+
+    def _next(self, job_id: str) -> int:
+        """The purchase that a job's next line would be about."""
+        newest = self._story.newest(job_id)
+        if newest is None:
+            return 1
+        return newest.purchase if _goes_on(newest) else newest.purchase + 1
+
+    def _hold_known(self, key: Key, fragment: Fragment) -> bool:
+        """A purchase with readable lines: what is owed or done stays so, for no line takes that back.
+
+        Where the user said that the job is to be bought anew, the purchase after it may be what the damage hides.
+        """
+        record, newest = self._story.record(key), self._story.newest(key[0])
+        if record == newest and _bought_anew(record):
+            self._keep(self._unknown(_next_purchase(record, key[1] + 1), None))
+        if record.owed or record.state is State.DONE:
+            return True
+        if fragment.request_id is not None:
+            return self._keep(self._owed(record, fragment))
+        return record.state is State.UNKNOWN or self._keep(self._unknown(record, None))
+
+    def _taken_over_again(self, key: Key, fragment: Fragment) -> bool:
+        """Whether this was a renamed job's first line: its old id's is readable, and the next run writes it anew."""
+        old = fragment.fields.get("renamed_from")
+        return (old, key[1]) in self._story.last and not self._story.numbers.get(key[0])
+
+    def _hold_unseen(self, key: Key, fragment: Fragment, before: int) -> bool:
+        """A purchase of a job that no readable line names: made of what the fragment still says."""
+        fields = {"model": "", "inputs": {}, "fingerprint": "", "file": key[0], "manifest": "-", **fragment.fields}
+        known = {name: fields[name] for name in ("model", "inputs", "fingerprint", "file", "manifest")}
+        api = self._api_of(fragment, before)
+        record = Record(id=key[0], purchase=key[1], state=State.UNKNOWN, at=self._at, api=api, **known)
+        if (
+            fragment.request_id is not None
+            and fragment.fields.keys() >= _NEEDED
+            and self._keep(self._owed(record, fragment))
+        ):
+            return True
+        unknown = self._unknown(record, fragment.request_id)
+        return self._keep(unknown) or self._keep(msgspec.structs.replace(unknown, inputs={}, file="held"))
+
+    def _api_of(self, fragment: Fragment, before: int) -> str:
+        """The API that a fragment names, if others name it too, else that of the line before or after it."""
+        said = fragment.fields.get("api")
+        if isinstance(said, str) and (said in self._apis or not self._apis):
+            return said
+        return decode(self._story.lines[max(0, before - 1)]).api if self._story.lines else self._api
+
+    def _owed(self, record: Record, fragment: Fragment) -> Record:
+        since = fragment.fields.get("submitted_at") or record.at
+        return follow(record, State.SUBMITTED, self._at, request_id=fragment.request_id, submitted_at=since)
+
+    def _unknown(self, record: Record, request_id: str | None) -> Record:
+        text = "the results manifest was damaged, and what became of this purchase may have stood there"
+        fault = Fault(code="damaged", message=text + (f"; request {request_id} was readable" if request_id else ""))
+        return follow(record, State.UNKNOWN, self._at, error=fault, request_id=request_id or record.request_id)
+
+    def _keep(self, record: Record) -> bool:
+        """Add a line, if it can be one: what is owed before what is only unknown."""
+        try:
+            decode(encode(record))
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return False
+        key = record.id, record.purchase
+        if key not in self.held or record.owed:
+            self.held[key] = record
+        return True
+
+
+def _bought_anew(record: Record) -> bool:
+    """Whether the user said so: an open question passed over, or a redo that has yet to buy."""
+    return record.rebuy or record.redo > record.redone
+
+
+def _goes_on(record: Record) -> bool:
+    """Whether a job's next line would be about this purchase, and not begin another."""
+    return record.state in _GOES_ON and not record.rebuy
+
+
+def _next_purchase(record: Record, purchase: int) -> Record:
+    """Another purchase of the same job, about which nothing is known but that; it answers a redo that waits for one."""
+    return Record(
+        id=record.id,
+        purchase=purchase,
+        state=State.UNKNOWN,
+        at=record.at,
+        api=record.api,
+        manifest=record.manifest,
+        model=record.model,
+        inputs=record.inputs,
+        fingerprint=record.fingerprint,
+        file=record.file,
+        reserved_usd=record.reserved_usd,
+        day=record.day,
+        trusted_hosts=record.trusted_hosts,
+        max_file_bytes=record.max_file_bytes,
+        strict_size=record.strict_size,
+        redone=record.redo,
+    )
+
+
+def mend(path: Path, *, at: str, api: str) -> tuple[Salvage, Path | None]:
+    """Mend the log at ``path``, keeping a copy of it as it was; return where that is, or None if nothing was damaged.
+
+    Needs the lock. Atomic, and may be repeated. Raises ``LedgerError`` where the disk refuses; the log then stays.
+    """
+    try:
+        data = path.read_bytes()
+        found = salvage(data, at=at, api=api)
+        if not found.damages:
+            return found, None
+        copy = _copy_for(path, data)
+        mode = path.stat().st_mode & 0o777
+        if not copy.exists():
+            disk.replace_file(copy, data)
+            copy.chmod(mode)
+        disk.replace_file(path, found.data)
+        with suppress(OSError):
+            path.chmod(mode)
+    except OSError as error:
+        raise LedgerError(
+            f"{path}: cannot be mended: {error.strerror}. It stays as it is, and nothing was bought; make room or "
+            "change its rights, and repeat."
+        ) from error
+    return found, copy
+
+
+def _copy_for(path: Path, data: bytes) -> Path:
+    """A free name for a copy of the damaged log, or the copy that an interrupted repair made."""
+    names = (path.parent / ".runner" / f"{RESULTS}.damaged-{number}" for number in count(1))
+    return next(name for name in names if not name.exists() or name.read_bytes() == data)

@@ -1,0 +1,302 @@
+"""One entry of ``jobs:``, read: what its jobs share, what is made anew for each, and how they are told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from runner.manifest.findings import FAILED, Failure, Wrong
+from runner.manifest.given import KEYS, given_inputs, read_size, refuse_beside
+from runner.manifest.matrix import SIZE_KEYS, Axis, Matrix, MatrixReader
+from runner.manifest.names import check_file_name, check_id, normal, without_extension
+from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
+from runner.manifest.rendering import Rendered, render
+from runner.manifest.scalars import integer, text
+from runner.manifest.templates import SIZES, Template, Templates, Vocabulary, is_template, without_ext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runner.manifest.feeds import Feed
+    from runner.manifest.findings import Findings
+    from runner.manifest.given import Given, Inputs, KnownModel
+
+SEVERAL: Final = ("from", "matrix", "repeat", "sizes")
+"""Keys that make several jobs of one entry; only beside these are inputs and ids templates."""
+MAX_REPEAT: Final = 10_000_000
+
+Stem = str | Template | Failure | None
+
+
+@dataclass(slots=True)
+class Recipe:
+    """What all jobs of one entry share."""
+
+    entry: Mapping
+    model: KnownModel
+    inputs: Inputs
+    rendered: list[Rendered]
+    id: Stem
+    file: Stem
+    matrix: Matrix = field(default_factory=Matrix)
+    repeat: int = 1
+    feed: Feed | None = None
+    size: Template | None = None
+    """A ``size`` that is a template."""
+    rows_as_jobs: bool = False
+    good: bool = True
+    """Whether jobs can be made of it; if not, why has been noted."""
+
+    def mark(self, key: str) -> Mark:
+        """Where the value of ``key`` stands; the entry, if it has none."""
+        return self.entry.items[key][1] if key in self.entry.items else self.entry
+
+    def count_jobs(self) -> int:
+        """How many jobs each row makes, or the entry without rows."""
+        combinations = sum(1 for _ in self.matrix) if self.matrix.exclude else len(self.matrix)
+        return combinations * self.repeat
+
+    @property
+    def templates(self) -> list[Template]:
+        """All that must have names."""
+        found = [template for rendered in self.rendered for template in rendered.templates]
+        for axis in self.matrix.axes:
+            found += [t for option in axis.options if option.rendered for t in option.rendered.templates]
+        return [*found, *(stem for stem in (self.size, self.id, self.file) if isinstance(stem, Template))]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        own_id = self.id is not None
+        return Vocabulary(matrix=self.matrix.names, has_rows=self.feed is not None, own_id=own_id)
+
+    def completes_size(self, stem: Stem) -> bool:
+        """Whether ``runner`` puts the size behind ``stem``: several sizes, and it does not tell them apart."""
+        sizes = self.matrix.sizes()
+        if sizes is None:
+            return False
+        named = stem.jobs_own if isinstance(stem, Template) else frozenset()
+        if "id" in named or "size" in named or {"width", "height"} <= named:
+            return False
+        if named & SIZES:
+            place = 0 if "width" in named else 1
+            return len({size[place] for size in sizes}) < len(sizes)
+        return True
+
+    def completes_copy(self, stem: Stem) -> bool:
+        """Whether ``runner`` puts the number of a copy behind ``stem``."""
+        return not (isinstance(stem, Template) and stem.jobs_own & {"copy", "id"})
+
+
+class RecipeReader:
+    """Reads entries of a known model and feed; what is wrong with them is noted."""
+
+    def __init__(self, templates: Templates, findings: Findings) -> None:
+        self._templates = templates
+        self._findings = findings
+
+    def read(self, entry: Mapping, model: KnownModel, feed: Feed | None) -> Recipe:
+        several = any(key in entry.items for key in SEVERAL)
+        given = given_inputs(entry, self._findings)
+        recipe = self._read_inputs(entry, model, given, several=several)
+        recipe.feed = feed
+        recipe.repeat = self._read_repeat(entry)
+        self._read_size(recipe, given)
+        named = {name for template in recipe.templates for name in template.names.used}
+        matrix = MatrixReader(model, self._templates, self._findings, named).read(entry)
+        if matrix is FAILED:
+            recipe.good = False
+        else:
+            recipe.matrix = matrix
+            self._check_matrix(recipe, given)
+        if several:
+            self._render_defaults(recipe, given)
+        recipe.rows_as_jobs = "from" in entry.items and not self._sets_required(recipe, given)
+        return recipe
+
+    def _read_inputs(self, entry: Mapping, model: KnownModel, given: Given, *, several: bool) -> Recipe:
+        rendered: list[Rendered] = []
+        plain: Given = {}
+        failed: set[str] = set()
+        for name, pair in given.items():
+            found = self._render(name, pair[1], model) if several and model.inputs.knows(name) else None
+            if found is None:
+                plain[name] = pair
+            elif found is FAILED:
+                failed.add(name)
+            else:
+                rendered.append(found)
+        inputs = model.read(plain)
+        inputs.failed |= failed
+        job_id = self._stem(entry, "id", _id, several=several)
+        return Recipe(entry, model, inputs, rendered, job_id, self._stem(entry, "file", _file, several=True))
+
+    def _render(self, name: str, node: Node, model: KnownModel) -> Rendered | Failure | None:
+        convert = model.inputs.converter(name)
+        found = self._findings.read(name, node, lambda node: render(name, node, convert, self._templates))
+        if isinstance(found, Rendered):
+            self._findings.warn_of_comments(name, node)
+        return found
+
+    def _stem(self, entry: Mapping, key: str, convert: Callable[[str], str], *, several: bool) -> Stem:
+        """The id or file of the entry; its ending is no part of a file."""
+        if key not in entry.items:
+            return None
+
+        def read(node: Node) -> str | Template:
+            value = normal(text(node))
+            stem = without_ext(value) if key == "file" else value
+            if not is_template(stem):
+                return convert(stem)
+            if not several:
+                raise Wrong("holds a template, and this job has no `from`, `matrix`, `repeat` or `sizes`",
+                            "write the id out")  # fmt: skip
+            self._findings.warn_of_comments(key, node)
+            return self._templates.compile(key, node, stem)
+
+        return self._findings.read(key, entry.items[key][1], read)
+
+    def _read_repeat(self, entry: Mapping) -> int:
+        if "repeat" not in entry.items:
+            return 1
+        found = self._findings.read("repeat", entry.items["repeat"][1], _repeat)
+        return 1 if found is FAILED else found
+
+    def _read_size(self, recipe: Recipe, given: Given) -> None:
+        """``size`` of the entry, and whatever may not stand beside it or beside other sizes."""
+        entry, inputs = recipe.entry, recipe.inputs
+        pairs = [entry.items[key] for key in ("size", "sizes") if key in entry.items]
+        refuse_beside(given, pairs, self._findings)
+        if len(pairs) > 1:
+            what = f"`sizes` stands beside `size`, at {self._findings.place(pairs[0][0])}"
+            self._findings.error(pairs[1][0], what, "keep one of them")
+            recipe.good = False
+        elif "size" in entry.items:
+            self._read_one_size(recipe, pairs[0][1])
+        if pairs and not recipe.model.inputs.takes_size:
+            self._findings.error(pairs[-1][1], f"{recipe.model.model} takes no width and height", "leave the size out")
+            recipe.good = False
+        inputs.failed |= {"width", "height"} if not recipe.good else set()
+
+    def _read_one_size(self, recipe: Recipe, node: Node) -> None:
+        if any(key in recipe.entry.items for key in SEVERAL) and isinstance(node, Scalar) and is_template(node.text):
+            found = self._findings.read("size", node, lambda _: self._templates.compile("size", node, node.text))
+            recipe.size = None if found is FAILED else found
+            recipe.good = recipe.good and found is not FAILED
+            return
+        size = self._findings.read("size", node, read_size)
+        if size is FAILED:
+            recipe.inputs.failed |= {"width", "height"}
+        elif recipe.model.inputs.takes_size:
+            recipe.inputs.put_size(size, node)
+
+    def _check_matrix(self, recipe: Recipe, given: Given) -> None:
+        """Whatever may not stand beside the matrix, and keys that an id leaves out."""
+        entry = recipe.entry
+        for axis in recipe.matrix.axes:
+            if axis.name == "size" and "matrix" in entry.items and "sizes" not in entry.items:
+                refuse_beside(
+                    given, [(Scalar(axis.key.line, axis.key.column, "size", Style.PLAIN), entry)], self._findings
+                )
+                self._refuse_size_beside(entry, "matrix.size", axis.key)
+                if not recipe.model.inputs.takes_size:
+                    self._findings.error(
+                        axis.key, f"{recipe.model.model} takes no width and height", "leave the size out"
+                    )
+                    recipe.good = False
+            elif axis.name in given:
+                what = f"`{axis.name}` is given twice: here and at {self._findings.place(given[axis.name][0])}"
+                self._findings.error(axis.key, what, "keep one")
+            elif axis.name in ("width", "height"):
+                self._refuse_size_beside(entry, f"matrix.{axis.name}", axis.key)
+        sized = {axis.name: axis for axis in recipe.matrix.axes if axis.name in SIZE_KEYS}
+        for name in ("width", "height"):
+            if "size" in sized and name in sized:
+                what = f"`{name}` stands beside `size`; that sets it too"
+                self._findings.error(sized[name].key, what, "keep one of them")
+        self._check_id(recipe)
+
+    def _refuse_size_beside(self, entry: Mapping, called: str, key: Mark) -> None:
+        for name in ("size", "sizes"):
+            if name in entry.items:
+                place = self._findings.place(entry.items[name][0])
+                self._findings.error(key, f"`{called}` stands beside `{name}`, at {place}", "keep one of them")
+
+    def _check_id(self, recipe: Recipe) -> None:
+        """Note each key of the matrix that does not tell its jobs apart."""
+        for axis in recipe.matrix.axes:
+            if axis.name in SIZE_KEYS:
+                continue
+            for key, stem in (("id", recipe.id), ("file", recipe.file)):
+                if _leaves_out(stem, axis, of_file=key == "file"):
+                    what = f"`{key}` leaves out `{axis.name}`, a key of the matrix: its jobs would share one"
+                    self._findings.error(recipe.mark(key), what, f"add {{{{ {axis.name} }}}}")
+                    recipe.good = False
+            sent = {name for t in recipe.templates if t.field != "file" for name in t.names.used}
+            if recipe.id is None and axis.own and axis.name not in sent and len(axis.options) > 1:
+                what = f"nothing that is sent depends on `{axis.name}`, a key of the matrix: its jobs would be the same"
+                self._findings.error(axis.key, what, f"use {{{{ {axis.name} }}}} in the prompt or in an `id`")
+                recipe.good = False
+
+    def _render_defaults(self, recipe: Recipe, given: Given) -> None:
+        """A default that holds a template is one for the jobs of this entry."""
+        taken = set(given) | recipe.matrix.inputs
+        if recipe.matrix.sizes() is not None or "size" in recipe.entry.items:
+            taken |= {"width", "height"}
+        for name, node in recipe.model.defaults.marks.items():
+            if name not in taken and isinstance(node, (Scalar, Sequence, Mapping)):
+                found = self._render(name, node, recipe.model)
+                if isinstance(found, Rendered):
+                    recipe.rendered.append(found)
+                elif found is FAILED:
+                    recipe.good = False
+
+    def _sets_required(self, recipe: Recipe, given: Given) -> bool:
+        """Whether the entry says what is to be made; if not, the rows do."""
+        required = recipe.model.inputs.required
+        if recipe.model.inputs.known is None:
+            return "prompt" in given or bool(recipe.rendered) or "prompt" in recipe.matrix.inputs
+        return any(name in given or name in recipe.matrix.inputs for name in required) or not required
+
+
+def _leaves_out(stem: Stem, axis: Axis, *, of_file: bool) -> bool:
+    """Whether an id or file of the entry's own says nothing of a key of the matrix."""
+    if stem is None or stem is FAILED:
+        return False
+    if len(axis.options) < 2 and (of_file or not axis.own):
+        return False
+    return not isinstance(stem, Template) or not ("id" in stem.jobs_own or axis.name in stem.names.used)
+
+
+def _repeat(node: Node) -> int:
+    value = integer(node)
+    if not 1 <= value <= MAX_REPEAT:
+        raise Wrong(f"is {value}; it goes from 1 to {MAX_REPEAT:,}")
+    return value
+
+
+def _id(value: str) -> str:
+    if reason := check_id(value):
+        raise Wrong(reason, "folders go into `file`" if "slash" in reason else "")
+    return value
+
+
+def _file(value: str) -> str:
+    stem = without_extension(value)
+    if reason := check_file_name(stem):
+        raise Wrong(reason)
+    return stem
+
+
+def read_id(value: str) -> str:
+    """An id as a row says it. Raises ``Wrong``."""
+    return _id(normal(value))
+
+
+def read_file(value: str) -> str:
+    """A file as a row says it. Raises ``Wrong``."""
+    return _file(normal(value))
+
+
+JOB_COLUMNS: Final = ("id", "size", "file")
+"""Keys of a job, beside its inputs, that a row may set; the others of ``KEYS`` belong to the entry."""
+ENTRY_KEYS: Final = tuple(key for key in KEYS if key not in JOB_COLUMNS)

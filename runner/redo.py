@@ -1,0 +1,139 @@
+"""A redo: done jobs that the user wants bought anew, each exactly once however often the process dies.
+
+A redo has a number. It marks the purchase in force of every job that it chooses (``redo``), and all marks are durable
+before the first purchase; the last of them says so (``redo_chosen``). A purchase that answers a mark carries the number
+as ``redone``, so that a mark is bought once. When every chosen job of the manifest is at an end, one line closes the
+redo (``redo_closed``); until then the same command goes on with it, and so does a run without ``--redo``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from itertools import islice
+
+import anyio
+import msgspec
+
+from runner.errors import ConflictError, UsageError
+from runner.ledger import Ledger
+from runner.model import Job, Record
+from runner.plan import Action, Decision, redo_pending, wanted_redo
+from runner.survey import Surveyor
+
+CHUNK = 256
+"""Marks that are written together."""
+
+Jobs = Callable[[], Iterable[Job]]
+
+
+class Choice(StrEnum):
+    """Which done jobs a redo chooses among those selected."""
+
+    SELECTED = "selected"
+    MISSING = "missing"
+    """Those whose files neither the disk nor the API has any more."""
+
+
+class Redo:
+    """The newest redo of a folder, as one run sees it."""
+
+    def __init__(self, ledger: Ledger, surveyor: Surveyor, api: str, chosen: Callable[[Job, Decision], None]) -> None:
+        """``chosen`` is told of each job that is about to be marked, and what was decided about it before."""
+        self._ledger = ledger
+        self._surveyor = surveyor
+        self._api = api
+        self._tell = chosen
+
+    @property
+    def unfinished(self) -> bool:
+        return not self._ledger.redo(self._api).closed
+
+    async def go_on(self, choice: Choice | None, jobs: Jobs) -> None:
+        """Take up an unfinished redo. A run that asked for none keeps to what a crash left chosen.
+
+        Raises ``UsageError`` where one was asked for and the unfinished one is about other jobs.
+        """
+        standing = self._ledger.redo(self._api)
+        if standing.closed:
+            return
+        if choice is None and not standing.chosen:
+            await self._end_choice(standing.number)
+        elif choice is not None and not any(self._marked(job, standing.number) for job in jobs()):
+            raise UsageError(
+                "an earlier `--redo` of other jobs is not finished: finish it with a plain `runner run`, then ask for "
+                "this one again. Nothing was bought."
+            )
+
+    async def choose(self, jobs: Jobs) -> None:
+        """Mark the done ones of ``jobs``, unless an unfinished redo has chosen already. Raises ``ConflictError``."""
+        standing = self._ledger.redo(self._api)
+        if standing.chosen and not standing.closed:
+            return
+        number = standing.number + standing.closed
+        self._check(jobs, number)
+        last = None
+        for marks in _chunks(self._marks(jobs, number)):
+            more = marks if last is None else [last, *marks]
+            last = more.pop()
+            async with anyio.create_task_group() as group:
+                for mark in more:
+                    group.start_soon(self._ledger.append, mark)
+        if last is not None:
+            await self._ledger.append(msgspec.structs.replace(last, redo_chosen=True))
+        elif not standing.closed:
+            await self._end_choice(number)
+
+    def _check(self, jobs: Jobs, number: int) -> None:
+        buy = Decision(action=Action.BUY, reason="redo")
+        found = (self._surveyor.conflicts(job, buy) for job, _ in self._candidates(jobs, number))
+        conflicts = [conflict for conflict in found if conflict]
+        if conflicts:
+            raise ConflictError("\n".join(conflicts) + "\nNothing was bought.")
+
+    def _marks(self, jobs: Jobs, number: int) -> Iterator[Record]:
+        for job, decision in self._candidates(jobs, number):
+            self._tell(job, decision)
+            assert decision.record is not None
+            yield msgspec.structs.replace(decision.record, redo=number, redo_chosen=False, redo_closed=False)
+
+    def _candidates(self, jobs: Jobs, number: int) -> Iterator[tuple[Job, Decision]]:
+        """The jobs that are done and not marked with ``number`` yet."""
+        for job in jobs():
+            decision = self._surveyor.decide(job)
+            done = decision.action.category in (Action.REUSE, Action.DELIVER)
+            if done and decision.record is not None and not self._marked(job, number):
+                yield job, decision
+
+    def _marked(self, job: Job, number: int) -> bool:
+        return any(record.redo == number for record in self._ledger.purchases(job.id, self._api))
+
+    async def _end_choice(self, number: int) -> None:
+        """A crash came while jobs were being chosen: what is marked is the choice."""
+        await self._ledger.append(msgspec.structs.replace(next(self._all_marks(number)), redo_chosen=True))
+
+    def _all_marks(self, number: int) -> Iterator[Record]:
+        return (record for record in self._ledger.latest() if record.api == self._api and record.redo == number)
+
+    async def close(self, jobs: Iterable[Job]) -> None:
+        """End the redo if every chosen one of ``jobs``, all of the manifest, is at an end.
+
+        Marks of jobs that are gone or have other inputs by now are answered by this, so that they stay unbought.
+        """
+        number, chosen, closed = self._ledger.redo(self._api)
+        if closed or not chosen:
+            return
+        if any(redo_pending(self._ledger.purchases(job.id, self._api), job.fingerprint, number) for job in jobs):
+            return
+        last = None
+        for mark in self._all_marks(number):
+            last = mark
+            if wanted_redo(self._ledger.purchases(mark.id, self._api), mark.fingerprint) == number:
+                last = await self._ledger.append(msgspec.structs.replace(mark, redone=number))
+        if last is not None:
+            await self._ledger.append(msgspec.structs.replace(last, redo_chosen=True, redo_closed=True))
+
+
+def _chunks(marks: Iterator[Record]) -> Iterator[list[Record]]:
+    while chunk := list(islice(marks, CHUNK)):
+        yield chunk

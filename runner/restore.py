@@ -1,0 +1,159 @@
+"""``verify --repair``: files put right without buying anything.
+
+What stands in the wrong place goes where its owner's files are set aside, and what was altered is kept beside its
+place as ``….altered``; then each purchase concerned is delivered again, from the bytes that are here or from the API.
+A crash in between leaves every file where ``verify``, or a run, finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+
+import anyio
+
+from runner.batch import GRACE_SECONDS
+from runner.crew import Site
+from runner.disk import in_thread
+from runner.errors import OutputError, RunnerError
+from runner.job.deliver import DISK, Deliverer
+from runner.job.suspects import Suspects
+from runner.model import Output, Record, State
+from runner.verify import Finding, Findings, Kind, check
+
+WORKERS = 4
+RETRIES = 4
+
+
+@dataclass(slots=True)
+class Restored:
+    """What a repair did, and what is still wrong."""
+
+    after: Findings = field(default_factory=lambda: Findings(checked=0, wrong=()))
+    repaired: list[str] = field(default_factory=list)
+    """Paths that are right again."""
+    kept: list[str] = field(default_factory=list)
+    """Where altered versions are kept."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why, by path, for what could not be put right."""
+    interrupted: bool = False
+
+
+async def restore(site: Site) -> Restored:
+    """Put right what can be, looking at everything before and after. Submits nothing. Needs the lock.
+
+    Raises ``OutputError`` where the disk refuses, ``LedgerError`` where the results manifest cannot be written.
+    """
+    site.folder.prepare()
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="disk") as disk:
+        before = await in_thread(disk, check, site.ledger, site.folder)
+        repair = _Repair(site, disk)
+        await repair.clear(before.wrong)
+        await repair.deliver()
+        repair.done.after = await in_thread(disk, check, site.ledger, site.folder)
+    still = {finding.path for finding in repair.done.after.wrong}
+    repair.done.repaired = [f.path for f in before.wrong if f.kind is not Kind.FOREIGN and f.path not in still]
+    return repair.done
+
+
+class _Repair:
+    """One repair under way."""
+
+    def __init__(self, site: Site, disk: ThreadPoolExecutor) -> None:
+        self.done = Restored()
+        self._site = site
+        self._disk = disk
+        self._concerned: dict[tuple[str, int], str] = {}
+        """Purchases to deliver again, and a path of each to report."""
+        self._deliverer = Deliverer(
+            api=site.api,
+            client=site.storage,
+            ledger=site.ledger,
+            folder=site.folder,
+            bounds=None,
+            retries=RETRIES,
+            clock=site.clock,
+            executor=disk,
+            rng=Random(),  # noqa: S311 - jitter
+            suspects=Suspects(0),
+            claimed=lambda _: True,
+        )
+
+    async def clear(self, wrong: Iterable[Finding]) -> None:
+        """Take what is wrong out of the way, swapped files first: their bytes are somebody's."""
+        for finding in sorted(wrong, key=lambda finding: finding.kind is not Kind.SWAPPED):
+            if finding.id is None or finding.purchase is None:
+                continue
+            self._concerned[finding.id, finding.purchase] = finding.path
+            try:
+                await self._clear(finding)
+            except OutputError:
+                raise
+            except RunnerError as error:
+                self.done.failed[finding.path] = str(error)
+
+    async def _clear(self, finding: Finding) -> None:
+        folder = self._site.folder
+        if finding.belongs_to is not None:
+            owner, output = self._find(finding.belongs_to.id, finding.belongs_to.purchase, finding.belongs_to.path)
+            self._concerned.setdefault((owner.id, owner.purchase), finding.belongs_to.path)
+            kept = await in_thread(self._disk, folder.send_home, owner, output, finding.path)
+        elif finding.kind is not Kind.MISSING:
+            kept = await in_thread(self._disk, folder.set_apart, finding.path)
+        else:
+            return
+        if not kept.startswith(".replaced/") or ".altered" in kept:
+            self.done.kept.append(kept)
+
+    def _find(self, job_id: str, purchase: int, path: str) -> tuple[Record, Output]:
+        record = next(record for record in self._site.ledger.history(job_id) if record.purchase == purchase)
+        return record, next(output for output in record.outputs if output.path == path)
+
+    async def deliver(self) -> None:
+        """Deliver the purchases concerned, a few at a time; ends with the grace of an interruption."""
+        work = iter(self._concerned.items())
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._end_grace, group.cancel_scope)
+            async with anyio.create_task_group() as workers:
+                for _ in range(WORKERS):
+                    workers.start_soon(self._work, work)
+            group.cancel_scope.cancel()
+        self.done.interrupted = self._site.stop.interrupted.is_set()
+
+    async def _end_grace(self, scope: anyio.CancelScope) -> None:
+        await self._site.stop.interrupted.wait()
+        await anyio.sleep(GRACE_SECONDS)
+        scope.cancel()
+
+    async def _work(self, work: Iterator[tuple[tuple[str, int], str]]) -> None:
+        for (job_id, purchase), path in work:
+            if self._site.stop.interrupted.is_set():
+                return
+            history = self._site.ledger.history(job_id)
+            record = next(record for record in history if record.purchase == purchase)
+            why = await self._deliver(record)
+            if why is not None:
+                self.done.failed[path] = why
+
+    async def _deliver(self, record: Record) -> str | None:
+        """Deliver one purchase again, in its place or aside; why that was not possible, or None."""
+        if record.state is not State.DONE or self._is_behind_another_api(record):
+            return None  # what is owed comes home with the next run; what lay behind another API's stays set apart
+        if record.api != self._site.api.base.name and not await self._is_here(record):
+            return f"it was bought at another API ({record.api}), which is not asked here"
+        after = await self._deliverer.deliver(record, fresh=False)
+        if after.error is not None and after.error.code == DISK:
+            raise OutputError(f"{after.error.message}. Nothing was bought; make room, and repeat.")
+        return after.error.message if after.error is not None else None
+
+    def _is_behind_another_api(self, record: Record) -> bool:
+        """Whether only another API's files took the place of these: delivered again, they would displace those."""
+        newer = [other for other in self._site.ledger.history(record.id) if other.purchase > record.purchase]
+        done = [other for other in newer if other.state is State.DONE]
+        return bool(done) and all(other.api != record.api for other in done)
+
+    async def _is_here(self, record: Record) -> bool:
+        found = [await in_thread(self._disk, self._site.folder.find_checked, record, out) for out in record.outputs]
+        return all(path is not None for path in found)

@@ -1,0 +1,255 @@
+"""``runner verify``: every file of the output folder against what the results manifest says of it. Changes nothing.
+
+Looked at are the files of each job's purchase in force, and whatever lies in ``.replaced`` and ``.rejected``. A file
+that was set aside and is gone is nobody's loss.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from runner.download.media import hash_file
+from runner.download.place import Folder
+from runner.errors import OutputError
+from runner.ledger import Ledger
+from runner.model import Output, Record, State
+from runner.survey import PICTURES
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+THREADS = 8
+AHEAD = 64
+"""So many files wait to be hashed or reported at any time."""
+
+
+class Kind(StrEnum):
+    """What is wrong with a file."""
+
+    MISSING = "missing"
+    ALTERED = "altered"
+    TRUNCATED = "truncated"
+    """Shorter than recorded."""
+    SWAPPED = "swapped"
+    """Its bytes are those recorded for another file."""
+    FOREIGN = "foreign"
+    """A picture or video that no record names."""
+
+
+class Stand(msgspec.Struct, frozen=True):
+    """What a file is: its length and the SHA-256 of its bytes, in hex."""
+
+    bytes: int
+    sha256: str
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The file of a purchase that some bytes were recorded for."""
+
+    id: str
+    purchase: int
+    path: str
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file that is not as it should be. ``path`` is relative to the output folder, with ``/``."""
+
+    kind: Kind
+    path: str
+    id: str | None = None
+    purchase: int | None = None
+    expected: Stand | None = None
+    actual: Stand | None = None
+    belongs_to: Owner | None = None
+    """Whose bytes a swapped file holds."""
+    note: str | None = None
+    """Why a file could not be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a look at a folder brought."""
+
+    checked: int
+    """Files that records name."""
+    wrong: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> int:
+        """Files that are as recorded."""
+        return self.checked - sum(finding.kind is not Kind.FOREIGN for finding in self.wrong)
+
+    def of(self, kind: Kind) -> list[Finding]:
+        return [finding for finding in self.wrong if finding.kind is kind]
+
+    def as_json(self) -> dict[str, object]:
+        """The object that ``--json`` prints; its field names are a promise."""
+        lists = {kind.value: [msgspec.to_builtins(finding) for finding in self.of(kind)] for kind in Kind}
+        return {"checked": self.checked, "ok": self.ok, **lists}
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """A file to look for, at the first of ``paths`` where one stands."""
+
+    record: Record
+    output: Output
+    paths: tuple[str, ...]
+    needed: bool
+    """Whether it is missing where it is gone."""
+
+
+def check(ledger: Ledger, folder: Folder) -> Findings:
+    """Hold every file against its record. Raises ``OutputError`` where the folder cannot be read."""
+    named: set[bytes] = set()
+    checked, wrong = 0, []
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as threads:
+        for looked, finding in _in_threads(threads, lambda item: _look(folder, item), _expected(ledger, folder, named)):
+            checked += looked
+            wrong += [finding] if finding is not None else []
+    foreign = [Finding(kind=Kind.FOREIGN, path=path) for path in _pictures(folder.root) if _key(path) not in named]
+    return Findings(checked=checked, wrong=(*_name_owners(ledger, wrong), *foreign))
+
+
+def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iterable[T]) -> Iterator[V]:
+    """``map`` that runs ahead by no more than ``AHEAD`` items."""
+    waiting: deque[Future[V]] = deque()
+    for item in items:
+        waiting.append(threads.submit(call, item))
+        if len(waiting) >= AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _expected(ledger: Ledger, folder: Folder, named: set[bytes]) -> Iterator[_Expected]:
+    """Every file to look for, purchase by purchase; all paths that records name go into ``named``."""
+    for record in ledger.latest():
+        force = record.state is State.DONE and is_in_force(ledger, record)
+        for output in record.outputs:
+            places = folder.places(record, output)
+            named.update(map(_key, places))
+            if output.path is None or output.sha256 is None:
+                continue
+            if force:
+                yield _Expected(record, output, (output.path,), True)
+            elif record.state is State.DONE or output.path.startswith(".rejected/"):
+                aside = tuple(place for place in places if place.startswith((".replaced/", ".rejected/")))
+                yield _Expected(record, output, aside, False)
+
+
+def is_in_force(ledger: Ledger, record: Record) -> bool:
+    """Whether a done purchase's files are those that its job has: no later one is in place or about to be."""
+    later = (other for other in ledger.history(record.id) if other.purchase > record.purchase)
+    return not any(other.state is State.DONE or _is_being_placed(other) for other in later)
+
+
+def _is_being_placed(record: Record) -> bool:
+    named = any(output.path is not None for output in record.outputs)
+    return record.state is State.GENERATED and named and not record.stuck
+
+
+def _look(folder: Folder, item: _Expected) -> tuple[bool, Finding | None]:
+    """Whether there is, or should be, a file; and what is wrong with it. A right one at any of its paths will do."""
+    first: Finding | None = None
+    for path in item.paths:
+        if not os.path.isfile(folder.root / path):  # noqa: PTH113 - no exception for names that no disk takes
+            continue
+        finding = _compare(folder.root / path, path, item)
+        if finding is None:
+            return True, None
+        first = first or finding
+    if first is None and item.needed:
+        first = _finding(Kind.MISSING, item.output.path or "", item)
+    return first is not None, first
+
+
+def _compare(file: Path, path: str, item: _Expected) -> Finding | None:
+    try:
+        actual = Stand(file.stat().st_size, hash_file(file))
+    except OSError as error:
+        return _finding(Kind.ALTERED, path, item, note=f"cannot be read: {error.strerror}")
+    if actual == _stand(item.output):
+        return None
+    shorter = actual.bytes < (item.output.bytes or 0)
+    return _finding(Kind.TRUNCATED if shorter else Kind.ALTERED, path, item, actual=actual)
+
+
+def _finding(
+    kind: Kind, path: str, item: _Expected, *, actual: Stand | None = None, note: str | None = None
+) -> Finding:
+    return Finding(
+        kind=kind,
+        path=path,
+        id=item.record.id,
+        purchase=item.record.purchase,
+        expected=_stand(item.output),
+        actual=actual,
+        note=note,
+    )
+
+
+def _stand(output: Output) -> Stand:
+    return Stand(output.bytes or 0, output.sha256 or "")
+
+
+def _name_owners(ledger: Ledger, wrong: list[Finding]) -> list[Finding]:
+    """Where a file's bytes are recorded for another file, say so; of several, for one that is wrong itself.
+
+    A file that is another job's by right is left out: it took the place of one that its manifest does not want there.
+    """
+    strange = {finding.path for finding in wrong}
+    owners: dict[str, Owner] = {finding.actual.sha256: _NOBODY for finding in wrong if finding.actual is not None}
+    rightful: set[tuple[str, str]] = set()
+    for record in ledger.latest() if owners else ():
+        for output in record.outputs:
+            if output.path is None or output.sha256 not in owners:
+                continue
+            if output.path in strange and record.state is State.DONE and is_in_force(ledger, record):
+                rightful.add((output.path, output.sha256))
+            if owners[output.sha256] is _NOBODY or owners[output.sha256].path not in strange:
+                owners[output.sha256] = Owner(record.id, record.purchase, output.path)
+    return [_with_owner(f, owners) for f in wrong if f.actual is None or (f.path, f.actual.sha256) not in rightful]
+
+
+_NOBODY = Owner("", 0, "")
+
+
+def _with_owner(finding: Finding, owners: dict[str, Owner]) -> Finding:
+    owner = owners[finding.actual.sha256] if finding.actual is not None else _NOBODY
+    if owner is _NOBODY:
+        return finding
+    return msgspec.structs.replace(finding, kind=Kind.SWAPPED, belongs_to=owner)
+
+
+def _pictures(root: Path) -> Iterator[str]:
+    """Every picture and video below ``root``, but for what ``runner`` keeps for itself."""
+    for folder, below, names in os.walk(root, onerror=_refuse):
+        inside = Path(folder).relative_to(root)
+        below[:] = sorted(name for name in below if inside.parts or name != ".runner")
+        for name in sorted(names):
+            if name.rpartition(".")[2].lower() in PICTURES:
+                yield (inside / name).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    raise OutputError(
+        f"{error.filename}: cannot be read: {error.strerror}. Nothing was changed or bought; give the folder "
+        "back its rights, and repeat."
+    ) from error
+
+
+def _key(path: str) -> bytes:
+    """16 bytes for a path, however the disk composes its letters."""
+    return blake2b(unicodedata.normalize("NFC", path).encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -1,0 +1,222 @@
+"""Templates: which texts are some, what they may use, what they print, and what they can never do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import suppress
+from textwrap import indent
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import ManifestError
+from runner.manifest import load
+from runner.manifest.findings import Wrong
+from runner.manifest.nodes import Mark
+from runner.manifest.templates import Templates
+from runner.model import Job
+
+KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
+ROW = {
+    "name": "Mug No. 5",
+    "colour": "blå",
+    "n": 3,
+    "f": 0.5,
+    "on": True,
+    "tags": ["a", True, 2],
+    "a b": "spaced",
+    "box": {"w": 12, "none": None},
+}
+
+
+def jobs_of(*entries: str, top: str = "") -> list[Job]:
+    text = f"model: {KLEIN}\n{top}jobs:\n" + "".join(f"- {entry}\n" for entry in entries)
+    manifest = load("-", text=text.encode())
+    jobs = list(manifest.jobs)
+    manifest.jobs.close()
+    return jobs
+
+
+def printed(text: str) -> str:
+    """What ``text`` prints for ``ROW``."""
+    templates = Templates()
+    template = templates.compile("prompt", Mark(1, 1), text)
+    templates.names.update(ROW, row=ROW, job={"id": "x", "width": 64})
+    return template.text(templates.context)
+
+
+PRINTED = {
+    "{{ name }}": "Mug No. 5",
+    "a {{name}} b\n": "a Mug No. 5 b\n",
+    "{{ name|slug }}": "mug-no-5",
+    "{{ colour|upper }}/{{ colour|title }}/{{ 'ab cd'|capitalize }}": "BLÅ/Blå/Ab cd",
+    "{{ on }} {{ not on }} {{ true }} {{ on ~ '!' }}": "true false true true!",
+    "{{ n }} {{ f }} {{ n * 2 + 1 }} {{ 7 // 2 }} {{ 7 % 4 }}": "3 0.5 7 3 3",
+    "{{ '2.50'|float * 2 }} {{ ' 12 '|int + 1 }} {{ 2.5|round }} {{ 2.345|round(1) }} {{ -3|abs }}": "5.0 13 2 2.3 3",
+    "{{ tags|join(', ') }} {{ tags[0] }} {{ tags|first }}{{ tags|last }} {{ tags|length }}": "a, true, 2 a a2 3",
+    "{{ row['a b'] }} {{ row.name }} {{ box.w }} {{ box['w'] }} {{ job.width }}": "spaced Mug No. 5 12 12 64",
+    "{{ missing|default('-') }} {{ row.nope|d('+') }} {{ box.none|default('0') }}": "- + 0",
+    "{{ ''|default('x', true) }} {{ 'y' if missing is defined else 'n' }}": "x n",
+    "{{ 'yes' if n > 2 and on else 'no' }} {{ 'x' if false }}": "yes ",
+    "{% if colour in ['blå', 'red'] %}c{% elif on %}d{% else %}e{% endif %}": "c",
+    "{{ name[:3] }} {{ name|replace('Mug', 'Cup') }} {{ name|truncate(5) }} {{ ' x '|trim }}": "Mug Cup No. 5 Mug… x",
+    "{{ {'blå': 'blue'}[colour] }}": "blue",
+    "{{ box.w|tojson }} {{ tags|tojson }} {{ 'é\"'|tojson }}": '12 ["a", true, 2] "é\\""',
+    "{{ 'a-b'|split('-')|join('+') }}": "a+b",
+    "<b>{{ '<&>' }}</b>": "<b><&></b>",
+    "{% raw %}{{ name }}{% endraw %} {{ '{{' }}": "{{ name }} {{",
+    '{"scene": "{{ name }}", "n": {"m": {{ n }}}}': '{"scene": "Mug No. 5", "n": {"m": 3}}',
+    "{{ n is odd }} {{ n is divisibleby 3 }} {{ name is string }}": "true true true",
+}
+
+
+@pytest.mark.parametrize("text", PRINTED)
+def test_what_templates_print(text: str) -> None:
+    """Jinja's expressions over the row's values; nothing is escaped, booleans are ``true`` and ``false``."""
+    assert printed(text) == PRINTED[text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__ }}",
+        "{{ name.__init__.__globals__ }}",
+        "{{ row.__class__.__mro__ }}",
+        "{{ row['__class__'] }}",
+        "{{ tags.append }}",
+        "{{ box.items }}",
+        "{{ box.none }}",
+        "{{ missing }}",
+        "{{ missing.x }}",
+        "{{ 'a' * 1000000000 }}",
+        "{{ tags * 1000000000 }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ 10 ** 10 ** 10 }}",
+        "{{ range(1000000000) }}",
+        "{{ lipsum() }}",
+        "{{ cycler }}",
+        "{{ self }}",
+        "{{ self.__init__ }}",
+        "{{ name|attr('__class__') }}",
+        "{{ name|format }}",
+        "{{ name|center(1000000000) }}",
+        "{{ tags|random }}",
+        "{% for x in tags %}{{ x }}{% endfor %}",
+        "{% macro m() %}{% endmacro %}",
+        "{% include 'x' %}",
+        "{% import 'x' as y %}",
+        "{% extends 'x' %}",
+        "{% block b %}{% endblock %}",
+        "{% with x = 1 %}{% endwith %}",
+        "{% filter upper %}{% endfilter %}",
+        "{% call x() %}{% endcall %}",
+        "{{ tags }}",
+        "{{ box }}",
+        "{{ none }}",
+        "{{ none ~ 'x' }}",
+        "{{ [1, none]|join }}",
+    ],
+)
+def test_what_templates_never_do(text: str) -> None:
+    """No attributes, code, loops, chance or unbounded work: each is refused with a reason."""
+    with pytest.raises(Wrong):
+        printed(text)
+
+
+SCALAR = st.sampled_from(["name", "row", "job", "tags", "box", "n", "'a'", "1", "none", "missing", "[1]", "{}", "-1"])
+FILTER = st.sampled_from(
+    ["upper", "slug", "join", "replace('a', 'bb')", "tojson", "int", "float", "round(9)", "first", "length", "d", "abs",
+     "truncate(-1)", "split('')", "title", "trim", "last", "text"]
+)  # fmt: skip
+EXPRESSION = st.recursive(
+    SCALAR,
+    lambda e: st.one_of(
+        st.tuples(e, FILTER).map("|".join),
+        st.tuples(e, st.sampled_from(["+", "*", "~", "-", "/", "//", "%", "and", "==", "<", "in"]), e).map(" ".join),
+        st.tuples(e, e).map(lambda pair: f"({pair[0]})[{pair[1]}]"),
+        e.map("({}).x".format),
+        st.tuples(e, e, e).map(lambda three: f"({three[0]} if {three[1]} else {three[2]})"),
+    ),
+    max_leaves=6,
+)
+
+
+@given(EXPRESSION)
+def test_any_expression_prints_a_text_or_is_refused(expression: str) -> None:
+    """Whatever an expression does, it ends as a bounded text, or as a fault with a reason."""
+    with suppress(Wrong):
+        assert len(printed(f"<{{{{ {expression} }}}}>")) <= 100_000
+
+
+@given(st.text(st.sampled_from("{}%#'\"|.[]( )-+ax1\n"), max_size=30))
+def test_any_text_is_a_template_or_is_refused(text: str) -> None:
+    """However a template is misspelt, it is told as a fault of the manifest."""
+    with suppress(Wrong):
+        printed("{{ n }}" + text)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="{\r\0"), max_size=30))
+def test_text_around_a_template_is_sent_as_written(text: str) -> None:
+    """Only the braces are filled in: line ends, spaces and every other character stay."""
+    assert printed(f"{text}{{{{ n }}}}{text}") == f"{text}3{text}"
+
+
+def test_only_entries_of_several_jobs_have_templates() -> None:
+    """A prompt of a single job may hold braces; ``file`` is a template anywhere."""
+    first, second = jobs_of(
+        "{id: a, prompt: '{{ mug }} {% x %}', file: 'x/{{ job.id }}-{{ width }}.{{ job.ext }}'}",
+        "{id: b, prompt: 'mug {{ job.id }} {{ size }}', sizes: [64x64]}",
+    )
+    assert (first.inputs["prompt"], first.file) == ("{{ mug }} {% x %}", "x/a-1024")
+    assert (second.id, second.inputs["prompt"]) == ("b-64x64", "mug b-64x64 64x64")
+
+
+def test_what_runner_knows_of_a_job() -> None:
+    """``job.…`` and its short forms: model, size, copy, the finished id, and the output's number in ``file``."""
+    _, job = jobs_of(
+        "{id: m, prompt: '{{ job.model }} {{ job.width }} {{ job.height }} {{ job.size }} {{ size }} {{ job.copy }}',"
+        " file: '{{ job.id }}/{{ output }}', repeat: 2, size: 128x64}"
+    )
+    assert job.inputs["prompt"] == f"{KLEIN} 128 64 128x64 128x64 2"
+    assert (job.id, job.file) == ("m-2", "m-2/1")
+
+
+def test_a_size_can_be_a_template() -> None:
+    """``size``, ``width`` and ``height`` may be filled in, and what they come to is known to the others."""
+    (job,) = jobs_of("{id: 'm-{{ s }}', prompt: '{{ size }}', size: '{{ s }}', matrix: {s: [128x64]}}")
+    assert job.inputs == {"prompt": "128x64", "width": 128, "height": 64}
+    (job,) = jobs_of("{id: 'm-{{ w }}', prompt: '{{ size }}', width: '{{ w }}', matrix: {w: [64]}}")
+    assert job.inputs == {"prompt": "64x1024", "width": 64, "height": 1024}
+
+
+def test_a_default_can_be_a_template_for_entries_that_have_some() -> None:
+    """A default is an input of every job, and filled in where the job's own inputs would be."""
+    first, second = jobs_of(
+        "{id: '{{ v }}', matrix: {v: [a]}}", "{id: b, prompt: own}", top="defaults: {prompt: 'view {{ v }}'}\n"
+    )
+    assert (first.inputs["prompt"], second.inputs["prompt"]) == ("view a", "own")
+
+
+def test_many_columns_are_listed_in_part() -> None:
+    """A message stays readable however many names there are."""
+    keys = ", ".join(f"k{n}: [x]" for n in range(30))
+    with pytest.raises(ManifestError) as caught:
+        jobs_of(f"{{prompt: '{{{{ zzz }}}}', matrix: {{{keys}}}}}")
+    assert str(caught.value).endswith("k18, k19, … (10 more))")
+
+
+def test_jinja_is_imported_with_the_first_template_only() -> None:
+    """A manifest without templates starts without Jinja."""
+    manifest = f"model: {KLEIN}\njobs:\n  - {{id: a, prompt: a, file: 'x/a.{{{{ ext }}}}', sizes: [64x64]}}\n"
+    code = f"""
+import sys
+from runner.manifest import load
+load("-", text={manifest!r}.encode()).jobs.close()
+print("jinja2" in sys.modules)
+load("-", text={manifest.replace("prompt: a", "prompt: '{{ size }}'")!r}.encode()).jobs.close()
+print("jinja2" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"], indent(run.stderr, "  ")
