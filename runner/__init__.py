@@ -4,7 +4,7 @@ The map, top to bottom; imports point down only::
 
     cli                     arguments, signals, exit codes, printing
     commands                one module a verb
-    app                     wires the parts; what the command line and the library both use
+    app, options            wires the parts; what the command line and the library both use
     schedule | job          lanes and stop | one job's steps
     api | download | ledger the ones that touch the outside; they never meet each other
     plan | retry | polling | money | summary       decisions: pure functions of values
@@ -27,7 +27,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.app import RunOptions, run
+    from runner.app import run
     from runner.errors import (
         AccountError,
         ConflictError,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from runner.manifest import Manifest, load
     from runner.model import Fault, Job, Output, Record, State
+    from runner.options import RunOptions
     from runner.summary import Report
 
 __version__ = "0.1.0"
@@ -60,7 +61,7 @@ _HOME = {
     "OutputError": "errors",
     "Record": "model",
     "Report": "summary",
-    "RunOptions": "app",
+    "RunOptions": "options",
     "RunnerError": "errors",
     "State": "model",
     "Unavailable": "errors",

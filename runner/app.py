@@ -7,9 +7,8 @@ same with no jobs: it needs nothing but the folder.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from runner.api import Api, connect
@@ -19,81 +18,24 @@ from runner.clock import Clock, SystemClock, timestamp
 from runner.crew import Site, Terms
 from runner.download.place import Folder
 from runner.download.urls import PublicResolver
-from runner.emulator import Options, serve
-from runner.errors import AccountError, RunnerError, UsageError
+from runner.errors import AccountError, one_error
 from runner.http import session
 from runner.job.deliver import Bounds
 from runner.ledger import Ledger, Log, run_lock
 from runner.ledger.repair import Salvage, mend
-from runner.manifest import Manifest, OnUnknown
-from runner.model import Budget, Record
+from runner.manifest import Manifest
+from runner.model import Record
 from runner.money import base_price
+from runner.options import RunOptions, api_of, surveyor_of
 from runner.records import RESULTS
-from runner.redo import Choice
 from runner.restore import Restored, restore
-from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token, output_folder
+from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
 from runner.stop import Stop
 from runner.summary import Report
-from runner.survey import Selection, Surveyor, manifest_path
+from runner.survey import manifest_path
 
 Observer = Callable[[Record], None]
 """Told of every record once it is durable: the events of a run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What a run does differently from its manifest; None leaves a thing as the manifest has it."""
-
-    output: Path | None = None
-    concurrency: int | None = None
-    only: str | None = None
-    """Jobs whose id matches this pattern."""
-    limit: int | None = None
-    """The first so many of the selected jobs."""
-    on_unknown: OnUnknown | None = None
-    budget: Budget | None = None
-    until: float | None = None
-    """When to stop buying, in seconds since the epoch."""
-    emulator: bool = False
-    """Run against an emulator inside this process: nothing is paid."""
-    api: str | None = None
-    redo: bool = False
-    """Buy done jobs anew: those that ``only`` matches, those that are ``missing``, or ``every`` one."""
-    missing: bool = False
-    """Of a redo: only jobs whose files neither the disk nor the API has any more."""
-    every: bool = False
-    """Of a redo: all done jobs."""
-
-    def __post_init__(self) -> None:
-        if self.concurrency is not None and not 1 <= self.concurrency <= 1000:
-            raise UsageError(f"concurrency is {self.concurrency}; it can be 1 to 1000")
-        if self.limit is not None and self.limit < 0:
-            raise UsageError(f"limit is {self.limit}; it can be 0 or more")
-        if self.emulator and self.api is not None:
-            raise UsageError("--emulator and --api name two different services; give one of them")
-
-        if (self.missing or self.every) and not self.redo:
-            raise UsageError("--missing and --all choose what --redo buys anew; they mean nothing without it")
-        if self.redo and not (self.only or self.missing or self.every):
-            raise UsageError("--redo buys done jobs anew, for money; say which: --only GLOB, --missing, or --all")
-        if self.missing and self.every:
-            raise UsageError("--missing and --all choose differently; give one of them")
-
-    @property
-    def choice(self) -> Choice | None:
-        """Which done jobs are bought anew."""
-        if not self.redo:
-            return None
-        return Choice.MISSING if self.missing else Choice.SELECTED
-
-    @property
-    def selection(self) -> Selection:
-        return Selection(only=self.only, limit=self.limit)
-
-    def folder(self, manifest: Manifest) -> Folder:
-        """Where the results of ``manifest`` go."""
-        chosen = self.output or manifest.settings.output
-        return Folder(output_folder(manifest.path, manifest.settings.name, chosen, emulator=self.emulator))
 
 
 async def run(
@@ -190,33 +132,6 @@ def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
     )
 
 
-def surveyor_of(manifest: Manifest, options: RunOptions, ledger: Ledger, folder: Folder, base: ApiBase) -> Surveyor:
-    """What decides about the jobs of ``manifest``."""
-    return Surveyor(
-        jobs=manifest.jobs,
-        ledger=ledger,
-        folder=folder,
-        api=base.name,
-        manifest=manifest_path(manifest.path, folder.root),
-        resubmit=(options.on_unknown or manifest.settings.on_unknown) is OnUnknown.RESUBMIT,
-    )
-
-
-@contextmanager
-def reading(folder: Folder) -> Iterator[Ledger]:
-    """The ledger of ``folder`` for one who only looks: no lock, nothing changed."""
-    ledger = Ledger(Log(folder.root / RESULTS, writable=False))
-    try:
-        yield ledger
-    finally:
-        ledger.close()
-
-
-def api_of(options: RunOptions, environ: Mapping[str, str]) -> ApiBase:
-    """Which API the options and surroundings name; for the emulator only its name."""
-    return ApiBase(url="", name=EMULATOR) if options.emulator else find_api(options.api, environ)
-
-
 @asynccontextmanager
 async def asking(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterator[Api]:
     """The API for one who only asks: no folder, no lock. Raises ``AccountError`` without a token."""
@@ -270,29 +185,13 @@ async def _batch(
             yield Batch(site, terms)
 
 
-@contextmanager
-def one_error() -> Iterator[None]:
-    """Tasks fail in groups; raise the one error that the user should read, or the group where it is a bug of ours."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        raise _first(group) from None
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error of a group that the user should read; the group itself where it is a bug of ours."""
-    ours, _ = group.split(RunnerError)
-    leaf: BaseException | None = ours
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    return leaf or group
-
-
 @asynccontextmanager
 async def _reach(base: ApiBase, token: Token, folder: Folder, clock: Clock) -> AsyncIterator[Api]:
     """The API, or an emulator inside this process whose state lives in the output folder."""
     async with AsyncExitStack() as stack:
         if base.name == EMULATOR:
+            from runner.emulator import Options, serve  # noqa: PLC0415 - it draws; nobody else should wait for that
+
             state = folder.root / ".runner" / "emulator"
             emulator = await stack.enter_async_context(serve(Options(), state=state, now=clock.now))
             base = ApiBase(url=emulator.base, name=EMULATOR)

@@ -18,10 +18,11 @@ Trouble with one job is no exception: it ends in the job's record and in the rep
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from runner.model import Problem
 
@@ -72,3 +73,21 @@ class AccountError(RunnerError):
 
 class Unavailable(RunnerError):
     exit_code = 69
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Tasks fail in groups; raise the one error that the user should read, or the group where it is a bug of ours."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error of a group that the user should read; the group itself where it is a bug of ours."""
+    ours, _ = group.split(RunnerError)
+    leaf: BaseException | None = ours
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf or group

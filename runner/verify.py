@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from runner.download.media import hash_file
+from runner.disk import hash_file
 from runner.download.place import Folder
 from runner.errors import OutputError
 from runner.ledger import Ledger

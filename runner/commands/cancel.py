@@ -12,6 +12,7 @@ from runner.cancel import Cancelled
 from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
 from runner.console import Progress, set_up_logging
 from runner.download.place import Folder
+from runner.options import RunOptions
 from runner.records import RESULTS
 
 
@@ -32,7 +33,7 @@ def command(manifest: str, output: Path | None, emulator: bool, api: str | None,
     """
     set_up_logging(quiet=False, verbose=False)
     folder = known_folder(manifest, output, emulator=emulator)
-    options = app.RunOptions(emulator=emulator, api=api)
+    options = RunOptions(emulator=emulator, api=api)
     result = run_loop(lambda: _cancel(folder, options, Progress(quiet=as_json)))
     if as_json:
         click.echo(json.dumps(_as_json(result, folder)))
@@ -41,7 +42,7 @@ def command(manifest: str, output: Path | None, emulator: bool, api: str | None,
     return result.exit_code
 
 
-async def _cancel(folder: Folder, options: app.RunOptions, progress: Progress) -> Cancelled:
+async def _cancel(folder: Folder, options: RunOptions, progress: Progress) -> Cancelled:
     return await attend(lambda stop: app.cancel(folder, options, observer=progress.see, stop=stop), progress)
 
 

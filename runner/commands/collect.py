@@ -19,6 +19,7 @@ from runner.commands.common import (
 )
 from runner.console import Progress, set_up_logging, show_report
 from runner.download.place import Folder
+from runner.options import RunOptions
 from runner.summary import Report
 
 
@@ -48,7 +49,7 @@ def command(
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     folder = known_folder(manifest, output, emulator=emulator)
-    options = app.RunOptions(emulator=emulator, api=api)
+    options = RunOptions(emulator=emulator, api=api)
     with json_even_then(lambda: folder, wanted=as_json):
         report = run_loop(lambda: _collect(folder, options, Progress(quiet=quiet)))
     show_report(report, quiet=quiet, target=spoken(manifest, output, emulator=emulator))
@@ -57,5 +58,5 @@ def command(
     return report.exit_code
 
 
-async def _collect(folder: Folder, options: app.RunOptions, progress: Progress) -> Report:
+async def _collect(folder: Folder, options: RunOptions, progress: Progress) -> Report:
     return await attend(lambda stop: app.collect(folder, options, observer=progress.see, stop=stop), progress)

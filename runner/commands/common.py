@@ -16,10 +16,9 @@ from typing import TypeVar
 import anyio
 import click
 
-from runner.app import one_error
 from runner.console import Progress
 from runner.download.place import Folder
-from runner.errors import RunnerError, UsageError
+from runner.errors import RunnerError, UsageError, one_error
 from runner.manifest import Manifest, load, salvage_settings
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder

@@ -13,6 +13,7 @@ from runner.commands.common import run_loop
 from runner.errors import Unavailable, UsageError
 from runner.model import Json
 from runner.money import base_price
+from runner.options import RunOptions
 
 
 @click.command("models")
@@ -27,7 +28,7 @@ def command(model: str | None, search: str, api: str | None, as_json: bool) -> i
     Example:
       runner models blackforestlabs/flux-2-klein/4b/text-to-image
     """
-    options = app.RunOptions(api=api)
+    options = RunOptions(api=api)
     if model is None:
         found = run_loop(lambda: _list(options, search))
         click.echo(json.dumps(found) if as_json else "\n".join(map(_line, found)) or "no model fits")
@@ -37,7 +38,7 @@ def command(model: str | None, search: str, api: str | None, as_json: bool) -> i
     return 0
 
 
-async def _list(options: app.RunOptions, search: str) -> list[dict[str, Json]]:
+async def _list(options: RunOptions, search: str) -> list[dict[str, Json]]:
     async with app.asking(options, os.environ) as api:
         found = await api.catalogue(search)
     if found is None:
@@ -45,7 +46,7 @@ async def _list(options: app.RunOptions, search: str) -> list[dict[str, Json]]:
     return found
 
 
-async def _entry(options: app.RunOptions, model: str) -> dict[str, Json]:
+async def _entry(options: RunOptions, model: str) -> dict[str, Json]:
     async with app.asking(options, os.environ) as api:
         entry = await api.catalogue_entry(model)
     if entry is None:

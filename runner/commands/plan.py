@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from runner import app
 from runner.commands.common import manifest_argument, place_options, read_manifest, run_loop
 from runner.console import show_warnings
 from runner.model import Budget, Job
 from runner.money import Estimate
+from runner.options import RunOptions, api_of, reading, surveyor_of
 from runner.plan import Action, Decision
 from runner.survey import Survey, survey
 
@@ -46,7 +46,7 @@ def command(
     Example:
       runner plan jobs/demo.yaml --jobs
     """
-    options = app.RunOptions(output=output, only=only, limit=limit, emulator=emulator, api=api)
+    options = RunOptions(output=output, only=only, limit=limit, emulator=emulator, api=api)
     loaded = read_manifest(manifest)
     show_warnings(loaded.warnings)
     folder = options.folder(loaded)
@@ -61,14 +61,16 @@ def command(
         elif jobs:
             click.echo(f"{decision.action.category.value:<13} {job.id}: {decision.reason}")
 
-    with app.reading(folder) as ledger:
-        base = app.api_of(options, os.environ)
-        surveyor = app.surveyor_of(loaded, options, ledger, folder, base)
+    with reading(folder) as ledger:
+        base = api_of(options, os.environ)
+        surveyor = surveyor_of(loaded, options, ledger, folder, base)
         found = survey(surveyor, options.selection.of(loaded.jobs), visit)
         others = sum(record.id not in found.collecting and not record.rebuy for record in ledger.owed(base.name))
     known: dict[str, float | None] = {}
     if not (offline or emulator):
-        known = run_loop(lambda: app.prices(estimate.models, options, os.environ))
+        from runner.app import prices  # noqa: PLC0415 - HTTP takes a while to load, and most plans need none
+
+        known = run_loop(lambda: prices(estimate.models, options, os.environ))
     money = {} if emulator else _money(estimate, known, loaded.settings.budget)
     _show(found, others, folder.root, as_json=as_json, lines=lines if jobs else None, money=money)
     return 0

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from runner import app
 from runner.commands.common import known_folder, manifest_argument, place_options, run_loop
 from runner.download.place import Folder
 from runner.errors import UsageError
 from runner.ledger import read_holder
 from runner.model import Record, State
+from runner.options import reading
 from runner.questions import Questions, Saying, Word, parse_adopt, parse_name
 from runner.settle import find_questions, settle
 
@@ -52,7 +52,7 @@ def command(
     if sayings:
         questions = run_loop(lambda: settle(folder, sayings))
     else:
-        with app.reading(folder) as ledger:
+        with reading(folder) as ledger:
             questions = find_questions(ledger)
     if as_json:
         click.echo(json.dumps(_as_json(questions, folder)))

@@ -25,6 +25,7 @@ from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError
 from runner.manifest import Manifest, OnUnknown, parse_budget
 from runner.model import Budget
+from runner.options import RunOptions, api_of, reading
 from runner.summary import Report
 
 
@@ -103,7 +104,7 @@ def command(
       runner run jobs/demo.yaml --redo --only 'mug-*'
     """
     set_up_logging(quiet=quiet, verbose=verbose)
-    options = app.RunOptions(
+    options = RunOptions(
         output=output,
         concurrency=concurrency,
         only=only,
@@ -130,7 +131,7 @@ def command(
     return report.exit_code
 
 
-async def _run(manifest: Manifest, options: app.RunOptions, progress: Progress) -> Report:
+async def _run(manifest: Manifest, options: RunOptions, progress: Progress) -> Report:
     show_warnings(manifest.warnings)
     progress.say(f"{manifest.source} → {options.folder(manifest).root}")
     return await attend(
@@ -139,10 +140,10 @@ async def _run(manifest: Manifest, options: app.RunOptions, progress: Progress) 
     )
 
 
-def _collect_all_the_same(folder: Folder, options: app.RunOptions) -> None:
+def _collect_all_the_same(folder: Folder, options: RunOptions) -> None:
     """A manifest with faults buys nothing; what is owed from before is brought home nevertheless."""
-    with app.reading(folder) as ledger:
-        owed = len(ledger.owed(app.api_of(options, os.environ).name))
+    with reading(folder) as ledger:
+        owed = len(ledger.owed(api_of(options, os.environ).name))
     if not owed:
         return
     click.echo(f"runner: bringing home {owed} paid results of earlier runs all the same", err=True)

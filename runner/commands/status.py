@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from runner import app
 from runner.clock import SystemClock, epoch
 from runner.commands.common import known_folder, manifest_argument, place_options, read_manifest
 from runner.download.place import Folder
@@ -18,6 +17,7 @@ from runner.errors import ManifestError
 from runner.ledger import Holder, Ledger, read_holder
 from runner.model import Job, Record
 from runner.money import spent
+from runner.options import reading
 from runner.plan import in_force
 from runner.records import RESULTS
 from runner.settings import results_folder
@@ -51,7 +51,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
       runner status output/spring
     """
     folder = known_folder(manifest, output, emulator=emulator)
-    with app.reading(folder) as ledger:
+    with reading(folder) as ledger:
         standing = _read(ledger, folder)
         standing.counts["left"] += sum(not ledger.history(job.id) for job in _jobs(manifest))
     now = SystemClock().now()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from runner import app
 from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
 from runner.console import Progress, set_up_logging
 from runner.download.place import Folder
@@ -16,6 +15,7 @@ from runner.errors import UsageError
 from runner.ledger import read_holder
 from runner.ledger.repair import Damage, Salvage
 from runner.model import Record
+from runner.options import RunOptions, reading
 from runner.restore import Restored
 from runner.verify import Finding, Findings, Kind, Stand, check
 
@@ -46,7 +46,7 @@ def command(
     if repair and repair_log:
         raise UsageError("--repair mends files, --repair-log the record of them; begin with --repair-log")
     set_up_logging(quiet=False, verbose=False)
-    options = app.RunOptions(emulator=emulator, api=api)
+    options = RunOptions(emulator=emulator, api=api)
     folder = known_folder(manifest, output, emulator=emulator)
     if repair_log:
         return _mend(folder, options, as_json=as_json)
@@ -54,7 +54,7 @@ def command(
 
 
 def _verify(folder: Folder, *, as_json: bool) -> int:
-    with app.reading(folder) as ledger:
+    with reading(folder) as ledger:
         found = check(ledger, folder)
     holder = read_holder(folder.root)
     if found.wrong and holder is not None and holder.alive:
@@ -65,7 +65,7 @@ def _verify(folder: Folder, *, as_json: bool) -> int:
     return 1 if found.wrong else 0
 
 
-def _repair(folder: Folder, options: app.RunOptions, *, as_json: bool) -> int:
+def _repair(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
     done = run_loop(lambda: _restore(folder, options))
     extra = {"repaired": done.repaired, "kept": done.kept, "failed": done.failed}
     _tell(done.after, folder, extra, as_json=as_json)
@@ -75,9 +75,11 @@ def _repair(folder: Folder, options: app.RunOptions, *, as_json: bool) -> int:
     return 1 if done.after.wrong else 0
 
 
-async def _restore(folder: Folder, options: app.RunOptions) -> Restored:
+async def _restore(folder: Folder, options: RunOptions) -> Restored:
     progress = Progress(quiet=False)
-    return await attend(lambda stop: app.repair(folder, options, observer=progress.see, stop=stop), progress)
+    from runner.app import repair  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
+
+    return await attend(lambda stop: repair(folder, options, observer=progress.see, stop=stop), progress)
 
 
 def _tell(found: Findings, folder: Folder, extra: Mapping[str, object], *, as_json: bool) -> None:
@@ -119,8 +121,10 @@ def _stand(stand: Stand) -> str:
     return f"{stand.bytes:,} bytes {stand.sha256[:12]}…"
 
 
-def _mend(folder: Folder, options: app.RunOptions, *, as_json: bool) -> int:
-    found, copy = app.repair_log(folder, options)
+def _mend(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
+    from runner.app import repair_log  # noqa: PLC0415 - as above
+
+    found, copy = repair_log(folder, options)
     if as_json:
         click.echo(json.dumps(_log_as_json(found, copy)))
     elif copy is None:

@@ -6,7 +6,6 @@ checksums and all its rows, others by decoding them. Pixels are counted from the
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from runner.disk import hash_file
 from runner.errors import RunnerError
 
 MAX_PIXELS = 89_000_000
@@ -70,12 +70,6 @@ def inspect(path: Path) -> Media:
             _check_webm(file, size)
             return Media(media_type="video/webm", extension="webm", bytes=size, sha256=digest)
         return _decoded(file, size, digest, head)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_png(file: BinaryIO, size: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from runner import disk
-from runner.download.media import hash_file
+from runner.disk import hash_file
 from runner.errors import OutputError, RunnerError
 from runner.model import Output, Record, State
 

@@ -6,10 +6,10 @@ import pytest
 from harness import Service, plain
 
 import runner
-from runner import app
 from runner.download.place import Folder
 from runner.emulator import Fault
 from runner.model import State
+from runner.options import reading
 from runner.questions import Questions, parse_adopt
 from runner.settle import find_questions
 
@@ -20,7 +20,7 @@ PRICE = 0.0045
 
 
 def questions(service: Service) -> Questions:
-    with app.reading(Folder(service.output)) as ledger:
+    with reading(Folder(service.output)) as ledger:
         return find_questions(ledger)
 
 

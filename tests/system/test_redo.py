@@ -10,6 +10,7 @@ import runner
 from runner import app
 from runner.emulator import Fault
 from runner.model import State
+from runner.options import reading
 from runner.plan import Action
 from runner.records import encode
 from runner.survey import survey
@@ -187,7 +188,7 @@ async def test_an_unfinished_redo_shows_in_the_plan(service):
     manifest = service.manifest(*plain(2))
     options = app.RunOptions()
     found = []
-    with app.reading(app.Folder(service.output)) as ledger:
+    with reading(app.Folder(service.output)) as ledger:
         base = app.find_api(None, service.environ)
         surveyor = app.surveyor_of(manifest, options, ledger, app.Folder(service.output), base)
         survey(surveyor, manifest.jobs, lambda job, decision: found.append((job.id, decision.action, decision.reason)))

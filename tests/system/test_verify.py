@@ -11,6 +11,7 @@ from virtual_time import LoopClock
 from runner import app
 from runner.emulator import Fault
 from runner.model import State
+from runner.options import reading
 from runner.records import encode
 from runner.verify import Findings, Kind, check
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 def look(service: Service) -> Findings:
     folder = app.Folder(service.output)
-    with app.reading(folder) as ledger:
+    with reading(folder) as ledger:
         return check(ledger, folder)
 
 
@@ -248,7 +249,7 @@ async def test_a_crash_in_the_middle_of_a_repair_loses_nothing(service):
     right = everything(service)
     swap(service, "a.png", "b.png")
     folder = app.Folder(service.output)
-    with app.reading(folder) as ledger:
+    with reading(folder) as ledger:
         records = {record.id: record for record in ledger.latest()}
     folder.send_home(records["b"], records["b"].outputs[0], "a.png")
     assert service.files() == [".replaced/b/1/b.png", "b.png"]
