@@ -253,7 +253,7 @@ def test_no_part_of_a_line_passes_for_the_whole(cut: int) -> None:
         decode(line()[:cut])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(data=st.binary(max_size=80))
 def test_any_bytes_are_a_record_or_refused(data: bytes) -> None:
     """Reading a results manifest fails in one way only."""
@@ -261,7 +261,7 @@ def test_any_bytes_are_a_record_or_refused(data: bytes) -> None:
         decode(data)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=150)
 @given(path=st.text(st.sampled_from("ab.:/\\C\n\x00é ") | st.characters(), max_size=12))
 def test_a_path_that_is_let_in_stays_inside_on_every_system(path: str) -> None:
     """No spelling of a path gets out: not by dots, a drive, a share or a root."""
@@ -318,7 +318,7 @@ RECORDS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(written=RECORDS)
 def test_every_record_that_can_be_written_is_read_as_it_was(written: Record) -> None:
     """Nothing that a run records is lost or refused by the next: any name of a manifest, any inputs, any words."""

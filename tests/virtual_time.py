@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 EPOCH = 1_800_000_000.0
-SETTLE_SECONDS = 0.002
+SETTLE_SECONDS = 0.0005
 """Real time that loopback gets to bring what was sent."""
 NEVER = 100_000.0
 """A timer so far away is no plan of anybody's: without another one the loop waits for the world."""

@@ -203,6 +203,8 @@ class Deliverer:
         """Set aside files of other jobs that no job wants there any more. Raises ``Occupied`` for any other file."""
         for path in await in_thread(self._executor, self._folder.occupied, record, arrivals, history):
             owner = next((other for other in self._ledger.latest() if _owns(other, path)), None)
+            if owner is not None and owner.state is not State.DONE:
+                raise Vanished(f"{self._folder.root / path} is just being moved away")
             if owner is None or self._claimed(owner):
                 whose = "not ours" if owner is None else f"job {owner.id}'s"
                 raise Occupied(f"{self._folder.root / path} is {whose} and in the way; move it, and run again (free)")
@@ -254,8 +256,9 @@ def _displaces(newer: Record, record: Record) -> bool:
 
 
 def _owns(record: Record, path: str) -> bool:
-    """Whether a done purchase's file stands at ``path``."""
-    return record.state is State.DONE and any(output.path == path for output in record.outputs)
+    """Whether a purchase's file stands at ``path``, or is just being moved away from there."""
+    done = record.state is State.DONE
+    return any((output.path if done else output.moved_from) == path for output in record.outputs)
 
 
 def _described(output: Output, path: str, media: Media) -> Output:

@@ -167,7 +167,7 @@ def steps(matrix: Case, kind: str, first: int, stride: int, *, again: bool) -> i
     pytest.fail("the run never came to its end")
 
 
-STRIDES = {"record": 1, "answer": 2, "half": 5, "disk": 11}
+STRIDES = {"record": 1, "answer": 3, "half": 9, "disk": 23}
 """Of how many steps of a kind the quick test takes one, each scenario others; the soak test takes every one."""
 
 
@@ -182,7 +182,7 @@ def test_killed_at_a_step(case: Callable[[str], Case], name: str, kind: str) -> 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_killed_again_while_recovering(case: Callable[[str], Case], name: str) -> None:
     """The run that recovers from a crash is killed too: the one after it brings all home."""
-    steps(case(name), "disk", 3 + list(SCENARIOS).index(name), 19, again=True)
+    steps(case(name), "disk", 3 + list(SCENARIOS).index(name), 37, again=True)
 
 
 @pytest.mark.soak
