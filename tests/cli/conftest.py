@@ -35,10 +35,39 @@ class Served:
 
 
 @dataclass
+class Zygote:
+    """A process that has everything imported and forks a command line for each request; see ``zygote.py``."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+
+    def run(self, argv: list[str], cwd: Path, env: dict[str, str], stdin: str) -> subprocess.CompletedProcess[str]:
+        streams = [self.folder / name for name in ("stdin", "stdout", "stderr")]
+        for path, text in zip(streams, (stdin, "", ""), strict=True):
+            path.write_text(text)
+        request = {"argv": argv, "cwd": str(cwd), "env": env, "streams": list(map(str, streams))}
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        code = int(self.process.stdout.readline())
+        return subprocess.CompletedProcess(argv, code, *(path.read_text() for path in streams[1:]))
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """One for all tests of this worker."""
+    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("zygote.py"))]
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield Zygote(process, tmp_path_factory.mktemp("zygote"))
+
+
+@dataclass
 class Desk:
     """A folder to work in, and the command line."""
 
     folder: Path
+    zygote: Zygote
     base: str = ""
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -74,16 +103,8 @@ class Desk:
         return process
 
     def __call__(self, *arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*RUNNER, *map(str, arguments)],
-            cwd=self.folder,
-            env=self.environ,
-            text=True,
-            input=stdin,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        """Run a command line to its end, in a process of its own."""
+        return self.zygote.run(list(map(str, arguments)), self.folder, self.environ, stdin)
 
     def records(self, output: str = "out") -> dict[str, Record]:
         """The last line of each job."""
@@ -92,8 +113,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
+def desk(tmp_path: Path, zygote: Zygote) -> Iterator[Desk]:
+    desk = Desk(tmp_path, zygote)
     yield desk
     for process in desk.started:
         process.kill()
