@@ -83,7 +83,7 @@ class Books:
         """The end of the run."""
         return Report(
             **{name: self._tally.counts[name] for name in COUNTS},
-            cost_usd=self.cost_usd,
+            cost_usd=round(self.cost_usd, 9),
             spent_usd=spent_usd,
             seconds=seconds,
             output=output,

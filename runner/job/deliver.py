@@ -130,7 +130,7 @@ class Deliverer:
             except tuple(_CODES) as error:
                 failure = error
                 log.info("%s: attempt %d to deliver: %s", record.id, attempt + 1, error)
-                if isinstance(error, _FINAL) or (isinstance(error, RefusedUrl) and (fresh or attempt)):
+                if isinstance(error, _FINAL) or ((fresh or attempt) and self._leads_astray(record)):
                     break
         assert failure is not None
         log.warning("%s: not delivered: %s", record.id, failure)
@@ -224,11 +224,24 @@ class Deliverer:
             self._client,
             output.url,
             target,
-            allowed=Allowed(api=self._api.base.origin, trusted_hosts=bounds.trusted_hosts),
+            allowed=self._allowed(bounds),
             max_bytes=bounds.max_file_bytes,
             executor=self._executor,
         )
         return Arrival(source=target, output=_described(output, _final_path(record, number, media.extension), media))
+
+    def _allowed(self, bounds: Bounds) -> Allowed:
+        return Allowed(api=self._api.base.origin, trusted_hosts=bounds.trusted_hosts)
+
+    def _leads_astray(self, record: Record) -> bool:
+        """Whether the record's own links are refused: asking once more does not help, as it may after a redirect."""
+        allowed = self._allowed(self._bounds_of(record))
+        try:
+            for output in record.outputs:
+                allowed.check(output.url)
+        except RefusedUrl:
+            return True
+        return False
 
     def _bounds_of(self, record: Record) -> Bounds:
         return self._bounds or Bounds(

@@ -24,6 +24,7 @@ PASSING = {
     "an error page as image/png": file("html", each=2),
     "a flipped bit": file("flip", each=2),
     "reset": file("reset", each=3),
+    "one redirect to a private address": file("redirect", location="http://127.0.0.1:9/secret", each=1),
     "no answer": file("hang", each=1),
 }
 
