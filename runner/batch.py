@@ -138,15 +138,15 @@ class Batch:
 
     async def _open_purse(self) -> None:
         """Learn what the models to be bought from cost; with a budget nothing is bought without a price."""
-        for model in sorted(self._models):
-            entry = await self.site.api.catalogue_entry(model)
-            price = base_price(entry) if entry is not None else None
-            self._purse.prices[model] = price
-            if price is None and self._terms.budget is not None:
-                self._refuse_unpriced(model, reachable=entry is not None)
         if self._terms.budget is not None:
             api = self.site.api.base.name
             self._purse.load(record for record in self.site.ledger.latest() if record.api == api)
+        for model in sorted(self._models):
+            entry = await self.site.api.catalogue_entry(model)
+            price = base_price(entry) if entry is not None else self._purse.earlier_price(model)
+            self._purse.prices[model] = price
+            if price is None and self._terms.budget is not None:
+                self._refuse_unpriced(model, reachable=entry is not None)
 
     def _refuse_unpriced(self, model: str, *, reachable: bool) -> None:
         if reachable:

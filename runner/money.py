@@ -18,10 +18,10 @@ def base_price(entry: dict[str, Json]) -> float | None:
 
 def reserve(price: float | None, inputs: dict[str, Json]) -> float | None:
     """What one purchase may cost: the base price for every megapixel begun (FLUX.2's maker prices so)."""
-    return None if price is None else price * _megapixels(inputs)
+    return None if price is None else price * megapixels(inputs)
 
 
-def _megapixels(inputs: dict[str, Json]) -> int:
+def megapixels(inputs: dict[str, Json]) -> int:
     """Megapixels begun, at least one; one where the inputs name no size."""
     width, height = inputs.get("width"), inputs.get("height")
     if not (isinstance(width, int) and isinstance(height, int)):
@@ -37,7 +37,7 @@ class Estimate:
     """How many jobs of a model, by the megapixels begun."""
 
     def add(self, job: Job) -> None:
-        self.counts[job.model, _megapixels(job.inputs)] += 1
+        self.counts[job.model, megapixels(job.inputs)] += 1
 
     @property
     def models(self) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable
 from anyio import Event
 
 from runner.model import Budget, Job, Record, State
-from runner.money import reserve, spent
+from runner.money import megapixels, reserve, spent
 from runner.stop import Stop
 
 
@@ -35,6 +35,7 @@ class Purse:
         self._today = today
         self._spent: dict[str | None, float] = {}
         self._bills: dict[Hashable, float] = {}
+        self._earlier: dict[str, float] = {}
         self._alone: set[Hashable] = set()
         self._under_way: dict[tuple[str, int], tuple[str | None, float]] = {}
         self._changed = Event()
@@ -44,6 +45,12 @@ class Purse:
         for record in records:
             self._add(record.day, spent(record))
             self._learn(record)
+            if record.reserved_usd is not None:
+                self._earlier[record.model] = record.reserved_usd / megapixels(record.inputs)
+
+    def earlier_price(self, model: str) -> float | None:
+        """The price that the newest purchase of ``model`` reserved by: what to go by while the catalogue is away."""
+        return self._earlier.get(model)
 
     def reserve(self, job: Job) -> float | None:
         """What the next purchase of ``job`` may cost; None where nothing says so."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import anyio
 import pytest
 from harness import plain
@@ -15,6 +17,23 @@ from runner.model import State
 pytestmark = pytest.mark.anyio
 
 PRICE = 0.0045
+
+
+class Crash(BaseException):
+    """Nothing in the program knows this: the run ends where it stands."""
+
+
+class CrashAfter(list):
+    """An observer that ends the run once so many records are durable."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__()
+
+    def append(self, record: object) -> None:
+        super().append(record)
+        if len(self) == self.count:
+            raise Crash
 
 
 async def test_a_budget_is_never_exceeded_and_the_rest_is_left(service):
@@ -79,6 +98,14 @@ async def test_a_budget_without_the_catalogue_is_unavailable(service):
     assert (report.exit_code, report.left, service.submissions) == (69, 1, 0)
 
 
+async def test_without_the_catalogue_the_price_of_the_last_purchase_serves(service):
+    """The price of earlier purchases is on record: with it the budget holds while the catalogue is away."""
+    assert (await service.run(service.manifest(*plain(1), budget="1"))).done == 1
+    service.fault(Fault(on="model", kind="status", status=500))
+    report = await service.run(service.manifest(*plain(4), budget="0.0135"))
+    assert (report.done, report.left, report.exit_code) == (2, 1, 75)
+
+
 async def test_a_daily_budget_starts_anew_with_the_apis_day(service):
     """`0.009/day` buys two a day, by the date in the API's answers."""
     manifest = service.manifest(*plain(5), budget="0.009/day")
@@ -98,19 +125,24 @@ async def test_a_daily_budget_starts_anew_with_the_apis_day(service):
     cost=st.sampled_from(["base", "missing", "megapixels"]),
     sizes=st.lists(st.sampled_from(["64x64", "1024x1024", "2048x1024"]), min_size=1, max_size=8),
     lost=st.sampled_from([0.0, 0.3, 1.0]),
+    crash=st.integers(1, 40),
 )
-async def test_what_is_charged_never_exceeds_the_cap(make_service, cap, lanes, seed, cost, sizes, lost):
-    """Whatever the bills up to the reserve, faults, lanes and reruns: the account is charged the cap at most."""
+async def test_what_is_charged_never_exceeds_the_cap(make_service, cap, lanes, seed, cost, sizes, lost, crash):
+    """Whatever the bills up to the reserve, faults, lanes, crashes, reruns: the account is charged the cap at most."""
     faults = (
         Fault(on="submit", kind="reset", when="after", p=lost / 2),
         Fault(on="submit", kind="status", status=500, p=lost / 2),
         Fault(on="job", kind="fail", p=lost / 2),
         Fault(on="submit", kind="status", status=429, retry_after=1, p=lost / 3, each=2),
     )
-    name = f"{cap}-{lanes}-{seed}-{cost}-{len(sizes)}-{lost}-{abs(hash(tuple(sizes)))}"
+    name = f"{cap}-{lanes}-{seed}-{cost}-{len(sizes)}-{lost}-{crash}-{abs(hash(tuple(sizes)))}"
     service = await make_service(name, seed=seed, cost=cost, charge_failed=True, seconds=0.3, faults=faults)
     jobs = [{"id": f"j{n}", "prompt": f"p{n}", "size": size} for n, size in enumerate(sizes)]
     manifest = service.manifest(*jobs, budget=f"{cap * PRICE:.4f}", concurrency=lanes, on_unknown="resubmit")
+    service.seen = CrashAfter(crash)
+    with suppress(BaseExceptionGroup):
+        await service.run(manifest)
+    service.seen = []
     for _ in range(3):
         report = await service.run(manifest)
         assert report.spent_usd <= cap * PRICE + 1e-9
