@@ -5,11 +5,15 @@ The map, top to bottom; imports point down only::
     cli                     arguments, signals, exit codes, printing
     commands                one module a verb
     app, options            wires the parts; what the command line and the library both use
+    batch                   one run from the survey to the report; crew does its steps, books count them;
+                            beside it redo, cancel, verify and restore
+    survey                  the manifest's jobs held against the results manifest
     schedule | job          lanes and stop | one job's steps
-    api | download | ledger the ones that touch the outside; they never meet each other
-    plan | retry | polling | money | summary       decisions: pure functions of values
+    api | download | ledger the ones that touch the outside; they never meet each other; with them http, throttle,
+                            purse (the budget) and stop
+    plan | pace | polling | money | questions | summary    decisions: pure functions of values
     manifest | settings | wire | records           text ↔ values
-    model | errors | clock  frozen values, the error tree, time as an argument
+    model | errors | clock | disk   frozen values, the error tree, time as an argument, durable steps
 
 A manifest file becomes typed jobs in a spool (``manifest``); each job is compared with what the results manifest
 already knows (``plan``); lanes (``schedule``) carry the rest one job at a time (``job``): intent into the ledger,
@@ -18,7 +22,7 @@ and imports nothing of this.
 
 As a library::
 
-    report = await runner.run(runner.load("jobs/demo.yaml"), emulator=True)
+    report = await runner.run(runner.load("jobs/demo.yaml"), runner.RunOptions(emulator=True))
 """
 
 from __future__ import annotations
