@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from runner.api import Api, connect
@@ -55,7 +56,7 @@ async def run(
     terms = terms_of(manifest, options)
     async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ) as batch:
         surveyor = surveyor_of(manifest, options, batch.site.ledger, batch.site.folder, batch.site.api.base)
-        selected = lambda: options.selection.of(manifest.jobs)  # noqa: E731 - asked for afresh, several times
+        selected = partial(options.selection.of, manifest.jobs)
         return await batch.run(surveyor, selected, redo=options.choice, every=lambda: manifest.jobs)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -76,7 +77,7 @@ def command(
     return 0
 
 
-def _money(estimate: Estimate, known: dict[str, float | None], budget: Budget | None) -> dict[str, object]:
+def _money(estimate: Estimate, known: dict[str, float | None], budget: Budget | None) -> dict[str, Any]:
     """What the purchases may cost, by the live catalogue."""
     low, high = estimate.range_usd(known)
     unpriced = estimate.unpriced(known)
@@ -90,11 +91,11 @@ def _money(estimate: Estimate, known: dict[str, float | None], budget: Budget | 
     }
 
 
-def _money_words(money: dict[str, object]) -> str:
+def _money_words(money: dict[str, Any]) -> str:
     price = "at a price that is not known here (no token, or the catalogue names none)"
     if money["from_usd"] is not None:
         price = f"from ${money['from_usd']:.4f}, reserved up to ${money['up_to_usd']:.4f}"
-        price += f", without {', '.join(map(str, money['unpriced']))}" if money["unpriced"] else ""  # type: ignore[call-overload]
+        price += f", without {', '.join(money['unpriced'])}" if money["unpriced"] else ""
     return price + (f"; the budget is {money['budget']}" if money["budget"] else "")
 
 
@@ -105,7 +106,7 @@ def _show(
     *,
     as_json: bool,
     lines: list[dict[str, str]] | None,
-    money: dict[str, object],
+    money: dict[str, Any],
 ) -> None:
     counts = {key: sum(found.actions[a] for a in Action if a.category is action) for action, key in KEYS.items()}
     if as_json:

@@ -253,7 +253,7 @@ class MatrixReader:
                 advice = nearest(name, axes) or f"the keys are {', '.join(axes)}"
                 self._findings.error(key, f"{shown(name)} is no key of the matrix", advice)
                 continue
-            option = self._findings.read(name, value, lambda node, name=name: self._option(name, node))  # type: ignore[misc]
+            option = self._findings.read(name, value, lambda node, name=name: self._option(name, node))  # type: ignore[misc]  # mypy cannot infer a default
             if option is not FAILED:
                 found[name] = option.value
         matrix.exclude.append((node, found))

@@ -171,7 +171,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """Only the filters and tests above, no globals, and items of plain values for attributes."""
 
     code_generator_class = _Values
-    intercepted_binops: ClassVar[frozenset[str]] = frozenset({"+", "*", "%"})  # type: ignore[misc]
+    intercepted_binops: ClassVar[frozenset[str]] = frozenset({"+", "*", "%"})  # type: ignore[misc]  # Jinja's stub has it per object
 
     def __init__(self) -> None:
         super().__init__(undefined=Missing, autoescape=False, keep_trailing_newline=True, optimized=False)
@@ -197,7 +197,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """``job.width``: what stands in a mapping under that name, never an attribute of an object."""
         return self.getitem(obj, attribute) if type(obj) is dict else self.undefined(obj=obj, name=attribute)
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - Jinja's signature
         """Arithmetic on numbers; ``+`` joins texts too. A text times a number would fill the memory."""
         numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
         if numbers or (operator == "+" and isinstance(left, str) and isinstance(right, str)):

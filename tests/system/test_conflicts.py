@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import anyio
 import pytest
 from harness import plain
+from virtual_time import LoopClock
 
 import runner
+from runner import app
 from runner.emulator import Fault
 from runner.model import State
 from runner.records import encode
@@ -138,14 +143,26 @@ async def test_lost_requests_do_not_make_every_later_run_suspect_the_token(servi
     assert (report.unknown, report.done, report.exit_code) == (6, 2, 2)
 
 
-@pytest.mark.parametrize("operation", ["submit", "result", "status", "file", "model"])
-async def test_an_answer_that_drips_in_has_an_end(make_service, operation):
-    """A service that takes for ever over one answer never hangs a run."""
-    service = await make_service(unfinished_status=409 if operation == "status" else 200)
-    service.fault(Fault(on=operation, kind="hang"))
-    report = await service.run(service.manifest(*plain(1), timeout="60s", retries=1))
-    assert report.seconds < 40 * 60
-    assert report.exit_code in (0, 2, 75)
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer anything with a body of which one byte comes every five seconds."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+    with suppress(ConnectionError):
+        while not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(5)
+
+
+async def test_an_answer_that_drips_in_has_an_end(service):
+    """A byte now and then keeps no run waiting: after two minutes the submission is unknown, and the run ends."""
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        environ = {**service.environ, "RUNCOMFY_MODEL_API_BASE": f"http://127.0.0.1:{port}/v1"}
+        report = await app.run(service.manifest(*plain(1)), clock=LoopClock(), environ=environ)
+    assert (report.unknown, report.exit_code) == (1, 2)
+    assert 120 <= report.seconds < 200
 
 
 async def test_a_bill_is_counted_in_one_run_only(service):
