@@ -155,10 +155,10 @@ class Defaults:
         known = model.inputs.known
         if known is None:
             return
-        names: dict[str, Mark] = {name: key for name, (key, _) in self._given.items()}
-        if self._size is not None:
-            names |= dict.fromkeys(("width", "height"), self._size[1])
-        for name in names.keys() - known.keys():
+        names: dict[str, Mark] = {name: key for name, (key, _) in self._given.items() if name not in known}
+        if self._size is not None and not model.inputs.takes_size:
+            names["size"] = self._size[1]
+        for name, mark in names.items():
             what = f"the default {shown(name)} is no input of {model.model}, the model of {job}"
             advice = nearest(name, known) or f"the model takes {', '.join(known)}"
-            self._findings.error(names[name], what, advice)
+            self._findings.error(mark, what, advice)
