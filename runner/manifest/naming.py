@@ -43,6 +43,8 @@ class Register:
         return None
 
     def _refuse_id(self, job: Job, other: Spooled, *, generated: bool, mark: Mark) -> None:
+        if not job.model:
+            return  # two jobs without a model have been told to name one, and nothing else is known of them
         if generated and other.fingerprint == job.fingerprint:
             what = f"the same model and inputs as {self._where(other)}, and no ids to tell them apart"
             self._findings.error(mark, what, "delete one; to buy both, write `repeat: 2` or give them ids")
