@@ -149,9 +149,9 @@ def show_problems(error: ManifestError) -> None:
     """Print a manifest's faults, up to a number that a person reads."""
     for problem in error.problems[:MAX_PROBLEMS]:
         click.echo(str(problem), err=True)
-    count = len(error.problems)
+    count = error.count
     more = f", {MAX_PROBLEMS} of them shown" if count > MAX_PROBLEMS else ""
     click.echo(
-        f"runner: {count} {'fault' if count == 1 else 'faults'} in the manifest{more}; nothing was bought",
+        f"runner: {count:,} {'fault' if count == 1 else 'faults'} in the manifest{more}; nothing was bought",
         err=True,
     )

@@ -38,12 +38,16 @@ class UsageError(RunnerError):
 
 
 class ManifestError(RunnerError):
-    """The manifest has faults; nothing was bought. ``problems`` holds every one, in order of place."""
+    """The manifest has faults; nothing was bought.
+
+    ``problems`` holds them in order of place, ten thousand at most; ``count`` is how many there are.
+    """
 
     exit_code = 65
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], *, count: int = 0) -> None:
         self.problems = tuple(problems)
+        self.count = max(count, len(self.problems))
         super().__init__("\n".join(map(str, self.problems)))
 
 

@@ -98,8 +98,8 @@ class Columns:
         model = self._recipe.model
         known = list(model.inputs.known or ())
         what = f"the column {shown(name)} is neither a key of a job nor an input of {model.model}"
-        advice = "or no template uses it: give the entry a `prompt:` of its own, and columns are data"
-        return Wrong(what, nearest(name, [*known, *JOB_COLUMNS]) or advice.removeprefix("or no template uses it: "))
+        advice = "give the entry a `prompt:` of its own, and columns are data"
+        return Wrong(what, nearest(name, [*known, *JOB_COLUMNS]) or advice)
 
     def read(self, row: dict[str, Json], *, loose: bool) -> tuple[Cells, list[Fault]]:
         """What a row sets, and what is wrong with it."""
@@ -118,7 +118,7 @@ class Columns:
         if loose and value == "":
             # An empty cell is a key that is left out.
             if name in self._required:
-                raise Wrong("is empty")
+                raise Wrong("is empty", "fill the cell")
         elif name == "id":
             cells.id = read_id(normal(_text(value)))
         elif name == "file":

@@ -100,7 +100,7 @@ class Document:
 
     def _refuse(self, node: Node, tag: str | None) -> None:
         if tag is not None:
-            what = f"`{tag}` is a tag; manifests have none"
+            what = f"{shown(tag.replace('tag:yaml.org,2002:', '!!'))} is a tag; manifests have none"
             self._findings.error(node, what, "delete it; if it begins a text, put the text in quotes")
         else:
             self._findings.error(node, "the character U+0000 (NUL) cannot stand in a text", "delete it")
@@ -143,7 +143,7 @@ class Document:
         if target is None:
             return self._unknown_alias(mark, event.anchor)
         if not target.closed:
-            what = f"`*{event.anchor}` stands inside what it refers to: a cycle"
+            what = f"{shown('*' + event.anchor)} stands inside what it refers to: a cycle"
             raise Wrong(what, "write the value out", mark)
         self._size += target.size
         self._expanded += target.size
@@ -155,8 +155,8 @@ class Document:
         return self._attach(target.node)
 
     def _unknown_alias(self, mark: Mark, anchor: str) -> None:
-        advice = f"if a text is meant, put it in quotes; an alias needs `&{anchor}` before it"
-        self._findings.spoil(mark, f"`*{anchor}` refers to nothing", advice)
+        advice = f"if a text is meant, put it in quotes; an alias needs {shown('&' + anchor)} before it"
+        self._findings.spoil(mark, f"{shown('*' + anchor)} refers to nothing", advice)
         self._attach(Scalar(mark.line, mark.column, "", Style.PLAIN))
 
     def _attach(self, node: Node) -> None:

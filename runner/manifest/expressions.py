@@ -76,7 +76,7 @@ class Expression:
             part = value if type(value) is str else text_of(value)
             length += len(part)
             if length > MAX_CHARACTERS:
-                raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters")
+                raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
             parts.append(part)
         return "".join(parts)
 
@@ -95,12 +95,16 @@ class Expression:
 
 def _failed(error: Exception) -> Wrong:
     if isinstance(error, UndefinedError):
-        return Wrong(f"cannot be filled in: {error.message}")
+        return Wrong(f"cannot be filled in: {error.message}", "`|default(…)` stands in for what is not there")
     if isinstance(error, ZeroDivisionError):
-        return Wrong("cannot be filled in: it divides by zero")
+        return Wrong("cannot be filled in: it divides by zero", "ask first: {{ 100 / n if n else 0 }}")
     if isinstance(error, TypeError) and "argument" in str(error):
-        return Wrong("cannot be filled in: a filter or test is given what it does not take")
-    return Wrong(f"cannot be filled in: {str(error) or type(error).__name__}")
+        what = "a filter or test is given what it does not take"
+        return Wrong(f"cannot be filled in: {what}", "compare what stands in its parentheses")
+    if isinstance(error, TypeError):
+        what = "it compares, counts or cuts what does not go together, like a text and a number"
+        return Wrong(f"cannot be filled in: {what}", "`|int` or `|float` makes a number of a text, `|string` a text")
+    return Wrong(f"cannot be filled in: {str(error) or type(error).__name__}", "write it in another way")
 
 
 class Compiler:
@@ -152,7 +156,7 @@ def _is_whole(tree: nodes.Template) -> bool:
 
 
 def _explain(error: TemplateSyntaxError) -> Wrong:
-    message = (error.message or "it cannot be read").partition(". ")[0]
+    message = str(error.message).partition(". ")[0]
     if "unknown tag" in message or "Unexpected end of template" in message:
         return Wrong(f"is no template: {message[0].lower()}{message[1:].rstrip('.')}", _STATEMENTS)
     advice = _SPACED if "got" in message else "write {{ name }}; a literal `{{` is {{ '{{' }}"
@@ -195,7 +199,7 @@ class _Check:
     def _test(self, node: nodes.Test) -> None:
         if node.name not in TESTS:
             advice = nearest(node.name, TESTS) or f"there is {', '.join(sorted(TESTS))}"
-            raise Wrong(f"uses the test `is {node.name}`, which is not there", advice)
+            raise Wrong(f"uses the test {shown('is ' + node.name)}, which is not there", advice)
         if node.name in ("defined", "undefined", "none"):
             self._ask(node.node)
 
@@ -246,7 +250,7 @@ def _refusal(node: nodes.Node) -> Wrong:
             "calls a function, which templates cannot", "filters do the work: {{ name|upper }}, {{ name|slug }}"
         )
     if isinstance(node, nodes.Expr):
-        return Wrong("uses `**`, which templates cannot" if isinstance(node, nodes.Pow) else
-                     f"uses {type(node).__name__}, which templates cannot")  # fmt: skip
+        called = "`**`" if isinstance(node, nodes.Pow) else type(node).__name__
+        return Wrong(f"uses {called}, which templates cannot", "they know + - * / // % ~ and comparisons")
     name = type(node).__name__.lower()
     return Wrong(f"uses `{{% {_TAGS.get(name, name)} %}}`, which templates cannot", _STATEMENTS)

@@ -61,7 +61,8 @@ class Feed:
         try:
             return self._open_file()
         except OSError as error:
-            raise Broken(0, Wrong(f"this feed cannot be read: {error.strerror}")) from None
+            what = f"this feed cannot be read: {error.strerror}"
+            raise Broken(0, Wrong(what, "it must be a file that you may read")) from None
 
     def _open_file(self) -> IO[bytes]:
         return self.path.open("rb")

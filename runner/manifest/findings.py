@@ -7,18 +7,21 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from runner.errors import ManifestError
-from runner.manifest.nodes import WHOLE_FILE, Mark, RowMark, Scalar, scalars
+from runner.manifest.names import CONTROL
+from runner.manifest.nodes import Mark, RowMark, Scalar, scalars
 from runner.model import Place, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from runner.manifest.nodes import Node
+    from runner.manifest.names import CONTROL
+from runner.manifest.nodes import Node
 
 LIMIT: Final = 10_000
 """Problems kept; further ones are only counted, so that a broken giant does not fill the memory."""
 
 _LISTED: Final = 20
+_LONGEST: Final = 600
 
 T = TypeVar("T")
 
@@ -91,8 +94,8 @@ class Findings:
         self.warn(node, what, "quote the text to keep the rest, or put two spaces before `# ` for a comment")
 
     def failure(self) -> ManifestError:
-        """What to raise: every fault in order of place."""
-        return ManifestError([*self._sorted(self._errors), *self._beyond()])
+        """What to raise: every fault that was kept, in order of place, and the number of all."""
+        return ManifestError(self._sorted(self._errors), count=self.count)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -100,15 +103,12 @@ class Findings:
 
     def _add(self, known: dict[tuple[Place, str], Problem], mark: Mark, what: str, advice: str) -> bool:
         place = self.place(mark)
+        what, advice = _line(what), _line(advice)
         if (place, what) in known:
             return False
         if len(known) < LIMIT:
             known[place, what] = Problem(place=place, what=what, advice=advice)
         return True
-
-    def _beyond(self) -> list[Problem]:
-        left = self.count - len(self._errors)
-        return [Problem(place=self.place(WHOLE_FILE), what=f"{left} more problems")] if left else []
 
     def _sorted(self, problems: dict[tuple[Place, str], Problem]) -> list[Problem]:
         """In order of place: those of the manifest first, then those of each feed."""
@@ -128,13 +128,19 @@ def shown(text: str, limit: int = 60) -> str:
     return f"`{line if len(line) <= limit else line[: limit - 1] + '…'}`"
 
 
+def _line(text: str) -> str:
+    """``text`` on one line of a bounded length, whatever stands in the file that it quotes."""
+    line = CONTROL.sub("\ufffd", text)
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
 def listing(names: Sequence[str]) -> str:
     """``names`` with commas; of many, the first and how many more."""
     more = f", … ({len(names) - _LISTED} more)" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
 
 
-def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.65) -> str:
     """``did you mean …?`` with the known name most like ``name``, or nothing."""
     found = get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"did you mean `{found[0]}`?" if found else ""

@@ -98,10 +98,10 @@ class ModelInputs:
         name = str(error.instance_path[0]) if error.instance_path else ""
         if len(error.instance_path) == 1 and kind.name in ("minimum", "maximum"):
             return name, f"`{name}` is {error.instance}; the model takes {self._range(name)}", ""
-        if kind.name == "enum" and isinstance(error.instance, str):
+        if kind.name == "enum":
             options = [str(option) for option in kind.options]
-            what = f"`{name}` is {shown(error.instance)}; the model takes {', '.join(options)}"
-            return name, what, nearest(error.instance, options)
+            what = f"`{name}` is {shown(str(error.instance))}; the model takes {', '.join(options)}"
+            return name, what, nearest(str(error.instance), options)
         return name, f"`{name}`: {shown(error.message, 200)[1:-1]}", ""
 
     def _range(self, name: str) -> str:

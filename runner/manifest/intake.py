@@ -92,5 +92,6 @@ class Intake:
         if self.skipped:
             rows = "1 row of a feed is" if self.skipped == 1 else f"{self.skipped:,} rows of feeds are"
             more = "; …" if self.skipped > len(self._examples) else ""
-            self._findings.warn(policy_mark, f"{rows} skipped: {'; '.join(self._examples)}{more}")
+            what = f"{rows} skipped: {'; '.join(self._examples)}{more}"
+            self._findings.warn(policy_mark, what, "once they are right, run again for their jobs")
         self._hints.tell(self._findings)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _decode: Final = msgspec.json.Decoder().decode
 _BYTE: Final = re.compile(r"\(byte (\d+)\)")
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACED_KEY: Final = re.compile(r'"[ \t]+:')
 _OBJECT: Final = 'one object a line: {"sku": "mug-01", "name": "Mug"}'
 MAX_LEVELS: Final = 32
@@ -65,11 +66,19 @@ def _object(line: str) -> dict[str, Json]:
 
 def _explain(line: str, error: msgspec.DecodeError) -> Wrong:
     found = _BYTE.search(str(error))
+    if found is None and _SURROGATE.search(line):
+        return Wrong("this line holds one half of a surrogate pair, and no character", "write the character itself")
     if found is None:
-        return Wrong(f"this line is no JSON: {str(error).partition(' - at')[0].lower()}", _OBJECT)
+        return Wrong(f"this line is no JSON: {_said(str(error))}", _OBJECT)
     column = len(line.encode()[: int(found[1])].decode(errors="ignore")) + 1
     what = _BYTE.sub("", str(error)).strip().removeprefix("JSON is malformed: ")
     return Wrong(f"this line is no JSON: {what} at column {column}", _OBJECT)
+
+
+def _said(error: str) -> str:
+    if "truncated" in error:
+        return "it ends too early"
+    return "a number is too large" if "out of range" in error else error.partition(" - at")[0].lower()
 
 
 def _refuse_doubles(line: str, value: dict[str, Json]) -> None:

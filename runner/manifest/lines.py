@@ -66,7 +66,8 @@ class Lines:
         try:
             raw = self._file.readline(MAX_LINE_BYTES + 1)
         except OSError as error:
-            raise Broken(self.number, Wrong(f"this feed cannot be read further: {error.strerror}")) from None
+            what = f"this feed cannot be read further: {error.strerror}"
+            raise Broken(self.number, Wrong(what, "check its disk and run again")) from None
         if len(raw) > MAX_LINE_BYTES:
             what = f"this line is longer than {MAX_LINE_BYTES:,} bytes"
             raise Broken(self.number + 1, Wrong(what, "a feed has one row a line"))

@@ -128,7 +128,7 @@ def _read(path: Path) -> bytes:
         raise Wrong("this is a folder", "give the path of a manifest, a YAML file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        raise Wrong(f"this file cannot be read: {reason or error}") from None
+        raise Wrong(f"this file cannot be read: {reason or error}", "give a file that you may read") from None
 
 
 def _root(root: Node | None, findings: Findings) -> Mapping:

@@ -266,7 +266,8 @@ class MatrixReader:
                       for choice in product(*(axis.options for axis in matrix.axes))]  # fmt: skip
         for mark, excluded in matrix.exclude:
             if not any(_matches(known, excluded) for known in everything):
-                self._findings.warn(mark, "this excludes nothing: the matrix has no such combination")
+                self._findings.warn(mark, "this excludes nothing: the matrix has no such combination",
+                                    "correct it or delete it")  # fmt: skip
 
 
 def _said(called: str, value: Any) -> str:

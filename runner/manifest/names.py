@@ -18,7 +18,7 @@ MAX_PART_BYTES: Final = 255
 _DEVICES: Final = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{device}{digit}" for device in ("COM", "LPT") for digit in "123456789¹²³"
 }
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _OWN: Final = re.compile(r"results\.jsonl.*|\.(?:runner|replaced|rejected).*|.*\.altered", re.IGNORECASE)
 _EXTENSION: Final = re.compile(r"\.(?:png|jpe?g|webp|gif|mp4|webm|mov)\Z", re.IGNORECASE)
 _EXT_TEMPLATE: Final = re.compile(r"\.\{\{ *ext *\}\}\Z")
@@ -32,6 +32,11 @@ def check_id(text: str) -> str | None:
     if "/" in text or "\\" in text:
         return "has a slash or backslash"
     return _check_part(text)
+
+
+def id_advice(reason: str) -> str:
+    """What would be right where ``check_id`` gave ``reason``."""
+    return "folders go into `file`" if "slash" in reason else "write a name like mug-01"
 
 
 def check_file_name(stem: str) -> str | None:
@@ -48,6 +53,11 @@ def check_file_name(stem: str) -> str | None:
     if stem.endswith("/") or "//" in stem:
         return "has an empty part; write folder/name"
     return next(filter(None, map(_check_part, stem.split("/"))), None)
+
+
+def file_advice(reason: str) -> str:
+    """What would be right where ``check_file_name`` gave ``reason``, unless that says so itself."""
+    return "" if ";" in reason else "write a path below the output folder, like mugs/blue"
 
 
 def _check_part(part: str) -> str | None:
@@ -72,7 +82,7 @@ def _faults(part: str) -> Iterator[str]:
 
 def has_control(text: str) -> bool:
     """Whether ``text`` holds what no name and no path should: control characters, lone surrogates."""
-    return _CONTROL.search(text) is not None
+    return CONTROL.search(text) is not None
 
 
 def normal(text: str) -> str:

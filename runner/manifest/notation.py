@@ -86,7 +86,8 @@ def halt(text: str) -> Halt:
         return Halt(share=float(share[1]) / 100)
     if share is None and re.fullmatch(_WHOLE, text) and int(text) >= 1:
         return Halt(count=int(text))
-    raise Wrong(f"takes a number of failures or a percentage, not {shown(text)}", "write 10 or 20%")
+    advice = "write a number from 1 on, or a share above 0% and up to 100%: 10, 20%"
+    raise Wrong(f"takes a number of failures or a percentage, not {shown(text)}", advice)
 
 
 def host(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from runner.manifest.findings import FAILED, Failure, Wrong
 from runner.manifest.given import KEYS, given_inputs, read_size, refuse_beside
 from runner.manifest.matrix import SIZE_KEYS, Axis, Matrix, MatrixReader
-from runner.manifest.names import check_file_name, check_id, normal, without_extension
+from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, without_extension
 from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
 from runner.manifest.rendering import Rendered, render
 from runner.manifest.scalars import integer, text
@@ -276,14 +276,14 @@ def _repeat(node: Node) -> int:
 
 def _id(value: str) -> str:
     if reason := check_id(value):
-        raise Wrong(reason, "folders go into `file`" if "slash" in reason else "")
+        raise Wrong(reason, id_advice(reason))
     return value
 
 
 def _file(value: str) -> str:
     stem = without_extension(value)
     if reason := check_file_name(stem):
-        raise Wrong(reason)
+        raise Wrong(reason, file_advice(reason))
     return stem
 
 

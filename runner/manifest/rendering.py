@@ -97,7 +97,7 @@ def cell_value(value: Json, convert: Convert, *, loose: bool) -> Json:
 
 def _filled(value: str) -> str:
     if not value.strip():
-        raise Wrong("is empty")
+        raise Wrong("is empty", "write a text, or fill the cells that it comes from")
     return value
 
 

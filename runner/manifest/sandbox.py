@@ -43,7 +43,7 @@ class Null(Missing):
 
     @property
     def _undefined_message(self) -> str:
-        return f"{shown(str(self._undefined_name))} is null; `|default(…)` stands in for it"
+        return f"{shown(str(self._undefined_name))} is null"
 
 
 def text_of(value: Any) -> str:
@@ -63,7 +63,7 @@ def text_of(value: Any) -> str:
 def bounded(value: Any) -> Any:
     """``value``, unless it is longer than a template may produce. Raises ``Wrong``."""
     if isinstance(value, (str, list, tuple)) and len(value) > MAX_CHARACTERS:
-        raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters")
+        raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
     return value
 
 
@@ -71,9 +71,9 @@ def _number(value: Any, convert: Callable[[Any], Any], wanted: str) -> Any:
     try:
         found = convert(value.strip() if isinstance(value, str) else value)
     except (ValueError, TypeError, OverflowError):
-        raise Wrong(f"takes {shown(str(value))} for {wanted}, which it is not") from None
+        found = math.nan
     if isinstance(found, float) and not math.isfinite(found):
-        raise Wrong(f"takes {shown(str(value))} for {wanted}, which it is not")
+        raise Wrong(f"takes {shown(str(value))} for {wanted}, which it is not", "it must be digits, like 12 or 0.5")
     return found
 
 
@@ -97,14 +97,14 @@ def _default(value: Any, other: Any = "", boolean: bool = False) -> Any:  # noqa
 def _join(values: Any, separator: str = "") -> str:
     parts = [text_of(value) for value in values]
     if sum(map(len, parts)) + len(separator) * len(parts) > MAX_CHARACTERS:
-        raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters")
+        raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
     return separator.join(parts)
 
 
 def _replace(value: Any, old: str, new: str) -> str:
     text = text_of(value)
     if len(text) + text.count(old) * len(new) > MAX_CHARACTERS:
-        raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters")
+        raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
     return text.replace(old, new)
 
 

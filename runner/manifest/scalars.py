@@ -21,6 +21,7 @@ _WORDS: Final = {"true": True, "false": False, "null": None, "~": None, "": None
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.0+)?", re.ASCII)
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_ALONE: Final = "write the value alone, without brackets, braces or dashes"
 _INTEGERS: Final = range(-(2**63), 2**64)
 """Whole numbers beyond these are refused: readers of JSON do not agree on what they are."""
 
@@ -53,34 +54,37 @@ def filled_text(node: Node) -> str:
 def written(node: Node) -> str:
     """What stands there, in quotes or not, for a place with a notation of its own (``notation``)."""
     if not isinstance(node, Scalar):
-        raise Wrong(f"takes one value, not {kind(node)}")
+        raise Wrong(f"takes one value, not {kind(node)}", _ALONE)
     return node.text.strip()
 
 
 def integer(node: Node) -> int:
     """A whole number; ``1024.0`` is one."""
-    plain = _plain(node, "a whole number")
+    plain = _plain(node, "a whole number", _as_whole)
     if not _INTEGER.fullmatch(plain):
-        raise Wrong(f"takes a whole number, not {shown(plain)}", _as_number(plain, whole=True))
+        raise Wrong(f"takes a whole number, not {shown(plain)}", _as_whole(plain))
     return _whole(plain.partition(".")[0])
 
 
 def number(node: Node) -> int | float:
     """A decimal number; one without a point stays whole."""
-    plain = _plain(node, "a number")
+    plain = _plain(node, "a number", _as_number)
     if not _DECIMAL.fullmatch(plain):
-        raise Wrong(f"takes a number, not {shown(plain)}", _as_number(plain, whole=False))
+        raise Wrong(f"takes a number, not {shown(plain)}", _as_number(plain))
     return _fraction(plain) if "." in plain else _whole(plain)
 
 
 def boolean(node: Node) -> bool:
     """``true`` or ``false``."""
-    plain = _plain(node, "`true` or `false`")
+    plain = _plain(node, "`true` or `false`", _as_boolean)
     if plain not in ("true", "false"):
-        word = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(plain.lower(), plain.lower())
-        advice = f"write {word}" if word in ("true", "false") else ""
-        raise Wrong(f"takes `true` or `false`, not {shown(plain)}", advice)
+        raise Wrong(f"takes `true` or `false`, not {shown(plain)}", _as_boolean(plain))
     return plain == "true"
+
+
+def _as_boolean(spelling: str) -> str:
+    word = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(spelling.lower(), spelling.lower())
+    return f"write {word}" if word in ("true", "false") else ""
 
 
 def json_value(node: Node) -> Json:
@@ -101,7 +105,7 @@ def _json_number(node: Scalar, *, fraction: bool) -> int | float:
     try:
         return _fraction(node.text) if fraction else _whole(node.text)
     except Wrong as wrong:
-        raise Wrong(wrong.what, wrong.advice, node) from None
+        raise Wrong(wrong.what, f"{wrong.advice}, or quote it if it is text", node) from None
 
 
 def _fraction(spelling: str) -> float:
@@ -118,15 +122,16 @@ def _whole(digits: str) -> int:
 
 
 def _too_large(spelling: str) -> Wrong:
-    return Wrong(f"holds {shown(spelling, 40)}, which is too large for a number", "quote it if it is text")
+    return Wrong(f"holds {shown(spelling, 40)}, which is too large for a number", "write a smaller one")
 
 
-def _plain(node: Node, wanted: str) -> str:
+def _plain(node: Node, wanted: str, advise: Callable[[str], str]) -> str:
     if not isinstance(node, Scalar):
-        raise Wrong(f"takes {wanted}, not {kind(node)}")
+        raise Wrong(f"takes {wanted}, not {kind(node)}", _ALONE)
     if node.style is not Style.PLAIN:
         right = _DECIMAL.fullmatch(node.text) or node.text in ("true", "false")
-        raise Wrong(f'takes {wanted}, not the text "{node.text[:60]}"', "drop the quotes" if right else "")
+        advice = "drop the quotes" if right else advise(node.text)
+        raise Wrong(f"takes {wanted}, not the text {shown(node.text)}", advice)
     if node.text in ("", "~", "null"):
         raise Wrong(f"takes {wanted}, and nothing is there", "leave the key out for the default")
     return node.text
@@ -149,14 +154,18 @@ _OTHER_SPELLINGS: Final[tuple[tuple[re.Pattern[str], Callable[[str], float]], ..
 )
 
 
-def _as_number(spelling: str, *, whole: bool) -> str:
-    """``write 12`` for another spelling of a number that this place can take, else nothing."""
+def _as_whole(spelling: str) -> str:
+    return _as_number(spelling, whole=True)
+
+
+def _as_number(spelling: str, *, whole: bool = False) -> str:
+    """``write 12`` for another spelling of a number that this place can take."""
     for pattern, convert in _OTHER_SPELLINGS:
         if pattern.fullmatch(spelling):
             value = convert(spelling)
             break
     else:
-        return ""
+        return "write it in digits"
     if value == int(value):
         return f"write {int(value)}"
     return "write it without a fraction" if whole else f"write {value:g}"

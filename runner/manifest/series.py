@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runner.manifest import notation
 from runner.manifest.findings import FAILED, Wrong, shown
 from runner.manifest.fingerprints import fingerprint
-from runner.manifest.names import check_file_name, check_id, normal, slug, without_extension
+from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, slug, without_extension
 from runner.manifest.templates import SIZES, Template
 from runner.model import Job
 
@@ -217,18 +217,19 @@ class Series:
         """Note an id or file that may not be used, now that it is filled in and completed."""
         recipe = self._recipe
         if reason := check_id(job_id):
-            self._note_name(recipe.id, "id", f"the id {shown(job_id)} {reason}" if job_id else "the id is empty")
+            what = f"the id {shown(job_id)} {reason}" if job_id else "the id is empty"
+            self._note_name(recipe.id, "id", what, id_advice(reason))
             return False
         if file != job_id and (reason := check_file_name(file)):
-            self._note_name(recipe.file, "file", f"the file {shown(file)} {reason}")
+            self._note_name(recipe.file, "file", f"the file {shown(file)} {reason}", file_advice(reason))
             return False
         return True
 
-    def _note_name(self, stem: Stem, key: str, what: str) -> None:
+    def _note_name(self, stem: Stem, key: str, what: str, advice: str) -> None:
         of_row = self._recipe.feed is not None and stem is None
         if isinstance(stem, Template):
             of_row = self._of_row[id(stem)]
-        self._note(self._recipe.mark(key), what, "", of_row=of_row)
+        self._note(self._recipe.mark(key), what, advice, of_row=of_row)
 
     def _note_template(self, template: Template, wrong: Wrong) -> None:
         what = f"`{template.field}` {wrong.what}"

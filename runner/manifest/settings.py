@@ -171,7 +171,7 @@ def _trusted_hosts(node: Node, findings: Findings) -> tuple[str, ...]:
 def _output(node: Node) -> str:
     value = filled_text(node)
     if has_control(value):
-        raise Wrong("has a control character")
+        raise Wrong("has a control character", "write the path of a folder")
     if "://" in value:
         raise Wrong(f"takes a folder, not {shown(value)}", "results go to a disk of this machine")
     try:

@@ -18,6 +18,16 @@ _LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
 _BLAME_THE_BEGINNING: Final = ("could not find expected ':'", "found unexpected")
 """Problems that libyaml notices long after the place that is wrong."""
 
+_DIRECTIVE: Final = (
+    "a line that begins with `%` is an instruction to YAML; manifests have none",
+    "delete it; a text that begins so needs quotes",
+)
+_TAB: Final = ("a tab in the indent", "indent with spaces; YAML does not allow tabs there")
+_NOT_CLOSED: Final = (
+    "a list in brackets or a mapping in braces is not closed",
+    "write [a, b] or {a: 1}; quote texts that hold brackets, braces or commas",
+)
+
 # The beginning of libyaml's problem → what is wrong, what would be right.
 _MEANINGS: Final = {
     "block sequence entries are not allowed": (
@@ -84,27 +94,33 @@ _MEANINGS: Final = {
         "a text cannot begin on the line of `|` or `>`",
         "begin it on the next line, indented",
     ),
-    "found a tab character": (
-        "a tab in the indent",
-        "indent with spaces; YAML does not allow tabs there",
-    ),
+    "found a tab character": _TAB,
 }
 
 
 def explain(error: YAMLError, text: str) -> Wrong:
     """``error`` in the terms of a manifest, at its place."""
     problem = getattr(error, "problem", None) or str(error)
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return Wrong(f"YAML cannot read this: {problem}", "", WHOLE_FILE)
-    what, advice = _meaning(problem, _line(text, mark.line), mark.column)
-    begun = getattr(error, "context_mark", None)
-    if begun is not None and (mark.index >= len(text) or problem.startswith(_BLAME_THE_BEGINNING)):
-        mark = begun
+    mark, begun = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    ends = mark is not None and mark.index >= len(text)
+    if "directive" in (getattr(error, "context", None) or problem):
+        what, advice = _DIRECTIVE
+        mark = begun or mark
+    elif ends and problem.startswith("did not find expected node content"):
+        what, advice = _NOT_CLOSED
+    else:
+        what, advice = _meaning(problem, _line(text, mark.line), mark.column) if mark else _unknown(problem)
+        mark = begun if begun and (ends or problem.startswith(_BLAME_THE_BEGINNING)) else mark
     return Wrong(what, advice, _place(mark, text))
 
 
+def _unknown(problem: str) -> tuple[str, str]:
+    return f"YAML cannot read this: {problem}", "look at the quotes, brackets and indents here"
+
+
 def _place(mark: Any, text: str) -> Mark:
+    if mark is None:
+        return WHOLE_FILE
     if mark.index < len(text):
         return Mark(mark.line + 1, mark.column + 1)
     # libyaml puts the end on a line of its own; people look for it behind the last character.
@@ -120,13 +136,13 @@ def _meaning(problem: str, line: str, column: int) -> tuple[str, str]:
     for start, meaning in _MEANINGS.items():
         if problem.startswith(start):
             return meaning
-    return f"YAML cannot read this: {problem}", ""
+    return _unknown(problem)
 
 
 def _no_token(character: str) -> tuple[str, str]:
     if character == "\t":
-        return _MEANINGS["found a tab character"]
-    return f"a text cannot begin with `{character}`", _QUOTE
+        return _TAB
+    return f"a text cannot begin with {'a backquote' if character == '`' else f'`{character}`'}", _QUOTE
 
 
 def _second_colon(before: str) -> tuple[str, str]:

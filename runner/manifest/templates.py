@@ -111,7 +111,7 @@ class Vocabulary:
             if wrong := self._bare(template, name, columns):
                 yield wrong
         for name in sorted(names.columns - names.optional):
-            if name not in columns:
+            if name not in columns and self._has_rows:
                 yield self._unknown(name, columns, f'row["{name}"]')
         if names.row and not self._has_rows:
             yield Wrong("uses `row`, and there is none", "`row` is a row of the feed that `from:` names")
@@ -136,7 +136,7 @@ class Vocabulary:
         bare = [n if n.isidentifier() else f'row["{n}"]' for n in columns]
         advice = nearest(name, known)
         if not columns and not self._matrix and self._has_rows:
-            return Wrong(f"uses {shown(spelling)}, and the row has no columns")
+            return Wrong(f"uses {shown(spelling)}, and the row has no columns", "fill the row or delete it")
         if not known:
             advice = f"known: {listing([f'job.{n}' for n in OF_JOBS])}"
         return Wrong(

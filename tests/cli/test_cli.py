@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import pytest
+from broken import BROKEN, golden
 
 from runner.model import State
 
@@ -91,6 +92,14 @@ def test_a_broken_manifest_names_every_fault_and_buys_nothing(desk, serve):
     assert "batch.yaml:4:" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert served.stats["submissions"] == 0
+
+
+def test_a_plan_of_a_broken_manifest_prints_its_faults_and_nothing_else(desk):
+    """`plan` says word for word what the expected texts of broken manifests hold, and exits with 65."""
+    name = "all-at-once.yaml"
+    (desk.folder / name).write_bytes((BROKEN / "document" / name).read_bytes())
+    ended = desk("plan", name)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (65, "", golden("document/all-at-once").read_text())
 
 
 def test_a_broken_manifest_still_brings_home_what_is_owed(desk, serve):

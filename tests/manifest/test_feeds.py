@@ -165,6 +165,7 @@ def test_bad_rows_are_skipped_on_request(tmp_path: Path, monkeypatch: pytest.Mon
         "m.yaml:2:1: 6 rows of feeds are skipped:"
         " f.csv:3:1: `width` takes a whole number, not `012`, from the template at m.yaml:3:73;"
         " f.csv:4:1: this row has 1 cell, the header 2 cells; f.csv:5:1: text follows a closing quote; …"
+        " (once they are right, run again for their jobs)"
     )
     manifest.jobs.close()
 
@@ -185,6 +186,14 @@ def test_what_is_no_fault_of_one_row_is_not_skipped(tmp_path: Path, entry: str, 
         manifest_of(tmp_path, entry, feed, top="on_bad_row: skip\n")
     (problem,) = caught.value.problems
     assert told in str(problem)
+
+
+def test_more_rows_than_a_manifest_may_have_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feed of absurd length is counted to its end, and no more jobs are made than a manifest may have."""
+    monkeypatch.setattr("runner.manifest.loader.MAX_JOBS", 3)
+    feed = "sku,name\n" + "".join(f"s{n},n\n" for n in range(6))
+    with pytest.raises(ManifestError, match="6 jobs are more than the 3 that one manifest may have"):
+        manifest_of(tmp_path, BY_SKU, feed)
 
 
 def test_a_feed_that_is_replaced_later_changes_nothing(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_excluded_combinations_are_no_jobs() -> None:
     manifest = load("-", text=text.encode())
     assert [(job.inputs["prompt"], job.inputs["width"]) for job in manifest.jobs] == [("a", 64), ("a", 128), ("b", 128)]
     assert [str(warning) for warning in manifest.warnings] == [
-        "-:10:7: this excludes nothing: the matrix has no such combination"
+        "-:10:7: this excludes nothing: the matrix has no such combination (correct it or delete it)"
     ]
     manifest.jobs.close()
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ManifestError
 from runner.manifest import load
 from runner.manifest.findings import Wrong
 from runner.manifest.nodes import Mark
@@ -197,14 +196,6 @@ def test_a_default_can_be_a_template_for_entries_that_have_some() -> None:
         "{id: '{{ v }}', matrix: {v: [a]}}", "{id: b, prompt: own}", top="defaults: {prompt: 'view {{ v }}'}\n"
     )
     assert (first.inputs["prompt"], second.inputs["prompt"]) == ("view a", "own")
-
-
-def test_many_columns_are_listed_in_part() -> None:
-    """A message stays readable however many names there are."""
-    keys = ", ".join(f"k{n}: [x]" for n in range(30))
-    with pytest.raises(ManifestError) as caught:
-        jobs_of(f"{{prompt: '{{{{ zzz }}}}', matrix: {{{keys}}}}}")
-    assert str(caught.value).endswith("k18, k19, … (10 more))")
 
 
 def test_jinja_is_imported_with_the_first_template_only() -> None:

@@ -1,0 +1,137 @@
+"""Broken manifests and feeds that a repository does not keep well: other encodings, NUL, very long lines, bombs.
+
+Each function writes its files into a folder and returns what ``runner plan`` is given there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+KLEIN: Final = "model: blackforestlabs/flux-2-klein/4b/text-to-image\n"
+MILLION: Final = 1_000_000
+BY_SKU: Final = '{from: %s, id: "{{ sku }}", prompt: "a {{ name }}"}'
+
+Make = Callable[[Path], str]
+
+
+def _file(data: bytes | str) -> Make:
+    def make(folder: Path) -> str:
+        (folder / "batch.yaml").write_bytes(data if isinstance(data, bytes) else data.encode())
+        return "batch.yaml"
+
+    return make
+
+
+def _jobs(*entries: str) -> Make:
+    return _file(f"{KLEIN}jobs:\n" + "".join(f"- {entry}\n" for entry in entries))
+
+
+def _feeds(**feeds: bytes) -> Make:
+    """An entry for each feed; ``mugs_csv`` is called ``mugs.csv``."""
+
+    def make(folder: Path) -> str:
+        for name, data in feeds.items():
+            (folder / name.replace("_", ".")).write_bytes(data)
+        return _jobs(*(BY_SKU % name.replace("_", ".") for name in feeds))(folder)
+
+    return make
+
+
+def _bomb() -> str:
+    levels = ["x-a0: &a0 [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]\n"]
+    levels += [f"x-a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)]
+    return "".join(levels)
+
+
+def _named_like_a_device(folder: Path) -> str:
+    (folder / "con.yaml").write_text(f"{KLEIN}jobs: [{{prompt: a mug}}]\n")
+    return "con.yaml"
+
+
+def _folder(folder: Path) -> str:
+    (folder / "batch.yaml").mkdir()
+    return "batch.yaml"
+
+
+def _folder_as_feed(folder: Path) -> str:
+    (folder / "mugs.csv").mkdir()
+    return _jobs("{from: mugs.csv, prompt: a mug}")(folder)
+
+
+def _too_many_rows(folder: Path) -> str:
+    (folder / "mugs.csv").write_text("sku\na\nb\n")
+    return _jobs('{from: mugs.csv, prompt: "{{ sku }}", repeat: 10000000, sizes: [64x64, 96x96]}')(folder)
+
+
+_BIG_TEMPLATES: Final = (
+    "{{ " + "9" * 5000 + " }}",
+    "{{ [" + "copy," * 1001 + "]|join }}",
+    "{{ copy }}" + "x" * 100_000,
+    ("{{ '" + "a" * 250 + "'|replace('a', '" + "b" * 240 + "') }}") * 2,
+    "{{ 'aa'|replace('a', '" + "x" * 999 + "')|replace('x', '" + "y" * 999 + "') }}",
+    "{{ ['" + "x" * 400 + "']|join|replace('x', 'yyyyyyyyyyyyyyyyyyyy')|split('y')|join('" + "z" * 20 + "') }}",
+    "{{ ('"
+    + "a" * 250
+    + "'|replace('a', '"
+    + "b" * 240
+    + "')) + ('"
+    + "a" * 250
+    + "'|replace('a', '"
+    + "c" * 240
+    + "')) }}",
+)
+
+MADE: Final[dict[str, Make]] = {
+    "bytes/utf-16": _file("jobs:\n".encode("utf-16")),
+    "bytes/latin-1": _file("model: a/b\nname: café\n".encode("latin-1")),
+    "bytes/latin-1-behind-a-byte-order-mark": _file(b"\xef\xbb\xbfname: a\r\nfile: \xff\n"),
+    "bytes/nul": _file("name: a\0b\n"),
+    "bytes/line-separator": _file("name: a\n  b\u2028c\n"),
+    "bytes/bell": _file("name: \x07\n"),
+    "bytes/alias-bomb": _file(_bomb()),
+    "bytes/aliases-too-deep": _file(
+        "x-a: &a " + "[" * 40 + "]" * 40 + "\nx-b: &b " + "[" * 40 + "*a" + "]" * 40 + "\n"
+    ),
+    "bytes/million-characters-in-a-prompt": _jobs("prompt: " + "mug " * (MILLION // 4)),
+    "bytes/million-characters-without-a-quote": _jobs('prompt: "' + "x" * MILLION),
+    "bytes/million-characters-in-every-place": _file(
+        f"{'k' * 1000}: 1\n{KLEIN}name: {'n' * MILLION}\nrate: {'r' * MILLION}\njobs:\n- id: {'i' * MILLION}\n"
+        f"  width: {'w' * MILLION}\n  prompt: !{'t' * MILLION} a\n- prompt: *{'a' * MILLION}\n"
+        f"- file: con.{'f' * MILLION}\n  prompt: a\n  height: '{'h' * MILLION}'\n  {'p' * 1000}: 3\n- {'j' * MILLION}\n"
+    ),
+    "bytes/million-characters-in-a-template": _jobs(
+        *(f"{{repeat: 2, prompt: '{{{{ {text} }}}}'}}" for text in ("n" * 99_000, "1 is " + "t" * 99_000, "%"))
+    ),
+    "bytes/templates-too-deep": _jobs("{repeat: 2, prompt: '{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}'}"),
+    "bytes/large-templates": _jobs(*(f'{{repeat: 2, prompt: "{template}"}}' for template in _BIG_TEMPLATES)),
+    "bytes/no-such-file": lambda _: "batch.yaml",
+    "bytes/folder": _folder,
+    "bytes/path-too-long": lambda _: f"{'x' * 300}.yaml",
+    "bytes/names-too-long": _jobs(
+        f"{{id: {'x' * 248}, prompt: a mug}}",
+        f"{{id: {'y' * 245}, prompt: a mug, sizes: [64x64]}}",
+        f"{{file: mugs/{'z' * 248}, prompt: a mug}}",
+    ),
+    "bytes/named-like-a-device": _named_like_a_device,
+    "bytes/folder-as-feed": _folder_as_feed,
+    "bytes/too-many-rows": _too_many_rows,
+    "bytes/encodings-of-feeds": _feeds(
+        utf16_csv="sku,name\n".encode("utf-16"),
+        latin1_csv=b"sku,name\na,caf\xe9\nb,\xff\n",
+        header_csv=b"sku,\xff\na,b\n",
+        nul_csv=b"sku,name\na,b\x00\n",
+        oldmac_csv=b"sku,name\ra,b\r",
+        return_csv=b"sku,name\na,b\rc,d\n",
+        latin1_jsonl=b"\xff\n",
+    ),
+    "bytes/feed-that-breaks-off": _feeds(mugs_csv=b""),
+    "bytes/feed-that-cannot-be-opened": _feeds(mugs_csv=b""),
+    "bytes/feeds-too-long": _feeds(
+        cell_csv=b"sku,name\na," + b"x" * 131_073,
+        text_csv=b"sku,name\na," + b"y" * 100_001,
+        line_csv=b"sku,name\n" + b"z" * 10_000_001,
+        deep_jsonl=b"[" * 3000,
+    ),
+}
