@@ -87,6 +87,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``sha256:…`` over model and inputs."""
     file: str
     """Where the result goes: a stem relative to the output folder, with ``/`` and without an extension."""
+    numbered_at: tuple[int, ...] = ()
+    """Where in ``file``, in characters, the number of the output stands (1 there); else further ones get an ending."""
     line: int = 0
     column: int = 0
 
@@ -127,6 +129,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     inputs: dict[str, Json]
     fingerprint: str
     file: str
+    numbered_at: tuple[int, ...] = ()
     reserved_usd: float | None = None
     request_id: str | None = None
     cost_usd: float | None = None
@@ -158,6 +161,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """With any one of its marks: the redo is over."""
     redone: int = 0
     """The number of the redo that made this purchase; on a mark of the same number: that mark counts no more."""
+
+    def stem(self, number: int) -> str:
+        """Where output ``number`` (from 1) goes, without an extension: ``mug``, ``mug-2`` or what ``file`` asks for."""
+        if not self.numbered_at:
+            return self.file if number == 1 else f"{self.file}-{number}"
+        ends = (0, *(place + 1 for place in self.numbered_at))
+        parts = [self.file[end:place] for end, place in zip(ends, (*self.numbered_at, None), strict=True)]
+        return str(number).join(parts)
 
     @property
     def owed(self) -> bool:

@@ -152,7 +152,7 @@ def _held(history: Sequence[Record]) -> Decision:
 def _reuse(job: Job, force: Record, present: Present) -> Decision:
     if not present(force):
         return Decision(action=Action.DELIVER, reason="done, but files are gone", record=force)
-    if force.file != job.file:
+    if (force.file, force.numbered_at) != (job.file, job.numbered_at):
         return Decision(action=Action.MOVE, reason=f"done; file renamed from {force.file}", record=force)
     return Decision(action=Action.REUSE, reason="done", record=force)
 
@@ -203,7 +203,7 @@ def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callab
     """
     force = in_force(history)
     if force is not None and force.purchase == record.purchase:
-        return msgspec.structs.replace(record, file=job.file)
+        return msgspec.structs.replace(record, file=job.file, numbered_at=job.numbered_at)
     outputs = tuple(
         msgspec.structs.replace(output, moved_from=aside(record, output)) if output.path else output
         for output in record.outputs
@@ -224,3 +224,4 @@ def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callab
         file=job.file,
         outputs=outputs,
     )
+        numbered_at=job.numbered_at,

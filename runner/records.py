@@ -7,6 +7,7 @@ since a results manifest may come from anywhere: states, ids, paths that stay in
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import msgspec
 
@@ -68,6 +69,8 @@ def _why_not_numbers(record: Record) -> str:
 
 
 def _why_not_paths(record: Record) -> str:
+    if not _are_numbers(record.file, record.numbered_at):
+        return f"numbered_at {record.numbered_at} of file {record.file!r}: there is no number of an output"
     targets = [record.file, *(out.path for out in record.outputs if out.path is not None)]
     sources = [out.moved_from for out in record.outputs if out.moved_from is not None]
     for path in [*targets, *sources]:
@@ -75,6 +78,12 @@ def _why_not_paths(record: Record) -> str:
             return f"path {path!r} leaves the output folder"
     ours = next((path for path in targets if _OURS.fullmatch(path.partition("/")[0])), None)
     return f"path {ours!r} is one that runner keeps for itself" if ours is not None else ""
+
+
+def _are_numbers(file: str, places: tuple[int, ...]) -> bool:
+    """Whether a 1 stands at each of ``places``, which ascend."""
+    ascending = all(before < after for before, after in pairwise((-1, *places)))
+    return ascending and all(file[place : place + 1] == "1" for place in places)
 
 
 def _is_id(text: str) -> bool:
@@ -98,6 +107,7 @@ def intent(job: Job, purchase: int, **context: object) -> Record:
         inputs=job.inputs,
         fingerprint=job.fingerprint,
         file=job.file,
+        numbered_at=job.numbered_at,
         **context,  # type: ignore[arg-type]  # the caller's context is checked by Record itself
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
@@ -103,7 +104,7 @@ class Surveyor:
                 purchase=record.purchase + above,
                 renamed_from=old_id,
                 renamed_purchase=record.purchase if above else None,
-                file=record.file if record.state is State.DONE else job.file,
+                **_goes_to(record if record.state is State.DONE else job),
             )
             for record in self._ledger.purchases(old_id, self._api)
         ]
@@ -174,6 +175,10 @@ class Survey:
     """What a run would do with the selected jobs."""
 
     actions: Counter[Action] = field(default_factory=Counter)
+def _goes_to(source: Job | Record) -> dict[str, Any]:
+    return {"file": source.file, "numbered_at": source.numbered_at}
+
+
     collecting: set[str] = field(default_factory=set)
     """Ids of selected jobs with something owed."""
     changed: set[str] = field(default_factory=set)

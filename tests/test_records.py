@@ -365,3 +365,11 @@ def test_a_step_keeps_what_is_known_and_forgets_only_the_last_error() -> None:
     assert (before.state, before.error) != (after.state, after.error)
     failed = follow(after, State.FAILED, "still later", error=Fault(code="x", message="y"))
     assert failed.error == Fault(code="x", message="y")
+
+
+@pytest.mark.parametrize("places", [[0, 9], [1], [-1], [0, 0], [3, 0], [10**30]])
+def test_a_number_of_an_output_stands_where_the_file_has_one(places: Any) -> None:
+    """What files are called follows from the line alone, so a place without a number in it is damage."""
+    assert record(file="1-11", numbered_at=[0, 2, 3]).stem(12) == "12-1212"
+    with pytest.raises(BadLine):
+        record(file="1-11", numbered_at=places)

@@ -258,8 +258,7 @@ DEFAULT_MAX_FILE = 2 * 2**30
 
 
 def _final_path(record: Record, number: int, extension: str) -> str:
-    """``mug.png``, and ``mug-2.png`` for a second output of the same job."""
-    return f"{record.file}-{number}.{extension}" if number > 1 else f"{record.file}.{extension}"
+    return f"{record.stem(number)}.{extension}"
 
 
 def _displaces(newer: Record, record: Record) -> bool:

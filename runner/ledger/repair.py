@@ -219,6 +219,7 @@ def _next_purchase(record: Record, purchase: int) -> Record:
         inputs=record.inputs,
         fingerprint=record.fingerprint,
         file=record.file,
+        numbered_at=record.numbered_at,
         reserved_usd=record.reserved_usd,
         day=record.day,
         trusted_hosts=record.trusted_hosts,

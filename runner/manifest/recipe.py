@@ -12,7 +12,15 @@ from runner.manifest.names import check_file_name, check_id, file_advice, id_adv
 from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
 from runner.manifest.rendering import Rendered, render
 from runner.manifest.scalars import integer, text
-from runner.manifest.templates import SIZES, Template, Templates, Vocabulary, is_template, without_ext
+from runner.manifest.templates import (
+    SIZES,
+    Template,
+    Templates,
+    Vocabulary,
+    is_template,
+    printed_output,
+    without_ext,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,9 +159,18 @@ class RecipeReader:
                 raise Wrong("holds a template, and this job has no `from`, `matrix`, `repeat` or `sizes`",
                             "write the id out")  # fmt: skip
             self._findings.warn_of_comments(key, node)
-            return self._templates.compile(key, node, stem)
+            template = self._templates.compile(key, node, stem)
+            if "output" in template.jobs_own:
+                self._check_output(template, stem)
+            return template
 
         return self._findings.read(key, entry.items[key][1], read)
+
+    def _check_output(self, template: Template, text: str) -> None:
+        """Raise ``Wrong`` unless ``output`` is printed and nothing else: which there are shows afterwards."""
+        rest = printed_output(text)
+        if is_template(rest) and "output" in self._templates.compile("file", template.mark, rest).jobs_own:
+            raise Wrong("uses `output` inside an expression", "it can only be printed: {{ output }}")
 
     def _read_repeat(self, entry: Mapping) -> int:
         if "repeat" not in entry.items:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.manifest import notation
 from runner.manifest.findings import FAILED, Wrong, shown
 from runner.manifest.fingerprints import fingerprint
 from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, slug, without_extension
-from runner.manifest.templates import SIZES, Template
+from runner.manifest.templates import OUTPUT_MARK, SIZES, Template
 from runner.model import Job
 
 if TYPE_CHECKING:
@@ -122,10 +123,13 @@ class Series:
         generated = None if stem is not None else generated_id(model, values, digest)
         job_id = self._names["job"]["id"] = f"{generated if stem is None else stem}{ending}"
         file = self._file(cells.file, job_id, copy)
-        if file is None or not self._has_good_names(job_id, file):
+        if file is None:
+            return None
+        file, numbered_at = _numbered(file)
+        if not self._has_good_names(job_id, file):
             return None
         job = Job(id=job_id, model=model.model, inputs=values, fingerprint=digest, file=file,
-                  line=recipe.entry.line, column=recipe.entry.column)  # fmt: skip
+                  numbered_at=numbered_at, line=recipe.entry.line, column=recipe.entry.column)  # fmt: skip
         return Made(job, generated if copy == 1 else None)
 
     def _fill(self, draft: _Draft, fields: list[Rendered]) -> None:
@@ -174,7 +178,7 @@ class Series:
     def _file(self, cell: str | None, job_id: str, copy: int) -> str | None:
         if cell is None and self._recipe.file is None:
             return job_id
-        self._names["job"]["output"] = self._names["output"] = 1
+        self._names["job"]["output"] = self._names["output"] = OUTPUT_MARK
         stem = self._stem(cell, self._recipe.file)
         if not isinstance(stem, str):
             return None
@@ -237,6 +241,15 @@ class Series:
 
     def _note(self, mark: Mark, what: str, advice: str, *, of_row: bool) -> None:
         self.faults.append(Fault(mark, what, advice, of_row))
+
+
+def _numbered(file: str) -> tuple[str, tuple[int, ...]]:
+    """``file`` as its first output has it, and where the numbers stand."""
+    if OUTPUT_MARK not in file:
+        return file, ()
+    *parts, _ = file.split(OUTPUT_MARK)
+    lengths = [len(part) + 1 for part in parts]
+    return file.replace(OUTPUT_MARK, "1"), tuple(end - 1 for end in accumulate(lengths))
 
 
 def generated_id(model: KnownModel, inputs: dict[str, Json], digest: str) -> str:

@@ -24,6 +24,10 @@ OF_JOBS: Final = ("id", "model", "width", "height", "size", "copy")
 OF_FILES: Final = (*OF_JOBS, "ext", "output")
 SIZES: Final = frozenset({"size", "width", "height"})
 
+OUTPUT_MARK: Final = "\0output\0"
+"""What ``{{ output }}`` prints while a job is made: its number is known for each file only."""
+
+_OUTPUT: Final = re.compile(r"\{\{-? *(?:job\.)?output *-?\}\}")
 _EXT: Final = re.compile(r"\.\{\{-? *(?:job\.)?ext *-?\}\}\Z")
 
 
@@ -94,6 +98,11 @@ class Templates:
 def without_ext(file: str) -> str:
     """``file`` without ``.{{ ext }}`` at its end: what arrives decides how a file ends."""
     return _EXT.sub("", file)
+
+
+def printed_output(file: str) -> str:
+    """``file`` without ``{{ output }}``, wherever that stands alone."""
+    return _OUTPUT.sub("", file)
 
 
 class Vocabulary:

@@ -182,6 +182,21 @@ def test_what_runner_knows_of_a_job() -> None:
     assert (job.id, job.file) == ("m-2", "m-2/1")
 
 
+def test_a_file_says_where_the_number_of_an_output_stands() -> None:
+    """``{{ output }}`` is 1 in the job's file; where it stands is kept, for the files that follow."""
+    cases = {
+        "{{ output }}": ("1", (0,)),
+        "é1/{{ job.output }}-{{- output -}}.{{ ext }}": ("é1/1-1", (3, 5)),
+        "plain1": ("plain1", ()),
+        "1{{ output }}1.png": ("111", (1,)),
+    }
+    for text, expected in cases.items():
+        (job,) = jobs_of(f"{{id: m, prompt: a, file: '{text}'}}")
+        assert (job.file, job.numbered_at) == expected
+    first, second = jobs_of("{id: m, prompt: a, file: 'f{{ output }}', sizes: [64x64, 128x64]}")
+    assert (first.file, second.file, second.numbered_at) == ("f1-64x64", "f1-128x64", (1,))
+
+
 def test_a_size_can_be_a_template() -> None:
     """``size``, ``width`` and ``height`` may be filled in, and what they come to is known to the others."""
     (job,) = jobs_of("{id: 'm-{{ s }}', prompt: '{{ size }}', size: '{{ s }}', matrix: {s: [128x64]}}")

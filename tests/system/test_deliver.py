@@ -138,3 +138,41 @@ async def test_expired_links_are_fetched_anew_from_the_request(service):
     service.fault()
     assert (await service.run()).done == 1
     assert service.submissions == 1
+
+
+SHEET = {"id": "sheet", "model": "emulator/contact-sheet/text-to-image", "prompt": "x", "count": 3}
+NUMBERED = ["set/1.png", "set/2.png", "set/3.png"]
+
+
+async def test_a_file_that_names_the_output_tells_several_apart(service):
+    """`file: "set/{{ output }}"` of a job with three outputs: 1, 2, 3, and no ending of ours."""
+    job = {**SHEET, "file": "set/{{ output }}.{{ ext }}"}
+    assert (await service.run(service.manifest(job, defaults={}))).exit_code == 0
+    assert service.files() == NUMBERED
+    (service.output / "set/2.png").unlink()
+    assert (await service.run(service.manifest(job, defaults={}))).done == 1
+    assert service.files() == NUMBERED
+    assert service.submissions == 1
+
+
+async def test_numbered_files_are_collected_without_the_manifest(service):
+    """Where the numbers stand is on record before anything is bought."""
+    service.fault(Fault(on="file", kind="status", status=500))
+    job = {**SHEET, "file": "set/{{ output }}"}
+    assert (await service.run(service.manifest(job, defaults={}, retries=0))).owed == 1
+    (service.folder / "batch.yaml").unlink()
+    service.fault()
+    assert (await service.collect()).done == 1
+    assert service.files() == NUMBERED
+
+
+async def test_another_place_for_the_number_renames_the_files(service):
+    """From `set/1`, `set/1-2`, `set/1-3` to `set/1`, `set/2`, `set/3` and back, and nothing is bought."""
+    await service.run(service.manifest({**SHEET, "file": "set/1"}, defaults={}))
+    assert service.files() == ["set/1-2.png", "set/1-3.png", "set/1.png"]
+    report = await service.run(service.manifest({**SHEET, "file": "set/{{ output }}"}, defaults={}))
+    assert (report.skipped, service.files()) == (1, NUMBERED)
+    renamed = {**SHEET, "id": "strip", "file": "strip-{{ output }}"}
+    assert (await service.run(service.manifest(renamed, defaults={}))).skipped == 1
+    assert service.files() == ["strip-1.png", "strip-2.png", "strip-3.png"]
+    assert service.submissions == 1
