@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 
 from runner.books import Books
-from runner.clock import epoch, timestamp
+from runner.clock import timestamp
 from runner.crew import Crew, Site, Terms
 from runner.errors import ConflictError
 from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
 from runner.money import base_price, spent
-from runner.plan import Action, Decision, revive
+from runner.plan import Action, Decision, revive, too_much_waits
 from runner.purse import Purse
 from runner.records import RESULTS, follow
 from runner.redo import Choice, Redo
@@ -25,7 +25,6 @@ from runner.survey import Survey, Surveyor, survey
 
 GRACE_SECONDS = 20.0
 """How long an interrupted run collects and delivers what is in flight."""
-OLD_SECONDS = 24 * 3600.0
 DISK_THREADS = 4
 
 log = logging.getLogger(__name__)
@@ -133,7 +132,7 @@ class Batch:
 
     def _enter(self, job: Job, decision: Decision) -> None:
         self._books.enter(decision)
-        if decision.action is Action.BUY or (decision.action is Action.DELIVER and self._redo is Choice.MISSING):
+        if decision.buys or (decision.action is Action.DELIVER and self._redo is Choice.MISSING):
             self._models.add(job.model)
 
     async def _open_purse(self) -> None:
@@ -231,17 +230,9 @@ class Batch:
     def _check_backlog(self, owed: list[Work]) -> None:
         """Buy nothing while too much that is paid waits, or waits too long."""
         owing = (work.record for work in owed if work.record is not None)
-        waiting = [record for record in owing if not record.stuck and not record.rebuy]
-        if len(waiting) > self._terms.limits.backlog:
-            self.site.stop.buying(f"{len(waiting)} paid results of earlier runs wait; they are fetched first")
-        elif any(self._is_old(record) for record in waiting):
-            self.site.stop.buying("a paid result has waited for more than a day; what is owed is fetched first")
-
-    def _is_old(self, record: Record) -> bool:
-        try:
-            return self.site.clock.now() - epoch(record.submitted_at or record.at) > OLD_SECONDS
-        except ValueError:
-            return False
+        why = too_much_waits(owing, most=self._terms.limits.backlog, now=self.site.clock.now())
+        if why:
+            self.site.stop.buying(why)
 
     def _newest(self, job_id: str) -> Record | None:
         history = self.site.ledger.purchases(job_id, self.site.api.base.name)

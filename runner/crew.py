@@ -19,6 +19,7 @@ from runner.job.deliver import DEFAULT_MAX_FILE, DISK, Bounds, Deliverer
 from runner.job.suspects import Suspects
 from runner.ledger import Ledger
 from runner.model import Budget, Halt, Job, Record
+from runner.plan import most_waiting
 from runner.polling import Durations
 from runner.purse import Purse
 from runner.schedule import Limits, Steps, Work
@@ -46,7 +47,7 @@ class Terms:
     @property
     def limits(self) -> Limits:
         """Deliveries are bounded apart from lanes; paid results may wait up to max(100, 4 x lanes)."""
-        return Limits(lanes=self.lanes, deliveries=max(4, min(self.lanes, 32)), backlog=max(100, 4 * self.lanes))
+        return Limits(lanes=self.lanes, deliveries=max(4, min(self.lanes, 32)), backlog=most_waiting(self.lanes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

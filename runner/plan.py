@@ -13,18 +13,21 @@ The rules, in the order in which they decide:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
+from runner.clock import epoch
 from runner.model import Job, Output, Record, State
 
 MAX_PURCHASES = 3
 """Of one fingerprint: after so many, a failure that might heal is not paid for again."""
 LOST = "lost"
 """The error code of a purchase that the user has given up: no try of the service's, and no answer to a redo."""
+OLD_SECONDS = 24 * 3600.0
+"""A paid result that has waited for so long stops the buying until it is home."""
 
 
 class Action(StrEnum):
@@ -54,10 +57,39 @@ class Decision:
     action: Action
     reason: str
     record: Record | None = None
+    then: Decision | None = None
+    """What follows in the same run once that record is collected, as far as it can be told before."""
+
+    @property
+    def buys(self) -> bool:
+        """Whether the job is bought, now or once an older purchase of it is home."""
+        return self.action is Action.BUY or (self.then is not None and self.then.buys)
 
 
 Present = Callable[[Record], bool]
 """Whether all files of a done purchase can be found, in their place or set aside."""
+
+
+def most_waiting(lanes: int) -> int:
+    """How many paid results may wait for collection before buying stops."""
+    return max(100, 4 * lanes)
+
+
+def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:
+    """Why nothing is bought before what is ``owed`` is home; empty where buying may go on beside it."""
+    waiting = [record for record in owed if not record.stuck and not record.rebuy]
+    if len(waiting) > most:
+        return f"{len(waiting)} paid results of earlier runs wait; they are fetched first"
+    if any(_is_old(record, now) for record in waiting):
+        return "a paid result has waited for more than a day; what is owed is fetched first"
+    return ""
+
+
+def _is_old(record: Record, now: float) -> bool:
+    try:
+        return now - epoch(record.submitted_at or record.at) > OLD_SECONDS
+    except ValueError:
+        return False
 
 
 def in_force(history: Sequence[Record]) -> Record | None:
@@ -222,6 +254,6 @@ def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callab
         redone=0,
         rebuy=False,
         file=job.file,
+        numbered_at=job.numbered_at,
         outputs=outputs,
     )
-        numbered_at=job.numbered_at,

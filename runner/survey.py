@@ -9,7 +9,7 @@ from __future__ import annotations
 import os.path
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -116,6 +116,15 @@ class Surveyor:
             action=decision.action, reason=f"renamed from {old_id}; {decision.reason}", record=decision.record
         )
 
+    def decide_then(self, job: Job, old_id: str | None) -> Decision:
+        """What will be decided once everything is home that the job has owed; what is stuck is taken to stay so."""
+        history = self.takeover(job, old_id) if old_id else self._ledger.purchases(job.id, self._api)
+        home = [
+            msgspec.structs.replace(record, state=State.DONE) if record.owed and not record.stuck else record
+            for record in history
+        ]
+        return decide(job, home, present=self._folder.present, resubmit=self._resubmit)
+
     def belongs_elsewhere(self, record: Record) -> bool:
         """Whether another manifest that still exists bought this."""
         if record.manifest in (self._manifest, "-"):
@@ -166,6 +175,10 @@ class Surveyor:
         return paths - named
 
 
+def _goes_to(source: Job | Record) -> dict[str, Any]:
+    return {"file": source.file, "numbered_at": source.numbered_at}
+
+
 def _old_ids(history: list[Record]) -> list[str]:
     return sorted({record.renamed_from for record in history if record.renamed_from})
 
@@ -175,10 +188,6 @@ class Survey:
     """What a run would do with the selected jobs."""
 
     actions: Counter[Action] = field(default_factory=Counter)
-def _goes_to(source: Job | Record) -> dict[str, Any]:
-    return {"file": source.file, "numbered_at": source.numbered_at}
-
-
     collecting: set[str] = field(default_factory=set)
     """Ids of selected jobs with something owed."""
     changed: set[str] = field(default_factory=set)
@@ -202,6 +211,8 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
         _count(result, job, decision)
         if (job.id in pursued and decision.action is Action.BUY) or _is_late(surveyor, decision):
             result.changed.add(job.id)
+        if job.id in result.changed and decision.action is Action.COLLECT:
+            decision = replace(decision, then=surveyor.decide_then(job, old_id))
         visit(job, decision)
         conflicts += filter(None, [surveyor.conflicts(job, decision)])
         if decision.action in (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER) and not old_id:

@@ -149,6 +149,18 @@ async def test_what_is_charged_never_exceeds_the_cap(make_service, cap, lanes, s
     assert service.emulator.stats["charged_usd"] <= cap * PRICE + 1e-9
 
 
+async def test_what_is_bought_after_an_older_purchase_came_home_is_reserved_for_too(make_service):
+    """Inputs changed while something was owed: the purchase that follows carries its reserve like any other."""
+    service = await make_service(seconds=100.0)
+    job = {"id": "mug", "prompt": "a mug"}
+    await service.run(service.manifest(job, timeout="5s"))
+    report = await service.run(service.manifest({**job, "prompt": "a green mug"}, budget=f"{1.5 * PRICE:.5f}"))
+    assert (report.done, report.left, service.submissions) == (0, 1, 1)
+    report = await service.run(service.manifest({**job, "prompt": "a green mug"}, budget=f"{2 * PRICE:.4f}"))
+    assert (report.done, service.submissions) == (1, 2)
+    assert [record.reserved_usd for record in service.purchases("mug")] == [PRICE, PRICE]
+
+
 @pytest.mark.parametrize(("halt", "bought"), [("3", 3), ("50%", 20)])
 async def test_halt_stops_the_buying_when_too_much_fails(service, halt, bought):
     """Three failures, or half of twenty: buying stops, exit 1, and the rest is left."""
