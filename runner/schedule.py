@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import anyio
+from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from runner.errors import RunnerError
@@ -124,6 +125,19 @@ class _Shop:
             keeps_slot = await self._carry(job, send)
         if keeps_slot:
             self._lose()
+        if self._stop.stopped:
+            await self._work_for_free(send)
+
+    async def _work_for_free(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
+        """Buying stopped: what costs nothing is done all the same, unless the run is to end."""
+        for work in self._jobs:
+            if self._stop.interrupted.is_set():
+                return
+            if work.job is None:
+                await self._carry(work, send)
+            else:
+                self._steps.settle(work, None)
+                await checkpoint()
 
     async def _carry(self, work: Work, send: MemoryObjectSendStream[tuple[Work, Record]]) -> bool:
         """Take one piece of work to its final state and hand it over; whether its request still holds the slot."""

@@ -48,6 +48,18 @@ async def test_a_budget_is_never_exceeded_and_the_rest_is_left(service):
     assert (raised.done, raised.exit_code) == (4, 0)
 
 
+async def test_what_costs_nothing_is_done_without_a_budget(service):
+    """The budget is used up before their turn comes: files that are gone are fetched, others renamed."""
+    jobs = plain(4)
+    await service.run(service.manifest(*jobs[1:]))
+    (service.output / "b.png").unlink()
+    moved = [*jobs[:3], {**jobs[3], "file": "shelf/d"}]
+    report = await service.run(service.manifest(*moved, budget="0"))
+    assert (report.left, report.done, report.skipped, report.exit_code) == (1, 1, 2, 75)
+    assert service.files() == ["b.png", "c.png", "shelf/d.png"]
+    assert service.submissions == 3
+
+
 async def test_a_budget_of_nothing_buys_nothing(service):
     """`budget: 0` submits nothing at all."""
     report = await service.run(service.manifest(*plain(2), budget="0"))
