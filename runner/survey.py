@@ -57,10 +57,17 @@ class Surveyor:
     def decide(self, job: Job) -> Decision:
         """What to do with ``job`` as things stand."""
         history = self._ledger.purchases(job.id, self._api)
-        decision = decide(job, history, present=self._folder.present, resubmit=self._resubmit)
+        decision = self._decide(job, history)
         if decision.action is Action.REUSE and decision.record and self._folder.displaced(decision.record):
             reason = "done, but files of another API's purchase took the place of its own"
             return Decision(action=Action.RESTORE, reason=reason, record=decision.record)
+        return decision
+
+    def _decide(self, job: Job, history: list[Record]) -> Decision:
+        """As the rules have it; where an older purchase's files had their place, another's may stand there now."""
+        decision = decide(job, history, present=self._folder.present, resubmit=self._resubmit)
+        if decision.action is Action.RESTORE and decision.record and not self._folder.holds(decision.record):
+            return replace(decision, action=Action.DELIVER, reason=f"{decision.reason}, and its files are gone")
         return decision
 
     def renamed_from(self, job: Job) -> str | None:
@@ -111,7 +118,7 @@ class Surveyor:
 
     def decide_renamed(self, job: Job, old_id: str) -> Decision:
         """What would be decided about ``job`` once it took over the records of ``old_id``."""
-        decision = decide(job, self.takeover(job, old_id), present=self._folder.present, resubmit=self._resubmit)
+        decision = self._decide(job, self.takeover(job, old_id))
         return Decision(
             action=decision.action, reason=f"renamed from {old_id}; {decision.reason}", record=decision.record
         )
@@ -123,7 +130,7 @@ class Surveyor:
             msgspec.structs.replace(record, state=State.DONE) if record.owed and not record.stuck else record
             for record in history
         ]
-        return decide(job, home, present=self._folder.present, resubmit=self._resubmit)
+        return self._decide(job, home)
 
     def belongs_elsewhere(self, record: Record) -> bool:
         """Whether another manifest that still exists bought this."""

@@ -74,6 +74,13 @@ class Folder:
             any(_is_file(self.root / path) for path in _places(record, output)) for output in record.outputs
         )
 
+    def holds(self, record: Record) -> bool:
+        """Whether every file of a done purchase stands somewhere with its own bytes."""
+        with _file_errors(self.root):
+            return all(
+                any(is_ours(self.root / path, output) for path in _places(record, output)) for output in record.outputs
+            )
+
     def displaced(self, record: Record) -> bool:
         """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
         with _file_errors(self.root):

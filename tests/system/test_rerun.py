@@ -46,6 +46,17 @@ async def test_inputs_edited_back_take_the_old_files_back_without_buying(service
     assert service.submissions == 2
 
 
+async def test_an_older_purchase_whose_files_are_gone_is_fetched_and_counted_so(service):
+    """Edited back, and what was set aside has been deleted: the newer picture in its place is not taken for it."""
+    await service.run(service.manifest(mug()))
+    old = (service.output / "mug.png").read_bytes()
+    await service.run(service.manifest(mug("a green mug")))
+    (service.output / ".replaced/mug/1/mug.png").unlink()
+    report = await service.run(service.manifest(mug()))
+    assert (report.done, report.skipped, service.submissions) == (1, 0, 2)
+    assert (service.output / "mug.png").read_bytes() == old
+
+
 async def test_a_failed_change_leaves_the_old_picture_in_force(service):
     """The new inputs are refused: the job is failed, the old picture stays, and going back to it costs nothing."""
     await service.run(service.manifest(mug()))
