@@ -57,7 +57,8 @@ async def run(
     async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ) as batch:
         surveyor = surveyor_of(manifest, options, batch.site.ledger, batch.site.folder, batch.site.api.base)
         selected = partial(options.selection.of, manifest.jobs)
-        return await batch.run(surveyor, selected, redo=options.choice, every=lambda: manifest.jobs)
+        report = await batch.run(surveyor, selected, redo=options.choice, every=lambda: manifest.jobs)
+    return report.with_bad_rows(manifest.skipped_rows)
 
 
 async def collect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runner.model import Halt, Record, State
 from runner.plan import Action, Decision
@@ -83,6 +83,8 @@ class Report:
     output: str = ""
     results: str = ""
     stopped: Stopped | None = None
+    bad_rows: int = 0
+    """Rows of feeds that were left out, as ``on_bad_row: skip`` asks."""
     notes: tuple[str, ...] = ()
     """What a person should know, whatever the counts."""
     examples: tuple[Record, ...] = ()
@@ -105,7 +107,14 @@ class Report:
             return 75
         if self.unknown:
             return 2
-        return 1 if self.failed or self.cancelled or stopped == HALTED else 0
+        return 1 if self.failed or self.cancelled or self.bad_rows or stopped == HALTED else 0
+
+    def with_bad_rows(self, count: int) -> Report:
+        """The report of a run whose manifest left out so many rows."""
+        if not count:
+            return self
+        rows = "1 row of a feed was" if count == 1 else f"{count:,} rows of feeds were"
+        return replace(self, bad_rows=count, notes=(*self.notes, f"{rows} left out: see the warning at the beginning"))
 
     def as_json(self) -> dict[str, object]:
         """The object that ``--json`` prints; its field names are a promise."""

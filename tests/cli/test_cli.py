@@ -11,6 +11,8 @@ from broken import BROKEN, golden
 
 from runner.model import State
 
+KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
+
 COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "missing")
 
 
@@ -254,6 +256,33 @@ def test_a_manifest_from_standard_input(desk):
     ended = desk("run", "-", "--emulator", stdin=text)
     assert ended.returncode == 0, ended.stderr
     assert (desk.folder / "output/piped-emulator/a.png").is_file()
+
+
+def test_a_manifest_from_standard_input_is_resumed(desk, serve):
+    """The same text again goes on in the same folder, also under a plan, and buys nothing; edited it buys the rest."""
+    served = serve()
+    desk.base = served.base
+    text = f"name: piped\nmodel: {KLEIN}\ndefaults: {{width: 64, height: 64}}\njobs:\n- {{id: a, prompt: x}}\n"
+    assert desk("run", "-", stdin=text).returncode == 0
+    assert "A run would buy nothing" in desk("plan", "-", stdin=text).stdout
+    again = desk("run", "-", stdin=text)
+    assert (again.returncode, "nothing was submitted" in again.stderr) == (0, True)
+    more = json.loads(desk("run", "-", "--json", stdin=f"{text}- {{id: b, prompt: y}}\n").stdout)
+    assert (more["skipped"], more["done"], more["output"]) == (1, 1, str(desk.folder / "output/piped"))
+    assert served.stats["submissions"] == 2
+
+
+def test_bad_rows_are_left_out_on_request_and_end_in_exit_1(desk):
+    """`on_bad_row: skip`: the good rows are bought, the others named and counted, and the run says so at its end."""
+    desk.write("id,prompt,size\na,x,64x64\nb,,64x64\nc,z,64xx\n", "rows.csv")
+    manifest = desk.write(f"model: {KLEIN}\noutput: out\non_bad_row: skip\njobs: [{{from: rows.csv}}]\n")
+    ended = desk("run", manifest, "--emulator", "--json")
+    assert ended.returncode == 1
+    assert "rows.csv:3:1" in ended.stderr
+    assert "2 rows of feeds were left out" in ended.stderr
+    report = json.loads(ended.stdout)
+    assert (report["total"], report["done"]) == (1, 1)
+    assert desk("run", manifest, "--emulator").returncode == 1
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused_first(desk, serve):

@@ -102,6 +102,39 @@ async def test_only_and_limit_choose_jobs_in_the_manifests_order(service):
     assert (await service.run(manifest, only="[b-e]", limit=2)).skipped == 2
 
 
+class Meddling(list):
+    """An observer that meddles as soon as something was submitted."""
+
+    def __init__(self, meddle):
+        self._meddle = meddle
+        super().__init__()
+
+    def append(self, record):
+        super().append(record)
+        if record.state is State.SUBMITTED and self._meddle is not None:
+            self._meddle()
+            self._meddle = None
+
+
+OTHER = "id,prompt\nj1,other\nj2,other\nextra,other\n"
+
+
+@pytest.mark.parametrize("how", ["replaced", "truncated", "deleted"])
+async def test_a_feed_that_changes_while_the_run_goes_on_changes_nothing(service, how):
+    """What was checked is what is sent, to the last row, whatever becomes of the file after the first submission."""
+    feed, new = service.folder / "feed.csv", service.folder / "new.csv"
+    rows = [f"j{n},picture {n} {'é' * 2000}" for n in range(12)]
+    feed.write_text("\n".join(["id,prompt", *rows]) + "\n")
+    new.write_text(OTHER)
+    ways = {"replaced": lambda: new.replace(feed), "truncated": lambda: feed.write_text(""), "deleted": feed.unlink}
+    service.seen = Meddling(ways[how])
+    report = await service.run(service.manifest({"from": "feed.csv"}, concurrency=1))
+    assert (report.done, report.total, report.exit_code) == (12, 12, 0)
+    sent = [f"{record.id},{record.inputs['prompt']}" for record in service.seen if record.state is State.SUBMITTED]
+    assert sent == rows
+    assert sorted(r["input"]["prompt"] for r in service.emulator.requests) == sorted(r.partition(",")[2] for r in rows)
+
+
 async def test_a_rate_spaces_the_submissions(service):
     """`rate: 2/s` leaves half a second between any two submissions."""
     await service.run(service.manifest(*plain(5), rate="2/s", concurrency=5))
