@@ -4,7 +4,7 @@ The map, top to bottom; imports point down only::
 
     cli                     arguments, signals, exit codes, printing
     commands                one module a verb
-    app, options            wires the parts; what the command line and the library both use
+    app, options, forecast  wires the parts; what the command line and the library both use; what a run would do
     batch                   one run from the survey to the report; crew does its steps, books count them;
                             beside it redo, cancel, verify and restore
     survey                  the manifest's jobs held against the results manifest

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from runner.crew import Site, Terms
 from runner.download.place import Folder
 from runner.download.urls import PublicResolver
 from runner.errors import AccountError, one_error
+from runner.forecast import Quote
 from runner.http import session
 from runner.job.deliver import Bounds
 from runner.ledger import Ledger, Log, run_lock
@@ -143,15 +144,18 @@ async def asking(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterat
             yield await stack.enter_async_context(connect(base, find_token(environ)))
 
 
-async def prices(models: list[str], options: RunOptions, environ: Mapping[str, str]) -> dict[str, float | None]:
-    """Base prices from the live catalogue; None where it names none or cannot be asked, without a token at all."""
-    found: dict[str, float | None] = dict.fromkeys(models)
-    with suppress(AccountError):
+async def quote(models: list[str], options: RunOptions, environ: Mapping[str, str]) -> Quote:
+    """What the live catalogue says of ``models``; nothing without a token."""
+    found: dict[str, float | None] = {}
+    try:
         async with asking(options, environ) as api:
             for model in models:
                 entry = await api.catalogue_entry(model)
-                found[model] = base_price(entry) if entry else None
-    return found
+                if entry is not None:
+                    found[model] = base_price(entry)
+            return Quote(prices=found, today=api.today, asked=True)
+    except AccountError:
+        return Quote()
 
 
 @asynccontextmanager

@@ -43,6 +43,10 @@ class Estimate:
     def models(self) -> list[str]:
         return sorted({model for model, _ in self.counts})
 
+    def count(self, model: str) -> int:
+        """How many jobs of ``model``."""
+        return sum(count for (name, _), count in self.counts.items() if name == model)
+
     def range_usd(self, prices: Mapping[str, float | None]) -> tuple[float, float]:
         """The least and the most, of the models whose price is known."""
         known = [(prices.get(model) or 0.0, pixels, count) for (model, pixels), count in self.counts.items()]

@@ -58,6 +58,23 @@ class Purse:
         billed = self._bills.get(kind_of(job))
         return max(estimate or 0.0, billed) if billed is not None else estimate
 
+    @property
+    def left_usd(self) -> float:
+        """What of the budget is neither spent nor reserved."""
+        assert self._budget is not None
+        return max(0.0, self._budget.usd - self._counted())
+
+    def room(self, jobs: Iterable[Job]) -> int:
+        """How many of ``jobs``, bought in this order, fit into what is left if each costs its reserve."""
+        left = self.left_usd + 1e-9
+        count = 0
+        for job in jobs:
+            left -= self.reserve(job) or 0.0
+            if left < 0:
+                break
+            count += 1
+        return count
+
     async def admit(self, job: Job) -> bool:
         """Wait until ``job`` may be bought. False: buying stopped, maybe because the budget is used up."""
         if self._budget is None:

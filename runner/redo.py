@@ -59,18 +59,29 @@ class Redo:
             return
         if choice is None and not standing.chosen:
             await self._end_choice(standing.number)
-        elif choice is not None and not any(self._marked(job, standing.number) for job in jobs()):
+        elif choice is not None:
+            self.check_choice(jobs)
+
+    def check_choice(self, jobs: Jobs) -> None:
+        """Raise ``UsageError`` where an unfinished redo is about other jobs than these."""
+        standing = self._ledger.redo(self._api)
+        if not standing.closed and not any(self._marked(job, standing.number) for job in jobs()):
             raise UsageError(
                 "an earlier `--redo` of other jobs is not finished: finish it with a plain `runner run`, then ask for "
                 "this one again. Nothing was bought."
             )
 
+    @property
+    def choosing(self) -> int:
+        """The number of the redo that may choose jobs now; 0 where an unfinished one has chosen already."""
+        standing = self._ledger.redo(self._api)
+        return 0 if standing.chosen and not standing.closed else standing.number + standing.closed
+
     async def choose(self, jobs: Jobs) -> None:
         """Mark the done ones of ``jobs``, unless an unfinished redo has chosen already. Raises ``ConflictError``."""
-        standing = self._ledger.redo(self._api)
-        if standing.chosen and not standing.closed:
+        number = self.choosing
+        if not number:
             return
-        number = standing.number + standing.closed
         self._check(jobs, number)
         last = None
         for marks in _chunks(self._marks(jobs, number)):
@@ -81,7 +92,7 @@ class Redo:
                     group.start_soon(self._ledger.append, mark)
         if last is not None:
             await self._ledger.append(msgspec.structs.replace(last, redo_chosen=True))
-        elif not standing.closed:
+        elif not self._ledger.redo(self._api).closed:
             await self._end_choice(number)
 
     def _check(self, jobs: Jobs, number: int) -> None:
@@ -101,9 +112,13 @@ class Redo:
         """The jobs that are done and not marked with ``number`` yet."""
         for job in jobs():
             decision = self._surveyor.decide(job)
-            done = decision.action.category in (Action.REUSE, Action.DELIVER)
-            if done and decision.record is not None and not self._marked(job, number):
+            if self.would_choose(job, decision, number):
                 yield job, decision
+
+    def would_choose(self, job: Job, decision: Decision, number: int) -> bool:
+        """Whether redo ``number`` marks ``job``: it is done, and not marked yet."""
+        done = decision.action.category in (Action.REUSE, Action.DELIVER)
+        return done and decision.record is not None and not self._marked(job, number)
 
     def _marked(self, job: Job, number: int) -> bool:
         return any(record.redo == number for record in self._ledger.purchases(job.id, self._api))

@@ -17,7 +17,7 @@ ROOT = Path(runner.__file__).parent
 ROWS = [
     {"cli", "__main__"},
     {"commands", "console"},
-    {"app", "options", "settle"},
+    {"app", "options", "settle", "forecast"},
     {"batch", "books", "cancel", "crew", "redo", "survey", "schedule", "job", "verify", "restore"},
     {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http"},
     {"plan", "pace", "polling", "money", "questions", "summary"},

@@ -19,7 +19,8 @@ import click
 from runner.console import Progress
 from runner.download.place import Folder
 from runner.errors import RunnerError, UsageError, one_error
-from runner.manifest import Manifest, load, salvage_settings
+from runner.manifest import Manifest, load, parse_budget, salvage_settings
+from runner.model import Budget
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder
 from runner.stop import Stop
@@ -28,6 +29,18 @@ from runner.summary import Report
 T = TypeVar("T")
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class BudgetType(click.ParamType[Budget]):
+    """``25.00`` or ``25.00/day``, as in a manifest."""
+
+    name = "usd"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Budget:
+        try:
+            return parse_budget(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def manifest_argument(function: Callable[..., T]) -> Callable[..., T]:

@@ -9,16 +9,14 @@ from typing import Any
 
 import click
 
-from runner.commands.common import manifest_argument, place_options, read_manifest, run_loop
+from runner.clock import SystemClock
+from runner.commands.common import BudgetType, manifest_argument, place_options, read_manifest, run_loop
 from runner.console import show_warnings
+from runner.forecast import KEYS, Forecast, Quote, foretell
+from runner.manifest import OnUnknown
 from runner.model import Budget, Job
-from runner.money import Estimate
-from runner.options import RunOptions, api_of, reading, surveyor_of
-from runner.plan import Action, Decision
-from runner.survey import Survey, survey
-
-CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.HOLD, Action.FAILED)
-KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
+from runner.options import RunOptions
+from runner.plan import Action
 
 
 @click.command("plan")
@@ -26,6 +24,11 @@ KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
 @place_options
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
+@click.option("--redo", is_flag=True, help="Plan a redo; wants --only, --missing or --all, as `run` does.")
+@click.option("--missing", is_flag=True, help="With --redo: jobs whose files are gone, at the API too.")
+@click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
+@click.option("--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns.")
+@click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
 @click.option("--offline", is_flag=True, help="Do not ask the catalogue for prices.")
 @click.option("--jobs", is_flag=True, help="Say for each job what would be done with it, and why.")
@@ -36,6 +39,11 @@ def command(
     emulator: bool,
     only: str | None,
     limit: int | None,
+    redo: bool,
+    missing: bool,
+    every: bool,
+    on_unknown: str | None,
+    budget: Budget | None,
     api: str | None,
     offline: bool,
     jobs: bool,
@@ -47,83 +55,90 @@ def command(
     Example:
       runner plan jobs/demo.yaml --jobs
     """
-    options = RunOptions(output=output, only=only, limit=limit, emulator=emulator, api=api)
+    options = RunOptions(
+        output=output,
+        only=only,
+        limit=limit,
+        redo=redo,
+        missing=missing,
+        every=every,
+        on_unknown=OnUnknown(on_unknown) if on_unknown else None,
+        budget=budget,
+        emulator=emulator,
+        api=api,
+    )
     loaded = read_manifest(manifest)
     show_warnings(loaded.warnings)
-    folder = options.folder(loaded)
     lines: list[dict[str, str]] = []
-    estimate = Estimate()
 
-    def visit(job: Job, decision: Decision) -> None:
-        if decision.action is Action.BUY:
-            estimate.add(job)
+    def visit(job: Job, action: Action, reason: str) -> None:
         if jobs and as_json:
-            lines.append({"id": job.id, "action": KEYS[decision.action.category], "reason": decision.reason})
+            lines.append({"id": job.id, "action": KEYS[action], "reason": reason})
         elif jobs:
-            click.echo(f"{decision.action.category.value:<13} {job.id}: {decision.reason}")
+            click.echo(f"{action.value:<13} {job.id}: {reason}")
 
-    with reading(folder) as ledger:
-        base = api_of(options, os.environ)
-        surveyor = surveyor_of(loaded, options, ledger, folder, base)
-        found = survey(surveyor, options.selection.of(loaded.jobs), visit)
-        others = sum(record.id not in found.collecting and not record.rebuy for record in ledger.owed(base.name))
-    known: dict[str, float | None] = {}
-    if not (offline or emulator):
-        from runner.app import prices  # noqa: PLC0415 - HTTP takes a while to load, and most plans need none
-
-        known = run_loop(lambda: prices(estimate.models, options, os.environ))
-    money = {} if emulator else _money(estimate, known, loaded.settings.budget)
-    _show(found, others, folder.root, as_json=as_json, lines=lines if jobs else None, money=money)
+    forecast = foretell(loaded, options, os.environ, now=SystemClock().now(), visit=visit)
+    found = forecast.as_json(None if emulator else _quote(forecast, options, offline=offline))
+    if as_json:
+        click.echo(json.dumps({**found, **({"jobs": lines} if jobs else {})}))
+    else:
+        _show(found, missing=missing)
     return 0
 
 
-def _money(estimate: Estimate, known: dict[str, float | None], budget: Budget | None) -> dict[str, Any]:
+def _quote(forecast: Forecast, options: RunOptions, *, offline: bool) -> Quote:
+    models = forecast.estimate.models
+    if offline or not models:
+        return Quote()
+    from runner.app import quote  # noqa: PLC0415 - HTTP takes a while to load, and most plans need none
+
+    return run_loop(lambda: quote(models, options, os.environ))
+
+
+def _price_words(found: dict[str, Any]) -> str:
     """What the purchases may cost, by the live catalogue."""
-    low, high = estimate.range_usd(known)
-    unpriced = estimate.unpriced(known)
-    some = len(unpriced) < len(estimate.models)
-    cap = f"${budget.usd:g}{' a day' if budget.per_day else ''}" if budget is not None else None
-    return {
-        "from_usd": round(low, 6) if some else None,
-        "up_to_usd": round(high, 6) if some else None,
-        "unpriced": unpriced,
-        "budget": cap,
-    }
+    if found["from_usd"] is None:
+        return "at a price that is not known here (no token, or the catalogue names none)"
+    price = f"from ${found['from_usd']:.4f}, reserved up to ${found['up_to_usd']:.4f}"
+    return price + (f", without {', '.join(found['unpriced'])}, whose price is unknown" if found["unpriced"] else "")
 
 
-def _money_words(money: dict[str, Any]) -> str:
-    price = "at a price that is not known here (no token, or the catalogue names none)"
-    if money["from_usd"] is not None:
-        price = f"from ${money['from_usd']:.4f}, reserved up to ${money['up_to_usd']:.4f}"
-        price += f", without {', '.join(money['unpriced'])}" if money["unpriced"] else ""
-    return price + (f"; the budget is {money['budget']}" if money["budget"] else "")
+def _cap_words(found: dict[str, Any]) -> str:
+    left = f"; the budget is {found['budget']}, and ${found['budget_left_usd']:.4f} of it is left"
+    if found["affordable"] is None:
+        return left
+    if found["affordable"] < found["buy"]:
+        return f"{left}: enough for the first {found['affordable']:,} of these by what is reserved"
+    return f"{left}: enough for all of these"
 
 
-def _show(
-    found: Survey,
-    others: int,
-    output: Path,
-    *,
-    as_json: bool,
-    lines: list[dict[str, str]] | None,
-    money: dict[str, Any],
-) -> None:
-    counts = {key: sum(found.actions[a] for a in Action if a.category is action) for action, key in KEYS.items()}
-    if as_json:
-        listed = {"jobs": lines} if lines is not None else {}
-        also = {"owed_by_others": others, **money, "output": str(output)}
-        click.echo(json.dumps({"total": sum(counts.values()), **counts, **also, **listed}))
-        return
-    click.echo(f"{sum(counts.values())} jobs → {output}")
+def _show(found: dict[str, Any], *, missing: bool) -> None:
+    click.echo(f"{found['total']} jobs → {found['output']}")
     for action, key in KEYS.items():
-        if counts[key]:
-            click.echo(f"  {counts[key]:>7,}  {action.value}: {MEANING[action]}")
-        if action is Action.BUY and counts[key] and money:
-            click.echo(f"           {_money_words(money)}")
-    if others:
-        click.echo(f"  {others:>7,}  paid results of jobs that are not selected here are collected as well")
-    if not counts["buy"]:
+        if found[key]:
+            meaning = MEANING[action] + (OR_BOUGHT if missing and action is Action.DELIVER else "")
+            click.echo(f"  {found[key]:>7,}  {action.value}: {meaning}")
+        if action is Action.BUY and found[key]:
+            _show_purchases(found)
+    if found["owed_by_others"]:
+        click.echo(
+            f"  {found['owed_by_others']:>7,}  paid results of jobs that are not selected here are collected as well"
+        )
+    if not found["buy"]:
         click.echo("A run would buy nothing.")
+    elif found["not_now"]:
+        click.echo(f"But the next run would buy nothing: {found['not_now']}.")
+
+
+def _show_purchases(found: dict[str, Any]) -> None:
+    for part in found.get("models", []):
+        usd = part["base_price_usd"]
+        price = f"from ${usd:g} each" if usd is not None else "price unknown"
+        click.echo(f"           {part['model']}: {part['buy']:,}, {price}")
+    if "from_usd" in found:
+        click.echo(f"           {_price_words(found)}{_cap_words(found) if found['budget'] else ''}")
+    if found["after_collecting"]:
+        click.echo(f"           {found['after_collecting']:,} of them once an older purchase of the job is fetched")
 
 
 MEANING = {
@@ -134,3 +149,4 @@ MEANING = {
     Action.HOLD: "may have been bought; waits for your word (runner reconcile)",
     Action.FAILED: "failed with these inputs; change them to try again",
 }
+OR_BOUGHT = ", and what the API does not have any more is bought anew"

@@ -11,6 +11,7 @@ import click
 
 from runner import app
 from runner.commands.common import (
+    BudgetType,
     attend,
     find_folder,
     json_even_then,
@@ -23,22 +24,10 @@ from runner.commands.common import (
 from runner.console import Progress, set_up_logging, show_error, show_report, show_warnings
 from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError
-from runner.manifest import Manifest, OnUnknown, parse_budget
+from runner.manifest import Manifest, OnUnknown
 from runner.model import Budget
 from runner.options import RunOptions, api_of, reading
 from runner.summary import Report
-
-
-class BudgetType(click.ParamType[Budget]):
-    """``25.00`` or ``25.00/day``, as in a manifest."""
-
-    name = "usd"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Budget:
-        try:
-            return parse_budget(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 class ClockTime(click.ParamType[float]):

@@ -16,8 +16,38 @@ def test_a_plan_says_what_the_purchases_may_cost(desk, serve):
     plan = json.loads(desk("plan", manifest, "--json").stdout)
     assert (plan["buy"], plan["from_usd"], plan["up_to_usd"]) == (2, 0.009, 0.018)
     words = desk("plan", manifest).stdout
-    assert "from $0.0090, reserved up to $0.0180; the budget is $1.5" in words
+    assert f"{KLEIN}: 2, from $0.0045 each" in words
+    assert (
+        "from $0.0090, reserved up to $0.0180; the budget is $1.5, and $1.5000 of it is left: enough for all" in words
+    )
     assert served.stats["submissions"] == 0
+
+
+def test_a_plan_says_how_far_the_budget_goes(desk, serve):
+    """What is left of it after what was spent, and for how many of the purchases that is enough."""
+    desk.base = serve().base
+    desk("run", desk.jobs(2))
+    manifest = desk.jobs(6, budget="0.02")
+    words = desk("plan", manifest).stdout
+    assert "the budget is $0.02, and $0.0110 of it is left: enough for the first 2 of these" in words
+    plan = json.loads(desk("plan", manifest, "--json").stdout)
+    assert (plan["buy"], plan["budget_left_usd"], plan["affordable"]) == (4, 0.011, 2)
+    assert json.loads(desk("run", manifest, "--json").stdout)["done"] == 2
+    assert json.loads(desk("plan", manifest, "--budget", "1", "--json").stdout)["affordable"] == 2
+
+
+def test_a_plan_of_a_redo_says_what_it_costs(desk, serve):
+    """`plan --redo --only` counts what is done as bought, and a budget that no price is known for as none at all."""
+    desk.base = serve().base
+    manifest = desk.jobs(3)
+    desk("run", manifest)
+    plan = json.loads(desk("plan", manifest, "--redo", "--only", "job-[01]", "--json").stdout)
+    assert (plan["buy"], plan["reuse"], plan["up_to_usd"]) == (2, 0, 0.009)
+    words = desk("plan", manifest, "--redo", "--all", "--jobs").stdout
+    assert "buy           job-2: done, and to be bought anew (--redo)" in words
+    assert desk("plan", manifest, "--redo").returncode == 64
+    unpriced = desk.write("model: emulator/unpriced/text-to-image\noutput: o2\nbudget: 1\njobs: [{prompt: x}]\n")
+    assert "the next run would buy nothing: a budget needs a price" in desk("plan", unpriced).stdout
 
 
 def test_an_unknown_price_is_said_and_never_zero(desk, serve):
@@ -26,6 +56,8 @@ def test_an_unknown_price_is_said_and_never_zero(desk, serve):
     manifest = desk.write("model: emulator/unpriced/text-to-image\noutput: out\njobs: [{prompt: x}]\n")
     plan = json.loads(desk("plan", manifest, "--json").stdout)
     assert (plan["from_usd"], plan["unpriced"]) == (None, ["emulator/unpriced/text-to-image"])
+    assert plan["models"] == [{"model": "emulator/unpriced/text-to-image", "buy": 1, "base_price_usd": None}]
+    assert "emulator/unpriced/text-to-image: 1, price unknown" in desk("plan", manifest).stdout
     offline = desk("plan", desk.jobs(1), "--offline").stdout
     assert "not known" in offline
     assert "$0" not in offline

@@ -5,9 +5,12 @@ from __future__ import annotations
 import anyio
 import pytest
 from harness import plain
+from virtual_time import LoopClock
 
 import runner
+from runner import RunOptions
 from runner.emulator import Fault
+from runner.forecast import Quote, foretell
 from runner.model import State
 from runner.records import encode
 
@@ -171,6 +174,18 @@ async def test_a_result_that_waits_for_more_than_a_day_stops_the_buying(make_ser
     report = await service.run(service.manifest(*plain(2)))
     assert (report.done, report.left, report.exit_code) == (1, 1, 75)
     assert service.submissions == 1
+
+
+async def test_a_plan_says_that_nothing_is_bought_before_what_waits_is_home(make_service):
+    """Something paid for waits since yesterday: the plan names the reason for which the next run buys nothing."""
+    service = await make_service(seconds=90_000.0)
+    await service.run(service.manifest(*plain(1), timeout="10m"))
+    for _ in range(2):
+        await anyio.sleep(45_000)
+    now = LoopClock().now()
+    plan = foretell(service.manifest(*plain(2)), RunOptions(), service.environ, now=now, visit=lambda *_: None)
+    said = plan.as_json(Quote())
+    assert (said["collect"], said["buy"], said["not_now"][:35]) == (1, 1, "a paid result has waited for more t")
 
 
 async def test_collect_brings_everything_home_without_a_manifest(service):

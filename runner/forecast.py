@@ -1,0 +1,193 @@
+"""What a run would do, in numbers: each job's decision counted, priced, and held against the budget."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any
+
+from runner.ledger import Ledger
+from runner.manifest import Manifest
+from runner.model import Budget, Job
+from runner.money import Estimate
+from runner.options import RunOptions, api_of, reading, surveyor_of
+from runner.plan import Action, Decision, most_waiting, too_much_waits
+from runner.purse import Purse, kind_of
+from runner.redo import Choice, Redo
+from runner.stop import Stop
+from runner.survey import Survey, Surveyor, survey
+
+CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.HOLD, Action.FAILED)
+KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
+
+Visit = Callable[[Job, Action, str], None]
+"""Told of each job under which of ``CATEGORIES`` it is counted, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What the catalogue says; ``prices`` has the models that it answered for, with None where it names no price."""
+
+    prices: Mapping[str, float | None] = field(default_factory=dict)
+    today: str | None = None
+    """The API's day."""
+    asked: bool = False
+
+
+class Queue:
+    """The jobs to be bought in their order: eight bytes each, and one of each model and size."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Hashable, int] = {}
+        self._examples: list[Job] = []
+        self._now = array("L")
+        self._later = array("L")
+
+    def add(self, job: Job, *, later: bool) -> None:
+        number = self._numbers.setdefault(kind_of(job), len(self._examples))
+        if number == len(self._examples):
+            self._examples.append(job)
+        (self._later if later else self._now).append(number)
+
+    def __iter__(self) -> Iterator[Job]:
+        """A job like each of them, as far as its price goes."""
+        return (self._examples[number] for number in chain(self._now, self._later))
+
+
+@dataclass(slots=True, kw_only=True)
+class Forecast:
+    """What a run would do. Each selected job stands under one category; one that is bought, under ``BUY``."""
+
+    output: str
+    budget: Budget | None = None
+    purse: Purse | None = None
+    counts: Counter[Action] = field(default_factory=Counter)
+    after_collecting: int = 0
+    """Of those to be bought: jobs with an older purchase that is brought home first."""
+    others: int = 0
+    """Paid results of jobs that are not selected."""
+    not_now: str = ""
+    """Why the next run buys nothing of this."""
+    estimate: Estimate = field(default_factory=Estimate)
+    queue: Queue = field(default_factory=Queue)
+    today: str | None = None
+    """The API's day, once there is a quote."""
+
+    def count(self, job: Job, decision: Decision) -> Action:
+        """Count a job; under what."""
+        if not decision.buys:
+            self.counts[decision.action.category] += 1
+            return decision.action.category
+        later = decision.then is not None
+        self.counts[Action.BUY] += 1
+        self.after_collecting += later
+        self.estimate.add(job)
+        self.queue.add(job, later=later)
+        return Action.BUY
+
+    def as_json(self, quote: Quote | None) -> dict[str, Any]:
+        """The object that ``--json`` prints. Without a quote nothing is said of money: an emulator's is none."""
+        counts = {key: self.counts[action] for action, key in KEYS.items()}
+        beside = {"after_collecting": self.after_collecting, "owed_by_others": self.others}
+        money = self._money(quote) if quote is not None else {}
+        stopped = {"not_now": self._not_now(quote) or None}
+        return {"total": sum(counts.values()), **counts, **beside, **money, **stopped, "output": self.output}
+
+    def _money(self, quote: Quote) -> dict[str, Any]:
+        low, high = self.estimate.range_usd(quote.prices)
+        unpriced = self.estimate.unpriced(quote.prices)
+        some = len(unpriced) < len(self.estimate.models)
+        return {
+            "from_usd": round(low, 6) if some else None,
+            "up_to_usd": round(high, 6) if some else None,
+            "unpriced": unpriced,
+            "models": [
+                {"model": model, "buy": self.estimate.count(model), "base_price_usd": quote.prices.get(model)}
+                for model in self.estimate.models
+            ],
+            **self._cap(quote),
+        }
+
+    def _cap(self, quote: Quote) -> dict[str, Any]:
+        """The budget, what is left of it, and for how many of the purchases that is enough at their reserves."""
+        if self.budget is None or self.purse is None:
+            return {"budget": None, "budget_left_usd": None, "affordable": None}
+        self.today = quote.today
+        self.purse.prices = self._prices(quote)
+        priced = all(price is not None for price in self.purse.prices.values())
+        return {
+            "budget": f"${self.budget.usd:g}{' a day' if self.budget.per_day else ''}",
+            "budget_left_usd": round(self.purse.left_usd, 6),
+            "affordable": self.purse.room(self.queue) if priced else None,
+        }
+
+    def _prices(self, quote: Quote) -> dict[str, float | None]:
+        """What a run would reserve by: where the catalogue does not answer, the last purchase's price."""
+        assert self.purse is not None
+        earlier = self.purse.earlier_price
+        return {m: quote.prices[m] if m in quote.prices else earlier(m) for m in self.estimate.models}
+
+    def _not_now(self, quote: Quote | None) -> str:
+        if self.not_now or self.purse is None or quote is None or not quote.asked:
+            return self.not_now
+        unpriced = [model for model, price in self._prices(quote).items() if price is None]
+        return f"a budget needs a price, and there is none for {', '.join(unpriced)}" if unpriced else ""
+
+
+def foretell(
+    manifest: Manifest, options: RunOptions, environ: Mapping[str, str], *, now: float, visit: Visit
+) -> Forecast:
+    """What a run of ``manifest`` with ``options`` would do. Changes nothing, needs no lock and no network.
+
+    Raises what such a run would raise before it buys. ``now`` is in seconds since the epoch.
+    """
+    folder = options.folder(manifest)
+    budget = options.budget or manifest.settings.budget
+    forecast = Forecast(output=str(folder.root), budget=budget)
+    with reading(folder) as ledger:
+        base = api_of(options, environ)
+        surveyor = surveyor_of(manifest, options, ledger, folder, base)
+        redo = _Redo(ledger, surveyor, base.name, options, manifest)
+
+        def enter(job: Job, decision: Decision) -> None:
+            decision = redo.decide(job, decision)
+            visit(job, forecast.count(job, decision), _reason(decision))
+
+        found = survey(surveyor, options.selection.of(manifest.jobs), enter)
+        lanes = options.concurrency or manifest.settings.concurrency
+        _look_at_owed(forecast, found, ledger, base.name, most=most_waiting(lanes), now=now)
+        if budget is not None:
+            forecast.purse = Purse(budget, Stop(), lambda: forecast.today)
+            forecast.purse.load(record for record in ledger.latest() if record.api == base.name)
+    return forecast
+
+
+def _look_at_owed(forecast: Forecast, found: Survey, ledger: Ledger, api: str, *, most: int, now: float) -> None:
+    owed = ledger.owed(api)
+    counted = found.collecting | {old_id for _, old_id in found.renamed}
+    forecast.others = sum(record.id not in counted and not record.rebuy for record in owed)
+    forecast.not_now = too_much_waits(owed, most=most, now=now)
+
+
+def _reason(decision: Decision) -> str:
+    if decision.then is None or decision.then.buys:
+        return decision.reason
+    return f"{decision.reason.partition(';')[0]}; then: {decision.then.reason}"
+
+
+class _Redo:
+    """Which decisions the redo that is asked for changes."""
+
+    def __init__(self, ledger: Ledger, surveyor: Surveyor, api: str, options: RunOptions, manifest: Manifest) -> None:
+        self._redo = Redo(ledger, surveyor, api, lambda _job, _decision: None)
+        if options.choice is not None:
+            self._redo.check_choice(lambda: options.selection.of(manifest.jobs))
+        self._number = self._redo.choosing if options.choice is Choice.SELECTED else 0
+
+    def decide(self, job: Job, decision: Decision) -> Decision:
+        if not self._number or not self._redo.would_choose(job, decision, self._number):
+            return decision
+        return replace(decision, action=Action.BUY, reason="done, and to be bought anew (--redo)", record=None)
