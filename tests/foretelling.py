@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,7 @@ from virtual_time import LoopClock, VirtualLoop
 
 from runner import RunnerError, app, forecast
 from runner.emulator import Fault, Options, serve
+from runner.manifest import OnUnknown
 from runner.model import Record, State
 
 PROMPTS = ("ash", "elm", "fir", "oak")
@@ -158,7 +159,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.integers(0, 3)) == 0:
         found["limit"] = draw(st.integers(0, 3))
     if draw(st.integers(0, 3)) == 0:
-        found["on_unknown"] = "resubmit"
+        found["on_unknown"] = OnUnknown.RESUBMIT
     if draw(st.integers(0, 5)) == 0:
         found.update(redo=True, **({} if "only" in found and draw(st.booleans()) else {"every": True}))
     return found
@@ -231,6 +232,7 @@ async def _tell(folder: Path, story: Story, foretell: Foretell) -> None:
 
 async def _live(service: Service, told: Round, foretell: Foretell, where: str) -> None:
     """Edit, lose, settle, plan, run, compare."""
+    await anyio.sleep(1)  # what a crashed run had sent is still on its way to the emulator
     service.seen = []
     _lose(service, told.lose)
     await _settle(service, told.words)
@@ -408,7 +410,12 @@ def planner_with(mutation: Mutation) -> Foretell:
     with _modules_aside():
         for name in MODULES:
             found = _load(f"runner.{name}", mutation if name == mutation.module else None)
-    foretell: Foretell = found.foretell
+
+    def foretell(manifest: Any, given: app.RunOptions, *others: Any, **more: Any) -> forecast.Forecast:
+        own = found.RunOptions(**{part.name: getattr(given, part.name) for part in fields(given)})
+        plan: forecast.Forecast = found.foretell(manifest, own, *others, **more)
+        return plan
+
     return foretell
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from foretelling import Mismatch, Mutation, Story, check, planner_with, stories
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from foretelling import Entry, Mismatch, Mutation, Round, Story, check, planner_with, stories
+from hypothesis import HealthCheck, Phase, given, settings
 
 EASY = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=EASY)
+@settings(max_examples=20, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=EASY)
 @given(story=stories())
 def test_a_plan_comes_true(story: Story) -> None:
     """Reused, collected, delivered again, bought, held, failed, and the money: as announced, for every job."""
@@ -54,23 +54,30 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_fault_in_the_rules_of_a_plan_is_noticed(fault: Mutation) -> None:
-    """The test above fails for a planner that goes by one wrong rule; else it would prove nothing."""
-    foretell = planner_with(fault)
+ASH, ELM = Entry(name="a", prompt="ash"), Entry(name="a", prompt="elm")
+BOTH = (ASH, Entry(name="b", prompt="elm"))
 
-    @seed(1)
-    @settings(
-        max_examples=200,
-        deadline=None,
-        suppress_health_check=EASY,
-        phases=[Phase.generate],
-        database=None,
-        report_multiple_bugs=False,
-    )
-    @given(story=stories())
-    def search(story: Story) -> None:
-        check(story, foretell)
 
+def after(trouble: str, then: Entry = ASH) -> Story:
+    return Round(entries=(ASH,), troubles={"ash": trouble}), Round(entries=(then,))
+
+
+TELLING: dict[str, Story] = {
+    "other inputs are taken for the same": (Round(entries=(ASH,)), Round(entries=(ELM,))),
+    "an unknown is bought again": after("unknown"),
+    "a failure is bought however often it failed and why": after("failed for good"),
+    "what is owed is not collected": after("generated"),
+    "files that are gone count as there": (Round(entries=(ASH,)), Round(entries=(ASH,), lose=(0,))),
+    "renamed jobs are new": (Round(entries=(ASH,)), Round(entries=(Entry(name="x", prompt="ash"),))),
+    "the limit counts before --only": (Round(entries=BOTH, options={"only": "b*", "limit": 1}),),
+    "what is bought once an older purchase is home is forgotten": after("generated", ELM),
+}
+"""For each fault a story that brings it to light: searching for one takes long, and may end without."""
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_in_the_rules_of_a_plan_is_noticed(name: str) -> None:
+    """The comparison above fails for a planner that goes by one wrong rule; else it would prove nothing."""
+    check(TELLING[name])
     with pytest.raises(Mismatch):
-        search()
+        check(TELLING[name], planner_with(FAULTS[name]))
