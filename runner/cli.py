@@ -21,6 +21,7 @@ VERBS = {
     "verify": "Hold every file against its record; put right what can be had without buying.",
     "reconcile": "List what may have been bought or cannot be had, and settle it by your word.",
     "cancel": "Call off what still waits at the API; what cannot be called off is collected later.",
+    "report": "Write one page with the pictures, the failures, the timings and the cost.",
     "models": "List the models of the catalogue, their prices and inputs.",
     "emulator": "Serve the Model API on this machine, with prices, pictures and faults on request.",
 }

@@ -63,6 +63,11 @@ def replace_file(path: Path, data: bytes) -> None:
     flush_folder(path.parent)
 
 
+def is_within(path: Path, root: Path) -> bool:
+    """Whether ``path`` is ``root`` or below it, links followed."""
+    return path.resolve().is_relative_to(root.resolve())
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:

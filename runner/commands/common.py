@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +18,9 @@ import click
 
 from runner.console import Progress
 from runner.download.place import Folder
-from runner.errors import RunnerError, UsageError, one_error
+from runner.errors import ManifestError, RunnerError, UsageError, one_error
 from runner.manifest import Manifest, load, parse_budget, salvage_settings
-from runner.model import Budget
+from runner.model import Budget, Job
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder
 from runner.stop import Stop
@@ -84,6 +84,14 @@ def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
     if not (folder.root / RESULTS).is_file():
         raise UsageError(f"{folder.root} holds no {RESULTS}: nothing was run there yet")
     return folder
+
+
+def known_jobs(target: str) -> Iterable[Job]:
+    """The manifest's jobs, where the argument is a manifest that can be read; else none."""
+    try:
+        return read_manifest(target).jobs if Path(target).is_file() and results_folder(Path(target)) is None else ()
+    except ManifestError:
+        return ()
 
 
 @contextmanager

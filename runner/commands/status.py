@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from runner.clock import SystemClock, epoch
-from runner.commands.common import known_folder, manifest_argument, place_options, read_manifest
+from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
 from runner.download.place import Folder
-from runner.errors import ManifestError
 from runner.ledger import Holder, Ledger, read_holder
-from runner.model import Job, Record
+from runner.model import Record
 from runner.money import spent
 from runner.options import reading
 from runner.plan import in_force
 from runner.records import RESULTS
-from runner.settings import results_folder
 from runner.summary import COUNTS, Report, outcome_of_record
 
 SHOWN = 20
@@ -53,7 +50,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
     folder = known_folder(manifest, output, emulator=emulator)
     with reading(folder) as ledger:
         standing = _read(ledger, folder)
-        standing.counts["left"] += sum(not ledger.history(job.id) for job in _jobs(manifest))
+        standing.counts["left"] += sum(not ledger.history(job.id) for job in known_jobs(manifest))
     now = SystemClock().now()
     oldest = max((_age(record, now) for record in standing.owed), default=0.0)
     if as_json:
@@ -100,14 +97,6 @@ def _age(record: Record, now: float) -> float:
         return max(0.0, now - epoch(record.submitted_at or record.at))
     except ValueError:
         return 0.0
-
-
-def _jobs(target: str) -> Iterable[Job]:
-    """The manifest's jobs, where the argument is a manifest that can be read."""
-    try:
-        return read_manifest(target).jobs if Path(target).is_file() and results_folder(Path(target)) is None else ()
-    except ManifestError:
-        return ()
 
 
 def _holder(folder: Folder) -> Holder | None:

@@ -66,7 +66,7 @@ class Folder:
 
     def _holds(self, folder: Path) -> bool:
         """Whether ``folder`` is in the output folder, links followed."""
-        return folder.resolve().is_relative_to(self.root.resolve())
+        return disk.is_within(folder, self.root)
 
     def present(self, record: Record) -> bool:
         """Whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""

@@ -1,0 +1,123 @@
+"""``runner report``: one page to look a batch through. Takes no lock and changes no result."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from runner.clock import SystemClock
+from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
+from runner.errors import UsageError
+from runner.gallery.cards import files_of
+from runner.gallery.safe import Thumbs
+from runner.gallery.thumbnails import Look, Thumbnails
+from runner.ledger import Ledger
+from runner.model import Record
+from runner.options import reading
+from runner.plan import in_force
+from runner.settings import EMULATOR, results_folder
+
+REPORT = "report.html"
+MOST_EMBEDDED = 2000
+"""Beyond so many pictures a page that holds them all takes long to open."""
+
+
+@click.command("report")
+@manifest_argument
+@place_options
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="Write it here, instead of report.html in the output folder."
+)
+@click.option(
+    "--thumbnails",
+    type=click.Choice(["embed", "beside"]),
+    help="In the page, or files under .runner/thumbnails of the output folder. [default: embed up to 2,000 pictures]",
+)
+def command(manifest: str, output: Path | None, emulator: bool, to: Path | None, thumbnails: str | None) -> int:
+    """Write one HTML page of MANIFEST's results: pictures, failures, timings, cost. Open it in any browser, offline.
+
+    Mark pictures you do not like in it, and it says which command buys them anew. MANIFEST may be the output folder
+    itself. Works during a run, after it, and after a crash.
+
+    \b
+    Examples:
+      runner report output/spring
+      runner report jobs/demo.yaml --emulator --to demo.html
+    """
+    if find_spec("pygal") is None:
+        raise UsageError(
+            "`runner report` draws its plots with pygal, which is not installed here: "
+            "pip install 'runcomfy-runner[report]'"
+        )
+    from runner.gallery.page import Batch, check_target, write  # noqa: PLC0415 - an extra, and slow to load
+
+    folder = known_folder(manifest, output, emulator=emulator)
+    target = to.absolute() if to is not None else folder.root / REPORT
+    check_target(target)
+    with reading(folder) as ledger:
+        records, purchases = _read(ledger)
+        untried = sum(not ledger.history(job.id) for job in known_jobs(manifest))
+    looks = _look(folder.root, records)
+    embedded = sum(look.thumbnail is not None for look in looks.values()) <= MOST_EMBEDDED
+    batch = Batch(
+        name=folder.root.name,
+        root=folder.root,
+        records=records,
+        purchases=purchases,
+        looks=looks,
+        untried=untried,
+        command=_run_again(manifest, output, emulator=emulator, root=folder.root, records=records),
+        now=SystemClock().now(),
+    )
+    size = write(batch, target, Thumbs(thumbnails or ("embed" if embedded else "beside")))
+    click.echo(f"{target}: {len(records):,} jobs, {size / 1e6:,.1f} MB")
+    return 0
+
+
+def _read(ledger: Ledger) -> tuple[list[Record], list[Record]]:
+    """Of each job the purchase to show, and all purchases; jobs in order of first appearance."""
+    histories: dict[str, list[Record]] = {}
+    for record in ledger.latest():
+        histories.setdefault(record.id, []).append(record)
+    shown = []
+    for history in histories.values():
+        history.sort(key=lambda record: record.purchase)
+        question = next((record for record in reversed(history) if record.open), None)
+        force = question or in_force(history)
+        shown += [force] if force is not None else []
+    return shown, [record for history in histories.values() for record in history]
+
+
+def _look(root: Path, records: Sequence[Record]) -> dict[tuple[str, int], Look]:
+    """What stands at the path of each file, by job and number."""
+    wanted = {
+        (record.id, number): output
+        for record in records
+        for number, output in enumerate(files_of(record), 1)
+        if output is not None
+    }
+    return dict(zip(wanted, Thumbnails(root).look(wanted.values()), strict=True))
+
+
+def _run_again(manifest: str, output: Path | None, *, emulator: bool, root: Path, records: Sequence[Record]) -> str:
+    """How the person starts a run of this batch. Named by its folder only, the records know the manifest."""
+    words = ["runner", "run"]
+    if Path(manifest).is_file() and results_folder(Path(manifest)) is None:
+        words += [manifest] if output is None else [manifest, "--output", str(output)]
+    else:
+        source = next((record.manifest for record in reversed(records)), "-")
+        known = "MANIFEST" if source == "-" else _near(root / source)
+        words += [known, "--output", _near(root)]
+    simulated = emulator or any(record.api == EMULATOR for record in records)
+    return shlex.join([*words, *(["--emulator"] if simulated else [])])
+
+
+def _near(path: Path) -> str:
+    """``path`` as it is written from here, where it is below this folder; else whole."""
+    whole, here = Path(os.path.normpath(path)), Path.cwd()
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)

@@ -1,0 +1,238 @@
+"""What the page shows of each purchase: one card per file, and one per purchase that brought none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import PurePosixPath
+
+from runner.clock import epoch
+from runner.gallery.thumbnails import NOTHING, Look, Stand
+from runner.model import Json, Output, Record, State
+from runner.money import spent
+from runner.summary import outcome_of_record
+
+STATES = ("failed", "unknown", "stuck", "missing", "altered", "owed", "cancelled", "left", "done")
+"""In the order in which they are shown: what needs a person first."""
+PICTURED = ("done", "altered")
+LARGEST_SET = 24
+"""Files of a folder that are taken for one product's; more are just a folder."""
+_FEW_WORDS = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One file, or one purchase without any. Texts are as they came: whoever shows them escapes them."""
+
+    id: str
+    number: str
+    """``2 of 3`` where a request brought several; else empty."""
+    state: str
+    prompt: str
+    inputs: str
+    """The other inputs, as ``name: value``."""
+    model: str
+    size: str
+    pixels: int
+    cost_usd: float
+    cost: str
+    seconds: float | None
+    at: str
+    path: str
+    video: bool
+    look: Look
+    request_id: str
+    why: str
+    means: str
+    """For the money."""
+    advice: str
+    warning: str
+    family: str
+    """Cards that share it are variants of one another."""
+
+    @property
+    def pictured(self) -> bool:
+        return self.state in PICTURED
+
+    @property
+    def alt(self) -> str:
+        words = " ".join(self.prompt.split())
+        return f"{self.id}: {words if len(words) <= _FEW_WORDS else words[: _FEW_WORDS - 1] + '…'}"
+
+
+def files_of(record: Record) -> Sequence[Output | None]:
+    """What a record has cards for: its files once it is done; before that there is nothing to look at."""
+    return record.outputs if record.state is State.DONE and record.outputs else (None,)
+
+
+def make_cards(records: Sequence[Record], looks: Mapping[tuple[str, int], Look]) -> list[Card]:
+    """The cards of ``records``, those first that need a person. ``looks`` are by id and number of the file."""
+    families = find_families(records)
+    cards = [
+        _card(record, number, output, looks.get((record.id, number), NOTHING), families[record.id])
+        for record in records
+        for number, output in enumerate(files_of(record), 1)
+    ]
+    return sorted(cards, key=lambda card: STATES.index(card.state))
+
+
+def _card(record: Record, number: int, output: Output | None, look: Look, family: str) -> Card:
+    state = _state(record, look)
+    several = len(record.outputs) > 1 and output is not None
+    width, height = _size(record, output)
+    means, advice = _WORDS[state]
+    return Card(
+        id=record.id,
+        number=f"{number} of {len(record.outputs)}" if several else "",
+        state=state,
+        prompt=_text(record.inputs.get("prompt", "")),
+        inputs=", ".join(f"{name}: {_text(value)}" for name, value in record.inputs.items() if name != "prompt"),
+        model=record.model,
+        size=f"{width}×{height}" if width and height else "",
+        pixels=width * height,
+        cost_usd=spent(record) if number == 1 else 0.0,
+        cost=_cost(record, number),
+        seconds=seconds_taken(record),
+        at=record.completed_at or record.submitted_at or record.intended_at or record.at,
+        path=(output.path or "") if output is not None else "",
+        video=output is not None and (output.media_type or "").startswith("video/"),
+        look=look,
+        request_id=record.request_id or "",
+        why=why(record),
+        means=means,
+        advice=advice,
+        warning=f"another {record.warning} than asked for" if record.warning else "",
+        family=family,
+    )
+
+
+def _state(record: Record, look: Look) -> str:
+    outcome = "stuck" if record.stuck and not record.rebuy else outcome_of_record(record)
+    if outcome != "done":
+        return outcome
+    return {Stand.MISSING: "missing", Stand.ALTERED: "altered"}.get(look.stand, "done")
+
+
+_WORDS = {
+    "failed": (
+        "Nothing was delivered; it counts with what the API billed.",
+        "Change its inputs. One that may work unchanged is bought again by the next run.",
+    ),
+    "unknown": (
+        "Perhaps bought: it counts at its reserve, and is not bought again unasked.",
+        "Look for it on RunComfy's Generations page, by time and prompt; then settle it with `runner reconcile`.",
+    ),
+    "stuck": (
+        "Paid, and it cannot be had as things are.",
+        "Every run asks again, free. Give it up or buy it anew with `runner reconcile`.",
+    ),
+    "missing": (
+        "Paid; the file is not in its place.",
+        "The next run or `runner verify --repair` delivers it again while the API has it, free.",
+    ),
+    "altered": ("Paid; the file is not the one that came.", "`runner verify --repair` brings the original back, free."),
+    "owed": ("Paid, and not on disk yet.", "Run the same command again to fetch it, free."),
+    "cancelled": ("Called off: nothing is paid for it.", "The next run buys it."),
+    "left": ("Nothing was bought.", "The next run buys it."),
+    "done": ("", ""),
+}
+"""What each state means for the money, and what to do."""
+
+
+def why(record: Record) -> str:
+    """The record's error on one line, its code first; empty without one."""
+    if record.error is None:
+        return "the process ended between the intent and the answer" if record.state is State.SUBMITTING else ""
+    status = f" (HTTP {record.error.http_status})" if record.error.http_status else ""
+    return f"{record.error.code}{status}: {record.error.message}"
+
+
+def _cost(record: Record, number: int) -> str:
+    if number > 1:
+        return "with the first"
+    if record.cost_usd is None and spent(record):
+        return f"≤ ${spent(record):.4f}"
+    return f"${spent(record):.4f}"
+
+
+def seconds_taken(record: Record) -> float | None:
+    """From acceptance to the final state; None where that is not known."""
+    times = interval(record)
+    return times[1] - times[0] if times is not None else None
+
+
+def interval(record: Record) -> tuple[float, float] | None:
+    """When a request was accepted and when it ended, in seconds since the epoch."""
+    try:
+        start, end = epoch(record.submitted_at or ""), epoch(record.completed_at or "")
+    except ValueError:
+        return None
+    return (start, end) if end >= start else None
+
+
+def _size(record: Record, output: Output | None) -> tuple[int, int]:
+    """Of the file, else what was asked for."""
+    if output is not None and output.width and output.height:
+        return output.width, output.height
+    width, height = record.inputs.get("width"), record.inputs.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def find_families(records: Iterable[Record]) -> dict[str, str]:
+    """Which jobs are variants of one another, by id.
+
+    The user's own order comes first: files that share a folder (``{{ sku }}/{{ view }}``) are one product's, unless
+    there are too many of them for that. Other jobs belong together by their model and prompt, whatever their sizes,
+    seeds and copies.
+    """
+    listed = list(records)
+    folders = {record.id: str(PurePosixPath(record.file).parent) for record in listed}
+    sizes = Counter(folders.values())
+    return {
+        record.id: f"folder {folders[record.id]}"
+        if folders[record.id] != "." and 1 < sizes[folders[record.id]] <= LARGEST_SET
+        else f"prompt {record.model} {_text(record.inputs.get('prompt', record.id))}"
+        for record in listed
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A model's line in the table."""
+
+    model: str
+    jobs: int
+    done: int
+    failed: int
+    open: int
+    usd: float
+    median_seconds: float | None
+
+
+def table(records: Sequence[Record], purchases: Sequence[Record]) -> list[Row]:
+    """What each model made of its jobs, and what all their ``purchases`` cost."""
+    by_model = sorted(records, key=lambda record: record.model)
+    usd: Counter[str] = Counter()
+    for record in purchases:
+        usd[record.model] += spent(record)  # type: ignore[assignment]  # a Counter adds floats as well
+    return [_row(model, list(group), usd[model]) for model, group in groupby(by_model, lambda record: record.model)]
+
+
+def _row(model: str, records: Sequence[Record], usd: float) -> Row:
+    outcomes = Counter(outcome_of_record(record) for record in records)
+    times = sorted(seconds for record in records if (seconds := seconds_taken(record)) is not None)
+    return Row(
+        model=model,
+        jobs=len(records),
+        done=outcomes["done"],
+        failed=outcomes["failed"],
+        open=outcomes["unknown"],
+        usd=usd,
+        median_seconds=times[len(times) // 2] if times else None,
+    )

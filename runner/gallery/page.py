@@ -1,0 +1,170 @@
+"""The page itself: values into ``page.html``, and the file onto the disk."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from runner import __version__
+from runner.disk import replace_file
+from runner.errors import OutputError, UsageError
+from runner.gallery.cards import STATES, Card, interval, make_cards, table
+from runner.gallery.plots import plots
+from runner.gallery.safe import Thumbs, content_policy, data_block, link, source
+from runner.gallery.thumbnails import Look
+from runner.model import Record
+from runner.money import spent
+
+MARK = "<!doctype html><!-- made by `runner report`, which writes over it -->"
+"""How a report begins. A file that begins otherwise is somebody's, and stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """All that a report is about."""
+
+    name: str
+    root: Path
+    """The output folder."""
+    records: Sequence[Record]
+    """One purchase of each job: the one in force, or the one that waits for the user's word."""
+    purchases: Sequence[Record]
+    """All of them, for money and time."""
+    looks: dict[tuple[str, int], Look]
+    untried: int
+    """Jobs of the manifest that nothing is known of."""
+    command: str
+    """How a run of this batch is started, for a shell."""
+    now: float
+
+
+def write(batch: Batch, target: Path, place: Thumbs) -> int:
+    """Write the report of ``batch`` to ``target``, whole or not at all; return its bytes.
+
+    Raises ``UsageError`` where something else stands there, ``OutputError`` where the disk refuses.
+    """
+    check_target(target)
+    body = render(batch, target.parent, place).encode("utf-8", "replace")
+    try:
+        replace_file(target, body)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+    return len(body)
+
+
+def check_target(target: Path) -> None:
+    """Raise ``UsageError`` if something else than a report of ours stands at ``target``."""
+    if not os.path.lexists(target):
+        return
+    ours = False
+    try:
+        with target.open("rb") as file:
+            ours = file.read(len(MARK)) == MARK.encode()
+    except OSError:
+        pass
+    if not ours:
+        raise UsageError(f"{target} is no report of `runner`: it stays as it is. Name another file with --to.")
+
+
+def render(batch: Batch, here: Path, place: Thumbs) -> str:
+    """The page, for a file in the folder ``here``."""
+    cards = make_cards(batch.records, batch.looks)
+    css, js = _part("page.css"), _part("page.js")
+    numbers = {id(card): number for number, card in enumerate(cards)}
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(_part("page.html"))
+    return template.render(
+        mark=Markup(MARK),  # noqa: S704 - our own
+        policy=content_policy(css, js),
+        css=Markup(css),  # noqa: S704 - our own
+        js=Markup(js),  # noqa: S704 - our own
+        data=data_block({"command": batch.command, "cards": _told(cards, batch.root, here)}),
+        version=__version__,
+        name=batch.name,
+        written=_moment(batch.now),
+        span=_span(batch.purchases),
+        pictures=sum(card.pictured for card in cards),
+        untried=batch.untried,
+        spent_usd=sum(map(spent, batch.purchases)),
+        states=_counted((card.state for card in cards), STATES.index),
+        filters=_filters(cards),
+        cards=cards,
+        loop_number=lambda card: numbers[id(card)],
+        source=lambda card: source(card, batch.root, here, place),
+        link=lambda card: link(batch.root, here, card.path),
+        plots=plots(batch.purchases),
+        rows=table(batch.records, batch.purchases),
+    )
+
+
+def _part(name: str) -> str:
+    return files("runner.gallery").joinpath(name).read_text(encoding="utf-8")
+
+
+def _told(cards: Sequence[Card], root: Path, here: Path) -> list[dict[str, object]]:
+    """What the script knows of each card."""
+    families = {family: number for number, family in enumerate(dict.fromkeys(card.family for card in cards))}
+    return [
+        {
+            "id": card.id,
+            "number": card.number,
+            "state": card.state,
+            "pictured": card.pictured,
+            "video": card.video,
+            "prompt": card.prompt,
+            "inputs": card.inputs,
+            "model": card.model,
+            "size": card.size,
+            "pixels": card.pixels,
+            "usd": card.cost_usd,
+            "cost": card.cost,
+            "seconds": card.seconds,
+            "at": card.at,
+            "path": card.path,
+            "link": link(root, here, card.path) if card.pictured else "",
+            "request": card.request_id,
+            "why": card.why,
+            "means": card.means,
+            "advice": card.advice,
+            "warning": card.warning,
+            "family": families[card.family],
+        }
+        for card in cards
+    ]
+
+
+def _filters(cards: Sequence[Card]) -> list[tuple[str, str, list[tuple[str, int]]]]:
+    """The choices by which cards can be filtered, with how many each keeps."""
+    return [
+        ("state", "All states", _counted((card.state for card in cards), STATES.index)),
+        ("size", "All sizes", _counted((card.size for card in cards if card.size), _by_numbers)),
+        ("model", "All models", _counted((card.model for card in cards), str)),
+    ]
+
+
+def _counted(values: Iterable[str], key: Callable[[str], object]) -> list[tuple[str, int]]:
+    return sorted(Counter(values).items(), key=lambda item: key(item[0]))  # type: ignore[arg-type, return-value]
+
+
+def _by_numbers(size: str) -> list[int]:
+    return [int(number) for number in size.split("×")]
+
+
+def _span(purchases: Iterable[Record]) -> str:
+    """From the first acceptance to the last end."""
+    spans = [times for record in purchases if (times := interval(record)) is not None]
+    if not spans:
+        return ""
+    return f"{_moment(min(start for start, _ in spans))} to {_moment(max(end for _, end in spans))}"
+
+
+def _moment(epoch_seconds: float) -> str:
+    return f"{datetime.fromtimestamp(epoch_seconds, tz=UTC):%d %b %Y %H:%M} UTC"

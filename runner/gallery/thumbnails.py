@@ -1,0 +1,145 @@
+"""Small versions of the pictures, made once: they are kept under ``.runner/thumbnails`` by the bytes they show."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from io import BytesIO
+from pathlib import Path
+from threading import get_ident
+
+from PIL import Image, ImageOps
+
+from runner.disk import hash_file, is_within
+from runner.model import Output
+
+EDGE = 320
+"""Pixels of a thumbnail's longer side."""
+QUALITY = 70
+MAX_PIXELS = 89_000_000
+"""Above it nothing is decoded, as when it was downloaded."""
+CACHE = ".runner/thumbnails"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP")
+
+
+class Stand(StrEnum):
+    """How a file stands against its record."""
+
+    RIGHT = "right"
+    ALTERED = "altered"
+    """Other bytes than recorded."""
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was found at an output's path."""
+
+    stand: Stand
+    thumbnail: bytes | None = None
+    """A WebP; None for a video and for what cannot be shown."""
+    cached: str | None = None
+    """Where the thumbnail is kept, relative to the output folder."""
+    width: int = 0
+    height: int = 0
+    """Of the thumbnail, in pixels."""
+
+
+NOTHING = Look(stand=Stand.MISSING)
+
+
+class Thumbnails:
+    """Looks at the files of one output folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def look(self, outputs: Iterable[Output]) -> Iterator[Look]:
+        """Look at each, several at a time, in order."""
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="thumbnails") as threads:
+            yield from threads.map(self.look_at, outputs)
+
+    def look_at(self, output: Output) -> Look:
+        """What stands at the path of ``output``. A link that leads out of the folder counts as nothing."""
+        try:
+            path = self._root / (output.path or "")
+            if output.path is None or not path.is_file() or not is_within(path, self._root):
+                return NOTHING
+            seen = path.stat()
+            kept = self._kept(output, seen)
+            if kept is not None:
+                return kept
+            sha256 = hash_file(path)
+            right = sha256 == output.sha256
+            small = make_thumbnail(path)
+            look = Look(stand=Stand.RIGHT if right else Stand.ALTERED)
+            return self._keep(small, sha256, seen.st_mtime_ns, look) if small else look
+        except (OSError, ValueError):
+            return NOTHING
+
+    def _kept(self, output: Output, seen: os.stat_result) -> Look | None:
+        """The thumbnail of an earlier report, if the file has not been touched since: it bears the file's time."""
+        if not SHA256.fullmatch(output.sha256 or "") or seen.st_size != output.bytes:
+            return None
+        name = f"{CACHE}/{output.sha256}.webp"
+        path = self._root / name
+        with suppress(OSError, ValueError):
+            if path.stat().st_mtime_ns == seen.st_mtime_ns and is_within(path, self._root):
+                return _with_thumbnail(Look(stand=Stand.RIGHT, cached=name), path.read_bytes())
+        return None
+
+    def _keep(self, small: bytes, sha256: str, mtime_ns: int, look: Look) -> Look:
+        """Keep a thumbnail for the next report. Where the folder cannot be written it is shown all the same."""
+        look = _with_thumbnail(look, small)
+        name = f"{CACHE}/{sha256}.webp"
+        path = self._root / name
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if is_within(path, self._root):
+                _put(path, small, mtime_ns)
+                return replace(look, cached=name)
+        return look
+
+
+def _with_thumbnail(look: Look, small: bytes) -> Look:
+    """``look`` with a whole WebP of ours. Raises ``ValueError`` or ``OSError`` for anything else."""
+    if len(small) < 12 or int.from_bytes(small[4:8], "little") + 8 != len(small):
+        raise ValueError("no whole WebP")
+    with Image.open(BytesIO(small), formats=["WEBP"]) as image:
+        return replace(look, thumbnail=small, width=image.width, height=image.height)
+
+
+def _put(path: Path, small: bytes, mtime_ns: int) -> None:
+    """Not flushed: what a crash leaves half is seen as such and made anew."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}.tmp")
+    temporary.write_bytes(small)
+    os.utime(temporary, ns=(mtime_ns, mtime_ns))
+    temporary.replace(path)
+
+
+def make_thumbnail(path: Path) -> bytes | None:
+    """A small WebP of the picture at ``path``; None for a video, and for what is no picture or too large a one."""
+    try:
+        with Image.open(path, formats=[name for name in FORMATS if name in _openable()]) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return None
+            image.draft("RGB", (EDGE, EDGE))
+            upright = ImageOps.exif_transpose(image)
+            upright.thumbnail((EDGE, EDGE), reducing_gap=2.0)
+            small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+            body = BytesIO()
+            small.save(body, "WEBP", quality=QUALITY, method=2)
+            return body.getvalue()
+    except Exception:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
+        return None
+
+
+def _openable() -> Iterable[str]:
+    Image.init()
+    return Image.OPEN
