@@ -20,6 +20,8 @@ PICTURED = ("done", "altered")
 LARGEST_SET = 24
 """Files of a folder that are taken for one product's; more are just a folder."""
 _FEW_WORDS = 160
+_TOLD = ("prompt", "width", "height")
+"""Inputs that are shown by themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +84,13 @@ def _card(record: Record, number: int, output: Output | None, look: Look, family
     state = _state(record, look)
     several = len(record.outputs) > 1 and output is not None
     width, height = _size(record, output)
-    means, advice = _WORDS[state]
+    means, advice = _words(record, state)
     return Card(
         id=record.id,
         number=f"{number} of {len(record.outputs)}" if several else "",
         state=state,
         prompt=_text(record.inputs.get("prompt", "")),
-        inputs=", ".join(f"{name}: {_text(value)}" for name, value in record.inputs.items() if name != "prompt"),
+        inputs=", ".join(f"{name}: {_text(value)}" for name, value in record.inputs.items() if name not in _TOLD),
         model=record.model,
         size=f"{width}×{height}" if width and height else "",
         pixels=width * height,
@@ -115,30 +117,37 @@ def _state(record: Record, look: Look) -> str:
     return {Stand.MISSING: "missing", Stand.ALTERED: "altered"}.get(look.stand, "done")
 
 
+def _words(record: Record, state: str) -> tuple[str, str]:
+    """What the state means for the money, and what to do."""
+    if state != "failed":
+        return _WORDS[state]
+    refused = record.request_id is None
+    heals = record.error is not None and record.error.retryable
+    return (
+        "Refused: nothing was made and nothing is paid." if refused else "It counts with what the API bills for it.",
+        "It may work unchanged: the next run buys it again, three times at most." if heals else "Change its inputs.",
+    )
+
+
 _WORDS = {
-    "failed": (
-        "Nothing was delivered; it counts with what the API billed.",
-        "Change its inputs. One that may work unchanged is bought again by the next run.",
-    ),
     "unknown": (
         "Perhaps bought: it counts at its reserve, and is not bought again unasked.",
-        "Look for it on RunComfy's Generations page, by time and prompt; then settle it with `runner reconcile`.",
+        "Look for it on RunComfy's Generations page, by time and prompt; then settle it with “runner reconcile”.",
     ),
     "stuck": (
         "Paid, and it cannot be had as things are.",
-        "Every run asks again, free. Give it up or buy it anew with `runner reconcile`.",
+        "Every run asks again, free. Give it up or buy it anew with “runner reconcile”.",
     ),
     "missing": (
         "Paid; the file is not in its place.",
-        "The next run or `runner verify --repair` delivers it again while the API has it, free.",
+        "The next run or “runner verify --repair” delivers it again while the API has it, free.",
     ),
-    "altered": ("Paid; the file is not the one that came.", "`runner verify --repair` brings the original back, free."),
+    "altered": ("Paid; the file is not the one that came.", "“runner verify --repair” brings the original back, free."),
     "owed": ("Paid, and not on disk yet.", "Run the same command again to fetch it, free."),
     "cancelled": ("Called off: nothing is paid for it.", "The next run buys it."),
     "left": ("Nothing was bought.", "The next run buys it."),
     "done": ("", ""),
 }
-"""What each state means for the money, and what to do."""
 
 
 def why(record: Record) -> str:

@@ -48,17 +48,18 @@ def draw(
         height=HEIGHT,
         margin=8,
         stroke=stroke,
-        fill=fill,
         show_dots=not stroke,
         dots_size=2,
         include_x_axis=True,
-        style=Style(label_font_size=11),
+        style=Style(label_font_size=13),
         x_value_formatter=when,
         value_formatter=value,
         max_scale=5,
         x_labels_major_count=6,
         show_minor_x_labels=False,
     )
+    if fill:
+        chart.add("area", points, fill=True)
     chart.add(title, points)
     return plain(chart.render_tree(), title)
 
@@ -81,5 +82,7 @@ def _copy(element: ET.Element) -> ET.Element:
         copy.text = element.text
     for child in element:
         if isinstance(child.tag, str) and child.tag.removeprefix(_SVG) in {"g", *_KEPT}:
-            copy.append(_copy(child))
+            kept = _copy(child)
+            if len(kept) or kept.tag != "g":
+                copy.append(kept)
     return copy
