@@ -9,8 +9,8 @@ The map, top to bottom; imports point down only::
                             beside it redo, cancel, verify and restore
     survey                  the manifest's jobs held against the results manifest
     schedule | job          lanes and stop | one job's steps
-    api | download | ledger the ones that touch the outside; they never meet each other; with them http, throttle,
-                            purse (the budget) and stop
+    api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
+                            throttle, purse (the budget) and stop
     plan | pace | polling | money | questions | summary    decisions: pure functions of values
     manifest | settings | wire | records           text ↔ values
     model | errors | clock | disk   frozen values, the error tree, time as an argument, durable steps

@@ -69,6 +69,11 @@ class Visit:
         """Wait for it. As a function, because the page forbids to evaluate a text later on."""
         self.page.wait_for_function(f"() => {condition}")
 
+    def rests_on(self, job_id: str) -> None:
+        """Wait until a card has the keyboard again: a dialog that closes gives it back a moment later."""
+        title = "document.activeElement.closest('.card')?.querySelector('h3').textContent.trim()"
+        self.page.wait_for_function(f"id => {title} === id", arg=job_id)
+
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
@@ -213,7 +218,7 @@ def test_the_large_view_shows_the_file_itself(opened, shelf):
     assert opened.page.locator("#view-link").get_attribute("href") == "./tote-2.png"
     opened.press("Escape")
     assert not view.is_visible()
-    assert opened.focused == "tote-2"
+    opened.rests_on("tote-2")
     opened.press(" ")
     assert view.is_visible()
     opened.page.click("#view-close")
