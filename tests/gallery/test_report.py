@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from shelf import Shelf, data_of
+from shelf import Shelf, changed, data_of
 
 from runner.commands.report import command
 from runner.errors import OutputError, UsageError
@@ -218,3 +218,14 @@ def test_the_command_line_warns_of_nothing(batch):
     arguments = [sys.executable, "-W", "error", "-m", "runner", "report", str(batch.out)]
     ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_video_has_a_tile_that_leads_to_it(shelf):
+    """No preview is made of it; its words are there for those who do not see."""
+    made = shelf.done("clip", body=b"\0\0\0\x18ftypmp42")
+    (output,) = made.outputs
+    shelf.records[-1] = changed(made, outputs=(changed(output, media_type="video/mp4"),))
+    page = shelf.report().read_text()
+    assert '<span class="blank">video<span class="hidden">: clip: a picture of clip</span></span>' in page
+    (card,) = data_of(page)["cards"]
+    assert (card["state"], card["video"], card["link"]) == ("done", True, "./clip.png")
