@@ -29,6 +29,7 @@ from runner.manifest import Manifest
 from runner.model import Record
 from runner.money import base_price
 from runner.options import RunOptions, api_of, surveyor_of
+from runner.progress import Watcher
 from runner.records import RESULTS
 from runner.restore import Restored, restore
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
@@ -37,7 +38,9 @@ from runner.summary import Report
 from runner.survey import manifest_path
 
 Observer = Callable[[Record], None]
-"""Told of every record once it is durable: the events of a run."""
+"""Told of every record once it is durable: the events of a run.
+
+One that is a ``Watcher`` as well is told, before the first of them, how to read where the run stands."""
 
 
 async def run(
@@ -188,7 +191,10 @@ async def _batch(
                 clock=clock,
                 stop=stop if stop is not None else Stop(),
             )
-            yield Batch(site, terms)
+            batch = Batch(site, terms)
+            if isinstance(observer, Watcher):
+                observer.watch(batch.standing)
+            yield batch
 
 
 @asynccontextmanager

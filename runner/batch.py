@@ -16,6 +16,7 @@ from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
 from runner.money import base_price, spent
 from runner.plan import Action, Decision, revive, too_much_waits
+from runner.progress import Standing
 from runner.purse import Purse
 from runner.records import RESULTS, follow
 from runner.redo import Choice, Redo
@@ -45,6 +46,11 @@ class Batch:
         self._redo: Choice | None = None
         self._claimed: Callable[[Record], bool] = lambda _: True  # without a manifest nobody's file is moved
         self._purse = Purse(terms.budget, site.stop, lambda: site.api.today)
+
+    def standing(self) -> Standing:
+        """Where things stand, for one who watches."""
+        books = self._books
+        return Standing(counts=books.counts, cost_usd=books.cost_usd, lanes=self._terms.lanes, cap=self._purse.cap)
 
     async def run(self, surveyor: Surveyor, jobs: Jobs, *, redo: Choice | None = None, every: Jobs) -> Report:
         """Survey, bring home what is owed, buy beside it, and report.

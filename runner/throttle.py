@@ -79,7 +79,8 @@ class Throttle:
             return
         if now + wait > self._until:
             self._until = now + wait
-            log.warning("pausing submissions for %.1f s: %s", wait, reason)
+            paused = {"event": "paused", "seconds": round(wait, 1), "reason": reason}
+            log.warning("pausing submissions for %.1f s: %s", wait, reason, extra=paused)
 
     def doubtful(self, reason: str) -> None:
         """An outcome could not be read. Several in a row pause the lanes: each may cost money for nothing."""

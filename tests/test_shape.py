@@ -16,11 +16,11 @@ ROOT = Path(runner.__file__).parent
 
 ROWS = [
     {"cli", "__main__"},
-    {"commands", "console"},
+    {"commands", "console", "display", "hook"},
     {"app", "options", "settle", "forecast"},
     {"batch", "books", "cancel", "crew", "redo", "survey", "schedule", "job", "verify", "restore"},
     {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http"},
-    {"plan", "pace", "polling", "money", "questions", "summary"},
+    {"plan", "pace", "polling", "money", "questions", "summary", "progress", "ending"},
     {"manifest", "settings", "wire", "records"},
     {"model", "errors", "clock", "disk"},
 ]

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import click
+from click.shell_completion import CompletionItem
 
-from runner.console import Progress
+from runner.display import Watch
 from runner.download.place import Folder
-from runner.errors import RunnerError, UsageError, one_error
+from runner.errors import UsageError, one_error
 from runner.manifest import Manifest, load, parse_budget, salvage_settings
 from runner.model import Budget
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder
 from runner.stop import Stop
-from runner.summary import Report
 
 T = TypeVar("T")
 
@@ -44,7 +42,12 @@ class BudgetType(click.ParamType[Budget]):
 
 
 def manifest_argument(function: Callable[..., T]) -> Callable[..., T]:
-    return click.argument("manifest")(function)
+    return click.argument("manifest", shell_complete=_files)(function)
+
+
+def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's
+    """The shell itself completes the names of files."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def place_options(function: Callable[..., T]) -> Callable[..., T]:
@@ -86,19 +89,6 @@ def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
     return folder
 
 
-@contextmanager
-def json_even_then(folder: Callable[[], Folder], *, wanted: bool) -> Iterator[None]:
-    """``--json`` ends with its object also where an error ends the command: nothing counted, and ``error`` says why."""
-    try:
-        yield
-    except RunnerError as error:
-        if wanted:
-            root = folder().root
-            report = Report(output=str(root), results=str(root / RESULTS))
-            click.echo(json.dumps({**report.as_json(), "error": str(error)}))
-        raise
-
-
 def spoken(target: str, output: Path | None, *, emulator: bool) -> str:
     """How a person names the same results to another verb; empty where MANIFEST was standard input."""
     if target == "-" and output is None:
@@ -112,27 +102,28 @@ def run_loop(work: Callable[[], Awaitable[T]]) -> T:
     return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})
 
 
-async def attend(work: Callable[[Stop], Awaitable[T]], progress: Progress) -> T:
-    """Do ``work`` while listening for signals and saying now and then how far things are."""
+async def attend(work: Callable[[Stop], Awaitable[T]], watch: Watch) -> T:
+    """Do ``work`` while listening for signals and showing how far things are."""
     stop = Stop()
+    watch.heed(stop)
     with one_error():
         async with anyio.create_task_group() as group:
-            group.start_soon(_heed_signals, stop)
-            group.start_soon(progress.tick)
+            group.start_soon(_heed_signals, stop, watch)
+            group.start_soon(watch.tick)
             result = await work(stop)
             group.cancel_scope.cancel()
     return result
 
 
-async def _heed_signals(stop: Stop) -> None:
+async def _heed_signals(stop: Stop, watch: Watch) -> None:
     """The first signal ends the run gently, the second at once: nothing is lost either way."""
+    from runner.batch import GRACE_SECONDS  # noqa: PLC0415 - loaded by now; verbs that only look do without it
+
     with anyio.open_signal_receiver(*SIGNALS) as received:
         async for number in received:
             if stop.interrupted.is_set():
+                watch.close()
                 os._exit(75)
             name = signal.Signals(number).name
             stop.interrupt(f"interrupted by {name}")
-            click.echo(
-                f"runner: {name}: buying nothing more; finishing what is in flight (again: stop at once)",
-                err=True,
-            )
+            watch.interrupted(name, GRACE_SECONDS)
