@@ -14,6 +14,7 @@ from runner.console import show_error
 from runner.errors import RunnerError
 
 VERBS = {
+    "init": "Write a commented manifest to start from, which runs as it is.",
     "run": "Submit a manifest's jobs, collect and deliver them; go on where the last run ended.",
     "plan": "Say what a run would do, job by job if asked; submit nothing.",
     "status": "Say where a batch stands: during a run, after it, after a crash.",
@@ -44,7 +45,14 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+COMPLETION = """\b
+Names of commands, options and files complete themselves after this line in ~/.bashrc (zsh_source, fish_source for
+other shells):
+  eval "$(_RUNNER_COMPLETE=bash_source runner)"
+"""
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
 @click.version_option(__version__, prog_name="runner")
 def cli() -> None:
     """Batch jobs for the RunComfy Model API: a YAML manifest in, images and a results manifest out.
@@ -52,7 +60,8 @@ def cli() -> None:
     After the process dies for any reason, running the same command again loses nothing and buys nothing twice.
 
     \b
-    Example:
+    Examples:
+      runner init
       runner run jobs/demo.yaml --emulator
     """
 

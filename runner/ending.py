@@ -5,6 +5,7 @@ At most ``MAX_LINES``: it is read in the morning, in a mail or at the end of a t
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from runner.progress import in_words, plain, usd
@@ -12,11 +13,12 @@ from runner.summary import COUNTS, Cause, Report
 
 MAX_LINES = 15
 MAX_CAUSES = 5
+MAX_MESSAGE = 100
 MAX_NOTES = 2
 MAX_STEPS = 3
 
-_ORDER = ("failed", "unknown", "cancelled", "owed", "missing", "left", "done", "skipped")
-"""What a person should see first, of several causes."""
+_ORDER = ("failed", "unknown", "cancelled", "owed", "missing", "done", "skipped")
+"""What a person should see first, of several causes. Why jobs were left is why buying stopped, which is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +39,24 @@ class Step:
     why: str
 
     def __str__(self) -> str:
-        return f"next: {self.command}   # {self.why}"
+        return f"next: {self.command}\n      {self.why}"
 
 
 def summary_lines(report: Report, typed: Typed) -> list[str]:
     """The whole summary, ``MAX_LINES`` at most."""
-    lines = [_headline(report), f"cost: {usd(report.cost_usd)} this run, {usd(report.spent_usd)} in this folder so far"]
+    lines = [
+        _headline(report),
+        f"cost: {usd(report.cost_usd)} this run, {usd(report.spent_usd)} in this folder so far",
+        f"results: {report.results}",
+    ]
     if report.stopped is not None and report.exit_code != 0:
         lines.append(f"stopped: {plain(report.stopped.reason)}")
-    lines += _cause_lines(report, typed)
+    lines += _cause_lines(report)
     lines += [plain(note) for note in report.notes[:MAX_NOTES]]
     if report.total and report.total == report.skipped:
         lines.append("all of it was done before: nothing was submitted")
-    lines.append(f"results: {report.results}")
-    steps = next_steps(report, typed)
-    return [*lines[: MAX_LINES - len(steps)], *map(str, steps)]
+    steps = [line for step in next_steps(report, typed) for line in str(step).splitlines()]
+    return [*lines[: MAX_LINES - len(steps)], *steps]
 
 
 def _headline(report: Report) -> str:
@@ -62,12 +67,13 @@ def _headline(report: Report) -> str:
     return f"{jobs} in {in_words(report.seconds)}: {counts}"
 
 
-def _cause_lines(report: Report, typed: Typed) -> list[str]:
-    found = sorted(report.causes, key=lambda cause: _ORDER.index(cause.outcome))
+def _cause_lines(report: Report) -> list[str]:
+    told = (cause for cause in report.causes if cause.outcome in _ORDER)
+    found = sorted(told, key=lambda cause: _ORDER.index(cause.outcome))
     lines = [_cause_line(cause) for cause in found[:MAX_CAUSES]]
     if len(found) > MAX_CAUSES:
         count = sum(cause.count for cause in found[MAX_CAUSES:])
-        lines.append(f"  and {count:,} more, of {len(found) - MAX_CAUSES} other kinds: runner status {typed.target}")
+        lines.append(f"  and {count:,} more, of {len(found) - MAX_CAUSES} other kinds")
     return lines
 
 
@@ -78,8 +84,9 @@ def _cause_line(cause: Cause) -> str:
         message = ""
     else:
         http = f" (HTTP {cause.http_status})" if cause.http_status else ""
-        what = f"{cause.code}{http}"
-        message = f": {plain(record.error.message, record)}"
+        what = f"{plain(cause.code)[:40]}{http}"
+        text = plain(record.error.message, record)
+        message = f": {text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + '…'}"
     request = f" [request {record.request_id}]" if record.request_id else ""
     return f"  {cause.count:,} {cause.outcome}, {what}; such as {record.id}{message}{request}"
 
@@ -87,21 +94,22 @@ def _cause_line(cause: Cause) -> str:
 def next_steps(report: Report, typed: Typed) -> list[Step]:
     """What to do, the most pressing first."""
     steps = []
+    target = typed.target or shlex.quote(report.output)
     if report.unknown:
-        held = f"{report.unknown:,} perhaps bought, or stuck: look at your RunComfy Generations page, then settle them"
-        steps.append(Step(command=f"runner reconcile {typed.target}", why=held))
+        held = f"{report.unknown:,} perhaps bought or stuck: look at your Generations page first"
+        steps.append(Step(command=f"runner reconcile {target}", why=held))
     if report.owed or report.left:
         fetches = f"fetches {report.owed:,} that {_is(report.owed)} paid, free" if report.owed else ""
         tries = f"tries the {report.left:,} that {_is(report.left)} left" if report.left else ""
         steps.append(Step(command=typed.again, why="; ".join(filter(None, [fetches, tries]))))
     if report.failed or report.cancelled:
-        lists = f"lists the {report.failed + report.cancelled:,}; change their inputs, or run again what may be retried"
-        steps.append(Step(command=f"runner status {typed.target}", why=lists))
+        lists = f"lists the {report.failed + report.cancelled:,}; change their inputs, or run again if that may help"
+        steps.append(Step(command=f"runner status {target}", why=lists))
     if report.missing:
         buys = f"buys the {report.missing:,} anew whose files are gone, at the API too"
-        steps.append(Step(command=f"runner run {typed.target} --redo --missing", why=buys))
+        steps.append(Step(command=f"runner run {target} --redo --missing", why=buys))
     if not steps and report.total:
-        steps.append(Step(command=f"runner report {typed.target}", why="one page with every picture"))
+        steps.append(Step(command=f"runner report {target}", why="one page with every picture"))
     return steps[:MAX_STEPS]
 
 

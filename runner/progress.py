@@ -14,7 +14,7 @@ from enum import IntEnum
 from itertools import chain
 from typing import Protocol, runtime_checkable
 
-from runner.model import OWED, Json, Record, State
+from runner.model import Json, Record, State
 from runner.summary import COUNTS
 
 WINDOW_SECONDS = 180.0
@@ -246,19 +246,19 @@ def event_of(record: Record, at: float) -> Event:
     )
 
 
+_WORDS = {
+    State.UNKNOWN: "may have been bought, its answer was lost",
+    State.RELEASED: "refused, nothing was bought",
+}
+
+
 def _words(record: Record) -> str:
-    match record.state:
-        case State.UNKNOWN:
-            return "may have been bought, its answer was lost"
-        case State.RELEASED:
-            return "refused, nothing was bought"
-        case state if state in OWED and record.stuck:
-            return "stuck"
-        case state if state in OWED and record.error is not None:
-            return "paid, and not on disk yet"
-        case State.DONE if record.warning:
-            return f"done, with another {record.warning} than asked for"
-    return record.state.value
+    if record.owed and record.error is not None:
+        return "stuck" if record.stuck else "paid, and not on disk yet"
+    if record.state is State.SUBMITTED:
+        return f"submitted as request {record.request_id}"
+    warning = f", with another {record.warning} than asked for" if record.warning else ""
+    return _WORDS.get(record.state, record.state.value) + warning
 
 
 def _weight(record: Record) -> Weight:
@@ -268,7 +268,7 @@ def _weight(record: Record) -> Weight:
         return Weight.WORD
     if record.state is State.DONE and record.warning:
         return Weight.WORD
-    return Weight.NEWS if record.state in (State.DONE, State.RELEASED) else Weight.STEP
+    return Weight.NEWS if record.state is State.DONE else Weight.STEP
 
 
 def plain(text: str, record: Record | None = None) -> str:
@@ -303,11 +303,11 @@ def counts_in_words(snapshot: Snapshot) -> str:
 
 def money_in_words(snapshot: Snapshot) -> str:
     """What was spent and is reserved, against the cap where there is one."""
-    reserved = f", {usd(snapshot.reserved_usd)} reserved" if snapshot.reserved_usd else ""
+    reserved = f" + {usd(snapshot.reserved_usd)} reserved" if snapshot.reserved_usd else ""
     cap = snapshot.cap
     if cap is None:
         return f"{usd(snapshot.cost_usd)} spent{reserved}"
-    return f"{usd(cap.spent_usd)}{reserved} of {usd(cap.usd)}{' a day' if cap.per_day else ''}"
+    return f"{usd(cap.spent_usd)} spent{reserved} of ${cap.usd:,.2f}{' a day' if cap.per_day else ''}"
 
 
 def line_of(snapshot: Snapshot) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from typing import TextIO
 
 from rich.cells import cell_len
@@ -23,6 +24,8 @@ from runner.progress import Event, LastEvents, Snapshot, Weight, in_words, money
 
 MAX_WIDTH = 100
 STAYS = {"run_started", "manifest_warning", "run_finished"}
+NOTICES = {"stopping", "paused"}
+"""What has a line of its own as long as it lasts."""
 STYLES = {Weight.ALERT: "red", Weight.WORD: "yellow"}
 COUNTS = (
     ("done", "done", "green"),
@@ -56,14 +59,15 @@ class Live:
     def tell(self, event: Event) -> None:
         if event.name == "stopping":
             self._stopping = event.text
-        if event.name in STAYS or (self._verbose and event.weight < Weight.ALERT):
+        if event.name in STAYS:
             self._console.print(Text(event.text), soft_wrap=True)
-        elif event.weight > Weight.STEP:
+        elif self._verbose and event.name != "stopping":
+            self._console.print(_event_line(event), soft_wrap=True)
+        elif event.weight > Weight.STEP and event.name not in NOTICES:
             self._last.add(event)
 
     def show(self, snapshot: Snapshot, now: float) -> None:
         self._began = min(self._began, now)
-        frame = self._frame(snapshot, now - self._began)
         if self._redrawn is None:
             self._redrawn = Redrawn(
                 console=self._console,
@@ -75,7 +79,7 @@ class Live:
             )
             self._redrawn.start()
         self._make_good_for_a_narrower_window()
-        self._redrawn.update(frame, refresh=True)
+        self._redrawn.update(self._frame(snapshot, now - self._began), refresh=True)
 
     def close(self) -> None:
         if self._redrawn is not None:
@@ -94,13 +98,13 @@ class Live:
 
     def _frame(self, snapshot: Snapshot, seconds: float) -> Group:
         width = max(10, min(self._console.width - 1, MAX_WIDTH))
-        lines = [_counts(snapshot), _pace(snapshot, seconds), *self._notices(snapshot)]
+        lines = [*_counts(snapshot, width), _pace(snapshot, seconds), *self._notices(snapshot)]
         lines += [_event_line(event) for event in self._last]
         for line in lines:
             line.truncate(width, overflow="ellipsis")
             line.no_wrap = True
         self._widths = [width, *(cell_len(line.plain) for line in lines)]
-        return Group(_bar(snapshot, width), *lines)
+        return Group(_bar(snapshot, width, stopping=bool(self._stopping)), *lines)
 
     def _notices(self, snapshot: Snapshot) -> list[Text]:
         if self._stopping:
@@ -108,32 +112,43 @@ class Live:
         return [Text(f"paused: {snapshot.paused}", style="yellow")] if snapshot.paused else []
 
 
-def _bar(snapshot: Snapshot, width: int) -> Table | Text:
+def _bar(snapshot: Snapshot, width: int, *, stopping: bool) -> Table | Text:
     if not snapshot.total:
         return Text("comparing the manifest with what is there …")
     share = f"{int(100 * snapshot.settled / snapshot.total)} %"
     words = [share, f"{snapshot.settled:,} of {snapshot.total:,}"]
-    if snapshot.seconds_left is not None:
+    if snapshot.seconds_left is not None and not stopping:
         words.append(f"about {in_words(snapshot.seconds_left)} left")
     end = "  ".join(words)
     line = Table.grid(padding=(0, 2, 0, 0))
-    bar = ProgressBar(total=snapshot.total, completed=snapshot.settled, width=max(4, width - cell_len(end) - 2))
+    room = max(4, width - cell_len(end) - 2)
+    bar = ProgressBar(snapshot.total, snapshot.settled, room, complete_style="cyan", finished_style="green")
     line.add_row(bar, Text(end, no_wrap=True, overflow="ellipsis"))
     return line
 
 
-def _counts(snapshot: Snapshot) -> Text:
-    line = Text()
+def _counts(snapshot: Snapshot, width: int) -> list[Text]:
+    """The counts, on as many lines as they need."""
+    lines = [Text()]
+    for part in _count_parts(snapshot):
+        if lines[-1] and cell_len(lines[-1].plain) + 3 + cell_len(part.plain) > width:
+            lines.append(Text())
+        lines[-1].append("   " if lines[-1] else "").append_text(part)
+    return lines
+
+
+def _count_parts(snapshot: Snapshot) -> Iterator[Text]:
     for name, word, style in COUNTS:
         count = getattr(snapshot, name)
         if name == "done":
             count += snapshot.skipped + snapshot.missing
         limit = f" of {snapshot.lanes:,}" if name == "in_flight" and snapshot.lanes is not None else ""
-        line.append("   " if line else "").append(f"{word} ", style="dim" if not count else "")
-        line.append(f"{count:,}{limit}", style=style if count else "dim")
+        part = Text(f"{word} ", style="dim" if not count else "")
+        yield part.append(f"{count:,}{limit}", style=style if count else "dim")
     if snapshot.cancelled:
-        line.append(f"   cancelled {snapshot.cancelled:,}", style="red")
-    return line
+        yield Text(f"cancelled {snapshot.cancelled:,}", style="red")
+    if snapshot.skipped:
+        yield Text(f"({snapshot.skipped:,} done before)", style="dim")
 
 
 def _pace(snapshot: Snapshot, seconds: float) -> Text:

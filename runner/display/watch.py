@@ -112,10 +112,7 @@ class Watch:
 
     def interrupted(self, signal: str, grace_seconds: float) -> None:
         """A signal has stopped the buying."""
-        self._tell_stop(
-            f"{signal}: buying nothing more; finishing what is in flight, at most {grace_seconds:.0f} s "
-            "(again: stop at once)"
-        )
+        self._tell_stop(f"{signal}: finishing what is in flight, at most {grace_seconds:.0f} s; again to stop at once")
 
     def _tell_stop(self, text: str = "") -> None:
         why = self._stop.why if self._stop is not None else None
@@ -132,8 +129,7 @@ class Watch:
         text = self._scrubbed(record.getMessage())
         if record.exc_info and record.exc_info[1] is not None:
             text += f" ({type(record.exc_info[1]).__name__}: {self._scrubbed(str(record.exc_info[1]))})"
-        weights = {logging.WARNING: Weight.WORD} if record.levelno <= logging.WARNING else {}
-        weight = Weight.STEP if record.levelno < logging.WARNING else weights.get(record.levelno, Weight.ALERT)
+        weight = _weight(record.levelno)
         if getattr(record, "event", "") == "paused":
             seconds, reason = float(vars(record)["seconds"]), self._scrubbed(vars(record)["reason"])
             self._track.pause(seconds, reason, self._clock.monotonic())
@@ -176,6 +172,12 @@ class Watch:
         about = {"problems": [str(problem) for problem in problems]} if problems else {}
         text = plain(str(error)) if not problems else "the manifest has faults; nothing was bought"
         self.say(text, "run_finished", Weight.ALERT, exit_code=error.exit_code, error=text, **about)
+
+
+def _weight(level: int) -> Weight:
+    if level < logging.WARNING:
+        return Weight.STEP
+    return Weight.WORD if level < logging.ERROR else Weight.ALERT
 
 
 class _Handler(logging.Handler):
