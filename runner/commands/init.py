@@ -36,11 +36,11 @@ def command(name: str) -> int:
 
 def _write(path: Path, text: bytes) -> None:
     """Create ``path``. Raises ``UsageError`` if something is there, ``OutputError`` if it cannot be."""
+    if path.exists():
+        raise UsageError(f"{path} is there already, and was left as it is; give another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
             file.write(text)
-    except FileExistsError:
-        raise UsageError(f"{path} is there already, and was left as it is; give another name") from None
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None

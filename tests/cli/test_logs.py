@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import urllib.request
 
 import pytest
 
@@ -13,6 +12,7 @@ from runner.clock import epoch
 from runner.display.jsonlog import FIELDS
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 PROMPT = "a brass lamp that nobody else may read about"
 
 
@@ -85,9 +85,7 @@ def test_quiet_speaks_when_somebody_is_needed(desk, serve, form):
 def test_warnings_come_with_a_quiet_end_that_needs_somebody(desk):
     """Rows that were left out are named even by `--quiet`: the exit code is 1 because of them."""
     desk.write("id,prompt,size\na,x,64x64\nb,,64x64\n", "rows.csv")
-    manifest = desk.write(
-        "model: blackforestlabs/flux-2-klein/4b/text-to-image\noutput: out\non_bad_row: skip\njobs: [{from: rows.csv}]\n"
-    )
+    manifest = desk.write(f"model: {KLEIN}\noutput: out\non_bad_row: skip\njobs: [{{from: rows.csv}}]\n")
     ended = desk("run", manifest, "--emulator", "--quiet")
     assert (ended.returncode, "rows.csv:3:1" in ended.stderr) == (1, True)
 
@@ -100,9 +98,8 @@ def test_the_json_log_has_one_documented_object_for_each_transition(desk, serve)
     found = objects(ended.stderr)
     assert (found[0]["event"], found[-1]["event"]) == ("run_started", "run_finished")
     states = [line["state"] for line in of(found, "transition") if line["id"] == "job-1"]
-    assert list(dict.fromkeys(states)) == ["submitting", "submitted", "generated", "done"]
-    lines = (desk.folder / "out/results.jsonl").read_text().splitlines()
-    assert len(of(found, "transition")) == len(lines)
+    assert states == ["submitting", "submitted", "generated", "generated", "done"]
+    assert len(of(found, "transition")) == 15
     assert json.loads(ended.stdout).items() <= found[-1].items()
     assert found[-1]["exit_code"] == 0
 
@@ -117,8 +114,8 @@ def test_the_json_log_holds_no_prompt_no_token_and_no_address_of_a_picture(desk,
     desk.base = serve(*(word for fault in faults for word in ("--fault", fault))).base
     manifest = desk.write(
         "model: blackforestlabs/flux-2-klein/4b/text-to-image\noutput: out\nretries: 1\n"
-        f"defaults: {{width: 64, height: 64, prompt: {PROMPT}}}\njobs:\n"
-        + "".join(f"  - {{id: job-{number}, seed: {number}}}\n" for number in range(8))
+        f"defaults: {{height: 64, prompt: {PROMPT}}}\njobs:\n"
+        + "".join(f"  - {{id: job-{number}, width: {64 + 16 * number}}}\n" for number in range(8))
     )
     ended = desk("run", manifest, "--log-format", "json", "--verbose")
     objects(ended.stderr)
@@ -157,8 +154,3 @@ def test_an_error_of_the_whole_command_is_an_object_too(desk):
     assert (found[-1]["exit_code"], bool(found[-1]["problems"])) == (broken.returncode, True) == (65, True)
     locked_out = desk("run", desk.jobs(1), "--log-format", "json")
     assert "token" in objects(locked_out.stderr)[-1]["error"]
-
-
-def test_the_emulator_of_these_tests_answers(serve):
-    with urllib.request.urlopen(serve().base.removesuffix("/v1") + "/_emulator/stats") as answer:
-        assert json.load(answer)["submissions"] == 0

@@ -51,9 +51,9 @@ def test_it_stays_whole_when_the_window_changes(desk, serve):
         terminal.read_until(lambda: "in flight 2 of 2" in "\n".join(terminal.screen.lines))
         for columns in (60, 80, 45, 120):
             terminal.resize(columns)
-            before = terminal.text.count("so far")
-            terminal.read_until(lambda before=before: terminal.text.count("so far") >= before + 3)
-            assert (count_of(terminal, "━━━━"), count_of(terminal, "queued"), count_of(terminal, "so far")) == (1, 1, 1)
+            before = terminal.text.count("spent")
+            terminal.read_until(lambda before=before: terminal.text.count("spent") >= before + 3)
+            assert (count_of(terminal, "━━━━"), count_of(terminal, "queued"), count_of(terminal, "spent")) == (1, 1, 1)
             assert max(map(len, frame(terminal))) < columns
 
 
