@@ -3,7 +3,7 @@
 The map, top to bottom; imports point down only::
 
     cli                     arguments, signals, exit codes, printing
-    commands                one module a verb
+    commands, display       one module a verb; what is seen of a run while it goes on; hook hears of its end
     app, options, forecast  wires the parts; what the command line and the library both use; what a run would do
     batch                   one run from the survey to the report; crew does its steps, books count them;
                             beside it redo, cancel, verify and restore
@@ -11,7 +11,7 @@ The map, top to bottom; imports point down only::
     schedule | job          lanes and stop | one job's steps
     api | download | ledger the ones that touch the outside; they never meet each other; with them http, throttle,
                             purse (the budget) and stop
-    plan | pace | polling | money | questions | summary    decisions: pure functions of values
+    plan | pace | polling | money | questions | summary | progress | ending    decisions: pure functions of values
     manifest | settings | wire | records           text ↔ values
     model | errors | clock | disk   frozen values, the error tree, time as an argument, durable steps
 

@@ -239,7 +239,7 @@ def event_of(record: Record, at: float) -> Event:
     return Event(
         at=at,
         name="transition",
-        text=f"{record.id}: {_words(record)}" + (f": {why}" if why else ""),
+        text=f"{record.id}: {_words(record)}" + (f" ({plain(error.code)[:40]}): {why}" if error is not None else ""),
         weight=_weight(record),
         cause=f"{record.state} {error.code}" if error is not None else record.state.value,
         fields=fields,

@@ -49,8 +49,7 @@ class Screen:
             pieces = [row[start : start + columns] for start in range(0, len(row), columns)] or [""]
             rows += pieces
             if number == self.row:
-                self.row, self.column, found = len(rows) - 1, len(pieces[-1]), True
-                assert found
+                self.row, self.column = len(rows) - 1, len(pieces[-1])
                 rows += self.rows[number + 1 :]
                 break
         self.rows, self.columns = rows, columns
@@ -103,7 +102,13 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self.master)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Take the terminal away."""
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
 
     def read(self) -> bool:
         """Take in what was printed next; False once the process has closed the terminal."""

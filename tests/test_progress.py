@@ -155,6 +155,7 @@ def test_more_work_than_before_is_a_new_beginning():
     track = Track()
     ending(track, [(0.0, 0), (10.0, 50)])
     assert track.read(Standing(counts={"left": 500}), 11.0).per_minute is None
+    assert track.read(Standing(counts={"left": 480}), 31.0).per_minute == pytest.approx(60)
 
 
 weights = st.sampled_from(Weight)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +23,8 @@ from runner.summary import Report
 
 KEPT_ERRORS = 16
 """So many of the last records with an error are kept, so that no log line repeats a prompt that the API echoed."""
+LONG_PAUSE_SECONDS = 30.0
+"""A shorter one is no news for a log file: a line of progress says so, if it meets one."""
 
 _DOUBLED = {"runner.job.buy", "runner.job.deliver"}
 """Their warnings go with a transition that says the same."""
@@ -81,7 +85,7 @@ class Watch:
         if record.error is not None:
             self._erred.append(record)
         self.count(record)
-        self._face.tell(event_of(record, self._clock.now()))
+        self._tell(event_of(record, self._clock.now()))
 
     def count(self, record: Record) -> None:
         """One transition that nobody wants to hear of by itself."""
@@ -90,7 +94,7 @@ class Watch:
     def say(self, text: str, name: str = "log", weight: Weight = Weight.WORD, **fields: Json) -> None:
         """Say something; ``fields`` are for a program that reads objects."""
         fields = fields or {"level": "info", "message": text}
-        self._face.tell(Event(at=self._clock.now(), name=name, text=text, weight=weight, fields=fields))
+        self._tell(Event(at=self._clock.now(), name=name, text=text, weight=weight, fields=fields))
 
     def warn(self, warnings: Iterable[Problem]) -> None:
         """What is odd about a manifest. A quiet run keeps that for an end that needs a person anyway."""
@@ -101,13 +105,15 @@ class Watch:
             if self._telling.quiet:
                 self._held.append(event)
             else:
-                self._face.tell(event)
+                self._tell(event)
 
     async def tick(self) -> None:
         """Show how far things are, again and again."""
         while True:
             self._tell_stop()
-            self._face.show(self._track.read(self._read(), self._clock.monotonic()), self._clock.now())
+            snapshot = self._track.read(self._read(), self._clock.monotonic())
+            with self._whatever_becomes_of_the_stream():
+                self._face.show(snapshot, self._clock.now())
             await anyio.sleep(self._face.tick_seconds)
 
     def interrupted(self, signal: str, grace_seconds: float) -> None:
@@ -133,6 +139,7 @@ class Watch:
         if getattr(record, "event", "") == "paused":
             seconds, reason = float(vars(record)["seconds"]), self._scrubbed(vars(record)["reason"])
             self._track.pause(seconds, reason, self._clock.monotonic())
+            weight = Weight.NEWS if seconds < LONG_PAUSE_SECONDS else Weight.WORD
             self.say(text, "paused", weight, seconds=seconds, reason=reason)
         else:
             self.say(text, "log", weight, level=record.levelname.lower(), message=text)
@@ -144,16 +151,30 @@ class Watch:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self._face.close()
+        with self._whatever_becomes_of_the_stream():
+            self._face.close()
+
+    def _tell(self, event: Event) -> None:
+        with self._whatever_becomes_of_the_stream():
+            self._face.tell(event)
+
+    @contextmanager
+    def _whatever_becomes_of_the_stream(self) -> Iterator[None]:
+        """A terminal that was closed, a full disk under a log: nobody listens any more, and the run goes on."""
+        try:
+            yield
+        except OSError:
+            self._face = _Nobody()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
     def finish(self, report: Report, typed: Typed) -> None:
         """The run is over: say what came of it, or nothing where a quiet run has done all that was asked for."""
-        self._face.close()
+        self.close()
         if self._telling.quiet and report.exit_code == 0:
             return
         self._tell_stop()
         for event in self._held:
-            self._face.tell(event)
+            self._tell(event)
         fields = {
             **report.as_json(),
             "exit_code": report.exit_code,
@@ -164,7 +185,7 @@ class Watch:
 
     def fail(self, error: RunnerError) -> None:
         """The command as a whole went wrong."""
-        self._face.close()
+        self.close()
         if not self._telling.objects:
             show_error(error)
             return
@@ -178,6 +199,21 @@ def _weight(level: int) -> Weight:
     if level < logging.WARNING:
         return Weight.STEP
     return Weight.WORD if level < logging.ERROR else Weight.ALERT
+
+
+class _Nobody:
+    """Where there is nothing left to write to."""
+
+    tick_seconds = 60.0
+
+    def tell(self, event: Event) -> None:
+        """Nobody hears it."""
+
+    def show(self, snapshot: Snapshot, now: float) -> None:
+        """Nobody sees it."""
+
+    def close(self) -> None:
+        """There is nothing to put back."""
 
 
 class _Handler(logging.Handler):

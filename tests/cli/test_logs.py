@@ -82,6 +82,13 @@ def test_quiet_speaks_when_somebody_is_needed(desk, serve, form):
         assert "INFO" not in ended.stderr
 
 
+def test_a_short_pause_is_no_line_of_a_log_file(desk, serve):
+    """The API says *later* all night long; who reads the log in the morning need not know each time."""
+    desk.base = serve("--fault", "submit status status=503 retry_after=1 times=2").base
+    ended = desk("run", desk.jobs(3))
+    assert (ended.returncode, "pausing" in ended.stderr) == (0, False)
+
+
 def test_warnings_come_with_a_quiet_end_that_needs_somebody(desk):
     """Rows that were left out are named even by `--quiet`: the exit code is 1 because of them."""
     desk.write("id,prompt,size\na,x,64x64\nb,,64x64\n", "rows.csv")
@@ -110,6 +117,7 @@ def test_the_json_log_holds_no_prompt_no_token_and_no_address_of_a_picture(desk,
         f"submit status status=422 times=2 message='{PROMPT}?'",
         "file status status=500 times=9",
         "submit reset times=1",
+        f"submit status status=429 times=1 retry_after=1 message='busy with {PROMPT}'",
     )
     desk.base = serve(*(word for fault in faults for word in ("--fault", fault))).base
     manifest = desk.write(
@@ -120,6 +128,7 @@ def test_the_json_log_holds_no_prompt_no_token_and_no_address_of_a_picture(desk,
     ended = desk("run", manifest, "--log-format", "json", "--verbose")
     objects(ended.stderr)
     assert '"code": "422' in ended.stderr
+    assert "busy with" in ended.stderr
     assert PROMPT not in ended.stderr
     assert "test-token" not in ended.stderr
     urls = set(re.findall(r'"url":"([^"]+)"', (desk.folder / "out/results.jsonl").read_text()))

@@ -10,6 +10,8 @@ import sys
 import pytest
 from terminal import Terminal
 
+from runner.model import State
+
 RUNNER = [sys.executable, "-W", "error", "-m", "runner"]
 SGR = re.compile(r"\x1b\[[\d;]*m")
 STATES = ("done", "paid", "in flight", "queued", "failed", "unknown")
@@ -135,6 +137,18 @@ def test_verbose_prints_every_step_above_the_display(desk):
     for step in ("submitting", "submitted as request", "generated", "done"):
         assert re.search(rf"^\d\d:\d\d:\d\d job-1: {step}", text, re.MULTILINE)
     assert text.index("job-1: done") < text.index("2 jobs in")
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_a_terminal_that_goes_away_ends_no_run(desk, serve, term):
+    """The window is closed, or the connection lost: what is under way is brought to its end all the same."""
+    served = serve("--seconds", "1")
+    desk.base = served.base
+    with at_a_terminal(desk, "run", desk.jobs(6, concurrency=2), TERM=term) as terminal:
+        terminal.read_until(lambda: served.stats["accepted"] >= 2)
+        terminal.hang_up()
+        assert terminal.process.wait(60) == 0
+    assert {record.state for record in desk.records().values()} == {State.DONE}
 
 
 def test_rich_is_loaded_for_a_terminal_only(desk):
