@@ -108,6 +108,7 @@ def intent(job: Job, purchase: int, **context: object) -> Record:
         fingerprint=job.fingerprint,
         file=job.file,
         numbered_at=job.numbered_at,
+        checked=job.checked,
         **context,  # type: ignore[arg-type]  # the caller's context is checked by Record itself
     )
 

@@ -212,7 +212,7 @@ class MatrixReader:
         if self._model.inputs.known is None:
             # Nothing says what the model takes: a name that a template uses is meant for the template.
             return name == "prompt" or name in ("width", "height") or name not in self._named
-        return self._model.inputs.knows(name)
+        return self._model.inputs.names(name)
 
     def _option(self, name: str, node: Node) -> Option:
         if name == "size":
