@@ -20,9 +20,9 @@ import msgspec
 from runner.download.place import Folder
 from runner.errors import ConflictError
 from runner.ledger import Ledger
-from runner.manifest import Spool
+from runner.manifest import Spool, bundled_models, spelling
 from runner.model import Job, Record, State
-from runner.plan import Action, Decision, decide
+from runner.plan import Action, Decision, as_bought, decide, will_buy
 from runner.settings import EMULATOR
 
 PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "bmp", "mp4", "mov", "webm")
@@ -41,6 +41,16 @@ class Selection:
         return islice(chosen, self.limit)
 
 
+@dataclass(slots=True)
+class Unread:
+    """Purchases that no job of the manifest claims, of models whose schema comes and goes."""
+
+    ids: dict[str, str] = field(default_factory=dict)
+    """By how their inputs were written."""
+    models: set[str] = field(default_factory=set)
+    """Those of which some were read by a schema."""
+
+
 class Surveyor:
     """Decides about jobs with what ledger and disk know."""
 
@@ -53,6 +63,8 @@ class Surveyor:
         self._manifest = manifest
         self._resubmit = resubmit
         self._unclaimed: dict[str, list[str]] | None = None
+        self._unread: Unread | None = None
+        self._bundled = frozenset(bundled_models())
 
     def decide(self, job: Job) -> Decision:
         """What to do with ``job`` as things stand."""
@@ -69,6 +81,38 @@ class Surveyor:
         if decision.action is Action.RESTORE and decision.record and not self._folder.holds(decision.record):
             return replace(decision, action=Action.DELIVER, reason=f"{decision.reason}, and its files are gone")
         return decision
+
+    def as_bought(self, job: Job) -> Job:
+        """``job`` as its purchase was read, if only a schema that comes and goes tells the two apart."""
+        if job.model in self._bundled:
+            return job
+        history = self._ledger.purchases(job.id, self._api)
+        if not history:
+            old_id = self._read_unclaimed().ids.get(spelling(job.model, job.inputs))
+            history = self._ledger.purchases(old_id, self._api) if old_id is not None else []
+        return as_bought(job, history)
+
+    def is_doubtful(self, job: Job, decision: Decision) -> bool:
+        """Whether ``job`` would be bought and may only look new or changed: the schema that purchases were read by,
+        its own or those that no job claims any more, is away."""
+        if job.checked or job.model in self._bundled or not will_buy(job, decision):
+            return False
+        history = self._ledger.purchases(job.id, self._api)
+        return any(record.checked for record in history) or (not history and job.model in self._read_unclaimed().models)
+
+    def _read_unclaimed(self) -> Unread:
+        if self._unread is None:
+            self._unread = Unread()
+            for record in self._ledger.latest():
+                if record.model not in self._bundled and self._is_unclaimed(record):
+                    self._unread.ids.setdefault(spelling(record.model, record.inputs), record.id)
+                    if record.checked:
+                        self._unread.models.add(record.model)
+        return self._unread
+
+    def _is_unclaimed(self, record: Record) -> bool:
+        mine = record.api == self._api and not self.belongs_elsewhere(record)
+        return mine and record.id not in self._jobs and record.state is not State.RELEASED
 
     def renamed_from(self, job: Job) -> str | None:
         """The id that a new job's very inputs were recorded under, if no job of the manifest claims it any more.
@@ -93,8 +137,7 @@ class Surveyor:
         """Ids by fingerprint that only the ledger knows, oldest first."""
         found: dict[str, list[str]] = {}
         for record in self._ledger.latest():
-            mine = record.api == self._api and not self.belongs_elsewhere(record)
-            if mine and record.id not in self._jobs and record.state is not State.RELEASED:
+            if self._is_unclaimed(record):
                 ids = found.setdefault(record.fingerprint, [])
                 if record.id not in ids:
                     ids.append(record.id)
@@ -200,6 +243,8 @@ class Survey:
     changed: set[str] = field(default_factory=set)
     """Those to be decided about again once that is home: their inputs are others by now, or a newer purchase is there,
     or the user wants them bought beside it."""
+    doubtful: Counter[str] = field(default_factory=Counter)
+    """Jobs, by model, that may only look new or changed because the schema they were read by is away."""
     renamed: list[tuple[Job, str]] = field(default_factory=list)
     """Jobs that take over the records of an id which is gone from the manifest."""
 
@@ -216,6 +261,8 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
         if old_id:
             result.renamed.append((job, old_id))
         _count(result, job, decision)
+        if not old_id and surveyor.is_doubtful(job, decision):
+            result.doubtful[job.model] += 1
         if (job.id in pursued and decision.action is Action.BUY) or _is_late(surveyor, decision):
             result.changed.add(job.id)
         if job.id in result.changed and decision.action is Action.COLLECT:
@@ -231,6 +278,15 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
     if conflicts:
         raise ConflictError("\n".join(conflicts) + "\nNothing was bought.")
     return result
+
+
+def doubt(jobs: Counter[str]) -> str:
+    """Why nothing may be bought while ``Survey.doubtful`` jobs cannot be told from changed ones."""
+    models = ", ".join(f"{count:,} of {model}" for model, count in sorted(jobs.items()))
+    return (
+        f"the input schema that earlier purchases were read by is away, and without it jobs look new or changed "
+        f"({models}); try again when the catalogue can be asked, or buy into another output folder"
+    )
 
 
 def _count(result: Survey, job: Job, decision: Decision) -> None:
