@@ -31,6 +31,7 @@ from runner.wire import (
     parse_object,
     read_cancel,
     read_day,
+    read_entry,
     read_progress,
     read_submission,
 )
@@ -98,9 +99,7 @@ class Api:
             answer = await self._call(self._asking, "GET", f"{self.base.url}/models/{model}", ASK_SECONDS)
         except (NotConnected, Broken, TooLarge):
             return None
-        if answer.status == 200:
-            return parse_object(answer.body)
-        return {} if answer.status == 404 else None
+        return read_entry(answer, model)
 
     async def catalogue(self, search: str) -> list[dict[str, Json]] | None:
         """Every model of the catalogue that fits ``search``; None where it cannot be asked."""

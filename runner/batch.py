@@ -21,7 +21,7 @@ from runner.records import RESULTS, follow
 from runner.redo import Choice, Redo
 from runner.schedule import Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
-from runner.survey import Survey, Surveyor, survey
+from runner.survey import Survey, Surveyor, doubt, survey
 
 GRACE_SECONDS = 20.0
 """How long an interrupted run collects and delivers what is in flight."""
@@ -55,6 +55,8 @@ class Batch:
         await self._prepare()
         found = await self._survey(surveyor, jobs())
         await self._take_over(surveyor, found)
+        if found.doubtful:
+            self.site.stop.buying(doubt(found.doubtful), 69)
         again = await self._open_redo(surveyor, jobs)
         await self._open_purse()
         await self._carry(self._owed_work(found), self._job_work(surveyor, jobs(), found))
@@ -141,7 +143,7 @@ class Batch:
             api = self.site.api.base.name
             self._purse.load(record for record in self.site.ledger.latest() if record.api == api)
         for model in sorted(self._models):
-            entry = await self.site.api.catalogue_entry(model)
+            entry = None if self._terms.offline else await self.site.api.catalogue_entry(model)
             price = base_price(entry) if entry is not None else self._purse.earlier_price(model)
             self._purse.prices[model] = price
             if price is None and self._terms.budget is not None:
@@ -152,7 +154,8 @@ class Batch:
             text = f"a budget needs a price by the picture, and the catalogue names none for {model}"
             self.site.stop.buying(f"{text}; leave the budget out, or that model", 65)
         else:
-            self.site.stop.buying(f"a budget needs the price of {model}, and the catalogue cannot be reached", 69)
+            why = "is not asked (--offline)" if self._terms.offline else "cannot be reached"
+            self.site.stop.buying(f"a budget needs the price of {model}, and the catalogue {why}", 69)
 
     def _owed_work(self, found: Survey) -> list[Work]:
         """What is owed, oldest first. Purchases of jobs that are not selected are brought home and counted as well."""

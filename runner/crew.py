@@ -41,6 +41,8 @@ class Terms:
     halt: Halt | None = None
     until: float | None = None
     """When to stop buying, in seconds since the epoch."""
+    offline: bool = False
+    """Whether the catalogue is left alone: prices are those of earlier purchases."""
     bounds: Bounds | None = None
     """What downloads may be; None leaves it to what each record carries."""
 

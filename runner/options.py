@@ -38,6 +38,8 @@ class RunOptions:
     emulator: bool = False
     """Run against an emulator inside this process: nothing is paid."""
     api: str | None = None
+    offline: bool = False
+    """Ask the catalogue nothing: neither what models take nor what they cost."""
     redo: bool = False
     """Buy done jobs anew: those that ``only`` matches, those that are ``missing``, or ``every`` one."""
     missing: bool = False

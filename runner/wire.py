@@ -297,6 +297,16 @@ def parse_object(body: bytes) -> dict[str, Json]:
     return document if isinstance(document, dict) else {}
 
 
+def read_entry(answer: Answer, model: str) -> dict[str, Json] | None:
+    """What the catalogue says of ``model``: empty where it does not know it, None where the answer says neither."""
+    document = parse_object(answer.body)
+    code = error_code(document)
+    if answer.status == 404 or (code in ("400001", "404001") and answer.status in (200, 400)):
+        return {}
+    about = answer.status == 200 and not code and document.get("model_id", model) == model
+    return document if about and document else None
+
+
 def error_code(document: dict[str, Json]) -> str:
     """``error_code`` as text; empty where there is none."""
     return _code(document.get("error_code"))

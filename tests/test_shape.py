@@ -17,9 +17,9 @@ ROOT = Path(runner.__file__).parent
 ROWS = [
     {"cli", "__main__"},
     {"commands", "console"},
-    {"app", "options", "settle", "forecast"},
+    {"app", "catalogue", "options", "settle", "forecast"},
     {"batch", "books", "cancel", "crew", "redo", "survey", "schedule", "job", "verify", "restore"},
-    {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http"},
+    {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache"},
     {"plan", "pace", "polling", "money", "questions", "summary"},
     {"manifest", "settings", "wire", "records"},
     {"model", "errors", "clock", "disk"},

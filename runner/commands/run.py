@@ -62,6 +62,7 @@ def next_time(text: str, now: datetime) -> float:
 @click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@click.option("--offline", is_flag=True, help="Ask the catalogue nothing: earlier schemas and prices serve.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="Say only what needs a person.")
 @click.option("--verbose", is_flag=True, help="Say every step of every job.")
@@ -79,6 +80,7 @@ def command(
     budget: Budget | None,
     until: float | None,
     api: str | None,
+    offline: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -106,10 +108,11 @@ def command(
         until=until,
         emulator=emulator,
         api=api,
+        offline=offline,
     )
     with json_even_then(lambda: find_folder(manifest, output, emulator=emulator), wanted=as_json):
         try:
-            loaded = read_manifest(manifest)
+            loaded = read_manifest(manifest, options)
         except ManifestError:
             _collect_all_the_same(find_folder(manifest, output, emulator=emulator), options)
             raise

@@ -13,11 +13,11 @@ import click
 from runner.clock import SystemClock, epoch
 from runner.commands.common import known_folder, manifest_argument, place_options, read_manifest
 from runner.download.place import Folder
-from runner.errors import ManifestError
+from runner.errors import ManifestError, UsageError
 from runner.ledger import Holder, Ledger, read_holder
 from runner.model import Job, Record
 from runner.money import spent
-from runner.options import reading
+from runner.options import RunOptions, reading
 from runner.plan import in_force
 from runner.records import RESULTS
 from runner.settings import results_folder
@@ -53,7 +53,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
     folder = known_folder(manifest, output, emulator=emulator)
     with reading(folder) as ledger:
         standing = _read(ledger, folder)
-        standing.counts["left"] += sum(not ledger.history(job.id) for job in _jobs(manifest))
+        standing.counts["left"] += sum(not ledger.history(job.id) for job in _jobs(manifest, emulator=emulator))
     now = SystemClock().now()
     oldest = max((_age(record, now) for record in standing.owed), default=0.0)
     if as_json:
@@ -102,11 +102,13 @@ def _age(record: Record, now: float) -> float:
         return 0.0
 
 
-def _jobs(target: str) -> Iterable[Job]:
-    """The manifest's jobs, where the argument is a manifest that can be read."""
+def _jobs(target: str, *, emulator: bool) -> Iterable[Job]:
+    """The manifest's jobs, where the argument is a manifest that can be read; no catalogue is asked for that."""
+    if not Path(target).is_file() or results_folder(Path(target)) is not None:
+        return ()
     try:
-        return read_manifest(target).jobs if Path(target).is_file() and results_folder(Path(target)) is None else ()
-    except ManifestError:
+        return read_manifest(target, RunOptions(emulator=emulator, offline=True)).jobs
+    except (ManifestError, UsageError):
         return ()
 
 
