@@ -4,13 +4,14 @@ The map, top to bottom; imports point down only::
 
     cli                     arguments, signals, exit codes, printing
     commands                one module a verb
-    app, options, forecast  wires the parts; what the command line and the library both use; what a run would do
+    app, options, forecast  wires the parts; what the command line and the library both use; what a run would do;
+                            beside them settle (the user's word) and catalogue (what models take that are not bundled)
     batch                   one run from the survey to the report; crew does its steps, books count them;
                             beside it redo, cancel, verify and restore
     survey                  the manifest's jobs held against the results manifest
     schedule | job          lanes and stop | one job's steps
     api | download | ledger the ones that touch the outside; they never meet each other; with them http, throttle,
-                            purse (the budget) and stop
+                            purse (the budget), cache (the catalogue's schemas) and stop
     plan | pace | polling | money | questions | summary    decisions: pure functions of values
     manifest | settings | wire | records           text ↔ values
     model | errors | clock | disk   frozen values, the error tree, time as an argument, durable steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from runner.manifest import notation
-from runner.manifest.findings import FAILED, Wrong, nearest, shown
+from runner.manifest.findings import FAILED, Wrong, listing, nearest, shown
 from runner.manifest.inputs import ModelInputs, bundled_models, bundled_schema
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
 from runner.manifest.scalars import kind, written
@@ -132,7 +132,7 @@ class KnownModel:
         if not advice and name in TOP_KEYS:
             advice = "it belongs at the top of the manifest"
         self._findings.error(key, f"{shown(name)} is neither a key of a job nor an input of {self.model}",
-                             advice or f"the model takes {', '.join(known)}")  # fmt: skip
+                             advice or f"the model takes {listing(list(known))}")  # fmt: skip
 
 
 class Defaults:
@@ -173,5 +173,5 @@ class Defaults:
             names["size"] = self._size[1]
         for name, mark in names.items():
             what = f"the default {shown(name)} is no input of {model.model}, the model of {job}"
-            advice = nearest(name, known) or f"the model takes {', '.join(known)}"
+            advice = nearest(name, known) or f"the model takes {listing(list(known))}"
             self._findings.error(mark, what, advice)

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from runner.manifest.findings import Wrong, nearest, shown
+from runner.manifest.findings import Wrong, listing, nearest, shown
 from runner.manifest.hosted import addresses, check_address, choices, is_hosted
 from runner.manifest.scalars import boolean, filled_text, integer, json_value, number, text
 from runner.manifest.schema import compiled
@@ -119,17 +119,21 @@ class ModelInputs:
         if kind.name == "required" and not error.instance_path:
             return kind.property, f"`{kind.property}` is missing", f"the model {self.model} needs it"
         name = str(error.instance_path[0]) if error.instance_path else ""
-        if len(error.instance_path) == 1 and kind.name in ("minimum", "maximum"):
-            return name, f"`{name}` is {error.instance}; the model takes {self._range(name)}", ""
+        bounds = self._range(name)
+        if len(error.instance_path) == 1 and kind.name in ("minimum", "maximum") and bounds:
+            return name, f"`{name}` is {error.instance}; the model takes {bounds}", ""
         if kind.name == "enum":
-            options = [str(option) for option in kind.options]
-            what = f"`{name}` is {shown(str(error.instance))}; the model takes {', '.join(options)}"
+            options = [shown(str(option), 200)[1:-1] for option in kind.options]
+            what = f"`{name}` is {shown(str(error.instance))}; the model takes {listing(options)}"
             return name, what, nearest(str(error.instance), options)
         return name, f"`{name}`: {shown(error.message, 200)[1:-1]}", ""
 
     def _range(self, name: str) -> str:
-        schema = (self.known or {})[name]
+        """What the schema itself says of the bounds of an input; empty where it refers to another place."""
+        schema = (self.known or {}).get(name, {})
         low, high = schema.get("minimum"), schema.get("maximum")
+        if low is None and high is None:
+            return ""
         if low is None or high is None:
             return f"at least {low}" if high is None else f"at most {high}"
         return f"{low} to {high}"

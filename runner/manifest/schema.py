@@ -19,6 +19,8 @@ MAX_DEPTH: Final = 40
 MAX_PARTS: Final = 20_000
 """Values of a schema with every reference written out."""
 
+MAX_NAME: Final = 200
+
 _ONE: Final = frozenset({
     "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
     "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
@@ -122,6 +124,8 @@ def _check_shape(schema: dict[str, Any]) -> None:
         raise Wrong("names no inputs")
     if not all(isinstance(name, str) and isinstance(rule, dict) for name, rule in properties.items()):
         raise Wrong("describes no inputs")
+    if not all(name.isprintable() and len(name) <= MAX_NAME for name in properties):
+        raise Wrong("has names that cannot be shown")
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise Wrong("is malformed: `required` is no list of names")
     unknown = [name for name in required if name not in properties]

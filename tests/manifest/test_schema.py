@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runner.manifest import usable
 from runner.manifest.findings import Wrong
+from runner.manifest.inputs import ModelInputs
 from runner.manifest.schema import MAX_DEPTH, compiled, with_json_types
 
 FLUX = {
@@ -87,6 +88,8 @@ REFUSED = {
     "a flood": inputs_schema(a={"enum": ["x" * 1000] * 1000}),
     "a crowd": inputs_schema(**{f"a{n}": {} for n in range(30_000)}),
     "lone surrogates": inputs_schema(**{"\ud83d": {}}),
+    "names for the terminal": inputs_schema(**{"a\x1b[2J": {}}),
+    "endless names": inputs_schema(**{"a" * 1000: {}}),
     "no JSON": inputs_schema(a={"default": object()}),
     "a number beyond all": inputs_schema(a={"maximum": float("inf")}),
 }
@@ -106,6 +109,21 @@ def test_a_schema_may_refer_to_its_own_parts():
     schema = usable({**inputs_schema(width={"$ref": "#/$defs/side"}, height={"$ref": "#/$defs/side"}), **rule})
     assert compiled(schema).is_valid({"prompt": "a", "width": 64})
     assert not compiled(schema).is_valid({"prompt": "a", "width": 63})
+
+
+def test_a_bound_in_a_shared_part_is_told_as_well():
+    """A value out of range is refused in words, wherever the range is written down."""
+    shared = {"$defs": {"side": {"type": "integer", "minimum": 64}}}
+    inputs = ModelInputs("a/b", usable({**inputs_schema(width={"$ref": "#/$defs/side"}), **shared}), fills=False)
+    assert inputs.faults({"width": 3}) == [("width", "`width`: 3 is less than the minimum of 64", "")]
+
+
+def test_what_a_schema_says_does_not_reach_the_terminal_raw():
+    """An option with an escape sequence, or a thousand options, make a message that can be read."""
+    inputs = ModelInputs("a/b", usable(inputs_schema(a={"enum": ["\x1b[2J", *map(str, range(1000))]})), fills=False)
+    ((_, what, _),) = inputs.faults({"a": "x"})
+    assert what.isprintable()
+    assert what.endswith("(981 more)")
 
 
 def test_a_pattern_takes_no_time_whatever_the_text():
@@ -134,6 +152,10 @@ def test_whatever_a_catalogue_says_is_a_schema_or_refused(junk: Any):
         except Wrong:
             continue
         list(check.iter_errors({"a": 1, "prompt": "x"}))
+        inputs = ModelInputs("a/b", usable(schema), fills=False)
+        for value in (1, "x", "https://example.com/a.png", None, [1, "x"], {"a": 1}):
+            inputs.faults({"a": value, "prompt": "x"})
+            inputs.converter("a")
 
 
 @given(JUNK)
