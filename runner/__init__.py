@@ -24,6 +24,8 @@ and imports nothing of this.
 As a library::
 
     report = await runner.run(runner.load("jobs/demo.yaml"), runner.RunOptions(emulator=True))
+
+``load`` asks nobody; for models that are not bundled, give it as ``offers`` what ``runner.catalogue`` finds out.
 """
 
 from __future__ import annotations

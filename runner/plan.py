@@ -234,20 +234,26 @@ def as_bought(job: Job, history: Sequence[Record]) -> Job:
     A schema of the catalogue may be away for a night, or change: that must not look like inputs which the user changed.
     Failures count only if the schema is away: read otherwise, the same text may be what the model wanted.
     """
-    candidates = [record for record in history if _may_be_read_otherwise(job, record)]
-    wanted = spelling(job.model, job.inputs) if candidates else ""
-    alike = [record for record in candidates if spelling(record.model, record.inputs) == wanted]
-    exact = [record for record in alike if record.fingerprint == job.fingerprint]
+    alike = [record for record in history if record.fingerprint == job.fingerprint and _stands(record)]
+    if not alike:
+        candidates = [record for record in history if _may_be_read_otherwise(job, record)]
+        wanted = spelling(job.model, job.inputs) if candidates else ""
+        alike = [record for record in candidates if spelling(record.model, record.inputs) == wanted]
     if not alike:
         return job
-    found = (exact or alike)[-1]
-    return msgspec.structs.replace(job, inputs=found.inputs, fingerprint=found.fingerprint, checked=found.checked)
+    found, checked = alike[-1], job.checked or alike[-1].checked
+    return msgspec.structs.replace(job, inputs=found.inputs, fingerprint=found.fingerprint, checked=checked)
 
 
 def _may_be_read_otherwise(job: Job, record: Record) -> bool:
     if record.model != job.model or not (job.checked or record.checked):
         return False
-    return not job.checked or record.state is State.DONE or record.owed
+    return not job.checked or _stands(record)
+
+
+def _stands(record: Record) -> bool:
+    """Whether something was had for the money, or will be."""
+    return record.state is State.DONE or record.owed
 
 
 def will_buy(job: Job, decision: Decision) -> bool:

@@ -98,7 +98,9 @@ class Surveyor:
         if job.checked or job.model in self._bundled or not will_buy(job, decision):
             return False
         history = self._ledger.purchases(job.id, self._api)
-        return any(record.checked for record in history) or (not history and job.model in self._read_unclaimed().models)
+        if not history:
+            return job.model in self._read_unclaimed().models
+        return any(record.checked and record.model == job.model for record in history)
 
     def _read_unclaimed(self) -> Unread:
         if self._unread is None:

@@ -118,6 +118,9 @@ class ModelInputs:
         kind: Any = error.kind
         if kind.name == "required" and not error.instance_path:
             return kind.property, f"`{kind.property}` is missing", f"the model {self.model} needs it"
+        if kind.name == "additionalProperties" and not error.instance_path:
+            name = kind.unexpected[0]
+            return name, f"{shown(name)} is no input of {self.model}", nearest(name, self.known or ())
         name = str(error.instance_path[0]) if error.instance_path else ""
         bounds = self._range(name)
         if len(error.instance_path) == 1 and kind.name in ("minimum", "maximum") and bounds:
@@ -126,7 +129,7 @@ class ModelInputs:
             options = [shown(str(option), 200)[1:-1] for option in kind.options]
             what = f"`{name}` is {shown(str(error.instance))}; the model takes {listing(options)}"
             return name, what, nearest(str(error.instance), options)
-        return name, f"`{name}`: {shown(error.message, 200)[1:-1]}", ""
+        return name, f"{f'`{name}`' if name else 'the inputs'}: {shown(error.message, 200)[1:-1]}", ""
 
     def _range(self, name: str) -> str:
         """What the schema itself says of the bounds of an input; empty where it refers to another place."""

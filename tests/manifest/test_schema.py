@@ -118,6 +118,19 @@ def test_a_bound_in_a_shared_part_is_told_as_well():
     assert inputs.faults({"width": 3}) == [("width", "`width`: 3 is less than the minimum of 64", "")]
 
 
+def test_faults_of_the_whole_are_told_without_a_name_or_with_the_right_one():
+    """A name that no pattern allows is named; what concerns several inputs says so."""
+    rules = {**inputs_schema(), "patternProperties": {"^x_": {}}, "additionalProperties": False}
+    inputs = ModelInputs("a/b", usable({**rules, "minProperties": 2}), fills=False)
+    assert inputs.knows("x_1")
+    assert inputs.faults({"prompt": "a", "x_1": 1}) == []
+    assert inputs.faults({"prompt": "a", "promt": 1}) == [
+        ("promt", "`promt` is no input of a/b", "did you mean `prompt`?"),
+    ]
+    ((name, what, _),) = inputs.faults({"prompt": "a"})
+    assert (name, what.partition(":")[0]) == ("", "the inputs")
+
+
 def test_what_a_schema_says_does_not_reach_the_terminal_raw():
     """An option with an escape sequence, or a thousand options, make a message that can be read."""
     inputs = ModelInputs("a/b", usable(inputs_schema(a={"enum": ["\x1b[2J", *map(str, range(1000))]})), fills=False)

@@ -217,6 +217,51 @@ async def test_a_change_where_nothing_is_known_of_the_model_is_a_change(make_ser
     assert (await service.run(await service.read(batch.replace("12", '"12"')))).done == 1
 
 
+async def test_what_was_bought_after_a_refusal_for_its_type_stays_bought_without_the_schema(make_service):
+    """Refused as a number, bought as a text: without the schema it is the picture that counts, not the refusal."""
+    schemas: dict[str, object] = {MODEL: None}
+    service = await make_service(schemas=schemas)
+    batch = f"model: {MODEL}\njobs: [{{id: a, prompt: one, style: 12}}]\n"
+    assert (await service.run(await service.read(batch))).failed == 1
+    del schemas[MODEL]
+    assert (await service.run(await service.read(batch))).done == 1
+    schemas[MODEL] = None
+    forget(service)
+    report = await service.run(await service.read(batch))
+    assert (report.skipped, report.exit_code) == (1, 0)
+
+
+async def test_a_redo_on_a_night_without_the_schema_buys_what_was_bought(service):
+    """Done jobs that the user wants anew are bought with the inputs of their purchase, and once."""
+    assert (await service.run(await service.read(BATCH))).done == 3
+    service.fault(AWAY)
+    forget(service)
+    report = await service.run(await service.read(BATCH), redo=True, every=True, budget=None)
+    assert (report.done, report.exit_code, service.submissions) == (3, 0, 6)
+    assert [record.inputs["style"] for record in service.purchases("b")] == ["12", "12"]
+
+
+async def test_a_redo_that_was_interrupted_goes_on_without_the_schema(service):
+    """Inputs that no schema reads otherwise are known exactly, and their redo is no change."""
+    batch = f"model: {MODEL}\njobs: [{{id: a, prompt: one}}]\n"
+    assert (await service.run(await service.read(batch))).done == 1
+    service.fault(AWAY, Fault(on="submit", kind="status", status=402))
+    forget(service)
+    manifest = await service.read(batch)
+    assert (await service.run(manifest, redo=True, every=True)).exit_code == 77
+    service.fault(AWAY)
+    assert (await service.run(manifest)).done == 1
+    assert len(service.purchases("a")) == 2
+
+
+async def test_another_model_is_another_purchase_whatever_is_known_of_it(make_service):
+    """A job that moves to a model without a schema has changed, and is bought there."""
+    other = "emulator/studio/text-to-image"
+    service = await make_service(schemas={other: None})
+    assert (await service.run(await service.read(f"model: {MODEL}\njobs: [{{id: a, prompt: one}}]\n"))).done == 1
+    assert (await service.run(await service.read(f"model: {other}\njobs: [{{id: a, prompt: one}}]\n"))).done == 1
+
+
 MATRIX = f"""\
 model: {MODEL}
 jobs:
