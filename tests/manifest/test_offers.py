@@ -80,7 +80,7 @@ def test_a_live_schema_refuses_what_the_model_does_not_take():
         f"2:12: the default `guidanse` is no input of {MODEL}, the model of job `z` (did you mean `guidance`?)",
         f"4:24: `stepz` is neither a key of a job nor an input of {MODEL} (did you mean `steps`?)",
         "5:24: `steps` is 51; the model takes 1 to 50",
-        '5:38: `guidance` takes a number, not the text "2" (drop the quotes)',
+        "5:38: `guidance` takes a number, not the text `2` (drop the quotes)",
         f"6:5: `prompt` is missing (the model {MODEL} needs it)",
         f"7:23: {MODEL} takes no width and height (leave the size out)",
     ]  # fmt: skip
