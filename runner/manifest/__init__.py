@@ -12,8 +12,8 @@ A feed is read row by row: in memory there is one row, and a few bytes for each 
 texts are templates and which names they know; only ``expressions`` and ``sandbox`` import Jinja2, and they are
 imported when a template is met. What a scalar means is decided by where it stands (``scalars``, ``notation``);
 every fault is noted in one ``Findings`` and raised at once. What a model takes is bundled (``schemas``), or comes
-through ``offers`` from whoever can ask, and is judged by ``schema``; ``hosted`` are inputs that are files. Nothing
-here knows of the network, or of what has been bought before.
+through ``offers`` from whoever can ask, and is judged by ``model_schema``; ``hosted`` are inputs that are files.
+Nothing here knows of the network, or of what has been bought before.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from __future__ import annotations
 from runner.manifest.fingerprints import fingerprint, spelling
 from runner.manifest.inputs import bundled_models, bundled_schema
 from runner.manifest.loader import Manifest, load, salvage_settings
+from runner.manifest.model_schema import usable
 from runner.manifest.names import check_file_name, check_id
 from runner.manifest.offers import Offer, Offers
-from runner.manifest.schema import usable
 from runner.manifest.settings import OnBadRow, OnUnknown, Settings, parse_budget
 from runner.manifest.spool import Spool
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from runner.manifest import notation
 from runner.manifest.findings import FAILED, Wrong, listing, nearest, shown
 from runner.manifest.inputs import ModelInputs, bundled_models, bundled_schema
+from runner.manifest.model_schema import usable
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
 from runner.manifest.scalars import kind, written
-from runner.manifest.schema import usable
 from runner.manifest.settings import KEYS as TOP_KEYS
 
 if TYPE_CHECKING:

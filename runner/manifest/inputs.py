@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runner.manifest.findings import Wrong, listing, nearest, shown
 from runner.manifest.hosted import addresses, check_address, choices, is_hosted
+from runner.manifest.model_schema import compiled
 from runner.manifest.scalars import boolean, filled_text, integer, json_value, number, text
-from runner.manifest.schema import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

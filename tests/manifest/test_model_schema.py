@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from runner.manifest import usable
 from runner.manifest.findings import Wrong
 from runner.manifest.inputs import ModelInputs
-from runner.manifest.schema import MAX_DEPTH, compiled, with_json_types
+from runner.manifest.model_schema import MAX_DEPTH, compiled, with_json_types
 
 FLUX = {
     "type": "object",
