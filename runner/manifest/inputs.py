@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runner.manifest.nodes import Node
     from runner.model import Json
 
-_MODEL: Final = re.compile(r"(?!.*(?:^|/)\.)[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
+MODEL: Final = re.compile(r"(?!.*(?:^|/)\.)[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 _CONVERTERS: Final[dict[str, Callable[[Node], Json]]] = {
     "string": text,
     "integer": integer,
@@ -32,7 +32,7 @@ _CONVERTERS: Final[dict[str, Callable[[Node], Json]]] = {
 
 def is_model_id(model: str) -> bool:
     """Whether ``model`` can be one: it becomes a part of the API's URLs."""
-    return _MODEL.fullmatch(model) is not None
+    return MODEL.fullmatch(model) is not None
 
 
 def bundled_schema(model: str) -> dict[str, Any] | None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 GIB: Final = 1 << 30
 MAX_TIMEOUT_SECONDS: Final = 24 * 3600
+MAX_CONCURRENCY: Final = 1000
+MAX_RETRIES: Final = 100
 
 T = TypeVar("T")
 
@@ -117,7 +119,7 @@ def _within(low: int, high: int) -> Callable[[Node], int]:
 def _concurrency(node: Node) -> int:
     if isinstance(node, Scalar) and node.text == "auto":
         raise Wrong("cannot be `auto`: that is not available in this version yet", "write a number: 8")
-    return _within(1, 1000)(node)
+    return _within(1, MAX_CONCURRENCY)(node)
 
 
 def _written(read: Callable[[str], T]) -> Callable[[Node], T]:
@@ -192,7 +194,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
     "concurrency": ("concurrency", _concurrency),
     "rate": ("rate_per_second", _rate),
     "timeout": ("timeout_seconds", _timeout),
-    "retries": ("retries", _within(0, 100)),
+    "retries": ("retries", _within(0, MAX_RETRIES)),
     "on_unknown": ("on_unknown", _word(OnUnknown)),
     "on_bad_row": ("on_bad_row", _word(OnBadRow)),
     "budget": ("budget", _written(notation.budget)),
