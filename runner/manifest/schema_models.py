@@ -60,9 +60,9 @@ class _Inputs:
         """Values as written."""
         return {name: _value(name, found, ranged=ranged) for name, found in self.properties.items()}
 
-    def templated(self) -> dict[str, Schema]:
+    def templated(self, *, ranged: bool = True) -> dict[str, Schema]:
         """Values, or what makes them."""
-        return {name: _or_template(value) for name, value in self.plain().items()}
+        return {name: _or_template(value) for name, value in self.plain(ranged=ranged).items()}
 
 
 @cache
@@ -112,7 +112,7 @@ def _given(inputs: dict[str, Schema], sizes: Schema) -> Schema:
 def _matrix(inputs: _Inputs) -> Schema:
     axes = {name: {"items": value} for name, value in inputs.templated().items()}
     own = text(NO_EXPRESSION, "a value that is no input of the model is plain text")
-    excluded = {"properties": {**inputs.templated(), "size": True}, "additionalProperties": own}
+    excluded = {"properties": {**inputs.templated(ranged=False), "size": True}, "additionalProperties": own}
     return {
         "properties": {**axes, "size": {"items": inputs.size(*_SIDES)}, "exclude": {"items": excluded}},
         "additionalProperties": {"items": own},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +120,8 @@ BROKEN = [
         "defaults: {size: 64x64, width: 64}",
         "defaults: {inputs: {width: 1}}", "defaults: {prompt: ''}", "defaults: {width: 64, inputs: {width: 64}}",
         "concurrency: 0", "concurrency: 1001", "concurrency: auto", "retries: 101", "retries: 1.5", "retries: yes",
-        "timeout: 0", "timeout: 25h", "timeout: 1:30", "timeout:", "timeout: [1]", "rate: 5", "rate: 0/s",
+        "timeout: 0", "timeout: 25h", "timeout: 1:30", "timeout:", "timeout: [1]", "timeout: 86401",
+        "retries: -1", "rate: 5", "rate: 0/s",
         "max_file: 200", "max_file: 2 gigs", "max_file: 0MB", "on_unknown: resubmitt", "strict_size: yes",
         "strict_size: 1", "strict_size: 'true'", "trusted_hosts: a.example.com", "trusted_hosts: ['https://a.b/c']",
         "trusted_hosts: [10.0.0.1]", "trusted_hosts: [localhost]", "name: a/b", "name: ' '", "output: s3://a/b",
@@ -158,6 +161,33 @@ def test_what_a_schema_can_tell_is_underlined(manifest: str) -> None:
     """Wrong nesting, keys, types, ranges, notations and conflicts are seen while they are typed."""
     assert is_refused(manifest)
     assert is_underlined(manifest)
+
+
+def mirrored(manifest: str) -> str:
+    """With width for height, and height for width."""
+    return manifest.replace("width", "\0").replace("height", "width").replace("\0", "height")
+
+
+def named_by_the_jobs(manifest: str) -> str:
+    """With the model at the jobs of a list of mappings, not at the top."""
+    bare = manifest.replace(MODEL, "", 1)
+    if "model: " in bare:
+        return manifest
+    return bare.replace("- {", f"- {{model: {KLEIN}, ").replace("jobs: [{", f"jobs: [{{model: {KLEIN}, ")
+
+
+def under_inputs(manifest: str) -> str:
+    """With the prompt of a job under `inputs`."""
+    moved = re.sub(r"- \{prompt: ('[^']*'|[^][,{}]+)", r"- {inputs: {prompt: \1}", manifest)
+    return manifest if moved.count("inputs") > 1 else moved
+
+
+@pytest.mark.parametrize("change", [mirrored, named_by_the_jobs, under_inputs])
+def test_the_same_is_seen_wherever_it_is_written(change: Callable[[str], str]) -> None:
+    """Either side, the model at the top or at each job, inputs with a key of their own: the rules are the same."""
+    told = [manifest for manifest in map(change, BROKEN) if is_refused(manifest) != is_underlined(manifest)]
+    fine = [manifest for manifest in map(change, FINE) if is_refused(manifest) != is_underlined(manifest)]
+    assert (told, fine) == ([], [])
 
 
 LEFT_TO_THE_LOADER = {
@@ -216,6 +246,7 @@ FINE = [
         "{model: a/b, steps: 4, guidance: 1.5, flags: [a, {b: ~}]}",
         "{prompt: '{{ n }}', id: '{{ n }}', matrix: {n: [no, 012, 1e3]}}",
         "{prompt: a, matrix: {size: [64x64, 65x65], exclude: [{size: 64x64}]}, id: x}",
+        "{prompt: a, matrix: {width: [64, 65], exclude: [{width: 1}]}}",
     ]),
     *map(with_setting, [
         "timeout: 1h90m", "timeout: '90'", "budget: $25/day", "halt: 0.5%", "max_file: 1B", "max_file: 1000000",

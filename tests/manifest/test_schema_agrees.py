@@ -120,7 +120,6 @@ COUNTS = [1, 2, 3, 0, -1, 10_000_001, "2", 1.5, None]
 
 @st.composite
 def jobs(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(st.sampled_from(["prompt", "size", "sides", "sizes", "repeat", "matrix", "matrix", "from"]))
     of_kind = {
         "prompt": st.just({}),
         "size": st.fixed_dictionaries({"size": mostly(SIZES)}),
@@ -130,11 +129,14 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
         "matrix": st.fixed_dictionaries({"matrix": matrices()}),
         "from": st.fixed_dictionaries({"from": mostly(FEEDS)}),
     }
+    kind = draw(st.sampled_from([*of_kind, "matrix"]))
     job: dict[str, Any] = {"prompt": draw(mostly(PROMPTS)), **draw(of_kind[kind])}
+    if draw(st.integers(0, 3)) == 0:  # keys that may stand beside each other, and keys that may not
+        job |= draw(st.sampled_from(sorted(of_kind)).flatmap(of_kind.__getitem__))
     names = templates(job.get("matrix", {}))
-    if kind == "matrix":
+    if "matrix" in job:
         job["prompt"] = f"a {names}"
-    if (kind == "from" or "prompt" in job.get("matrix", {})) and draw(st.booleans()):
+    if ("from" in job or "prompt" in job.get("matrix", {})) and draw(st.booleans()):
         del job["prompt"]
     for key, values in {"id": [*IDS, names], "file": [*FILES, names], "model": MODELS}.items():
         if draw(st.integers(0, 3)) == 0:
