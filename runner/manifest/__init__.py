@@ -14,6 +14,9 @@ imported when a template is met. What a scalar means is decided by where it stan
 every fault is noted in one ``Findings`` and raised at once. What a model takes is bundled (``schemas``), or comes
 through ``offers`` from whoever can ask, and is judged by ``model_schema``; ``hosted`` are inputs that are files.
 Nothing here knows of the network, or of what has been bought before.
+
+``schema``, with ``schema_jobs``, ``schema_models``, ``schema_values`` and ``patterns``, tells editors the same rules as
+a JSON Schema of the manifest itself; nothing is loaded by it.
 """
 
 from __future__ import annotations

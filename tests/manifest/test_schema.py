@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ManifestError
-from runner.manifest import bundled_schema, load, notation, patterns
+from runner.manifest import bundled_models, bundled_schema, load, notation, patterns
 from runner.manifest.findings import Wrong
 from runner.manifest.given import KEYS as KEYS_OF_JOBS
 from runner.manifest.names import check_file_name, without_extension
@@ -25,6 +25,7 @@ from runner.manifest.settings import _READERS, KEYS
 from runner.manifest.templates import is_template, without_ext
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
+KLEIN_9B = KLEIN.replace("4b", "9b")
 EXAMPLES = Path(__file__).parents[2] / "jobs"
 SCHEMA = manifest_schema()
 VALIDATOR = jsonschema_rs.Draft7Validator(SCHEMA)
@@ -68,10 +69,11 @@ def test_every_key_of_the_loader_is_described() -> None:
     assert [name for name, found in described if not {"title", "description"} <= found.keys()] == []
 
 
-def test_the_inputs_of_a_bundled_model_are_those_of_its_schema() -> None:
+@pytest.mark.parametrize("name", bundled_models())
+def test_the_inputs_of_a_bundled_model_are_those_of_its_schema(name: str) -> None:
     """Types, ranges and defaults of a known model's inputs are told where they are typed."""
-    found = SCHEMA["definitions"][f"{KLEIN.replace('/', '.')}.job"]
-    model = bundled_schema(KLEIN)
+    found = SCHEMA["definitions"][f"{name.replace('/', '.')}.job"]
+    model = bundled_schema(name)
     assert model is not None
     assert set(found["properties"]) == set(KEYS_OF_JOBS) | set(model["properties"])
     assert found["else"]["properties"]["width"] == model["properties"]["width"]
@@ -128,6 +130,11 @@ BROKEN = [
         'output: "a\\tb"', "output: ~", "x-a: 1\nname: true",
     ]),
     f"model: a b\njobs: [{{model: {KLEIN}, prompt: a}}]\n",
+    f"model: {KLEIN_9B}\njobs: [{{prompt: a, steps: 101}}]\n",
+    f"model: {KLEIN_9B}\ndefaults: {{steps: 2.5}}\njobs: [{{prompt: a}}]\n",
+    f"{MODEL}jobs: [{{prompt: a}}, {{model: {KLEIN_9B}, prompt: a, size: 512x256}}]\n",
+    f"{MODEL}defaults: {{width: 256}}\njobs: [{{prompt: a}}, {{model: {KLEIN_9B}, prompt: a}}]\n",
+    f"{MODEL}defaults: {{steps: 4}}\njobs: [{{prompt: a}}, {{model: {KLEIN_9B}, prompt: a}}]\n",
     *map(with_job, [
         "{prompt: a, width: '1024'}", "{prompt: a, width: 1024px}", "{prompt: a, width: 1_024}",
         "{prompt: a, width: 1:30}", "{prompt: a, width: no}", "{prompt: a, width: 2026-11-22}",
@@ -257,6 +264,8 @@ FINE = [
     f"{MODEL}defaults: {{prompt: a}}\njobs: [{{id: x}}]\n",
     f"{MODEL}defaults: {{width: 4096}}\njobs: [{{prompt: a, size: 64x64}}]\n",
     f"{MODEL}defaults: {{seed: 1}}\njobs: [{{model: a/b}}]\n",
+    f"model: {KLEIN_9B}\ndefaults: {{steps: 4}}\njobs: [{{prompt: a, steps: 100, size: 512x1536}}]\n",
+    f"{MODEL}jobs: [{{prompt: a, width: 64}}, {{model: {KLEIN_9B}, prompt: b, matrix: {{steps: [1, 2]}}}}]\n",
     f"jobs: [{{model: {KLEIN}, prompt: a}}, {{model: a/b, width: wide}}]\n",
 ]  # fmt: skip
 

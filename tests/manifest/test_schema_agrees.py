@@ -23,6 +23,7 @@ from runner.manifest.schema import manifest_schema
 from runner.model import Problem
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
+KLEIN_9B = KLEIN.replace("4b", "9b")
 OTHER = "somebody/else/text-to-image"
 
 BEYOND = {
@@ -77,15 +78,17 @@ SETTINGS: dict[str, list[Any]] = {
     ],
 }  # fmt: skip
 PROMPTS = ["a mug", "a {brace}", 42, Plain("no"), Plain("012"), "{{ x }}", "", "  ", None, False, ["a"], {}]
-SIDES = [64, 2048, 1000, 63, 2049, "64", "wide", 64.5, None, True, [64], "{{ 64 }}", "a {{ 64 }}"]
-SIZES = ["64x64", "1024 x 768", "2048×64", "63x64", "64x2049", "64*64", "x", 64, None, "{{ 64 }}x64", ["64x64"]]
+SIDES = [512, 1536, 1000, 64, 2048, 511, 1537, 63, 2049, "64", "wide", 64.5, None, True, [64], "{{ 64 }}", "a {{ 64 }}"]
+SIZES = ["512x512", "1024 x 768", "1536×512", "64x64", "2048×64", "63x64", "64x2049", "64*64", "x", 64, None,
+         "{{ 64 }}x64", ["64x64"]]  # fmt: skip
 IDS = ["mug", 12, Plain("012"), Plain("2026-11-22"), "a b", "a/b", "a.", "", "con", "x.altered", None, True]
-FILES = ["a", "a/b.png", 12, "a.{{ ext }}", "a/{{ job.id }}", "../a", "/a", "a//b", ".png", "nul.png", None, [],
-         "../a.{{ ext }}", "results.jsonl"]  # fmt: skip
+FILES = ["a", "a/b.png", "a-{{ output }}", 12, "a.{{ ext }}", "a/{{ job.id }}", "../a", "/a", "a//b", ".png", "nul.png",
+         None, [], "../a.{{ ext }}", "results.jsonl"]  # fmt: skip
 FEEDS = ["rows.csv", "data.csv", "rows.csv", "data.xlsx", "*.csv", "https://a.b/c.csv", ".csv", "gone.csv", 3, [], None]
-MODELS = [KLEIN, KLEIN, KLEIN, OTHER, OTHER, 42, "a b", "../a", "", None, [KLEIN]]
+MODELS = [KLEIN, KLEIN_9B, KLEIN, OTHER, OTHER, 42, "a b", "../a", "", None, [KLEIN]]
 JUNK = [None, True, False, 0, -1, 1, 64, 4096, 1.5, "", " ", "a", "64x64", "{{ x }}", "..", [], [1], {}, {"a": 1}]
-KEYS = [*KEYS_OF_JOBS, "prompt", "width", "height", "seed"]
+STEPS = [1, 25, 100, 0, 101, "25", 2.5, None]
+KEYS = [*KEYS_OF_JOBS, "prompt", "width", "height", "seed", "steps"]
 
 
 def mostly(values: list[Any]) -> st.SearchStrategy[Any]:
@@ -101,7 +104,8 @@ def lists(values: list[Any]) -> st.SearchStrategy[list[Any]]:
 @st.composite
 def matrices(draw: st.DrawFn) -> dict[str, Any]:
     axes: dict[str, list[Any]] = {"view": ["front", "side", 7, Plain("no"), "{{ x }}", None], "size": SIZES,
-                                  "prompt": PROMPTS, "width": SIDES, "other": ["a", "b", "c"]}  # fmt: skip
+                                  "prompt": PROMPTS, "width": SIDES, "other": ["a", "b", "c"],
+                                  "steps": STEPS}  # fmt: skip
     chosen = draw(st.lists(st.sampled_from(list(axes)), min_size=1, max_size=2, unique=True))
     matrix: dict[str, Any] = {name: draw(lists(axes[name])) for name in chosen}
     first = {name: values[0] for name, values in matrix.items()}
@@ -194,7 +198,8 @@ def spoil(draw: st.DrawFn, manifest: dict[str, Any]) -> None:
     place[key] = {"add": value, "junk": junk, "list": [value], "mapping": {key: value}}[way]
     if way == "add":
         added = draw(st.sampled_from(KEYS))
-        of_key = {"prompt": PROMPTS, "width": SIDES, "height": SIDES, "size": SIZES, "sizes": [["64x64"]]}
+        of_key = {"prompt": PROMPTS, "width": SIDES, "height": SIDES, "size": SIZES, "sizes": [["64x64"]],
+                  "steps": STEPS}  # fmt: skip
         place.setdefault(added, deepcopy(draw(st.sampled_from([*of_key.get(added, []), *JUNK]))))
 
 
@@ -211,7 +216,7 @@ def verdict(text: str, validator: jsonschema_rs.Draft7Validator) -> str:
     """``accepted`` or ``refused`` by both, ``beyond`` what a schema can tell, or ``apart``."""
     problems, manifest = complaints(text), as_an_editor_reads(text)
     found = list(mappings(manifest))
-    unknown = any(each.get("model", KLEIN) != KLEIN for each in found)
+    unknown = any(each.get("model", KLEIN) not in (KLEIN, KLEIN_9B) for each in found)
     templated = any("{{" in str(each.get(key)).removesuffix(".{{ ext }}") for each in found for key in ("id", "file"))
     rules = [*BEYOND, *(OF_UNKNOWN_MODELS if unknown else ()), *(OF_TEMPLATES if unknown or templated else ())]
     told = [p for p in problems if p.place.source == "-" and not any(re.search(rule, p.what) for rule in rules)]
