@@ -14,7 +14,8 @@ The map, top to bottom; imports point down only::
                             purse (the budget), cache (the catalogue's schemas) and stop
     plan | pace | polling | money | questions | summary    decisions: pure functions of values
     manifest | settings | wire | records           text ↔ values
-    model | errors | clock | disk   frozen values, the error tree, time as an argument, durable steps
+    model | errors | clock | disk | digests   frozen values, the error tree, time as an argument, durable steps,
+                            names by the million
 
 A manifest file becomes typed jobs in a spool (``manifest``); each job is compared with what the results manifest
 already knows (``plan``); lanes (``schedule``) carry the rest one job at a time (``job``): intent into the ledger,

@@ -54,7 +54,8 @@ class Batch:
         self._redo = redo
         await self._prepare()
         found = await self._survey(surveyor, jobs())
-        await self._take_over(surveyor, found)
+        if found.renamed:
+            await self._take_over(surveyor, jobs())
         if found.doubtful:
             self.site.stop.buying(doubt(found.doubtful), 69)
         again = await self._open_redo(surveyor, jobs)
@@ -125,11 +126,13 @@ class Batch:
             at = timestamp(self.site.clock.now())
             await self.site.ledger.append(follow(record, State.UNKNOWN, at, error=fault))
 
-    async def _take_over(self, surveyor: Surveyor, found: Survey) -> None:
+    async def _take_over(self, surveyor: Surveyor, jobs: Iterable[Job]) -> None:
         """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
-        for job, old_id in found.renamed:
-            log.info("%s takes over the records of %s", job.id, old_id)
-            for record in reversed(surveyor.takeover(job, old_id)):
+        surveyor.begin_again()
+        for job in jobs:
+            old_id = surveyor.renamed_from(job)
+            for record in reversed(surveyor.takeover(job, old_id) if old_id else []):
+                log.info("%s takes over purchase %d of %s", job.id, record.purchase, old_id)
                 await self.site.ledger.append(record)
 
     def _enter(self, job: Job, decision: Decision) -> None:

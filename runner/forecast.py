@@ -169,7 +169,7 @@ def foretell(
 
 def _look_at_owed(forecast: Forecast, found: Survey, ledger: Ledger, api: str, *, most: int, now: float) -> None:
     owed = ledger.owed(api)
-    counted = found.collecting | {old_id for _, old_id in found.renamed}
+    counted = found.collecting | found.taken_over
     forecast.others = sum(record.id not in counted and not record.rebuy for record in owed)
     forecast.doubtful = found.doubtful.total()
     forecast.not_now = doubt(found.doubtful) if found.doubtful else too_much_waits(owed, most=most, now=now)

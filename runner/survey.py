@@ -6,7 +6,10 @@ comes, because by then the ledger knows more.
 
 from __future__ import annotations
 
+import errno
+import os
 import os.path
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from runner.digests import Names
 from runner.download.place import Folder
 from runner.errors import ConflictError
 from runner.ledger import Ledger
@@ -24,7 +28,10 @@ from runner.manifest import Spool, bundled_models, spelling
 from runner.model import Job, Record, State
 from runner.plan import Action, Decision, as_bought, decide, will_buy
 from runner.settings import EMULATOR
+from runner.unclaimed import Unclaimed
 
+MAX_CONFLICTS = 1000
+"""Told one by one; beyond that they are counted."""
 PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "bmp", "mp4", "mov", "webm")
 
 
@@ -62,7 +69,8 @@ class Surveyor:
         self._api = api
         self._manifest = manifest
         self._resubmit = resubmit
-        self._unclaimed: dict[str, list[str]] | None = None
+        self._unclaimed: Unclaimed | None = None
+        self._named: Names | None = None
         self._unread: Unread | None = None
         self._bundled = frozenset(bundled_models())
 
@@ -126,8 +134,12 @@ class Surveyor:
             return next(filter(lambda old_id: self._was_interrupted(job, old_id, history), _old_ids(history)), None)
         if self._unclaimed is None:
             self._unclaimed = self._find_unclaimed()
-        ids = self._unclaimed.get(job.fingerprint, [])
-        return ids.pop(0) if ids else None
+        return self._unclaimed.take(job.fingerprint)
+
+    def begin_again(self) -> None:
+        """Let another pass over the same jobs find the renamed ones as the first did."""
+        if self._unclaimed is not None:
+            self._unclaimed.rewind()
 
     def _was_interrupted(self, job: Job, old_id: str, history: list[Record]) -> bool:
         """Whether older purchases were left behind: their numbers are free and below those that came over first."""
@@ -135,14 +147,12 @@ class Surveyor:
         taken = {record.purchase for record in history}
         return bool(rest) and old_id not in self._jobs and not rest & taken and max(rest) < max(taken)
 
-    def _find_unclaimed(self) -> dict[str, list[str]]:
-        """Ids by fingerprint that only the ledger knows, oldest first."""
-        found: dict[str, list[str]] = {}
+    def _find_unclaimed(self) -> Unclaimed:
+        """The ids that only the ledger knows."""
+        found = Unclaimed()
         for record in self._ledger.latest():
             if self._is_unclaimed(record):
-                ids = found.setdefault(record.fingerprint, [])
-                if record.id not in ids:
-                    ids.append(record.id)
+                found.add(record.fingerprint, record.id)
         return found
 
     def takeover(self, job: Job, old_id: str) -> list[Record]:
@@ -202,8 +212,12 @@ class Surveyor:
         job = self._jobs.find(record.id)
         return job is not None and job.file == record.file
 
+    def owed(self) -> set[str]:
+        """Ids of jobs with something owed."""
+        return {record.id for record in self._ledger.owed(self._api)}
+
     def pursued(self) -> set[str]:
-        """Ids of jobs with something owed that the user wants bought anew all the same."""
+        """Those of them that the user wants bought anew all the same."""
         return {record.id for record in self._ledger.owed(self._api) if record.rebuy}
 
     def superseded(self, record: Record) -> bool:
@@ -213,18 +227,32 @@ class Surveyor:
 
     def in_the_way(self, job: Job) -> list[str]:
         """Pictures that stand where the job's would go and that no purchase of this job names."""
-        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs}
-        paths = (f"{job.file}.{extension}" for extension in PICTURES)
-        taken = [path for path in paths if path not in mine and (self._folder.root / path).exists()]
-        parents = list(PurePosixPath(job.file).parents)[:-1]
-        return taken + [str(part) for part in parents if (self._folder.root / part).is_file()]
+        stem = f"{self._folder.root}/{job.file}"  # text: a million jobs have eleven million paths
+        if not stat.S_ISDIR(_mode(stem.rpartition("/")[0])):
+            parents = list(PurePosixPath(job.file).parents)[:-1]
+            return [str(part) for part in parents if (self._folder.root / part).is_file()]
+        there = [f"{job.file}.{extension}" for extension in PICTURES if _mode(f"{stem}.{extension}")]
+        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else ()
+        return [path for path in there if path not in mine]
 
-    def foreign(self, paths: set[str]) -> set[str]:
-        """Those of ``paths`` that no record names at all."""
-        if not paths:
-            return paths
-        named = {out.path for record in self._ledger.latest() for out in record.outputs}
-        return paths - named
+    def is_foreign(self, path: str) -> bool:
+        """Whether no record names ``path`` at all."""
+        if self._named is None:
+            self._named = Names()
+            for record in self._ledger.latest():
+                for output in record.outputs:
+                    self._named.add(output.path or "")
+        return path not in self._named
+
+
+def _mode(path: str) -> int:
+    """What stands at ``path``, links followed; 0: nothing. Raises ``OSError`` where that cannot be seen."""
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 - in_the_way says why
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return 0
+        raise
 
 
 def _goes_to(source: Job | Record) -> dict[str, Any]:
@@ -247,21 +275,48 @@ class Survey:
     or the user wants them bought beside it."""
     doubtful: Counter[str] = field(default_factory=Counter)
     """Jobs, by model, that may only look new or changed because the schema they were read by is away."""
-    renamed: list[tuple[Job, str]] = field(default_factory=list)
+    renamed: int = 0
     """Jobs that take over the records of an id which is gone from the manifest."""
+    taken_over: set[str] = field(default_factory=set)
+    """Those ids, as far as something of them is owed."""
+
+
+class _Conflicts:
+    """All that is in the way, and the words for as much of it as a person reads."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._lines: list[str] = []
+        self._paths: list[str] = []
+        self._told = Names()
+
+    def note(self, line: str, lines: list[str] | None = None) -> None:
+        self._count += 1
+        kept = self._lines if lines is None else lines
+        if len(kept) < MAX_CONFLICTS:
+            kept.append(line)
+
+    def note_path(self, path: str, job: Job) -> None:
+        if self._told.add(path):
+            self.note(f"{path} is in the way of job {job.id} and is not runner's; move it, or set `file:`", self._paths)
+
+    def raise_any(self) -> None:
+        if self._count:
+            lines = [*self._lines, *sorted(self._paths)][:MAX_CONFLICTS]
+            more = self._count - len(lines)
+            raise ConflictError("\n".join([*lines, *([f"… and {more:,} more"] if more else []), "Nothing was bought."]))
 
 
 def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decision], None]) -> Survey:
     """Decide about every job, tell ``visit`` each decision, and raise ``ConflictError`` with all that is in the way."""
-    result = Survey()
-    conflicts: list[str] = []
-    occupied: dict[str, str] = {}
-    pursued = surveyor.pursued()
+    result, conflicts = Survey(), _Conflicts()
+    owed, pursued = surveyor.owed(), surveyor.pursued()
     for job in jobs:
         old_id = surveyor.renamed_from(job)
         decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job)
-        if old_id:
-            result.renamed.append((job, old_id))
+        result.renamed += old_id is not None
+        if old_id in owed:
+            result.taken_over.add(old_id)
         _count(result, job, decision)
         if not old_id and surveyor.is_doubtful(job, decision):
             result.doubtful[job.model] += 1
@@ -270,15 +325,12 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
         if job.id in result.changed and decision.action is Action.COLLECT:
             decision = replace(decision, then=surveyor.decide_then(job, old_id))
         visit(job, decision)
-        conflicts += filter(None, [surveyor.conflicts(job, decision)])
+        if conflict := surveyor.conflicts(job, decision):
+            conflicts.note(conflict)
         if decision.action in (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER) and not old_id:
-            occupied.update((path, job.id) for path in surveyor.in_the_way(job))
-    conflicts += [
-        f"{path} is in the way of job {occupied[path]} and is not runner's; move it, or set `file:`"
-        for path in sorted(surveyor.foreign(set(occupied)))
-    ]
-    if conflicts:
-        raise ConflictError("\n".join(conflicts) + "\nNothing was bought.")
+            for path in filter(surveyor.is_foreign, surveyor.in_the_way(job)):
+                conflicts.note_path(path, job)
+    conflicts.raise_any()
     return result
 
 

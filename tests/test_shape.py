@@ -18,11 +18,11 @@ ROWS = [
     {"cli", "__main__"},
     {"commands", "console"},
     {"app", "catalogue", "options", "settle", "forecast"},
-    {"batch", "books", "cancel", "crew", "redo", "survey", "schedule", "job", "verify", "restore"},
+    {"batch", "books", "cancel", "crew", "redo", "survey", "unclaimed", "schedule", "job", "verify", "restore"},
     {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache"},
     {"plan", "pace", "polling", "money", "questions", "summary"},
     {"manifest", "settings", "wire", "records"},
-    {"model", "errors", "clock", "disk"},
+    {"model", "errors", "clock", "digests", "disk"},
 ]
 """From the top; a module imports from its own row and those below."""
 

@@ -12,6 +12,7 @@ import click
 
 from runner.clock import SystemClock, epoch
 from runner.commands.common import known_folder, manifest_argument, place_options, read_manifest
+from runner.digests import Names
 from runner.download.place import Folder
 from runner.errors import ManifestError, UsageError
 from runner.ledger import Holder, Ledger, read_holder
@@ -33,6 +34,7 @@ class Standing:
     counts: Counter[str] = field(default_factory=Counter)
     spent_usd: float = 0.0
     failed: list[Record] = field(default_factory=list)
+    """The first of them; ``counts`` has their number."""
     unknown: list[Record] = field(default_factory=list)
     owed: list[Record] = field(default_factory=list)
 
@@ -65,22 +67,21 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
 
 def _read(ledger: Ledger, folder: Folder) -> Standing:
     """One pass over every purchase; of a job with several, the one in force counts."""
-    standing, again = Standing(), dict[str, None]()
+    standing, again = Standing(), Names()
     for record in ledger.latest():
         standing.spent_usd += spent(record)
         if record.purchase > 1:
-            again[record.id] = None
+            again.add(record.id)
         if record.owed and not record.rebuy:
             standing.owed.append(record)
+    seen = Names()
     for record in ledger.latest():
         if record.id not in again:
             _add(standing, record, folder)
-    for job_id in again:
-        history = ledger.history(job_id)
-        question = next((record for record in reversed(history) if record.open), None)
-        force = question or in_force(history)  # an open money question is what a person must see
-        if force is not None:
-            _add(standing, force, folder)
+        elif seen.add(record.id):
+            history = ledger.history(record.id)
+            question = next((purchase for purchase in reversed(history) if purchase.open), None)
+            _add(standing, question or in_force(history) or record, folder)  # an open question is what must be seen
     return standing
 
 
@@ -89,7 +90,7 @@ def _add(standing: Standing, record: Record, folder: Folder) -> None:
     if outcome == "done" and not folder.present(record):
         outcome = "missing"
     standing.counts[outcome] += 1
-    if outcome == "failed":
+    if outcome == "failed" and len(standing.failed) < SHOWN:
         standing.failed.append(record)
     if outcome == "unknown":
         standing.unknown.append(record)
@@ -137,21 +138,20 @@ def _show(standing: Standing, oldest: float, folder: Folder) -> None:
     click.echo(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
     if holder is not None:
         click.echo(f"Held by {holder}")
-    _list("Failed", standing.failed)
-    _list("Unknown (perhaps bought)", standing.unknown)
+    _list("Failed", standing.failed, standing.counts["failed"])
+    _list("Unknown (perhaps bought)", standing.unknown, len(standing.unknown))
     if standing.owed:
         click.echo(
             f"Owed: {len(standing.owed):,}, the oldest for {oldest / 60:,.0f} min; a run or `collect` fetches them"
         )
 
 
-def _list(title: str, records: list[Record]) -> None:
-    for number, record in enumerate(records):
-        if number == 0:
-            click.echo(f"{title}:")
-        if number == SHOWN:
-            click.echo(f"  … and {len(records) - SHOWN:,} more")
-            return
+def _list(title: str, records: list[Record], count: int) -> None:
+    if count:
+        click.echo(f"{title}:")
+    for record in records[:SHOWN]:
         why = record.error.message if record.error else record.state.value
         request = f" (request {record.request_id})" if record.request_id else ""
         click.echo(f"  {record.id}{request}: {why}")
+    if count > SHOWN:
+        click.echo(f"  … and {count - SHOWN:,} more")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.manifest.claims import Claims, digest, folders
+from runner.manifest.claims import Claims, folders, key_of
 from runner.manifest.names import folded
 from runner.manifest.nodes import Mark, RowMark
 
@@ -58,7 +58,7 @@ class Register:
     def _file_clash(self, job: Job, owner: int) -> str | None:
         if (other := self._owner_of_file(job.file, owner)) is not None:
             return f"the file `{job.file}` is also that of {self._where(other)}"
-        inside = self._claims.folders.get(digest(job.file))
+        inside = self._claims.folders.get(key_of(job.file))
         if inside is not None:
             other = self._spool.at(inside)
             return f"the file `{job.file}` is a folder of `{other.file}`, the file of {self._where(other)}"
@@ -68,7 +68,7 @@ class Register:
         return None
 
     def _owner_of_file(self, file: str, owner: int) -> Spooled | None:
-        key = digest(file)
+        key = key_of(file)
         found = self._claims.files.get(key)
         if found is not None:
             return self._spool.at(found)
