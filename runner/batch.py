@@ -130,7 +130,7 @@ class Batch:
         """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
         surveyor.begin_again()
         for job in jobs:
-            old_id = surveyor.renamed_from(job)
+            old_id = surveyor.renamed_from(job, surveyor.history(job))
             for record in reversed(surveyor.takeover(job, old_id) if old_id else []):
                 log.info("%s takes over purchase %d of %s", job.id, record.purchase, old_id)
                 await self.site.ledger.append(record)

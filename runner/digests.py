@@ -59,11 +59,10 @@ class Numbering:
     def _slot(self, key: bytes) -> int:
         """Where ``key`` is, or would be put."""
         slots, digests = self._slots, self._digests
-        slot = hash(key) % len(slots)
-        while number := slots[slot]:
-            if digests[(number - 1) * _BYTES : number * _BYTES] == key:  # empty for a dropped one, and so never equal
-                return slot
-            slot = (slot + 1) % len(slots)
+        last = len(slots) - 1  # a power of two less 1
+        slot = hash(key) & last
+        while (number := slots[slot]) and digests[(number - 1) * _BYTES : number * _BYTES] != key:
+            slot = slot + 1 & last  # a dropped one has an empty slice, and is never equal
         return slot
 
     def _grow(self) -> None:

@@ -74,9 +74,13 @@ class Surveyor:
         self._unread: Unread | None = None
         self._bundled = frozenset(bundled_models())
 
-    def decide(self, job: Job) -> Decision:
-        """What to do with ``job`` as things stand."""
-        history = self._ledger.purchases(job.id, self._api)
+    def history(self, job: Job) -> list[Record]:
+        """The purchases of ``job`` at this API, oldest first."""
+        return self._ledger.purchases(job.id, self._api)
+
+    def decide(self, job: Job, history: list[Record] | None = None) -> Decision:
+        """What to do with ``job`` as things stand; ``history`` spares a second look at the ledger."""
+        history = self.history(job) if history is None else history
         decision = self._decide(job, history)
         if decision.action is Action.REUSE and decision.record and self._folder.displaced(decision.record):
             reason = "done, but files of another API's purchase took the place of its own"
@@ -94,7 +98,7 @@ class Surveyor:
         """``job`` as its purchase was read, if only a schema that comes and goes tells the two apart."""
         if job.model in self._bundled:
             return job
-        history = self._ledger.purchases(job.id, self._api)
+        history = self.history(job)
         if not history:
             old_id = self._read_unclaimed().ids.get(spelling(job.model, job.inputs))
             history = self._ledger.purchases(old_id, self._api) if old_id is not None else []
@@ -105,7 +109,7 @@ class Surveyor:
         its own or those that no job claims any more, is away."""
         if job.checked or job.model in self._bundled or not will_buy(job, decision):
             return False
-        history = self._ledger.purchases(job.id, self._api)
+        history = self.history(job)
         if not history:
             return job.model in self._read_unclaimed().models
         return any(record.checked and record.model == job.model for record in history)
@@ -124,12 +128,11 @@ class Surveyor:
         mine = record.api == self._api and not self.belongs_elsewhere(record)
         return mine and record.id not in self._jobs and record.state is not State.RELEASED
 
-    def renamed_from(self, job: Job) -> str | None:
+    def renamed_from(self, job: Job, history: list[Record]) -> str | None:
         """The id that a new job's very inputs were recorded under, if no job of the manifest claims it any more.
 
         A takeover that a crash interrupted is found by the lines that it left, and goes on.
         """
-        history = self._ledger.purchases(job.id, self._api)
         if history:
             return next(filter(lambda old_id: self._was_interrupted(job, old_id, history), _old_ids(history)), None)
         if self._unclaimed is None:
@@ -312,8 +315,9 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
     result, conflicts = Survey(), _Conflicts()
     owed, pursued = surveyor.owed(), surveyor.pursued()
     for job in jobs:
-        old_id = surveyor.renamed_from(job)
-        decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job)
+        history = surveyor.history(job)
+        old_id = surveyor.renamed_from(job, history)
+        decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job, history)
         result.renamed += old_id is not None
         if old_id in owed:
             result.taken_over.add(old_id)

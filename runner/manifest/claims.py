@@ -40,7 +40,7 @@ class Owners:
 
 
 class Claims:
-    """Names taken so far, and which job took them.
+    """Keys taken so far, and which job took them.
 
     A job's file is mostly called like the job; ``files`` holds only those that are not.
     """
@@ -49,16 +49,6 @@ class Claims:
         self.ids = Owners()
         self.files = Owners()
         self.folders = Owners()
-
-    def take_id(self, job_id: str, owner: int) -> int | None:
-        """Who has ``job_id`` already, or ``None``; then it is ``owner``'s."""
-        other = self.ids.take(key_of(job_id), owner)
-        return None if other == owner else other
-
-    def take_file(self, file: str, owner: int) -> None:
-        self.files.take(key_of(file), owner)
-        for folder in folders(file):
-            self.folders.take(key_of(folder), owner)
 
 
 def folders(file: str) -> Iterator[str]:

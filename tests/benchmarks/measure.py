@@ -25,6 +25,8 @@ class Measured:
     """What became of a command."""
 
     seconds: float
+    cpu_seconds: float
+    """Of all its threads; it says more than the clock on a machine that has other things to do."""
     peak_bytes: int
     """Resident memory, all of it: the interpreter and its libraries are about 40 MB."""
     exit_code: int
@@ -54,6 +56,7 @@ def measure(
             sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{_text(errors)[-2000:]}")
         return Measured(
             seconds=seconds,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
             peak_bytes=usage.ru_maxrss * _UNIT,
             exit_code=process.returncode,
             output=_text(output),

@@ -53,7 +53,7 @@ def _measure_all(folder: Path, jobs: int, api: str) -> None:
     env = {"RUNCOMFY_MODEL_API_BASE": api, "RUNCOMFY_TOKEN": "benchmark"}
     _prepare("write_feed", folder, repr(jobs))
     _prepare("write_list", folder, repr(LISTED))
-    click.echo(f"{'case':<28} {'jobs':>11} {'seconds':>9} {'peak MB':>9}")
+    click.echo(f"{'case':<28} {'jobs':>11} {'seconds':>9} {'cpu':>7} {'peak MB':>9}")
     _show("load a list", LISTED, measure([sys.executable, "-c", _LOAD, str(folder / "list.yaml")]))
     for layout in ("flat", "folders"):
         manifest, results = folder / f"{layout}.yaml", folder / layout / "results.jsonl"
@@ -75,7 +75,7 @@ def _verb(manifest: Path, env: dict[str, str], name: str, *arguments: str, **how
 
 
 def _show(case: str, jobs: int, measured: Measured) -> None:
-    figures = f"{measured.seconds:>9.1f} {measured.peak_bytes / 1e6:>9.0f}"
+    figures = f"{measured.seconds:>9.1f} {measured.cpu_seconds:>7.1f} {measured.peak_bytes / 1e6:>9.0f}"
     said = next(iter(measured.output.splitlines()), "") if case.startswith("load") else ""
     click.echo(f"{case:<28} {jobs:>11,} {figures}  {said}".rstrip())
 
