@@ -9,8 +9,8 @@ The flow, each step a module::
     recipe and row ── rows, columns, series ── jobs ── intake ── naming, claims ──> spool
 
 A feed is read row by row: in memory there is one row, and a few bytes for each id. ``templates`` says which
-texts are templates and which names they know; only ``expressions`` and ``sandbox`` import Jinja2, and they are
-imported when a template is met. What a scalar means is decided by where it stands (``scalars``, ``notation``);
+texts are templates and which names they know; only ``expressions``, ``fields`` and ``sandbox`` import Jinja2, and they
+are imported when a template is met. What a scalar means is decided by where it stands (``scalars``, ``notation``);
 every fault is noted in one ``Findings`` and raised at once. What a model takes is bundled (``schemas``), or comes
 through ``offers`` from whoever can ask, and is judged by ``model_schema``; ``hosted`` are inputs that are files.
 Nothing here knows of the network, or of what has been bought before.

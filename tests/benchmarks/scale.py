@@ -1,7 +1,7 @@
 """How time and memory go with the length of a batch: a million jobs stream through, in less than 400 MB.
 
     python tests/benchmarks/scale.py                     a million rows: half an hour, and 4 GB of disk
-    python tests/benchmarks/scale.py --jobs 100000
+    python tests/benchmarks/scale.py --jobs 100000 --only flat
 
 Everything runs as a process of its own and nothing leaves this machine: the API is an emulator on loopback. The
 ``folders`` cases give each row a folder of its own, which the check for names in each other's way has to remember.
@@ -12,11 +12,12 @@ will. The cases marked *done* find everything done by an earlier run.
 from __future__ import annotations
 
 import argparse
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ LISTED = 10_000
 BOUGHT = 300
 """Pictures after which a first run is interrupted."""
 
+DONE = {"plan": ["--offline"], "run": [], "status": [], "collect": []}
+"""Verbs that are measured over what is done, and their options."""
 RUNNER = [sys.executable, "-m", "runner"]
 _PREPARE = "import sys, material; from pathlib import Path; material.{}(Path(sys.argv[1]), {})"
 _LOAD = """
@@ -44,39 +47,76 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=1_000_000, help="rows of the feed (default %(default)s)")
     parser.add_argument("--folder", type=Path, help="where to work, on the disk to be measured; else a temporary one")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the cases with this in their name")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="runner-scale-", dir=options.folder) as name, _emulator() as api:
-        _measure_all(Path(name), options.jobs, api)
-
-
-def _measure_all(folder: Path, jobs: int, api: str) -> None:
-    env = {"RUNCOMFY_MODEL_API_BASE": api, "RUNCOMFY_TOKEN": "benchmark"}
-    _prepare("write_feed", folder, repr(jobs))
-    _prepare("write_list", folder, repr(LISTED))
     click.echo(f"{'case':<28} {'jobs':>11} {'seconds':>9} {'cpu':>7} {'peak MB':>9}")
-    _show("load a list", LISTED, measure([sys.executable, "-c", _LOAD, str(folder / "list.yaml")]))
-    for layout in ("flat", "folders"):
-        manifest, results = folder / f"{layout}.yaml", folder / layout / "results.jsonl"
-        verb = partial(_verb, manifest, env)
-        _show(f"load, {layout}", jobs, measure([sys.executable, "-c", _LOAD, str(manifest)]))
-        _show(f"plan, {layout}", jobs, verb("plan", "--offline"))
-        bought = partial(_has_lines, results, 4 * BOUGHT)
-        _show(f"run, interrupted, {layout}", jobs, verb("run", "--concurrency", "32", until=bought, codes=(0, 75)))
-        (folder / layout).rename(folder / f"{layout}-first")
-        _prepare("write_done", manifest, repr(api))
-        _show(f"plan, done, {layout}", jobs, verb("plan", "--offline"))
-        _show(f"run, done, {layout}", jobs, verb("run"))
-        _show(f"status, done, {layout}", jobs, verb("status"))
-        _show(f"collect, done, {layout}", jobs, verb("collect"))
+    with tempfile.TemporaryDirectory(prefix="runner-scale-", dir=options.folder) as name, _emulator() as api:
+        _Cases(Path(name), options.jobs, api, options.only).measure_all()
 
 
-def _verb(manifest: Path, env: dict[str, str], name: str, *arguments: str, **how: object) -> Measured:
-    return measure([*RUNNER, name, str(manifest), *arguments], env=env, **how)  # type: ignore[arg-type]
+class _Cases:
+    """What is measured, each case only if its name is wanted."""
+
+    def __init__(self, folder: Path, jobs: int, api: str, only: str) -> None:
+        self._folder = folder
+        self._jobs = jobs
+        self._api = api
+        self._only = only
+        self._env = {"RUNCOMFY_MODEL_API_BASE": api, "RUNCOMFY_TOKEN": "benchmark"}
+
+    def measure_all(self) -> None:
+        _prepare("write_feed", self._folder, repr(self._jobs))
+        _prepare("write_list", self._folder, repr(LISTED))
+        if self._wants("load, list"):
+            _show("load, list", LISTED, _load(self._folder / "list.yaml"))
+        for layout in ("flat", "folders"):
+            self._measure_first(layout)
+            if any(self._wants(f"{verb}, done, {layout}") for verb in DONE):
+                self._measure_done(layout)
+
+    def _measure_first(self, layout: str) -> None:
+        """Nothing is there yet."""
+        results = self._folder / layout / "results.jsonl"
+        self._measure(f"load, {layout}", lambda: _load(self._folder / f"{layout}.yaml"))
+        self._measure(f"plan, {layout}", lambda: self._verb(layout, "plan", "--offline"))
+        self._measure(
+            f"run, interrupted, {layout}",
+            lambda: self._verb(layout, "run", until=lambda: _count(results) > BOUGHT, codes=(0, 75)),
+        )
+
+    def _measure_done(self, layout: str) -> None:
+        """Everything is there."""
+        shutil.rmtree(self._folder / layout, ignore_errors=True)
+        _prepare("write_done", self._folder / f"{layout}.yaml", repr(self._api))
+        for verb, arguments in DONE.items():
+            self._measure(f"{verb}, done, {layout}", partial(self._verb, layout, verb, *arguments))
+
+    def _wants(self, case: str) -> bool:
+        return self._only in case
+
+    def _measure(self, case: str, run: Callable[[], Measured]) -> None:
+        if self._wants(case):
+            _show(case, self._jobs, run())
+
+    def _verb(
+        self,
+        layout: str,
+        verb: str,
+        *arguments: str,
+        codes: Sequence[int] = (0,),
+        until: Callable[[], bool] | None = None,
+    ) -> Measured:
+        command = [*RUNNER, verb, str(self._folder / f"{layout}.yaml"), *arguments]
+        return measure(command, env=self._env, codes=codes, until=until)
+
+
+def _load(manifest: Path) -> Measured:
+    return measure([sys.executable, "-c", _LOAD, str(manifest)])
 
 
 def _show(case: str, jobs: int, measured: Measured) -> None:
     figures = f"{measured.seconds:>9.1f} {measured.cpu_seconds:>7.1f} {measured.peak_bytes / 1e6:>9.0f}"
-    said = next(iter(measured.output.splitlines()), "") if case.startswith("load") else ""
+    said = measured.output.strip() if case.startswith("load") else ""
     click.echo(f"{case:<28} {jobs:>11,} {figures}  {said}".rstrip())
 
 
@@ -90,9 +130,9 @@ def _with_siblings() -> dict[str, str]:
     return {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[2]}", "PATH": ""}
 
 
-def _has_lines(results: Path, count: int) -> bool:
-    """Whether so many lines are in a results manifest that has some 600 bytes in each."""
-    return results.exists() and results.stat().st_size > 600 * count
+def _count(results: Path) -> int:
+    """About how many pictures were bought: a purchase has five lines of some 600 bytes."""
+    return results.stat().st_size // 3000 if results.exists() else 0
 
 
 @contextmanager
