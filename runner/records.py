@@ -20,6 +20,7 @@ RESULTS = "results.jsonl"
 MAX_PURCHASES = 100_000
 """Of one job: a number beyond it is no count, and looking through so many would take for ever."""
 
+# One expression for a whole path: records are read by the million. A part is neither empty nor `.` nor `..`.
 _PART = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f]+"
 _ID = re.compile(_PART)
 _INSIDE = re.compile(rf"(?![A-Za-z]:){_PART}(?:/{_PART})*")

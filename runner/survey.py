@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -232,8 +232,8 @@ class Surveyor:
         """Pictures that stand where the job's would go and that no purchase of this job names."""
         stem = f"{self._folder.root}/{job.file}"  # text: a million jobs have eleven million paths
         if not stat.S_ISDIR(_mode(stem.rpartition("/")[0])):
-            parents = list(PurePosixPath(job.file).parents)[:-1]
-            return [str(part) for part in parents if (self._folder.root / part).is_file()]
+            parents = (job.file[:place] for place, sign in enumerate(job.file) if sign == "/")
+            return [part for part in parents if (self._folder.root / part).is_file()]
         there = [f"{job.file}.{extension}" for extension in PICTURES if _mode(f"{stem}.{extension}")]
         mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else ()
         return [path for path in there if path not in mine]

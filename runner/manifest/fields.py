@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from jinja2.runtime import missing
+from jinja2.utils import missing
 
 from runner.manifest.sandbox import Missing
 

@@ -12,6 +12,7 @@ will. The cases marked *done* find everything done by an earlier run.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import socket
 import subprocess
@@ -35,7 +36,7 @@ DONE = {"plan": ["--offline"], "run": [], "status": [], "collect": []}
 RUNNER = [sys.executable, "-m", "runner"]
 _PREPARE = "import sys, material; from pathlib import Path; material.{}(Path(sys.argv[1]), {})"
 _LOAD = """
-import os, sys, time, runner
+import sys, time, runner
 started = time.perf_counter()
 jobs = runner.load(sys.argv[1]).jobs
 print(f"{time.perf_counter() - started:.2f} s to load, {jobs.size_bytes / 1e6:,.0f} MB in the temporary folder")
@@ -127,7 +128,8 @@ def _prepare(function: str, path: Path, argument: str) -> None:
 
 
 def _with_siblings() -> dict[str, str]:
-    return {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[2]}", "PATH": ""}
+    places = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
 
 
 def _count(results: Path) -> int:
