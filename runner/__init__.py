@@ -12,7 +12,7 @@ The map, top to bottom; imports point down only::
     schedule | job          lanes and stop | one job's steps
     api | download | ledger the ones that touch the outside; they never meet each other; with them http, throttle,
                             purse (the budget), cache (the catalogue's schemas) and stop
-    plan | pace | polling | money | questions | summary    decisions: pure functions of values
+    plan | pace | polling | survival | capacity | money | questions | summary    decisions: pure functions of values
     manifest | settings | wire | records           text ↔ values
     model | errors | clock | disk | digests   frozen values, the error tree, time as an argument, durable steps,
                             names by the million

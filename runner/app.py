@@ -127,9 +127,10 @@ async def cancel(
 def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
     """The manifest's settings as far as a batch needs them."""
     settings = manifest.settings
+    lanes = options.concurrency or settings.concurrency
     return Terms(
         manifest=manifest_path(manifest.path, options.folder(manifest).root),
-        lanes=options.concurrency or settings.concurrency,
+        lanes=None if lanes == "auto" else lanes,
         per_second=settings.rate_per_second,
         timeout_seconds=settings.timeout_seconds,
         retries=settings.retries,

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 
 from runner.books import Books
+from runner.capacity import Adaptive, Capacity
 from runner.clock import timestamp
 from runner.crew import Crew, Site, Terms
 from runner.errors import ConflictError
@@ -16,6 +17,7 @@ from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
 from runner.money import base_price, spent
 from runner.plan import Action, Decision, revive, too_much_waits
+from runner.polling import Durations
 from runner.purse import Purse
 from runner.records import RESULTS, follow
 from runner.redo import Choice, Redo
@@ -45,6 +47,8 @@ class Batch:
         self._redo: Choice | None = None
         self._claimed: Callable[[Record], bool] = lambda _: True  # without a manifest nobody's file is moved
         self._purse = Purse(terms.budget, site.stop, lambda: site.api.today)
+        self._adaptive = Adaptive(Capacity()) if terms.lanes is None else None
+        self._durations = Durations(self._adaptive)
 
     async def run(self, surveyor: Surveyor, jobs: Jobs, *, redo: Choice | None = None, every: Jobs) -> Report:
         """Survey, bring home what is owed, buy beside it, and report.
@@ -213,14 +217,32 @@ class Batch:
         self._check_backlog(owed)
         suspects = Suspects(sum(work.record is not None and not work.record.stuck for work in owed))
         with ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk") as disk:
-            crew = Crew(self.site, self._terms, self._books, self._purse, suspects, disk, self._claimed)
+            crew = Crew(
+                self.site,
+                self._terms,
+                self._books,
+                self._purse,
+                suspects,
+                disk,
+                self._claimed,
+                self._durations,
+                self._adaptive,
+            )
             async with anyio.create_task_group() as group:
                 group.start_soon(self._end_grace, group.cancel_scope)
                 group.start_soon(self._end_at_the_hour)
-                await run_batch(owed, jobs, steps=crew.steps, limits=self._terms.limits, stop=self.site.stop)
+                await run_batch(
+                    owed, self._to_the_last(jobs), steps=crew.steps, limits=crew.limits, stop=self.site.stop
+                )
                 group.cancel_scope.cancel()
         self._books.close(self._newest)
         await self._believe(suspects, {(w.job_id, w.record.purchase) for w in owed if w.record and not w.counted})
+
+    def _to_the_last(self, jobs: Iterator[Work]) -> Iterator[Work]:
+        """``jobs``; and from then on the last requests decide when the run ends."""
+        self._durations.draining = False
+        yield from jobs
+        self._durations.draining = True
 
     async def _end_grace(self, scope: anyio.CancelScope) -> None:
         await self.site.stop.interrupted.wait()
@@ -236,7 +258,7 @@ class Batch:
     def _check_backlog(self, owed: list[Work]) -> None:
         """Buy nothing while too much that is paid waits, or waits too long."""
         owing = (work.record for work in owed if work.record is not None)
-        why = too_much_waits(owing, most=self._terms.limits.backlog, now=self.site.clock.now())
+        why = too_much_waits(owing, most=self._terms.backlog, now=self.site.clock.now())
         if why:
             self.site.stop.buying(why)
 

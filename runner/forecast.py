@@ -160,7 +160,9 @@ def foretell(
 
         found = survey(surveyor, options.selection.of(map(surveyor.as_bought, manifest.jobs)), enter)
         lanes = options.concurrency or manifest.settings.concurrency
-        _look_at_owed(forecast, found, ledger, base.name, most=most_waiting(lanes), now=now)
+        _look_at_owed(
+            forecast, found, ledger, base.name, most=most_waiting(None if lanes == "auto" else lanes), now=now
+        )
         if budget is not None:
             forecast.purse = Purse(budget, Stop(), lambda: forecast.today)
             forecast.purse.load(record for record in ledger.latest() if record.api == base.name)

@@ -71,9 +71,9 @@ Present = Callable[[Record], bool]
 """Whether all files of a done purchase can be found, in their place or set aside."""
 
 
-def most_waiting(lanes: int) -> int:
-    """How many paid results may wait for collection before buying stops."""
-    return max(100, 4 * lanes)
+def most_waiting(lanes: int | None) -> int:
+    """How many paid results may wait for collection before buying stops; without a number of lanes, the least."""
+    return max(100, 4 * (lanes or 0))
 
 
 def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:

@@ -107,6 +107,11 @@ class Unfinished:
     known: bool = True
     queue_position: int | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is in the API's queue, as far as the state tells."""
+        return self.state in _QUEUED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:

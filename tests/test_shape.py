@@ -20,7 +20,7 @@ ROWS = [
     {"app", "catalogue", "options", "settle", "forecast"},
     {"batch", "books", "cancel", "crew", "redo", "survey", "unclaimed", "schedule", "job", "verify", "restore"},
     {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache"},
-    {"plan", "pace", "polling", "money", "questions", "summary"},
+    {"plan", "pace", "polling", "survival", "capacity", "money", "questions", "summary"},
     {"manifest", "settings", "wire", "records"},
     {"model", "errors", "clock", "digests", "disk"},
 ]

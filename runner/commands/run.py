@@ -6,6 +6,7 @@ import json
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -30,6 +31,19 @@ from runner.options import RunOptions, api_of, reading
 from runner.summary import Report
 
 
+class Concurrency(click.ParamType["int | Literal['auto']"]):
+    """A number of requests in flight, or ``auto``."""
+
+    name = "number"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal() or not 1 <= int(str(value)) <= 1000:
+            self.fail(f"{value!r} is neither a number from 1 to 1000 nor auto", param, ctx)
+        return int(str(value))
+
+
 class ClockTime(click.ParamType[float]):
     """The next time that the local clock shows ``HH:MM``, in seconds since the epoch."""
 
@@ -52,7 +66,7 @@ def next_time(text: str, now: datetime) -> float:
 @click.command("run")
 @manifest_argument
 @place_options
-@click.option("--concurrency", type=click.IntRange(1, 1000), help="Requests in flight at the API.")
+@click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
 @click.option("--redo", is_flag=True, help="Buy done jobs anew; wants --only, --missing or --all.")
@@ -70,7 +84,7 @@ def command(
     manifest: str,
     output: Path | None,
     emulator: bool,
-    concurrency: int | None,
+    concurrency: int | Literal["auto"] | None,
     only: str | None,
     limit: int | None,
     redo: bool,

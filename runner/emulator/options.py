@@ -23,6 +23,8 @@ class Options:
     """Sigma of the lognormal distribution of that time; 0 makes it constant."""
     seed: int = 1
     """Decides every draw: service times and faults."""
+    max_in_flight: int | None = None
+    """Requests taken in at once, waiting ones included; a submission beyond is refused with 429. ``None``: any."""
     token: str | None = None
     """The one bearer token that is let in; ``None`` lets any in that is not empty."""
     faults: tuple[Fault, ...] = ()

@@ -46,8 +46,8 @@ class Settings:
 
     name: str
     """What the batch is called; the default output folder bears it."""
-    concurrency: int = 8
-    """Requests in flight at the API."""
+    concurrency: int | None = 8
+    """Requests in flight at the API; ``None``: ``auto``, as many as keep it busy."""
     rate_per_second: float | None = None
     """Submissions; ``None``: no limit of our own."""
     timeout_seconds: float = 600
@@ -116,9 +116,12 @@ def _within(low: int, high: int) -> Callable[[Node], int]:
     return convert
 
 
-def _concurrency(node: Node) -> int:
-    if isinstance(node, Scalar) and node.text == "auto":
-        raise Wrong("cannot be `auto`: that is not available in this version yet", "write a number: 8")
+def _concurrency(node: Node) -> int | None:
+    if isinstance(node, Scalar) and node.text.isalpha():
+        if node.text != "auto":
+            what = f"takes a number from 1 to {MAX_CONCURRENCY} or `auto`, not {shown(node.text)}"
+            raise Wrong(what, nearest(node.text, ["auto"]))
+        return None
     return _within(1, MAX_CONCURRENCY)(node)
 
 

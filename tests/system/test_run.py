@@ -68,6 +68,26 @@ async def test_a_run_never_holds_more_requests_than_lanes(service):
     assert service.emulator.stats["peak_in_flight"] == 3
 
 
+async def test_auto_keeps_as_many_in_flight_as_the_api_works_on(make_service, caplog):
+    """`concurrency: auto` starts with eight and grows where the API works on more at once; the log tells."""
+    caplog.set_level("INFO")
+    wide = await make_service(workers=20, seconds=2.0, spread=0.3)
+    jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(160)]
+    report = await wide.run(wide.manifest(*jobs, concurrency="auto"))
+    assert report.done == 160
+    assert 20 <= wide.emulator.stats["peak_in_flight"] <= 80
+    assert "requests are kept in flight from now on" in caplog.text
+
+
+async def test_auto_keeps_less_in_flight_after_the_api_refused(make_service):
+    """`concurrency: auto` at an API that refuses more than 12 at once: every job is done, and refusals stay few."""
+    narrow = await make_service(workers=30, seconds=2.0, spread=0.3, max_in_flight=12)
+    jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(120)]
+    report = await narrow.run(narrow.manifest(*jobs, concurrency="auto"))
+    assert (report.done, report.exit_code) == (120, 0)
+    assert narrow.submissions - 120 < 24
+
+
 async def test_a_rerun_of_a_finished_batch_submits_nothing(service):
     """Repeating a finished command costs nothing and says that all was done before."""
     await service.run(jobs=3)
