@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 
@@ -12,6 +11,7 @@ from runner.books import Books
 from runner.capacity import Adaptive, Capacity
 from runner.clock import timestamp
 from runner.crew import Crew, Site, Terms
+from runner.disk import Disk
 from runner.errors import ConflictError
 from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
@@ -216,7 +216,7 @@ class Batch:
         """Run the lanes until there is nothing left, buying stopped, or the grace of an interruption is over."""
         self._check_backlog(owed)
         suspects = Suspects(sum(work.record is not None and not work.record.stuck for work in owed))
-        with ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk") as disk:
+        with Disk(DISK_THREADS, "disk") as disk:
             crew = Crew(
                 self.site,
                 self._terms,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
@@ -13,6 +12,7 @@ from runner.api import Api
 from runner.books import Books
 from runner.capacity import START, Adaptive
 from runner.clock import Clock
+from runner.disk import Disk
 from runner.download.place import Folder
 from runner.job.buy import Buyer
 from runner.job.collect import Collector
@@ -78,7 +78,7 @@ class Crew:
         books: Books,
         purse: Purse,
         suspects: Suspects,
-        disk: ThreadPoolExecutor,
+        disk: Disk,
         claimed: Callable[[Record], bool],
         durations: Durations,
         adaptive: Adaptive | None,
@@ -138,7 +138,7 @@ class Crew:
             rng=self._rng,
         )
 
-    def _make_deliverer(self, disk: ThreadPoolExecutor) -> Deliverer:
+    def _make_deliverer(self, disk: Disk) -> Deliverer:
         return Deliverer(
             api=self._site.api,
             client=self._site.storage,
@@ -147,7 +147,7 @@ class Crew:
             bounds=self._terms.bounds,
             retries=self._terms.retries,
             clock=self._site.clock,
-            executor=disk,
+            disk=disk,
             rng=self._rng,
             suspects=self._suspects,
             claimed=self._claimed,

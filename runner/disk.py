@@ -1,7 +1,8 @@
 """Disk work off the event loop, and the small steps that make it durable.
 
 Each owner brings its own executor: name resolution and foreign libraries share the default one, and a slow flush
-must not stall them.
+must not stall them. A small step of a quick disk is done where it stands: handing it to a thread takes longer, because
+the thread waits for the interpreter at each of its system calls while the event loop is busy.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -20,6 +22,45 @@ T = TypeVar("T")
 
 flush_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 """Flush a file's bytes and length, where the system can leave out its times."""
+
+
+SLOW_SECONDS = 0.0003
+"""A small step that takes longer is worth a thread: that costs about as much."""
+CAUTION = 100
+"""After a slow one so many go to threads before the disk is tried again."""
+
+
+class Disk(ThreadPoolExecutor):
+    """Threads for disk work, and the judgement when they are worth it."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        super().__init__(threads, thread_name_prefix=name)
+        self._careful = 0
+
+    @property
+    def quick(self) -> bool:
+        """Whether the next small step is done where it stands. Asking counts."""
+        self._careful = max(0, self._careful - 1)
+        return self._careful == 0
+
+    def do(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call, and see whether that was quick."""
+        start = perf_counter()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            if perf_counter() - start > SLOW_SECONDS:
+                self.take_care()
+
+    def take_care(self) -> None:
+        """Use threads for the next steps."""
+        self._careful = CAUTION + 1
+
+    async def small(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do a small step: at once on a quick disk, else in a thread."""
+        if self.quick:
+            return self.do(call, *args, **kwargs)
+        return await in_thread(self, call, *args, **kwargs)
 
 
 async def in_thread(executor: Executor, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -7,11 +7,11 @@ there is given up with the delivery, so that no later one builds on bytes that n
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 from urllib.parse import urljoin
 
 import aiofiles
@@ -19,13 +19,14 @@ import aiohttp
 from aiohttp import hdrs
 from anyio import CancelScope, move_on_after, sleep
 
-from runner import disk
+from runner.disk import Disk, in_thread
 from runner.download.media import BadMedia, Media, inspect
 from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
 from runner.http import Broken, NotConnected, TooLarge, exchange
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 READ_SECONDS = 30.0
@@ -33,6 +34,7 @@ WHOLE_SECONDS = 15 * 60.0
 MAX_REDIRECTS = 5
 BLOCK = 1 << 20
 """Bodies up to this size are written in one thread call; longer ones by as much at a time."""
+SMALL = 1 << 16
 RESUME_BYTES = 64 * 1000 * 1000
 """Of a download that breaks off so much must be there, else starting over is as good."""
 PAUSES = (0.0, 1.0, 5.0, 15.0)
@@ -59,7 +61,7 @@ async def fetch(
     *,
     allowed: Allowed,
     max_bytes: int,
-    executor: Executor,
+    disk: Disk,
     resume_bytes: int = RESUME_BYTES,
 ) -> Media:
     """Download ``url`` to ``target`` and say what it is. Goes on by itself from ``resume_bytes`` on.
@@ -69,8 +71,8 @@ async def fetch(
     """
     try:
         with move_on_after(WHOLE_SECONDS) as scope:
-            await _Download(client, url, target, allowed, max_bytes, executor, resume_bytes).complete()
-            return await disk.in_thread(executor, _finish, target)
+            size = await _Download(client, url, target, allowed, max_bytes, disk, resume_bytes).complete()
+            return await _step(disk, size, _finish, target)
         assert scope.cancelled_caught
         raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")  # noqa: TRY301 - unlinks too
     except BaseException:
@@ -89,7 +91,7 @@ class _Download:
         target: Path,
         allowed: Allowed,
         max_bytes: int,
-        executor: Executor,
+        disk: Disk,
         resume_bytes: int,
     ) -> None:
         self._client = client
@@ -97,16 +99,17 @@ class _Download:
         self._target = target
         self._allowed = allowed
         self._max_bytes = max_bytes
-        self._executor = executor
+        self._disk = disk
         self._resume_bytes = resume_bytes
         self._part = Part()
 
-    async def complete(self) -> None:
-        """Receive the whole body. A break is raised unless enough is there to go on from it."""
+    async def complete(self) -> int:
+        """Receive the whole body; its bytes. A break is raised unless enough is there to go on from it."""
         pauses, counted = iter(PAUSES), 0
         while True:
             try:
-                return await self._receive_rest()
+                await self._receive_rest()
+                return self._part.written  # noqa: TRY300 - the loop goes on after an error only
             except (Broken, NotConnected) as error:
                 broken = error
             if self._part.written - counted >= self._resume_bytes:
@@ -132,7 +135,7 @@ class _Download:
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
         if response.status == 200:
             self._part.start(response.headers, response.content_length)
-        await _receive(response, self._target, self._part, self._max_bytes, self._executor)
+        await _receive(response, self._target, self._part, self._max_bytes, self._disk)
 
     @asynccontextmanager
     async def _answer(self, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -156,18 +159,16 @@ def _joined(url: str, location: str) -> str:
         raise RefusedUrl(f"the storage redirects to {location[:200]!r}, which is no address: {error}") from None
 
 
-async def _receive(
-    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, executor: Executor
-) -> None:
+async def _receive(response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, disk: Disk) -> None:
     """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block."""
     _check_announced(response, part.written, max_bytes)
     async with aclosing(_blocks(response, part.written, max_bytes)) as blocks:
         first = await anext(blocks, b"")
         second = await anext(blocks, None) if not part.written else b""
         if second is None:
-            await _by_disk(disk.in_thread(executor, target.write_bytes, first), target)
+            part.written = await _by_disk(_step(disk, len(first), target.write_bytes, first), target)
             return
-        file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=executor), target)
+        file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
         try:
             for block in (first, second):
                 part.written += await _by_disk(file.write(block), target)
@@ -175,6 +176,11 @@ async def _receive(
                 part.written += await _by_disk(file.write(block), target)
         finally:
             await _by_disk(file.close(), target)
+
+
+async def _step(disk: Disk, size: int, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do something with a file of ``size`` bytes: a long one's checksum would hold up the event loop."""
+    return await (disk.small if size <= SMALL else partial(in_thread, disk))(call, *args, **kwargs)
 
 
 async def _by_disk(step: Awaitable[T], target: Path) -> T:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
 from anyio import CancelScope
 
+from runner.disk import Disk
 from runner.errors import LedgerError
 from runner.ledger.index import RedoStanding
 from runner.ledger.lock import Holder, read_holder, run_lock
@@ -43,16 +43,26 @@ class Ledger:
         self._notify = notify
         self._waiting = _Batch()
         self._writing = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self.disk = Disk(1, "ledger")
+        """One thread: lines are written one after the other."""
 
     async def append(self, record: Record) -> Record:
         """Make ``record`` durable and return it. Raises ``LedgerError`` if that is not certain.
 
-        What comes while the disk is busy is written together afterwards. A cancelled caller still waits for the disk,
-        so that a record is never half of what happened.
+        A quick disk writes it at once. On another, what comes while it is busy is written together afterwards. A
+        cancelled caller still waits for the disk, so that a record is never half of what happened.
         """
+        line = line_of(record)
+        if not self._writing and self.disk.quick:
+            self.disk.do(self._log.write, [line])
+            self._log.count([record], [line])
+            self._notify(record)
+            return record
+        return await self._append_together(record, line)
+
+    async def _append_together(self, record: Record, line: bytes) -> Record:
         batch = self._waiting
-        batch.lines.append(line_of(record))
+        batch.lines.append(line)
         batch.records.append(record)
         if not self._writing:
             self._write_waiting()
@@ -68,7 +78,7 @@ class Ledger:
         """Hand all that waits to the disk. Nobody's cancellation reaches it there."""
         batch, self._waiting = self._waiting, _Batch()
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._thread, self._log.write, batch.lines)
+            work = asyncio.get_running_loop().run_in_executor(self.disk, self._log.write, batch.lines)
         except RuntimeError as error:
             batch.error = LedgerError(f"{self._log.path}: closed; nothing more is bought")
             batch.error.__cause__ = error
@@ -116,7 +126,7 @@ class Ledger:
         self._log.compact()
 
     def close(self) -> None:
-        self._thread.shutdown()
+        self.disk.shutdown()
         self._log.close()
 
 
