@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import aiohttp
 import msgspec
 from aiohttp import hdrs
-from anyio import CapacityLimiter, move_on_after
+from anyio import Semaphore, move_on_after
 
 from runner.http import Broken, NotConnected, TooLarge, exchange, read_bounded, session
 from runner.model import Fault, Json
@@ -53,7 +53,7 @@ class Api:
         self.base = base
         self._buying = buying
         self._asking = asking
-        self._calls = CapacityLimiter(MAX_CALLS)
+        self._calls = Semaphore(MAX_CALLS, fast_acquire=True)
         self.today: str | None = None
         """The API's day, ``2026-11-22``, by the last answer that bore a date."""
 

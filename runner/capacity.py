@@ -56,7 +56,7 @@ class Capacity:
         self._seen.setdefault((kind, int(log(in_flight, STEP))), deque(maxlen=KEPT)).append((in_flight, seconds))
         self._news += 1
         self._count += 1
-        if self._count >= ENOUGH and self._news > min(self._count // 16, 2 * KEPT):
+        if self._count >= ENOUGH and self._news > min(self._count // 16, 4 * KEPT):
             self._news = 0
             self._estimate()
 

@@ -40,10 +40,12 @@ QUEUED = 9.0
 GROWTH = 0.3
 LATE_GROWTH = 0.1
 """Beyond all that is likely: of the age."""
-FIRST = 0.25
-"""Seconds before the first question as long as nothing is known."""
+FIRST = 0.05
+"""Seconds before the first question as long as nothing is known; a few instant answers tell it all."""
+SOON = 0.25
+"""Up to this age the gap doubles the age, and one request is asked for all."""
 SCOUTS = 8
-"""Of so many requests alike, one is asked in each round, as long as nothing is known."""
+"""Beyond, one of so many requests alike is asked in each round, as long as nothing is known."""
 SHORTEST = 0.005
 """Between two questions; a service that answers at once is asked at once."""
 LONGEST = 10.0
@@ -99,7 +101,7 @@ class _Kind:
 
     def next_question(self, age: float, pressure: float) -> float | None:
         """The age at which to ask next; None beyond all that is likely."""
-        outdated = self.news > len(self.ranked) // 8 or not self.times
+        outdated = self.news > max(1, len(self.ranked) // 4) or not self.times
         if outdated or not 0.8 * self.pressure <= pressure <= 1.25 * self.pressure:
             self._lay_out(pressure)
         passed = bisect_right(self.times, age)
@@ -116,7 +118,7 @@ class _Kind:
         """Whether one more is to be asked in this round, before anything is known."""
         while self.rounds and self.rounds[0] <= now - GROWTH * age / 2:
             self.rounds.popleft()
-        if len(self.rounds) > len(self.open) // SCOUTS:
+        if len(self.rounds) > (len(self.open) // SCOUTS if age >= SOON else 0):
             return False
         self.rounds.append(now)
         return True
@@ -208,7 +210,7 @@ class Durations:
         """Seconds to wait before asking after a request that was accepted ``age`` seconds ago."""
         known = self._kinds.get(kind)
         if known is None or not known.ranked:
-            return _between(max(FIRST, GROWTH * age))
+            return _between(max(FIRST, age) if age < SOON else GROWTH * age)
         pressure = self._pressure()
         at = known.next_question(age, pressure)
         return _between(LATE_GROWTH * age * min(1.0, pressure) if at is None else at - age)

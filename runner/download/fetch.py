@@ -7,11 +7,10 @@ there is given up with the delivery, so that no later one builds on bytes that n
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 from urllib.parse import urljoin
 
 import aiofiles
@@ -19,14 +18,13 @@ import aiohttp
 from aiohttp import hdrs
 from anyio import CancelScope, move_on_after, sleep
 
-from runner.disk import Disk, in_thread
-from runner.download.media import BadMedia, Media, inspect
+from runner.disk import Disk, in_thread, write_all
+from runner.download.media import BadMedia, Media, inspect, inspect_bytes
 from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
 from runner.http import Broken, NotConnected, TooLarge, exchange
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 READ_SECONDS = 30.0
@@ -35,6 +33,7 @@ MAX_REDIRECTS = 5
 BLOCK = 1 << 20
 """Bodies up to this size are written in one thread call; longer ones by as much at a time."""
 SMALL = 1 << 16
+"""Up to so many bytes a file is checked in memory, written and flushed in one step."""
 RESUME_BYTES = 64 * 1000 * 1000
 """Of a download that breaks off so much must be there, else starting over is as good."""
 PAUSES = (0.0, 1.0, 5.0, 15.0)
@@ -71,8 +70,11 @@ async def fetch(
     """
     try:
         with move_on_after(WHOLE_SECONDS) as scope:
-            size = await _Download(client, url, target, allowed, max_bytes, disk, resume_bytes).complete()
-            return await _step(disk, size, _finish, target)
+            download = _Download(client, url, target, allowed, max_bytes, disk, resume_bytes)
+            await download.complete()
+            if download.small is not None:
+                return download.small
+            return await in_thread(disk, _finish, target)
         assert scope.cancelled_caught
         raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")  # noqa: TRY301 - unlinks too
     except BaseException:
@@ -102,14 +104,15 @@ class _Download:
         self._disk = disk
         self._resume_bytes = resume_bytes
         self._part = Part()
+        self.small: Media | None = None
+        """What it is, if it was short enough to be kept and checked in one step."""
 
-    async def complete(self) -> int:
-        """Receive the whole body; its bytes. A break is raised unless enough is there to go on from it."""
+    async def complete(self) -> None:
+        """Receive the whole body. A break is raised unless enough is there to go on from it."""
         pauses, counted = iter(PAUSES), 0
         while True:
             try:
-                await self._receive_rest()
-                return self._part.written  # noqa: TRY300 - the loop goes on after an error only
+                return await self._receive_rest()
             except (Broken, NotConnected) as error:
                 broken = error
             if self._part.written - counted >= self._resume_bytes:
@@ -135,7 +138,7 @@ class _Download:
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
         if response.status == 200:
             self._part.start(response.headers, response.content_length)
-        await _receive(response, self._target, self._part, self._max_bytes, self._disk)
+        self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk)
 
     @asynccontextmanager
     async def _answer(self, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -159,15 +162,22 @@ def _joined(url: str, location: str) -> str:
         raise RefusedUrl(f"the storage redirects to {location[:200]!r}, which is no address: {error}") from None
 
 
-async def _receive(response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, disk: Disk) -> None:
-    """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block."""
+async def _receive(
+    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, disk: Disk
+) -> Media | None:
+    """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block.
+
+    Says what a small one is, which is flushed and checked with that.
+    """
     _check_announced(response, part.written, max_bytes)
     async with aclosing(_blocks(response, part.written, max_bytes)) as blocks:
         first = await anext(blocks, b"")
         second = await anext(blocks, None) if not part.written else b""
         if second is None:
-            part.written = await _by_disk(_step(disk, len(first), target.write_bytes, first), target)
-            return
+            if len(first) <= SMALL:
+                return await _by_disk(disk.small(_keep, target, first), target)
+            await _by_disk(in_thread(disk, target.write_bytes, first), target)
+            return None
         file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
         try:
             for block in (first, second):
@@ -176,11 +186,7 @@ async def _receive(response: aiohttp.ClientResponse, target: Path, part: Part, m
                 part.written += await _by_disk(file.write(block), target)
         finally:
             await _by_disk(file.close(), target)
-
-
-async def _step(disk: Disk, size: int, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do something with a file of ``size`` bytes: a long one's checksum would hold up the event loop."""
-    return await (disk.small if size <= SMALL else partial(in_thread, disk))(call, *args, **kwargs)
+        return None
 
 
 async def _by_disk(step: Awaitable[T], target: Path) -> T:
@@ -221,6 +227,18 @@ async def _blocks(response: aiohttp.ClientResponse, total: int, max_bytes: int) 
             block.clear()
     if block:
         yield bytes(block)
+
+
+def _keep(target: Path, body: bytes) -> Media:
+    """Check a small file, write it and flush it to the disk. Raises ``BadMedia`` or ``OSError``."""
+    media = inspect_bytes(body)
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        write_all(handle, body)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return media
 
 
 def _finish(target: Path) -> Media:

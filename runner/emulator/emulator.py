@@ -62,7 +62,7 @@ class Emulator:
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """Every request accepted: ``request_id model_id input state created finished cost``."""
+        """Every request accepted: ``request_id model_id input state created seconds finished cost``."""
         return self._service.listing()
 
     @property

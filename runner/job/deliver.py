@@ -176,7 +176,7 @@ class Deliverer:
         if warning and self._bounds_of(record).strict_size and record.state is not State.DONE:
             kept = await in_thread(self._disk, self._folder.reject, record, arrivals)
             raise _Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", kept)
-        async with self._placing.setdefault(record.id, anyio.Lock()):
+        async with self._placing.setdefault(record.id, anyio.Lock(fast_acquire=True)):
             return await self._put(record, arrivals, warning)
 
     async def _put(self, record: Record, arrivals: list[Arrival], warning: str | None) -> Record:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
 from anyio import CancelScope
 
-from runner.disk import Disk
+from runner.disk import Judgement, timed
 from runner.errors import LedgerError
 from runner.ledger.index import RedoStanding
 from runner.ledger.lock import Holder, read_holder, run_lock
@@ -43,8 +44,9 @@ class Ledger:
         self._notify = notify
         self._waiting = _Batch()
         self._writing = False
-        self.disk = Disk(1, "ledger")
-        """One thread: lines are written one after the other."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self.judgement = Judgement()
+        """Whether a line is written where it stands."""
 
     async def append(self, record: Record) -> Record:
         """Make ``record`` durable and return it. Raises ``LedgerError`` if that is not certain.
@@ -53,8 +55,8 @@ class Ledger:
         cancelled caller still waits for the disk, so that a record is never half of what happened.
         """
         line = line_of(record)
-        if not self._writing and self.disk.quick:
-            self.disk.do(self._log.write, [line])
+        if not self._writing and self.judgement.quick():
+            timed(self.judgement, self._log.write, [line])
             self._log.count([record], [line])
             self._notify(record)
             return record
@@ -78,7 +80,7 @@ class Ledger:
         """Hand all that waits to the disk. Nobody's cancellation reaches it there."""
         batch, self._waiting = self._waiting, _Batch()
         try:
-            work = asyncio.get_running_loop().run_in_executor(self.disk, self._log.write, batch.lines)
+            work = asyncio.get_running_loop().run_in_executor(self._thread, self._log.write, batch.lines)
         except RuntimeError as error:
             batch.error = LedgerError(f"{self._log.path}: closed; nothing more is bought")
             batch.error.__cause__ = error
@@ -126,7 +128,7 @@ class Ledger:
         self._log.compact()
 
     def close(self) -> None:
-        self.disk.shutdown()
+        self._thread.shutdown()
         self._log.close()
 
 

@@ -59,7 +59,7 @@ async def test_concurrent_appends_are_all_durable_in_order_and_share_flushes(pat
     log = Watched(path)
     told: list[str] = []
     ledger = Ledger(log, lambda entry: told.append(entry.id))
-    ledger.disk.take_care()
+    ledger.judgement.take_care()
     names = [f"job-{number}" for number in range(1000)]
 
     async def append(name: str) -> None:
@@ -122,7 +122,7 @@ async def test_a_cancelled_append_ends_up_on_disk_before_it_returns(path: Path, 
     log = Watched(path)
     told: list[str] = []
     ledger = Ledger(log, lambda entry: told.append(entry.id))
-    ledger.disk.take_care()
+    ledger.judgement.take_care()
     log.free.clear()
     returned: list[str] = []
 
@@ -149,7 +149,7 @@ async def test_an_append_cancelled_from_outside_anyio_keeps_the_ledger_right(pat
     log = Watched(path)
     told: list[str] = []
     ledger = Ledger(log, lambda entry: told.append(entry.id))
-    ledger.disk.take_care()
+    ledger.judgement.take_care()
     log.free.clear()
     tasks = [asyncio.create_task(ledger.append(record(name))) for name in ("writing", "waiting", "last")]
     await anyio.to_thread.run_sync(log.busy.wait)
@@ -175,7 +175,7 @@ async def test_a_failed_write_fails_all_that_wait_and_all_that_come(path: Path, 
     log = Watched(path)
     told: list[str] = []
     ledger = Ledger(log, lambda entry: told.append(entry.id))
-    ledger.disk.take_care()
+    ledger.judgement.take_care()
     await ledger.append(record("first"))
     log.broken = True
     names = ["second", "third", "fourth"]
