@@ -69,9 +69,13 @@ class Disk(ThreadPoolExecutor):
         super().__init__(threads, thread_name_prefix=name)
         self._judgements: defaultdict[str, Judgement] = defaultdict(Judgement)
 
+    def judgement(self, call: Callable[..., object]) -> Judgement:
+        """What is known of steps like ``call``."""
+        return self._judgements[call.__name__]
+
     async def small(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a small step: at once if such steps are quick, else in a thread."""
-        judgement = self._judgements[call.__name__]
+        judgement = self.judgement(call)
         if not judgement.quick():
             return await in_thread(self, call, *args, **kwargs)
         return timed(judgement, call, *args, **kwargs)

@@ -337,6 +337,7 @@ async def test_everything_is_counted(emulate, clock):
             "input": {"prompt": "twice", "width": 64, "height": 64},
             "state": "completed",
             "created": clock.time - 1,
+            "seconds": 0.5,
             "finished": clock.time - 0.5,
             "cost": 0.0045,
         }
