@@ -89,10 +89,8 @@ def _pace() -> Mapping[str, Schema]:
     return {
         "concurrency": {
             "title": "Concurrency",
-            "description": "Requests in flight at the API, 1 to 1000. Default: 8.",
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MAX_CONCURRENCY,
+            "description": "Requests in flight at the API, 1 to 1000, or auto: as many as keep it busy. Default: 8.",
+            "anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_CONCURRENCY}, {"const": "auto"}],
             "default": 8,
         },
         "rate": notation(

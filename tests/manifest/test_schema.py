@@ -121,7 +121,7 @@ BROKEN = [
         "defaults: {width: 1}", "defaults: {width: '64'}", "defaults: {size: 1x64}",
         "defaults: {size: 64x64, width: 64}",
         "defaults: {inputs: {width: 1}}", "defaults: {prompt: ''}", "defaults: {width: 64, inputs: {width: 64}}",
-        "concurrency: 0", "concurrency: 1001", "concurrency: auto", "retries: 101", "retries: 1.5", "retries: yes",
+        "concurrency: 0", "concurrency: 1001", "concurrency: automatic", "retries: 101", "retries: 1.5", "retries: yes",
         "timeout: 0", "timeout: 25h", "timeout: 1:30", "timeout:", "timeout: [1]", "timeout: 86401",
         "retries: -1", "rate: 5", "rate: 0/s",
         "max_file: 200", "max_file: 2 gigs", "max_file: 0MB", "on_unknown: resubmitt", "strict_size: yes",
