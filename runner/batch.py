@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
@@ -110,10 +111,13 @@ class Batch:
         return self._finish()
 
     async def _survey(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Survey:
-        """Decide about every job. Where something is in the way nothing is bought, but what is owed is brought home."""
+        """Decide about every job. Where something is in the way nothing is bought, but what is owed is brought home.
+
+        In a thread: over a million jobs that takes minutes, and the loop has to hear the signals that come meanwhile.
+        """
         self._claimed = surveyor.claims
         try:
-            return survey(surveyor, jobs, self._enter)
+            return await asyncio.get_running_loop().run_in_executor(None, survey, surveyor, jobs, self._enter)
         except ConflictError:
             await self._bring_home()
             self._finish()

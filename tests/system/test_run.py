@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from harness import KLEIN, plain
 from PIL import Image
 
 from runner.clock import epoch
-from runner.model import State
+from runner.model import Job, State
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +82,33 @@ async def test_auto_keeps_as_many_in_flight_as_the_api_works_on(make_service, ca
     assert report.done == 160
     assert 20 <= wide.emulator.stats["peak_in_flight"] <= 80
     assert "requests are kept in flight from now on" in caplog.text
+
+
+class _Watched:
+    """A manifest's jobs, which see whether the event loop has its turn while they are looked through."""
+
+    def __init__(self, jobs: Any) -> None:
+        self._jobs = jobs
+        self._loop = asyncio.get_running_loop()
+        self.heard = threading.Event()
+
+    def __iter__(self) -> Iterator[Job]:
+        for job in self._jobs:
+            if threading.current_thread() is not threading.main_thread():
+                self._loop.call_soon_threadsafe(self.heard.set)
+                assert self.heard.wait(20)
+            yield job
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jobs, name)
+
+
+async def test_signals_are_heard_while_a_long_manifest_is_looked_through(service):
+    """A million jobs take minutes to decide about: Ctrl-C, twice if need be, does not wait for that."""
+    manifest = service.manifest(*plain(2))
+    watched = _Watched(manifest.jobs)
+    assert (await service.run(replace(manifest, jobs=watched))).done == 2
+    assert watched.heard.is_set()
 
 
 async def test_auto_keeps_less_in_flight_after_the_api_refused(make_service):
