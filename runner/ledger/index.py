@@ -44,26 +44,29 @@ class Index:
             standing = RedoStanding(record.redo, record.redo_chosen, record.redo_closed)
             known = self.redo.get(record.api)
             self.redo[record.api] = standing if known is None else max(known, standing)
-        key = key_of(record.id, record.purchase)
-        number = self._purchases.find(key)
-        if number is None:
-            number = self._appear(record, key)
+        if record.renamed_from is not None:
+            self._forget_old(record)
+        count = len(self._purchases)
+        number = self._purchases.add(key_of(record.id, record.purchase))
+        if number == count:
+            self._appear(record)
         self._offsets[number], self._lengths[number] = offset, length
         if record.state in OWED or record.state is State.SUBMITTING:
             self._unsettled[number] = record.state
         else:
             self._unsettled.pop(number, None)
 
-    def _appear(self, record: Record, key: bytes) -> int:
-        """The number of a purchase that was not there before; whatever it was under another id is forgotten."""
-        if record.renamed_from is not None:
-            self._forget(record.renamed_from, record.renamed_purchase or record.purchase)
-        number = self._purchases.add(key)
+    def _appear(self, record: Record) -> None:
+        """A purchase that was not there before."""
         self._offsets.append(0)
         self._lengths.append(0)
         if record.purchase > 1:
             self._later.add(record.id, record.purchase)
-        return number
+
+    def _forget_old(self, record: Record) -> None:
+        """A purchase that appears under its new id is forgotten under its old one."""
+        if record.renamed_from is not None and self._purchases.find(key_of(record.id, record.purchase)) is None:
+            self._forget(record.renamed_from, record.renamed_purchase or record.purchase)
 
     def _forget(self, job_id: str, purchase: int) -> None:
         """The purchase goes on under another id; only the first line under the new one says so."""
