@@ -11,8 +11,8 @@ The map, top to bottom; imports point down only::
     schedule | job          lanes and stop | one job's steps
     api | download | ledger the ones that touch the outside; they never meet each other; with them http, throttle,
                             purse (the budget) and stop
-    plan | pace | polling | money | questions | summary    decisions: pure functions of values
-    manifest | settings | wire | records           text ↔ values
+    plan | pace | polling | money | questions | summary | receipts   decisions: pure functions of values
+    manifest | settings | wire | records | spreadsheet      text ↔ values
     model | errors | clock | disk   frozen values, the error tree, time as an argument, durable steps
 
 A manifest file becomes typed jobs in a spool (``manifest``); each job is compared with what the results manifest

@@ -17,6 +17,7 @@ VERBS = {
     "run": "Submit a manifest's jobs, collect and deliver them; go on where the last run ended.",
     "plan": "Say what a run would do, job by job if asked; submit nothing.",
     "status": "Say where a batch stands: during a run, after it, after a crash.",
+    "export": "Write the receipts as CSV or JSON: a row per file, with what it cost.",
     "collect": "Bring home what is paid for and not delivered; buy nothing.",
     "verify": "Hold every file against its record; put right what can be had without buying.",
     "reconcile": "List what may have been bought or cannot be had, and settle it by your word.",

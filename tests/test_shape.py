@@ -20,8 +20,8 @@ ROWS = [
     {"app", "options", "settle", "forecast"},
     {"batch", "books", "cancel", "crew", "redo", "survey", "schedule", "job", "verify", "restore"},
     {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http"},
-    {"plan", "pace", "polling", "money", "questions", "summary"},
-    {"manifest", "settings", "wire", "records"},
+    {"plan", "pace", "polling", "money", "questions", "summary", "receipts"},
+    {"manifest", "settings", "wire", "records", "spreadsheet"},
     {"model", "errors", "clock", "disk"},
 ]
 """From the top; a module imports from its own row and those below."""

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from runner.download.place import Folder
 from runner.errors import ManifestError
 from runner.ledger import Holder, Ledger, read_holder
 from runner.model import Job, Record
-from runner.money import spent
+from runner.money import exact, spent
 from runner.options import reading
 from runner.plan import in_force
 from runner.records import RESULTS
@@ -31,7 +32,7 @@ class Standing:
     """Counts of jobs by what their purchase in force says, and what needs a person."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    spent_usd: float = 0.0
+    spent_usd: Decimal = Decimal(0)
     failed: list[Record] = field(default_factory=list)
     unknown: list[Record] = field(default_factory=list)
     owed: list[Record] = field(default_factory=list)
@@ -67,7 +68,7 @@ def _read(ledger: Ledger, folder: Folder) -> Standing:
     """One pass over every purchase; of a job with several, the one in force counts."""
     standing, again = Standing(), dict[str, None]()
     for record in ledger.latest():
-        standing.spent_usd += spent(record)
+        standing.spent_usd += exact(spent(record))
         if record.purchase > 1:
             again[record.id] = None
         if record.owed and not record.rebuy:
@@ -117,7 +118,7 @@ def _holder(folder: Folder) -> Holder | None:
 
 def _as_json(standing: Standing, oldest: float, folder: Folder) -> dict[str, object]:
     holder = _holder(folder)
-    about = Report(spent_usd=standing.spent_usd, output=str(folder.root), results=str(folder.root / RESULTS))
+    about = Report(spent_usd=float(standing.spent_usd), output=str(folder.root), results=str(folder.root / RESULTS))
     return {
         **about.as_json(),
         "total": standing.counts.total(),
