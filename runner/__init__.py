@@ -23,6 +23,8 @@ and imports nothing of this.
 As a library::
 
     report = await runner.run(runner.load("jobs/demo.yaml"), runner.RunOptions(emulator=True))
+
+``jobs/bulk_catalogue.py``, ``jobs/nightly.py`` and ``jobs/resumable.py`` are programs to begin with.
 """
 
 from __future__ import annotations
@@ -45,14 +47,16 @@ if TYPE_CHECKING:
         UsageError,
     )
     from runner.manifest import Manifest, load
-    from runner.model import Fault, Job, Output, Record, State
+    from runner.model import Budget, Fault, Job, Output, Record, State
     from runner.options import RunOptions
+    from runner.stop import Stop
     from runner.summary import Report
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AccountError": "errors",
+    "Budget": "model",
     "ConflictError": "errors",
     "Fault": "model",
     "Job": "model",
@@ -68,6 +72,7 @@ _HOME = {
     "RunOptions": "options",
     "RunnerError": "errors",
     "State": "model",
+    "Stop": "stop",
     "Unavailable": "errors",
     "UsageError": "errors",
     "load": "manifest",
@@ -76,6 +81,7 @@ _HOME = {
 
 __all__ = [
     "AccountError",
+    "Budget",
     "ConflictError",
     "Fault",
     "Job",
@@ -91,6 +97,7 @@ __all__ = [
     "RunOptions",
     "RunnerError",
     "State",
+    "Stop",
     "Unavailable",
     "UsageError",
     "load",

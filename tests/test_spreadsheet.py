@@ -88,6 +88,6 @@ def test_numbers_stay_numbers() -> None:
 
 
 def test_a_long_run_of_blanks_does_not_hang() -> None:
-    """A prompt from elsewhere cannot keep an export busy for ever: the work grows with the text, not with its square."""
+    """A prompt from elsewhere cannot keep an export busy for ever: the work grows with the text."""
     text = "\n" * 2_000_000 + "a" + " ;" * 1_000_000 + "a"
     assert harmless(text) == f"'{text}"

@@ -46,13 +46,10 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, only:
     folder = known_folder(manifest, output, emulator=emulator)
     with reading(folder) as ledger:
         rows = Rows(ledger, folder, only)
-        _write(FORMATS[form](rows), BYTE_ORDER_MARK if bom and form == "csv" else b"")
-    if rows.unpriced:
-        click.echo(
-            f"runner: {rows.unpriced:,} purchases have neither a bill nor a known price and count as 0 (see the "
-            "column basis)",
-            err=True,
-        )
+        whole = _write(FORMATS[form](rows), BYTE_ORDER_MARK if bom and form == "csv" else b"")
+    if whole and rows.unpriced:
+        have = "1 purchase has" if rows.unpriced == 1 else f"{rows.unpriced:,} purchases have"
+        click.echo(f"runner: {have} neither a bill nor a known price: 0 in the sum, `unpriced` by basis", err=True)
     return 0
 
 
@@ -111,8 +108,8 @@ def _json(rows: Iterable[Receipt]) -> Iterator[bytes]:
 FORMATS: dict[str, Callable[[Iterable[Receipt]], Iterator[bytes]]] = {"csv": _csv, "json": _json, "jsonl": _jsonl}
 
 
-def _write(chunks: Iterable[bytes], first: bytes) -> None:
-    """Write everything, as far as somebody reads it. Raises ``OutputError``."""
+def _write(chunks: Iterable[bytes], first: bytes) -> bool:
+    """Write everything, as far as somebody reads it; whether that was all. Raises ``OutputError``."""
     if sys.stdout is None:
         raise OutputError("standard output is closed: there is nowhere to write to")
     stream = sys.stdout.buffer
@@ -122,5 +119,7 @@ def _write(chunks: Iterable[bytes], first: bytes) -> None:
         stream.flush()
     except BrokenPipeError:  # of `| head`, which has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
     except OSError as error:
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+    return True
