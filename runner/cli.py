@@ -5,6 +5,7 @@ A verb's module is imported when it is called, so that ``runner --help`` answers
 
 from __future__ import annotations
 
+import traceback
 from importlib import import_module
 
 import click
@@ -72,4 +73,10 @@ def main() -> int:
     except RunnerError as error:
         show_error(error)
         code = error.exit_code
+    except Exception:  # noqa: BLE001 - whatever is left is a bug of ours, and a script must be able to tell
+        traceback.print_exc()
+        click.echo(
+            "runner: a bug of runner's; what was bought is recorded, and the same command again goes on", err=True
+        )
+        code = 70
     return code if isinstance(code, int) else 0
