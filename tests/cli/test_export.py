@@ -160,6 +160,14 @@ def test_a_full_disk_is_said(long):
     assert b"Traceback" not in ended.stderr
 
 
+def test_a_closed_standard_output_is_said(long):
+    """`runner export … >&-`: a message and exit 73."""
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "runner", "export", "out"]
+    ended = subprocess.run(command, cwd=long.folder, env=long.environ, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, b"standard output is closed" in ended.stderr) == (73, True)
+    assert b"Traceback" not in ended.stderr
+
+
 def test_where_nothing_was_run_there_are_no_receipts(desk):
     """A folder without a results manifest: exit 64 and why. A damaged one: exit 65, nothing is guessed."""
     assert desk("export", desk.jobs(1)).returncode == 64
