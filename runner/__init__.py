@@ -4,16 +4,19 @@ The map, top to bottom; imports point down only::
 
     cli                     arguments, signals, exit codes, printing
     commands                one module a verb
-    app, options, forecast  wires the parts; what the command line and the library both use; what a run would do
+    app, options, forecast  wires the parts; what the command line and the library both use; what a run would do;
+                            beside them settle (the user's word) and catalogue (what models take that are not bundled)
     batch                   one run from the survey to the report; crew does its steps, books count them;
                             beside it redo, cancel, verify and restore
     survey                  the manifest's jobs held against the results manifest
     schedule | job          lanes and stop | one job's steps
     api | download | ledger the ones that touch the outside; they never meet each other; with them http, throttle,
-                            purse (the budget) and stop
-    plan | pace | polling | money | questions | summary | receipts   decisions: pure functions of values
-    manifest | settings | wire | records | spreadsheet      text ↔ values
-    model | errors | clock | disk   frozen values, the error tree, time as an argument, durable steps
+                            purse (the budget), cache (the catalogue's schemas) and stop
+    plan | pace | polling | survival | capacity | money | questions | summary | receipts
+                            decisions: pure functions of values
+    manifest | settings | wire | records | spreadsheet           text ↔ values
+    model | errors | clock | disk | digests   frozen values, the error tree, time as an argument, durable steps,
+                            names by the million
 
 A manifest file becomes typed jobs in a spool (``manifest``); each job is compared with what the results manifest
 already knows (``plan``); lanes (``schedule``) carry the rest one job at a time (``job``): intent into the ledger,
@@ -23,6 +26,8 @@ and imports nothing of this.
 As a library::
 
     report = await runner.run(runner.load("jobs/demo.yaml"), runner.RunOptions(emulator=True))
+
+``load`` asks nobody; for models that are not bundled, give it as ``offers`` what ``runner.catalogue`` finds out.
 
 ``jobs/bulk_catalogue.py``, ``jobs/nightly.py`` and ``jobs/resumable.py`` are programs to begin with.
 """

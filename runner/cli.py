@@ -24,6 +24,7 @@ VERBS = {
     "reconcile": "List what may have been bought or cannot be had, and settle it by your word.",
     "cancel": "Call off what still waits at the API; what cannot be called off is collected later.",
     "models": "List the models of the catalogue, their prices and inputs.",
+    "schema": "Print the JSON Schema of the manifest, for completion and checks in editors.",
     "emulator": "Serve the Model API on this machine, with prices, pictures and faults on request.",
 }
 

@@ -20,7 +20,10 @@ RESULTS = "results.jsonl"
 MAX_PURCHASES = 100_000
 """Of one job: a number beyond it is no count, and looking through so many would take for ever."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# One expression for a whole path: records are read by the million. A part is neither empty nor `.` nor `..`.
+_PART = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f]+"
+_ID = re.compile(_PART)
+_INSIDE = re.compile(rf"(?![A-Za-z]:){_PART}(?:/{_PART})*")
 _OURS = re.compile(r"results\.jsonl|\.runner|\.replaced", re.IGNORECASE)
 """What no picture of ours may replace: the state, and what was set aside."""
 
@@ -88,13 +91,12 @@ def _are_numbers(file: str, places: tuple[int, ...]) -> bool:
 
 def _is_id(text: str) -> bool:
     """Whether ``text`` can be a job's id: the name of a folder of its own, under ``.replaced`` say."""
-    return text not in ("", ".", "..") and not re.search(r"[/\\]", text) and not _CONTROL.search(text)
+    return _ID.fullmatch(text) is not None
 
 
 def is_inside(path: str) -> bool:
     """Whether ``path`` is relative and stays below the folder it starts from, on every operating system."""
-    plain = all(part not in ("", ".", "..") for part in path.split("/"))
-    return plain and "\\" not in path and not _CONTROL.search(path) and not re.match(r"[A-Za-z]:", path)
+    return _INSIDE.fullmatch(path) is not None
 
 
 def intent(job: Job, purchase: int, **context: object) -> Record:
@@ -108,6 +110,7 @@ def intent(job: Job, purchase: int, **context: object) -> Record:
         fingerprint=job.fingerprint,
         file=job.file,
         numbered_at=job.numbered_at,
+        checked=job.checked,
         **context,  # type: ignore[arg-type]  # the caller's context is checked by Record itself
     )
 

@@ -6,6 +6,7 @@ import json
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -30,6 +31,19 @@ from runner.options import RunOptions, api_of, reading
 from runner.summary import Report
 
 
+class Concurrency(click.ParamType["int | Literal['auto']"]):
+    """A number of requests in flight, or ``auto``."""
+
+    name = "number"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal() or not 1 <= int(str(value)) <= 1000:
+            self.fail(f"{value!r} is neither a number from 1 to 1000 nor auto", param, ctx)
+        return int(str(value))
+
+
 class ClockTime(click.ParamType[float]):
     """The next time that the local clock shows ``HH:MM``, in seconds since the epoch."""
 
@@ -52,7 +66,7 @@ def next_time(text: str, now: datetime) -> float:
 @click.command("run")
 @manifest_argument
 @place_options
-@click.option("--concurrency", type=click.IntRange(1, 1000), help="Requests in flight at the API.")
+@click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
 @click.option("--redo", is_flag=True, help="Buy done jobs anew; wants --only, --missing or --all.")
@@ -62,6 +76,7 @@ def next_time(text: str, now: datetime) -> float:
 @click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@click.option("--offline", is_flag=True, help="Ask the catalogue nothing: earlier schemas and prices serve.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="Say only what needs a person.")
 @click.option("--verbose", is_flag=True, help="Say every step of every job.")
@@ -69,7 +84,7 @@ def command(
     manifest: str,
     output: Path | None,
     emulator: bool,
-    concurrency: int | None,
+    concurrency: int | Literal["auto"] | None,
     only: str | None,
     limit: int | None,
     redo: bool,
@@ -79,6 +94,7 @@ def command(
     budget: Budget | None,
     until: float | None,
     api: str | None,
+    offline: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -106,10 +122,11 @@ def command(
         until=until,
         emulator=emulator,
         api=api,
+        offline=offline,
     )
     with json_even_then(lambda: find_folder(manifest, output, emulator=emulator), wanted=as_json):
         try:
-            loaded = read_manifest(manifest)
+            loaded = read_manifest(manifest, options)
         except ManifestError:
             _collect_all_the_same(find_folder(manifest, output, emulator=emulator), options)
             raise
