@@ -12,8 +12,9 @@ The map, top to bottom; imports point down only::
     schedule | job          lanes and stop | one job's steps
     api | download | ledger the ones that touch the outside; they never meet each other; with them http, throttle,
                             purse (the budget), cache (the catalogue's schemas) and stop
-    plan | pace | polling | survival | capacity | money | questions | summary    decisions: pure functions of values
-    manifest | settings | wire | records           text ↔ values
+    plan | pace | polling | survival | capacity | money | questions | summary | receipts
+                            decisions: pure functions of values
+    manifest | settings | wire | records | spreadsheet           text ↔ values
     model | errors | clock | disk | digests   frozen values, the error tree, time as an argument, durable steps,
                             names by the million
 
@@ -27,6 +28,8 @@ As a library::
     report = await runner.run(runner.load("jobs/demo.yaml"), runner.RunOptions(emulator=True))
 
 ``load`` asks nobody; for models that are not bundled, give it as ``offers`` what ``runner.catalogue`` finds out.
+
+``jobs/bulk_catalogue.py``, ``jobs/nightly.py`` and ``jobs/resumable.py`` are programs to begin with.
 """
 
 from __future__ import annotations
@@ -49,14 +52,16 @@ if TYPE_CHECKING:
         UsageError,
     )
     from runner.manifest import Manifest, load
-    from runner.model import Fault, Job, Output, Record, State
+    from runner.model import Budget, Fault, Job, Output, Record, State
     from runner.options import RunOptions
+    from runner.stop import Stop
     from runner.summary import Report
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AccountError": "errors",
+    "Budget": "model",
     "ConflictError": "errors",
     "Fault": "model",
     "Job": "model",
@@ -72,6 +77,7 @@ _HOME = {
     "RunOptions": "options",
     "RunnerError": "errors",
     "State": "model",
+    "Stop": "stop",
     "Unavailable": "errors",
     "UsageError": "errors",
     "load": "manifest",
@@ -80,6 +86,7 @@ _HOME = {
 
 __all__ = [
     "AccountError",
+    "Budget",
     "ConflictError",
     "Fault",
     "Job",
@@ -95,6 +102,7 @@ __all__ = [
     "RunOptions",
     "RunnerError",
     "State",
+    "Stop",
     "Unavailable",
     "UsageError",
     "load",

@@ -16,7 +16,7 @@ from runner.disk import Disk
 from runner.errors import ConflictError
 from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
-from runner.money import base_price, spent
+from runner.money import base_price, exact, spent
 from runner.plan import Action, Decision, revive, too_much_waits
 from runner.polling import Durations
 from runner.purse import Purse
@@ -282,11 +282,11 @@ class Batch:
 
     def _finish(self) -> Report:
         ledger, api = self.site.ledger, self.site.api.base.name
-        total = sum(spent(record) for record in ledger.latest() if record.api == api)
+        total = sum(exact(spent(record)) for record in ledger.latest() if record.api == api)
         ledger.compact()
         root = self.site.folder.root
         return self._books.report(
-            spent_usd=total,
+            spent_usd=float(total),
             seconds=self.site.clock.monotonic() - self._started,
             output=str(root),
             results=str(root / RESULTS),

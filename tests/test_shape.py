@@ -20,8 +20,8 @@ ROWS = [
     {"app", "catalogue", "options", "settle", "forecast"},
     {"batch", "books", "cancel", "crew", "redo", "survey", "unclaimed", "schedule", "job", "verify", "restore"},
     {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache"},
-    {"plan", "pace", "polling", "survival", "capacity", "money", "questions", "summary"},
-    {"manifest", "settings", "wire", "records"},
+    {"plan", "pace", "polling", "survival", "capacity", "money", "questions", "summary", "receipts"},
+    {"manifest", "settings", "wire", "records", "spreadsheet"},
     {"model", "errors", "clock", "digests", "disk"},
 ]
 """From the top; a module imports from its own row and those below."""

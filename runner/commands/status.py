@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
+from heapq import nsmallest
 from pathlib import Path
 
 import click
@@ -17,7 +19,7 @@ from runner.download.place import Folder
 from runner.errors import ManifestError, UsageError
 from runner.ledger import Holder, Ledger, read_holder
 from runner.model import Job, Record
-from runner.money import spent
+from runner.money import exact, spent
 from runner.options import RunOptions, reading
 from runner.plan import in_force
 from runner.records import RESULTS
@@ -32,7 +34,7 @@ class Standing:
     """Counts of jobs by what their purchase in force says, and what needs a person."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    spent_usd: float = 0.0
+    spent_usd: Decimal = Decimal(0)
     failed: list[Record] = field(default_factory=list)
     """The first of them; ``counts`` has their number."""
     unknown: list[Record] = field(default_factory=list)
@@ -69,10 +71,10 @@ def _read(ledger: Ledger, folder: Folder) -> Standing:
     """One pass over every purchase; of a job with several, the one in force counts."""
     standing, again = Standing(), Names()
     for record in ledger.latest():
-        standing.spent_usd += spent(record)
+        standing.spent_usd += exact(spent(record))
         if record.purchase > 1:
             again.add(record.id)
-        if record.owed and not record.rebuy:
+        if record.owed and not record.rebuy and not record.stuck:
             standing.owed.append(record)
     seen = Names()
     for record in ledger.latest():
@@ -120,7 +122,7 @@ def _holder(folder: Folder) -> Holder | None:
 
 def _as_json(standing: Standing, oldest: float, folder: Folder) -> dict[str, object]:
     holder = _holder(folder)
-    about = Report(spent_usd=standing.spent_usd, output=str(folder.root), results=str(folder.root / RESULTS))
+    about = Report(spent_usd=float(standing.spent_usd), output=str(folder.root), results=str(folder.root / RESULTS))
     return {
         **about.as_json(),
         "total": standing.counts.total(),
@@ -137,13 +139,33 @@ def _show(standing: Standing, oldest: float, folder: Folder) -> None:
     click.echo(f"{folder.root}: {standing.counts.total():,} jobs: {counts or 'none'}")
     click.echo(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
     if holder is not None:
-        click.echo(f"Held by {holder}")
+        click.echo(f"In use by {holder}")
+    elif standing.owed or standing.counts["left"]:
+        click.echo("No run is going on: the same `runner run` again goes on where the last one ended")
     _list("Failed", standing.failed, standing.counts["failed"])
-    _list("Unknown (perhaps bought)", standing.unknown, len(standing.unknown))
-    if standing.owed:
-        click.echo(
-            f"Owed: {len(standing.owed):,}, the oldest for {oldest / 60:,.0f} min; a run or `collect` fetches them"
-        )
+    _list("Unknown (perhaps bought) or stuck; `runner reconcile` settles them", standing.unknown, len(standing.unknown))
+    _list_owed(standing.owed, oldest)
+
+
+def _list_owed(owed: list[Record], oldest: float) -> None:
+    """What is paid for and not on disk, the oldest first, each with its age."""
+    if not owed:
+        return
+    click.echo(f"Owed: {len(owed):,}, the oldest for {_span(oldest)}; a run or `runner collect` fetches them, free:")
+    now = SystemClock().now()
+    for record in nsmallest(SHOWN, owed, key=lambda record: record.submitted_at or record.at):
+        why = f": {record.error.message}" if record.error else ""
+        click.echo(f"  {record.id} (request {record.request_id}), for {_span(_age(record, now))}{why}")
+    if len(owed) > SHOWN:
+        click.echo(f"  … and {len(owed) - SHOWN:,} more")
+
+
+def _span(seconds: float) -> str:
+    """An age as people say it: ``40 s``, ``12 min``, ``5 h``, ``3 days``."""
+    for size, unit in ((172_800, "days"), (7200, "h"), (120, "min")):
+        if seconds >= size:
+            return f"{seconds / (size / 2):,.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _list(title: str, records: list[Record], count: int) -> None:
