@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from runner.digests import Names
 from runner.model import Record, State
 from runner.plan import Action, Decision
 from runner.schedule import Work
@@ -22,7 +23,7 @@ class Books:
         self.failed = 0
         self.notes: list[str] = []
         """What a person should know at the end, whatever the counts."""
-        self.missing: set[str] = set()
+        self.missing = Names()
         """Ids of done jobs whose files could not be had anywhere in this run."""
         self._tally = Tally()
         self._examples: list[Record] = []

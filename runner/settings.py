@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -108,6 +109,7 @@ def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
     return ApiBase(url=url, name=url)
 
 
+@lru_cache
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is this machine by name or by address."""
     try:

@@ -171,7 +171,7 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """The object that ``--json`` prints; its field names are a promise."""
         counts = {name: getattr(self, name) for name in ("total", *COUNTS)}
-        money = {"cost_usd": round(self.cost_usd, 6), "spent_usd": round(self.spent_usd, 6)}
+        money = {"cost_usd": round(self.cost_usd, 9), "spent_usd": round(self.spent_usd, 9)}
         return {
             **counts,
             **money,

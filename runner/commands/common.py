@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -15,11 +15,13 @@ import anyio
 import click
 from click.shell_completion import CompletionItem
 
+from runner.catalogue import offers
 from runner.display import Watch
 from runner.download.place import Folder
 from runner.errors import UsageError, one_error
-from runner.manifest import Manifest, load, parse_budget, salvage_settings
+from runner.manifest import Manifest, Offer, load, parse_budget, salvage_settings
 from runner.model import Budget
+from runner.options import RunOptions
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder
 from runner.stop import Stop
@@ -60,13 +62,17 @@ def place_options(function: Callable[..., T]) -> Callable[..., T]:
     return click.option("--emulator", is_flag=True, help="An emulator inside this process; nothing is paid.")(function)
 
 
-def read_manifest(target: str) -> Manifest:
+def read_manifest(target: str, options: RunOptions) -> Manifest:
     """The manifest that an argument names; ``-`` is standard input. Raises ``ManifestError``."""
+
+    def ask(models: Sequence[str]) -> Mapping[str, Offer]:
+        return run_loop(lambda: offers(models, options, os.environ))
+
     if target == "-":
-        return load("-", text=sys.stdin.buffer.read())
+        return load("-", text=sys.stdin.buffer.read(), offers=ask)
     if Path(target).is_dir():
         raise UsageError(f"{target} is a folder; a manifest is needed here")
-    return load(target)
+    return load(target, offers=ask)
 
 
 def find_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:

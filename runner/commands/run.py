@@ -6,6 +6,7 @@ import os
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -30,6 +31,19 @@ from runner.progress import Weight
 from runner.summary import Report
 
 
+class Concurrency(click.ParamType["int | Literal['auto']"]):
+    """A number of requests in flight, or ``auto``."""
+
+    name = "number"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal() or not 1 <= int(str(value)) <= 1000:
+            self.fail(f"{value!r} is neither a number from 1 to 1000 nor auto", param, ctx)
+        return int(str(value))
+
+
 class ClockTime(click.ParamType[float]):
     """The next time that the local clock shows ``HH:MM``, in seconds since the epoch."""
 
@@ -52,7 +66,7 @@ def next_time(text: str, now: datetime) -> float:
 @click.command("run")
 @manifest_argument
 @place_options
-@click.option("--concurrency", type=click.IntRange(1, 1000), help="Requests in flight at the API.")
+@click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
 @click.option("--redo", is_flag=True, help="Buy done jobs anew; wants --only, --missing or --all.")
@@ -62,13 +76,14 @@ def next_time(text: str, now: datetime) -> float:
 @click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@click.option("--offline", is_flag=True, help="Ask the catalogue nothing: earlier schemas and prices serve.")
 @telling_options
 @click.option("--on-finish", metavar="CMD", help="Run this at the end, the JSON summary on its standard input.")
 def command(
     manifest: str,
     output: Path | None,
     emulator: bool,
-    concurrency: int | None,
+    concurrency: int | Literal["auto"] | None,
     only: str | None,
     limit: int | None,
     redo: bool,
@@ -78,6 +93,7 @@ def command(
     budget: Budget | None,
     until: float | None,
     api: str | None,
+    offline: bool,
     as_json: bool,
     telling: Telling,
     on_finish: str | None,
@@ -106,6 +122,7 @@ def command(
         until=until,
         emulator=emulator,
         api=api,
+        offline=offline,
     )
     place = Place(manifest=manifest, output=output, emulator=emulator)
     told = watch(telling)
@@ -115,7 +132,7 @@ def command(
 def _go(target: str, options: RunOptions, told: Watch) -> Report:
     """Read the manifest and run it. Raises ``RunnerError``."""
     try:
-        loaded = read_manifest(target)
+        loaded = read_manifest(target, options)
     except ManifestError:
         _collect_all_the_same(find_folder(target, options.output, emulator=options.emulator), options, told)
         raise
