@@ -3,17 +3,20 @@
 The map, top to bottom; imports point down only::
 
     cli                     arguments, signals, exit codes, printing
-    commands                one module a verb
-    app, options, forecast  wires the parts; what the command line and the library both use; what a run would do
+    commands, display       one module a verb; what is seen of a run while it goes on; hook hears of its end
+    app, options, forecast  wires the parts; what the command line and the library both use; what a run would do;
+                            beside them settle (the user's word) and catalogue (what models take that are not bundled)
     batch                   one run from the survey to the report; crew does its steps, books count them;
                             beside it redo, cancel, verify and restore
     survey                  the manifest's jobs held against the results manifest
     schedule | job          lanes and stop | one job's steps
     api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
-                            throttle, purse (the budget) and stop
-    plan | pace | polling | money | questions | summary    decisions: pure functions of values
-    manifest | settings | wire | records           text ↔ values
-    model | errors | clock | disk   frozen values, the error tree, time as an argument, durable steps
+                            throttle, purse (the budget), cache (the catalogue's schemas) and stop
+    plan | pace | polling | survival | capacity | money | questions | summary | progress | ending | receipts
+                            decisions: pure functions of values
+    manifest | settings | wire | records | spreadsheet           text ↔ values
+    model | errors | clock | disk | digests   frozen values, the error tree, time as an argument, durable steps,
+                            names by the million
 
 A manifest file becomes typed jobs in a spool (``manifest``); each job is compared with what the results manifest
 already knows (``plan``); lanes (``schedule``) carry the rest one job at a time (``job``): intent into the ledger,
@@ -23,6 +26,10 @@ and imports nothing of this.
 As a library::
 
     report = await runner.run(runner.load("jobs/demo.yaml"), runner.RunOptions(emulator=True))
+
+``load`` asks nobody; for models that are not bundled, give it as ``offers`` what ``runner.catalogue`` finds out.
+
+``jobs/bulk_catalogue.py``, ``jobs/nightly.py`` and ``jobs/resumable.py`` are programs to begin with.
 """
 
 from __future__ import annotations
@@ -45,14 +52,16 @@ if TYPE_CHECKING:
         UsageError,
     )
     from runner.manifest import Manifest, load
-    from runner.model import Fault, Job, Output, Record, State
+    from runner.model import Budget, Fault, Job, Output, Record, State
     from runner.options import RunOptions
+    from runner.stop import Stop
     from runner.summary import Report
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AccountError": "errors",
+    "Budget": "model",
     "ConflictError": "errors",
     "Fault": "model",
     "Job": "model",
@@ -68,6 +77,7 @@ _HOME = {
     "RunOptions": "options",
     "RunnerError": "errors",
     "State": "model",
+    "Stop": "stop",
     "Unavailable": "errors",
     "UsageError": "errors",
     "load": "manifest",
@@ -76,6 +86,7 @@ _HOME = {
 
 __all__ = [
     "AccountError",
+    "Budget",
     "ConflictError",
     "Fault",
     "Job",
@@ -91,6 +102,7 @@ __all__ = [
     "RunOptions",
     "RunnerError",
     "State",
+    "Stop",
     "Unavailable",
     "UsageError",
     "load",

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import aiohttp
 import msgspec
 from aiohttp import hdrs
-from anyio import CapacityLimiter, move_on_after
+from anyio import Semaphore, move_on_after
 
 from runner.http import Broken, NotConnected, TooLarge, exchange, read_bounded, session
 from runner.model import Fault, Json
@@ -31,6 +31,7 @@ from runner.wire import (
     parse_object,
     read_cancel,
     read_day,
+    read_entry,
     read_progress,
     read_submission,
 )
@@ -52,7 +53,7 @@ class Api:
         self.base = base
         self._buying = buying
         self._asking = asking
-        self._calls = CapacityLimiter(MAX_CALLS)
+        self._calls = Semaphore(MAX_CALLS, fast_acquire=True)
         self.today: str | None = None
         """The API's day, ``2026-11-22``, by the last answer that bore a date."""
 
@@ -98,9 +99,7 @@ class Api:
             answer = await self._call(self._asking, "GET", f"{self.base.url}/models/{model}", ASK_SECONDS)
         except (NotConnected, Broken, TooLarge):
             return None
-        if answer.status == 200:
-            return parse_object(answer.body)
-        return {} if answer.status == 404 else None
+        return read_entry(answer, model)
 
     async def catalogue(self, search: str) -> list[dict[str, Json]] | None:
         """Every model of the catalogue that fits ``search``; None where it cannot be asked."""

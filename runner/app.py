@@ -7,10 +7,11 @@ same with no jobs: it needs nothing but the folder.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
+
+import anyio
 
 from runner.api import Api, connect
 from runner.batch import Batch
@@ -26,9 +27,10 @@ from runner.job.deliver import Bounds
 from runner.ledger import Ledger, Log, run_lock
 from runner.ledger.repair import Salvage, mend
 from runner.manifest import Manifest
-from runner.model import Record
+from runner.model import Job, Json, Record
 from runner.money import base_price
 from runner.options import RunOptions, api_of, surveyor_of
+from runner.progress import Watcher
 from runner.records import RESULTS
 from runner.restore import Restored, restore
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
@@ -36,8 +38,12 @@ from runner.stop import Stop
 from runner.summary import Report
 from runner.survey import manifest_path
 
+Entries = dict[str, dict[str, Json] | None]
+
 Observer = Callable[[Record], None]
-"""Told of every record once it is durable: the events of a run."""
+"""Told of every record once it is durable: the events of a run.
+
+One that is a ``Watcher`` as well is told, before the first of them, how to read where the run stands."""
 
 
 async def run(
@@ -57,8 +63,14 @@ async def run(
     terms = terms_of(manifest, options)
     async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ) as batch:
         surveyor = surveyor_of(manifest, options, batch.site.ledger, batch.site.folder, batch.site.api.base)
-        selected = partial(options.selection.of, manifest.jobs)
-        report = await batch.run(surveyor, selected, redo=options.choice, every=lambda: manifest.jobs)
+
+        def every() -> Iterator[Job]:
+            return map(surveyor.as_bought, manifest.jobs)
+
+        def selected() -> Iterable[Job]:
+            return options.selection.of(every())
+
+        report = await batch.run(surveyor, selected, redo=options.choice, every=every)
     return report.with_bad_rows(manifest.skipped_rows)
 
 
@@ -118,15 +130,17 @@ async def cancel(
 def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
     """The manifest's settings as far as a batch needs them."""
     settings = manifest.settings
+    lanes = options.concurrency or settings.concurrency
     return Terms(
         manifest=manifest_path(manifest.path, options.folder(manifest).root),
-        lanes=options.concurrency or settings.concurrency,
+        lanes=None if lanes == "auto" else lanes,
         per_second=settings.rate_per_second,
         timeout_seconds=settings.timeout_seconds,
         retries=settings.retries,
         budget=options.budget or settings.budget,
         halt=settings.halt,
         until=options.until,
+        offline=options.offline and not options.emulator,
         bounds=Bounds(
             trusted_hosts=settings.trusted_hosts,
             max_file_bytes=settings.max_file_bytes,
@@ -144,18 +158,40 @@ async def asking(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterat
             yield await stack.enter_async_context(connect(base, find_token(environ)))
 
 
-async def quote(models: list[str], options: RunOptions, environ: Mapping[str, str]) -> Quote:
-    """What the live catalogue says of ``models``; nothing without a token."""
-    found: dict[str, float | None] = {}
+async def entries(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> Entries:
+    """What the live catalogue says of models; see ``Api.catalogue_entry``. Raises ``AccountError`` without a token."""
+    async with asking(options, environ) as api:
+        return await _entries(models, api)
+
+
+async def _entries(models: Iterable[str], api: Api) -> Entries:
+    found: Entries = {}
+
+    async def ask(model: str) -> None:
+        found[model] = await api.catalogue_entry(model)
+
+    async with anyio.create_task_group() as group:
+        for model in models:
+            group.start_soon(ask, model)
+    return found
+
+
+async def quote(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> Quote:
+    """What ``models`` cost by the live catalogue, as far as it answers; nothing without a token."""
     try:
         async with asking(options, environ) as api:
-            for model in models:
-                entry = await api.catalogue_entry(model)
-                if entry is not None:
-                    found[model] = base_price(entry)
-            return Quote(prices=found, today=api.today, asked=True)
+            found = await _entries(models, api)
+            prices = {model: base_price(entry) for model, entry in found.items() if entry is not None}
+            return Quote(prices=prices, today=api.today, asked=True)
     except AccountError:
         return Quote()
+
+
+def emulated_schema(model: str) -> object:
+    """The input schema of a model of the emulator; None where it has none of that name."""
+    from runner.emulator import MODELS  # noqa: PLC0415 - it draws; nobody else should wait for that
+
+    return MODELS[model].schema if model in MODELS else None
 
 
 @asynccontextmanager
@@ -188,7 +224,10 @@ async def _batch(
                 clock=clock,
                 stop=stop if stop is not None else Stop(),
             )
-            yield Batch(site, terms)
+            batch = Batch(site, terms)
+            if isinstance(observer, Watcher):
+                observer.watch(batch.standing)
+            yield batch
 
 
 @asynccontextmanager

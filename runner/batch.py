@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 
 from runner.books import Books
+from runner.capacity import Adaptive, Capacity
 from runner.clock import timestamp
 from runner.crew import Crew, Site, Terms
+from runner.disk import Disk
 from runner.errors import ConflictError
 from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
-from runner.money import base_price, spent
+from runner.money import base_price, exact, spent
 from runner.plan import Action, Decision, revive, too_much_waits
+from runner.polling import Durations
+from runner.progress import Standing
 from runner.purse import Purse
 from runner.records import RESULTS, follow
 from runner.redo import Choice, Redo
 from runner.schedule import Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
-from runner.survey import Survey, Surveyor, survey
+from runner.survey import Survey, Surveyor, doubt, survey
 
 GRACE_SECONDS = 20.0
 """How long an interrupted run collects and delivers what is in flight."""
-DISK_THREADS = 4
+DISK_THREADS = 16
+"""Of a slow disk; on a quick one they are hardly used."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +50,14 @@ class Batch:
         self._redo: Choice | None = None
         self._claimed: Callable[[Record], bool] = lambda _: True  # without a manifest nobody's file is moved
         self._purse = Purse(terms.budget, site.stop, lambda: site.api.today)
+        self._adaptive = Adaptive(Capacity()) if terms.lanes is None else None
+        self._durations = Durations(self._adaptive)
+
+    def standing(self) -> Standing:
+        """Where things stand, for one who watches."""
+        books = self._books
+        lanes = int(self._adaptive.limit) if self._adaptive is not None else self._terms.lanes
+        return Standing(counts=books.counts, cost_usd=books.cost_usd, lanes=lanes, cap=self._purse.cap)
 
     async def run(self, surveyor: Surveyor, jobs: Jobs, *, redo: Choice | None = None, every: Jobs) -> Report:
         """Survey, bring home what is owed, buy beside it, and report.
@@ -54,7 +67,10 @@ class Batch:
         self._redo = redo
         await self._prepare()
         found = await self._survey(surveyor, jobs())
-        await self._take_over(surveyor, found)
+        if found.renamed:
+            await self._take_over(surveyor, jobs())
+        if found.doubtful:
+            self.site.stop.buying(doubt(found.doubtful), 69)
         again = await self._open_redo(surveyor, jobs)
         await self._open_purse()
         await self._carry(self._owed_work(found), self._job_work(surveyor, jobs(), found))
@@ -102,10 +118,13 @@ class Batch:
         return self._finish()
 
     async def _survey(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Survey:
-        """Decide about every job. Where something is in the way nothing is bought, but what is owed is brought home."""
+        """Decide about every job. Where something is in the way nothing is bought, but what is owed is brought home.
+
+        In a thread: over a million jobs that takes minutes, and the loop has to hear the signals that come meanwhile.
+        """
         self._claimed = surveyor.claims
         try:
-            return survey(surveyor, jobs, self._enter)
+            return await asyncio.get_running_loop().run_in_executor(None, survey, surveyor, jobs, self._enter)
         except ConflictError:
             await self._bring_home()
             self._finish()
@@ -123,11 +142,13 @@ class Batch:
             at = timestamp(self.site.clock.now())
             await self.site.ledger.append(follow(record, State.UNKNOWN, at, error=fault))
 
-    async def _take_over(self, surveyor: Surveyor, found: Survey) -> None:
+    async def _take_over(self, surveyor: Surveyor, jobs: Iterable[Job]) -> None:
         """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
-        for job, old_id in found.renamed:
-            log.info("%s takes over the records of %s", job.id, old_id)
-            for record in reversed(surveyor.takeover(job, old_id)):
+        surveyor.begin_again()
+        for job in jobs:
+            old_id = surveyor.renamed_from(job, surveyor.history(job))
+            for record in reversed(surveyor.takeover(job, old_id) if old_id else []):
+                log.info("%s takes over purchase %d of %s", job.id, record.purchase, old_id)
                 await self.site.ledger.append(record)
 
     def _enter(self, job: Job, decision: Decision) -> None:
@@ -141,7 +162,7 @@ class Batch:
             api = self.site.api.base.name
             self._purse.load(record for record in self.site.ledger.latest() if record.api == api)
         for model in sorted(self._models):
-            entry = await self.site.api.catalogue_entry(model)
+            entry = None if self._terms.offline else await self.site.api.catalogue_entry(model)
             price = base_price(entry) if entry is not None else self._purse.earlier_price(model)
             self._purse.prices[model] = price
             if price is None and self._terms.budget is not None:
@@ -152,7 +173,8 @@ class Batch:
             text = f"a budget needs a price by the picture, and the catalogue names none for {model}"
             self.site.stop.buying(f"{text}; leave the budget out, or that model", 65)
         else:
-            self.site.stop.buying(f"a budget needs the price of {model}, and the catalogue cannot be reached", 69)
+            why = "is not asked (--offline)" if self._terms.offline else "cannot be reached"
+            self.site.stop.buying(f"a budget needs the price of {model}, and the catalogue {why}", 69)
 
     def _owed_work(self, found: Survey) -> list[Work]:
         """What is owed, oldest first. Purchases of jobs that are not selected are brought home and counted as well."""
@@ -206,15 +228,33 @@ class Batch:
         """Run the lanes until there is nothing left, buying stopped, or the grace of an interruption is over."""
         self._check_backlog(owed)
         suspects = Suspects(sum(work.record is not None and not work.record.stuck for work in owed))
-        with ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk") as disk:
-            crew = Crew(self.site, self._terms, self._books, self._purse, suspects, disk, self._claimed)
+        with Disk(DISK_THREADS, "disk") as disk:
+            crew = Crew(
+                self.site,
+                self._terms,
+                self._books,
+                self._purse,
+                suspects,
+                disk,
+                self._claimed,
+                self._durations,
+                self._adaptive,
+            )
             async with anyio.create_task_group() as group:
                 group.start_soon(self._end_grace, group.cancel_scope)
                 group.start_soon(self._end_at_the_hour)
-                await run_batch(owed, jobs, steps=crew.steps, limits=self._terms.limits, stop=self.site.stop)
+                await run_batch(
+                    owed, self._to_the_last(jobs), steps=crew.steps, limits=crew.limits, stop=self.site.stop
+                )
                 group.cancel_scope.cancel()
         self._books.close(self._newest)
         await self._believe(suspects, {(w.job_id, w.record.purchase) for w in owed if w.record and not w.counted})
+
+    def _to_the_last(self, jobs: Iterator[Work]) -> Iterator[Work]:
+        """``jobs``; and from then on the last requests decide when the run ends."""
+        self._durations.draining = False
+        yield from jobs
+        self._durations.draining = True
 
     async def _end_grace(self, scope: anyio.CancelScope) -> None:
         await self.site.stop.interrupted.wait()
@@ -230,7 +270,7 @@ class Batch:
     def _check_backlog(self, owed: list[Work]) -> None:
         """Buy nothing while too much that is paid waits, or waits too long."""
         owing = (work.record for work in owed if work.record is not None)
-        why = too_much_waits(owing, most=self._terms.limits.backlog, now=self.site.clock.now())
+        why = too_much_waits(owing, most=self._terms.backlog, now=self.site.clock.now())
         if why:
             self.site.stop.buying(why)
 
@@ -249,11 +289,11 @@ class Batch:
 
     def _finish(self) -> Report:
         ledger, api = self.site.ledger, self.site.api.base.name
-        total = sum(spent(record) for record in ledger.latest() if record.api == api)
+        total = sum(exact(spent(record)) for record in ledger.latest() if record.api == api)
         ledger.compact()
         root = self.site.folder.root
         return self._books.report(
-            spent_usd=total,
+            spent_usd=float(total),
             seconds=self.site.clock.monotonic() - self._started,
             output=str(root),
             results=str(root / RESULTS),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from runner.digests import Names
 from runner.model import Record, State
 from runner.plan import Action, Decision
 from runner.schedule import Work
-from runner.summary import COUNTS, Report, Stopped, Tally, outcome_of_decision, outcome_of_record
+from runner.summary import COUNTS, Causes, Report, Stopped, Tally, outcome_of_decision, outcome_of_record
 
 MAX_EXAMPLES = 20
 
@@ -22,17 +23,23 @@ class Books:
         self.failed = 0
         self.notes: list[str] = []
         """What a person should know at the end, whatever the counts."""
-        self.missing: set[str] = set()
+        self.missing = Names()
         """Ids of done jobs whose files could not be had anywhere in this run."""
         self._tally = Tally()
         self._examples: list[Record] = []
+        self._causes = Causes()
         self._open: dict[str, Work] = {}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many jobs stand under which count right now."""
+        return {name: self._tally.counts[name] for name in COUNTS}
 
     def enter(self, decision: Decision) -> None:
         """Count a job by what was decided about it."""
         self._tally.add(outcome_of_decision(decision))
         if decision.action in (Action.HOLD, Action.FAILED) and decision.record is not None:
-            self._remember(decision.record)
+            self._remember(decision.record, outcome_of_decision(decision))
 
     def enter_owed(self, record: Record) -> None:
         """Count a purchase of a job that is not selected and is brought home all the same."""
@@ -64,12 +71,13 @@ class Books:
         self.finished += record.state in (State.DONE, State.FAILED, State.CANCELLED)
         self.failed += record.state is State.FAILED
         if record.state is not State.DONE or record.error is not None or record.warning is not None:
-            self._remember(record)
+            self._remember(record, outcome)
 
     def correct(self, before: Record, after: Record) -> None:
         """A purchase that was settled as ``before`` turned out to be ``after``."""
         self._tally.change(outcome_of_record(before), outcome_of_record(after))
-        self._remember(after)
+        self._causes.drop(before, outcome_of_record(before))
+        self._remember(after, outcome_of_record(after))
 
     def close(self, newest: Callable[[str], Record | None]) -> None:
         """Count the jobs that an interruption left in the middle by what the ledger says of them."""
@@ -82,7 +90,7 @@ class Books:
     def report(self, *, spent_usd: float, seconds: float, output: str, results: str, stopped: Stopped | None) -> Report:
         """The end of the run."""
         return Report(
-            **{name: self._tally.counts[name] for name in COUNTS},
+            **self.counts,
             cost_usd=round(self.cost_usd, 9),
             spent_usd=spent_usd,
             seconds=seconds,
@@ -91,9 +99,11 @@ class Books:
             stopped=stopped,
             notes=tuple(self.notes),
             examples=tuple(self._examples),
+            causes=self._causes.listed(),
         )
 
-    def _remember(self, record: Record) -> None:
+    def _remember(self, record: Record, outcome: str) -> None:
+        self._causes.add(record, outcome)
         if len(self._examples) < MAX_EXAMPLES:
             self._examples.append(record)
 

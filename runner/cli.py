@@ -5,6 +5,7 @@ A verb's module is imported when it is called, so that ``runner --help`` answers
 
 from __future__ import annotations
 
+import traceback
 from importlib import import_module
 
 import click
@@ -14,15 +15,18 @@ from runner.console import show_error
 from runner.errors import RunnerError
 
 VERBS = {
+    "init": "Write a commented manifest to start from, which runs as it is.",
     "run": "Submit a manifest's jobs, collect and deliver them; go on where the last run ended.",
     "plan": "Say what a run would do, job by job if asked; submit nothing.",
     "status": "Say where a batch stands: during a run, after it, after a crash.",
+    "export": "Write the receipts as CSV or JSON: a row per file, with what it cost.",
     "collect": "Bring home what is paid for and not delivered; buy nothing.",
     "verify": "Hold every file against its record; put right what can be had without buying.",
     "reconcile": "List what may have been bought or cannot be had, and settle it by your word.",
     "cancel": "Call off what still waits at the API; what cannot be called off is collected later.",
     "report": "Write one page with the pictures, the failures, the timings and the cost.",
     "models": "List the models of the catalogue, their prices and inputs.",
+    "schema": "Print the JSON Schema of the manifest, for completion and checks in editors.",
     "emulator": "Serve the Model API on this machine, with prices, pictures and faults on request.",
 }
 
@@ -45,7 +49,14 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+COMPLETION = """\b
+Names of commands, options and files complete themselves after this line in ~/.bashrc (zsh_source, fish_source for
+other shells):
+  eval "$(_RUNNER_COMPLETE=bash_source runner)"
+"""
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
 @click.version_option(__version__, prog_name="runner")
 def cli() -> None:
     """Batch jobs for the RunComfy Model API: a YAML manifest in, images and a results manifest out.
@@ -53,7 +64,8 @@ def cli() -> None:
     After the process dies for any reason, running the same command again loses nothing and buys nothing twice.
 
     \b
-    Example:
+    Examples:
+      runner init
       runner run jobs/demo.yaml --emulator
     """
 
@@ -72,4 +84,10 @@ def main() -> int:
     except RunnerError as error:
         show_error(error)
         code = error.exit_code
+    except Exception:  # noqa: BLE001 - whatever is left is a bug of ours, and a script must be able to tell
+        traceback.print_exc()
+        click.echo(
+            "runner: a bug of runner's; what was bought is recorded, and the same command again goes on", err=True
+        )
+        code = 70
     return code if isinstance(code, int) else 0

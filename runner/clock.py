@@ -33,8 +33,7 @@ class SystemClock:
 
 def timestamp(epoch_seconds: float) -> str:
     """``2026-11-22T01:02:03.456Z``, the form of every time in the results manifest."""
-    moment = datetime.fromtimestamp(epoch_seconds, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return f"{datetime.fromtimestamp(epoch_seconds, tz=UTC).isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def epoch(text: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
@@ -11,7 +10,9 @@ import aiohttp
 
 from runner.api import Api
 from runner.books import Books
+from runner.capacity import START, Adaptive
 from runner.clock import Clock
+from runner.disk import Disk
 from runner.download.place import Folder
 from runner.job.buy import Buyer
 from runner.job.collect import Collector
@@ -22,10 +23,12 @@ from runner.model import Budget, Halt, Job, Record
 from runner.plan import most_waiting
 from runner.polling import Durations
 from runner.purse import Purse
-from runner.schedule import Limits, Steps, Work
+from runner.schedule import Fixed, Limits, Steps, Work
 from runner.stop import Stop
 from runner.summary import HALTED, halted
 from runner.throttle import Throttle
+
+MOST_DELIVERIES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class Terms:
     """What a manifest says about its run; the defaults serve where there is no manifest."""
 
     manifest: str = "-"
-    lanes: int = 8
+    lanes: int | None = 8
+    """Requests in flight at the API; None: as many as keep it busy."""
     per_second: float | None = None
     timeout_seconds: float = 600.0
     retries: int = 4
@@ -41,13 +45,15 @@ class Terms:
     halt: Halt | None = None
     until: float | None = None
     """When to stop buying, in seconds since the epoch."""
+    offline: bool = False
+    """Whether the catalogue is left alone: prices are those of earlier purchases."""
     bounds: Bounds | None = None
     """What downloads may be; None leaves it to what each record carries."""
 
     @property
-    def limits(self) -> Limits:
-        """Deliveries are bounded apart from lanes; paid results may wait up to max(100, 4 x lanes)."""
-        return Limits(lanes=self.lanes, deliveries=max(4, min(self.lanes, 32)), backlog=most_waiting(self.lanes))
+    def backlog(self) -> int:
+        """So many paid results may wait for delivery."""
+        return most_waiting(self.lanes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +78,14 @@ class Crew:
         books: Books,
         purse: Purse,
         suspects: Suspects,
-        disk: ThreadPoolExecutor,
+        disk: Disk,
         claimed: Callable[[Record], bool],
+        durations: Durations,
+        adaptive: Adaptive | None,
     ) -> None:
         self._site = site
+        self._durations = durations
+        self._adaptive = adaptive
         self._purse = purse
         self._claimed = claimed
         self._terms = terms
@@ -90,9 +100,22 @@ class Crew:
     def steps(self) -> Steps:
         return Steps(buy=self._buyer.buy, collect=self._collect, deliver=self._deliver, settle=self._settle)
 
+    @property
+    def limits(self) -> Limits:
+        """Deliveries are bounded apart from lanes."""
+        lanes = self._terms.lanes
+        deliveries = MOST_DELIVERIES if lanes is None else max(4, min(lanes, MOST_DELIVERIES))
+        return Limits(lanes=self._adaptive or Fixed(lanes or START), deliveries=deliveries, backlog=self._terms.backlog)
+
     def _make_buyer(self) -> Buyer:
         site = self._site
-        throttle = Throttle(site.clock, site.stop, per_second=self._terms.per_second, rng=self._rng)
+        throttle = Throttle(
+            site.clock,
+            site.stop,
+            per_second=self._terms.per_second,
+            rng=self._rng,
+            busy=self._adaptive.refused if self._adaptive is not None else lambda: None,
+        )
         return Buyer(
             api=site.api,
             ledger=site.ledger,
@@ -109,13 +132,13 @@ class Crew:
             api=self._site.api,
             ledger=self._site.ledger,
             clock=self._site.clock,
-            durations=Durations(),
+            durations=self._durations,
             suspects=self._suspects,
             timeout_seconds=self._terms.timeout_seconds,
             rng=self._rng,
         )
 
-    def _make_deliverer(self, disk: ThreadPoolExecutor) -> Deliverer:
+    def _make_deliverer(self, disk: Disk) -> Deliverer:
         return Deliverer(
             api=self._site.api,
             client=self._site.storage,
@@ -124,7 +147,7 @@ class Crew:
             bounds=self._terms.bounds,
             retries=self._terms.retries,
             clock=self._site.clock,
-            executor=disk,
+            disk=disk,
             rng=self._rng,
             suspects=self._suspects,
             claimed=self._claimed,

@@ -1,7 +1,8 @@
 """Disk work off the event loop, and the small steps that make it durable.
 
 Each owner brings its own executor: name resolution and foreign libraries share the default one, and a slow flush
-must not stall them.
+must not stall them. A small step of a quick disk is done where it stands: handing it to a thread takes longer, because
+the thread waits for the interpreter at each of its system calls while the event loop is busy.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -20,6 +23,71 @@ T = TypeVar("T")
 
 flush_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 """Flush a file's bytes and length, where the system can leave out its times."""
+
+
+SLOW_SECONDS = 0.0003
+"""A small step that takes longer is worth a thread: that costs about as much."""
+TWICE = 2
+"""So many slow steps in a row are the disk's doing; one may be anybody's."""
+CAUTION = 100
+MOST_CAUTION = 100_000
+"""Then so many go to threads before the disk is tried again; twice as many each time that it is still slow."""
+
+
+class Judgement:
+    """Whether one kind of step is quick on this disk."""
+
+    def __init__(self) -> None:
+        self._careful = 0
+        self._slow = 0
+        self._caution = CAUTION
+
+    def quick(self) -> bool:
+        """Whether to do the next one where it stands. Asking counts."""
+        self._careful = max(0, self._careful - 1)
+        return self._careful == 0
+
+    def learn(self, seconds: float) -> None:
+        """Count a step that was done where it stood."""
+        if seconds <= SLOW_SECONDS:
+            self._slow, self._caution = 0, CAUTION
+            return
+        self._slow += 1
+        if self._slow == TWICE:
+            self.take_care()
+
+    def take_care(self) -> None:
+        """Use threads for the next ones."""
+        self._careful, self._slow = self._caution + 1, 0
+        self._caution = min(MOST_CAUTION, 2 * self._caution)
+
+
+class Disk(ThreadPoolExecutor):
+    """Threads for disk work, and the judgement when they are worth it."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        super().__init__(threads, thread_name_prefix=name)
+        self._judgements: defaultdict[str, Judgement] = defaultdict(Judgement)
+
+    def judgement(self, call: Callable[..., object]) -> Judgement:
+        """What is known of steps like ``call``."""
+        return self._judgements[call.__name__]
+
+    async def small(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do a small step: at once if such steps are quick, else in a thread."""
+        judgement = self.judgement(call)
+        if not judgement.quick():
+            return await in_thread(self, call, *args, **kwargs)
+        return timed(judgement, call, *args, **kwargs)
+
+
+def timed(judgement: Judgement, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call where it stands, and tell ``judgement`` how long that took."""
+    start = perf_counter()
+    try:
+        return call(*args, **kwargs)
+    finally:
+        judgement.learn(perf_counter() - start)
 
 
 async def in_thread(executor: Executor, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -18,7 +18,7 @@ from runner.plan import Action, Decision, most_waiting, too_much_waits
 from runner.purse import Purse, kind_of
 from runner.redo import Choice, Redo
 from runner.stop import Stop
-from runner.survey import Survey, Surveyor, survey
+from runner.survey import Survey, Surveyor, doubt, survey
 
 CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.HOLD, Action.FAILED)
 KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
@@ -69,6 +69,8 @@ class Forecast:
     """Of those to be bought: jobs with an older purchase that is brought home first."""
     others: int = 0
     """Paid results of jobs that are not selected."""
+    doubtful: int = 0
+    """Jobs that may only look new or changed, because the schema that they were bought by is away."""
     not_now: str = ""
     """Why the next run buys nothing of this."""
     estimate: Estimate = field(default_factory=Estimate)
@@ -91,7 +93,7 @@ class Forecast:
     def as_json(self, quote: Quote | None) -> dict[str, Any]:
         """The object that ``--json`` prints. Without a quote nothing is said of money: an emulator's is none."""
         counts = {key: self.counts[action] for action, key in KEYS.items()}
-        beside = {"after_collecting": self.after_collecting, "owed_by_others": self.others}
+        beside = {"after_collecting": self.after_collecting, "owed_by_others": self.others, "doubtful": self.doubtful}
         money = self._money(quote) if quote is not None else {}
         stopped = {"not_now": self._not_now(quote) or None}
         return {"total": sum(counts.values()), **counts, **beside, **money, **stopped, "output": self.output}
@@ -156,9 +158,11 @@ def foretell(
             decision = redo.decide(job, decision)
             visit(job, forecast.count(job, decision), _reason(decision))
 
-        found = survey(surveyor, options.selection.of(manifest.jobs), enter)
+        found = survey(surveyor, options.selection.of(map(surveyor.as_bought, manifest.jobs)), enter)
         lanes = options.concurrency or manifest.settings.concurrency
-        _look_at_owed(forecast, found, ledger, base.name, most=most_waiting(lanes), now=now)
+        _look_at_owed(
+            forecast, found, ledger, base.name, most=most_waiting(None if lanes == "auto" else lanes), now=now
+        )
         if budget is not None:
             forecast.purse = Purse(budget, Stop(), lambda: forecast.today)
             forecast.purse.load(record for record in ledger.latest() if record.api == base.name)
@@ -167,9 +171,10 @@ def foretell(
 
 def _look_at_owed(forecast: Forecast, found: Survey, ledger: Ledger, api: str, *, most: int, now: float) -> None:
     owed = ledger.owed(api)
-    counted = found.collecting | {old_id for _, old_id in found.renamed}
+    counted = found.collecting | found.taken_over
     forecast.others = sum(record.id not in counted and not record.rebuy for record in owed)
-    forecast.not_now = too_much_waits(owed, most=most, now=now)
+    forecast.doubtful = found.doubtful.total()
+    forecast.not_now = doubt(found.doubtful) if found.doubtful else too_much_waits(owed, most=most, now=now)
 
 
 def _reason(decision: Decision) -> str:
@@ -184,7 +189,7 @@ class _Redo:
     def __init__(self, ledger: Ledger, surveyor: Surveyor, api: str, options: RunOptions, manifest: Manifest) -> None:
         self._redo = Redo(ledger, surveyor, api, lambda _job, _decision: None)
         if options.choice is not None:
-            self._redo.check_choice(lambda: options.selection.of(manifest.jobs))
+            self._redo.check_choice(lambda: options.selection.of(map(surveyor.as_bought, manifest.jobs)))
         self._number = self._redo.choosing if options.choice is Choice.SELECTED else 0
 
     def decide(self, job: Job, decision: Decision) -> Decision:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -58,7 +59,6 @@ async def exchange(
     headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """One request without following redirects. Raises ``NotConnected`` or ``Broken``, and no error of aiohttp's."""
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds)
     sent = dict(headers or {})
     if body is not None:
         sent[hdrs.CONTENT_TYPE] = "application/json"
@@ -68,7 +68,7 @@ async def exchange(
             url,
             data=body,
             headers=sent,
-            timeout=timeout,
+            timeout=_timeout(read_seconds),
             allow_redirects=False,
             proxy=proxy_for(url),
         ) as response:
@@ -123,9 +123,20 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return bytes(body)
 
 
+@lru_cache
+def _timeout(read_seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds)
+
+
 def proxy_for(url: str) -> str | None:
-    """The proxy of the environment for ``url``; never for this machine itself."""
-    parts = urlsplit(url)
+    """The proxy of the environment for ``url``, as it was when first asked; never for this machine itself."""
+    scheme, _, rest = url.partition("://")
+    return _proxy_for_origin(f"{scheme}://{rest.partition('/')[0]}")
+
+
+@lru_cache
+def _proxy_for_origin(origin: str) -> str | None:
+    parts = urlsplit(origin)
     host = parts.hostname or ""
     if is_loopback(host) or proxy_bypass(host):
         return None

@@ -91,6 +91,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where in ``file``, in characters, the number of the output stands (1 there); else further ones get an ending."""
     line: int = 0
     column: int = 0
+    checked: bool = False
+    """Whether the inputs were read by a live schema, which may not be there the next time."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +151,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trusted_hosts: tuple[str, ...] = ()
     max_file_bytes: int | None = None
     strict_size: bool = False
+    checked: bool = False
+    """Whether the inputs were read by a live schema; without it the same manifest may look different."""
     intended_at: str | None = None
     """When the intent was written, on a purchase whose outcome could not be read."""
     rebuy: bool = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
 from math import ceil
 
 from runner.model import Job, Json, Record, State
@@ -58,11 +60,37 @@ class Estimate:
         return [model for model in self.models if prices.get(model) is None]
 
 
+class Basis(StrEnum):
+    """What a purchase counts by."""
+
+    BILLED = "billed"
+    """What the API says it cost."""
+    RESERVED = "reserved"
+    """No bill is known, or none yet: it counts at what was reserved for it."""
+    UNPRICED = "unpriced"
+    """Perhaps or certainly bought, with neither a bill nor a known price: it counts for nothing."""
+    FREE = "free"
+    """Nothing was created, or it was paid as another purchase."""
+
+
+def basis_of(record: Record) -> Basis:
+    """By which of its numbers a purchase counts."""
+    if record.restored_from is not None or record.state is State.RELEASED:
+        return Basis.FREE
+    if record.cost_usd is not None:
+        return Basis.BILLED
+    refused = record.state is State.FAILED and record.request_id is None  # nothing was created
+    if refused or record.state is State.CANCELLED:
+        return Basis.FREE
+    return Basis.UNPRICED if record.reserved_usd is None else Basis.RESERVED
+
+
 def spent(record: Record) -> float:
     """What a purchase counts for: the billed cost, or its reserve as long as the bill may still come."""
-    if record.restored_from is not None or record.state is State.RELEASED:
-        return 0.0
-    if record.cost_usd is not None:
-        return record.cost_usd
-    refused = record.state is State.FAILED and record.request_id is None  # nothing was created
-    return 0.0 if refused or record.state is State.CANCELLED else record.reserved_usd or 0.0
+    numbers = {Basis.BILLED: record.cost_usd, Basis.RESERVED: record.reserved_usd}
+    return numbers.get(basis_of(record)) or 0.0
+
+
+def exact(usd: float) -> Decimal:
+    """An amount to a billionth of a dollar, to be summed without the noise of binary fractions."""
+    return Decimal(str(round(usd, 9))) + 0  # no minus before a zero

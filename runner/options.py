@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from runner.download.place import Folder
 from runner.errors import UsageError
@@ -26,7 +27,8 @@ class RunOptions:
     """What a run does differently from its manifest; None leaves a thing as the manifest has it."""
 
     output: Path | None = None
-    concurrency: int | None = None
+    concurrency: int | Literal["auto"] | None = None
+    """Requests in flight at the API; ``"auto"``: as many as keep it busy."""
     only: str | None = None
     """Jobs whose id matches this pattern."""
     limit: int | None = None
@@ -38,6 +40,8 @@ class RunOptions:
     emulator: bool = False
     """Run against an emulator inside this process: nothing is paid."""
     api: str | None = None
+    offline: bool = False
+    """Ask the catalogue nothing: neither what models take nor what they cost."""
     redo: bool = False
     """Buy done jobs anew: those that ``only`` matches, those that are ``missing``, or ``every`` one."""
     missing: bool = False
@@ -46,7 +50,7 @@ class RunOptions:
     """Of a redo: all done jobs."""
 
     def __post_init__(self) -> None:
-        if self.concurrency is not None and not 1 <= self.concurrency <= 1000:
+        if isinstance(self.concurrency, int) and not 1 <= self.concurrency <= 1000:
             raise UsageError(f"concurrency is {self.concurrency}; it can be 1 to 1000")
         if self.limit is not None and self.limit < 0:
             raise UsageError(f"limit is {self.limit}; it can be 0 or more")

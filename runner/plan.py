@@ -20,6 +20,7 @@ from enum import StrEnum
 import msgspec
 
 from runner.clock import epoch
+from runner.manifest import spelling
 from runner.model import Job, Output, Record, State
 
 MAX_PURCHASES = 3
@@ -70,9 +71,9 @@ Present = Callable[[Record], bool]
 """Whether all files of a done purchase can be found, in their place or set aside."""
 
 
-def most_waiting(lanes: int) -> int:
-    """How many paid results may wait for collection before buying stops."""
-    return max(100, 4 * lanes)
+def most_waiting(lanes: int | None) -> int:
+    """How many paid results may wait for collection before buying stops; without a number of lanes, the least."""
+    return max(100, 4 * (lanes or 0))
 
 
 def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:
@@ -225,6 +226,40 @@ def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
     return {State.RELEASED: "refused before, nothing was bought", State.CANCELLED: "cancelled before"}.get(
         same[-1].state, "not bought yet"
     )
+
+
+def as_bought(job: Job, history: Sequence[Record]) -> Job:
+    """``job`` with the inputs of a purchase that was written alike and only read by another schema, or by none.
+
+    A schema of the catalogue may be away for a night, or change: that must not look like inputs which the user changed.
+    Failures count only if the schema is away: read otherwise, the same text may be what the model wanted.
+    """
+    alike = [record for record in history if record.fingerprint == job.fingerprint and _stands(record)]
+    if not alike:
+        candidates = [record for record in history if _may_be_read_otherwise(job, record)]
+        wanted = spelling(job.model, job.inputs) if candidates else ""
+        alike = [record for record in candidates if spelling(record.model, record.inputs) == wanted]
+    if not alike:
+        return job
+    found, checked = alike[-1], job.checked or alike[-1].checked
+    return msgspec.structs.replace(job, inputs=found.inputs, fingerprint=found.fingerprint, checked=checked)
+
+
+def _may_be_read_otherwise(job: Job, record: Record) -> bool:
+    if record.model != job.model or not (job.checked or record.checked):
+        return False
+    return not job.checked or _stands(record)
+
+
+def _stands(record: Record) -> bool:
+    """Whether something was had for the money, or will be."""
+    return record.state is State.DONE or record.owed
+
+
+def will_buy(job: Job, decision: Decision) -> bool:
+    """Whether ``job`` is bought now, or once what is owed of it is home."""
+    changed = decision.record is not None and decision.record.fingerprint != job.fingerprint
+    return decision.action is Action.BUY or (decision.action is Action.COLLECT and changed)
 
 
 def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callable[[Record, Output], str]) -> Record:

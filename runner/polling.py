@@ -1,54 +1,78 @@
-"""When to ask after a request: pure arithmetic on how long the earlier ones took.
+"""When to ask after a request: pure arithmetic on how long the others took.
 
 Every question costs a little (``PRICE``), every second that a finished request goes unnoticed costs a second. Let the
-requests of one model and size take times with weights p₁ … pₘ at t₁ < … < tₘ, estimated from the last ``WINDOW`` of
-them in groups of equal count. A request that was not ready at tᵢ is best asked after next at the tⱼ that minimises ::
+requests of one model and size take times in groups with weights p₁ … pₘ that end at t₁ < … < tₘ (``survival``). A
+request that was not ready at tᵢ is best asked after next at the tⱼ that minimises ::
 
-    C(i) = min over j > i of  PRICE·√mean·S(i) + Σ p_k (t_j - t_k) for i < k ≤ j + C(j),     S(i) = Σ p_k for k > i
+    C(i) = min over j > i of  price·S(i) + Σ p_k (t_j - t̄_k) for i < k ≤ j + C(j),     S(i) = Σ p_k for k > i
 
 which is solved once from the back for every i. So the first question comes when the request should just be ready, and
-the gaps follow what is still likely; a model with two speeds gets questions around both. The price grows with the
-root of the mean: a slow request may be asked after more often, but not in proportion. Before anything is known, and
-beyond all that was ever seen, the gap grows with the age: ``GROWTH`` of it.
+the gaps follow what is still likely; a model with two speeds gets questions around both.
+
+The price grows with the mean time, a little less than in proportion. It is higher while requests wait in the API's
+queue, as their times (``capacity``) and the states of a few that are asked early say: then a request that ended
+unnoticed keeps no worker idle. It is lower when nothing is left to submit and fewer
+and fewer are in flight: the last ones decide when the run ends, and there are few to ask after.
+
+Before anything is known of a kind, the gap grows with the age (``GROWTH``), and of many alike only some are asked: one
+finished request tells about all of them.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from math import sqrt
 
+from runner.capacity import Adaptive, Capacity
+from runner.survival import Group, groups_of
+
 WINDOW = 200
-ENOUGH = 5
-"""So many requests make a distribution."""
-GROUPS = 40
-PRICE = 0.036
-"""Of one question, in seconds for a request of one second: 5.2 calls a job in all at a lag of a tenth of the time."""
+PRICE = 0.039
+"""Of one question, in seconds for a request of one second: five calls a job in all at a lag of a tenth of the time."""
+SCALE = 0.6
+"""The power of the mean time with which the price grows."""
+QUEUED = 9.0
+"""How much higher the price is, at most, while requests wait in the API's queue."""
 GROWTH = 0.3
-FIRST = 0.25
-"""Seconds before the first question as long as nothing is known."""
+LATE_GROWTH = 0.1
+"""Beyond all that is likely: of the age."""
+FIRST = 0.05
+"""Seconds before the first question as long as nothing is known; a few instant answers tell it all."""
+SOON = 0.25
+"""Up to this age the gap doubles the age, and one request is asked for all."""
+SCOUTS = 8
+"""Beyond, one of so many requests alike is asked in each round, as long as nothing is known."""
 SHORTEST = 0.005
 """Between two questions; a service that answers at once is asked at once."""
 LONGEST = 10.0
+PROBES = 16
+"""One request in so many is asked after early, at ``EARLY`` of the mean time, to see whether it waits."""
+EARLY = 0.15
 
 
-def best_questions(groups: Sequence[tuple[float, float, float]], price: float) -> list[int]:
+def best_questions(groups: Sequence[Group], price: float) -> list[int]:
     """For each group the one to ask at next when it was not ready then; entry 0 is for a request just submitted.
 
-    A group is (its last time, its mean time, its weight), in order of time; ``price`` is in seconds a question.
+    ``groups`` are in order of time; ``price`` is in seconds a question.
     """
-    weight = [0.0, *accumulate(p for _, _, p in groups)]
-    moment = [0.0, *accumulate(p * mean for _, mean, p in groups)]
+    weight = [0.0, *accumulate(group.weight for group in groups)]
+    moment = [0.0, *accumulate(group.weight * group.mean for group in groups)]
     last = len(groups)
     cost = [0.0] * (last + 1)
     following = [last] * last
     for i in range(last - 1, -1, -1):
-        asked = price * (weight[last] - weight[i])
-        lags = (groups[j - 1][0] * (weight[j] - weight[i]) - (moment[j] - moment[i]) for j in range(i + 1, last + 1))
-        cost[i], following[i] = min((asked + lag + cost[j], j) for j, lag in enumerate(lags, i + 1))
+        best = float("inf")
+        for j in range(i + 1, last + 1):
+            lag = groups[j - 1].last * (weight[j] - weight[i]) - (moment[j] - moment[i])
+            if lag > best:
+                break  # it only grows from here
+            if lag + cost[j] < best:
+                best, following[i] = lag + cost[j], j
+        cost[i] = best + price * (weight[last] - weight[i])
     return following
 
 
@@ -58,10 +82,15 @@ class _Kind:
 
     recent: deque[float] = field(default_factory=deque)
     ranked: list[float] = field(default_factory=list)
+    open: set[Watch] = field(default_factory=set)
     news: int = 0
-    """Durations learnt since the questions were laid out."""
+    """Times learnt since the questions were laid out."""
+    pressure: float = 0.0
+    """The pressure for which they were."""
     times: list[float] = field(default_factory=list)
     following: list[int] = field(default_factory=list)
+    rounds: deque[float] = field(default_factory=deque)
+    """When scouts were sent."""
 
     def learn(self, seconds: float) -> None:
         if len(self.recent) == WINDOW:
@@ -70,42 +99,154 @@ class _Kind:
         insort(self.ranked, seconds)
         self.news += 1
 
-    def next_question(self, age: float) -> float | None:
-        """The age at which to ask next; None beyond all that was seen, or before enough was."""
-        if len(self.ranked) < ENOUGH:
-            return None
-        if self.news > len(self.ranked) // 8:
-            self._lay_out()
-        passed = bisect_left(self.times, age)
+    def next_question(self, age: float, pressure: float) -> float | None:
+        """The age at which to ask next; None beyond all that is likely."""
+        outdated = self.news > max(1, len(self.ranked) // 4) or not self.times
+        if outdated or not 0.8 * self.pressure <= pressure <= 1.25 * self.pressure:
+            self._lay_out(pressure)
+        passed = bisect_right(self.times, age)
         return self.times[self.following[passed] - 1] if passed < len(self.times) else None
 
-    def _lay_out(self) -> None:
-        self.news = 0
-        count = len(self.ranked)
-        bounds = sorted({round(count * group / GROUPS) for group in range(GROUPS + 1)})
-        parts = [self.ranked[low:high] for low, high in pairwise(bounds)]
-        groups = [(part[-1], sum(part) / len(part), len(part) / count) for part in parts]
-        self.times = [time for time, _, _ in groups]
-        self.following = best_questions(groups, PRICE * sqrt(sum(self.ranked) / count))
+    def _lay_out(self, pressure: float) -> None:
+        self.news, self.pressure = 0, pressure
+        groups = groups_of(self.ranked, (watch.unfinished_at for watch in self.open))
+        mean = sum(group.weight * group.mean for group in groups)
+        self.times = [group.last for group in groups]
+        self.following = best_questions(groups, PRICE * mean**SCALE * pressure)
+
+    def scout(self, now: float, age: float) -> bool:
+        """Whether one more is to be asked in this round, before anything is known."""
+        while self.rounds and self.rounds[0] <= now - GROWTH * age / 2:
+            self.rounds.popleft()
+        if len(self.rounds) > (len(self.open) // SCOUTS if age >= SOON else 0):
+            return False
+        self.rounds.append(now)
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """One request that is asked after. All times are seconds on a monotonic clock."""
+
+    durations: Durations
+    kind: Hashable
+    started: float
+    in_flight: int
+    """How many there were when it was submitted, itself included."""
+    fresh: bool
+    """Whether it was submitted in this run."""
+    unfinished_at: float = 0.0
+    """The age at which it was last seen not to have ended."""
+    asked: bool = False
+    probe: bool = False
+    """Whether it is asked after early."""
+
+    def gap(self, now: float) -> float:
+        """Seconds until it is worth a look."""
+        if self.probe and not self.asked:
+            return _between(EARLY * self.durations.mean(self.kind))
+        return self.durations.gap(self.kind, now - self.started)
+
+    def due(self, now: float) -> bool:
+        """Whether it is to be asked after now; False: others tell as much."""
+        return self.durations.due(self, now)
+
+    def unfinished(self, now: float, *, waits: bool) -> None:
+        """It has not ended; ``waits`` if it is in the API's queue."""
+        self.unfinished_at = now - self.started
+        self.durations.answered(self, waits=waits)
+
+    def finished(self, now: float, seconds: float | None) -> None:
+        """It ended, after ``seconds`` by the API's clock; None: it does not say.
+
+        A clock that counts in whole seconds is corrected by what was seen.
+        """
+        age = now - self.started
+        if self.fresh:
+            seconds = (self.unfinished_at + age) / 2 if seconds is None else seconds
+            self.durations.learn(self, min(age, max(self.unfinished_at, seconds)), age)
+        elif seconds is not None:
+            self.durations.learn_old(self.kind, seconds)
+
+    def close(self) -> None:
+        """It is not asked after any more."""
+        self.durations.close(self)
 
 
 class Durations:
     """How long requests of each kind take, learnt as the run goes. A kind is any hashable: model and size."""
 
-    def __init__(self) -> None:
+    def __init__(self, adaptive: Adaptive | None = None) -> None:
+        """``adaptive`` is told what is learnt, where the concurrency follows it."""
+        self.capacity = adaptive.capacity if adaptive is not None else Capacity()
+        self.draining = False
+        """Nothing is left to submit."""
+        self._adaptive = adaptive
         self._kinds: dict[Hashable, _Kind] = {}
+        self._in_flight = 0
+        self._most = 1
+        self._submitted = 0
+        self._waited: deque[bool] = deque(maxlen=4)
+        """What the last probes said."""
 
-    def learn(self, kind: Hashable, seconds: float) -> None:
-        """Count a request that took ``seconds`` from acceptance to its end."""
-        self._kinds.setdefault(kind, _Kind()).learn(seconds)
+    def watch(self, kind: Hashable, started: float, *, fresh: bool = True) -> Watch:
+        """Begin to ask after a request that was accepted at ``started``; ``fresh``: in this run."""
+        self._in_flight += 1
+        self._most = max(self._most, self._in_flight)
+        watch = Watch(self, kind, started, self._in_flight, fresh)
+        known = self._kinds.setdefault(kind, _Kind())
+        known.open.add(watch)
+        if fresh and known.ranked:
+            self._submitted += 1
+            watch.probe = self._submitted % PROBES == 1
+        return watch
+
+    def mean(self, kind: Hashable) -> float:
+        """Seconds that requests of a kind take, of which at least one is known."""
+        known = self._kinds[kind]
+        return sum(known.ranked) / len(known.ranked)
 
     def gap(self, kind: Hashable, age: float) -> float:
         """Seconds to wait before asking after a request that was accepted ``age`` seconds ago."""
         known = self._kinds.get(kind)
-        at = known.next_question(age) if known is not None else None
-        if at is None:
-            return _between(max(FIRST, GROWTH * age))
-        return _between(at - age)
+        if known is None or not known.ranked:
+            return _between(max(FIRST, age) if age < SOON else GROWTH * age)
+        pressure = self._pressure()
+        at = known.next_question(age, pressure)
+        return _between(LATE_GROWTH * age * min(1.0, pressure) if at is None else at - age)
+
+    def due(self, watch: Watch, now: float) -> bool:
+        kind = self._kinds[watch.kind]
+        if kind.ranked or (self._adaptive is not None and not watch.asked):
+            return True
+        return kind.scout(now, now - watch.started)
+
+    def answered(self, watch: Watch, *, waits: bool) -> None:
+        if self._adaptive is not None and watch.fresh and not watch.asked:
+            self._adaptive.waits() if waits else self._adaptive.at_work()
+        if watch.probe and not watch.asked:
+            self._waited.append(waits)
+        watch.asked = True
+
+    def learn(self, watch: Watch, seconds: float, age: float) -> None:
+        self._kinds[watch.kind].learn(seconds)
+        self.capacity.learn(watch.kind, watch.in_flight, seconds)
+        if self._adaptive is not None:
+            self._adaptive.finished(age - seconds, self._in_flight, first_answer=not watch.asked)
+
+    def learn_old(self, kind: Hashable, seconds: float) -> None:
+        """Count a request of an earlier run: it says nothing about the lanes of this one."""
+        self._kinds.setdefault(kind, _Kind()).learn(seconds)
+
+    def close(self, watch: Watch) -> None:
+        self._kinds[watch.kind].open.discard(watch)
+        self._in_flight -= 1
+
+    def _pressure(self) -> float:
+        """What a question costs now, compared with usual times."""
+        waited = sum(self._waited) / len(self._waited) if self._waited else 0.0
+        queued = 1.0 + QUEUED * waited * self.capacity.queued(self._in_flight)
+        return queued * sqrt(self._in_flight / self._most) if self.draining else queued
 
 
 def _between(seconds: float) -> float:

@@ -15,6 +15,7 @@ from anyio import Event
 
 from runner.model import Budget, Job, Record, State
 from runner.money import megapixels, reserve, spent
+from runner.progress import Cap
 from runner.stop import Stop
 
 
@@ -63,6 +64,15 @@ class Purse:
         """What of the budget is neither spent nor reserved."""
         assert self._budget is not None
         return max(0.0, self._budget.usd - self._counted())
+
+    @property
+    def cap(self) -> Cap | None:
+        """The budget and what stands against it, for one who looks; None without a budget."""
+        if self._budget is None:
+            return None
+        reserved = sum(usd for _, usd in self._under_way.values())
+        spent_usd = max(0.0, self._counted() - reserved)
+        return Cap(usd=self._budget.usd, per_day=self._budget.per_day, spent_usd=spent_usd, reserved_usd=reserved)
 
     def room(self, jobs: Iterable[Job]) -> int:
         """How many of ``jobs``, bought in this order, fit into what is left if each costs its reserve."""

@@ -20,9 +20,15 @@ RESULTS = "results.jsonl"
 MAX_PURCHASES = 100_000
 """Of one job: a number beyond it is no count, and looking through so many would take for ever."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# One expression for a whole path: records are read by the million. A part is neither empty nor `.` nor `..`.
+_PART = r"(?!\.{1,2}(?:[/\n]|\Z))[^/\\\x00-\x1f\x7f]+"
+_ID = re.compile(_PART)
+_INSIDE = re.compile(rf"(?![A-Za-z]:){_PART}(?:/{_PART})*")
 _OURS = re.compile(r"results\.jsonl|\.runner|\.replaced", re.IGNORECASE)
 """What no picture of ours may replace: the state, and what was set aside."""
+_TARGET = rf"(?!(?i:{_OURS.pattern})(?:[/\n]|\Z))(?![A-Za-z]:){_PART}(?:/{_PART})*"
+_NAMES = re.compile(rf"{_PART}(?:\n{_TARGET})+")
+"""An id and its paths, a line each."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
@@ -50,20 +56,40 @@ def decode(line: bytes) -> Record:
 
 
 def _why_not(record: Record) -> str:
+    if _has_plain_names(record):
+        return _why_not_request(record) or _why_not_numbers(record)
     for job_id in (record.id, record.renamed_from):
         if job_id is not None and not _is_id(job_id):
             return f"id {job_id!r} is no job id"
+    return _why_not_request(record) or _why_not_numbers(record) or _why_not_paths(record)
+
+
+def _has_plain_names(record: Record) -> bool:
+    """Whether all its names are good, seen at one look; False leaves it to a closer one."""
+    if record.numbered_at or record.renamed_from is not None:
+        return False
+    names = [record.id, record.file]
+    for output in record.outputs:
+        if output.moved_from is not None:
+            return False
+        if output.path is not None:
+            names.append(output.path)
+    text = "\n".join(names)
+    return text.count("\n") == len(names) - 1 and _NAMES.fullmatch(text) is not None
+
+
+def _why_not_request(record: Record) -> str:
     if not 1 <= record.purchase <= MAX_PURCHASES:
         return f"purchase {record.purchase} of {record.id!r}: they count from 1"
     if record.request_id is not None and not REQUEST_ID.fullmatch(record.request_id):
         return f"request_id {record.request_id!r} is not one of the API's"
     if record.owed and record.request_id is None:
         return f"{record.id!r} is {record.state} without a request_id"
-    return _why_not_numbers(record) or _why_not_paths(record)
+    return ""
 
 
 def _why_not_numbers(record: Record) -> str:
-    if any(usd is not None and usd < 0 for usd in (record.reserved_usd, record.cost_usd)):
+    if (record.reserved_usd or 0) < 0 or (record.cost_usd or 0) < 0:
         return f"{record.id!r} cost less than nothing"
     return f"{record.id!r}: redos count from 1" if min(record.redo, record.redone) < 0 else ""
 
@@ -88,13 +114,12 @@ def _are_numbers(file: str, places: tuple[int, ...]) -> bool:
 
 def _is_id(text: str) -> bool:
     """Whether ``text`` can be a job's id: the name of a folder of its own, under ``.replaced`` say."""
-    return text not in ("", ".", "..") and not re.search(r"[/\\]", text) and not _CONTROL.search(text)
+    return _ID.fullmatch(text) is not None
 
 
 def is_inside(path: str) -> bool:
     """Whether ``path`` is relative and stays below the folder it starts from, on every operating system."""
-    plain = all(part not in ("", ".", "..") for part in path.split("/"))
-    return plain and "\\" not in path and not _CONTROL.search(path) and not re.match(r"[A-Za-z]:", path)
+    return _INSIDE.fullmatch(path) is not None
 
 
 def intent(job: Job, purchase: int, **context: object) -> Record:
@@ -108,6 +133,7 @@ def intent(job: Job, purchase: int, **context: object) -> Record:
         fingerprint=job.fingerprint,
         file=job.file,
         numbered_at=job.numbered_at,
+        checked=job.checked,
         **context,  # type: ignore[arg-type]  # the caller's context is checked by Record itself
     )
 

@@ -8,7 +8,6 @@ A crash in between leaves every file where ``verify``, or a run, finds it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 
@@ -16,7 +15,7 @@ import anyio
 
 from runner.batch import GRACE_SECONDS
 from runner.crew import Site
-from runner.disk import in_thread
+from runner.disk import Disk, in_thread
 from runner.errors import OutputError, RunnerError
 from runner.job.deliver import DISK, Deliverer
 from runner.job.suspects import Suspects
@@ -47,7 +46,7 @@ async def restore(site: Site) -> Restored:
     Raises ``OutputError`` where the disk refuses, ``LedgerError`` where the results manifest cannot be written.
     """
     site.folder.prepare()
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="disk") as disk:
+    with Disk(WORKERS, "disk") as disk:
         before = await in_thread(disk, check, site.ledger, site.folder)
         repair = _Repair(site, disk)
         await repair.clear(before.wrong)
@@ -61,7 +60,7 @@ async def restore(site: Site) -> Restored:
 class _Repair:
     """One repair under way."""
 
-    def __init__(self, site: Site, disk: ThreadPoolExecutor) -> None:
+    def __init__(self, site: Site, disk: Disk) -> None:
         self.done = Restored()
         self._site = site
         self._disk = disk
@@ -75,7 +74,7 @@ class _Repair:
             bounds=None,
             retries=RETRIES,
             clock=site.clock,
-            executor=disk,
+            disk=disk,
             rng=Random(),  # noqa: S311 - jitter
             suspects=Suspects(0),
             claimed=lambda _: True,

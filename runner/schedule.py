@@ -3,6 +3,8 @@
 Workers pull from one shared iterator. A lane holds a slot at the API from submission to the final state; delivering
 has its own, separate bound, so a finished request frees its slot at once. Owed work comes first, and buying begins
 beside it. A lane whose request did not end in time keeps its slot: nothing new is bought on it until the run ends.
+Where the number of lanes follows the API (``concurrency: auto``), lanes join as it grows, and leave between two jobs
+as it shrinks.
 """
 
 from __future__ import annotations
@@ -10,8 +12,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import anyio
+from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -54,11 +59,31 @@ class Steps:
     settle: Callable[[Work, Record | None], None]
 
 
+class Lanes(Protocol):
+    """How many lanes there may be."""
+
+    @property
+    def limit(self) -> float: ...
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` when the limit has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """As many lanes as the user said."""
+
+    limit: int
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """It never does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much goes on at once."""
 
-    lanes: int
+    lanes: Lanes
     deliveries: int
     backlog: int
     """Paid results that may wait for delivery before buying pauses, and stops if they cannot be delivered."""
@@ -77,8 +102,9 @@ async def run_batch(owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps,
             deliveries.start_soon(shop.deliver, receive.clone())
         receive.close()
         async with send, anyio.create_task_group() as lanes:
-            for _ in range(limits.lanes):
-                lanes.start_soon(shop.lane, send)
+            open_lanes = partial(shop.open_lanes, lanes, send)
+            limits.lanes.on_change(open_lanes)
+            open_lanes()
     shop.raise_errors()
 
 
@@ -91,6 +117,9 @@ class _Shop:
         self._steps = steps
         self._limits = limits
         self._stop = stop
+        self._lanes = 0
+        self._told = 0
+        self._closing = False
         self._waiting = 0
         self._failed = 0
         self._lost = 0
@@ -106,27 +135,41 @@ class _Shop:
         self._errors.append(error)
         self._stop.interrupt(str(error), error.exit_code)
 
+    def open_lanes(self, group: TaskGroup, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
+        """Let as many lanes join as there may be more now."""
+        limit = int(self._limits.lanes.limit)
+        if not 0.8 * self._told < limit < 1.25 * self._told:
+            log.log(logging.INFO if self._told else logging.DEBUG, "%d requests are kept in flight from now on", limit)
+            self._told = limit
+        while not self._closing and self._lanes < limit:
+            self._lanes += 1
+            group.start_soon(self.lane, send)
+
     async def lane(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
         """Work until there is nothing left, buying stops, or a request keeps the slot."""
         try:
-            await self._work(send)
+            keeps_slot = await self._work(send)
         except RunnerError as error:
+            self._closing = True
             self._fail(error)
+            return
+        self._lanes -= not keeps_slot
+        self._count_lost(keeps_slot)
 
-    async def _work(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
-        """Bring home what is owed, then buy."""
+    async def _work(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> bool:
+        """Bring home what is owed, then buy; whether a request still holds the slot."""
         keeps_slot = False
         for work in self._owed:
             keeps_slot |= await self._carry(work, send)
-        while not keeps_slot and await self._room():
+        while not keeps_slot and self._lanes <= int(self._limits.lanes.limit) and await self._room():
             job = next(self._jobs, None)
             if job is None:
-                return
+                self._closing = True
+                break
             keeps_slot = await self._carry(job, send)
-        if keeps_slot:
-            self._lose()
         if self._stop.stopped:
             await self._work_for_free(send)
+        return keeps_slot
 
     async def _work_for_free(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
         """Buying stopped: what costs nothing is done all the same, unless the run is to end."""
@@ -159,10 +202,11 @@ class _Shop:
             await self._stop.wait(0.2)
         return not self._stop.stopped
 
-    def _lose(self) -> None:
-        self._lost += 1
-        log.warning("a request did not end in time; its slot is not used again in this run")
-        if self._lost == self._limits.lanes:
+    def _count_lost(self, keeps_slot: bool) -> None:
+        if keeps_slot:
+            self._lost += 1
+            log.warning("a request did not end in time; its slot is not used again in this run")
+        if self._lost >= int(self._limits.lanes.limit):
             self._stop.buying("every slot is held by a request that did not end in time")
 
     async def deliver(self, receive: MemoryObjectReceiveStream[tuple[Work, Record]]) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from runner.records import RESULTS
 
 DEFAULT_API = "https://model-api.runcomfy.net/v1"
 _PORTS = {"http": 80, "https": 443}
+TOKEN_VARIABLES = ("RUNCOMFY_TOKEN", "RUNCOMFY_API_TOKEN")
+"""Where the token may be in the environment; the first that is set counts."""
 EMULATOR = "emulator"
 """What the results manifest calls the emulator inside the process, whose port changes with every run."""
 
@@ -56,7 +59,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
 
 def find_token(environ: Mapping[str, str]) -> Token:
     """The token of ``RUNCOMFY_TOKEN``, ``RUNCOMFY_API_TOKEN`` or ``runcomfy login``. Raises ``AccountError``."""
-    for name in ("RUNCOMFY_TOKEN", "RUNCOMFY_API_TOKEN"):
+    for name in TOKEN_VARIABLES:
         if environ.get(name, "").strip():
             return _checked(environ[name].strip(), name)
     path = _login_file(environ)
@@ -106,6 +109,7 @@ def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
     return ApiBase(url=url, name=url)
 
 
+@lru_cache
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is this machine by name or by address."""
     try:

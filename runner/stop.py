@@ -8,7 +8,11 @@ from runner.summary import Stopped
 
 
 class Stop:
-    """Set once, by whoever finds the first reason; a more serious one may still replace it."""
+    """Set once, by whoever finds the first reason; a more serious one may still replace it.
+
+    Hand one to ``runner.run`` and call its ``interrupt`` from a signal handler, say, to end that run gently. A signal
+    handler of the event loop, that is: not safe from another thread.
+    """
 
     def __init__(self) -> None:
         self.why: Stopped | None = None

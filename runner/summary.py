@@ -11,6 +11,8 @@ from runner.plan import Action, Decision
 HALTED = 1
 """The exit code of a run that stopped buying because too much failed."""
 
+MAX_CAUSES = 50
+
 COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "missing")
 
 
@@ -58,6 +60,54 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why some jobs ended as they did: how many of one error, and one of them."""
+
+    outcome: str
+    """One of ``COUNTS``; ``done`` for pictures of another size than asked for."""
+    code: str
+    http_status: int | None
+    count: int
+    example: Record
+
+
+class Causes:
+    """Counts what ended badly by outcome, error code and HTTP status, with the first of each as an example."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, int | None], tuple[int, Record]] = {}
+
+    def add(self, record: Record, outcome: str) -> None:
+        """Count ``record``. Codes are the API's words: those beyond ``MAX_CAUSES`` are counted together."""
+        key = _key(record, outcome)
+        if key not in self._found and len(self._found) >= MAX_CAUSES:
+            key = outcome, "other", None
+        count, example = self._found.get(key, (0, record))
+        self._found[key] = count + 1, example
+
+    def drop(self, record: Record, outcome: str) -> None:
+        """``record`` was counted and turned out to have ended otherwise."""
+        key = _key(record, outcome)
+        count, example = self._found.get(key, (0, record))
+        self._found[key] = count - 1, example
+
+    def listed(self) -> tuple[Cause, ...]:
+        """The most frequent first."""
+        found = [
+            Cause(outcome=outcome, code=code, http_status=status, count=count, example=example)
+            for (outcome, code, status), (count, example) in self._found.items()
+            if count > 0
+        ]
+        return tuple(sorted(found, key=lambda cause: -cause.count))
+
+
+def _key(record: Record, outcome: str) -> tuple[str, str, int | None]:
+    if record.error is None:
+        return outcome, record.warning or "", None
+    return outcome, record.error.code, record.error.http_status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
     """Why a run bought no more, and the exit code that this alone would give."""
 
@@ -88,7 +138,9 @@ class Report:
     notes: tuple[str, ...] = ()
     """What a person should know, whatever the counts."""
     examples: tuple[Record, ...] = ()
-    """A few records that ended badly, for the summary's words."""
+    """A few records that ended badly."""
+    causes: tuple[Cause, ...] = ()
+    """All that ended badly, by cause."""
 
     @property
     def total(self) -> int:
@@ -119,7 +171,7 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """The object that ``--json`` prints; its field names are a promise."""
         counts = {name: getattr(self, name) for name in ("total", *COUNTS)}
-        money = {"cost_usd": round(self.cost_usd, 6), "spent_usd": round(self.spent_usd, 6)}
+        money = {"cost_usd": round(self.cost_usd, 9), "spent_usd": round(self.spent_usd, 9)}
         return {
             **counts,
             **money,

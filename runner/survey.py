@@ -6,25 +6,32 @@ comes, because by then the ledger knows more.
 
 from __future__ import annotations
 
+import errno
+import os
 import os.path
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from runner.digests import Names
 from runner.download.place import Folder
 from runner.errors import ConflictError
 from runner.ledger import Ledger
-from runner.manifest import Spool
+from runner.manifest import Spool, bundled_models, spelling
 from runner.model import Job, Record, State
-from runner.plan import Action, Decision, decide
+from runner.plan import Action, Decision, as_bought, decide, will_buy
 from runner.settings import EMULATOR
+from runner.unclaimed import Unclaimed
 
+MAX_CONFLICTS = 1000
+"""Told one by one; beyond that they are counted."""
 PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "bmp", "mp4", "mov", "webm")
 
 
@@ -41,6 +48,16 @@ class Selection:
         return islice(chosen, self.limit)
 
 
+@dataclass(slots=True)
+class Unread:
+    """Purchases that no job of the manifest claims, of models whose schema comes and goes."""
+
+    ids: dict[str, str] = field(default_factory=dict)
+    """By how their inputs were written."""
+    models: set[str] = field(default_factory=set)
+    """Those of which some were read by a schema."""
+
+
 class Surveyor:
     """Decides about jobs with what ledger and disk know."""
 
@@ -52,11 +69,18 @@ class Surveyor:
         self._api = api
         self._manifest = manifest
         self._resubmit = resubmit
-        self._unclaimed: dict[str, list[str]] | None = None
+        self._unclaimed: Unclaimed | None = None
+        self._named: Names | None = None
+        self._unread: Unread | None = None
+        self._bundled = frozenset(bundled_models())
 
-    def decide(self, job: Job) -> Decision:
-        """What to do with ``job`` as things stand."""
-        history = self._ledger.purchases(job.id, self._api)
+    def history(self, job: Job) -> list[Record]:
+        """The purchases of ``job`` at this API, oldest first."""
+        return self._ledger.purchases(job.id, self._api)
+
+    def decide(self, job: Job, history: list[Record] | None = None) -> Decision:
+        """What to do with ``job`` as things stand; ``history`` spares a second look at the ledger."""
+        history = self.history(job) if history is None else history
         decision = self._decide(job, history)
         if decision.action is Action.REUSE and decision.record and self._folder.displaced(decision.record):
             reason = "done, but files of another API's purchase took the place of its own"
@@ -70,18 +94,55 @@ class Surveyor:
             return replace(decision, action=Action.DELIVER, reason=f"{decision.reason}, and its files are gone")
         return decision
 
-    def renamed_from(self, job: Job) -> str | None:
+    def as_bought(self, job: Job) -> Job:
+        """``job`` as its purchase was read, if only a schema that comes and goes tells the two apart."""
+        if job.model in self._bundled:
+            return job
+        history = self.history(job)
+        if not history:
+            old_id = self._read_unclaimed().ids.get(spelling(job.model, job.inputs))
+            history = self._ledger.purchases(old_id, self._api) if old_id is not None else []
+        return as_bought(job, history)
+
+    def is_doubtful(self, job: Job, decision: Decision) -> bool:
+        """Whether ``job`` would be bought and may only look new or changed: the schema that purchases were read by,
+        its own or those that no job claims any more, is away."""
+        if job.checked or job.model in self._bundled or not will_buy(job, decision):
+            return False
+        history = self.history(job)
+        if not history:
+            return job.model in self._read_unclaimed().models
+        return any(record.checked and record.model == job.model for record in history)
+
+    def _read_unclaimed(self) -> Unread:
+        if self._unread is None:
+            self._unread = Unread()
+            for record in self._ledger.latest():
+                if record.model not in self._bundled and self._is_unclaimed(record):
+                    self._unread.ids.setdefault(spelling(record.model, record.inputs), record.id)
+                    if record.checked:
+                        self._unread.models.add(record.model)
+        return self._unread
+
+    def _is_unclaimed(self, record: Record) -> bool:
+        mine = record.api == self._api and not self.belongs_elsewhere(record)
+        return mine and record.id not in self._jobs and record.state is not State.RELEASED
+
+    def renamed_from(self, job: Job, history: list[Record]) -> str | None:
         """The id that a new job's very inputs were recorded under, if no job of the manifest claims it any more.
 
         A takeover that a crash interrupted is found by the lines that it left, and goes on.
         """
-        history = self._ledger.purchases(job.id, self._api)
         if history:
             return next(filter(lambda old_id: self._was_interrupted(job, old_id, history), _old_ids(history)), None)
         if self._unclaimed is None:
             self._unclaimed = self._find_unclaimed()
-        ids = self._unclaimed.get(job.fingerprint, [])
-        return ids.pop(0) if ids else None
+        return self._unclaimed.take(job.fingerprint)
+
+    def begin_again(self) -> None:
+        """Let another pass over the same jobs find the renamed ones as the first did."""
+        if self._unclaimed is not None:
+            self._unclaimed.rewind()
 
     def _was_interrupted(self, job: Job, old_id: str, history: list[Record]) -> bool:
         """Whether older purchases were left behind: their numbers are free and below those that came over first."""
@@ -89,15 +150,12 @@ class Surveyor:
         taken = {record.purchase for record in history}
         return bool(rest) and old_id not in self._jobs and not rest & taken and max(rest) < max(taken)
 
-    def _find_unclaimed(self) -> dict[str, list[str]]:
-        """Ids by fingerprint that only the ledger knows, oldest first."""
-        found: dict[str, list[str]] = {}
+    def _find_unclaimed(self) -> Unclaimed:
+        """The ids that only the ledger knows."""
+        found = Unclaimed()
         for record in self._ledger.latest():
-            mine = record.api == self._api and not self.belongs_elsewhere(record)
-            if mine and record.id not in self._jobs and record.state is not State.RELEASED:
-                ids = found.setdefault(record.fingerprint, [])
-                if record.id not in ids:
-                    ids.append(record.id)
+            if self._is_unclaimed(record):
+                found.add(record.fingerprint, record.id)
         return found
 
     def takeover(self, job: Job, old_id: str) -> list[Record]:
@@ -157,8 +215,12 @@ class Surveyor:
         job = self._jobs.find(record.id)
         return job is not None and job.file == record.file
 
+    def owed(self) -> set[str]:
+        """Ids of jobs with something owed."""
+        return {record.id for record in self._ledger.owed(self._api)}
+
     def pursued(self) -> set[str]:
-        """Ids of jobs with something owed that the user wants bought anew all the same."""
+        """Those of them that the user wants bought anew all the same."""
         return {record.id for record in self._ledger.owed(self._api) if record.rebuy}
 
     def superseded(self, record: Record) -> bool:
@@ -168,18 +230,32 @@ class Surveyor:
 
     def in_the_way(self, job: Job) -> list[str]:
         """Pictures that stand where the job's would go and that no purchase of this job names."""
-        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs}
-        paths = (f"{job.file}.{extension}" for extension in PICTURES)
-        taken = [path for path in paths if path not in mine and (self._folder.root / path).exists()]
-        parents = list(PurePosixPath(job.file).parents)[:-1]
-        return taken + [str(part) for part in parents if (self._folder.root / part).is_file()]
+        stem = f"{self._folder.root}/{job.file}"  # text: a million jobs have eleven million paths
+        if not stat.S_ISDIR(_mode(stem.rpartition("/")[0])):
+            parents = (job.file[:place] for place, sign in enumerate(job.file) if sign == "/")
+            return [part for part in parents if (self._folder.root / part).is_file()]
+        there = [f"{job.file}.{extension}" for extension in PICTURES if _mode(f"{stem}.{extension}")]
+        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else ()
+        return [path for path in there if path not in mine]
 
-    def foreign(self, paths: set[str]) -> set[str]:
-        """Those of ``paths`` that no record names at all."""
-        if not paths:
-            return paths
-        named = {out.path for record in self._ledger.latest() for out in record.outputs}
-        return paths - named
+    def is_foreign(self, path: str) -> bool:
+        """Whether no record names ``path`` at all."""
+        if self._named is None:
+            self._named = Names()
+            for record in self._ledger.latest():
+                for output in record.outputs:
+                    self._named.add(output.path or "")
+        return path not in self._named
+
+
+def _mode(path: str) -> int:
+    """What stands at ``path``, links followed; 0: nothing. Raises ``OSError`` where that cannot be seen."""
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 - in_the_way says why
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return 0
+        raise
 
 
 def _goes_to(source: Job | Record) -> dict[str, Any]:
@@ -200,37 +276,75 @@ class Survey:
     changed: set[str] = field(default_factory=set)
     """Those to be decided about again once that is home: their inputs are others by now, or a newer purchase is there,
     or the user wants them bought beside it."""
-    renamed: list[tuple[Job, str]] = field(default_factory=list)
+    doubtful: Counter[str] = field(default_factory=Counter)
+    """Jobs, by model, that may only look new or changed because the schema they were read by is away."""
+    renamed: int = 0
     """Jobs that take over the records of an id which is gone from the manifest."""
+    taken_over: set[str] = field(default_factory=set)
+    """Those ids, as far as something of them is owed."""
+
+
+class _Conflicts:
+    """All that is in the way, and the words for as much of it as a person reads."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._lines: list[str] = []
+        self._paths: list[str] = []
+        self._told = Names()
+
+    def note(self, line: str, lines: list[str] | None = None) -> None:
+        self._count += 1
+        kept = self._lines if lines is None else lines
+        if len(kept) < MAX_CONFLICTS:
+            kept.append(line)
+
+    def note_path(self, path: str, job: Job) -> None:
+        if self._told.add(path):
+            self.note(f"{path} is in the way of job {job.id} and is not runner's; move it, or set `file:`", self._paths)
+
+    def raise_any(self) -> None:
+        if self._count:
+            lines = [*self._lines, *sorted(self._paths)][:MAX_CONFLICTS]
+            more = self._count - len(lines)
+            raise ConflictError("\n".join([*lines, *([f"… and {more:,} more"] if more else []), "Nothing was bought."]))
 
 
 def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decision], None]) -> Survey:
     """Decide about every job, tell ``visit`` each decision, and raise ``ConflictError`` with all that is in the way."""
-    result = Survey()
-    conflicts: list[str] = []
-    occupied: dict[str, str] = {}
-    pursued = surveyor.pursued()
+    result, conflicts = Survey(), _Conflicts()
+    owed, pursued = surveyor.owed(), surveyor.pursued()
     for job in jobs:
-        old_id = surveyor.renamed_from(job)
-        decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job)
-        if old_id:
-            result.renamed.append((job, old_id))
+        history = surveyor.history(job)
+        old_id = surveyor.renamed_from(job, history)
+        decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job, history)
+        result.renamed += old_id is not None
+        if old_id in owed:
+            result.taken_over.add(old_id)
         _count(result, job, decision)
+        if not old_id and surveyor.is_doubtful(job, decision):
+            result.doubtful[job.model] += 1
         if (job.id in pursued and decision.action is Action.BUY) or _is_late(surveyor, decision):
             result.changed.add(job.id)
         if job.id in result.changed and decision.action is Action.COLLECT:
             decision = replace(decision, then=surveyor.decide_then(job, old_id))
         visit(job, decision)
-        conflicts += filter(None, [surveyor.conflicts(job, decision)])
+        if conflict := surveyor.conflicts(job, decision):
+            conflicts.note(conflict)
         if decision.action in (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER) and not old_id:
-            occupied.update((path, job.id) for path in surveyor.in_the_way(job))
-    conflicts += [
-        f"{path} is in the way of job {occupied[path]} and is not runner's; move it, or set `file:`"
-        for path in sorted(surveyor.foreign(set(occupied)))
-    ]
-    if conflicts:
-        raise ConflictError("\n".join(conflicts) + "\nNothing was bought.")
+            for path in filter(surveyor.is_foreign, surveyor.in_the_way(job)):
+                conflicts.note_path(path, job)
+    conflicts.raise_any()
     return result
+
+
+def doubt(jobs: Counter[str]) -> str:
+    """Why nothing may be bought while ``Survey.doubtful`` jobs cannot be told from changed ones."""
+    models = ", ".join(f"{count:,} of {model}" for model, count in sorted(jobs.items()))
+    return (
+        f"the input schema that earlier purchases were read by is away, and without it jobs look new or changed "
+        f"({models}); try again when the catalogue can be asked, or buy into another output folder"
+    )
 
 
 def _count(result: Survey, job: Job, decision: Decision) -> None:

@@ -8,7 +8,7 @@ pause one lane tries first, and the others follow once something was accepted ag
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -28,11 +28,15 @@ log = logging.getLogger(__name__)
 class Throttle:
     """Shared by all lanes of a run."""
 
-    def __init__(self, clock: Clock, stop: Stop, *, per_second: float | None, rng: Random) -> None:
+    def __init__(
+        self, clock: Clock, stop: Stop, *, per_second: float | None, rng: Random, busy: Callable[[], None]
+    ) -> None:
+        """``busy`` is called once for each pause."""
         self._clock = clock
         self._stop = stop
         self._pace = Pace(per_second)
         self._rng = rng
+        self._busy = busy
         self._delays = backoff(rng, base=2.0, cap=60.0)
         self._until = float("-inf")
         self._refusals = 0
@@ -77,9 +81,12 @@ class Throttle:
         if now + wait - self._refused_since > PATIENCE:
             self._stop.buying(f"the API accepts nothing: {reason}", 69)
             return
+        if now >= self._until:
+            self._busy()
         if now + wait > self._until:
             self._until = now + wait
-            log.warning("pausing submissions for %.1f s: %s", wait, reason)
+            paused = {"event": "paused", "seconds": round(wait, 1), "reason": reason}
+            log.warning("pausing submissions for %.1f s: %s", wait, reason, extra=paused)
 
     def doubtful(self, reason: str) -> None:
         """An outcome could not be read. Several in a row pause the lanes: each may cost money for nothing."""

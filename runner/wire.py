@@ -107,6 +107,11 @@ class Unfinished:
     known: bool = True
     queue_position: int | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is in the API's queue, as far as the state tells."""
+        return self.state in _QUEUED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
@@ -295,6 +300,16 @@ def parse_object(body: bytes) -> dict[str, Json]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def read_entry(answer: Answer, model: str) -> dict[str, Json] | None:
+    """What the catalogue says of ``model``: empty where it does not know it, None where the answer says neither."""
+    document = parse_object(answer.body)
+    code = error_code(document)
+    if answer.status == 404 or (code in ("400001", "404001") and answer.status in (200, 400)):
+        return {}
+    about = answer.status == 200 and not code and document.get("model_id", model) == model
+    return document if about and document else None
 
 
 def error_code(document: dict[str, Json]) -> str:

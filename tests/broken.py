@@ -13,17 +13,21 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from made_manifests import MADE
 
 from runner.console import show_error, show_warnings
 from runner.errors import ManifestError
-from runner.manifest import load
+from runner.manifest import Offer, load
 
 BROKEN = Path(__file__).with_name("manifest") / "broken"
-WRITTEN = sorted(p for p in BROKEN.glob("*/*") if p.suffix in (".yaml", ".json") and p.name != "schema.json")
+WRITTEN = sorted(p for p in BROKEN.glob("*/*") if p.suffix in (".yaml", ".json"))
+OFFERED = {
+    model: Offer(**known)
+    for model, known in json.loads((BROKEN / "catalogue.json").read_text(encoding="utf-8")).items()
+}
 CASES = [*(p.relative_to(BROKEN).with_suffix("").as_posix() for p in WRITTEN), *MADE]
 
 
@@ -45,7 +49,7 @@ def printed_of(case: str) -> tuple[str, Path]:
 def run(case: str, manifest: str, folder: Path) -> str:
     with contextlib.chdir(folder), contextlib.redirect_stderr(io.StringIO()) as printed, staged(case):
         try:
-            loaded = load(manifest)
+            loaded = load(manifest, offers=lambda _models: {**OFFERED, **UNWRITTEN})
             loaded.jobs.close()
             show_warnings(loaded.warnings)
         except ManifestError as error:
@@ -55,14 +59,22 @@ def run(case: str, manifest: str, folder: Path) -> str:
 
 @contextlib.contextmanager
 def staged(case: str) -> Iterator[None]:
-    """What no file can bring about: a model with a schema of the case's own, and disks that fail."""
+    """What no file can bring about: disks that fail."""
     with pytest.MonkeyPatch.context() as patch:
-        if case.startswith("models/"):
-            schema = json.loads((BROKEN / "models" / "schema.json").read_text(encoding="utf-8"))
-            patch.setattr("runner.manifest.given.bundled_schema", lambda _model: schema)
         if case in FAILING_DISKS:
             patch.setattr("runner.manifest.feeds.Feed._open_file", lambda _feed: FAILING_DISKS[case]())
         yield
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"properties": {"a": nested(depth - 1)}} if depth else {}
+
+
+UNWRITTEN = {
+    "example/too-large": Offer(schema={"properties": {"prompt": {"enum": ["x" * 1000] * 300}}}),
+    "example/too-deep": Offer(schema=nested(50)),
+}
+"""Models whose schemas are no reading matter."""
 
 
 class BreaksOff(io.RawIOBase):

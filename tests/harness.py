@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ from virtual_time import LoopClock
 
 import runner
 from runner import app
+from runner.catalogue import offers
 from runner.emulator import Emulator, Fault
+from runner.manifest import Offer
 from runner.model import Record
 from runner.questions import Questions, Word, parse_adopt, parse_name
 from runner.records import decode
@@ -43,6 +47,25 @@ class Service:
         path.write_bytes(msgspec.json.encode({**document, "jobs": list(jobs)}))
         return runner.load(path)
 
+    async def read(self, text: str, name: str = "batch.yaml", *, offline: bool = False) -> runner.Manifest:
+        """Write a manifest and load it as a command does, with what the catalogue or the cache knows."""
+        path = self.folder / name
+        path.write_text(f"output: out\n{text}")
+        asked: list[str] = []
+
+        def note(models: Sequence[str]) -> dict[str, Offer]:
+            asked.extend(models)
+            return {}
+
+        with suppress(runner.ManifestError):
+            runner.load(path, offers=note).jobs.close()
+        found = await offers(asked, app.RunOptions(offline=offline), self.environ, clock=LoopClock())
+        return runner.load(path, offers=lambda _: found)
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
     async def run(
         self, manifest: runner.Manifest | None = None, *, jobs: int = 1, stop: Stop | None = None, **options: Any
     ) -> Report:
@@ -70,7 +93,8 @@ class Service:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {"RUNCOMFY_MODEL_API_BASE": self.emulator.base, "RUNCOMFY_TOKEN": self.token}
+        service = {"RUNCOMFY_MODEL_API_BASE": self.emulator.base, "RUNCOMFY_TOKEN": self.token}
+        return {**service, "XDG_CACHE_HOME": str(self.cache)}
 
     def purchases(self, job_id: str) -> list[Record]:
         """The last line of each purchase of a job."""

@@ -6,10 +6,12 @@ import json
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner import records
 from runner.manifest import check_file_name, check_id
 from runner.model import Fault, Job, Output, Record, State
 from runner.records import MAX_PURCHASES, BadLine, decode, encode, follow, intent, is_inside
@@ -373,3 +375,17 @@ def test_a_number_of_an_output_stands_where_the_file_has_one(places: Any) -> Non
     assert record(file="1-11", numbered_at=[0, 2, 3]).stem(12) == "12-1212"
     with pytest.raises(BadLine):
         record(file="1-11", numbered_at=places)
+
+
+TRICKY = st.text(st.sampled_from("ab.:/\\C\n\x00é ") | st.characters(), max_size=10) | st.sampled_from(
+    [".runner", "results.jsonl", "RESULTS.JSONL/a", ".replaced/a", "a\nb", "..", "a/..", "C:a", "a.png"]
+)
+
+
+@settings(max_examples=500)
+@given(job_id=TRICKY, file=TRICKY, paths=st.lists(TRICKY, max_size=2))
+def test_names_that_are_good_at_one_look_are_good_at_a_closer_one(job_id: str, file: str, paths: list[str]) -> None:
+    """Records are read by the million, so their names are looked at together; that lets nothing more through."""
+    outputs = tuple(Output(url="u", path=path) for path in paths)
+    named = msgspec.structs.replace(record(), id=job_id, file=file, outputs=outputs)
+    assert records._has_plain_names(named) == (records._is_id(job_id) and not records._why_not_paths(named))

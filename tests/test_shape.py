@@ -16,13 +16,25 @@ ROOT = Path(runner.__file__).parent
 
 ROWS = [
     {"cli", "__main__"},
-    {"commands", "console"},
-    {"app", "options", "settle", "forecast"},
-    {"batch", "books", "cancel", "crew", "redo", "survey", "schedule", "job", "verify", "restore"},
-    {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http"},
-    {"plan", "pace", "polling", "money", "questions", "summary"},
-    {"manifest", "settings", "wire", "records"},
-    {"model", "errors", "clock", "disk"},
+    {"commands", "console", "display", "hook"},
+    {"app", "catalogue", "options", "settle", "forecast"},
+    {"batch", "books", "cancel", "crew", "redo", "survey", "unclaimed", "schedule", "job", "verify", "restore"},
+    {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache"},
+    {
+        "plan",
+        "pace",
+        "polling",
+        "survival",
+        "capacity",
+        "money",
+        "questions",
+        "summary",
+        "progress",
+        "ending",
+        "receipts",
+    },
+    {"manifest", "settings", "wire", "records", "spreadsheet"},
+    {"model", "errors", "clock", "digests", "disk"},
 ]
 """From the top; a module imports from its own row and those below."""
 

@@ -10,7 +10,7 @@ import click
 from runner import app
 from runner.cancel import Cancelled
 from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
-from runner.console import Progress, set_up_logging
+from runner.display import Watch, plain_watch
 from runner.download.place import Folder
 from runner.options import RunOptions
 from runner.records import RESULTS
@@ -31,10 +31,9 @@ def command(manifest: str, output: Path | None, emulator: bool, api: str | None,
     Example:
       runner cancel output/spring
     """
-    set_up_logging(quiet=False, verbose=False)
     folder = known_folder(manifest, output, emulator=emulator)
     options = RunOptions(emulator=emulator, api=api)
-    result = run_loop(lambda: _cancel(folder, options, Progress(quiet=as_json)))
+    result = run_loop(lambda: _cancel(folder, options, plain_watch(quiet=as_json)))
     if as_json:
         click.echo(json.dumps(_as_json(result, folder)))
     else:
@@ -42,8 +41,8 @@ def command(manifest: str, output: Path | None, emulator: bool, api: str | None,
     return result.exit_code
 
 
-async def _cancel(folder: Folder, options: RunOptions, progress: Progress) -> Cancelled:
-    return await attend(lambda stop: app.cancel(folder, options, observer=progress.see, stop=stop), progress)
+async def _cancel(folder: Folder, options: RunOptions, watch: Watch) -> Cancelled:
+    return await attend(lambda stop: app.cancel(folder, options, observer=watch.count, stop=stop), watch)
 
 
 def _as_json(result: Cancelled, folder: Folder) -> dict[str, object]:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import click
+from click.shell_completion import CompletionItem
 
-from runner.console import Progress
+from runner.catalogue import offers
+from runner.display import Watch
 from runner.download.place import Folder
-from runner.errors import ManifestError, RunnerError, UsageError, one_error
-from runner.manifest import Manifest, load, parse_budget, salvage_settings
+from runner.errors import ManifestError, UsageError, one_error
+from runner.manifest import Manifest, Offer, load, parse_budget, salvage_settings
 from runner.model import Budget, Job
+from runner.options import RunOptions
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder
 from runner.stop import Stop
-from runner.summary import Report
 
 T = TypeVar("T")
 
@@ -44,7 +44,12 @@ class BudgetType(click.ParamType[Budget]):
 
 
 def manifest_argument(function: Callable[..., T]) -> Callable[..., T]:
-    return click.argument("manifest")(function)
+    return click.argument("manifest", shell_complete=_files)(function)
+
+
+def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's
+    """The shell itself completes the names of files."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def place_options(function: Callable[..., T]) -> Callable[..., T]:
@@ -57,13 +62,17 @@ def place_options(function: Callable[..., T]) -> Callable[..., T]:
     return click.option("--emulator", is_flag=True, help="An emulator inside this process; nothing is paid.")(function)
 
 
-def read_manifest(target: str) -> Manifest:
+def read_manifest(target: str, options: RunOptions) -> Manifest:
     """The manifest that an argument names; ``-`` is standard input. Raises ``ManifestError``."""
+
+    def ask(models: Sequence[str]) -> Mapping[str, Offer]:
+        return run_loop(lambda: offers(models, options, os.environ))
+
     if target == "-":
-        return load("-", text=sys.stdin.buffer.read())
+        return load("-", text=sys.stdin.buffer.read(), offers=ask)
     if Path(target).is_dir():
         raise UsageError(f"{target} is a folder; a manifest is needed here")
-    return load(target)
+    return load(target, offers=ask)
 
 
 def find_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
@@ -86,25 +95,14 @@ def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
     return folder
 
 
-def known_jobs(target: str) -> Iterable[Job]:
-    """The manifest's jobs, where the argument is a manifest that can be read; else none."""
-    try:
-        return read_manifest(target).jobs if Path(target).is_file() and results_folder(Path(target)) is None else ()
-    except ManifestError:
+def known_jobs(target: str, *, emulator: bool) -> Iterable[Job]:
+    """The manifest's jobs, where the argument is a manifest that can be read; no catalogue is asked for that."""
+    if not Path(target).is_file() or results_folder(Path(target)) is not None:
         return ()
-
-
-@contextmanager
-def json_even_then(folder: Callable[[], Folder], *, wanted: bool) -> Iterator[None]:
-    """``--json`` ends with its object also where an error ends the command: nothing counted, and ``error`` says why."""
     try:
-        yield
-    except RunnerError as error:
-        if wanted:
-            root = folder().root
-            report = Report(output=str(root), results=str(root / RESULTS))
-            click.echo(json.dumps({**report.as_json(), "error": str(error)}))
-        raise
+        return read_manifest(target, RunOptions(emulator=emulator, offline=True)).jobs
+    except (ManifestError, UsageError):
+        return ()
 
 
 def spoken(target: str, output: Path | None, *, emulator: bool) -> str:
@@ -120,27 +118,28 @@ def run_loop(work: Callable[[], Awaitable[T]]) -> T:
     return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})
 
 
-async def attend(work: Callable[[Stop], Awaitable[T]], progress: Progress) -> T:
-    """Do ``work`` while listening for signals and saying now and then how far things are."""
+async def attend(work: Callable[[Stop], Awaitable[T]], watch: Watch) -> T:
+    """Do ``work`` while listening for signals and showing how far things are."""
     stop = Stop()
+    watch.heed(stop)
     with one_error():
         async with anyio.create_task_group() as group:
-            group.start_soon(_heed_signals, stop)
-            group.start_soon(progress.tick)
+            group.start_soon(_heed_signals, stop, watch)
+            group.start_soon(watch.tick)
             result = await work(stop)
             group.cancel_scope.cancel()
     return result
 
 
-async def _heed_signals(stop: Stop) -> None:
+async def _heed_signals(stop: Stop, watch: Watch) -> None:
     """The first signal ends the run gently, the second at once: nothing is lost either way."""
+    from runner.batch import GRACE_SECONDS  # noqa: PLC0415 - loaded by now; verbs that only look do without it
+
     with anyio.open_signal_receiver(*SIGNALS) as received:
         async for number in received:
             if stop.interrupted.is_set():
+                watch.close()
                 os._exit(75)
             name = signal.Signals(number).name
             stop.interrupt(f"interrupted by {name}")
-            click.echo(
-                f"runner: {name}: buying nothing more; finishing what is in flight (again: stop at once)",
-                err=True,
-            )
+            watch.interrupted(name, GRACE_SECONDS)

@@ -24,6 +24,7 @@ def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tupl
 @click.option("--workers", type=click.IntRange(min=1), default=4, show_default=True, help="Requests made at once.")
 @click.option("--seconds", type=click.FloatRange(min=0), default=0.5, show_default=True, help="For one request.")
 @click.option("--spread", type=click.FloatRange(min=0), default=0.0, help="Lognormal sigma of those seconds.")
+@click.option("--max-in-flight", type=click.IntRange(min=1), help="More requests at once are refused with 429.")
 @click.option("--token", help="The only token that is accepted; without it any is.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep requests here, so that they outlive the process.")
 @click.option("--seed", type=int, default=1, show_default=True)

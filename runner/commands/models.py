@@ -11,6 +11,8 @@ import click
 from runner import app
 from runner.commands.common import run_loop
 from runner.errors import Unavailable, UsageError
+from runner.manifest import usable
+from runner.manifest.findings import Wrong
 from runner.model import Json
 from runner.money import base_price
 from runner.options import RunOptions
@@ -70,18 +72,19 @@ def _price(entry: dict[str, Json]) -> str:
 
 
 def _describe(entry: dict[str, Json]) -> str:
-    schema = entry.get("input_schema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    required = schema.get("required", []) if isinstance(schema, dict) else []
+    """A schema that is missing or malformed is said to be so: nothing can be told of the inputs then."""
     lines = [f"{entry.get('model_id')}: {entry.get('display_name', '')}", _price(entry)]
-    for name, rule in properties.items() if isinstance(properties, dict) else ():
+    try:
+        schema = usable(entry.get("input_schema"))
+    except Wrong as wrong:
+        return "\n".join([*lines, f"  inputs unknown: the schema in the catalogue {wrong.what}"])
+    required = schema.get("required", [])
+    for name, rule in schema["properties"].items():
         lines.append(f"  {name:<20} {_rule(rule)}{' (required)' if name in required else ''}")
     return "\n".join(lines)
 
 
-def _rule(rule: Any) -> str:
-    if not isinstance(rule, dict):
-        return "anything"
+def _rule(rule: dict[str, Any]) -> str:
     bounds = f", {rule['minimum']} to {rule['maximum']}" if {"minimum", "maximum"} <= rule.keys() else ""
     default = f", default {rule['default']}" if "default" in rule else ""
-    return f"{rule.get('type', 'anything')}{bounds}{default}"
+    return f"{rule.get('type', 'of a type not told')}{bounds}{default}"

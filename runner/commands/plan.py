@@ -30,7 +30,7 @@ from runner.plan import Action
 @click.option("--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns.")
 @click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@click.option("--offline", is_flag=True, help="Do not ask the catalogue for prices.")
+@click.option("--offline", is_flag=True, help="Ask the catalogue nothing, neither schemas nor prices.")
 @click.option("--jobs", is_flag=True, help="Say for each job what would be done with it, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
@@ -66,8 +66,9 @@ def command(
         budget=budget,
         emulator=emulator,
         api=api,
+        offline=offline,
     )
-    loaded = read_manifest(manifest)
+    loaded = read_manifest(manifest, options)
     show_warnings(loaded.warnings)
     lines: list[dict[str, str]] = []
 

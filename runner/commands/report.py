@@ -61,7 +61,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
     check_target(target)
     with reading(folder) as ledger:
         records, purchases = _read(ledger)
-        untried = sum(not ledger.history(job.id) for job in known_jobs(manifest))
+        untried = sum(not ledger.history(job.id) for job in known_jobs(manifest, emulator=emulator))
     looks = _look(folder.root, records)
     embedded = sum(look.thumbnail is not None for look in looks.values()) <= MOST_EMBEDDED
     batch = Batch(

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from runner import app
+from runner import __version__, app
 from runner.commands.common import (
     BudgetType,
     attend,
     find_folder,
-    json_even_then,
     manifest_argument,
     place_options,
     read_manifest,
     run_loop,
-    spoken,
 )
-from runner.console import Progress, set_up_logging, show_error, show_report, show_warnings
+from runner.commands.conclude import Place, conclude, telling_options
+from runner.display import Telling, Watch, watch
 from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError
 from runner.manifest import Manifest, OnUnknown
 from runner.model import Budget
 from runner.options import RunOptions, api_of, reading
+from runner.progress import Weight
 from runner.summary import Report
+
+
+class Concurrency(click.ParamType["int | Literal['auto']"]):
+    """A number of requests in flight, or ``auto``."""
+
+    name = "number"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal() or not 1 <= int(str(value)) <= 1000:
+            self.fail(f"{value!r} is neither a number from 1 to 1000 nor auto", param, ctx)
+        return int(str(value))
 
 
 class ClockTime(click.ParamType[float]):
@@ -52,7 +66,7 @@ def next_time(text: str, now: datetime) -> float:
 @click.command("run")
 @manifest_argument
 @place_options
-@click.option("--concurrency", type=click.IntRange(1, 1000), help="Requests in flight at the API.")
+@click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
 @click.option("--redo", is_flag=True, help="Buy done jobs anew; wants --only, --missing or --all.")
@@ -62,14 +76,14 @@ def next_time(text: str, now: datetime) -> float:
 @click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
-@click.option("--quiet", is_flag=True, help="Say only what needs a person.")
-@click.option("--verbose", is_flag=True, help="Say every step of every job.")
+@click.option("--offline", is_flag=True, help="Ask the catalogue nothing: earlier schemas and prices serve.")
+@telling_options
+@click.option("--on-finish", metavar="CMD", help="Run this at the end, the JSON summary on its standard input.")
 def command(
     manifest: str,
     output: Path | None,
     emulator: bool,
-    concurrency: int | None,
+    concurrency: int | Literal["auto"] | None,
     only: str | None,
     limit: int | None,
     redo: bool,
@@ -79,21 +93,23 @@ def command(
     budget: Budget | None,
     until: float | None,
     api: str | None,
+    offline: bool,
     as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    telling: Telling,
+    on_finish: str | None,
 ) -> int:
     """Submit the jobs of MANIFEST, collect and deliver them.
 
     Repeating the same command goes on where the last run ended, however it ended.
 
     \b
-    Example:
+    Examples:
       runner run jobs/demo.yaml --emulator
+      runner run jobs/nightly.yaml --quiet --budget 25/day --on-finish 'mail -s "runner: $RUNNER_EXIT_CODE" me'
       runner run jobs/demo.yaml --redo --only 'mug-*'
     """
-    set_up_logging(quiet=quiet, verbose=verbose)
-    options = RunOptions(
+    chosen = partial(
+        RunOptions,
         output=output,
         concurrency=concurrency,
         only=only,
@@ -106,39 +122,40 @@ def command(
         until=until,
         emulator=emulator,
         api=api,
+        offline=offline,
     )
-    with json_even_then(lambda: find_folder(manifest, output, emulator=emulator), wanted=as_json):
-        try:
-            loaded = read_manifest(manifest)
-        except ManifestError:
-            _collect_all_the_same(find_folder(manifest, output, emulator=emulator), options)
-            raise
-        report = run_loop(lambda: _run(loaded, options, Progress(quiet=quiet)))
-    show_report(report, quiet=quiet, target=spoken(manifest, output, emulator=emulator))
-    if as_json:
-        click.echo(json.dumps(report.as_json()))
-    return report.exit_code
+    place = Place(manifest=manifest, output=output, emulator=emulator)
+    told = watch(telling)
+    return conclude(lambda: _go(manifest, chosen(), told), told, place, as_json=as_json, on_finish=on_finish)
 
 
-async def _run(manifest: Manifest, options: RunOptions, progress: Progress) -> Report:
-    show_warnings(manifest.warnings)
-    progress.say(f"{manifest.source} → {options.folder(manifest).root}")
-    return await attend(
-        lambda stop: app.run(manifest, options, observer=progress.see, stop=stop),
-        progress,
-    )
+def _go(target: str, options: RunOptions, told: Watch) -> Report:
+    """Read the manifest and run it. Raises ``RunnerError``."""
+    try:
+        loaded = read_manifest(target, options)
+    except ManifestError:
+        _collect_all_the_same(find_folder(target, options.output, emulator=options.emulator), options, told)
+        raise
+    return run_loop(lambda: _run(loaded, options, told))
 
 
-def _collect_all_the_same(folder: Folder, options: RunOptions) -> None:
+async def _run(manifest: Manifest, options: RunOptions, told: Watch) -> Report:
+    told.warn(manifest.warnings)
+    source, root = str(manifest.source), str(options.folder(manifest).root)
+    told.say(f"{source} → {root}", "run_started", manifest=source, output=root, version=__version__)
+    return await attend(lambda stop: app.run(manifest, options, observer=told, stop=stop), told)
+
+
+def _collect_all_the_same(folder: Folder, options: RunOptions, told: Watch) -> None:
     """A manifest with faults buys nothing; what is owed from before is brought home nevertheless."""
     with reading(folder) as ledger:
         owed = len(ledger.owed(api_of(options, os.environ).name))
     if not owed:
         return
-    click.echo(f"runner: bringing home {owed} paid results of earlier runs all the same", err=True)
+    told.say(f"bringing home {owed} paid results of earlier runs all the same")
     try:
-        report = run_loop(lambda: app.collect(folder, options))
+        report = run_loop(lambda: attend(lambda stop: app.collect(folder, options, observer=told, stop=stop), told))
     except RunnerError as error:
-        show_error(error)
+        told.say(str(error), weight=Weight.ALERT, level="error", message=str(error))
     else:
-        show_report(report, quiet=False)
+        told.say(f"{report.done:,} brought home, {report.owed + report.unknown:,} still owed")

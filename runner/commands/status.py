@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
+from heapq import nsmallest
 from pathlib import Path
 
 import click
 
 from runner.clock import SystemClock, epoch
 from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
+from runner.digests import Names
 from runner.download.place import Folder
 from runner.ledger import Holder, Ledger, read_holder
 from runner.model import Record
-from runner.money import spent
+from runner.money import exact, spent
 from runner.options import reading
 from runner.plan import in_force
 from runner.records import RESULTS
@@ -28,8 +31,9 @@ class Standing:
     """Counts of jobs by what their purchase in force says, and what needs a person."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    spent_usd: float = 0.0
+    spent_usd: Decimal = Decimal(0)
     failed: list[Record] = field(default_factory=list)
+    """The first of them; ``counts`` has their number."""
     unknown: list[Record] = field(default_factory=list)
     owed: list[Record] = field(default_factory=list)
 
@@ -50,7 +54,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
     folder = known_folder(manifest, output, emulator=emulator)
     with reading(folder) as ledger:
         standing = _read(ledger, folder)
-        standing.counts["left"] += sum(not ledger.history(job.id) for job in known_jobs(manifest))
+        standing.counts["left"] += sum(not ledger.history(job.id) for job in known_jobs(manifest, emulator=emulator))
     now = SystemClock().now()
     oldest = max((_age(record, now) for record in standing.owed), default=0.0)
     if as_json:
@@ -62,22 +66,21 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
 
 def _read(ledger: Ledger, folder: Folder) -> Standing:
     """One pass over every purchase; of a job with several, the one in force counts."""
-    standing, again = Standing(), dict[str, None]()
+    standing, again = Standing(), Names()
     for record in ledger.latest():
-        standing.spent_usd += spent(record)
+        standing.spent_usd += exact(spent(record))
         if record.purchase > 1:
-            again[record.id] = None
-        if record.owed and not record.rebuy:
+            again.add(record.id)
+        if record.owed and not record.rebuy and not record.stuck:
             standing.owed.append(record)
+    seen = Names()
     for record in ledger.latest():
         if record.id not in again:
             _add(standing, record, folder)
-    for job_id in again:
-        history = ledger.history(job_id)
-        question = next((record for record in reversed(history) if record.open), None)
-        force = question or in_force(history)  # an open money question is what a person must see
-        if force is not None:
-            _add(standing, force, folder)
+        elif seen.add(record.id):
+            history = ledger.history(record.id)
+            question = next((purchase for purchase in reversed(history) if purchase.open), None)
+            _add(standing, question or in_force(history) or record, folder)  # an open question is what must be seen
     return standing
 
 
@@ -86,7 +89,7 @@ def _add(standing: Standing, record: Record, folder: Folder) -> None:
     if outcome == "done" and not folder.present(record):
         outcome = "missing"
     standing.counts[outcome] += 1
-    if outcome == "failed":
+    if outcome == "failed" and len(standing.failed) < SHOWN:
         standing.failed.append(record)
     if outcome == "unknown":
         standing.unknown.append(record)
@@ -106,7 +109,7 @@ def _holder(folder: Folder) -> Holder | None:
 
 def _as_json(standing: Standing, oldest: float, folder: Folder) -> dict[str, object]:
     holder = _holder(folder)
-    about = Report(spent_usd=standing.spent_usd, output=str(folder.root), results=str(folder.root / RESULTS))
+    about = Report(spent_usd=float(standing.spent_usd), output=str(folder.root), results=str(folder.root / RESULTS))
     return {
         **about.as_json(),
         "total": standing.counts.total(),
@@ -123,22 +126,41 @@ def _show(standing: Standing, oldest: float, folder: Folder) -> None:
     click.echo(f"{folder.root}: {standing.counts.total():,} jobs: {counts or 'none'}")
     click.echo(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
     if holder is not None:
-        click.echo(f"Held by {holder}")
-    _list("Failed", standing.failed)
-    _list("Unknown (perhaps bought)", standing.unknown)
-    if standing.owed:
-        click.echo(
-            f"Owed: {len(standing.owed):,}, the oldest for {oldest / 60:,.0f} min; a run or `collect` fetches them"
-        )
+        click.echo(f"In use by {holder}")
+    elif standing.owed or standing.counts["left"]:
+        click.echo("No run is going on: the same `runner run` again goes on where the last one ended")
+    _list("Failed", standing.failed, standing.counts["failed"])
+    _list("Unknown (perhaps bought) or stuck; `runner reconcile` settles them", standing.unknown, len(standing.unknown))
+    _list_owed(standing.owed, oldest)
 
 
-def _list(title: str, records: list[Record]) -> None:
-    for number, record in enumerate(records):
-        if number == 0:
-            click.echo(f"{title}:")
-        if number == SHOWN:
-            click.echo(f"  … and {len(records) - SHOWN:,} more")
-            return
+def _list_owed(owed: list[Record], oldest: float) -> None:
+    """What is paid for and not on disk, the oldest first, each with its age."""
+    if not owed:
+        return
+    click.echo(f"Owed: {len(owed):,}, the oldest for {_span(oldest)}; a run or `runner collect` fetches them, free:")
+    now = SystemClock().now()
+    for record in nsmallest(SHOWN, owed, key=lambda record: record.submitted_at or record.at):
+        why = f": {record.error.message}" if record.error else ""
+        click.echo(f"  {record.id} (request {record.request_id}), for {_span(_age(record, now))}{why}")
+    if len(owed) > SHOWN:
+        click.echo(f"  … and {len(owed) - SHOWN:,} more")
+
+
+def _span(seconds: float) -> str:
+    """An age as people say it: ``40 s``, ``12 min``, ``5 h``, ``3 days``."""
+    for size, unit in ((172_800, "days"), (7200, "h"), (120, "min")):
+        if seconds >= size:
+            return f"{seconds / (size / 2):,.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _list(title: str, records: list[Record], count: int) -> None:
+    if count:
+        click.echo(f"{title}:")
+    for record in records[:SHOWN]:
         why = record.error.message if record.error else record.state.value
         request = f" (request {record.request_id})" if record.request_id else ""
         click.echo(f"  {record.id}{request}: {why}")
+    if count > SHOWN:
+        click.echo(f"  … and {count - SHOWN:,} more")

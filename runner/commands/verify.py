@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
-from runner.console import Progress, set_up_logging
+from runner.display import plain_watch
 from runner.download.place import Folder
 from runner.errors import UsageError
 from runner.ledger import read_holder
@@ -45,7 +45,6 @@ def command(
     """
     if repair and repair_log:
         raise UsageError("--repair mends files, --repair-log the record of them; begin with --repair-log")
-    set_up_logging(quiet=False, verbose=False)
     options = RunOptions(emulator=emulator, api=api)
     folder = known_folder(manifest, output, emulator=emulator)
     if repair_log:
@@ -76,10 +75,10 @@ def _repair(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
 
 
 async def _restore(folder: Folder, options: RunOptions) -> Restored:
-    progress = Progress(quiet=False)
+    watch = plain_watch()
     from runner.app import repair  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
 
-    return await attend(lambda stop: repair(folder, options, observer=progress.see, stop=stop), progress)
+    return await attend(lambda stop: repair(folder, options, observer=watch.count, stop=stop), watch)
 
 
 def _tell(found: Findings, folder: Folder, extra: Mapping[str, object], *, as_json: bool) -> None:

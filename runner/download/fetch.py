@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
-from concurrent.futures import Executor
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -19,8 +18,8 @@ import aiohttp
 from aiohttp import hdrs
 from anyio import CancelScope, move_on_after, sleep
 
-from runner import disk
-from runner.download.media import BadMedia, Media, inspect
+from runner.disk import Disk, in_thread, write_all
+from runner.download.media import BadMedia, Media, inspect, inspect_bytes
 from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
@@ -33,6 +32,8 @@ WHOLE_SECONDS = 15 * 60.0
 MAX_REDIRECTS = 5
 BLOCK = 1 << 20
 """Bodies up to this size are written in one thread call; longer ones by as much at a time."""
+SMALL = 1 << 16
+"""Up to so many bytes a file is checked in memory, written and flushed in one step."""
 RESUME_BYTES = 64 * 1000 * 1000
 """Of a download that breaks off so much must be there, else starting over is as good."""
 PAUSES = (0.0, 1.0, 5.0, 15.0)
@@ -59,7 +60,7 @@ async def fetch(
     *,
     allowed: Allowed,
     max_bytes: int,
-    executor: Executor,
+    disk: Disk,
     resume_bytes: int = RESUME_BYTES,
 ) -> Media:
     """Download ``url`` to ``target`` and say what it is. Goes on by itself from ``resume_bytes`` on.
@@ -69,8 +70,11 @@ async def fetch(
     """
     try:
         with move_on_after(WHOLE_SECONDS) as scope:
-            await _Download(client, url, target, allowed, max_bytes, executor, resume_bytes).complete()
-            return await disk.in_thread(executor, _finish, target)
+            download = _Download(client, url, target, allowed, max_bytes, disk, resume_bytes)
+            await download.complete()
+            if download.small is not None:
+                return download.small
+            return await in_thread(disk, _finish, target)
         assert scope.cancelled_caught
         raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")  # noqa: TRY301 - unlinks too
     except BaseException:
@@ -89,7 +93,7 @@ class _Download:
         target: Path,
         allowed: Allowed,
         max_bytes: int,
-        executor: Executor,
+        disk: Disk,
         resume_bytes: int,
     ) -> None:
         self._client = client
@@ -97,9 +101,11 @@ class _Download:
         self._target = target
         self._allowed = allowed
         self._max_bytes = max_bytes
-        self._executor = executor
+        self._disk = disk
         self._resume_bytes = resume_bytes
         self._part = Part()
+        self.small: Media | None = None
+        """What it is, if it was short enough to be kept and checked in one step."""
 
     async def complete(self) -> None:
         """Receive the whole body. A break is raised unless enough is there to go on from it."""
@@ -132,7 +138,7 @@ class _Download:
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
         if response.status == 200:
             self._part.start(response.headers, response.content_length)
-        await _receive(response, self._target, self._part, self._max_bytes, self._executor)
+        self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk)
 
     @asynccontextmanager
     async def _answer(self, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -157,17 +163,22 @@ def _joined(url: str, location: str) -> str:
 
 
 async def _receive(
-    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, executor: Executor
-) -> None:
-    """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block."""
+    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, disk: Disk
+) -> Media | None:
+    """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block.
+
+    Says what a small one is, which is flushed and checked with that.
+    """
     _check_announced(response, part.written, max_bytes)
     async with aclosing(_blocks(response, part.written, max_bytes)) as blocks:
         first = await anext(blocks, b"")
         second = await anext(blocks, None) if not part.written else b""
         if second is None:
-            await _by_disk(disk.in_thread(executor, target.write_bytes, first), target)
-            return
-        file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=executor), target)
+            if len(first) <= SMALL:
+                return await _by_disk(disk.small(_keep, target, first), target)
+            await _by_disk(in_thread(disk, target.write_bytes, first), target)
+            return None
+        file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
         try:
             for block in (first, second):
                 part.written += await _by_disk(file.write(block), target)
@@ -175,6 +186,7 @@ async def _receive(
                 part.written += await _by_disk(file.write(block), target)
         finally:
             await _by_disk(file.close(), target)
+        return None
 
 
 async def _by_disk(step: Awaitable[T], target: Path) -> T:
@@ -215,6 +227,18 @@ async def _blocks(response: aiohttp.ClientResponse, total: int, max_bytes: int) 
             block.clear()
     if block:
         yield bytes(block)
+
+
+def _keep(target: Path, body: bytes) -> Media:
+    """Check a small file, write it and flush it to the disk. Raises ``BadMedia`` or ``OSError``."""
+    media = inspect_bytes(body)
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        write_all(handle, body)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return media
 
 
 def _finish(target: Path) -> Media:

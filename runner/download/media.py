@@ -6,9 +6,11 @@ checksums and all its rows, others by decoding them. Pixels are counted from the
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -57,19 +59,27 @@ class Media:
 def inspect(path: Path) -> Media:
     """Read ``path`` to its end. Raises ``BadMedia`` saying what it is instead, or ``OSError``."""
     with path.open("rb") as file:
-        head = file.read(64)
         digest = hash_file(path)
-        size = path.stat().st_size
-        file.seek(0)
-        if head.startswith(_PNG):
-            width, height = _read_png(file, size)
-            return Media(media_type="image/png", extension="png", bytes=size, sha256=digest, width=width, height=height)
-        if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
-            return _video(file, size, digest, head)
-        if head.startswith(_EBML):
-            _check_webm(file, size)
-            return Media(media_type="video/webm", extension="webm", bytes=size, sha256=digest)
-        return _decoded(file, size, digest, head)
+        return _inspect(file, path.stat().st_size, digest)
+
+
+def inspect_bytes(body: bytes) -> Media:
+    """The same of a file that is in memory."""
+    return _inspect(BytesIO(body), len(body), hashlib.sha256(body).hexdigest())
+
+
+def _inspect(file: BinaryIO, size: int, digest: str) -> Media:
+    head = file.read(64)
+    file.seek(0)
+    if head.startswith(_PNG):
+        width, height = _read_png(file, size)
+        return Media(media_type="image/png", extension="png", bytes=size, sha256=digest, width=width, height=height)
+    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
+        return _video(file, size, digest, head)
+    if head.startswith(_EBML):
+        _check_webm(file, size)
+        return Media(media_type="video/webm", extension="webm", bytes=size, sha256=digest)
+    return _decoded(file, size, digest, head)
 
 
 def _read_png(file: BinaryIO, size: int) -> tuple[int, int]:

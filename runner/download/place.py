@@ -21,6 +21,8 @@ from runner.model import Output, Record, State
 
 log = logging.getLogger(__name__)
 
+MOST_FOLDERS = 10_000
+"""Remembered; then they are forgotten and walked again."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -46,6 +48,8 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.incoming = root / ".runner" / "incoming"
+        self._inside: dict[str, tuple[int, int]] = {}
+        """Folders that were seen to be in this one, and which they were."""
 
     def prepare(self) -> None:
         """Make the folder for temporary files, empty of what a crash left. Needs the lock. Raises ``OutputError``."""
@@ -65,8 +69,17 @@ class Folder:
         return path
 
     def _holds(self, folder: Path) -> bool:
-        """Whether ``folder`` is in the output folder, links followed."""
-        return disk.is_within(folder, self.root)
+        """Whether ``folder`` is in the output folder, links followed. Walked once, as long as it is the same one."""
+        name = str(folder)
+        found = _identity(name)
+        if found is not None and self._inside.get(name) == found:
+            return True
+        inside = disk.is_within(folder, self.root)
+        if inside and found is not None:
+            if len(self._inside) >= MOST_FOLDERS:
+                self._inside.clear()
+            self._inside[name] = found
+        return inside
 
     def present(self, record: Record) -> bool:
         """Whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
@@ -119,7 +132,7 @@ class Folder:
             for arrival in arrivals:
                 self._give_name(arrival, named)
             for folder in {target.parent for target in targets}:
-                disk.flush_folder(folder)
+                disk.flush_folder(folder)  # where they came from nothing is missed: it is emptied before each run
 
     def put_aside(self, record: Record, arrivals: Sequence[Arrival]) -> None:
         """Put what came after a newer purchase's files where that would have set it aside, durably. May be repeated.
@@ -187,7 +200,8 @@ class Folder:
             log.warning("%s was changed by hand; that version is kept as %s", target, altered.name)
         if os.path.lexists(target):
             raise Occupied(f"{target} is not ours and is in the way; move it, and run again. The picture is paid.")
-        _rename(arrival.source, target)
+        passing = arrival.source.parent == self.incoming
+        (_move if passing else _rename)(arrival.source, target)
 
     def places(self, record: Record, output: Output) -> list[str]:
         """Every path at which a purchase's file may stand, its own place first."""
@@ -335,6 +349,14 @@ def _copy(source: Path, target: Path) -> None:
 
 def _rename(source: Path, target: Path) -> None:
     """Rename without ever replacing another file, durably on both sides."""
+    _move(source, target)
+    disk.flush_folder(target.parent)
+    if source.parent != target.parent:
+        disk.flush_folder(source.parent)
+
+
+def _move(source: Path, target: Path) -> None:
+    """The same, to be made durable by the caller."""
     _make_folder(target.parent)
     try:
         os.link(source, target, follow_symlinks=False)
@@ -343,9 +365,15 @@ def _rename(source: Path, target: Path) -> None:
         if error.errno not in _NO_LINKS or os.path.lexists(target):
             raise
         source.rename(target)  # a file system without links
-    disk.flush_folder(target.parent)
-    if source.parent != target.parent:
-        disk.flush_folder(source.parent)
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    """What tells one folder from another that took its name; None where there is none."""
+    try:
+        found = os.stat(folder)  # noqa: PTH116 - asked several times for each file
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -13,6 +14,7 @@ from aiohttp.resolver import ThreadedResolver
 from runner.errors import RunnerError
 from runner.settings import is_loopback, origin_of
 
+_ODD = re.compile(r"[\\\x00-\x20\x7f]")
 STORAGE = ("*.runcomfy.net", "*.runcomfy.com")
 
 
@@ -35,7 +37,7 @@ class Allowed:
             ascii_host = _ascii(host)
         except ValueError as error:
             raise RefusedUrl(f"{url[:200]!r} is no address: {error}") from None
-        odd = "\\" in url or "@" in named.netloc or any(char <= " " or char == "\x7f" for char in url)
+        odd = "@" in named.netloc or _ODD.search(url)
         if odd or scheme not in ("http", "https") or not host:
             raise RefusedUrl(f"{url[:200]!r} is no plain http(s) address")
         if (scheme, host, port) == self.api and (scheme == "https" or is_loopback(host)):

@@ -1,6 +1,7 @@
 """The models on offer: prices, input schemas, and what each gives back.
 
-The first is the real one that the project is about; the ``emulator/`` ones exist for tests of what others do.
+The first is the real one that the project is about, the second its larger sister; the ``emulator/`` ones exist for
+tests of what others do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Literal
 Json = dict[str, Any]
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
+KLEIN_9B = "blackforestlabs/flux-2-klein/9b/text-to-image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ _PYTHON: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "float": (int, float),
     "boolean": (bool,),
+    "array": (list,),
 }
 
 
@@ -118,8 +121,8 @@ def _number(kind: str, least: float, most: float, default: float) -> Json:
     return {"type": kind, "minimum": least, "maximum": most, "default": default}
 
 
-def _inputs(side: int = 1024, **more: Json) -> dict[str, Json]:
-    size = _number("integer", 64, 2048, side)
+def _inputs(side: int = 1024, *, least: int = 64, most: int = 2048, **more: Json) -> dict[str, Json]:
+    size = _number("integer", least, most, side)
     return {"prompt": {"type": "string"}, "width": size, "height": size, **more}
 
 
@@ -129,6 +132,13 @@ _MODELS = (
         display_name="FLUX.2 [klein] 4B",
         properties=_inputs(),
         price=0.0045,
+    ),
+    Model(
+        model_id=KLEIN_9B,
+        display_name="FLUX.2 [klein] 9B",
+        properties=_inputs(least=512, most=1536, steps=_number("integer", 1, 100, 25)),
+        price=None,
+        note="Its real price is not known here, and none is made up.",
     ),
     Model(
         model_id="emulator/studio/text-to-image",
@@ -157,6 +167,19 @@ _MODELS = (
         price=0.02,
         unit="second",
         shape="video",
+    ),
+    Model(
+        model_id="emulator/edit/image-to-image",
+        display_name="Edit (inputs that are files, and texts that look like numbers)",
+        properties=_inputs(
+            64,
+            image_url={"type": "string", "format": "image_uri"},
+            images={"type": "array", "format": "image_uris"},
+            style={"type": "string"},
+            steps=_number("integer", 1, 50, 4),
+            strength=_number("float", 0, 1, 0.5),
+        ),
+        price=0.005,
     ),
     Model(
         model_id="emulator/unpriced/text-to-image",

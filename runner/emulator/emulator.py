@@ -62,7 +62,7 @@ class Emulator:
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """Every request accepted: ``request_id model_id input state created finished cost``."""
+        """Every request accepted: ``request_id model_id input state created seconds finished cost``."""
         return self._service.listing()
 
     @property
@@ -173,8 +173,15 @@ class Emulator:
 
     async def _show(self, call: Call, parameters: dict[str, str]) -> Answer:
         fault = self._dice.strike(call.operation, call.subject, "")
-        look = partial(_entry, call.subject) if call.operation == "model" else partial(_list, parameters)
+        look = partial(self._entry, call.subject) if call.operation == "model" else partial(_list, parameters)
         return await self._perform(fault, look, look)
+
+    def _entry(self, model_id: str) -> Answer:
+        model = MODELS.get(model_id)
+        if model is None:
+            return refusal(404, 400001, f"invalid model id: {model_id}")
+        told = self._options.schemas
+        return said(model.entry(with_schema=True) | ({"input_schema": told[model_id]} if model_id in told else {}))
 
     async def _file(self, request: web.BaseRequest, call: Call) -> Answer:
         self._counts["authorization_on_files"] += "Authorization" in request.headers
@@ -213,11 +220,6 @@ def _object(body: bytes) -> Json | None:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-def _entry(model_id: str) -> Answer:
-    model = MODELS.get(model_id)
-    return said(model.entry(with_schema=True)) if model else refusal(404, 400001, f"invalid model id: {model_id}")
 
 
 def _list(parameters: dict[str, str]) -> Answer:

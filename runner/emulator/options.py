@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .faults import Fault
 
 
@@ -21,6 +23,8 @@ class Options:
     """Sigma of the lognormal distribution of that time; 0 makes it constant."""
     seed: int = 1
     """Decides every draw: service times and faults."""
+    max_in_flight: int | None = None
+    """Requests taken in at once, waiting ones included; a submission beyond is refused with 429. ``None``: any."""
     token: str | None = None
     """The one bearer token that is let in; ``None`` lets any in that is not empty."""
     faults: tuple[Fault, ...] = ()
@@ -42,6 +46,8 @@ class Options:
     """Bill failed requests too."""
     not_found_seconds: float = 0
     """For so long after its submission a request is answered with 404 and ``404001``."""
+    schemas: Mapping[str, Any] = field(default_factory=dict)
+    """Input schemas that the catalogue tells instead of the models' own, by model: whatever a catalogue may say."""
     done_word: str = "completed"
     """What the end of a good request is called, say ``succeeded``."""
 

@@ -76,7 +76,10 @@ class Service:
         return self.requests.get(request_id)
 
     def accept(self, model: Model, given: dict[str, Any]) -> Answer:
-        """Buy: a request is made, and written down before anything is said."""
+        """Buy: a request is made, and written down before anything is said. Refused where too many are under way."""
+        self._queue.advance(self._now())
+        if self._options.max_in_flight is not None and len(self._queue) >= self._options.max_in_flight:
+            return refusal(429, 429000, "too many requests at once")
         mark = fingerprint(model.model_id, given)
         key = f"{mark}/{self.accepted[mark]}"
         request = Request(

@@ -72,6 +72,7 @@ class Teller:
             "input": request.input,
             "state": request.state,
             "created": request.submitted,
+            "seconds": request.seconds,
             "finished": request.finished,
             "cost": self.charged(request),
         }

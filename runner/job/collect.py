@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -15,7 +15,7 @@ from runner.job.suspects import Suspects
 from runner.ledger import Ledger
 from runner.model import Fault, Output, Record, State
 from runner.pace import backoff
-from runner.polling import Durations
+from runner.polling import Durations, Watch
 from runner.records import follow
 from runner.wire import Again, Completed, Denied, Ended, Gone, NotYet, Progress, Unfinished
 
@@ -32,8 +32,7 @@ class _Inquiry:
     """One request being asked after."""
 
     record: Record
-    kind: Hashable
-    started: float
+    watch: Watch
     deadline: float
     fresh: bool
     trouble: Iterator[float]
@@ -72,21 +71,36 @@ class Collector:
         """
         inquiry = self._begin(record, fresh=fresh)
         self._suspects.fresh += fresh
-        wait = self._durations.gap(inquiry.kind, 0.0) if fresh else 0.0
+        try:
+            return await self._follow(inquiry)
+        finally:
+            inquiry.watch.close()
+
+    async def _follow(self, inquiry: _Inquiry) -> Record:
+        wait = inquiry.watch.gap(self._clock.monotonic()) if inquiry.fresh else 0.0
         while True:
-            await anyio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
+            await self._rest(inquiry, wait)
             progress = await self._ask(inquiry)
             following = self._conclude(inquiry, progress)
             if following is not None:
                 return await self._end(inquiry, progress, following)
             wait = self._gap(inquiry, progress)
 
+    async def _rest(self, inquiry: _Inquiry, wait: float) -> None:
+        """Wait; and longer, as long as the answers to others tell as much."""
+        while True:
+            await anyio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
+            now = self._clock.monotonic()
+            if now >= inquiry.deadline or inquiry.watch.due(now):
+                return
+            wait = inquiry.watch.gap(now)
+
     def _begin(self, record: Record, *, fresh: bool) -> _Inquiry:
         now = self._clock.monotonic()
+        kind = (record.model, record.inputs.get("width"), record.inputs.get("height"))
         return _Inquiry(
             record=record,
-            kind=(record.model, record.inputs.get("width"), record.inputs.get("height")),
-            started=now,
+            watch=self._durations.watch(kind, now if fresh else now - self._since_submission(record), fresh=fresh),
             deadline=now + self._timeout,
             fresh=fresh,
             trouble=backoff(self._rng, base=1.0, cap=15.0),
@@ -136,9 +150,12 @@ class Collector:
     def _age(self, inquiry: _Inquiry) -> float:
         """Seconds since the request was submitted; what an earlier run submitted is old if its time is unreadable."""
         if inquiry.fresh:
-            return self._clock.monotonic() - inquiry.started
+            return self._clock.monotonic() - inquiry.watch.started
+        return self._since_submission(inquiry.record)
+
+    def _since_submission(self, record: Record) -> float:
         try:
-            return self._clock.now() - epoch(inquiry.record.submitted_at or "")
+            return self._clock.now() - epoch(record.submitted_at or "")
         except ValueError:
             return GRACE_SECONDS
 
@@ -155,14 +172,15 @@ class Collector:
 
     def _learn(self, inquiry: _Inquiry, progress: Progress) -> None:
         """How long it took: by the API's clock, since our own includes how late we asked."""
-        if isinstance(progress, Completed) and (inquiry.fresh or progress.seconds is not None):
-            seen = self._clock.monotonic() - inquiry.started
-            self._durations.learn(inquiry.kind, seen if progress.seconds is None else progress.seconds)
+        if isinstance(progress, Completed):
+            inquiry.watch.finished(self._clock.monotonic(), progress.seconds)
 
     def _gap(self, inquiry: _Inquiry, progress: Progress) -> float:
         """Seconds until the next question."""
         if isinstance(progress, Unfinished):
-            return self._durations.gap(inquiry.kind, self._clock.monotonic() - inquiry.started)
+            now = self._clock.monotonic()
+            inquiry.watch.unfinished(now, waits=progress.waits)
+            return inquiry.watch.gap(now)
         wait = next(inquiry.trouble)
         return max(wait, progress.retry_after or 0.0) if isinstance(progress, Again) else wait
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from random import Random
 from weakref import WeakValueDictionary
@@ -16,7 +15,7 @@ import msgspec
 
 from runner.api import Api
 from runner.clock import Clock, timestamp
-from runner.disk import in_thread
+from runner.disk import Disk, in_thread
 from runner.download.fetch import StorageAnswer, fetch
 from runner.download.media import BadMedia, Media
 from runner.download.place import Arrival, Folder, Occupied, Vanished
@@ -92,7 +91,7 @@ class Deliverer:
         bounds: Bounds | None,
         retries: int,
         clock: Clock,
-        executor: Executor,
+        disk: Disk,
         rng: Random,
         suspects: Suspects,
         claimed: Callable[[Record], bool],
@@ -105,7 +104,7 @@ class Deliverer:
         self._bounds = bounds
         self._retries = retries
         self._clock = clock
-        self._executor = executor
+        self._disk = disk
         self._rng = rng
         self._suspects = suspects
         self._claimed = claimed
@@ -175,9 +174,9 @@ class Deliverer:
         outputs = tuple(arrival.output for arrival in arrivals)
         warning = size_warning(record, outputs)
         if warning and self._bounds_of(record).strict_size and record.state is not State.DONE:
-            kept = await in_thread(self._executor, self._folder.reject, record, arrivals)
+            kept = await in_thread(self._disk, self._folder.reject, record, arrivals)
             raise _Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", kept)
-        async with self._placing.setdefault(record.id, anyio.Lock()):
+        async with self._placing.setdefault(record.id, anyio.Lock(fast_acquire=True)):
             return await self._put(record, arrivals, warning)
 
     async def _put(self, record: Record, arrivals: list[Arrival], warning: str | None) -> Record:
@@ -190,30 +189,36 @@ class Deliverer:
         record = await self._ledger.append(follow(record, State.GENERATED, self._now(), outputs=outputs))
         if late:
             log.info("%s: purchase %d came after a newer one, and is kept aside", record.id, record.purchase)
-            await in_thread(self._executor, self._folder.put_aside, record, arrivals)
+            await in_thread(self._disk, self._folder.put_aside, record, arrivals)
         else:
-            await in_thread(self._executor, self._folder.place, record, arrivals, history)
+            await self._place(record, arrivals, history)
         final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
         record = follow(record, State.DONE, self._now(), outputs=final, warning=warning)
         if warning:
             log.warning("%s: %s; kept as it is", record.id, size_words(record, outputs))
         return await self._ledger.append(record)
 
+    async def _place(self, record: Record, arrivals: list[Arrival], history: list[Record]) -> None:
+        if len(history) == 1:
+            await self._disk.small(self._folder.place, record, arrivals, history)
+        else:  # older files are read through before they are set aside
+            await in_thread(self._disk, self._folder.place, record, arrivals, history)
+
     async def _clear_the_way(self, record: Record, arrivals: list[Arrival], history: list[Record]) -> None:
         """Set aside files of other jobs that no job wants there any more. Raises ``Occupied`` for any other file."""
-        for path in await in_thread(self._executor, self._folder.occupied, record, arrivals, history):
+        for path in await self._disk.small(self._folder.occupied, record, arrivals, history):
             owner = next((other for other in self._ledger.latest() if _owns(other, path)), None)
             if owner is not None and owner.state is not State.DONE:
                 raise Vanished(f"{self._folder.root / path} is just being moved away")
             if owner is None or self._claimed(owner):
                 whose = "not ours" if owner is None else f"job {owner.id}'s"
                 raise Occupied(f"{self._folder.root / path} is {whose} and in the way; move it, and run again (free)")
-            await in_thread(self._executor, self._folder.vacate, owner, path)
+            await in_thread(self._disk, self._folder.vacate, owner, path)
 
     async def _arrive(self, record: Record, number: int, output: Output) -> Arrival:
         """A checked file for one output: the one that is here already, else a download."""
-        found = await in_thread(self._executor, self._folder.find_checked, record, output)
-        if found is not None:
+        found = output.path and await in_thread(self._disk, self._folder.find_checked, record, output)
+        if found:
             path = _final_path(record, number, found.rpartition(".")[2])
             moved_from = found if found != path else None
             here = msgspec.structs.replace(output, path=path, moved_from=moved_from)
@@ -226,7 +231,7 @@ class Deliverer:
             target,
             allowed=self._allowed(bounds),
             max_bytes=bounds.max_file_bytes,
-            executor=self._executor,
+            disk=self._disk,
         )
         return Arrival(source=target, output=_described(output, _final_path(record, number, media.extension), media))
 

@@ -15,6 +15,7 @@ from functools import partial
 
 from anyio import CancelScope
 
+from runner.disk import Judgement, timed
 from runner.errors import LedgerError
 from runner.ledger.index import RedoStanding
 from runner.ledger.lock import Holder, read_holder, run_lock
@@ -44,15 +45,26 @@ class Ledger:
         self._waiting = _Batch()
         self._writing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self.judgement = Judgement()
+        """Whether a line is written where it stands."""
 
     async def append(self, record: Record) -> Record:
         """Make ``record`` durable and return it. Raises ``LedgerError`` if that is not certain.
 
-        What comes while the disk is busy is written together afterwards. A cancelled caller still waits for the disk,
-        so that a record is never half of what happened.
+        A quick disk writes it at once. On another, what comes while it is busy is written together afterwards. A
+        cancelled caller still waits for the disk, so that a record is never half of what happened.
         """
+        line = line_of(record)
+        if not self._writing and self.judgement.quick():
+            timed(self.judgement, self._log.write, [line])
+            self._log.count([record], [line])
+            self._notify(record)
+            return record
+        return await self._append_together(record, line)
+
+    async def _append_together(self, record: Record, line: bytes) -> Record:
         batch = self._waiting
-        batch.lines.append(line_of(record))
+        batch.lines.append(line)
         batch.records.append(record)
         if not self._writing:
             self._write_waiting()

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from array import array
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import NamedTuple
 
+from runner.digests import Numbering, digest
 from runner.model import OWED, Record, State
-
-_LENGTH_BITS = 28
-"""An offset and a length share one int; a line is shorter than 256 MiB."""
 
 
 def key_of(job_id: str, purchase: int) -> bytes:
-    """15 bytes: with their header they fill 48, and 120 bits do not collide by chance."""
-    text = job_id if purchase == 1 else f"{job_id}/{purchase}"  # no id holds a slash
-    return blake2b(text.encode(), digest_size=15).digest()
+    return digest(job_id if purchase == 1 else f"{job_id}/{purchase}")  # no id holds a slash
 
 
 class RedoStanding(NamedTuple):
@@ -35,9 +30,12 @@ class Index:
         self.lines = 0
         self.redo: dict[str, RedoStanding] = {}
         """By API."""
-        self._spans: dict[bytes, int] = {}
-        self._later: dict[bytes, list[int]] = {}  # purchases above 1, ascending; few ids have any
-        self._unsettled: dict[bytes, State] = {}
+        self._purchases = Numbering()
+        self._offsets = array("Q")
+        self._lengths = array("Q")  # 0 for a purchase that goes on under another id
+        self._forgotten = 0
+        self._later = _Later()
+        self._unsettled: dict[int, State] = {}
 
     def add(self, record: Record, offset: int, length: int) -> None:
         """Count one more line of the log."""
@@ -46,43 +44,86 @@ class Index:
             standing = RedoStanding(record.redo, record.redo_chosen, record.redo_closed)
             known = self.redo.get(record.api)
             self.redo[record.api] = standing if known is None else max(known, standing)
-        key = key_of(record.id, record.purchase)
-        if key not in self._spans and record.renamed_from is not None:
-            self._forget(record.renamed_from, record.renamed_purchase or record.purchase)
-        self._spans[key] = offset << _LENGTH_BITS | length
-        if record.purchase > 1:
-            later = self._later.setdefault(key_of(record.id, 1), [])
-            if record.purchase not in later:
-                insort(later, record.purchase)
+        if record.renamed_from is not None:
+            self._forget_old(record)
+        count = len(self._purchases)
+        number = self._purchases.add(key_of(record.id, record.purchase))
+        if number == count:
+            self._appear(record)
+        self._offsets[number], self._lengths[number] = offset, length
         if record.state in OWED or record.state is State.SUBMITTING:
-            self._unsettled[key] = record.state
+            self._unsettled[number] = record.state
         else:
-            self._unsettled.pop(key, None)
+            self._unsettled.pop(number, None)
+
+    def _appear(self, record: Record) -> None:
+        """A purchase that was not there before."""
+        self._offsets.append(0)
+        self._lengths.append(0)
+        if record.purchase > 1:
+            self._later.add(record.id, record.purchase)
+
+    def _forget_old(self, record: Record) -> None:
+        """A purchase that appears under its new id is forgotten under its old one."""
+        if record.renamed_from is not None and self._purchases.find(key_of(record.id, record.purchase)) is None:
+            self._forget(record.renamed_from, record.renamed_purchase or record.purchase)
 
     def _forget(self, job_id: str, purchase: int) -> None:
         """The purchase goes on under another id; only the first line under the new one says so."""
         key = key_of(job_id, purchase)
-        self._spans.pop(key, None)
-        self._unsettled.pop(key, None)
+        number = self._purchases.find(key)
+        if number is not None:
+            self._purchases.drop(key)
+            self._lengths[number] = 0
+            self._forgotten += 1
+            self._unsettled.pop(number, None)
 
     def purchases(self, job_id: str) -> Iterator[tuple[int, int]]:
         """Offset and length of the last line of each purchase of a job, oldest first."""
-        for purchase in (1, *self._later.get(key_of(job_id, 1), ())):
-            span = self._spans.get(key_of(job_id, purchase))
-            if span is not None:
-                yield _split(span)
+        for purchase in (1, *self._later.of(job_id)):
+            number = self._purchases.find(key_of(job_id, purchase))
+            if number is not None:
+                yield self._span(number)
 
     def unsettled(self, *states: State) -> list[tuple[int, int]]:
-        """The purchases whose last line is in one of ``states`` (owed or an intent).""" ""
-        return [_split(self._spans[key]) for key, state in self._unsettled.items() if state in states]
+        """The purchases whose last line is in one of ``states`` (owed or an intent)."""
+        return [self._span(number) for number, state in self._unsettled.items() if state in states]
 
     def all(self) -> Iterator[tuple[int, int]]:
-        """Every purchase's last line, in order of the purchase's first appearance."""
-        return map(_split, list(self._spans.values()))
+        """Every purchase's last line, in order of the purchase's first appearance; new ones do not appear in it."""
+        return (self._span(number) for number in range(len(self._lengths)) if self._lengths[number])
+
+    def _span(self, number: int) -> tuple[int, int]:
+        return self._offsets[number], self._lengths[number]
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return len(self._lengths) - self._forgotten
 
 
-def _split(span: int) -> tuple[int, int]:
-    return span >> _LENGTH_BITS, span & (1 << _LENGTH_BITS) - 1
+class _Later:
+    """The purchases above 1 of the jobs that have any."""
+
+    def __init__(self) -> None:
+        self._jobs = Numbering()
+        self._newest = array("Q")  # of each job, the place of what was added last, and 1
+        self._numbers = array("I")
+        self._before = array("Q")  # likewise the place of what the same job had before; 0: nothing
+
+    def add(self, job_id: str, purchase: int) -> None:
+        """Note that the job has a purchase of this number. Twice does no harm."""
+        job = self._jobs.add(digest(job_id))
+        if job == len(self._newest):
+            self._newest.append(0)
+        self._numbers.append(purchase)
+        self._before.append(self._newest[job])
+        self._newest[job] = len(self._numbers)
+
+    def of(self, job_id: str) -> list[int]:
+        """Ascending, each once."""
+        if not len(self._jobs) or (job := self._jobs.find(digest(job_id))) is None:
+            return []
+        found, place = set(), self._newest[job]
+        while place:
+            found.add(self._numbers[place - 1])
+            place = self._before[place - 1]
+        return sorted(found)

@@ -29,9 +29,11 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        """Whether that process is still there; one on another machine is believed."""
+        """Whether that process is still there, and not the one that asks; one on another machine is believed."""
         if self.host != socket.gethostname():
             return True
+        if self.pid == os.getpid() or _is_zombie(self.pid):
+            return False
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -42,6 +44,14 @@ class Holder(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process is dead and only its parent has not noticed: in a container that may stay so."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1] == [b"Z"]
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -9,27 +9,36 @@ The flow, each step a module::
     recipe and row ── rows, columns, series ── jobs ── intake ── naming, claims ──> spool
 
 A feed is read row by row: in memory there is one row, and a few bytes for each id. ``templates`` says which
-texts are templates and which names they know; only ``expressions`` and ``sandbox`` import Jinja2, and they are
-imported when a template is met. What a scalar means is decided by where it stands (``scalars``, ``notation``);
-every fault is noted in one ``Findings`` and raised at once. Nothing here knows of the network, or of what has
-been bought before.
+texts are templates and which names they know; only ``expressions``, ``fields`` and ``sandbox`` import Jinja2, and they
+are imported when a template is met. What a scalar means is decided by where it stands (``scalars``, ``notation``);
+every fault is noted in one ``Findings`` and raised at once. What a model takes is bundled (``schemas``), or comes
+through ``offers`` from whoever can ask, and is judged by ``model_schema``; ``hosted`` are inputs that are files.
+Nothing here knows of the network, or of what has been bought before.
+
+``schema``, with ``schema_jobs``, ``schema_models``, ``schema_values`` and ``patterns``, tells editors the same rules as
+a JSON Schema of the manifest itself; nothing is loaded by it.
 """
 
 from __future__ import annotations
 
-from runner.manifest.fingerprints import fingerprint
-from runner.manifest.inputs import bundled_schema
+from runner.manifest.fingerprints import fingerprint, spelling
+from runner.manifest.inputs import bundled_models, bundled_schema
 from runner.manifest.loader import Manifest, load, salvage_settings
+from runner.manifest.model_schema import usable
 from runner.manifest.names import check_file_name, check_id
+from runner.manifest.offers import Offer, Offers
 from runner.manifest.settings import OnBadRow, OnUnknown, Settings, parse_budget
 from runner.manifest.spool import Spool
 
 __all__ = [
     "Manifest",
+    "Offer",
+    "Offers",
     "OnBadRow",
     "OnUnknown",
     "Settings",
     "Spool",
+    "bundled_models",
     "bundled_schema",
     "check_file_name",
     "check_id",
@@ -37,4 +46,6 @@ __all__ = [
     "load",
     "parse_budget",
     "salvage_settings",
+    "spelling",
+    "usable",
 ]

@@ -5,44 +5,50 @@ Names are compared as a case-insensitive disk would: ``Mug`` and ``mug`` are one
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from array import array
 from typing import TYPE_CHECKING
 
+from runner.digests import Numbering, digest
 from runner.manifest.names import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def digest(name: str) -> bytes:
-    """15 bytes for ``name`` and all that fold to it: an object of 48 bytes, whatever the length."""
-    return blake2b(folded(name).encode(), digest_size=15).digest()
+def key_of(name: str) -> bytes:
+    """The same for all names that are one on such a disk."""
+    return digest(folded(name))
+
+
+class Owners:
+    """Keys → who was the first to take them, as a number that means something to the caller."""
+
+    def __init__(self) -> None:
+        self._numbers = Numbering()
+        self._owners = array("Q")
+
+    def take(self, key: bytes, owner: int) -> int:
+        """Who has ``key``: ``owner``, if nobody had it before."""
+        number = self._numbers.add(key)
+        if number == len(self._owners):
+            self._owners.append(owner)
+        return self._owners[number]
+
+    def get(self, key: bytes) -> int | None:
+        number = self._numbers.find(key)
+        return None if number is None else self._owners[number]
 
 
 class Claims:
-    """Names taken so far → which job took them, as a number that means something to the caller.
+    """Keys taken so far, and which job took them.
 
     A job's file is mostly called like the job; ``files`` holds only those that are not.
     """
 
     def __init__(self) -> None:
-        self.ids: dict[bytes, int] = {}
-        self.files: dict[bytes, int] = {}
-        self.folders: dict[bytes, int] = {}
-
-    def take_id(self, job_id: str, owner: int) -> int | None:
-        """Who has ``job_id`` already, or ``None``; then it is ``owner``'s."""
-        key = digest(job_id)
-        other = self.ids.setdefault(key, owner)
-        return None if other == owner else other
-
-    def take_file(self, file: str, owner: int) -> None:
-        self.files.setdefault(digest(file), owner)
-        self.take_folders(file, owner)
-
-    def take_folders(self, file: str, owner: int) -> None:
-        for folder in folders(file):
-            self.folders.setdefault(digest(folder), owner)
+        self.ids = Owners()
+        self.files = Owners()
+        self.folders = Owners()
 
 
 def folders(file: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from runner.manifest.findings import FAILED, Wrong, shown
 from runner.manifest.given import KnownModel
 from runner.manifest.inputs import is_model_id
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
+from runner.manifest.offers import Offer
 from runner.manifest.recipe import Recipe, RecipeReader
 from runner.manifest.rows import FeedReader
 from runner.manifest.scalars import filled_text, kind
@@ -27,12 +28,13 @@ class Entries:
     """Reads the entries of one manifest, in order, and hands their jobs to the intake."""
 
     def __init__(self, *, model: Pair | None, folder: Path, defaults: Defaults, intake: Intake,
-                 findings: Findings) -> None:  # fmt: skip
-        """``folder`` is where the paths of feeds start."""
+                 findings: Findings, offers: dict[str, Offer]) -> None:  # fmt: skip
+        """``folder`` is where the paths of feeds start, ``offers`` what is known of models from outside."""
         self._findings = findings
         self._folder = folder
         self._defaults = defaults
         self._intake = intake
+        self._offers = offers
         self._templates = Templates()
         self._recipes = RecipeReader(self._templates, findings)
         self._models: dict[str, KnownModel] = {}
@@ -75,7 +77,8 @@ class Entries:
     def _known(self, model: str, at: Mark) -> KnownModel:
         """``model``, read once. The empty name stands for a model that is missing or wrong."""
         if model not in self._models:
-            self._models[model] = KnownModel(model, at, self._defaults, self._findings)
+            offer = self._offers.get(model, Offer())
+            self._models[model] = KnownModel(model, at, self._defaults, self._findings, offer)
         return self._models[model]
 
     def _feed(self, entry: Mapping) -> Feed | Failure | None:

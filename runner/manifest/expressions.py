@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Template as Compiled
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 
+from runner.manifest.fields import fill, read_fields
 from runner.manifest.findings import Wrong, nearest, shown
 from runner.manifest.sandbox import FILTERS, MAX_CHARACTERS, TESTS, Null, Sandbox, text_of
 
@@ -133,6 +134,13 @@ class Compiler:
     def _compile(self, text: str) -> Expression:
         if len(text) > MAX_CHARACTERS:
             raise Wrong(f"is a template of more than {MAX_CHARACTERS:,} characters", "shorten it")
+        fields = read_fields(text)
+        if fields is None:
+            return self._compile_any(text)
+        around, names = fields
+        return Expression(fill(around, names), Names(used=set(names)), whole=around == ["", ""])
+
+    def _compile_any(self, text: str) -> Expression:
         try:
             if any(part == "comment_begin" for _, part, _ in self._sandbox.lex(text)):
                 raise Wrong("holds a template comment, `{# … #}`", "delete it, or print it: {{ '{#' }}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
+SUFFIXES: Final = (".csv", ".tsv", ".jsonl")
 _WORKS: Final = "write the path of a .csv, .tsv or .jsonl file"
 _ADVICE: Final = {
     ".json": "write one object a line and call it .jsonl",
@@ -97,7 +98,7 @@ def _refuse_others(text: str) -> None:
     if any(sign in text for sign in "*?"):
         raise Wrong(f"takes one feed, not a pattern: {shown(text)}", "write one entry for each feed")
     suffix = os.path.splitext(text)[1].lower()  # noqa: PTH122 - `.csv` alone has none
-    if suffix not in (".csv", ".tsv", ".jsonl"):
+    if suffix not in SUFFIXES:
         raise Wrong(f"takes a .csv, .tsv or .jsonl file, not {shown(text)}", _ADVICE.get(suffix, _WORKS))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -14,14 +15,15 @@ from runner.model import Place, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from runner.manifest.names import CONTROL
-from runner.manifest.nodes import Node
+    from runner.manifest.nodes import Node
 
 LIMIT: Final = 10_000
 """Problems kept; further ones are only counted, so that a broken giant does not fill the memory."""
 
 _LISTED: Final = 20
 _LONGEST: Final = 600
+_UNSHOWN: Final = re.compile(rf"{CONTROL.pattern}|[\u202a-\u202e\u2066-\u2069]")
+"""What is not for the reader's terminal: control characters, and those that turn the direction of writing."""
 
 T = TypeVar("T")
 
@@ -121,16 +123,20 @@ class Findings:
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """``text`` as a message shows it: between backquotes, on one line, cut when long; or ``nothing``."""
+    """``text`` as a message shows it: between backquotes, on one line, cut when long; or ``nothing``.
+
+    Control characters are not for the reader's terminal.
+    """
     if not text:
         return "nothing"
     line = " ".join(text.split()) if "\n" in text else text
+    line = _UNSHOWN.sub("\ufffd", line)
     return f"`{line if len(line) <= limit else line[: limit - 1] + '…'}`"
 
 
 def _line(text: str) -> str:
     """``text`` on one line of a bounded length, whatever stands in the file that it quotes."""
-    line = CONTROL.sub("\ufffd", text)
+    line = _UNSHOWN.sub("\ufffd", text)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 

@@ -6,6 +6,10 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from runner.manifest.findings import Wrong
+from runner.manifest.nodes import Scalar, Style
+from runner.manifest.scalars import json_value
+
 if TYPE_CHECKING:
     from runner.model import Json
 
@@ -18,6 +22,26 @@ def fingerprint(model: str, inputs: dict[str, Json]) -> str:
     UTF-8, and a number without a fraction as an integer."""
     text = _canonical({"model": model, "inputs": _normal(inputs)})
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def spelling(model: str, inputs: dict[str, Json]) -> str:
+    """The same for inputs that were written alike, whether or not a schema said that ``12`` is a text."""
+    return fingerprint(model, _reread(inputs))
+
+
+def _reread(value: Any) -> Any:
+    """``value`` as it is read where nothing says what its place takes."""
+    if isinstance(value, dict):
+        return {name: _reread(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_reread(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        read = json_value(Scalar(0, 0, value.strip(), Style.PLAIN))
+    except Wrong:
+        return value
+    return value if isinstance(read, str) else read
 
 
 def _normal(value: Any) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from runner.manifest import notation
-from runner.manifest.findings import FAILED, Wrong, nearest, shown
+from runner.manifest.findings import FAILED, Wrong, listing, nearest, shown
 from runner.manifest.inputs import ModelInputs, bundled_models, bundled_schema
+from runner.manifest.model_schema import usable
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
 from runner.manifest.scalars import kind, written
 from runner.manifest.settings import KEYS as TOP_KEYS
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runner.manifest.findings import Findings
+    from runner.manifest.offers import Offer
     from runner.model import Json
 
 KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file")
@@ -76,15 +78,28 @@ def refuse_beside(given: Given, pairs: Iterable[Pair], findings: Findings) -> No
 class KnownModel:
     """A model that jobs use: its inputs, and what ``defaults:`` gives to it."""
 
-    def __init__(self, model: str, at: Mark, defaults: Defaults, findings: Findings) -> None:
-        schema = bundled_schema(model) if model else None
+    def __init__(self, model: str, at: Mark, defaults: Defaults, findings: Findings, offer: Offer) -> None:
         self.model = model
-        self.inputs = ModelInputs(model, schema)
         self._findings = findings
-        if schema is None and model:
-            what = f"the inputs of {shown(model)} are not checked here; the API's answer decides"
-            findings.warn(at, what, nearest(model, bundled_models(), cutoff=0.9))
+        bundled = bundled_schema(model) if model else None
+        self.inputs = ModelInputs(model, bundled) if bundled or not model else self._judge(offer, at)
         self.defaults = defaults.read(self)
+
+    def _judge(self, offer: Offer, at: Mark) -> ModelInputs:
+        """The inputs by a schema from outside, if it can be used; a warning says what is not as it should be."""
+        note = offer.note
+        if offer.schema is not None:
+            try:
+                inputs = ModelInputs(self.model, usable(offer.schema), fills=False)
+            except Wrong as wrong:
+                note = f"the schema offered for it {wrong.what}"
+            else:
+                if note:
+                    self._findings.warn(at, f"the inputs of {shown(self.model)}: {note}")
+                return inputs
+        what = f"the inputs of {shown(self.model)} are not checked here; the API's answer decides"
+        self._findings.warn(at, what, nearest(self.model, bundled_models(), cutoff=0.9) or note)
+        return ModelInputs(self.model, None)
 
     def read(self, given: Given) -> Inputs:
         """The inputs of one entry; what is wrong with them is noted."""
@@ -93,7 +108,7 @@ class KnownModel:
             if not self.inputs.knows(name):
                 self._refuse_unknown(key, name, inputs)
                 continue
-            if self.inputs.known is None:
+            if not self.inputs.names(name):
                 self._doubt(key, name)
             value = self._findings.read(name, node, self.inputs.converter(name))
             if value is FAILED:
@@ -117,7 +132,7 @@ class KnownModel:
         if not advice and name in TOP_KEYS:
             advice = "it belongs at the top of the manifest"
         self._findings.error(key, f"{shown(name)} is neither a key of a job nor an input of {self.model}",
-                             advice or f"the model takes {', '.join(known)}")  # fmt: skip
+                             advice or f"the model takes {listing(list(known))}")  # fmt: skip
 
 
 class Defaults:
@@ -152,13 +167,11 @@ class Defaults:
 
     def refuse_unknown(self, model: KnownModel, job: str) -> None:
         """Note every default that ``model`` does not know, in the name of ``job``, the first to use it."""
-        known = model.inputs.known
-        if known is None:
-            return
-        names: dict[str, Mark] = {name: key for name, (key, _) in self._given.items() if name not in known}
+        known = model.inputs.known or {}
+        names: dict[str, Mark] = {name: key for name, (key, _) in self._given.items() if not model.inputs.knows(name)}
         if self._size is not None and not model.inputs.takes_size:
             names["size"] = self._size[1]
         for name, mark in names.items():
             what = f"the default {shown(name)} is no input of {model.model}, the model of {job}"
-            advice = nearest(name, known) or f"the model takes {', '.join(known)}"
+            advice = nearest(name, known) or f"the model takes {listing(list(known))}"
             self._findings.error(mark, what, advice)

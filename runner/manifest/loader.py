@@ -18,6 +18,7 @@ from runner.manifest.intake import Intake
 from runner.manifest.matrix import least_jobs
 from runner.manifest.naming import Register
 from runner.manifest.nodes import WHOLE_FILE, Mapping, Node, Scalar, Sequence
+from runner.manifest.offers import ask
 from runner.manifest.scalars import kind
 from runner.manifest.settings import OnBadRow, Settings, check_keys, read_settings
 from runner.manifest.spool import Spool
@@ -25,6 +26,7 @@ from runner.manifest.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runner.manifest.offers import Offer, Offers
     from runner.model import Problem
 
 MAX_JOBS: Final = 10_000_000
@@ -50,9 +52,11 @@ class Manifest:
     """What is probably not meant, in order of place."""
 
 
-def load(path: str | Path, *, text: bytes | None = None) -> Manifest:
+def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None = None) -> Manifest:
     """Read and check the manifest at ``path``, or ``text``, which came from standard input.
 
+    ``offers`` is asked once, in the middle, what the models take whose schemas are not bundled; without it nothing
+    is known of them, and nothing is looked up anywhere.
     Raises ``ManifestError`` with every fault at once, in order of place (a file that cannot be read is one),
     and ``OutputError`` if the temporary folder is full.
     """
@@ -60,7 +64,7 @@ def load(path: str | Path, *, text: bytes | None = None) -> Manifest:
     spool = Spool()
     try:
         with _without_gc():
-            settings, skipped = _load(Path(path), text, spool, findings)
+            settings, skipped = _load(Path(path), text, spool, findings, offers)
         spool.flush()
     except OSError as error:
         spool.close()
@@ -100,7 +104,9 @@ def _salvage_root(file: Path, findings: Findings) -> Node | None:
     return None if document is None else document.root
 
 
-def _load(path: Path, text: bytes | None, spool: Spool, findings: Findings) -> tuple[Settings, int]:
+def _load(
+    path: Path, text: bytes | None, spool: Spool, findings: Findings, offers: Offers | None
+) -> tuple[Settings, int]:
     stem = path.stem if text is None else _STDIN_STEM
     folder = path.absolute().parent if text is None else Path.cwd()
     try:
@@ -113,7 +119,7 @@ def _load(path: Path, text: bytes | None, spool: Spool, findings: Findings) -> t
     check_keys(root, findings)
     settings = read_settings(root, stem=stem, folder=folder, findings=findings)
     intake = Intake(Register(spool, findings), findings, skip=settings.on_bad_row is OnBadRow.SKIP, most=MAX_JOBS)
-    _read_jobs(root, folder, intake, findings)
+    _read_jobs(root, folder, intake, findings, ask(root, offers))
     if findings.count:
         raise findings.failure()
     return settings, intake.skipped
@@ -142,13 +148,14 @@ def _root(root: Node | None, findings: Findings) -> Mapping:
     raise findings.failure()
 
 
-def _read_jobs(root: Mapping, folder: Path, intake: Intake, findings: Findings) -> None:
+def _read_jobs(root: Mapping, folder: Path, intake: Intake, findings: Findings, known: dict[str, Offer]) -> None:
     entries = Entries(
         model=root.items.get("model"),
         folder=folder,
         defaults=Defaults(_mapping(root, "defaults", findings), findings),
         intake=intake,
         findings=findings,
+        offers=known,
     )
     for entry in _entries(root, findings):
         entries.read(entry)

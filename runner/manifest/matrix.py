@@ -11,7 +11,7 @@ from runner.manifest.findings import FAILED, Wrong, nearest, shown
 from runner.manifest.given import KEYS, read_size
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Scalar, Sequence
 from runner.manifest.rendering import Rendered, render
-from runner.manifest.scalars import kind, text
+from runner.manifest.scalars import json_value, kind, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runner.model import Json
 
 SIZE_KEYS: Final = ("size", "width", "height")
-_RESERVED: Final = ("job", "row", "copy", "ext", "output", "self")
+RESERVED: Final = ("job", "row", "copy", "ext", "output", "self")
 _KEPT: Final = 10_000
 """Combinations that are made once and kept; more are made again for each row."""
 
@@ -31,10 +31,17 @@ class Option(NamedTuple):
     """One value of an axis."""
 
     value: Json
-    """What templates and ``exclude`` know it by."""
+    """What templates know it by; ``None`` for one that is a template itself."""
     inputs: dict[str, Json]
     rendered: Rendered | None
     mark: Mark
+    written: Json = None
+    """A template, as it stands there."""
+
+    @property
+    def identity(self) -> tuple[Json, Json]:
+        """What ``exclude`` knows it by, and what tells it from its neighbours."""
+        return self.value, self.written
 
 
 @dataclass(slots=True)
@@ -93,31 +100,32 @@ class Matrix:
 
     def _combinations(self) -> Iterator[Combination]:
         for choice in product(*(axis.options for axis in self.axes)):
-            known = {axis.name: option.value for axis, option in zip(self.axes, choice, strict=True)}
+            known = {axis.name: option.identity for axis, option in zip(self.axes, choice, strict=True)}
             if not any(_matches(known, excluded) for _, excluded in self.exclude):
-                yield _combine(choice, known)
+                yield _combine(choice, self.axes)
 
-    def sizes(self) -> set[tuple[Json, Json]] | None:
-        """Width and height of each combination, as far as it sets them; ``None`` if it does not."""
+    def sizes(self) -> set[tuple[str, str]] | None:
+        """Width and height of each combination, as far as it sets them, to be compared; ``None`` if it does not."""
         axes = [axis for axis in self.axes if axis.name in SIZE_KEYS]
         if not axes:
             return None
         choices = [[option.inputs for option in axis.options] for axis in axes]
         merged = [{k: v for part in choice for k, v in part.items()} for choice in product(*choices)]
-        return {(inputs.get("width"), inputs.get("height")) for inputs in merged}
+        # A model that nobody describes may take a list for a width, and a list cannot stand in a set.
+        return {(repr(inputs.get("width")), repr(inputs.get("height"))) for inputs in merged}
 
 
 def _inputs_of(option: Option) -> set[str]:
     return set(option.inputs) | ({option.rendered.name} if option.rendered else set())
 
 
-def _combine(choice: tuple[Option, ...], known: dict[str, Json]) -> Combination:
+def _combine(choice: tuple[Option, ...], axes: list[Axis]) -> Combination:
     inputs: dict[str, Json] = {}
     marks: dict[str, Mark] = {}
     for option in choice:
         inputs |= option.inputs
         marks |= dict.fromkeys(option.inputs, option.mark)
-    names = {name: value for name, value in known.items() if name not in SIZE_KEYS}
+    names = {a.name: o.value for a, o in zip(axes, choice, strict=True) if a.name not in SIZE_KEYS}
     return Combination(names, inputs, marks, tuple(o.rendered for o in choice if o.rendered))
 
 
@@ -174,7 +182,7 @@ class MatrixReader:
         if name in KEYS and name != "size":
             advice = "write `size`" if name == "sizes" else "it stands beside `matrix`, not in it"
             return Wrong("is no key of a matrix", advice)
-        if name in _RESERVED:
+        if name in RESERVED:
             return Wrong("is a name that templates have already", "call the key of the matrix otherwise")
         if not name.isidentifier():
             return Wrong("cannot be a name in templates", "use letters, digits and _")
@@ -198,11 +206,9 @@ class MatrixReader:
 
     def _is_double(self, called: str, options: list[Option], option: Option) -> bool:
         for other in options:
-            if other.value == option.value and type(other.value) is type(option.value):
-                what = (
-                    f"{_said(called, option.value)} is given twice; the first is at {self._findings.place(other.mark)}"
-                )
-                self._findings.error(option.mark, what, "keep one")
+            if other.identity == option.identity and type(other.value) is type(option.value):
+                said, first = _said(called, option.written or option.value), self._findings.place(other.mark)
+                self._findings.error(option.mark, f"{said} is given twice; the first is at {first}", "keep one")
                 return True
         return False
 
@@ -212,7 +218,7 @@ class MatrixReader:
         if self._model.inputs.known is None:
             # Nothing says what the model takes: a name that a template uses is meant for the template.
             return name == "prompt" or name in ("width", "height") or name not in self._named
-        return self._model.inputs.knows(name)
+        return self._model.inputs.names(name)
 
     def _option(self, name: str, node: Node) -> Option:
         if name == "size":
@@ -225,7 +231,7 @@ class MatrixReader:
             return Option(value, {}, None, node)
         convert = self._model.inputs.converter(name)
         if rendered := render(name, node, convert, self._templates):
-            return Option(None, {}, rendered, node)
+            return Option(None, {}, rendered, node, json_value(node))
         value = convert(node)
         return Option(value, {name: value}, None, node)
 
@@ -255,14 +261,14 @@ class MatrixReader:
                 continue
             option = self._findings.read(name, value, lambda node, name=name: self._option(name, node))  # type: ignore[misc]  # mypy cannot infer a default
             if option is not FAILED:
-                found[name] = option.value
+                found[name] = option.identity
         matrix.exclude.append((node, found))
         return len(found) == len(node.items)
 
     def _check_exclude(self, node: Node, matrix: Matrix) -> None:
         if next(iter(matrix), None) is None:
             self._findings.error(node, "`exclude` leaves nothing of the matrix", "exclude less, or delete the entry")
-        everything = [{a.name: o.value for a, o in zip(matrix.axes, choice, strict=True)}
+        everything = [{a.name: o.identity for a, o in zip(matrix.axes, choice, strict=True)}
                       for choice in product(*(axis.options for axis in matrix.axes))]  # fmt: skip
         for mark, excluded in matrix.exclude:
             if not any(_matches(known, excluded) for known in everything):

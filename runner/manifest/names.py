@@ -14,13 +14,15 @@ LONGEST_ENDING: Final = "-99.webm"
 
 MAX_PART_BYTES: Final = 255
 """What common file systems allow for one name, in UTF-8."""
+MAX_STEM_BYTES: Final = MAX_PART_BYTES - len(LONGEST_ENDING)
 
-_DEVICES: Final = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
+DEVICES: Final = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{device}{digit}" for device in ("COM", "LPT") for digit in "123456789¹²³"
 }
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _OWN: Final = re.compile(r"results\.jsonl.*|\.(?:runner|replaced|rejected).*|.*\.altered", re.IGNORECASE)
-_EXTENSION: Final = re.compile(r"\.(?:png|jpe?g|webp|gif|mp4|webm|mov)\Z", re.IGNORECASE)
+EXTENSIONS: Final = ("png", "jpg", "jpeg", "webp", "gif", "mp4", "webm", "mov")
+_EXTENSION: Final = re.compile(rf"\.(?:{'|'.join(EXTENSIONS)})\Z", re.IGNORECASE)
 _EXT_TEMPLATE: Final = re.compile(r"\.\{\{ *ext *\}\}\Z")
 _SLUG_LENGTH: Final = 40
 
@@ -71,13 +73,12 @@ def _faults(part: str) -> Iterator[str]:
         yield f"has the part `{part}`, which leads elsewhere"
     if part[-1] in ". ":
         yield "has a part that ends in a dot or a space, which Windows drops"
-    if part.partition(".")[0].rstrip(" ").upper() in _DEVICES:
+    if part.partition(".")[0].rstrip(" ").upper() in DEVICES:
         yield f"has the part `{part}`, which Windows keeps for a device"
     if _OWN.fullmatch(part):
         yield f"has the part `{part}`, a name that runner keeps for itself"
-    if len(part.encode()) > MAX_PART_BYTES - len(LONGEST_ENDING):
-        most = MAX_PART_BYTES - len(LONGEST_ENDING)
-        yield f"is too long: a name has at most {most} bytes before its extension"
+    if len(part.encode()) > MAX_STEM_BYTES:
+        yield f"is too long: a name has at most {MAX_STEM_BYTES} bytes before its extension"
 
 
 def has_control(text: str) -> bool:

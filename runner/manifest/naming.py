@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.manifest.claims import Claims, digest, folders
+from runner.manifest.claims import Claims, folders, key_of
 from runner.manifest.names import folded
 from runner.manifest.nodes import Mark, RowMark
 
@@ -30,16 +30,21 @@ class Register:
         with an id of its own.
         """
         owner = self._spool.add(job, row)
-        other = self._claims.take_id(job.id, owner)
-        if other is None and generated not in (None, job.id):
+        key = key_of(job.id)
+        first = self._claims.ids.take(key, owner)
+        if first == owner and generated not in (None, job.id):
             # `sizes: [64x64]` and `size: 64x64` of one prompt are the same purchase under two ids.
-            other = self._claims.take_id(str(generated), owner)
-        if other is not None:
-            return self._refuse_id(job, self._spool.at(other), generated=generated is not None, mark=id_mark)
-        if clash := self._file_clash(job, owner):
+            first = self._claims.ids.take(key_of(str(generated)), owner)
+        if first != owner:
+            return self._refuse_id(job, self._spool.at(first), generated=generated is not None, mark=id_mark)
+        file_key = key if job.file == job.id else key_of(job.file)
+        above = [(folder, key_of(folder)) for folder in folders(job.file)]
+        if clash := self._file_clash(job, owner, file_key, above):
             self._findings.error(file_mark, clash, "give each job a file of its own")
-        if folded(job.file) != folded(job.id):
-            self._claims.take_file(job.file, owner)
+        if file_key != key:
+            self._claims.files.take(file_key, owner)
+            for _, folder_key in above:
+                self._claims.folders.take(folder_key, owner)
         return None
 
     def _refuse_id(self, job: Job, other: Spooled, *, generated: bool, mark: Mark) -> None:
@@ -55,20 +60,20 @@ class Register:
             what = f"the ids `{job.id}` and `{other.id}`, of {self._where(other)}, differ in case only"
             self._findings.error(mark, what, "they are one on many disks: choose another")
 
-    def _file_clash(self, job: Job, owner: int) -> str | None:
-        if (other := self._owner_of_file(job.file, owner)) is not None:
+    def _file_clash(self, job: Job, owner: int, key: bytes, above: list[tuple[str, bytes]]) -> str | None:
+        """``key`` is that of the file, ``above`` its folders and their keys."""
+        if (other := self._owner_of_file(job.file, key, owner)) is not None:
             return f"the file `{job.file}` is also that of {self._where(other)}"
-        inside = self._claims.folders.get(digest(job.file))
+        inside = self._claims.folders.get(key)
         if inside is not None:
             other = self._spool.at(inside)
             return f"the file `{job.file}` is a folder of `{other.file}`, the file of {self._where(other)}"
-        for folder in folders(job.file):
-            if (other := self._owner_of_file(folder, owner)) is not None:
+        for folder, folder_key in above:
+            if (other := self._owner_of_file(folder, folder_key, owner)) is not None:
                 return f"`{folder}`, a folder of the file `{job.file}`, is the file of {self._where(other)}"
         return None
 
-    def _owner_of_file(self, file: str, owner: int) -> Spooled | None:
-        key = digest(file)
+    def _owner_of_file(self, file: str, key: bytes, owner: int) -> Spooled | None:
         found = self._claims.files.get(key)
         if found is not None:
             return self._spool.at(found)

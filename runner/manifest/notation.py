@@ -13,19 +13,19 @@ from runner.manifest.findings import Wrong, shown
 from runner.model import Budget, Halt
 
 _WHOLE: Final = r"(?:0|[1-9]\d{0,14})"
-_DECIMAL: Final = rf"{_WHOLE}(?:\.\d{{1,6}})?"
-_DURATION: Final = re.compile(rf"(?:({_WHOLE})h)?(?:({_WHOLE})m)?(?:({_DECIMAL})s)?", re.ASCII)
-_BARE_SECONDS: Final = re.compile(_DECIMAL, re.ASCII)
-_RATE: Final = re.compile(rf"({_DECIMAL}) ?/ ?(s|sec|second|m|min|minute|h|hour)", re.ASCII)
+DECIMAL: Final = rf"{_WHOLE}(?:\.\d{{1,6}})?"
+_DURATION: Final = re.compile(rf"(?:({_WHOLE})h)?(?:({_WHOLE})m)?(?:({DECIMAL})s)?", re.ASCII)
+_BARE_SECONDS: Final = re.compile(DECIMAL, re.ASCII)
+RATE: Final = re.compile(rf"({DECIMAL}) ?/ ?(s|sec|second|m|min|minute|h|hour)", re.ASCII)
 _SIZE: Final = re.compile(r"([1-9]\d{0,8}) ?[x×X] ?([1-9]\d{0,8})", re.ASCII)
-_BYTES: Final = re.compile(rf"({_DECIMAL}) ?([kKMGT]i?B|B)?", re.ASCII)
-_BUDGET: Final = re.compile(rf"\$? ?({_DECIMAL}) ?(/ ?day)?", re.ASCII)
-_SHARE: Final = re.compile(rf"({_DECIMAL}) ?%", re.ASCII)
+_BYTES: Final = re.compile(rf"({DECIMAL}) ?([kKMGT]i?B|B)?", re.ASCII)
+BUDGET: Final = re.compile(rf"\$? ?({DECIMAL}) ?(/ ?day)?", re.ASCII)
+_SHARE: Final = re.compile(rf"({DECIMAL}) ?%", re.ASCII)
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST: Final = re.compile(rf"(?:\*\.{_LABEL}\.)?{_LABEL}(?:\.{_LABEL})*")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
-_LEAST_BARE_BYTES: Final = 1_000_000
-_LOCAL: Final = ("localhost", "local", "internal", "lan", "home.arpa")
+LEAST_BARE_BYTES: Final = 1_000_000
+LOCAL: Final = ("localhost", "local", "internal", "lan", "home.arpa")
 
 
 def duration(text: str) -> float:
@@ -41,7 +41,7 @@ def duration(text: str) -> float:
 
 def rate(text: str) -> float:
     """Submissions per second: ``5/s``, ``120/min``, ``500/h``."""
-    found = _RATE.fullmatch(text)
+    found = RATE.fullmatch(text)
     if found is None:
         raise Wrong(f"takes a rate, not {shown(text)}", "write 5/s, 120/min or 500/h")
     return float(found[1]) / _SECONDS[found[2][0]]
@@ -61,7 +61,7 @@ def byte_count(text: str) -> int:
     if found is None:
         raise Wrong(f"takes a number of bytes, not {shown(text)}", "write 200MB or 2GiB")
     value = float(found[1]) if "." in found[1] else int(found[1])
-    if found[2] is None and value < _LEAST_BARE_BYTES:
+    if found[2] is None and value < LEAST_BARE_BYTES:
         raise Wrong(f"is {shown(text)} without a unit", f"write {text}MB, or {text}B if you mean so few bytes")
     return int(value * _factor(found[2] or "B"))
 
@@ -73,7 +73,7 @@ def _factor(unit: str) -> int:
 
 def budget(text: str) -> Budget:
     """USD for a folder, ever or a day: ``25``, ``25.00``, ``25.00/day``."""
-    found = _BUDGET.fullmatch(text)
+    found = BUDGET.fullmatch(text)
     if found is None:
         raise Wrong(f"takes an amount in USD, not {shown(text)}", "write 25.00 or 25.00/day")
     return Budget(usd=float(found[1]), per_day=found[2] is not None)
@@ -97,7 +97,7 @@ def host(text: str) -> str:
     if not _HOST.fullmatch(name) or len(name) > 253:
         advice = "write the name alone, without scheme, port or path: cdn.example.com or *.example.com"
         raise Wrong(f"takes host names, not {shown(text)}", advice)
-    if any(name == local or name.endswith(f".{local}") for local in _LOCAL):
+    if any(name == local or name.endswith(f".{local}") for local in LOCAL):
         raise Wrong(f"names {shown(text)}, a host of this machine or network", "only public hosts can be trusted")
     return name
 

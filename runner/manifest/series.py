@@ -129,7 +129,8 @@ class Series:
         if not self._has_good_names(job_id, file):
             return None
         job = Job(id=job_id, model=model.model, inputs=values, fingerprint=digest, file=file,
-                  numbered_at=numbered_at, line=recipe.entry.line, column=recipe.entry.column)  # fmt: skip
+                  numbered_at=numbered_at, line=recipe.entry.line, column=recipe.entry.column,
+                  checked=model.inputs.live)  # fmt: skip
         return Made(job, generated if copy == 1 else None)
 
     def _fill(self, draft: _Draft, fields: list[Rendered]) -> None:

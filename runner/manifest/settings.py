@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 GIB: Final = 1 << 30
 MAX_TIMEOUT_SECONDS: Final = 24 * 3600
+MAX_CONCURRENCY: Final = 1000
+MAX_RETRIES: Final = 100
 
 T = TypeVar("T")
 
@@ -44,8 +46,8 @@ class Settings:
 
     name: str
     """What the batch is called; the default output folder bears it."""
-    concurrency: int = 8
-    """Requests in flight at the API."""
+    concurrency: int | None = 8
+    """Requests in flight at the API; ``None``: ``auto``, as many as keep it busy."""
     rate_per_second: float | None = None
     """Submissions; ``None``: no limit of our own."""
     timeout_seconds: float = 600
@@ -114,10 +116,13 @@ def _within(low: int, high: int) -> Callable[[Node], int]:
     return convert
 
 
-def _concurrency(node: Node) -> int:
-    if isinstance(node, Scalar) and node.text == "auto":
-        raise Wrong("cannot be `auto`: that is not available in this version yet", "write a number: 8")
-    return _within(1, 1000)(node)
+def _concurrency(node: Node) -> int | None:
+    if isinstance(node, Scalar) and node.text.isalpha():
+        if node.text != "auto":
+            what = f"takes a number from 1 to {MAX_CONCURRENCY} or `auto`, not {shown(node.text)}"
+            raise Wrong(what, nearest(node.text, ["auto"]))
+        return None
+    return _within(1, MAX_CONCURRENCY)(node)
 
 
 def _written(read: Callable[[str], T]) -> Callable[[Node], T]:
@@ -192,7 +197,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
     "concurrency": ("concurrency", _concurrency),
     "rate": ("rate_per_second", _rate),
     "timeout": ("timeout_seconds", _timeout),
-    "retries": ("retries", _within(0, 100)),
+    "retries": ("retries", _within(0, MAX_RETRIES)),
     "on_unknown": ("on_unknown", _word(OnUnknown)),
     "on_bad_row": ("on_bad_row", _word(OnBadRow)),
     "budget": ("budget", _written(notation.budget)),

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
-from runner.manifest.claims import Claims, digest
+from runner.manifest.claims import Claims, key_of
 from runner.model import Job
 
 if TYPE_CHECKING:
@@ -91,9 +91,14 @@ class Spool:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def size_bytes(self) -> int:
+        """How much of the temporary folder it takes."""
+        return self._end
+
     def find(self, job_id: str) -> Job | None:
         """The job with exactly this id."""
-        offset = self.claims.ids.get(digest(job_id))
+        offset = self.claims.ids.get(key_of(job_id))
         job = self.at(offset) if offset is not None else None
         return job if job is not None and job.id == job_id else None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from runner.commands.models import _describe
+
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 
 
@@ -74,7 +76,17 @@ def test_models_lists_the_catalogue_and_shows_one(desk, serve):
     assert "integer, 64 to 2048, default 1024" in one
     assert "prompt               string (required)" in one
     assert json.loads(desk("models", KLEIN, "--json").stdout)["model_id"] == KLEIN
-    assert [entry["model_id"] for entry in json.loads(desk("models", "--search", "klein", "--json").stdout)] == [KLEIN]
+    found = json.loads(desk("models", "--search", "klein", "--json").stdout)
+    assert [entry["model_id"] for entry in found] == [KLEIN, KLEIN.replace("4b", "9b")]
+
+
+def test_a_model_without_a_schema_is_not_shown_as_taking_anything():
+    """Where the catalogue's schema is missing or malformed, the inputs are unknown, and it says so."""
+    for schema in (None, 5, {"properties": {"a": 1}, "required": 5}):
+        assert "inputs unknown" in _describe({"model_id": "a/b", "input_schema": schema})
+    assert "price unknown" in _describe({"model_id": "a/b", "base_price_usd": "0"})
+    told = _describe({"model_id": "a/b", "input_schema": {"properties": {"s": {"type": "float"}}}})
+    assert "number" in told
 
 
 def test_models_says_what_is_wrong(desk, serve):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 
 import pytest
 from broken import BROKEN, golden
@@ -336,6 +337,15 @@ def test_no_token_in_anything_that_is_written_or_printed(desk, serve):
     ended = desk("run", desk.jobs(10), "--verbose", "--json")
     texts = [ended.stdout, ended.stderr, *(p.read_text("latin-1") for p in desk.folder.rglob("*") if p.is_file())]
     assert not any("test-token" in text for text in texts)
+
+
+def test_a_bug_of_ours_is_told_from_failed_jobs():
+    """Exit 70, with the traceback that a report needs; 1 would say that jobs failed."""
+    program = "import sys; from runner import cli; cli.VERBS['broken'] = ''; sys.exit(cli.main())"
+    ended = subprocess.run([sys.executable, "-c", program, "broken"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 70
+    assert "ModuleNotFoundError" in ended.stderr
+    assert "the same command again goes on" in ended.stderr
 
 
 def test_help_and_version(desk):

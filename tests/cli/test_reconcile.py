@@ -28,9 +28,9 @@ def test_the_summary_names_the_command_to_type(desk, serve):
     """A run that leaves a question says which command settles it, with what was typed."""
     desk.base = serve("--fault", "submit reset when=after times=1").base
     ended = desk("run", desk.jobs(1))
-    assert f"`runner reconcile {desk.folder / 'batch.yaml'}`" in ended.stderr
+    assert f"next: runner reconcile {desk.folder / 'batch.yaml'}\n" in ended.stderr
     ended = desk("run", "batch.yaml", "--output", "out")
-    assert "`runner reconcile out`" in ended.stderr
+    assert "next: runner reconcile out\n" in ended.stderr
 
 
 def test_reconcile_lists_without_token_or_manifest(desk, doubtful):
@@ -158,4 +158,4 @@ def test_redo_by_name(desk):
 @pytest.mark.parametrize("verb", ["reconcile", "cancel", "run"])
 def test_each_verb_shows_an_example(desk, verb):
     """`--help` ends with a command that can be typed."""
-    assert f"runner {verb} " in desk(verb, "--help").stdout.partition("Example:")[2]
+    assert f"runner {verb} " in desk(verb, "--help").stdout.partition("Example")[2]

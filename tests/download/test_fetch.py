@@ -7,7 +7,6 @@ import gzip
 import socket
 import struct
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from runner.disk import Disk
 from runner.download import fetch as fetching
 from runner.download.fetch import StorageAnswer, fetch
 from runner.download.media import BadMedia, Media
@@ -94,7 +94,7 @@ async def get(storage: Storage, tmp_path: Path) -> AsyncIterator[Callable[..., A
     """Fetch from the storage to ``incoming/file``; whatever goes wrong must leave that folder empty."""
     target = tmp_path / "incoming" / "file"
     target.parent.mkdir()
-    with ThreadPoolExecutor(2) as executor:
+    with Disk(2, "disk") as disk:
         async with session(keepalive_seconds=5) as client:
 
             async def fetched(url: str | None = None, max_bytes: int = 10**8) -> Media:
@@ -106,7 +106,7 @@ async def get(storage: Storage, tmp_path: Path) -> AsyncIterator[Callable[..., A
                         target,
                         allowed=allowed,
                         max_bytes=max_bytes,
-                        executor=executor,
+                        disk=disk,
                     )
                 except BaseException:
                     assert left(target) == []
@@ -347,7 +347,7 @@ async def test_a_disk_that_refuses_is_an_error_of_the_output(
 
 FULL = """
 import asyncio, resource, sys
-from concurrent.futures import ThreadPoolExecutor
+from runner.disk import Disk
 from pathlib import Path
 from runner.download.fetch import fetch
 from runner.download.urls import Allowed
@@ -355,11 +355,11 @@ from runner.errors import OutputError
 from runner.http import session
 
 async def main(url, port, target):
-    with ThreadPoolExecutor(1) as executor:
+    with Disk(1, "disk") as disk:
         async with session(keepalive_seconds=1) as client:
             allowed = Allowed(api=("http", "127.0.0.1", port))
             try:
-                await fetch(client, url, target, allowed=allowed, max_bytes=10**8, executor=executor)
+                await fetch(client, url, target, allowed=allowed, max_bytes=10**8, disk=disk)
             except OutputError as error:
                 print(error, list(target.parent.iterdir()))
 

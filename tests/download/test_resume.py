@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import re
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runner.disk import Disk
 from runner.download import fetch as fetching
 from runner.download.fetch import RESUME_BYTES, StorageAnswer, fetch
 from runner.download.media import BadMedia, Media
@@ -96,7 +96,7 @@ async def get(storage: Storage, target: Path, *, resume_bytes: int = MIB, max_by
     """Fetch; whatever goes wrong must leave nothing."""
     target.parent.mkdir(exist_ok=True)
     allowed = Allowed(api=("http", "127.0.0.1", storage.port))
-    with ThreadPoolExecutor(2) as executor:
+    with Disk(2, "disk") as disk:
         async with session(keepalive_seconds=5) as client:
             try:
                 return await fetch(
@@ -105,7 +105,7 @@ async def get(storage: Storage, target: Path, *, resume_bytes: int = MIB, max_by
                     target,
                     allowed=allowed,
                     max_bytes=max_bytes,
-                    executor=executor,
+                    disk=disk,
                     resume_bytes=resume_bytes,
                 )
             except BaseException:

@@ -26,6 +26,14 @@ async def test_sizes_may_be_changed(emulate, clock, sizes, asked, got):
         assert Image.open(io.BytesIO((await client.file(request_id)).body)).size == got
 
 
+async def test_more_at_once_than_the_service_takes_in_are_refused(emulate, clock):
+    """429 beyond `max_in_flight`, waiting requests included; when one has ended there is room again."""
+    async with emulate(workers=1, seconds=1.0, max_in_flight=2) as client:
+        assert [(await client.submit()).status for _ in range(3)] == [200, 200, 429]
+        clock.pass_by(1)
+        assert (await client.submit()).status == 200
+
+
 @pytest.mark.parametrize(("picture", "name"), [("png", "0.png"), ("jpeg", "0.jpg"), ("webp", "0.webp")])
 async def test_pictures_come_in_other_forms(emulate, clock, picture, name):
     """The link, the header and the bytes agree."""

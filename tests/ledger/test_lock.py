@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from runner.errors import Locked, OutputError
@@ -65,6 +66,18 @@ def test_a_killed_process_holds_nothing(output: Path, other: subprocess.Popen[st
         holder = read_holder(output)
         assert holder is not None
         assert holder.pid == os.getpid()
+
+
+def test_the_dead_and_the_one_who_asks_are_no_holders(output: Path, other: subprocess.Popen[str]) -> None:
+    """A holder is there until it dies, even where its parent never notices; a number that is ours now was another's."""
+    holder = read_holder(output)
+    assert holder is not None
+    assert holder.alive
+    other.kill()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+    assert not holder.alive
+    assert not msgspec.structs.replace(holder, pid=os.getpid()).alive
+    assert msgspec.structs.replace(holder, host="another").alive
 
 
 def test_a_lock_that_was_given_back_is_free_and_names_nobody(output: Path, other: subprocess.Popen[str]) -> None:

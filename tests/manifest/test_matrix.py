@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.errors import ManifestError
 from runner.manifest import load
 from runner.model import Job
 
@@ -135,6 +136,26 @@ jobs:
     ]
     assert len(manifest.jobs) == 8
     manifest.jobs.close()
+
+
+def test_two_templates_of_one_input_are_two_values() -> None:
+    """Templates under a key that is an input are told apart, and excluded, by what is written there."""
+    prompts = "prompt: ['{{ v }} mug', '{{ v }} cup', '{{ v }} jug']"
+    jobs = jobs_of(f"{{matrix: {{v: [red, blue], {prompts}, exclude: [{{prompt: '{{{{ v }}}} cup', v: red}}]}}}}")
+    found = [job.inputs["prompt"] for job in jobs]
+    assert found == ["red mug", "red jug", "blue mug", "blue cup", "blue jug"]
+
+
+def test_one_template_given_twice_is_told_as_it_is_written() -> None:
+    """A template of the matrix that stands there twice would buy the same twice."""
+    with pytest.raises(ManifestError, match=r"`\{\{ v \}\} mug` in `prompt` is given twice"):
+        jobs_of("{matrix: {v: [red, blue], prompt: ['{{ v }} mug', '{{ v }} mug']}}")
+
+
+def test_a_list_is_a_value_of_a_model_that_nobody_describes() -> None:
+    """Whatever an unknown model calls width: a list of a matrix is sent as it is."""
+    jobs = jobs_of("{model: a/b, prompt: mug, matrix: {width: [[64, 128], 64]}}")
+    assert [job.inputs["width"] for job in jobs] == [[64, 128], 64]
 
 
 VALUES = st.lists(st.from_regex(r"[a-z]{1,6}", fullmatch=True), min_size=1, max_size=4, unique=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from textwrap import indent
 
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.manifest import load
+from runner.manifest.expressions import Compiler, Expression
+from runner.manifest.fields import read_fields
 from runner.manifest.findings import Wrong
 from runner.manifest.nodes import Mark
 from runner.manifest.templates import Templates
@@ -226,3 +229,35 @@ print("jinja2" in sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "True"], indent(run.stderr, "  ")
+
+
+PIECES = ["{{ name }}", "{{n}}", "{{ on }}", "{{  f}}", "{{ tags }}", "{{ nope }}", "{{ class }}", "{{ __class__ }}",
+          "{{ _ }}", "{{ range }}", "{{ void }}", "{", "}", "{{", "}}", "{#", "{%", "-", "+", "\n", "\r\n", "\t", " ",
+          "ø", "name", "{{ not }}", "{{ none }}", "{{ self }}", "{{ super }}", "{{ loop }}", "{{ a b }}"]  # fmt: skip
+
+
+def outcome(compile_: Callable[[str], Expression], text: str) -> list[object]:
+    """All that can be seen of a template: its names, what it prints, what it is worth, or what is wrong with it."""
+    context = Compiler().context({**ROW, "class": "first", "__class__": "second", "void": None})
+    seen: list[object] = []
+    try:
+        expression = compile_(text)
+        seen += [expression.names, expression.whole]
+        seen.append(expression.text(context))
+        seen.append(expression.value(context) if expression.whole else None)
+    except Wrong as wrong:
+        seen += [wrong.what, wrong.advice]
+    return seen
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
+def test_names_alone_are_filled_in_as_jinja_would(text: str) -> None:
+    """A template that only fills in names is not compiled, and nobody can tell."""
+    assert outcome(Compiler().compile, text) == outcome(Compiler()._compile_any, text)
+
+
+def test_what_jinja_gives_a_meaning_is_left_to_it() -> None:
+    """Words of its own, braces beside a name, other line ends: the short way keeps away from them."""
+    left = ["{{ row }}", "{{ job }}", "{{ true }}", "{{{ n }}", "{{ n }}}", "{{ n }}\r\n", "{{- n }}", "{{ n|d }}", "n"]
+    assert [text for text in left if read_fields(text)] == []
+    assert read_fields("a {{ n }}{{m}}\n") == (["a ", "", "\n"], ["n", "m"])

@@ -41,7 +41,7 @@ FAULTS = {
     ),
     "files that are gone count as there": Mutation(module="plan", old="if not present(force):", new="if False:"),
     "renamed jobs are new": Mutation(
-        module="survey", old="        ids = self._unclaimed.get(job.fingerprint, [])", new="        ids: list[str] = []"
+        module="survey", old="        return self._unclaimed.take(job.fingerprint)", new="        return None"
     ),
     "the limit counts before --only": Mutation(
         module="survey",

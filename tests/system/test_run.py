@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from harness import KLEIN, plain
 from PIL import Image
 
 from runner.clock import epoch
-from runner.model import State
+from runner.model import Job, State
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +71,53 @@ async def test_a_run_never_holds_more_requests_than_lanes(service):
     report = await service.run(service.manifest(*plain(12), concurrency=3))
     assert report.done == 12
     assert service.emulator.stats["peak_in_flight"] == 3
+
+
+async def test_auto_keeps_as_many_in_flight_as_the_api_works_on(make_service, caplog):
+    """`concurrency: auto` starts with eight and grows where the API works on more at once; the log tells."""
+    caplog.set_level("INFO")
+    wide = await make_service(workers=20, seconds=2.0, spread=0.3)
+    jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(160)]
+    report = await wide.run(wide.manifest(*jobs, concurrency="auto"))
+    assert report.done == 160
+    assert 20 <= wide.emulator.stats["peak_in_flight"] <= 80
+    assert "requests are kept in flight from now on" in caplog.text
+
+
+class _Watched:
+    """A manifest's jobs, which see whether the event loop has its turn while they are looked through."""
+
+    def __init__(self, jobs: Any) -> None:
+        self._jobs = jobs
+        self._loop = asyncio.get_running_loop()
+        self.heard = threading.Event()
+
+    def __iter__(self) -> Iterator[Job]:
+        for job in self._jobs:
+            if threading.current_thread() is not threading.main_thread():
+                self._loop.call_soon_threadsafe(self.heard.set)
+                assert self.heard.wait(20)
+            yield job
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jobs, name)
+
+
+async def test_signals_are_heard_while_a_long_manifest_is_looked_through(service):
+    """A million jobs take minutes to decide about: Ctrl-C, twice if need be, does not wait for that."""
+    manifest = service.manifest(*plain(2))
+    watched = _Watched(manifest.jobs)
+    assert (await service.run(replace(manifest, jobs=watched))).done == 2
+    assert watched.heard.is_set()
+
+
+async def test_auto_keeps_less_in_flight_after_the_api_refused(make_service):
+    """`concurrency: auto` at an API that refuses more than 12 at once: every job is done, and refusals stay few."""
+    narrow = await make_service(workers=30, seconds=2.0, spread=0.3, max_in_flight=12)
+    jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(120)]
+    report = await narrow.run(narrow.manifest(*jobs, concurrency="auto"))
+    assert (report.done, report.exit_code) == (120, 0)
+    assert narrow.submissions - 120 < 24
 
 
 async def test_a_rerun_of_a_finished_batch_submits_nothing(service):

@@ -1,0 +1,186 @@
+"""How many requests the API works on at once, and how many to keep there: pure arithmetic.
+
+Requests beyond what the API works on wait in its queue, and take longer by as much. So if ``S`` is what one takes and
+``W`` are the workers, one that was submitted as the ``n``-th in flight takes about ::
+
+    S · max(1, n / W)
+
+and pairs (n, seconds) tell W and S by least squares: the bend in that line. Each kind of request has an S of its own;
+W is common to all. As long as no bend is in sight, W is at least the largest n tried. For every n the last few pairs
+are kept, however long ago: a run that always has the same number in flight would otherwise forget where the bend is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from math import log, sqrt
+
+KEPT = 16
+"""Pairs for each number in flight."""
+STEP = 1.1
+"""Numbers in flight that differ by less are taken together."""
+ENOUGH = 8
+"""So many pairs make an estimate."""
+CANDIDATES = 40
+SIGNIFICANT = 6.0
+"""A bend that explains so many times more than one request's share of the scatter is no chance."""
+GAIN = 2.0
+"""The API counts as well filled when half as many requests wait as are worked on."""
+MARGIN = 4.0
+"""Standard deviations of the number of requests that have ended unnoticed."""
+START = 8
+MOST = 256
+LEAST = 2
+SHRINK = 0.7
+"""After a refusal the limit is this share of itself."""
+
+
+@dataclass(slots=True)
+class Capacity:
+    """What is known of the API's workers."""
+
+    workers: int | None = None
+    """None: too little is known. Where ``bend`` is False, there are at least so many."""
+    service_seconds: float = 0.0
+    bend: bool = False
+    sure: bool = False
+    """Whether the bend is more than chance."""
+    _seen: dict[tuple[Hashable, int], deque[tuple[int, float]]] = field(default_factory=dict)
+    _news: int = 0
+    _count: int = 0
+
+    def learn(self, kind: Hashable, in_flight: int, seconds: float) -> None:
+        """Count a request that took ``seconds``; ``in_flight`` were there when it was submitted, itself included."""
+        self._seen.setdefault((kind, int(log(in_flight, STEP))), deque(maxlen=KEPT)).append((in_flight, seconds))
+        self._news += 1
+        self._count += 1
+        if self._count >= ENOUGH and self._news > min(self._count // 16, 4 * KEPT):
+            self._news = 0
+            self._estimate()
+
+    def queued(self, in_flight: int) -> float:
+        """How many of ``in_flight`` wait, as a share of the workers, at most 1; 0 where none is known to."""
+        if self.workers is None or not self.sure:
+            return 0.0
+        return min(1.0, max(0.0, GAIN * (in_flight / self.workers - 1.0)))
+
+    def _estimate(self) -> None:
+        kinds: dict[Hashable, _Kind] = {}
+        for (kind, _), pairs in self._seen.items():
+            kinds.setdefault(kind, _Kind()).add(pairs)
+        tried = sorted({in_flight for kind in kinds.values() for in_flight in kind.totals})
+        candidates = [*tried[:: -(-len(tried) // CANDIDATES)], tried[-1]]
+        scores = {workers: sum(kind.explained(workers) for kind in kinds.values()) for workers in candidates}
+        self.workers = max(scores, key=lambda workers: (scores[workers], workers))
+        count = sum(kind.count for kind in kinds.values())
+        self.service_seconds = sum(kind.weight(self.workers) for kind in kinds.values()) / count
+        self.bend = self.workers < 0.95 * tried[-1]
+        gain, rest = scores[self.workers] - scores[tried[-1]], count - scores[self.workers]
+        self.sure = gain * count > SIGNIFICANT * rest
+
+
+@dataclass(slots=True)
+class _Kind:
+    """The pairs of one model and size: it has its own S, and shares the W."""
+
+    totals: dict[int, tuple[int, float]] = field(default_factory=dict)
+    count: int = 0
+    squares: float = 1e-12
+
+    def add(self, pairs: Iterable[tuple[int, float]]) -> None:
+        for in_flight, seconds in pairs:
+            count, total = self.totals.get(in_flight, (0, 0.0))
+            self.totals[in_flight] = count + 1, total + seconds
+            self.count += 1
+            self.squares += seconds * seconds
+
+    def fit(self, workers: int) -> tuple[float, float]:
+        """The sums of seconds times load and of squared loads, where the load is max(1, n / W)."""
+        product = square = 0.0
+        for in_flight, (count, total) in self.totals.items():
+            load = max(1.0, in_flight / workers)
+            product += total * load
+            square += count * load * load
+        return product, square
+
+    def explained(self, workers: int) -> float:
+        """How much of its variation ``workers`` explain, in requests."""
+        product, square = self.fit(workers)
+        return self.count * product * product / (square * self.squares)
+
+    def weight(self, workers: int) -> float:
+        """S times the number of its requests."""
+        product, square = self.fit(workers)
+        return self.count * product / square
+
+
+@dataclass(slots=True)
+class Adaptive:
+    """``concurrency: auto``: how many requests to keep in flight.
+
+    It starts small. Each request that is found at work, not waiting, makes room for one more, so the limit doubles with
+    every generation until requests wait. From then on it follows the workers, with just enough more that none is idle
+    while an ended request goes unnoticed: ended ones come at W / S a second and stay unnoticed for the ``lag``, so
+    W·lag / S of them are there on average, and ``MARGIN`` times the root of that covers the fluctuation. (What is
+    unnoticed counts as in flight when the workers are estimated, so the average is in that estimate already.) A refusal
+    shrinks it, once for each pause, and what was refused is then approached in small steps, one for each generation and
+    at last one for ten.
+    """
+
+    capacity: Capacity
+    limit: float = START
+    lag: float = 0.0
+    """Mean seconds from a request's end to noticing it."""
+    _seen: int = 0
+    _searching: bool = True
+    _refused_at: float | None = None
+    _tell: Callable[[], None] = lambda: None
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` whenever the limit allows another whole number of requests."""
+        self._tell = tell
+
+    def at_work(self) -> None:
+        """A request was asked after for the first time and is being worked on."""
+        if self._searching:
+            self._grow(1.0)
+
+    def waits(self) -> None:
+        """A request was asked after for the first time and waits in the API's queue."""
+        self._searching = False
+
+    def finished(self, lag: float, in_flight: int, *, first_answer: bool) -> None:
+        """A request ended and was noticed ``lag`` seconds later, with ``in_flight`` still there."""
+        self._seen = min(50, self._seen + 1)
+        self.lag += (max(0.0, lag) - self.lag) / self._seen
+        capacity = self.capacity
+        if capacity.workers is None:
+            if self._searching and first_answer:
+                self._grow(1.0)
+            return
+        self._searching = False
+        if capacity.bend:
+            wanted = (
+                capacity.workers + MARGIN * sqrt(capacity.workers * self.lag / max(1e-3, capacity.service_seconds)) + 1
+            )
+            self._grow(max(-1.0, min(1.0, wanted - self.limit)))
+        elif in_flight >= int(self.limit) - 1:
+            self._grow(1.0)
+
+    def refused(self) -> None:
+        """The API refused because it is busy: less is kept in flight from now on."""
+        self._searching = False
+        self._refused_at = self.limit
+        self._set(SHRINK * self.limit)
+
+    def _grow(self, step: float) -> None:
+        if step > 0 and self._refused_at is not None:
+            step /= self.limit * (10 if self.limit > 0.9 * self._refused_at else 1)
+        self._set(self.limit + step)
+
+    def _set(self, limit: float) -> None:
+        before, self.limit = self.limit, min(MOST, max(LEAST, limit))
+        if int(before) != int(self.limit):
+            self._tell()

@@ -1,0 +1,85 @@
+"""What models take that are not bundled: from the cache, from the live catalogue, or from the emulator.
+
+A copy serves for a day without asking. An older one serves where the catalogue cannot be asked, and that is said. What
+cannot be used, or is not there, leaves the inputs unchecked: never is it read as "anything goes".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from runner.cache import Kept, find_cache
+from runner.clock import Clock, SystemClock, timestamp
+from runner.errors import AccountError
+from runner.manifest import Offer, usable
+from runner.manifest.findings import Wrong
+from runner.model import Json
+from runner.options import RunOptions, api_of
+
+FRESH_SECONDS = 24 * 3600.0
+
+
+async def offers(
+    models: Iterable[str], options: RunOptions, environ: Mapping[str, str], *, clock: Clock | None = None
+) -> dict[str, Offer]:
+    """What is known of ``models``; ``load`` asks for it."""
+    if options.emulator:
+        return {model: _emulated(model) for model in models}
+    now = (clock or SystemClock()).now()
+    cache, api = find_cache(environ), api_of(options, environ).name
+    kept = {model: cache.get(api, model) for model in models}
+    known = {model: Offer(schema=copy.input_schema) for model, copy in kept.items() if copy and _is_fresh(copy, now)}
+    stale = [model for model in kept if model not in known]
+    answers, why = await _ask(stale, options, environ) if stale else ({}, "")
+    for model in stale:
+        schema, reason = _judge(answers.get(model), why)
+        if schema is not None:
+            cache.put(Kept(api=api, model=model, at=now, input_schema=schema))
+        known[model] = Offer(schema=schema) if schema is not None else _fall_back(kept[model], reason)
+    return known
+
+
+async def _ask(
+    models: Iterable[str], options: RunOptions, environ: Mapping[str, str]
+) -> tuple[dict[str, dict[str, Json] | None], str]:
+    """What the catalogue says, and why it does not say more."""
+    if options.offline:
+        return {}, "--offline: the catalogue is not asked"
+    from runner.app import entries  # noqa: PLC0415 - HTTP takes a while to load, and most manifests need none
+
+    try:
+        return await entries(models, options, environ), "the catalogue cannot be asked"
+    except AccountError:
+        return {}, "there is no token to ask the catalogue with"
+
+
+def _is_fresh(kept: Kept, now: float) -> bool:
+    return 0 <= now - kept.at < FRESH_SECONDS and _judge({"input_schema": kept.input_schema}, "")[0] is not None
+
+
+def _judge(entry: dict[str, Json] | None, why: str) -> tuple[dict[str, Json] | None, str]:
+    """The schema in a catalogue's entry, or None and the reason; ``why`` is that of no answer at all."""
+    if entry is None:
+        return None, why
+    if not entry:
+        return None, "the catalogue knows no such model; `runner models --search WORD` finds the right id"
+    if "input_schema" not in entry:
+        return None, "the catalogue does not tell what it takes"
+    try:
+        return usable(entry["input_schema"]), ""
+    except Wrong as wrong:
+        return None, f"the schema in the catalogue {wrong.what}"
+
+
+def _fall_back(kept: Kept | None, reason: str) -> Offer:
+    """An older copy, if there is one that can be used."""
+    if kept is None or _judge({"input_schema": kept.input_schema}, "")[0] is None:
+        return Offer(note=reason)
+    return Offer(schema=kept.input_schema, note=f"checked by a copy of {timestamp(kept.at)[:10]}, as {reason}")
+
+
+def _emulated(model: str) -> Offer:
+    from runner.app import emulated_schema  # noqa: PLC0415 - nobody else should wait for the emulator
+
+    schema = emulated_schema(model)
+    return Offer(schema=schema, note="" if schema is not None else "the emulator knows no such model")

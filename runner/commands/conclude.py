@@ -1,0 +1,93 @@
+"""How a run is told and how it ends: what ``run`` and ``collect`` have in common, from the options to the exit code."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+
+from runner.commands.common import find_folder, spoken
+from runner.display import Telling, Watch
+from runner.ending import Typed
+from runner.errors import RunnerError
+from runner.hook import call
+from runner.model import Json
+from runner.progress import Weight
+from runner.records import RESULTS
+from runner.summary import Report
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def telling_options(function: Callable[..., T]) -> Callable[..., T]:
+    """``--json --quiet --verbose --log-format``: the verb gets ``as_json`` and one ``Telling``."""
+
+    @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
+    @click.option("--quiet", is_flag=True, help="Say only what needs a person; nothing at all when all is done.")
+    @click.option("--verbose", is_flag=True, help="Say every step of every job.")
+    @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
+    @functools.wraps(function)
+    def with_telling(*arguments: object, quiet: bool, verbose: bool, log_format: str, **others: object) -> T:
+        telling = Telling(quiet=quiet, verbose=verbose, objects=log_format == "json")
+        return function(*arguments, telling=telling, **others)
+
+    return with_telling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which results a command line is about."""
+
+    manifest: str
+    output: Path | None
+    emulator: bool
+
+    def typed(self) -> Typed:
+        """How a person names these results, and repeats the command."""
+        again = shlex.join(["runner", *sys.argv[1:]])
+        return Typed(again=again, target=spoken(self.manifest, self.output, emulator=self.emulator))
+
+    def nothing(self, error: str) -> dict[str, Json]:
+        """The object of ``--json`` where the command could not do its work: nothing counted, and why."""
+        root = find_folder(self.manifest, self.output, emulator=self.emulator).root
+        return {**Report(output=str(root), results=str(root / RESULTS)).as_json(), "error": error}
+
+
+def conclude(
+    work: Callable[[], Report], watch: Watch, place: Place, *, as_json: bool, on_finish: str | None = None
+) -> int:
+    """Do ``work``, say what came of it, and return the exit code. ``on_finish`` hears of every ending."""
+    try:
+        report = work()
+    except RunnerError as error:
+        watch.fail(error)
+        summary, code = place.nothing(str(error)), error.exit_code
+    except BaseException as error:
+        watch.close()
+        code = 75 if isinstance(error, KeyboardInterrupt | click.Abort) else 70
+        _call(on_finish, {**place.nothing(type(error).__name__), "exit_code": code}, watch)
+        raise
+    else:
+        watch.finish(report, place.typed())
+        summary, code = report.as_json(), report.exit_code
+    if as_json:
+        click.echo(json.dumps(summary))
+    _call(on_finish, {**summary, "exit_code": code}, watch)
+    return code
+
+
+def _call(command: str | None, summary: dict[str, Json], watch: Watch) -> None:
+    if command is None:
+        return
+    trouble = call(command, json.dumps(summary), summary["exit_code"], os.environ)
+    if trouble:
+        watch.say(f"{trouble}; the run itself is not affected", weight=Weight.ALERT, level="warning", message=trouble)

@@ -1,0 +1,125 @@
+"""``runner export``: the receipts of every purchase, as CSV or JSON. Takes no lock and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import click
+import msgspec
+
+from runner.commands.common import known_folder, manifest_argument, place_options
+from runner.download.place import Folder
+from runner.errors import OutputError
+from runner.ledger import Ledger
+from runner.model import Output, Record, State
+from runner.money import Basis
+from runner.options import reading
+from runner.receipts import Receipt, receipts
+from runner.spreadsheet import BYTE_ORDER_MARK, line
+from runner.verify import is_in_force
+
+FIELDS = Receipt.__struct_fields__
+
+
+@click.command("export")
+@manifest_argument
+@place_options
+@click.option("--format", "form", type=click.Choice(["csv", "json", "jsonl"]), default="csv", help="csv by default.")
+@click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
+@click.option("--bom", is_flag=True, help="With csv: begin with the mark by which Excel knows UTF-8.")
+def command(manifest: str, output: Path | None, emulator: bool, form: str, only: str | None, bom: bool) -> int:
+    """Write the receipts of MANIFEST to standard output: one row per file, and one per purchase without a file.
+
+    MANIFEST may be the output folder itself. A purchase's money stands on its first row, and the column spent_usd sums
+    to what `runner status` calls spent. In CSV, text that a spreadsheet would run as a formula has an apostrophe
+    before it; the JSON formats have it as it is.
+
+    \b
+    Examples:
+      runner export output/spring > receipts.csv
+      runner export output/spring --format jsonl | head
+    """
+    folder = known_folder(manifest, output, emulator=emulator)
+    with reading(folder) as ledger:
+        rows = Rows(ledger, folder, only)
+        whole = _write(FORMATS[form](rows), BYTE_ORDER_MARK if bom and form == "csv" else b"")
+    if whole and rows.unpriced:
+        have = "1 purchase has" if rows.unpriced == 1 else f"{rows.unpriced:,} purchases have"
+        click.echo(f"runner: {have} neither a bill nor a known price: 0 in the sum, `unpriced` by basis", err=True)
+    return 0
+
+
+class Rows:
+    """All rows, one after the other, in order of the purchases' first appearance."""
+
+    def __init__(self, ledger: Ledger, folder: Folder, only: str | None) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._only = only
+        self.unpriced = 0
+
+    def __iter__(self) -> Iterator[Receipt]:
+        for record in self._ledger.latest():
+            if self._only is None or fnmatchcase(record.id, self._only):
+                for row in self._of(record):
+                    self.unpriced += row.basis is Basis.UNPRICED
+                    yield row
+
+    def _of(self, record: Record) -> Iterator[Receipt]:
+        done = record.state is State.DONE
+        in_force = done and is_in_force(self._ledger, record)
+        replaced = done and not in_force
+        return receipts(
+            record,
+            in_force=in_force,
+            path_of=lambda output: self._set_aside(record, output) if replaced else output.path,
+        )
+
+    def _set_aside(self, record: Record, output: Output) -> str | None:
+        """Where an older purchase's file is, or would be if nobody had deleted it."""
+        places = [path for path in self._folder.places(record, output) if path.startswith(".replaced/")]
+        return next((path for path in places if os.path.lexists(self._folder.root / path)), places[0])
+
+
+def _csv(rows: Iterable[Receipt]) -> Iterator[bytes]:
+    yield line(FIELDS)
+    for row in rows:
+        yield line(getattr(row, name) for name in FIELDS)
+
+
+def _jsonl(rows: Iterable[Receipt]) -> Iterator[bytes]:
+    encoder = msgspec.json.Encoder()
+    for row in rows:
+        yield encoder.encode(row) + b"\n"
+
+
+def _json(rows: Iterable[Receipt]) -> Iterator[bytes]:
+    before = b"[\n"
+    for text in _jsonl(rows):
+        yield before + text.rstrip(b"\n")
+        before = b",\n"
+    yield b"\n]\n" if before != b"[\n" else b"[]\n"
+
+
+FORMATS: dict[str, Callable[[Iterable[Receipt]], Iterator[bytes]]] = {"csv": _csv, "json": _json, "jsonl": _jsonl}
+
+
+def _write(chunks: Iterable[bytes], first: bytes) -> bool:
+    """Write everything, as far as somebody reads it; whether that was all. Raises ``OutputError``."""
+    if sys.stdout is None:
+        raise OutputError("standard output is closed: there is nowhere to write to")
+    stream = sys.stdout.buffer
+    try:
+        stream.write(first)
+        stream.writelines(chunks)
+        stream.flush()
+    except BrokenPipeError:  # of `| head`, which has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+    return True

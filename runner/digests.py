@@ -1,0 +1,91 @@
+"""Names by the million in little memory: a digest of each in arrays, where a dictionary would hold objects.
+
+Two names with one digest would be one. With 128 bits and ten million names the chance of it is below 1 in 10^24, and
+what a digest finds is compared with the name itself wherever the name can be read again.
+"""
+
+from __future__ import annotations
+
+from array import array
+from hashlib import blake2b
+from typing import Final
+
+_BYTES: Final = 16
+_SLOTS: Final = 1024
+_DROPPED: Final = 2**32 - 1
+
+
+def digest(name: str) -> bytes:
+    """16 bytes for ``name``; a lone surrogate, as in the names of files, is no reason to fail."""
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest()
+
+
+class Numbering:
+    """Digests → 0, 1, 2, … in the order in which they came; about 25 bytes for each.
+
+    What belongs to a digest stands in an array beside it, under its number.
+    """
+
+    def __init__(self) -> None:
+        self._digests = bytearray()
+        self._slots = array("I", bytes(4 * _SLOTS))  # open addressing: a number and 1, or 0 where nothing is
+
+    def __len__(self) -> int:
+        """How many numbers were given, dropped ones included."""
+        return len(self._digests) // _BYTES
+
+    def find(self, key: bytes) -> int | None:
+        """The number of ``key``."""
+        number = self._slots[self._slot(key)]
+        return number - 1 if number else None
+
+    def add(self, key: bytes) -> int:
+        """The number of ``key``: the next one, if it has none."""
+        slot = self._slot(key)
+        if self._slots[slot]:
+            return self._slots[slot] - 1
+        self._digests += key
+        self._slots[slot] = count = len(self)
+        if 3 * count > 2 * len(self._slots):
+            self._grow()
+        return count - 1
+
+    def drop(self, key: bytes) -> None:
+        """Forget ``key``: if it comes again, it gets a new number."""
+        slot = self._slot(key)
+        if self._slots[slot]:
+            self._slots[slot] = _DROPPED
+
+    def _slot(self, key: bytes) -> int:
+        """Where ``key`` is, or would be put."""
+        slots, digests = self._slots, self._digests
+        last = len(slots) - 1  # a power of two less 1
+        slot = hash(key) & last
+        while (number := slots[slot]) and digests[(number - 1) * _BYTES : number * _BYTES] != key:
+            slot = slot + 1 & last  # a dropped one has an empty slice, and is never equal
+        return slot
+
+    def _grow(self) -> None:
+        old, self._slots = self._slots, array("I", bytes(2 * 4 * len(self._slots)))
+        for number in old:
+            if 0 < number < _DROPPED:
+                key = bytes(self._digests[(number - 1) * _BYTES : number * _BYTES])
+                self._slots[self._slot(key)] = number
+
+
+class Names:
+    """A set of names."""
+
+    def __init__(self) -> None:
+        self._numbers = Numbering()
+
+    def add(self, name: str) -> bool:
+        """Whether ``name`` is a new one."""
+        known = len(self._numbers)
+        return self._numbers.add(digest(name)) == known
+
+    def __contains__(self, name: str) -> bool:
+        return self._numbers.find(digest(name)) is not None
+
+    def __len__(self) -> int:
+        return len(self._numbers)

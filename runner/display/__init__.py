@@ -1,0 +1,39 @@
+"""What a person, a log file or a program sees of a run while it goes on, on standard error.
+
+``Watch`` follows the run and hands what happens to one *face*: ``lines`` (text for a log file), ``jsonlog`` (an object
+a line), or ``live`` (a terminal; the only one that imports rich, and imported only there).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner.display.jsonlog import JsonLog
+from runner.display.lines import Lines
+from runner.display.watch import Face, Telling, Watch
+
+__all__ = ["Telling", "Watch", "plain_watch", "watch"]
+
+DUMB = {"", "dumb", "unknown"}
+"""Terminals that only print."""
+
+
+def watch(telling: Telling) -> Watch:
+    """The watch that suits what standard error is."""
+    return Watch(_face(telling), telling)
+
+
+def plain_watch(*, quiet: bool = False) -> Watch:
+    """For verbs that are no run: now and then a line, and what is logged."""
+    return Watch(Lines(sys.stderr, quiet=quiet), Telling(quiet=quiet))
+
+
+def _face(telling: Telling) -> Face:
+    if telling.objects:
+        return JsonLog(sys.stderr, quiet=telling.quiet, verbose=telling.verbose)
+    if not telling.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in DUMB:
+        from runner.display.live import Live  # noqa: PLC0415 - rich takes a tenth of a second; cron has no terminal
+
+        return Live(sys.stderr, verbose=telling.verbose)
+    return Lines(sys.stderr, quiet=telling.quiet, verbose=telling.verbose)

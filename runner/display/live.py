@@ -1,0 +1,164 @@
+"""A terminal: a bar, the counts, the money and the last few events, redrawn in place; gone when the run ends.
+
+What has to stay on the screen (what is run, warnings of the manifest, every step with ``--verbose``, the summary) is
+printed above it. The frame is never wider than ``MAX_WIDTH``, so that most changes of a window's size leave it whole.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.control import Control
+from rich.live import Live as Redrawn
+from rich.progress_bar import ProgressBar
+from rich.segment import ControlType
+from rich.table import Table
+from rich.text import Text
+
+from runner.progress import Event, LastEvents, Snapshot, Weight, in_words, money_in_words
+
+MAX_WIDTH = 100
+STAYS = {"run_started", "manifest_warning", "run_finished"}
+NOTICES = {"stopping", "paused"}
+"""What has a line of its own as long as it lasts."""
+STYLES = {Weight.ALERT: "red", Weight.WORD: "yellow"}
+COUNTS = (
+    ("done", "done", "green"),
+    ("paid", "paid", ""),
+    ("in_flight", "in flight", ""),
+    ("queued", "queued", ""),
+    ("failed", "failed", "red"),
+    ("unknown", "unknown", "red"),
+)
+"""What is always shown, in this order; its style where it is not 0."""
+
+
+class Live:
+    """One calm display: the same lines at the same places, four times a second."""
+
+    tick_seconds = 0.25
+
+    def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
+        plain = bool(os.environ.get("NO_COLOR"))
+        self._console = Console(
+            file=stream, force_terminal=True, highlight=False, soft_wrap=False, color_system=None if plain else "auto"
+        )
+        self._verbose = verbose
+        self._last = LastEvents()
+        self._stopping = ""
+        self._redrawn: Redrawn | None = None
+        self._widths: list[int] = []
+        self._columns = self._console.width
+        self._began = float("inf")
+
+    def tell(self, event: Event) -> None:
+        if event.name == "stopping":
+            self._stopping = event.text
+        if event.name in STAYS:
+            self._console.print(Text(event.text), soft_wrap=True)
+        elif self._verbose and event.name != "stopping":
+            self._console.print(_event_line(event), soft_wrap=True)
+        elif event.weight > Weight.STEP and event.name not in NOTICES:
+            self._last.add(event)
+
+    def show(self, snapshot: Snapshot, now: float) -> None:
+        self._began = min(self._began, now)
+        if self._redrawn is None:
+            self._redrawn = Redrawn(
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+                vertical_overflow="crop",
+            )
+            self._redrawn.start()
+        self._make_good_for_a_narrower_window()
+        self._redrawn.update(self._frame(snapshot, now - self._began), refresh=True)
+
+    def close(self) -> None:
+        if self._redrawn is not None:
+            self._make_good_for_a_narrower_window()
+            self._redrawn.stop()
+            self._redrawn = None
+
+    def _make_good_for_a_narrower_window(self) -> None:
+        """A terminal breaks the lines of the last frame anew when it gets narrower: erase what rich cannot know of."""
+        columns = self._console.width
+        if columns < self._columns:
+            extra = sum(max(0, width - 1) // columns for width in self._widths)
+            step = [(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)]
+            self._console.control(Control(*step * extra))
+        self._columns = columns
+
+    def _frame(self, snapshot: Snapshot, seconds: float) -> Group:
+        width = max(10, min(self._console.width - 1, MAX_WIDTH))
+        lines = [*_counts(snapshot, width), _pace(snapshot, seconds), *self._notices(snapshot)]
+        lines += [_event_line(event) for event in self._last]
+        for line in lines:
+            line.truncate(width, overflow="ellipsis")
+            line.no_wrap = True
+        self._widths = [width, *(cell_len(line.plain) for line in lines)]
+        return Group(_bar(snapshot, width, stopping=bool(self._stopping)), *lines)
+
+    def _notices(self, snapshot: Snapshot) -> list[Text]:
+        if self._stopping:
+            return [Text(self._stopping, style="bold")]
+        return [Text(f"paused: {snapshot.paused}", style="yellow")] if snapshot.paused else []
+
+
+def _bar(snapshot: Snapshot, width: int, *, stopping: bool) -> Table | Text:
+    if not snapshot.total:
+        return Text("comparing the manifest with what is there …")
+    share = f"{int(100 * snapshot.settled / snapshot.total)} %"
+    words = [share, f"{snapshot.settled:,} of {snapshot.total:,}"]
+    if snapshot.seconds_left is not None and not stopping:
+        words.append(f"about {in_words(snapshot.seconds_left)} left")
+    end = "  ".join(words)
+    line = Table.grid(padding=(0, 2, 0, 0))
+    room = max(4, width - cell_len(end) - 2)
+    bar = ProgressBar(snapshot.total, snapshot.settled, room, complete_style="cyan", finished_style="green")
+    line.add_row(bar, Text(end, no_wrap=True, overflow="ellipsis"))
+    return line
+
+
+def _counts(snapshot: Snapshot, width: int) -> list[Text]:
+    """The counts, on as many lines as they need."""
+    lines = [Text()]
+    for part in _count_parts(snapshot):
+        if lines[-1] and cell_len(lines[-1].plain) + 3 + cell_len(part.plain) > width:
+            lines.append(Text())
+        lines[-1].append("   " if lines[-1] else "").append_text(part)
+    return lines
+
+
+def _count_parts(snapshot: Snapshot) -> Iterator[Text]:
+    for name, word, style in COUNTS:
+        count = getattr(snapshot, name)
+        if name == "done":
+            count += snapshot.skipped + snapshot.missing
+        limit = f" of {snapshot.lanes:,}" if name == "in_flight" and snapshot.lanes is not None else ""
+        part = Text(f"{word} ", style="dim" if not count else "")
+        yield part.append(f"{count:,}{limit}", style=style if count else "dim")
+    if snapshot.cancelled:
+        yield Text(f"cancelled {snapshot.cancelled:,}", style="red")
+    if snapshot.skipped:
+        yield Text(f"({snapshot.skipped:,} done before)", style="dim")
+
+
+def _pace(snapshot: Snapshot, seconds: float) -> Text:
+    parts = [money_in_words(snapshot)]
+    if snapshot.per_minute is not None:
+        parts.append(f"{snapshot.per_minute:,.0f} a minute")
+    parts.append(f"{in_words(seconds)} so far")
+    return Text("   ".join(parts))
+
+
+def _event_line(event: Event) -> Text:
+    line = Text(time.strftime("%H:%M:%S ", time.localtime(event.at)), style="dim")
+    return line.append(event.text, style=STYLES.get(event.weight, "not dim"))

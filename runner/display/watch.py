@@ -1,0 +1,227 @@
+"""The one place that anything is said from while a run goes on: it follows the run and hands what happens to a face."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from runner.clock import Clock, SystemClock
+from runner.console import MAX_PROBLEMS, show_error, warning_words
+from runner.ending import Typed, cause_fields, next_steps, summary_lines
+from runner.errors import ManifestError, RunnerError
+from runner.model import Json, Problem, Record
+from runner.progress import Event, Snapshot, Standing, Track, Weight, event_of, plain
+from runner.stop import Stop
+from runner.summary import Report
+
+KEPT_ERRORS = 16
+"""So many of the last records with an error are kept, so that no log line repeats a prompt that the API echoed."""
+LONG_PAUSE_SECONDS = 30.0
+"""A shorter one is no news for a log file: a line of progress says so, if it meets one."""
+
+_DOUBLED = {"runner.job.buy", "runner.job.deliver"}
+"""Their warnings go with a transition that says the same."""
+
+
+class Face(Protocol):
+    """One way to show a run."""
+
+    tick_seconds: float
+
+    def tell(self, event: Event) -> None:
+        """Something happened."""
+
+    def show(self, snapshot: Snapshot, now: float) -> None:
+        """How far things are, every ``tick_seconds``; ``now`` in seconds since the epoch."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was. May be called twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How a run is to be told."""
+
+    quiet: bool = False
+    """Only what needs a person; nothing at all where everything asked for is done."""
+    verbose: bool = False
+    objects: bool = False
+    """JSON objects instead of text."""
+
+
+class Watch:
+    """Follows one run as its observer."""
+
+    def __init__(self, face: Face, telling: Telling = Telling(), clock: Clock | None = None) -> None:
+        self._face = face
+        self._telling = telling
+        self._clock = clock or SystemClock()
+        self._track = Track()
+        self._read: Callable[[], Standing] = Standing
+        self._stop: Stop | None = None
+        self._told_stop = ""
+        self._held: list[Event] = []
+        self._erred: deque[Record] = deque(maxlen=KEPT_ERRORS)
+        logging.basicConfig(handlers=[_Handler(self._hear)], level=logging.WARNING, force=True)
+        logging.getLogger("runner").setLevel(logging.INFO if telling.verbose else logging.WARNING)
+
+    def watch(self, read: Callable[[], Standing]) -> None:
+        """Where the run stands can be read from now on."""
+        self._read = read
+
+    def heed(self, stop: Stop) -> None:
+        """Say it when ``stop`` is set."""
+        self._stop = stop
+
+    def __call__(self, record: Record) -> None:
+        """One transition, once it is durable."""
+        if record.error is not None:
+            self._erred.append(record)
+        self.count(record)
+        self._tell(event_of(record, self._clock.now()))
+
+    def count(self, record: Record) -> None:
+        """One transition that nobody wants to hear of by itself."""
+        self._track.see(record)
+
+    def say(self, text: str, name: str = "log", weight: Weight = Weight.WORD, **fields: Json) -> None:
+        """Say something; ``fields`` are for a program that reads objects."""
+        fields = fields or {"level": "info", "message": text}
+        self._tell(Event(at=self._clock.now(), name=name, text=text, weight=weight, fields=fields))
+
+    def warn(self, warnings: Iterable[Problem]) -> None:
+        """What is odd about a manifest. A quiet run keeps that for an end that needs a person anyway."""
+        for warning in warnings:
+            text = warning_words(warning)
+            fields = {"place": str(warning.place), "message": warning.what, "advice": warning.advice}
+            event = Event(at=self._clock.now(), name="manifest_warning", text=text, fields=fields)
+            if self._telling.quiet:
+                self._held.append(event)
+            else:
+                self._tell(event)
+
+    async def tick(self) -> None:
+        """Show how far things are, again and again."""
+        while True:
+            self._tell_stop()
+            snapshot = self._track.read(self._read(), self._clock.monotonic())
+            with self._whatever_becomes_of_the_stream():
+                self._face.show(snapshot, self._clock.now())
+            await anyio.sleep(self._face.tick_seconds)
+
+    def interrupted(self, signal: str, grace_seconds: float) -> None:
+        """A signal has stopped the buying."""
+        self._tell_stop(f"{signal}: finishing what is in flight, at most {grace_seconds:.0f} s; again to stop at once")
+
+    def _tell_stop(self, text: str = "") -> None:
+        why = self._stop.why if self._stop is not None else None
+        if why is not None and why.reason != self._told_stop:
+            self._told_stop = why.reason
+            reason = plain(why.reason)
+            text = text or f"buying nothing more: {reason}"
+            self.say(text, "stopping", Weight.ALERT, reason=reason, exit_code=why.exit_code)
+
+    def _hear(self, record: logging.LogRecord) -> None:
+        """A log record of a step, or of a library."""
+        if record.name in _DOUBLED and record.levelno == logging.WARNING:
+            return
+        text = self._scrubbed(record.getMessage())
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f" ({type(record.exc_info[1]).__name__}: {self._scrubbed(str(record.exc_info[1]))})"
+        weight = _weight(record.levelno)
+        if getattr(record, "event", "") == "paused":
+            seconds, reason = float(vars(record)["seconds"]), self._scrubbed(vars(record)["reason"])
+            self._track.pause(seconds, reason, self._clock.monotonic())
+            weight = Weight.NEWS if seconds < LONG_PAUSE_SECONDS else Weight.WORD
+            self.say(text, "paused", weight, seconds=seconds, reason=reason)
+        else:
+            self.say(text, "log", weight, level=record.levelname.lower(), message=text)
+
+    def _scrubbed(self, text: str) -> str:
+        for record in self._erred:
+            text = plain(text, record)
+        return plain(text)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        with self._whatever_becomes_of_the_stream():
+            self._face.close()
+
+    def _tell(self, event: Event) -> None:
+        with self._whatever_becomes_of_the_stream():
+            self._face.tell(event)
+
+    @contextmanager
+    def _whatever_becomes_of_the_stream(self) -> Iterator[None]:
+        """A terminal that was closed, a full disk under a log: nobody listens any more, and the run goes on."""
+        try:
+            yield
+        except OSError:
+            self._face = _Nobody()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+    def finish(self, report: Report, typed: Typed) -> None:
+        """The run is over: say what came of it, or nothing where a quiet run has done all that was asked for."""
+        self.close()
+        if self._telling.quiet and report.exit_code == 0:
+            return
+        self._tell_stop()
+        for event in self._held:
+            self._tell(event)
+        fields = {
+            **report.as_json(),
+            "exit_code": report.exit_code,
+            "causes": cause_fields(report),
+            "next": [step.command for step in next_steps(report, typed)],
+        }
+        self.say("\n".join(summary_lines(report, typed)), "run_finished", Weight.ALERT, **fields)
+
+    def fail(self, error: RunnerError) -> None:
+        """The command as a whole went wrong."""
+        self.close()
+        if not self._telling.objects:
+            show_error(error)
+            return
+        problems = error.problems[:MAX_PROBLEMS] if isinstance(error, ManifestError) else ()
+        about = {"problems": [str(problem) for problem in problems]} if problems else {}
+        text = plain(str(error)) if not problems else "the manifest has faults; nothing was bought"
+        self.say(text, "run_finished", Weight.ALERT, exit_code=error.exit_code, error=text, **about)
+
+
+def _weight(level: int) -> Weight:
+    if level < logging.WARNING:
+        return Weight.STEP
+    return Weight.WORD if level < logging.ERROR else Weight.ALERT
+
+
+class _Nobody:
+    """Where there is nothing left to write to."""
+
+    tick_seconds = 60.0
+
+    def tell(self, event: Event) -> None:
+        """Nobody hears it."""
+
+    def show(self, snapshot: Snapshot, now: float) -> None:
+        """Nobody sees it."""
+
+    def close(self) -> None:
+        """There is nothing to put back."""
+
+
+class _Handler(logging.Handler):
+    """Hands log records on."""
+
+    def __init__(self, hear: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__()
+        self._hear = hear
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._hear(record)

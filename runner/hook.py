@@ -1,0 +1,52 @@
+"""``--on-finish``: a command of the user's that hears how a run ended, whatever the end.
+
+It runs in a shell, after the lock of the folder is released. On its standard input is the object of ``--json`` and the
+``exit_code``, which is in ``RUNNER_EXIT_CODE`` as well; the token is not in its environment. What it prints goes to
+standard error. How it ends changes nothing: a failure is a warning.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+
+from runner.settings import TOKEN_VARIABLES
+
+SECONDS = 60.0
+"""So long it may take."""
+
+
+def call(command: str, summary: str, exit_code: int, environ: Mapping[str, str], *, seconds: float = SECONDS) -> str:
+    """Run ``command`` with ``summary`` on its standard input; what went wrong with it, empty if nothing did."""
+    kept = {name: value for name, value in environ.items() if name not in TOKEN_VARIABLES}
+    try:
+        process = subprocess.Popen(  # noqa: S602 - the user's own line, as in a crontab
+            command,
+            shell=True,
+            stdin=subprocess.PIPE,
+            stdout=2,
+            text=True,
+            env={**kept, "RUNNER_EXIT_CODE": str(exit_code)},
+            start_new_session=True,
+        )
+    except OSError as error:
+        return f"--on-finish could not be started: {error}"
+    try:
+        process.communicate(summary + "\n", timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return f"--on-finish took longer than {seconds:g} s and was ended"
+    finally:
+        _end(process)
+    return f"--on-finish ended with exit code {process.returncode}" if process.returncode else ""
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Leave nothing of a command behind that has not ended by itself."""
+    if process.poll() is None:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()

@@ -1,0 +1,324 @@
+"""What is known of a run under way: counts, money, rate, time left, what happened last. Pure: time is an argument.
+
+Two sources: the *standing*, which the run gives out whenever it is asked (each selected job under exactly one count),
+and the records as they become durable, which tell what is at the API right now.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import chain
+from typing import Protocol, runtime_checkable
+
+from runner.model import Json, Record, State
+from runner.summary import COUNTS
+
+WINDOW_SECONDS = 180.0
+"""The rate is that of so long: jobs end in bursts, a lane's worth at a time."""
+SAMPLE_SECONDS = 1.0
+SURE_SECONDS = 10.0
+SURE_COUNT = 5
+"""Before so many jobs have ended, or a whole set of those in flight up to 20, a time left would be a guess."""
+LAST_EVENTS = 4
+LAST_ALERTS = 2
+"""So many of the last events may be older ones that need a person."""
+MAX_TEXT = 300
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_QUERY = re.compile(r"(\bhttps?://[^\s?#'\"]+)[?#][^\s'\"]*")
+_LONG = 12
+"""A text input shorter than this is no prompt that anyone would recognise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """The budget, and what stands against it. ``spent_usd`` counts what is not reserved for requests under way."""
+
+    usd: float
+    per_day: bool
+    spent_usd: float
+    reserved_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a run says of itself at one moment."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Jobs by ``COUNTS``; those under way still stand where they stood before."""
+    cost_usd: float = 0.0
+    """Billed to this run."""
+    lanes: int | None = None
+    """How many requests may be in flight, where that is known."""
+    cap: Cap | None = None
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """An observer that also wants to know where the run stands."""
+
+    def __call__(self, record: Record) -> None:
+        """A record is durable."""
+
+    def watch(self, read: Callable[[], Standing]) -> None:
+        """``read`` may be called at any time until the run has ended."""
+
+
+class Weight(IntEnum):
+    """Who should hear of an event."""
+
+    STEP = 0
+    """Whoever asks for everything."""
+    NEWS = 1
+    """Whoever is looking."""
+    WORD = 2
+    """Whoever reads the log."""
+    ALERT = 3
+    """It needs a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened, in words and, for a program, in ``fields``."""
+
+    at: float
+    """Seconds since the epoch."""
+    name: str
+    text: str
+    weight: Weight = Weight.WORD
+    cause: str = ""
+    """What events of the same trouble have in common."""
+    fields: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """How far a run is. Each job stands under exactly one of the nine counts; they add up to ``total``."""
+
+    done: int = 0
+    skipped: int = 0
+    paid: int = 0
+    """Made at the API or bought earlier, and not on disk yet."""
+    in_flight: int = 0
+    """At the API, this moment's concurrency."""
+    queued: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    unknown: int = 0
+    missing: int = 0
+    lanes: int | None = None
+    cost_usd: float = 0.0
+    reserved_usd: float = 0.0
+    cap: Cap | None = None
+    per_minute: float | None = None
+    """Jobs that end in a minute; None while too little is known."""
+    seconds_left: float | None = None
+    """None while it would be a guess."""
+    records: int = 0
+    """Records written so far in this run."""
+    paused: str = ""
+    """Why nothing is submitted at the moment, and how much longer."""
+
+    @property
+    def waiting(self) -> int:
+        return self.paid + self.in_flight + self.queued
+
+    @property
+    def settled(self) -> int:
+        return self.done + self.skipped + self.failed + self.cancelled + self.unknown + self.missing
+
+    @property
+    def total(self) -> int:
+        return self.settled + self.waiting
+
+
+class Track:
+    """Follows one run."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[tuple[str, int], tuple[State, float]] = {}
+        """Purchases that this run began, with their reserve as long as no bill has come."""
+        self._records = 0
+        self._samples: deque[tuple[float, int]] = deque()
+        self._paused = (float("-inf"), "")
+
+    def see(self, record: Record) -> None:
+        """Take in one transition."""
+        self._records += 1
+        key = record.id, record.purchase
+        if record.state is State.SUBMITTING or (key in self._under_way and record.owed and record.error is None):
+            reserved = record.reserved_usd or 0.0 if record.cost_usd is None else 0.0
+            self._under_way[key] = record.state, reserved
+        else:
+            self._under_way.pop(key, None)
+
+    def pause(self, seconds: float, why: str, now: float) -> None:
+        """Nothing is submitted for so long from ``now`` on."""
+        self._paused = now + seconds, why
+
+    def read(self, standing: Standing, now: float) -> Snapshot:
+        """How far things are at ``now`` (monotonic seconds)."""
+        counts = {name: max(0, standing.counts.get(name, 0)) for name in COUNTS}
+        made = sum(state is State.GENERATED for state, _ in self._under_way.values())
+        in_flight = min(len(self._under_way) - made, counts["left"])
+        made = min(made, counts["left"] - in_flight)
+        paid = counts["owed"] + made
+        queued = counts["left"] - in_flight - made
+        waiting = paid + in_flight + queued
+        self._sample(now, waiting)
+        until, why = self._paused
+        rate, sure = self._rate(now, in_flight)
+        return Snapshot(
+            **{name: counts[name] for name in ("done", "skipped", "failed", "cancelled", "unknown", "missing")},
+            paid=paid,
+            in_flight=in_flight,
+            queued=queued,
+            lanes=standing.lanes,
+            cost_usd=standing.cost_usd,
+            reserved_usd=standing.cap.reserved_usd if standing.cap else sum(usd for _, usd in self._under_way.values()),
+            cap=standing.cap,
+            per_minute=rate * 60 if rate is not None else None,
+            seconds_left=waiting / rate if rate and sure and now >= until else None,
+            records=self._records,
+            paused=f"{why}; {in_words(until - now)} more" if now < until else "",
+        )
+
+    def _sample(self, now: float, waiting: int) -> None:
+        """Remember how much waited; more than before is a new beginning (a survey, another round)."""
+        if self._samples and waiting > self._samples[-1][1]:
+            self._samples.clear()
+        if not self._samples or now - self._samples[-1][0] >= SAMPLE_SECONDS:
+            self._samples.append((now, waiting))
+        while now - self._samples[0][0] > WINDOW_SECONDS:
+            self._samples.popleft()
+        self._waiting = waiting
+
+    def _rate(self, now: float, in_flight: int) -> tuple[float | None, bool]:
+        """Jobs a second over the window, and whether that is enough to foretell by."""
+        began, waiting = self._samples[0]
+        ended, seconds = waiting - self._waiting, now - began
+        if ended < 1 or seconds < SAMPLE_SECONDS * 3:
+            return None, False
+        enough = max(SURE_COUNT, min(in_flight, 4 * SURE_COUNT))
+        return ended / seconds, seconds >= SURE_SECONDS and ended >= enough
+
+
+class LastEvents:
+    """The few events that fit under a progress bar. What needs a person is not pushed out by what does not."""
+
+    def __init__(self) -> None:
+        self._news: deque[tuple[int, Event]] = deque(maxlen=LAST_EVENTS)
+        self._alerts: deque[tuple[int, Event]] = deque(maxlen=LAST_ALERTS)
+        self._count = 0
+
+    def add(self, event: Event) -> None:
+        self._count += 1
+        (self._alerts if event.weight is Weight.ALERT else self._news).append((self._count, event))
+
+    def __iter__(self) -> Iterator[Event]:
+        """At most ``LAST_EVENTS``, the latest last."""
+        room = LAST_EVENTS - len(self._alerts)
+        news = list(self._news)[-room:] if room else []
+        return (event for _, event in sorted(chain(news, self._alerts), key=lambda pair: pair[0]))
+
+
+def event_of(record: Record, at: float) -> Event:
+    """What a transition is for a person and for a program: never a prompt, an output's address, or the token."""
+    error = record.error
+    why = plain(error.message, record) if error is not None else ""
+    fields: dict[str, Json] = {"id": record.id, "purchase": record.purchase, "state": record.state.value}
+    optional = {"request_id": record.request_id, "cost_usd": record.cost_usd, "warning": record.warning}
+    fields |= {name: value for name, value in optional.items() if value is not None}
+    if error is not None:
+        known = {"code": error.code, "message": why, "retryable": error.retryable, "http_status": error.http_status}
+        fields["error"] = {name: value for name, value in known.items() if value is not None}
+    return Event(
+        at=at,
+        name="transition",
+        text=f"{record.id}: {_words(record)}" + (f" ({plain(error.code)[:40]}): {why}" if error is not None else ""),
+        weight=_weight(record),
+        cause=f"{record.state} {error.code}" if error is not None else record.state.value,
+        fields=fields,
+    )
+
+
+_WORDS = {
+    State.UNKNOWN: "may have been bought, its answer was lost",
+    State.RELEASED: "refused, nothing was bought",
+}
+
+
+def _words(record: Record) -> str:
+    if record.owed and record.error is not None:
+        return "stuck" if record.stuck else "paid, and not on disk yet"
+    if record.state is State.SUBMITTED:
+        return f"submitted as request {record.request_id}"
+    warning = f", with another {record.warning} than asked for" if record.warning else ""
+    return _WORDS.get(record.state, record.state.value) + warning
+
+
+def _weight(record: Record) -> Weight:
+    if record.state in (State.FAILED, State.CANCELLED, State.UNKNOWN) or record.stuck:
+        return Weight.ALERT
+    if record.owed and record.error is not None:
+        return Weight.WORD
+    if record.state is State.DONE and record.warning:
+        return Weight.WORD
+    return Weight.NEWS if record.state is State.DONE else Weight.STEP
+
+
+def plain(text: str, record: Record | None = None) -> str:
+    """``text`` on one line, without control characters, what follows ``?`` in addresses, and ``record``'s prompts."""
+    for value in record.inputs.values() if record is not None else ():
+        if isinstance(value, str) and len(value) >= _LONG:
+            text = text.replace(value, "…")
+    text = _QUERY.sub(r"\1?…", _CONTROL.sub(" ", text)).strip()
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def in_words(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 05 min``: as exact as a person needs it."""
+    if seconds < 89.5:
+        return f"{max(0.0, seconds):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def usd(amount: float) -> str:
+    """``$0.0045`` below ten dollars, else cents are enough."""
+    return f"${amount:,.4f}" if abs(amount) < 9.99995 else f"${amount:,.2f}"
+
+
+def counts_in_words(snapshot: Snapshot) -> str:
+    """``99 done, 14 in flight, 47 queued``: the counts that are not zero."""
+    names = {"in_flight": "in flight", "skipped": "done before"}
+    order = ("done", "skipped", "paid", "in_flight", "queued", "failed", "cancelled", "unknown", "missing")
+    found = [f"{getattr(snapshot, name):,} {names.get(name, name)}" for name in order if getattr(snapshot, name)]
+    return ", ".join(found)
+
+
+def money_in_words(snapshot: Snapshot) -> str:
+    """What was spent and is reserved, against the cap where there is one."""
+    reserved = f" + {usd(snapshot.reserved_usd)} reserved" if snapshot.reserved_usd else ""
+    cap = snapshot.cap
+    if cap is None:
+        return f"{usd(snapshot.cost_usd)} spent{reserved}"
+    return f"{usd(cap.spent_usd)} spent{reserved} of ${cap.usd:,.2f}{' a day' if cap.per_day else ''}"
+
+
+def line_of(snapshot: Snapshot) -> str:
+    """All of it on one line, for a log file."""
+    if not snapshot.total:
+        return f"{snapshot.records:,} records written"
+    parts = [f"{snapshot.settled:,} of {snapshot.total:,}: {counts_in_words(snapshot)}", money_in_words(snapshot)]
+    if snapshot.per_minute is not None:
+        parts.append(f"{snapshot.per_minute:,.0f} a minute")
+    if snapshot.seconds_left is not None:
+        parts.append(f"about {in_words(snapshot.seconds_left)} left")
+    if snapshot.paused:
+        parts.append(f"paused: {snapshot.paused}")
+    return "; ".join(parts)

@@ -1,0 +1,139 @@
+"""Receipts: what every purchase brought and what it counts for, a row for each of its files.
+
+A purchase's money stands on its first row only, so that the rows of a folder sum to what it has spent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from runner.model import Json, Output, Record, State
+from runner.money import Basis, basis_of, exact, spent
+
+LARGEST = 2**31
+"""No side of a picture is as long; beyond it a number in a record is not one to calculate with."""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """One row. The names and their order are a promise; new ones come at the end."""
+
+    id: str
+    purchase: int
+    state: State
+    in_force: bool
+    """Whether these are the files that the job has now."""
+    output: int | None = None
+    """The number of the file in its purchase, from 1; None on the row of a purchase without a file."""
+    path: str | None = None
+    """Relative to the output folder, with ``/``."""
+    sha256: str | None = None
+    bytes: int | None = None
+    media_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    pixels: int | None = None
+    model: str
+    prompt: str | None = None
+    asked_width: int | None = None
+    asked_height: int | None = None
+    request_id: str | None = None
+    intended_at: str | None = None
+    """When the request was about to leave, where it is not known whether it arrived."""
+    submitted_at: str | None = None
+    completed_at: str | None = None
+    recorded_at: str
+    billed_usd: float | None = None
+    reserved_usd: float | None = None
+    spent_usd: float | None = None
+    """None on all but a purchase's first row."""
+    basis: Basis | None = None
+    error: str | None = None
+    warning: str | None = None
+    renamed_from: str | None = None
+    restored_from: int | None = None
+    """The purchase that paid for these files."""
+    api: str
+    manifest: str
+
+
+def receipts(record: Record, *, in_force: bool, path_of: Callable[[Output], str | None]) -> Iterator[Receipt]:
+    """The rows of one purchase: one for each file that it names, else a single one.
+
+    ``path_of`` says where a file is by now, which for an older purchase is not where it was put at first.
+    """
+    row = _of_purchase(record, in_force=in_force)
+    paid = msgspec.structs.replace(row, **_money(record))
+    files = [(number, output) for number, output in enumerate(record.outputs, 1) if output.path is not None]
+    if not files:
+        yield paid
+    for place, (number, output) in enumerate(files):
+        yield msgspec.structs.replace(row if place else paid, **_file(number, output, path_of))
+
+
+def _of_purchase(record: Record, *, in_force: bool) -> Receipt:
+    """What is the same on every row of a purchase."""
+    return Receipt(
+        id=record.id,
+        purchase=record.purchase,
+        state=record.state,
+        in_force=in_force,
+        model=record.model,
+        prompt=_text(record.inputs.get("prompt")),
+        asked_width=_side(record.inputs.get("width")),
+        asked_height=_side(record.inputs.get("height")),
+        request_id=record.request_id,
+        intended_at=record.at if record.state is State.SUBMITTING else record.intended_at,
+        submitted_at=record.submitted_at,
+        completed_at=record.completed_at,
+        recorded_at=record.at,
+        error=f"{record.error.code}: {record.error.message}" if record.error else None,
+        warning=record.warning,
+        renamed_from=record.renamed_from,
+        restored_from=record.restored_from,
+        api=record.api,
+        manifest=record.manifest,
+    )
+
+
+def _file(number: int, output: Output, path_of: Callable[[Output], str | None]) -> dict[str, object]:
+    width, height = _side(output.width), _side(output.height)
+    return {
+        "output": number,
+        "path": path_of(output),
+        "sha256": output.sha256,
+        "bytes": output.bytes if 0 <= (output.bytes or 0) < 2**63 else None,
+        "media_type": output.media_type,
+        "width": width,
+        "height": height,
+        "pixels": width * height if width is not None and height is not None else None,
+    }
+
+
+def _money(record: Record) -> dict[str, object]:
+    return {
+        "billed_usd": _usd(record.cost_usd),
+        "reserved_usd": _usd(record.reserved_usd),
+        "spent_usd": _usd(spent(record)),
+        "basis": basis_of(record),
+    }
+
+
+def _usd(usd: float | None) -> float | None:
+    return None if usd is None else float(exact(usd))
+
+
+def _text(value: Json) -> str | None:
+    """A prompt. Some models take one that is an object; None where that is nested too deep to be written."""
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return None
+
+
+def _side(value: Json) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST else None

@@ -1,0 +1,119 @@
+"""How long requests take, judged from those that ended and from those that have not yet: pure arithmetic.
+
+The first requests of a kind to end are the quick ones, so their times alone would promise too much. Each request that
+is still unfinished at some age says that such times happen, too. The product-limit estimate (Kaplan and Meier, 1958)
+counts both: going up through the times, every end takes its share of the weight that is left, divided among all that
+were still under way then. The weight left at the end belongs to times longer than any seen; it is spread along the
+log-normal line that fits the observed quantiles best, pulled towards ``SPREAD`` while there are few. Each time seen
+stands for times like it: it is widened by a kernel that narrows as more is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import exp, log
+from statistics import NormalDist
+from typing import NamedTuple
+
+SPREAD = 0.7
+"""Standard deviation of the logarithm, before anything is known of it."""
+BELIEF = 4.0
+"""How much evidence that counts for."""
+GROUPS = 50
+TAIL = 24
+"""Into so many parts goes the weight of times longer than any seen."""
+TAIL_SHARE = 0.1
+"""No group is heavier than this share of all that may still come: late questions need fine steps, too."""
+POINTS = 400
+"""About so many after widening."""
+LEAST = 1e-3
+"""Seconds; shorter times are all alike."""
+
+_NORMAL = NormalDist()
+
+
+class Group(NamedTuple):
+    """Times that are taken together."""
+
+    last: float
+    mean: float
+    weight: float
+
+
+class _Line(NamedTuple):
+    """The log-normal distribution through the observed quantiles."""
+
+    middle: float
+    spread: float
+
+    def time(self, share: float) -> float:
+        """The time within which ``share`` of all requests end."""
+        return exp(self.middle + self.spread * _NORMAL.inv_cdf(min(0.999, share)))
+
+
+def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[Group]:
+    """The distribution in order of time, weights adding up to 1.
+
+    ``finished`` are the seconds that requests took, at least one, in order; ``unfinished`` the ages at which others
+    were seen not to have ended.
+    """
+    weights = product_limit(finished, sorted(unfinished))
+    line = _fit(finished, weights)
+    rest = max(0.0, 1.0 - sum(weights))
+    points = sorted([*_widened(finished, weights, line.spread), *_tail(finished[-1], line, rest)])
+    return list(_grouped(points))
+
+
+def product_limit(finished: Sequence[float], unfinished: Sequence[float]) -> list[float]:
+    """The weight of each time in ``finished``; both in order. Older unfinished ones keep the rest."""
+    left, at_risk, passed = 1.0, len(finished) + len(unfinished), 0
+    weights = []
+    for seconds in finished:
+        while passed < len(unfinished) and unfinished[passed] < seconds:
+            passed += 1
+            at_risk -= 1
+        weights.append(left / at_risk)
+        left -= weights[-1]
+        at_risk -= 1
+    return weights
+
+
+def _fit(finished: Sequence[float], weights: Sequence[float]) -> _Line:
+    """Least squares of the logarithm of each time against the normal score of its quantile."""
+    scores, done = [], 0.0
+    for weight in weights:
+        scores.append(_NORMAL.inv_cdf(min(0.999, max(0.001, done + weight / 2))))
+        done += weight
+    logs = [log(max(LEAST, seconds)) for seconds in finished]
+    score, middle = sum(scores) / len(scores), sum(logs) / len(logs)
+    square = sum((z - score) ** 2 for z in scores)
+    product = sum((z - score) * (y - middle) for z, y in zip(scores, logs, strict=True))
+    spread = max(0.02, (product + BELIEF * SPREAD) / (square + BELIEF))
+    return _Line(middle - spread * score, spread)
+
+
+def _widened(finished: Sequence[float], weights: Sequence[float], spread: float) -> Iterator[tuple[float, float]]:
+    count = len(finished)
+    parts = min(8, max(1, POINTS // count))
+    width = spread * count**-0.5  # narrower than the usual fifth root: two speeds of a model shall stay two
+    factors = [exp(width * _NORMAL.inv_cdf((part + 0.5) / parts)) for part in range(parts)]
+    for seconds, weight in zip(finished, weights, strict=True):
+        for factor in factors:
+            yield seconds * factor, weight / parts
+
+
+def _tail(longest: float, line: _Line, rest: float) -> Iterator[tuple[float, float]]:
+    if rest > 1e-9:
+        for part in range(TAIL):
+            yield max(longest, line.time(1 - rest + rest * (part + 0.5) / TAIL)), rest / TAIL
+
+
+def _grouped(points: Sequence[tuple[float, float]]) -> Iterator[Group]:
+    left, weight, moment = 1.0, 0.0, 0.0
+    for number, (seconds, share) in enumerate(points, 1):
+        weight += share
+        moment += share * seconds
+        if weight >= min(1 / GROUPS, TAIL_SHARE * left) or number == len(points):
+            yield Group(seconds, moment / weight, weight)
+            left -= weight
+            weight = moment = 0.0

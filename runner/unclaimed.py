@@ -1,0 +1,51 @@
+"""What renamed jobs may take over: the ids that only the ledger knows, by what was bought under them."""
+
+from __future__ import annotations
+
+from array import array
+
+from runner.digests import Names, Numbering, digest
+
+
+class Unclaimed:
+    """Ids by fingerprint, oldest first. Some hundred bytes for each, so that a million may be renamed at once."""
+
+    def __init__(self) -> None:
+        self._known = Names()
+        self._fingerprints = Numbering()
+        self._first = array("Q")  # of each fingerprint, the place of an id and 1
+        self._last = array("Q")
+        self._next = array("Q")  # of each id, the place of the next with this fingerprint and 1; 0: none
+        self._ends = array("Q", [0])
+        self._ids = bytearray()
+        self._left: array[int] | None = None  # of each fingerprint, what comes next; made when the first is taken
+
+    def add(self, fingerprint: str, job_id: str) -> None:
+        """Something with this fingerprint was bought under ``job_id``. Twice is as good as once."""
+        if not self._known.add(f"{fingerprint} {job_id}"):
+            return
+        self._ids += job_id.encode()
+        self._ends.append(len(self._ids))
+        self._next.append(0)
+        place = len(self._next)
+        number = self._fingerprints.add(digest(fingerprint))
+        if number == len(self._first):
+            self._first.append(place)
+            self._last.append(place)
+        else:
+            self._next[self._last[number] - 1] = place
+            self._last[number] = place
+
+    def take(self, fingerprint: str) -> str | None:
+        """The oldest id that nobody has taken."""
+        if self._left is None:
+            self._left = self._first[:]
+        number = self._fingerprints.find(digest(fingerprint))
+        if number is None or not (place := self._left[number]):
+            return None
+        self._left[number] = self._next[place - 1]
+        return self._ids[self._ends[place - 1] : self._ends[place]].decode()
+
+    def rewind(self) -> None:
+        """As if nobody had taken any."""
+        self._left = None

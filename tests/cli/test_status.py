@@ -1,0 +1,66 @@
+"""`runner status` in another terminal, after a crash, and after the end: what a person reads there."""
+
+from __future__ import annotations
+
+import json
+import re
+
+
+def test_during_a_crash_and_after(desk, serve):
+    """Who is at it; then that nobody is and what to do; failures first, what is owed with its age; then the end."""
+    served = serve("--seconds", "30", "--fault", "job fail match='picture 0'")
+    desk.base = served.base
+    process = desk.start("run", desk.jobs(4, concurrency=3))
+    while not (results := desk.folder / "out/results.jsonl").exists() or results.read_bytes().count(b'"submitted"') < 3:
+        pass
+    during = desk("status", "batch.yaml").stdout
+    assert f"In use by process {process.pid} on " in during
+    assert "No run is going on" not in during
+    process.kill()
+    process.communicate()
+    crashed = desk("status", "batch.yaml").stdout
+    assert "4 jobs: 3 owed, 1 left" in crashed
+    assert "No run is going on: the same `runner run` again goes on" in crashed
+    assert re.search(r"Owed: 3, the oldest for \d+ s; a run or `runner collect` fetches them, free:", crashed)
+    assert re.search(r"  job-1 \(request [\w-]+\), for \d+ s\n", crashed)
+
+
+def test_after_the_end_the_failures_come_first(desk, serve):
+    """Failures, then open questions; nothing is said of going on where nothing is left."""
+    faults = ["--fault", "job fail match='picture 0'", "--fault", "submit reset when=after match='picture 1'"]
+    desk.base = serve(*faults).base
+    assert desk("run", desk.jobs(3)).returncode == 2
+    told = desk("status", "batch.yaml").stdout
+    titles = ["Failed:", "Unknown (perhaps bought) or stuck; `runner reconcile` settles them:"]
+    assert [line for line in told.splitlines() if line.endswith(":")] == titles
+    assert "No run" not in told
+    assert "Owed" not in told
+
+
+def test_what_is_owed_is_listed_oldest_first_with_its_age(desk):
+    """Ages as people say them; of very many the oldest are shown and the rest counted."""
+    (desk.folder / "out").mkdir()
+    fields = {"purchase": 1, "state": "submitted", "api": "a", "manifest": "-", "model": "m", "inputs": {}}
+    lines = [
+        {**fields, "id": f"job-{n}", "at": f"2026-11-{n:02}T01:02:03.456Z", "fingerprint": "", "file": f"f{n}"}
+        for n in range(25, 0, -1)
+    ]
+    text = "".join(json.dumps({**line, "request_id": "r", "submitted_at": line["at"]}) + "\n" for line in lines)
+    (desk.folder / "out/results.jsonl").write_text(text)
+    told = desk("status", "out").stdout.splitlines()
+    ids = [line.split()[0] for line in told if line.startswith("  job-")]
+    assert ids == [f"job-{n}" for n in range(1, 21)]
+    assert told[-1] == "  … and 5 more"
+
+
+def test_a_stuck_purchase_is_named_once(desk):
+    """What waits for the user's word stands with the questions, and not among what a run fetches."""
+    (desk.folder / "out").mkdir()
+    fault = {"code": "expired", "message": "the API no longer knows it"}
+    fields = {"purchase": 1, "state": "submitted", "api": "a", "manifest": "-", "model": "m", "inputs": {}}
+    line = {**fields, "id": "mug", "at": "now", "fingerprint": "", "file": "mug", "request_id": "r", "error": fault}
+    (desk.folder / "out/results.jsonl").write_text(json.dumps(line) + "\n")
+    told = desk("status", "out").stdout
+    assert told.count("mug (request r)") == 1
+    assert "1 unknown" in told
+    assert "Owed" not in told

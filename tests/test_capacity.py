@@ -1,0 +1,146 @@
+"""How many requests the API works on at once, found out from how long they take."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.capacity import LEAST, MOST, START, Adaptive, Capacity
+
+
+class Queue:
+    """Workers that take requests first come, first served."""
+
+    def __init__(self, workers: int, seed: int, sigma: float = 0.4) -> None:
+        self._free = [0.0] * workers
+        self._rng = random.Random(seed)
+        self._sigma = sigma
+
+    def submit(self, now: float) -> tuple[float, float]:
+        """When it is taken up, and when it ends."""
+        start = max(now, heappop(self._free))
+        end = start + 0.8 * self._rng.lognormvariate(-(self._sigma**2) / 2, self._sigma)
+        heappush(self._free, end)
+        return start, end
+
+
+def learn(queue: Queue, capacity: Capacity, requests: int, in_flight: Callable[[], int], lag: float = 0.1) -> None:
+    """Keep ``in_flight()`` requests there, each end noticed ``lag`` seconds later."""
+    ends: list[tuple[float, float, int]] = []
+    now = 0.0
+    for _ in range(requests):
+        if len(ends) >= in_flight():
+            now, seconds, count = heappop(ends)
+            capacity.learn("kind", count, seconds)
+        _, end = queue.submit(now)
+        heappush(ends, (end + lag, end - now, len(ends) + 1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("workers", [4, 8, 16])
+def test_more_requests_than_workers_show_where_the_line_bends(workers: int, seed: int) -> None:
+    """32 in flight at an API with fewer workers: their number is found within what ends unnoticed."""
+    capacity = Capacity()
+    learn(Queue(workers, seed), capacity, 300, lambda: 32)
+    assert capacity.workers is not None
+    assert 0.7 * workers <= capacity.workers <= 1.5 * workers
+    assert capacity.queued(32) == 1.0
+    assert capacity.queued(workers // 2) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_more_requests_than_workers_show_no_queue(seed: int) -> None:
+    """16 in flight at 16 workers: the scatter of the times is not taken for a queue."""
+    capacity = Capacity()
+    learn(Queue(16, seed), capacity, 300, lambda: 16)
+    assert capacity.queued(16) == 0.0
+
+
+def test_kinds_of_different_length_are_not_taken_for_a_queue() -> None:
+    """Large pictures that come after small ones take longer for their own reasons."""
+    capacity, rng = Capacity(), random.Random(1)
+    for kind, seconds, in_flight in [("small", 0.5, 8), ("large", 4.0, 16)]:
+        for number in range(60):
+            capacity.learn(kind, 1 + number % in_flight, seconds * rng.lognormvariate(-0.02, 0.2))
+    assert capacity.queued(16) == 0.0
+
+
+def run(workers: int, jobs: int, seed: int = 1) -> tuple[Adaptive, list[float]]:
+    """``jobs`` on an API with so many workers; the limit after each end."""
+    adaptive = Adaptive(Capacity())
+    queue, now, events, limits = Queue(workers, seed), 0.0, [], []
+    in_flight = submitted = 0
+    while submitted < jobs or events:
+        while in_flight < int(adaptive.limit) and submitted < jobs:
+            in_flight, submitted = in_flight + 1, submitted + 1
+            start, end = queue.submit(now)
+            heappush(events, (now + 0.25, submitted, "asked", start, end, now, in_flight))
+        now, number, what, start, end, began, count = heappop(events)
+        if what == "asked" and end > now:
+            adaptive.waits() if start > now else adaptive.at_work()
+            heappush(events, (end + 0.12, number, "ended", start, end, began, count))
+            continue
+        in_flight -= 1
+        adaptive.capacity.learn("kind", count, end - began)
+        adaptive.finished(now - end, in_flight, first_answer=what == "asked")
+        limits.append(adaptive.limit)
+    return adaptive, limits
+
+
+@pytest.mark.parametrize("workers", [4, 16, 48])
+def test_it_settles_just_above_the_workers(workers: int) -> None:
+    """Enough in flight that no worker waits for the client, and not several times as many."""
+    _, limits = run(workers, 40 * workers)
+    settled = limits[len(limits) // 2 :]
+    assert workers <= sum(settled) / len(settled) <= 2.2 * workers + 4
+
+
+def test_it_starts_small_and_grows_by_generations() -> None:
+    """The first requests are few; while all of them are worked on, their number doubles."""
+    adaptive = Adaptive(Capacity())
+    assert adaptive.limit == START
+    for _ in range(START):
+        adaptive.at_work()
+    assert adaptive.limit == 2 * START
+    adaptive.waits()
+    adaptive.at_work()
+    assert adaptive.limit == 2 * START
+
+
+def test_a_refusal_shrinks_it_and_what_was_refused_is_approached_slowly() -> None:
+    """429 takes a third away; a hundred good answers do not bring it back to where it was refused."""
+    adaptive = Adaptive(Capacity(), limit=20.0)
+    adaptive.refused()
+    assert adaptive.limit == pytest.approx(14.0)
+    for _ in range(100):
+        adaptive.capacity.learn("kind", int(adaptive.limit), 1.0)
+        adaptive.finished(0.1, int(adaptive.limit), first_answer=True)
+    assert 15 < adaptive.limit < 20
+
+
+EVENTS = st.lists(st.sampled_from(["at_work", "waits", "refused", "finished"]), max_size=300)
+
+
+@settings(deadline=None, max_examples=100)
+@given(events=EVENTS, seconds=st.floats(0, 100), lag=st.floats(0, 100))
+def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, lag: float) -> None:
+    """Whatever the API answers: at least a few, at most a few hundred, and only whole steps are told."""
+    told: list[int] = []
+    adaptive = Adaptive(Capacity())
+    adaptive.on_change(lambda: told.append(int(adaptive.limit)))
+    for event in events:
+        before = adaptive.limit
+        if event == "finished":
+            adaptive.capacity.learn("kind", int(adaptive.limit), seconds)
+            adaptive.finished(lag, int(adaptive.limit), first_answer=False)
+        else:
+            getattr(adaptive, event)()
+        assert LEAST <= adaptive.limit <= MOST
+        assert event != "refused" or adaptive.limit <= max(before, LEAST)
+    assert all(one != other for one, other in itertools.pairwise(told))

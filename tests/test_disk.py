@@ -1,0 +1,62 @@
+"""Where a small step of disk work is done: where it stands on a quick disk, in a thread on a slow one."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from runner.disk import CAUTION, SLOW_SECONDS, TWICE, Disk, Judgement
+
+pytestmark = pytest.mark.anyio
+
+
+def seen(judgement: Judgement, seconds: float) -> int:
+    """How many steps go to threads before the next is done where it stands, and takes so long."""
+    waited = 0
+    while not judgement.quick():
+        waited += 1
+    judgement.learn(seconds)
+    return waited
+
+
+def test_one_slow_step_is_anybodys_doing() -> None:
+    """A machine that is busy for a moment does not make a quick disk slow."""
+    judgement = Judgement()
+    assert [seen(judgement, seconds) for seconds in (0, 1, 0, 1, 0)] == [0] * 5
+
+
+def test_a_disk_that_stays_slow_is_tried_ever_more_rarely() -> None:
+    """Each try holds up everything else, so there are few of them; a disk that has become quick is found out."""
+    judgement = Judgement()
+    waits = [seen(judgement, 2 * SLOW_SECONDS) for _ in range(4 * TWICE)]
+    assert waits == [0, 0, CAUTION, 0, 2 * CAUTION, 0, 4 * CAUTION, 0]
+    assert seen(judgement, 0) == 8 * CAUTION
+    assert [seen(judgement, 0) for _ in range(3)] == [0, 0, 0]
+
+
+async def test_kinds_of_steps_are_judged_apart() -> None:
+    """Looking may be quick where flushing is slow."""
+
+    def flush() -> str:
+        return threading.current_thread().name
+
+    def look() -> str:
+        return threading.current_thread().name
+
+    with Disk(1, "disk") as disk:
+        disk.judgement(flush).take_care()
+        assert (await disk.small(flush), await disk.small(look)) == ("disk_0", threading.current_thread().name)
+
+
+async def test_a_step_that_fails_is_judged_and_raises_the_same() -> None:
+    """What the disk refuses reaches the caller, wherever the step was done."""
+
+    def refuse() -> None:
+        raise PermissionError("no")
+
+    with Disk(1, "disk") as disk:
+        for _ in range(2):
+            with pytest.raises(PermissionError):
+                await disk.small(refuse)
+            disk.judgement(refuse).take_care()
