@@ -47,6 +47,7 @@ class Batch:
         self._started = site.clock.monotonic()
         self._books = Books()
         self._models: set[str] = set()
+        self._looking = False
         self._redo: Choice | None = None
         self._claimed: Callable[[Record], bool] = lambda _: True  # without a manifest nobody's file is moved
         self._purse = Purse(terms.budget, site.stop, lambda: site.api.today)
@@ -54,8 +55,8 @@ class Batch:
         self._durations = Durations(self._adaptive)
 
     def standing(self) -> Standing:
-        """Where things stand, for one who watches."""
-        books = self._books
+        """Where things stand, for one who watches; all counts are 0 until every job was looked at."""
+        books = Books() if self._looking else self._books
         lanes = int(self._adaptive.limit) if self._adaptive is not None else self._terms.lanes
         return Standing(counts=books.counts, cost_usd=books.cost_usd, lanes=lanes, cap=self._purse.cap)
 
@@ -124,11 +125,18 @@ class Batch:
         """
         self._claimed = surveyor.claims
         try:
-            return await asyncio.get_running_loop().run_in_executor(None, survey, surveyor, jobs, self._enter)
+            return await self._look(surveyor, jobs)
         except ConflictError:
             await self._bring_home()
             self._finish()
             raise
+
+    async def _look(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Survey:
+        self._looking = True
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, survey, surveyor, jobs, self._enter)
+        finally:
+            self._looking = False
 
     async def _bring_home(self) -> None:
         await self._carry(self._owed_work(Survey()), iter(()))
