@@ -19,6 +19,8 @@ from math import log, sqrt
 
 KEPT = 16
 """Pairs for each number in flight."""
+MOST_KEPT = 128
+"""Numbers in flight of all kinds together; of more the oldest are forgotten."""
 STEP = 1.1
 """Numbers in flight that differ by less are taken together."""
 ENOUGH = 8
@@ -54,6 +56,8 @@ class Capacity:
     def learn(self, kind: Hashable, in_flight: int, seconds: float) -> None:
         """Count a request that took ``seconds``; ``in_flight`` were there when it was submitted, itself included."""
         self._seen.setdefault((kind, int(log(in_flight, STEP))), deque(maxlen=KEPT)).append((in_flight, seconds))
+        if len(self._seen) > MOST_KEPT:
+            del self._seen[next(iter(self._seen))]
         self._news += 1
         self._count += 1
         if self._count >= ENOUGH and self._news > min(self._count // 16, 4 * KEPT):

@@ -19,6 +19,7 @@ from enum import StrEnum
 
 import msgspec
 
+from runner.capacity import MOST
 from runner.clock import epoch
 from runner.manifest import spelling
 from runner.model import Job, Output, Record, State
@@ -72,8 +73,8 @@ Present = Callable[[Record], bool]
 
 
 def most_waiting(lanes: int | None) -> int:
-    """How many paid results may wait for collection before buying stops; without a number of lanes, the least."""
-    return max(100, 4 * (lanes or 0))
+    """How many paid results may wait for collection before buying stops; None: as for the most lanes there may be."""
+    return max(100, 4 * (lanes or MOST))
 
 
 def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:

@@ -31,6 +31,7 @@ from runner.capacity import Adaptive, Capacity
 from runner.survival import Group, groups_of
 
 WINDOW = 200
+MOST_KINDS = 256
 PRICE = 0.039
 """Of one question, in seconds for a request of one second: five calls a job in all at a lag of a tenth of the time."""
 SCALE = 0.6
@@ -89,6 +90,8 @@ class _Kind:
     """The pressure for which they were."""
     times: list[float] = field(default_factory=list)
     following: list[int] = field(default_factory=list)
+    ended: bool = False
+    """Whether one of them was heard of to its end, however it ended: then others are no scouts any more."""
     rounds: deque[float] = field(default_factory=deque)
     """When scouts were sent."""
 
@@ -194,12 +197,23 @@ class Durations:
         self._in_flight += 1
         self._most = max(self._most, self._in_flight)
         watch = Watch(self, kind, started, self._in_flight, fresh)
-        known = self._kinds.setdefault(kind, _Kind())
+        known = self._known(kind)
         known.open.add(watch)
         if fresh and known.ranked:
             self._submitted += 1
             watch.probe = self._submitted % PROBES == 1
         return watch
+
+    def _known(self, kind: Hashable) -> _Kind:
+        """What is known of ``kind``; of a great many the oldest are forgotten, unless something of them is open."""
+        if kind not in self._kinds:
+            self._kinds[kind] = _Kind()
+            for _ in range(len(self._kinds) - MOST_KINDS):
+                oldest = next(iter(self._kinds))
+                forgotten = self._kinds.pop(oldest)
+                if forgotten.open or oldest == kind:
+                    self._kinds[oldest] = forgotten
+        return self._kinds[kind]
 
     def mean(self, kind: Hashable) -> float:
         """Seconds that requests of a kind take, of which at least one is known."""
@@ -217,7 +231,7 @@ class Durations:
 
     def due(self, watch: Watch, now: float) -> bool:
         kind = self._kinds[watch.kind]
-        if kind.ranked or (self._adaptive is not None and not watch.asked):
+        if kind.ranked or kind.ended or not watch.fresh or (self._adaptive is not None and not watch.asked):
             return True
         return kind.scout(now, now - watch.started)
 
@@ -236,10 +250,11 @@ class Durations:
 
     def learn_old(self, kind: Hashable, seconds: float) -> None:
         """Count a request of an earlier run: it says nothing about the lanes of this one."""
-        self._kinds.setdefault(kind, _Kind()).learn(seconds)
+        self._known(kind).learn(seconds)
 
     def close(self, watch: Watch) -> None:
         self._kinds[watch.kind].open.discard(watch)
+        self._kinds[watch.kind].ended = True
         self._in_flight -= 1
 
     def _pressure(self) -> float:

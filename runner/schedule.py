@@ -154,22 +154,26 @@ class _Shop:
             self._fail(error)
             return
         self._lanes -= not keeps_slot
-        self._count_lost(keeps_slot)
 
     async def _work(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> bool:
         """Bring home what is owed, then buy; whether a request still holds the slot."""
         keeps_slot = False
         for work in self._owed:
             keeps_slot |= await self._carry(work, send)
-        while not keeps_slot and self._lanes <= int(self._limits.lanes.limit) and await self._room():
+        while not keeps_slot and self._is_wanted() and await self._room():
             job = next(self._jobs, None)
             if job is None:
                 self._closing = True
                 break
             keeps_slot = await self._carry(job, send)
+        self._count_lost(keeps_slot)
         if self._stop.stopped:
             await self._work_for_free(send)
         return keeps_slot
+
+    def _is_wanted(self) -> bool:
+        """Whether this lane may stay: there are not more than there may be, or it is the last one that works."""
+        return self._lanes <= max(int(self._limits.lanes.limit), self._lost + 1)
 
     async def _work_for_free(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
         """Buying stopped: what costs nothing is done all the same, unless the run is to end."""
@@ -206,7 +210,7 @@ class _Shop:
         if keeps_slot:
             self._lost += 1
             log.warning("a request did not end in time; its slot is not used again in this run")
-        if self._lost >= int(self._limits.lanes.limit):
+        if keeps_slot and self._lost >= int(self._limits.lanes.limit):
             self._stop.buying("every slot is held by a request that did not end in time")
 
     async def deliver(self, receive: MemoryObjectReceiveStream[tuple[Work, Record]]) -> None:

@@ -5,13 +5,14 @@ is still unfinished at some age says that such times happen, too. The product-li
 counts both: going up through the times, every end takes its share of the weight that is left, divided among all that
 were still under way then. The weight left at the end belongs to times longer than any seen; it is spread along the
 log-normal line that fits the observed quantiles best, pulled towards ``SPREAD`` while there are few. Each time seen
-stands for times like it: it is widened by a kernel that narrows as more is known.
+stands for times like it: it is widened by a kernel that narrows as more is known, but not where it stands alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from math import exp, log
+from itertools import pairwise
+from math import exp, inf, log
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -26,10 +27,12 @@ TAIL_SHARE = 0.1
 """No group is heavier than this share of all that may still come: late questions need fine steps, too."""
 POINTS = 400
 """About so many after widening."""
+SURE = 1 - 1e-9
 LEAST = 1e-3
 """Seconds; shorter times are all alike."""
 
 _NORMAL = NormalDist()
+_SCORES = {parts: [_NORMAL.inv_cdf((part + 0.5) / parts) for part in range(parts)] for parts in range(1, 9)}
 
 
 class Group(NamedTuple):
@@ -46,9 +49,10 @@ class _Line(NamedTuple):
     middle: float
     spread: float
 
-    def time(self, share: float) -> float:
-        """The time within which ``share`` of all requests end."""
-        return exp(self.middle + self.spread * _NORMAL.inv_cdf(min(0.999, share)))
+    def beyond(self, seconds: float, share: float) -> float:
+        """The time within which ``share`` of those end that take longer than ``seconds``."""
+        passed = _NORMAL.cdf((log(max(LEAST, seconds)) - self.middle) / self.spread)
+        return max(seconds, exp(self.middle + self.spread * _NORMAL.inv_cdf(min(SURE, passed + (1 - passed) * share))))
 
 
 def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[Group]:
@@ -94,18 +98,26 @@ def _fit(finished: Sequence[float], weights: Sequence[float]) -> _Line:
 
 def _widened(finished: Sequence[float], weights: Sequence[float], spread: float) -> Iterator[tuple[float, float]]:
     count = len(finished)
+    usual = spread * count**-0.5  # narrower than the usual fifth root: two speeds of a model shall stay two
     parts = min(8, max(1, POINTS // count))
-    width = spread * count**-0.5  # narrower than the usual fifth root: two speeds of a model shall stay two
-    factors = [exp(width * _NORMAL.inv_cdf((part + 0.5) / parts)) for part in range(parts)]
-    for seconds, weight in zip(finished, weights, strict=True):
-        for factor in factors:
-            yield seconds * factor, weight / parts
+    for seconds, weight, lonely in zip(finished, weights, _distances(finished), strict=True):
+        scores = _SCORES[8 if lonely > 2 * usual else parts]
+        for score in scores:
+            yield seconds * exp(max(usual, lonely) * score), weight / len(scores)
+
+
+def _distances(finished: Sequence[float]) -> Iterator[float]:
+    """How far each time is from the nearest other, in logarithms: one that stands alone stands for a wider range."""
+    logs = [log(max(LEAST, seconds)) for seconds in finished]
+    gaps = [inf, *(after - before for before, after in pairwise(logs)), inf]
+    for gap in map(min, pairwise(gaps)):
+        yield min(SPREAD, gap)
 
 
 def _tail(longest: float, line: _Line, rest: float) -> Iterator[tuple[float, float]]:
     if rest > 1e-9:
         for part in range(TAIL):
-            yield max(longest, line.time(1 - rest + rest * (part + 0.5) / TAIL)), rest / TAIL
+            yield line.beyond(longest, (part + 0.5) / TAIL), rest / TAIL
 
 
 def _grouped(points: Sequence[tuple[float, float]]) -> Iterator[Group]:

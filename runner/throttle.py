@@ -81,7 +81,7 @@ class Throttle:
         if now + wait - self._refused_since > PATIENCE:
             self._stop.buying(f"the API accepts nothing: {reason}", 69)
             return
-        if now >= self._until:
+        if self._refusals == 1 and now >= self._until:
             self._busy()
         if now + wait > self._until:
             self._until = now + wait

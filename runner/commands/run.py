@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,7 @@ class Concurrency(click.ParamType["int | Literal['auto']"]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
         if value == "auto":
             return "auto"
-        if not str(value).isdecimal() or not 1 <= int(str(value)) <= 1000:
+        if not re.fullmatch(r"[0-9]{1,4}", str(value)) or not 1 <= int(str(value)) <= 1000:
             self.fail(f"{value!r} is neither a number from 1 to 1000 nor auto", param, ctx)
         return int(str(value))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -97,10 +97,10 @@ class Collector:
 
     def _begin(self, record: Record, *, fresh: bool) -> _Inquiry:
         now = self._clock.monotonic()
-        kind = (record.model, record.inputs.get("width"), record.inputs.get("height"))
+        started = now if fresh else now - max(0.0, self._since_submission(record))  # a clock may have been set back
         return _Inquiry(
             record=record,
-            watch=self._durations.watch(kind, now if fresh else now - self._since_submission(record), fresh=fresh),
+            watch=self._durations.watch(_kind(record), started, fresh=fresh),
             deadline=now + self._timeout,
             fresh=fresh,
             trouble=backoff(self._rng, base=1.0, cap=15.0),
@@ -183,6 +183,12 @@ class Collector:
             return inquiry.watch.gap(now)
         wait = next(inquiry.trouble)
         return max(wait, progress.retry_after or 0.0) if isinstance(progress, Again) else wait
+
+
+def _kind(record: Record) -> Hashable:
+    """What requests that take about as long have in common."""
+    sides = (record.inputs.get("width"), record.inputs.get("height"))
+    return record.model, *(side if isinstance(side, int) else None for side in sides)
 
 
 def after_end(record: Record, progress: Progress, at: str) -> Record | None:

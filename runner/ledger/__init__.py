@@ -25,6 +25,10 @@ from runner.model import OWED, Record, State
 __all__ = ["Holder", "Ledger", "Log", "RedoStanding", "read_holder", "run_lock"]
 
 
+TURNS = 64
+"""After so many lines written at once the event loop has its turn."""
+
+
 @dataclass(slots=True)
 class _Batch:
     """Records that go to the disk together, and how that ended."""
@@ -44,6 +48,7 @@ class Ledger:
         self._notify = notify
         self._waiting = _Batch()
         self._writing = False
+        self._at_once = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self.judgement = Judgement()
         """Whether a line is written where it stands."""
@@ -59,6 +64,9 @@ class Ledger:
             timed(self.judgement, self._log.write, [line])
             self._log.count([record], [line])
             self._notify(record)
+            self._at_once += 1
+            if self._at_once % TURNS == 0:
+                await asyncio.sleep(0)  # signals want to be heard, too
             return record
         return await self._append_together(record, line)
 
