@@ -99,11 +99,11 @@ PATHS = st.lists(
 @given(PATHS | st.sampled_from(["javascript:alert(1)", "a?b#c", "100%", "C:x"]))
 def test_a_link_leads_to_the_file_and_nowhere_else(path):
     """No scheme, no host, no query; a browser that decodes it finds the path."""
-    address = urlsplit(link(Path("/work/out"), Path("/work"), path))
+    address = urlsplit(link(Path("/srv/out"), Path("/srv"), path))
     assert (address.scheme, address.netloc, address.query, address.fragment) == ("", "", "", "")
     assert address.path.startswith("./")
-    found = Path("/work") / unquote(address.path)
-    assert Path(*found.parts) == Path("/work/out") / path
+    found = Path("/srv") / unquote(address.path)
+    assert Path(*found.parts) == Path("/srv/out") / path
 
 
 def test_the_page_allows_itself_only_its_own_script_and_style():
