@@ -48,6 +48,8 @@ class Batch:
         self._books = Books()
         self._models: set[str] = set()
         self._looking = False
+        self._lost = 0
+        """Slots that are held by requests which did not end in time."""
         self._redo: Choice | None = None
         self._claimed: Callable[[Record], bool] = lambda _: True  # without a manifest nobody's file is moved
         self._purse = Purse(terms.budget, site.stop, lambda: site.api.today)
@@ -251,8 +253,10 @@ class Batch:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._end_grace, group.cancel_scope)
                 group.start_soon(self._end_at_the_hour)
-                await run_batch(
-                    owed, self._to_the_last(jobs), steps=crew.steps, limits=crew.limits, stop=self.site.stop
+                jobs = self._to_the_last(jobs)
+                stop = self.site.stop
+                self._lost = await run_batch(
+                    owed, jobs, steps=crew.steps, limits=crew.limits, stop=stop, lost=self._lost
                 )
                 group.cancel_scope.cancel()
         self._books.close(self._newest)

@@ -89,13 +89,17 @@ class Limits:
     """Paid results that may wait for delivery before buying pauses, and stops if they cannot be delivered."""
 
 
-async def run_batch(owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps, limits: Limits, stop: Stop) -> None:
+async def run_batch(
+    owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps, limits: Limits, stop: Stop, lost: int = 0
+) -> int:
     """Carry all ``owed`` and ``jobs`` as far as they go, at most ``limits.lanes`` at the API at once.
+
+    ``lost`` slots are held by requests that did not end in time; returns how many are so at the end.
 
     Raises the ``RunnerError`` that made it impossible to go on, after every other lane has heard its answer: an error
     in one place must not make a question of money out of what is on its way in another.
     """
-    shop = _Shop(iter(owed), iter(jobs), steps, limits, stop)
+    shop = _Shop(iter(owed), iter(jobs), steps, limits, stop, lost)
     send, receive = anyio.create_memory_object_stream[tuple[Work, Record]](limits.backlog)
     async with anyio.create_task_group() as deliveries:
         for _ in range(limits.deliveries):
@@ -106,23 +110,26 @@ async def run_batch(owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps,
             limits.lanes.on_change(open_lanes)
             open_lanes()
     shop.raise_errors()
+    return shop.lost
 
 
 class _Shop:
     """What the workers of one batch share."""
 
-    def __init__(self, owed: Iterator[Work], jobs: Iterator[Work], steps: Steps, limits: Limits, stop: Stop) -> None:
+    def __init__(
+        self, owed: Iterator[Work], jobs: Iterator[Work], steps: Steps, limits: Limits, stop: Stop, lost: int
+    ) -> None:
         self._owed = owed
         self._jobs = jobs
         self._steps = steps
         self._limits = limits
         self._stop = stop
-        self._lanes = 0
+        self.lost = lost
+        self._lanes = lost
         self._told = 0
         self._closing = False
         self._waiting = 0
         self._failed = 0
-        self._lost = 0
         self._errors: list[RunnerError] = []
 
     def raise_errors(self) -> None:
@@ -173,7 +180,7 @@ class _Shop:
 
     def _is_wanted(self) -> bool:
         """Whether this lane may stay: there are not more than there may be, or it is the last one that works."""
-        return self._lanes <= max(int(self._limits.lanes.limit), self._lost + 1)
+        return self._lanes <= max(int(self._limits.lanes.limit), self.lost + 1)
 
     async def _work_for_free(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
         """Buying stopped: what costs nothing is done all the same, unless the run is to end."""
@@ -208,9 +215,9 @@ class _Shop:
 
     def _count_lost(self, keeps_slot: bool) -> None:
         if keeps_slot:
-            self._lost += 1
+            self.lost += 1
             log.warning("a request did not end in time; its slot is not used again in this run")
-        if keeps_slot and self._lost >= int(self._limits.lanes.limit):
+        if keeps_slot and self.lost >= int(self._limits.lanes.limit):
             self._stop.buying("every slot is held by a request that did not end in time")
 
     async def deliver(self, receive: MemoryObjectReceiveStream[tuple[Work, Record]]) -> None:

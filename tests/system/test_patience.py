@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from harness import Service
 
+from runner.clock import epoch
 from runner.emulator import Fault
+from runner.model import State
 
 pytestmark = pytest.mark.anyio
 
@@ -89,3 +91,16 @@ async def test_free_work_is_done_when_the_last_slot_is_lost(service):
     first = [*jobs(4)[3:], *jobs(3)]
     report = await service.run(service.manifest(*first, concurrency=1, timeout="1m"))
     assert (report.done, report.owed, report.left) == (3, 1, 0)
+
+
+async def test_a_slot_that_is_held_stays_held_to_the_end_of_the_run(service):
+    """Changed jobs wait until their old purchases are home; by then a slot is lost, and only the other is used."""
+    await owe(service, 2)
+    changed = [{**job, "prompt": f"another {job['id']}"} for job in jobs(2)]
+    service.fault(Fault(on="result", kind="hang", seconds=FOR_EVER, match="never"))
+    manifest = service.manifest(*changed, {"id": "h", "prompt": "never"}, concurrency=2, timeout="1m")
+    report = await service.run(manifest)
+    assert (report.done, report.owed) == (2, 1)
+    sent = [record for record in service.seen if record.state is State.SUBMITTED]
+    earlier, later = sorted(epoch(record.submitted_at) for record in sent)[-2:]
+    assert later - earlier >= 0.9  # one after the other: as long as a request takes
