@@ -253,10 +253,13 @@ class Batch:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._end_grace, group.cancel_scope)
                 group.start_soon(self._end_at_the_hour)
-                jobs = self._to_the_last(jobs)
-                stop = self.site.stop
                 self._lost = await run_batch(
-                    owed, jobs, steps=crew.steps, limits=crew.limits, stop=stop, lost=self._lost
+                    owed,
+                    self._to_the_last(jobs),
+                    steps=crew.steps,
+                    limits=crew.limits,
+                    stop=self.site.stop,
+                    lost=self._lost,
                 )
                 group.cancel_scope.cancel()
         self._books.close(self._newest)

@@ -129,8 +129,8 @@ class Adaptive:
     while an ended request goes unnoticed: ended ones come at W / S a second and stay unnoticed for the ``lag``, so
     W·lag / S of them are there on average, and ``MARGIN`` times the root of that covers the fluctuation. (What is
     unnoticed counts as in flight when the workers are estimated, so the average is in that estimate already.) A refusal
-    shrinks it, once for each pause, and what was refused is then approached in small steps, one for each generation and
-    at last one for ten.
+    shrinks it, once until something is accepted again, and what was refused is then approached in small steps: one for
+    each generation, and at last one for ten.
     """
 
     capacity: Capacity
@@ -166,9 +166,8 @@ class Adaptive:
             return
         self._searching = False
         if capacity.bend:
-            wanted = (
-                capacity.workers + MARGIN * sqrt(capacity.workers * self.lag / max(1e-3, capacity.service_seconds)) + 1
-            )
+            unnoticed = capacity.workers * self.lag / max(1e-3, capacity.service_seconds)
+            wanted = capacity.workers + MARGIN * sqrt(unnoticed) + 1
             self._grow(max(-1.0, min(1.0, wanted - self.limit)))
         elif in_flight >= int(self.limit) - 1:
             self._grow(1.0)

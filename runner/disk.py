@@ -30,8 +30,9 @@ SLOW_SECONDS = 0.0003
 TWICE = 2
 """So many slow steps in a row are the disk's doing; one may be anybody's."""
 CAUTION = 100
-MOST_CAUTION = 100_000
 """Then so many go to threads before the disk is tried again; twice as many each time that it is still slow."""
+MOST_CAUTION = 100_000
+"""But never more than this."""
 
 
 class Judgement:

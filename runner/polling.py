@@ -11,11 +11,11 @@ the gaps follow what is still likely; a model with two speeds gets questions aro
 
 The price grows with the mean time, a little less than in proportion. It is higher while requests wait in the API's
 queue, as their times (``capacity``) and the states of a few that are asked early say: then a request that ended
-unnoticed keeps no worker idle. It is lower when nothing is left to submit and fewer
-and fewer are in flight: the last ones decide when the run ends, and there are few to ask after.
+unnoticed keeps no worker idle. It is lower when nothing is left to submit and fewer and fewer are in flight: the last
+ones decide when the run ends, and there are few to ask after.
 
 Before anything is known of a kind, the gap grows with the age (``GROWTH``), and of many alike only some are asked: one
-finished request tells about all of them.
+finished request tells about all of them. Requests of earlier runs are asked after without that.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Throttle:
     def __init__(
         self, clock: Clock, stop: Stop, *, per_second: float | None, rng: Random, busy: Callable[[], None]
     ) -> None:
-        """``busy`` is called once for each pause."""
+        """``busy`` is called at the first refusal after an acceptance."""
         self._clock = clock
         self._stop = stop
         self._pace = Pace(per_second)

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from xml.etree import ElementTree as ET
 
-import pygal  # type: ignore[import-untyped]
+import pygal  # type: ignore[import-untyped]  # it brings no types, and what it draws is read as text
 from markupsafe import Markup
-from pygal.style import Style  # type: ignore[import-untyped]
+from pygal.style import Style  # type: ignore[import-untyped]  # as above
 
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
