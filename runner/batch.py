@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 
 import anyio
 
@@ -209,8 +210,9 @@ class Batch:
 
     def _job_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
         """What is to be done for each job as things stand when its turn comes."""
-        for job in jobs:
-            if job.id not in found.changed:
+        settled = repeat(0) if self._redo is Choice.SELECTED else found.settled
+        for job, nothing_to_do in zip(jobs, settled, strict=False):
+            if not nothing_to_do and job.id not in found.changed:
                 yield from self._work(job, surveyor.decide(job))
 
     def _changed_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:

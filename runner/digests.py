@@ -12,16 +12,21 @@ from typing import Final
 
 _BYTES: Final = 16
 _SLOTS: Final = 1024
+_GROWTH: Final = 4
 _DROPPED: Final = 2**32 - 1
 
 
 def digest(name: str) -> bytes:
     """16 bytes for ``name``; a lone surrogate, as in the names of files, is no reason to fail."""
-    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest()
+    try:
+        data = name.encode()
+    except UnicodeEncodeError:
+        data = name.encode("utf-8", "surrogatepass")
+    return blake2b(data, digest_size=_BYTES).digest()
 
 
 class Numbering:
-    """Digests → 0, 1, 2, … in the order in which they came; about 25 bytes for each.
+    """Digests → 0, 1, 2, … in the order in which they came; 22 to 40 bytes for each.
 
     What belongs to a digest stands in an array beside it, under its number.
     """
@@ -29,10 +34,11 @@ class Numbering:
     def __init__(self) -> None:
         self._digests = bytearray()
         self._slots = array("I", bytes(4 * _SLOTS))  # open addressing: a number and 1, or 0 where nothing is
+        self._count = 0
 
     def __len__(self) -> int:
         """How many numbers were given, dropped ones included."""
-        return len(self._digests) // _BYTES
+        return self._count
 
     def find(self, key: bytes) -> int | None:
         """The number of ``key``."""
@@ -41,14 +47,19 @@ class Numbering:
 
     def add(self, key: bytes) -> int:
         """The number of ``key``: the next one, if it has none."""
-        slot = self._slot(key)
-        if self._slots[slot]:
-            return self._slots[slot] - 1
-        self._digests += key
-        self._slots[slot] = count = len(self)
-        if 3 * count > 2 * len(self._slots):
+        slots, digests = self._slots, self._digests
+        last = len(slots) - 1
+        slot = hash(key) & last
+        while number := slots[slot]:  # ``_slot`` once more: a call for each of a million names is felt
+            if digests[(number - 1) * _BYTES : number * _BYTES] == key:
+                return number - 1
+            slot = slot + 1 & last
+        digests += key
+        count = self._count
+        slots[slot] = self._count = count + 1
+        if 3 * count > 2 * last:
             self._grow()
-        return count - 1
+        return count
 
     def drop(self, key: bytes) -> None:
         """Forget ``key``: if it comes again, it gets a new number."""
@@ -66,11 +77,16 @@ class Numbering:
         return slot
 
     def _grow(self) -> None:
-        old, self._slots = self._slots, array("I", bytes(2 * 4 * len(self._slots)))
+        """Make room. They are all different, so nothing is compared."""
+        old, slots, digests = self._slots, array("I", bytes(_GROWTH * 4 * len(self._slots))), self._digests
+        last = len(slots) - 1
         for number in old:
             if 0 < number < _DROPPED:
-                key = bytes(self._digests[(number - 1) * _BYTES : number * _BYTES])
-                self._slots[self._slot(key)] = number
+                slot = hash(bytes(digests[(number - 1) * _BYTES : number * _BYTES])) & last
+                while slots[slot]:
+                    slot = slot + 1 & last
+                slots[slot] = number
+        self._slots = slots
 
 
 class Names:

@@ -30,6 +30,10 @@ _TARGET = rf"(?!(?i:{_OURS.pattern})(?:[/\n]|\Z))(?![A-Za-z]:){_PART}(?:/{_PART}
 _NAMES = re.compile(rf"{_PART}(?:\n{_TARGET})+")
 """An id and its paths, a line each."""
 
+_ALL_NAMES = re.compile(rf"(?:{_PART}(?:\n{_TARGET})+\n\n)*")
+"""An id and its paths, a line each, and an empty line; of many records."""
+_ALL_REQUESTS = re.compile(rf"(?:{REQUEST_ID.pattern}\n)*")
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
 
@@ -53,6 +57,60 @@ def decode(line: bytes) -> Record:
     if fault:
         raise BadLine(fault)
     return record
+
+
+def decode_all(lines: list[bytes]) -> list[Record]:
+    """The records in ``lines``, in half the time; empty if any line is no record, and ``decode`` says which."""
+    try:
+        records = _decoder.decode_lines(b"".join(lines))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    return records if len(records) == len(lines) and _are_good(records) else []
+
+
+def _are_good(records: list[Record]) -> bool:
+    """Whether ``_why_not`` finds nothing: the names of plain ones are looked at together, others one by one."""
+    names: list[str] = []
+    requests: list[str] = []
+    for record in records:
+        if not _is_plain(record):
+            if _why_not(record):
+                return False
+            continue
+        names += record.id, record.file
+        for output in record.outputs:
+            if output.path is not None:
+                names.append(output.path)
+        names.append("")
+        if record.request_id is not None:
+            requests.append(record.request_id)
+    return _all_match(_ALL_NAMES, names) and _all_match(_ALL_REQUESTS, requests)
+
+
+def _is_plain(record: Record) -> bool:
+    """Whether nothing but its names can be wrong with it; False leaves it to a closer look."""
+    if record.numbered_at or record.purchase != 1 or record.renamed_from is not None or record.redo or record.redone:
+        return False
+    if (record.reserved_usd or 0) < 0 or (record.cost_usd or 0) < 0 or (record.request_id is None and record.owed):
+        return False
+    for output in record.outputs:  # noqa: SIM110 - a generator for each of a million lines takes longer
+        if output.moved_from is not None:
+            return False
+    return True
+
+
+def _all_match(pattern: re.Pattern[str], lines: list[str]) -> bool:
+    lines.append("")
+    text = "\n".join(lines)
+    return text.count("\n") == len(lines) - 1 and pattern.fullmatch(text) is not None
+
+
+def reread(line: bytes) -> Record:
+    """The record in a line that was decoded or encoded before: nothing of it is checked again. Raises ``BadLine``."""
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadLine(str(error)) from None
 
 
 def _why_not(record: Record) -> str:

@@ -32,6 +32,8 @@ from runner.unclaimed import Unclaimed
 
 MAX_CONFLICTS = 1000
 """Told one by one; beyond that they are counted."""
+SETTLED = (Action.REUSE, Action.HOLD, Action.FAILED)
+"""What is decided once and for the whole run, unless a redo chooses the job."""
 PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "bmp", "mp4", "mov", "webm")
 
 
@@ -282,6 +284,9 @@ class Survey:
     """Jobs that take over the records of an id which is gone from the manifest."""
     taken_over: set[str] = field(default_factory=set)
     """Those ids, as far as something of them is owed."""
+    settled: bytearray = field(default_factory=bytearray)
+    """A byte for each job, in their order: 1 where there is nothing to do, and nothing that this run does for other
+    jobs can change that."""
 
 
 class _Conflicts:
@@ -328,6 +333,7 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
             result.changed.add(job.id)
         if job.id in result.changed and decision.action is Action.COLLECT:
             decision = replace(decision, then=surveyor.decide_then(job, old_id))
+        result.settled.append(not old_id and decision.action in SETTLED)
         visit(job, decision)
         if conflict := surveyor.conflicts(job, decision):
             conflicts.note(conflict)

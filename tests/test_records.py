@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from runner import records
 from runner.manifest import check_file_name, check_id
 from runner.model import Fault, Job, Output, Record, State
-from runner.records import MAX_PURCHASES, BadLine, decode, encode, follow, intent, is_inside
+from runner.records import MAX_PURCHASES, BadLine, decode, decode_all, encode, follow, intent, is_inside
 
 LINE: dict[str, Any] = {
     "id": "mug",
@@ -389,3 +389,51 @@ def test_names_that_are_good_at_one_look_are_good_at_a_closer_one(job_id: str, f
     outputs = tuple(Output(url="u", path=path) for path in paths)
     named = msgspec.structs.replace(record(), id=job_id, file=file, outputs=outputs)
     assert records._has_plain_names(named) == (records._is_id(job_id) and not records._why_not_paths(named))
+
+
+ODD_LINES = st.sampled_from(
+    [
+        b"\n",
+        b"{}\n",
+        line(),  # whole, and without its newline
+        line()[:-9],
+        line(id="..") + b"\n",
+        line(id="two\\nlines") + b"\n",
+        line(file="../out") + b"\n",
+        line(file="results.jsonl") + b"\n",
+        line(purchase=2) + b"\n",
+        line(purchase=0) + b"\n",
+        line(cost_usd=-1) + b"\n",
+        line(reserved_usd=-1) + b"\n",
+        line(redo=-1) + b"\n",
+        line(request_id="a b") + b"\n",
+        line(request_id="a\nb") + b"\n",
+        line(state="submitted", request_id=None) + b"\n",
+        line(state="submitting", request_id=None) + b"\n",
+        line(renamed_from="/") + b"\n",
+        line(renamed_from="jug") + b"\n",
+        line(numbered_at=[1]) + b"\n",
+        line(outputs=[{**OUTPUT, "path": "a/../b"}]) + b"\n",
+        line(outputs=[{**OUTPUT, "moved_from": "../b"}]) + b"\n",
+        line(outputs=[{"url": "u"}, OUTPUT]) + b"\n",
+    ]
+)
+NAMED_LINES = st.builds(
+    lambda i, f, p: line(id=i, file=f, outputs=[{**OUTPUT, "path": p}]) + b"\n", TRICKY, TRICKY, TRICKY
+)
+
+
+def decoded(data: bytes) -> Record | None:
+    try:
+        return decode(data)
+    except BadLine:
+        return None
+
+
+@settings(deadline=None, max_examples=400)
+@given(lines=st.lists(st.just(line() + b"\n") | ODD_LINES | NAMED_LINES, max_size=4))
+def test_lines_read_together_are_those_that_can_be_read_alone(lines: list[bytes]) -> None:
+    """A results manifest is opened many lines at a time; that lets nothing in which a single line would not."""
+    lines = [part for part in lines if part.endswith(b"\n")] + [part for part in lines if not part.endswith(b"\n")][:1]
+    alone = [decoded(part) for part in lines]
+    assert decode_all(lines) == ([] if None in alone else alone)

@@ -21,6 +21,8 @@ from runner.model import Output, Record, State
 
 log = logging.getLogger(__name__)
 
+REPLACED = ".replaced"
+"""Where the files of older purchases are kept, ``<id>/<purchase>`` below it."""
 MOST_FOLDERS = 10_000
 """Remembered; then they are forgotten and walked again."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -84,7 +86,9 @@ class Folder:
     def present(self, record: Record) -> bool:
         """Whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
         return bool(record.outputs) and all(
-            any(_is_file(self.root / path) for path in _places(record, output)) for output in record.outputs
+            os.path.isfile(f"{self.root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
+            or any(_is_file(self.root / path) for path in _places(record, output))
+            for output in record.outputs
         )
 
     def holds(self, record: Record) -> bool:
@@ -96,6 +100,8 @@ class Folder:
 
     def displaced(self, record: Record) -> bool:
         """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
+        if not _has_asides(f"{self.root}/{REPLACED}", record):
+            return False
         with _file_errors(self.root):
             return any(
                 not is_ours(self.root / (output.path or "."), output)
@@ -298,9 +304,14 @@ def _asides(record: Record, output: Output) -> list[str]:
     return [place for path in plain for place in (path, _by_bytes(path, output))]
 
 
+def _has_asides(replaced: str, record: Record) -> bool:
+    """Whether anything of the job was set aside at all: mostly not, and that is one look."""
+    return any(os.access(f"{replaced}/{job_id}", os.F_OK) for job_id in (record.id, record.renamed_from) if job_id)
+
+
 def aside_path(record: Record, path: str) -> str:
     """Where a purchase's file is kept once a newer purchase took its place."""
-    return f".replaced/{record.id}/{record.purchase}/{path.rpartition('/')[2]}"
+    return f"{REPLACED}/{record.id}/{record.purchase}/{path.rpartition('/')[2]}"
 
 
 def _by_bytes(path: str, output: Output) -> str:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from runner.digests import Numbering, digest
 from runner.model import OWED, Record, State
 
+_UNSETTLED = (State.SUBMITTING, *OWED)
+
 
 def key_of(job_id: str, purchase: int) -> bytes:
     return digest(job_id if purchase == 1 else f"{job_id}/{purchase}")  # no id holds a slash
@@ -46,22 +48,18 @@ class Index:
             self.redo[record.api] = standing if known is None else max(known, standing)
         if record.renamed_from is not None:
             self._forget_old(record)
-        count = len(self._purchases)
         number = self._purchases.add(key_of(record.id, record.purchase))
-        if number == count:
-            self._appear(record)
-        self._offsets[number], self._lengths[number] = offset, length
-        if record.state in OWED or record.state is State.SUBMITTING:
-            self._unsettled[number] = record.state
+        if number == len(self._offsets):
+            self._offsets.append(offset)
+            self._lengths.append(length)
+            if record.purchase > 1:
+                self._later.add(record.id, record.purchase)
         else:
+            self._offsets[number], self._lengths[number] = offset, length
+        if record.state in _UNSETTLED:
+            self._unsettled[number] = record.state
+        elif self._unsettled:
             self._unsettled.pop(number, None)
-
-    def _appear(self, record: Record) -> None:
-        """A purchase that was not there before."""
-        self._offsets.append(0)
-        self._lengths.append(0)
-        if record.purchase > 1:
-            self._later.add(record.id, record.purchase)
 
     def _forget_old(self, record: Record) -> None:
         """A purchase that appears under its new id is forgotten under its old one."""

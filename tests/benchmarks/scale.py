@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,28 @@ import sys, time, runner
 started = time.perf_counter()
 jobs = runner.load(sys.argv[1]).jobs
 print(f"{time.perf_counter() - started:.2f} s to load, {jobs.size_bytes / 1e6:,.0f} MB in the temporary folder")
+"""
+_OPEN = """
+import sys, time
+from pathlib import Path
+import msgspec
+from runner.ledger import Log
+from runner.model import Record
+path, decode = Path(sys.argv[1]), msgspec.json.Decoder(Record).decode
+with path.open("rb") as file:
+    start = time.process_time()
+    for line in file:
+        decode(line)
+    parsing = time.process_time() - start
+start = time.process_time()
+Log(path, writable=False).close()
+print(f"{(time.process_time() - start) / parsing:.2f} x parsing its lines")
+"""
+_FIRST = """
+import os, sys
+import anyio, runner
+manifest, options = runner.load(sys.argv[1]), runner.RunOptions(offline=True)
+anyio.run(lambda: runner.run(manifest, options, observer=lambda record: os._exit(0)))
 """
 
 
@@ -72,7 +94,7 @@ class _Cases:
             _show("load, list", LISTED, _load(self._folder / "list.yaml"))
         for layout in ("flat", "folders"):
             self._measure_first(layout)
-            if any(self._wants(f"{verb}, done, {layout}") for verb in DONE):
+            if any(self._wants(f"{case}, done, {layout}") for case in (*DONE, "open", "first purchase")):
                 self._measure_done(layout)
 
     def _measure_first(self, layout: str) -> None:
@@ -91,6 +113,17 @@ class _Cases:
         _prepare("write_done", self._folder / f"{layout}.yaml", repr(self._api))
         for verb, arguments in DONE.items():
             self._measure(f"{verb}, done, {layout}", partial(self._verb, layout, verb, *arguments))
+
+        self._measure(f"open, done, {layout}", lambda: _python(_OPEN, self._folder / layout / "results.jsonl"))
+        if layout == "flat":
+            self._measure_one_more()
+
+    def _measure_one_more(self) -> None:
+        """A row has come since everything was done."""
+        with (self._folder / "feed.csv").open("a", encoding="utf-8") as feed:
+            feed.write("sku-new,Mug,blue\n")
+        manifest = self._folder / "flat.yaml"
+        self._measure("first purchase, done, flat", lambda: _python(_FIRST, manifest, env=self._env))
 
     def _wants(self, case: str) -> bool:
         return self._only in case
@@ -112,12 +145,16 @@ class _Cases:
 
 
 def _load(manifest: Path) -> Measured:
-    return measure([sys.executable, "-c", _LOAD, str(manifest)])
+    return _python(_LOAD, manifest)
+
+
+def _python(code: str, path: Path, env: Mapping[str, str] | None = None) -> Measured:
+    return measure([sys.executable, "-c", code, str(path)], env=env)
 
 
 def _show(case: str, jobs: int, measured: Measured) -> None:
     figures = f"{measured.seconds:>9.1f} {measured.cpu_seconds:>7.1f} {measured.peak_bytes / 1e6:>9.0f}"
-    said = measured.output.strip() if case.startswith("load") else ""
+    said = measured.output.strip() if case.startswith(("load", "open")) else ""
     click.echo(f"{case:<28} {jobs:>11,} {figures}  {said}".rstrip())
 
 
