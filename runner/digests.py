@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from array import array
 from hashlib import blake2b
+from struct import iter_unpack
 from typing import Final
 
 _BYTES: Final = 16
 _SLOTS: Final = 1024
-_GROWTH: Final = 4
+_NOBODY: Final = bytes(_BYTES)
+"""In the place of one that was dropped; no name has this digest."""
 _DROPPED: Final = 2**32 - 1
 
 
@@ -26,7 +28,7 @@ def digest(name: str) -> bytes:
 
 
 class Numbering:
-    """Digests → 0, 1, 2, … in the order in which they came; 22 to 40 bytes for each.
+    """Digests → 0, 1, 2, … in the order in which they came; 22 to 28 bytes for each.
 
     What belongs to a digest stands in an array beside it, under its number.
     """
@@ -64,8 +66,9 @@ class Numbering:
     def drop(self, key: bytes) -> None:
         """Forget ``key``: if it comes again, it gets a new number."""
         slot = self._slot(key)
-        if self._slots[slot]:
+        if number := self._slots[slot]:
             self._slots[slot] = _DROPPED
+            self._digests[(number - 1) * _BYTES : number * _BYTES] = _NOBODY
 
     def _slot(self, key: bytes) -> int:
         """Where ``key`` is, or would be put."""
@@ -78,11 +81,11 @@ class Numbering:
 
     def _grow(self) -> None:
         """Make room. They are all different, so nothing is compared."""
-        old, slots, digests = self._slots, array("I", bytes(_GROWTH * 4 * len(self._slots))), self._digests
+        slots = array("I", bytes(2 * 4 * len(self._slots)))
         last = len(slots) - 1
-        for number in old:
-            if 0 < number < _DROPPED:
-                slot = hash(bytes(digests[(number - 1) * _BYTES : number * _BYTES])) & last
+        for number, (key,) in enumerate(iter_unpack(f"{_BYTES}s", self._digests), 1):
+            if key != _NOBODY:
+                slot = hash(key) & last
                 while slots[slot]:
                     slot = slot + 1 & last
                 slots[slot] = number

@@ -23,7 +23,7 @@ from runner.records import RESULTS, BadLine, decode, decode_all, encode, reread
 
 logger = logging.getLogger(__name__)
 
-TOGETHER = 1 << 15
+TOGETHER = 1 << 16
 """So many bytes of lines are read and checked at once; more is no quicker."""
 
 
