@@ -61,6 +61,9 @@ CASES = {
     "long queue": Case(jobs=300, workers=8, lanes=32, seconds=0.8, spread=0.4),
     "slow model": Case(jobs=120, workers=40, lanes=40, seconds=6.0, spread=0.6),
     "instant": Case(jobs=3000, workers=64, lanes=64, seconds=0.0, spread=0.0, clients=("runner", "script", "bare")),
+    "64 lanes, 5 ms flushes": Case(
+        jobs=1500, workers=64, lanes=64, seconds=0.8, spread=0.4, clients=("runner", "runner, slow disk")
+    ),
     "instant, 5 ms flushes": Case(
         jobs=3000, workers=64, lanes=64, seconds=0.0, spread=0.0, clients=("runner", "runner, slow disk")
     ),
