@@ -1,7 +1,8 @@
-"""What is said on standard error of a manifest and of what went wrong, for every verb."""
+"""What is said in a terminal, for every verb: safely, whoever wrote the words; and what went wrong with a command."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import click
@@ -10,11 +11,24 @@ from runner.errors import ManifestError, RunnerError
 from runner.model import Problem
 
 MAX_PROBLEMS = 200
+_DRIVES = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_CONTROL = re.compile(f"[{_DRIVES}]")
+_CONTROL_OR_BREAK = re.compile(f"[\n{_DRIVES}]")
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line. Its words may be a stranger's: none of them drives the terminal or begins a line of its own."""
+    click.echo(_CONTROL_OR_BREAK.sub("\ufffd", line), err=err)
+
+
+def say_all(text: str, *, err: bool = False) -> None:
+    """The same for a text of several lines."""
+    click.echo(_CONTROL.sub("\ufffd", text), err=err)
 
 
 def show_warnings(warnings: Iterable[Problem]) -> None:
     for warning in warnings:
-        click.echo(warning_words(warning), err=True)
+        say_all(warning_words(warning), err=True)
 
 
 def warning_words(warning: Problem) -> str:
@@ -26,13 +40,13 @@ def show_error(error: RunnerError) -> None:
     if isinstance(error, ManifestError):
         show_problems(error)
     else:
-        click.echo(f"runner: {error}", err=True)
+        say_all(f"runner: {error}", err=True)
 
 
 def show_problems(error: ManifestError) -> None:
     """Print a manifest's faults, up to a number that a person reads."""
     for problem in error.problems[:MAX_PROBLEMS]:
-        click.echo(str(problem), err=True)
+        say_all(str(problem), err=True)
     count = error.count
     more = f", {MAX_PROBLEMS} of them shown" if count > MAX_PROBLEMS else ""
     click.echo(

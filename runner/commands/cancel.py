@@ -10,6 +10,7 @@ import click
 from runner import app
 from runner.cancel import Cancelled
 from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
+from runner.console import say
 from runner.display import Watch, plain_watch
 from runner.download.place import Folder
 from runner.options import RunOptions
@@ -51,12 +52,12 @@ def _as_json(result: Cancelled, folder: Folder) -> dict[str, object]:
 
 
 def _show(result: Cancelled, manifest: str) -> None:
-    click.echo(f"{result.cancelled:,} cancelled; {result.owed:,} will still be collected")
+    say(f"{result.cancelled:,} cancelled; {result.owed:,} will still be collected")
     if result.failed:
-        click.echo(f"{result.failed:,} had failed meanwhile")
+        say(f"{result.failed:,} had failed meanwhile")
     if result.owed:
-        click.echo(f"They are bought: `runner collect {manifest}` or the next run brings them home.")
+        say(f"They are bought: `runner collect {manifest}` or the next run brings them home.")
     if result.stuck:
-        click.echo(f"{result.stuck:,} are stuck and wait for your word: `runner reconcile {manifest}`")
+        say(f"{result.stuck:,} are stuck and wait for your word: `runner reconcile {manifest}`")
     if result.trouble:
-        click.echo(f"What went wrong, for one of them: {result.trouble}", err=True)
+        say(f"What went wrong, for one of them: {result.trouble}", err=True)

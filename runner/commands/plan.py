@@ -11,7 +11,7 @@ import click
 
 from runner.clock import SystemClock
 from runner.commands.common import BudgetType, manifest_argument, place_options, read_manifest, run_loop
-from runner.console import show_warnings
+from runner.console import say, show_warnings
 from runner.forecast import KEYS, Forecast, Quote, foretell
 from runner.manifest import OnUnknown
 from runner.model import Budget, Job
@@ -76,7 +76,7 @@ def command(
         if jobs and as_json:
             lines.append({"id": job.id, "action": KEYS[action], "reason": reason})
         elif jobs:
-            click.echo(f"{action.value:<13} {job.id}: {reason}")
+            say(f"{action.value:<13} {job.id}: {reason}")
 
     forecast = foretell(loaded, options, os.environ, now=SystemClock().now(), visit=visit)
     found = forecast.as_json(None if emulator else _quote(forecast, options, offline=offline))
@@ -114,32 +114,30 @@ def _cap_words(found: dict[str, Any]) -> str:
 
 
 def _show(found: dict[str, Any], *, missing: bool) -> None:
-    click.echo(f"{found['total']} jobs → {found['output']}")
+    say(f"{found['total']} jobs → {found['output']}")
     for action, key in KEYS.items():
         if found[key]:
             meaning = MEANING[action] + (OR_BOUGHT if missing and action is Action.DELIVER else "")
-            click.echo(f"  {found[key]:>7,}  {action.value}: {meaning}")
+            say(f"  {found[key]:>7,}  {action.value}: {meaning}")
         if action is Action.BUY and found[key]:
             _show_purchases(found)
     if found["owed_by_others"]:
-        click.echo(
-            f"  {found['owed_by_others']:>7,}  paid results of jobs that are not selected here are collected as well"
-        )
+        say(f"  {found['owed_by_others']:>7,}  paid results of jobs that are not selected here are collected as well")
     if not found["buy"]:
-        click.echo("A run would buy nothing.")
+        say("A run would buy nothing.")
     elif found["not_now"]:
-        click.echo(f"But the next run would buy nothing: {found['not_now']}.")
+        say(f"But the next run would buy nothing: {found['not_now']}.")
 
 
 def _show_purchases(found: dict[str, Any]) -> None:
     for part in found.get("models", []):
         usd = part["base_price_usd"]
         price = f"from ${usd:g} each" if usd is not None else "price unknown"
-        click.echo(f"           {part['model']}: {part['buy']:,}, {price}")
+        say(f"           {part['model']}: {part['buy']:,}, {price}")
     if "from_usd" in found:
-        click.echo(f"           {_price_words(found)}{_cap_words(found) if found['budget'] else ''}")
+        say(f"           {_price_words(found)}{_cap_words(found) if found['budget'] else ''}")
     if found["after_collecting"]:
-        click.echo(f"           {found['after_collecting']:,} of them once an older purchase of the job is fetched")
+        say(f"           {found['after_collecting']:,} of them once an older purchase of the job is fetched")
 
 
 MEANING = {

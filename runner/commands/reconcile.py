@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from runner.commands.common import known_folder, manifest_argument, place_options, run_loop
+from runner.console import say
 from runner.download.place import Folder
 from runner.errors import UsageError
 from runner.ledger import read_holder
@@ -110,27 +111,27 @@ def _prompt(record: Record) -> str:
 
 def _show(questions: Questions, folder: Folder, manifest: str, *, settled: int) -> None:
     if settled:
-        click.echo(f"Settled: {settled}. The next `runner run` goes by it.")
+        say(f"Settled: {settled}. The next `runner run` goes by it.")
     if not questions.open:
-        click.echo(f"{folder.root}: no question is open")
+        say(f"{folder.root}: no question is open")
     here = shlex.quote(manifest)
     if questions.unknown:
-        click.echo(f"Unknown, perhaps bought: {len(questions.unknown):,}. Look at RunComfy's Generations page; then")
-        click.echo(f"  there:      runner reconcile {here} --adopt ID=REQUEST_ID")
-        click.echo(f"  not there:  runner reconcile {here} --lost ID")
-        click.echo(f"  never mind: runner reconcile {here} --rebuy ID   (counts as spent, and is bought once more)")
+        say(f"Unknown, perhaps bought: {len(questions.unknown):,}. Look at RunComfy's Generations page; then")
+        say(f"  there:      runner reconcile {here} --adopt ID=REQUEST_ID")
+        say(f"  not there:  runner reconcile {here} --lost ID")
+        say(f"  never mind: runner reconcile {here} --rebuy ID   (counts as spent, and is bought once more)")
         _list(questions.unknown)
     if questions.stuck:
-        click.echo(f"Stuck, paid and not to be had as things are: {len(questions.stuck):,}. Every run asks again; or")
-        click.echo(f"  give up:    runner reconcile {here} --lost ID    (counts as spent, and is bought once more)")
-        click.echo(f"  meanwhile:  runner reconcile {here} --rebuy ID   (the same, but still asked after)")
+        say(f"Stuck, paid and not to be had as things are: {len(questions.stuck):,}. Every run asks again; or")
+        say(f"  give up:    runner reconcile {here} --lost ID    (counts as spent, and is bought once more)")
+        say(f"  meanwhile:  runner reconcile {here} --rebuy ID   (the same, but still asked after)")
         _list(questions.stuck)
     if questions.passed:
-        click.echo(f"Never answered, and bought anew since or next: {len(questions.passed):,} (they count as spent)")
+        say(f"Never answered, and bought anew since or next: {len(questions.passed):,} (they count as spent)")
         _list(questions.passed)
     holder = read_holder(folder.root)
     if holder is not None and any(record.state is State.SUBMITTING for record in questions.open):
-        click.echo(f"A run may be going on ({holder}): those in state submitting may be on their way.", err=True)
+        say(f"A run may be going on ({holder}): those in state submitting may be on their way.", err=True)
 
 
 def _list(records: tuple[Record, ...]) -> None:
@@ -138,5 +139,5 @@ def _list(records: tuple[Record, ...]) -> None:
         reserve = f"${record.reserved_usd:.4f}" if record.reserved_usd is not None else "no price known"
         request = f", request {record.request_id}" if record.request_id else ""
         why = f": {record.error.code}: {record.error.message}" if record.error else ""
-        click.echo(f"  {record.id}/{record.purchase}  {_when(record)}  {record.model}  {reserve}{request}{why}")
-        click.echo(f"      {_prompt(record)}")
+        say(f"  {record.id}/{record.purchase}  {_when(record)}  {record.model}  {reserve}{request}{why}")
+        say(f"      {_prompt(record)}")

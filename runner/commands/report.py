@@ -12,6 +12,7 @@ import click
 
 from runner.clock import SystemClock
 from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
+from runner.console import say
 from runner.errors import UsageError
 from runner.gallery.cards import files_of
 from runner.gallery.safe import Thumbs
@@ -75,7 +76,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
         now=SystemClock().now(),
     )
     size = write(batch, target, Thumbs(thumbnails or ("embed" if embedded else "beside")))
-    click.echo(f"{target}: {len(records):,} jobs, {size / 1e6:,.1f} MB")
+    say(f"{target}: {len(records):,} jobs, {size / 1e6:,.1f} MB")
     return 0
 
 

@@ -13,6 +13,7 @@ import click
 
 from runner.clock import SystemClock, epoch
 from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
+from runner.console import say
 from runner.digests import Names
 from runner.download.place import Folder
 from runner.ledger import Holder, Ledger, read_holder
@@ -123,12 +124,12 @@ def _as_json(standing: Standing, oldest: float, folder: Folder) -> dict[str, obj
 def _show(standing: Standing, oldest: float, folder: Folder) -> None:
     holder = _holder(folder)
     counts = ", ".join(f"{standing.counts[name]:,} {name}" for name in COUNTS if standing.counts[name])
-    click.echo(f"{folder.root}: {standing.counts.total():,} jobs: {counts or 'none'}")
-    click.echo(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
+    say(f"{folder.root}: {standing.counts.total():,} jobs: {counts or 'none'}")
+    say(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
     if holder is not None:
-        click.echo(f"In use by {holder}")
+        say(f"In use by {holder}")
     elif standing.owed or standing.counts["left"]:
-        click.echo("No run is going on: the same `runner run` again goes on where the last one ended")
+        say("No run is going on: the same `runner run` again goes on where the last one ended")
     _list("Failed", standing.failed, standing.counts["failed"])
     _list("Unknown (perhaps bought) or stuck; `runner reconcile` settles them", standing.unknown, len(standing.unknown))
     _list_owed(standing.owed, oldest)
@@ -138,13 +139,13 @@ def _list_owed(owed: list[Record], oldest: float) -> None:
     """What is paid for and not on disk, the oldest first, each with its age."""
     if not owed:
         return
-    click.echo(f"Owed: {len(owed):,}, the oldest for {_span(oldest)}; a run or `runner collect` fetches them, free:")
+    say(f"Owed: {len(owed):,}, the oldest for {_span(oldest)}; a run or `runner collect` fetches them, free:")
     now = SystemClock().now()
     for record in nsmallest(SHOWN, owed, key=lambda record: record.submitted_at or record.at):
         why = f": {record.error.message}" if record.error else ""
-        click.echo(f"  {record.id} (request {record.request_id}), for {_span(_age(record, now))}{why}")
+        say(f"  {record.id} (request {record.request_id}), for {_span(_age(record, now))}{why}")
     if len(owed) > SHOWN:
-        click.echo(f"  … and {len(owed) - SHOWN:,} more")
+        say(f"  … and {len(owed) - SHOWN:,} more")
 
 
 def _span(seconds: float) -> str:
@@ -157,10 +158,10 @@ def _span(seconds: float) -> str:
 
 def _list(title: str, records: list[Record], count: int) -> None:
     if count:
-        click.echo(f"{title}:")
+        say(f"{title}:")
     for record in records[:SHOWN]:
         why = record.error.message if record.error else record.state.value
         request = f" (request {record.request_id})" if record.request_id else ""
-        click.echo(f"  {record.id}{request}: {why}")
+        say(f"  {record.id}{request}: {why}")
     if count > SHOWN:
-        click.echo(f"  … and {count - SHOWN:,} more")
+        say(f"  … and {count - SHOWN:,} more")

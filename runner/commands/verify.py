@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
+from runner.console import say
 from runner.display import plain_watch
 from runner.download.place import Folder
 from runner.errors import UsageError
@@ -20,6 +21,8 @@ from runner.restore import Restored
 from runner.verify import Finding, Findings, Kind, Stand, check
 
 SHOWN = 50
+MAX_NAME = 300
+"""Characters of what damage gives for an id."""
 """So many of a kind are printed; ``--json`` has them all."""
 
 
@@ -57,10 +60,10 @@ def _verify(folder: Folder, *, as_json: bool) -> int:
         found = check(ledger, folder)
     holder = read_holder(folder.root)
     if found.wrong and holder is not None and holder.alive:
-        click.echo(f"runner: in use by {holder}; what it is about to change may look wrong: look again later", err=True)
+        say(f"runner: in use by {holder}; what it is about to change may look wrong: look again later", err=True)
     _tell(found, folder, {}, as_json=as_json)
     if any(finding.kind is not Kind.FOREIGN for finding in found.wrong):
-        click.echo("runner: `runner verify --repair` puts right what can be had without buying", err=True)
+        say("runner: `runner verify --repair` puts right what can be had without buying", err=True)
     return 1 if found.wrong else 0
 
 
@@ -69,7 +72,7 @@ def _repair(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
     extra = {"repaired": done.repaired, "kept": done.kept, "failed": done.failed}
     _tell(done.after, folder, extra, as_json=as_json)
     if done.interrupted:
-        click.echo("runner: interrupted; repeat the command to go on", err=True)
+        say("runner: interrupted; repeat the command to go on", err=True)
         return 75
     return 1 if done.after.wrong else 0
 
@@ -87,20 +90,20 @@ def _tell(found: Findings, folder: Folder, extra: Mapping[str, object], *, as_js
         return
     for name, paths in extra.items():
         for path, why in paths.items() if isinstance(paths, dict) else ():
-            click.echo(f"not repaired  {path}: {why}")
+            say(f"not repaired  {path}: {why}")
         for path in paths if isinstance(paths, list) else ():
-            click.echo(f"{name:<9}  {path}")
+            say(f"{name:<9}  {path}")
     for kind in Kind:
         _list(found.of(kind))
     counts = ", ".join(f"{len(found.of(kind)):,} {kind}" for kind in Kind if found.of(kind))
-    click.echo(f"{folder.root}: {found.ok:,} of {found.checked:,} files are right" + (f"; {counts}" if counts else ""))
+    say(f"{folder.root}: {found.ok:,} of {found.checked:,} files are right" + (f"; {counts}" if counts else ""))
 
 
 def _list(findings: list[Finding]) -> None:
     for finding in findings[:SHOWN]:
-        click.echo(f"{finding.kind:<9}  {finding.path}{_words(finding)}")
+        say(f"{finding.kind:<9}  {finding.path}{_words(finding)}")
     if len(findings) > SHOWN:
-        click.echo(f"           … and {len(findings) - SHOWN:,} more (--json lists all)")
+        say(f"           … and {len(findings) - SHOWN:,} more (--json lists all)")
 
 
 def _words(finding: Finding) -> str:
@@ -127,7 +130,7 @@ def _mend(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(_log_as_json(found, copy)))
     elif copy is None:
-        click.echo(f"{folder.root}: the results manifest is in order: {found.kept:,} lines; nothing was changed")
+        say(f"{folder.root}: the results manifest is in order: {found.kept:,} lines; nothing was changed")
     else:
         _show_log(found, copy)
     return 2 if found.hidden or any(not record.owed for record in found.held) else 0
@@ -163,17 +166,17 @@ def _held_as_json(record: Record) -> dict[str, object]:
 
 
 def _show_log(found: Salvage, copy: Path) -> None:
-    click.echo(f"kept   {found.kept:,} lines; the file as it was is {copy}")
+    say(f"kept   {found.kept:,} lines; the file as it was is {copy}")
     for damage in found.damages[:SHOWN]:
-        click.echo(f"cut    line {damage.line}: {_damage(damage)}")
+        say(f"cut    line {damage.line}: {_damage(damage)}")
     if len(found.damages) > SHOWN:
-        click.echo(f"       … and {len(found.damages) - SHOWN:,} more")
+        say(f"       … and {len(found.damages) - SHOWN:,} more")
     for record in found.held:
         request = f", request {record.request_id}" if record.request_id else ""
         what = "owed; the next run collects it" if record.owed else "unknown: perhaps bought, and not bought again"
-        click.echo(f"held   {record.id} (purchase {record.purchase}{request}): {what}")
+        say(f"held   {record.id} (purchase {record.purchase}{request}): {what}")
     if any(not record.owed for record in found.held):
-        click.echo(
+        say(
             "Settle what is unknown with `runner reconcile`, after a look at your RunComfy Generations page; until "
             "then a run leaves it alone."
         )
@@ -192,5 +195,5 @@ def _damage(damage: Damage) -> str:
     fragment = damage.fragment
     request = f", request {fragment.request_id}" if fragment.request_id else ""
     number = f" purchase {fragment.purchase}" if fragment.purchase else ""
-    name = f"names {fragment.id}{number}{request}" if fragment.id else f"names no job{request}"
+    name = f"names {fragment.id[:MAX_NAME]}{number}{request}" if fragment.id else f"names no job{request}"
     return f"{fragment.size:,} bytes; {name}" + ("" if damage.named or not fragment.id else ", which may be garbled")
