@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -135,8 +135,9 @@ def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iter
 
 def _expected(ledger: Ledger, folder: Folder, named: set[bytes]) -> Iterator[_Expected]:
     """Every file to look for, purchase by purchase; all paths that records name go into ``named``."""
+    newest = newest_in_place(ledger)
     for record in ledger.latest():
-        force = record.state is State.DONE and is_in_force(ledger, record)
+        force = is_in_force(record, newest)
         for output in record.outputs:
             places = folder.places(record, output)
             named.update(map(_key, places))
@@ -149,10 +150,18 @@ def _expected(ledger: Ledger, folder: Folder, named: set[bytes]) -> Iterator[_Ex
                 yield _Expected(record, output, aside, False)
 
 
-def is_in_force(ledger: Ledger, record: Record) -> bool:
-    """Whether a done purchase's files are those that its job has: no later one is in place or about to be."""
-    later = (other for other in ledger.history(record.id) if other.purchase > record.purchase)
-    return not any(other.state is State.DONE or _is_being_placed(other) for other in later)
+def newest_in_place(ledger: Ledger) -> dict[str, int]:
+    """Of each job bought more than once the newest purchase whose files are in place or about to be."""
+    newest: dict[str, int] = {}
+    for record in ledger.latest():
+        if record.purchase > newest.get(record.id, 1) and (record.state is State.DONE or _is_being_placed(record)):
+            newest[record.id] = record.purchase
+    return newest
+
+
+def is_in_force(record: Record, newest: Mapping[str, int]) -> bool:
+    """Whether a purchase's files are those that its job has, by what ``newest_in_place`` found."""
+    return record.state is State.DONE and record.purchase >= newest.get(record.id, 1)
 
 
 def _is_being_placed(record: Record) -> bool:
@@ -212,11 +221,12 @@ def _name_owners(ledger: Ledger, wrong: list[Finding]) -> list[Finding]:
     strange = {finding.path for finding in wrong}
     owners: dict[str, Owner] = {finding.actual.sha256: _NOBODY for finding in wrong if finding.actual is not None}
     rightful: set[tuple[str, str]] = set()
+    newest = newest_in_place(ledger) if owners else {}
     for record in ledger.latest() if owners else ():
         for output in record.outputs:
             if output.path is None or output.sha256 not in owners:
                 continue
-            if output.path in strange and record.state is State.DONE and is_in_force(ledger, record):
+            if output.path in strange and is_in_force(record, newest):
                 rightful.add((output.path, output.sha256))
             if owners[output.sha256] is _NOBODY or owners[output.sha256].path not in strange:
                 owners[output.sha256] = Owner(record.id, record.purchase, output.path)

@@ -20,7 +20,7 @@ from runner.money import Basis
 from runner.options import reading
 from runner.receipts import Receipt, receipts
 from runner.spreadsheet import BYTE_ORDER_MARK, line
-from runner.verify import is_in_force
+from runner.verify import is_in_force, newest_in_place
 
 FIELDS = Receipt.__struct_fields__
 
@@ -60,6 +60,7 @@ class Rows:
         self._ledger = ledger
         self._folder = folder
         self._only = only
+        self._newest = newest_in_place(ledger)
         self.unpriced = 0
 
     def __iter__(self) -> Iterator[Receipt]:
@@ -71,7 +72,7 @@ class Rows:
 
     def _of(self, record: Record) -> Iterator[Receipt]:
         done = record.state is State.DONE
-        in_force = done and is_in_force(self._ledger, record)
+        in_force = is_in_force(record, self._newest)
         replaced = done and not in_force
         return receipts(
             record,
