@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from math import ceil
 
 from runner.model import Job, Json, Record, State
-from runner.wire import read_usd
+from runner.wire import MOST_USD, read_usd
+
+MOST_MEGAPIXELS = 10**12
+"""A size beyond it is no size, and too large a number to calculate a price with."""
 
 
 def base_price(entry: dict[str, Json]) -> float | None:
@@ -20,7 +22,7 @@ def base_price(entry: dict[str, Json]) -> float | None:
 
 def reserve(price: float | None, inputs: dict[str, Json]) -> float | None:
     """What one purchase may cost: the base price for every megapixel begun (FLUX.2's maker prices so)."""
-    return None if price is None else price * megapixels(inputs)
+    return None if price is None else min(MOST_USD, price * megapixels(inputs))
 
 
 def megapixels(inputs: dict[str, Json]) -> int:
@@ -28,7 +30,7 @@ def megapixels(inputs: dict[str, Json]) -> int:
     width, height = inputs.get("width"), inputs.get("height")
     if not (isinstance(width, int) and isinstance(height, int)):
         return 1
-    return max(1, ceil(width * height / 1_000_000))
+    return min(MOST_MEGAPIXELS, max(1, -(-width * height // 1_000_000)))
 
 
 @dataclass(slots=True)

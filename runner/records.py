@@ -12,13 +12,16 @@ from itertools import pairwise
 import msgspec
 
 from runner.model import Job, Record, State
-from runner.wire import REQUEST_ID
+from runner.wire import MOST_USD, REQUEST_ID
 
 RESULTS = "results.jsonl"
 """The name of the results manifest in its output folder."""
 
 MAX_PURCHASES = 100_000
 """Of one job: a number beyond it is no count, and looking through so many would take for ever."""
+
+QUOTED = 100
+"""So many characters of a bad value are shown."""
 
 # One expression for a whole path: records are read by the million. A part is neither empty nor `.` nor `..`.
 _PART = r"(?!\.{1,2}(?:[/\n]|\Z))[^/\\\x00-\x1f\x7f]+"
@@ -118,7 +121,7 @@ def _why_not(record: Record) -> str:
         return _why_not_request(record) or _why_not_numbers(record)
     for job_id in (record.id, record.renamed_from):
         if job_id is not None and not _is_id(job_id):
-            return f"id {job_id!r} is no job id"
+            return f"id {_quoted(job_id)} is no job id"
     return _why_not_request(record) or _why_not_numbers(record) or _why_not_paths(record)
 
 
@@ -138,36 +141,47 @@ def _has_plain_names(record: Record) -> bool:
 
 def _why_not_request(record: Record) -> str:
     if not 1 <= record.purchase <= MAX_PURCHASES:
-        return f"purchase {record.purchase} of {record.id!r}: they count from 1"
+        return f"purchase {_quoted(record.purchase)} of {_quoted(record.id)}: they count from 1"
     if record.request_id is not None and not REQUEST_ID.fullmatch(record.request_id):
-        return f"request_id {record.request_id!r} is not one of the API's"
+        return f"request_id {_quoted(record.request_id)} is not one of the API's"
     if record.owed and record.request_id is None:
-        return f"{record.id!r} is {record.state} without a request_id"
+        return f"{_quoted(record.id)} is {record.state} without a request_id"
     return ""
 
 
 def _why_not_numbers(record: Record) -> str:
-    if (record.reserved_usd or 0) < 0 or (record.cost_usd or 0) < 0:
-        return f"{record.id!r} cost less than nothing"
-    return f"{record.id!r}: redos count from 1" if min(record.redo, record.redone) < 0 else ""
+    amounts = record.reserved_usd or 0, record.cost_usd or 0
+    if min(amounts) < 0:
+        return f"{_quoted(record.id)} cost less than nothing"
+    if max(amounts) > MOST_USD:
+        return f"{_quoted(record.id)} cost more than anything does"
+    return f"{_quoted(record.id)}: redos count from 1" if min(record.redo, record.redone) < 0 else ""
 
 
 def _why_not_paths(record: Record) -> str:
     if not _are_numbers(record.file, record.numbered_at):
-        return f"numbered_at {record.numbered_at} of file {record.file!r}: there is no number of an output"
+        return (
+            f"numbered_at {_quoted(record.numbered_at)} of file {_quoted(record.file)}: there is no number of an output"
+        )
     targets = [record.file, *(out.path for out in record.outputs if out.path is not None)]
     sources = [out.moved_from for out in record.outputs if out.moved_from is not None]
     for path in [*targets, *sources]:
         if not is_inside(path):
-            return f"path {path!r} leaves the output folder"
+            return f"path {_quoted(path)} leaves the output folder"
     ours = next((path for path in targets if _OURS.fullmatch(path.partition("/")[0])), None)
-    return f"path {ours!r} is one that runner keeps for itself" if ours is not None else ""
+    return f"path {_quoted(ours)} is one that runner keeps for itself" if ours is not None else ""
 
 
 def _are_numbers(file: str, places: tuple[int, ...]) -> bool:
     """Whether a 1 stands at each of ``places``, which ascend."""
     ascending = all(before < after for before, after in pairwise((-1, *places)))
     return ascending and all(file[place : place + 1] == "1" for place in places)
+
+
+def _quoted(value: object) -> str:
+    """``value`` for a message: a stranger's line may hold megabytes of it."""
+    text = repr(value[:QUOTED] if isinstance(value, str | tuple) else value)
+    return text if len(text) <= 2 * QUOTED else f"{text[:QUOTED]}…"
 
 
 def _is_id(text: str) -> bool:

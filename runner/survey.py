@@ -196,7 +196,7 @@ class Surveyor:
         """Whether another manifest that still exists bought this."""
         if record.manifest in (self._manifest, "-"):
             return False
-        return self._folder.root.joinpath(record.manifest).is_file()
+        return os.path.isfile(self._folder.root / record.manifest)  # noqa: PTH113 - no error for what no disk takes
 
     def conflicts(self, job: Job, decision: Decision) -> str | None:
         """Why ``job`` may not be touched: its record belongs to another manifest that still exists."""

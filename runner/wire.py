@@ -20,7 +20,6 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
-from math import isfinite
 
 import msgspec
 
@@ -373,15 +372,19 @@ def _blames_the_input(code: str) -> bool:
     return code.startswith("4") or any(word in code.lower() for word in ("invalid", "policy", "nsfw", "moderat"))
 
 
+MOST_USD = 1e9
+"""Nothing that is bought or reserved here costs more: beyond it a number is damage, and no sum could be trusted."""
+
+
 def read_usd(value: Json) -> float | None:
-    """An amount of money, or None where ``value`` is none: no number, negative, or beyond all numbers."""
+    """An amount of money, or None where ``value`` is none: no number, negative, or beyond all reason."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         amount = float(value)
     except OverflowError:
         return None
-    return amount if isfinite(amount) and amount >= 0 else None
+    return amount if 0 <= amount <= MOST_USD else None
 
 
 def _text(value: Json) -> str | None:

@@ -7,16 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import PurePosixPath
+from typing import TypeGuard
 
 from runner.clock import epoch
 from runner.gallery.thumbnails import NOTHING, Look, Stand
 from runner.model import Json, Output, Record, State
 from runner.money import spent
+from runner.receipts import LARGEST
 from runner.summary import outcome_of_record
 
 STATES = ("failed", "unknown", "stuck", "missing", "altered", "owed", "cancelled", "left", "done")
 """In the order in which they are shown: what needs a person first."""
 PICTURED = ("done", "altered")
+LATEST = epoch("9999-12-31T00:00:00Z")
+"""No request ends later, and beyond it no time can be written."""
 LARGEST_SET = 24
 """Files of a folder that are taken for one product's; more are just a folder."""
 _FEW_WORDS = 160
@@ -178,15 +182,20 @@ def interval(record: Record) -> tuple[float, float] | None:
         start, end = epoch(record.submitted_at or ""), epoch(record.completed_at or "")
     except ValueError:
         return None
-    return (start, end) if end >= start else None
+    return (start, end) if LATEST >= end >= start >= 0 else None
 
 
 def _size(record: Record, output: Output | None) -> tuple[int, int]:
-    """Of the file, else what was asked for."""
-    if output is not None and output.width and output.height:
-        return output.width, output.height
-    width, height = record.inputs.get("width"), record.inputs.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
+    """Of the file, else what was asked for; zeros where neither is a size."""
+    asked = record.inputs.get("width"), record.inputs.get("height")
+    for width, height in ((output.width, output.height), asked) if output is not None else (asked,):
+        if _is_side(width) and _is_side(height):
+            return width, height
+    return 0, 0
+
+
+def _is_side(value: Json) -> TypeGuard[int]:
+    return type(value) is int and 0 < value < LARGEST
 
 
 def _text(value: Json) -> str:
