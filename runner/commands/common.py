@@ -31,7 +31,7 @@ T = TypeVar("T")
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-class BudgetType(click.ParamType[Budget]):
+class BudgetType(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
     """``25.00`` or ``25.00/day``, as in a manifest."""
 
     name = "usd"

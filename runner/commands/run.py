@@ -32,7 +32,7 @@ from runner.progress import Weight
 from runner.summary import Report
 
 
-class Concurrency(click.ParamType["int | Literal['auto']"]):
+class Concurrency(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
     """A number of requests in flight, or ``auto``."""
 
     name = "number"
@@ -45,7 +45,7 @@ class Concurrency(click.ParamType["int | Literal['auto']"]):
         return int(str(value))
 
 
-class ClockTime(click.ParamType[float]):
+class ClockTime(click.ParamType):  # type: ignore[type-arg]  # as above
     """The next time that the local clock shows ``HH:MM``, in seconds since the epoch."""
 
     name = "time"

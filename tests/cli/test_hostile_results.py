@@ -1,4 +1,4 @@
-"""A results manifest from a stranger: whatever a line says, no verb breaks, hangs, drives the terminal or lets it out."""
+"""A results manifest from a stranger: whatever a line says, no verb breaks, hangs, or drives the terminal."""
 
 from __future__ import annotations
 
