@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import shutil
+import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ REPLACED = ".replaced"
 """Where the files of older purchases are kept, ``<id>/<purchase>`` below it."""
 MOST_FOLDERS = 10_000
 """Remembered; then they are forgotten and walked again."""
+LONGEST_NAME = 255
+"""In bytes: what common file systems take."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -56,12 +59,20 @@ class Folder:
     def prepare(self) -> None:
         """Make the folder for temporary files, empty of what a crash left. Needs the lock. Raises ``OutputError``."""
         with _disk_errors(self.incoming):
+            self._require_incoming()
             self.incoming.mkdir(parents=True, exist_ok=True)
-            if not self._holds(self.incoming):
-                raise OutputError(f"{self.incoming} leaves the output folder by a link; remove the link")
             for left in self.incoming.iterdir():
                 if left.is_symlink() or not left.is_dir():
                     left.unlink()
+
+    def _require_incoming(self) -> None:
+        if not self._holds(self.incoming):
+            raise OutputError(f"{self.incoming} leaves the output folder by a link; remove the link")
+
+    def new_arrival(self) -> Path:
+        """A name that nobody else has, for a file on its way. Raises ``OutputError`` where a link leads out."""
+        self._require_incoming()
+        return self.incoming / uuid.uuid4().hex
 
     def path(self, relative: str) -> Path:
         """Where a record's path is on this disk. Raises ``Occupied`` where a link leads out of the folder."""
@@ -150,7 +161,7 @@ class Folder:
                 places = [self.path(place) for place in _asides(record, arrival.output)]
                 passing = arrival.source.parent == self.incoming
                 if not any(is_ours(place, arrival.output) for place in places):
-                    (_rename if passing else _copy)(arrival.source, _first_free(places))
+                    (_rename if passing else self._copy)(arrival.source, _first_free(places))
                 elif passing:
                     arrival.source.unlink()
 
@@ -188,9 +199,18 @@ class Folder:
                 continue
             places = [self.path(place) for place in _asides(other, output)]
             if not any(is_ours(place, output) for place in places):
-                (_copy if path in sources else _rename)(path, _first_free(places))
+                (self._copy if path in sources else _rename)(path, _first_free(places))
             elif path in targets - sources:
                 path.unlink()  # a crash came between the two steps of a rename, or somebody copied it back
+
+    def _copy(self, source: Path, target: Path) -> None:
+        """Give ``source`` a second file under another name, whole and durably. What a crash leaves is emptied later."""
+        temporary = self.new_arrival()
+        with source.open("rb") as whole, temporary.open("xb") as file:
+            shutil.copyfileobj(whole, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _rename(temporary, target)
 
     def _give_name(self, arrival: Arrival, named: Container[str | None]) -> None:
         """Rename an arrival. A file in its way at a path that the job's other purchases name was altered by hand."""
@@ -201,7 +221,7 @@ class Folder:
             arrival.source.unlink(missing_ok=True)
             return
         if arrival.output.path in named and target.is_file():
-            altered = _first_free(target.with_name(target.name + ending) for ending in _altered_endings())
+            altered = _first_free(_beside(target))
             _rename(target, altered)
             log.warning("%s was changed by hand; that version is kept as %s", target, altered.name)
         if os.path.lexists(target):
@@ -220,7 +240,7 @@ class Folder:
         """
         with _file_errors(self.root):
             source = self.path(path)
-            target = _first_free(source.with_name(source.name + ending) for ending in _altered_endings())
+            target = _first_free(_beside(source))
             _rename(source, target)
             return target.relative_to(self.root).as_posix()
 
@@ -316,8 +336,16 @@ def aside_path(record: Record, path: str) -> str:
 
 def _by_bytes(path: str, output: Output) -> str:
     """A name of its own for these bytes: ``mug.png`` becomes ``mug.0f3a9c51.png``."""
-    stem, _, extension = path.rpartition(".")
-    return f"{stem}.{(output.sha256 or '')[:8]}.{extension}"
+    folder, _, name = path.rpartition("/")
+    stem, _, extension = name.rpartition(".")
+    digits = "".join(filter(str.isalnum, (output.sha256 or "")[:8]))  # a record's text, and no part of a path
+    return f"{folder}/{_fitted(stem, f'.{digits}.{extension}')}"
+
+
+def _fitted(stem: str, ending: str) -> str:
+    """``stem`` with ``ending``, cut where the two are longer than a disk takes."""
+    room = max(0, LONGEST_NAME - len(os.fsencode(ending)))
+    return os.fsencode(stem)[:room].decode(errors="ignore") + ending
 
 
 def _first_free(paths: Iterable[Path]) -> Path:
@@ -328,10 +356,10 @@ def _first_free(paths: Iterable[Path]) -> Path:
     raise Occupied(f"{path} is not ours and is in the way; move it, and run again. The picture is paid.")
 
 
-def _altered_endings() -> Iterator[str]:
-    """``.altered``, ``.altered-2``, ``.altered-3`` …"""
-    yield ".altered"
-    yield from (f".altered-{number}" for number in count(2))
+def _beside(path: Path) -> Iterator[Path]:
+    """``mug.png.altered``, ``mug.png.altered-2``, ``mug.png.altered-3`` …"""
+    yield path.with_name(_fitted(path.name, ".altered"))
+    yield from (path.with_name(_fitted(path.name, f".altered-{number}")) for number in count(2))
 
 
 def is_ours(path: Path, output: Output) -> bool:
@@ -346,16 +374,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Give ``source`` a second file under another name, whole and durably."""
-    _make_folder(target.parent)
-    temporary = target.with_name(f"{target.name}.tmp")
-    shutil.copyfile(source, temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    _rename(temporary, target)
 
 
 def _rename(source: Path, target: Path) -> None:

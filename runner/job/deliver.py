@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -224,7 +223,7 @@ class Deliverer:
             here = msgspec.structs.replace(output, path=path, moved_from=moved_from)
             return Arrival(source=self._folder.path(found), output=here)
         bounds = self._bounds_of(record)
-        target = self._folder.incoming / uuid.uuid4().hex
+        target = self._folder.new_arrival()
         media = await fetch(
             self._client,
             output.url,

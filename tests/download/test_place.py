@@ -423,6 +423,73 @@ def test_an_output_folder_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
 # The folder for temporary files
 
 
+def test_a_link_planted_while_a_run_goes_on_lets_nothing_out(desk: Desk, tmp_path: Path) -> None:
+    """Each file asks anew where it would go: a folder that was seen to be inside may have been swapped for a link."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    desk.deliver(1, b"one", path="x/mug.png")
+    (desk.root / "x").rename(desk.root / "was-x")
+    (desk.root / "x").symlink_to(outside)
+    with pytest.raises(Occupied, match="leaves the output folder by a link"):
+        desk.deliver(1, b"two", path="x/new.png", id="other")
+    desk.folder.incoming.rename(tmp_path / "was-incoming")
+    desk.folder.incoming.symlink_to(outside)
+    with pytest.raises(OutputError, match="leaves the output folder by a link"):
+        desk.folder.new_arrival()
+    assert list(outside.iterdir()) == []
+
+
+def test_a_link_planted_under_a_temporary_name_overwrites_nothing(desk: Desk, tmp_path: Path) -> None:
+    """A copy is made under a name that nobody can foresee, and a crash in the middle of it leaves no litter."""
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"theirs")
+    first = desk.deliver(1, b"same")
+    aside = desk.root / ".replaced/mug/1"
+    aside.mkdir(parents=True)
+    (aside / "mug.png.tmp").symlink_to(theirs)
+    second = purchase(2, first.outputs[0], state=State.GENERATED)
+    arrival = Arrival(source=desk.root / "mug.png", output=first.outputs[0])
+    desk.folder.place(second, [arrival], [first, second])
+    assert theirs.read_bytes() == b"theirs"
+    assert (aside / "mug.png").read_bytes() == b"same"
+    assert list(desk.folder.incoming.iterdir()) == []
+
+
+def test_nothing_is_made_elsewhere_before_a_link_is_refused(tmp_path: Path) -> None:
+    """Not even an empty folder."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output/.runner").symlink_to(outside)
+    with pytest.raises(OutputError, match="leaves the output folder by a link"):
+        Folder(tmp_path / "output").prepare()
+    assert list(outside.iterdir()) == []
+
+
+def test_a_hash_that_is_none_is_no_part_of_a_path(desk: Desk, tmp_path: Path) -> None:
+    """Where a file is set aside is made of what the record says; that cannot lead out of the job's own folder."""
+    first = desk.deliver(1, b"one")
+    hostile = msgspec.structs.replace(first.outputs[0], sha256="/../../x")
+    places = desk.folder.places(first, hostile)
+    assert all(place == "mug.png" or place.startswith(".replaced/mug/1/mug.") for place in places)
+    assert not [place for place in places if ".." in place]
+
+
+def test_the_longest_name_can_be_replaced_and_set_apart(desk: Desk) -> None:
+    """What is put behind a name for a file set aside does not make it longer than a disk takes."""
+    name = "é" * 125 + ".webm"  # 255 bytes
+    first = desk.deliver(1, b"one", path=name)
+    (desk.root / name).write_bytes(b"retouched")
+    second = desk.deliver(2, b"two", first, path=name)
+    assert desk.folder.find_checked(second, second.outputs[0]) == name
+    assert sorted(desk.files().values()) == [b"retouched", b"two"]
+    third = desk.deliver(3, b"three", first, second, path=name)
+    assert desk.files()[name] == b"three"
+    assert b"two" in desk.files().values()
+    assert desk.folder.find_checked(third, third.outputs[0]) == name
+    assert len(os.fsencode(desk.folder.set_apart(name))) <= 255
+
+
 def test_preparing_empties_what_a_crash_left(desk: Desk) -> None:
     """Files and links go; a folder that somebody made is not ours and stays."""
     incoming = desk.folder.incoming
