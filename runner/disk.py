@@ -114,11 +114,12 @@ def write_all(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` under ``path`` whole or not at all, durably."""
+def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Put ``data`` under ``path`` whole or not at all, durably, and through no link; the umask narrows ``mode``."""
     temporary = path.with_name(path.name + ".tmp")
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        temporary.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             write_all(handle, data)
             os.fsync(handle)

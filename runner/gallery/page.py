@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -65,11 +66,10 @@ def check_target(target: Path) -> None:
     if not os.path.lexists(target):
         return
     ours = False
-    try:
-        with target.open("rb") as file:
-            ours = file.read(len(MARK)) == MARK.encode()
-    except OSError:
-        pass
+    with suppress(OSError):
+        if target.is_file():  # what is none may keep a reader waiting for ever
+            with target.open("rb") as file:
+                ours = file.read(len(MARK)) == MARK.encode()
     if not ours:
         raise UsageError(f"{target} is no report of `runner`: it stays as it is. Name another file with --to.")
 

@@ -118,7 +118,9 @@ def _with_thumbnail(look: Look, small: bytes) -> Look:
 def _put(path: Path, small: bytes, mtime_ns: int) -> None:
     """Not flushed: what a crash leaves half is seen as such and made anew."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}.tmp")
-    temporary.write_bytes(small)
+    temporary.unlink(missing_ok=True)
+    with temporary.open("xb") as file:
+        file.write(small)
     os.utime(temporary, ns=(mtime_ns, mtime_ns))
     temporary.replace(path)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from runner import disk
 from runner.errors import Locked, OutputError
 
 FOLDER = ".runner"
@@ -59,11 +60,13 @@ def run_lock(output: Path, since: str) -> Iterator[None]:
     """Hold the output folder, making it if need be. Raises ``Locked`` naming the holder, or ``OutputError``."""
     folder = output / FOLDER
     lock = FileLock(folder / "lock", timeout=0, thread_local=False)
+    if not disk.is_within(folder, output):
+        raise OutputError(f"{folder} leaves the output folder by a link; remove the link. Nothing was bought.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
         holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)
-        folder.joinpath("holder.json").write_bytes(msgspec.json.encode(holder))
+        disk.replace_file(folder / "holder.json", msgspec.json.encode(holder))
     except Timeout:
         raise Locked(
             f"{output} is in use by {read_holder(output) or 'another run'}; try again when it is done"

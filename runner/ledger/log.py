@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -87,7 +88,8 @@ class Log:
         try:
             if self.torn:
                 name = f"{RESULTS}.torn-{self._end}-{zlib.crc32(self.torn):08x}"
-                disk.replace_file(self.path.parent / ".runner" / name, self.torn)
+                mode = os.fstat(self._handle).st_mode & 0o777  # it may hold a prompt that others must not read
+                disk.replace_file(self.path.parent / ".runner" / name, self.torn, mode)
                 os.ftruncate(self._handle, self._end)
                 logger.warning("%s: half a line that a crash left was cut; a copy is .runner/%s", self.path, name)
             elif self._end and os.pread(self._handle, 1, self._end - 1) != b"\n":
@@ -162,7 +164,9 @@ class Log:
             return
         temporary = _temporary(self.path)
         try:
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
                 file.writelines(self.read_bytes(span) + b"\n" for span in self.index.all())
                 file.flush()
                 os.fsync(file.fileno())
@@ -189,12 +193,23 @@ def _open(path: Path, *, writable: bool) -> int | None:
         path.parent.joinpath(".runner").mkdir(parents=True, exist_ok=True)
         with suppress(OSError):
             _temporary(path).unlink(missing_ok=True)  # of a compaction that a crash ended
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = _open_own(path)
         disk.flush_folder(path.parent)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not writable:
             return None
+        if error.errno == errno.ELOOP:
+            raise LedgerError(f"{path}: is a link, and results are written to no other place; remove it") from error
         raise LedgerError(f"{path}: cannot be opened: {error.strerror}") from error
+    return handle
+
+
+def _open_own(path: Path) -> int:
+    """A handle to write to ``path`` itself. Raises ``OSError`` for a link, which leads elsewhere, and for no file."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no plain file")
     return handle
 
 

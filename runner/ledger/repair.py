@@ -242,9 +242,9 @@ def mend(path: Path, *, at: str, api: str) -> tuple[Salvage, Path | None]:
         copy = _copy_for(path, data)
         mode = path.stat().st_mode & 0o777
         if not copy.exists():
-            disk.replace_file(copy, data)
+            disk.replace_file(copy, data, mode)
             copy.chmod(mode)
-        disk.replace_file(path, found.data)
+        disk.replace_file(path, found.data, mode)
         with suppress(OSError):
             path.chmod(mode)
     except OSError as error:
