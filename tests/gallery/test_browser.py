@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from shelf import PAYLOADS, Shelf, picture
+from shelf import PAYLOADS, Shelf, changed, picture
 
 from runner.model import Fault, State
 
@@ -373,12 +374,14 @@ def test_files_of_any_name_can_be_opened(visit, shelf):
 
 
 def test_payloads_are_shown_as_text(visit, shelf):
-    """Prompts, ids, models, error texts, inputs, file and folder names: nothing runs, no element comes of them."""
+    """Ids, prompts, models, errors, inputs, files, media types, addresses, times: nothing comes of them but text."""
     out = shelf.folder / "out"
     for number, text in enumerate(PAYLOADS):
         job_id = text.replace("/", "∕")
-        shared = {"inputs": {"prompt": text, text: text}, "model": text, "warning": text}
-        shelf.done(f"{job_id} d", file=f"{job_id}-{number}", **shared)
+        shared = {"inputs": {"prompt": text, text: text}, "model": text, "warning": text, "manifest": text, "api": text}
+        made = shelf.done(f"{job_id} d", file=f"{job_id}-{number}", at=text, fingerprint=text, day=text, **shared)
+        output = msgspec.structs.replace(made.outputs[0], url=text, media_type=text)
+        shelf.records[-1] = changed(made, outputs=(output,), trusted_hosts=(text,))
         shelf.failed(f"{job_id} f", text, **shared)
         shelf.unknown(f"{job_id} u", text, intended_at=text, **shared)
     shelf.save()

@@ -17,7 +17,8 @@ from shelf import PAYLOADS, data_of, record
 
 from runner.gallery.page import Batch, render
 from runner.gallery.safe import Thumbs, data_block, link
-from runner.model import Fault, State
+from runner.gallery.thumbnails import Look, Stand
+from runner.model import Fault, Output, State
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(PAYLOADS)
 VALUES = st.recursive(
@@ -47,7 +48,12 @@ def page_of(text: str) -> str:
     """A page on which everything that can be is ``text``."""
     fault = Fault(code=text, message=text, http_status=500)
     inputs = {"prompt": text, text: text}
+    told = {"inputs": inputs, "model": text, "file": text, "request_id": text, "warning": text, "manifest": text}
+    times = dict.fromkeys(("at", "submitted_at", "completed_at", "day", "fingerprint", "api"), text)
+    output = Output(url=text, path=text, media_type=text, sha256=text, moved_from=text, width=1, height=1)
+    done = record(text, State.DONE, outputs=(output, output), renamed_from=text, trusted_hosts=(text,), **told, **times)
     records = [
+        done,
         record(text, State.FAILED, error=fault, inputs=inputs, model=text, file=text, request_id=text, warning=text),
         record(text, State.UNKNOWN, error=fault, inputs=inputs, model=text, file=text, intended_at=text),
     ]
@@ -56,12 +62,12 @@ def page_of(text: str) -> str:
         root=Path("/out"),
         records=records,
         purchases=records,
-        looks={},
+        looks={(text, 1): Look(stand=Stand.ALTERED, thumbnail=b"x", cached=text, width=1, height=1)},
         untried=0,
         command=text,
         now=0.0,
     )
-    return render(batch, Path("/out"), Thumbs.EMBED)
+    return render(batch, Path("/out"), Thumbs.EMBED) + render(batch, Path("/out"), Thumbs.BESIDE)
 
 
 PLAIN = Elements(page_of("plain")).seen
@@ -74,7 +80,7 @@ def test_no_text_makes_an_element_or_an_attribute(text):
     page = page_of(text)
     found = Elements(page)
     assert found.seen == PLAIN
-    assert data_of(page)["cards"][0]["prompt"] == text
+    assert {card["prompt"] for card in data_of(page)["cards"]} == {text}
     if text.strip() and "\r" not in text and "\x00" not in text:
         assert text in found.text
 
