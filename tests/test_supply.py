@@ -1,0 +1,67 @@
+"""What is installed: nothing that the README gives no reason for, and nothing that is used without being named."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXTRAS = {name: bounds for name, bounds in PROJECT["optional-dependencies"].items() if name != "dev"}
+NAMED = [*PROJECT["dependencies"], *(bound for bounds in EXTRAS.values() for bound in bounds)]
+ALL = [*NAMED, *PROJECT["optional-dependencies"]["dev"]]
+BROUGHT = {"markupsafe": "jinja2"}
+"""Used and not named, because another package promises to bring it."""
+
+
+def name_of(bound: str) -> str:
+    return re.split(r"[<>=!~;\[ ]", bound, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def test_every_dependency_has_a_reason_in_the_readme() -> None:
+    """The table names all that is installed, with the extra that brings it, and nothing else."""
+    table = README.partition("## What is installed")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([\w-]+)(?: \(extra `(\w+)`\))? \| (.+?) \| [\d.]+ MB", table, re.MULTILINE)
+    told = {(name.lower(), extra) for name, extra, reason in rows if len(reason) > 10}
+    wanted = {(name_of(bound), "") for bound in PROJECT["dependencies"]}
+    wanted |= {(name_of(bound), extra) for extra, bounds in EXTRAS.items() for bound in bounds}
+    assert told == wanted
+
+
+def test_nothing_is_used_that_is_not_named() -> None:
+    """An import that works by luck breaks when another package changes what it brings."""
+    found = set()
+    for path in (ROOT / "runner").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(str(node.module).partition(".")[0])
+    distributions = packages_distributions()
+    used = {distributions[name][0].lower().replace("_", "-") for name in found - sys.stdlib_module_names - {"runner"}}
+    named = set(map(name_of, NAMED))
+    assert used - BROUGHT.keys() <= named
+    assert set(BROUGHT.values()) <= named
+
+
+@pytest.mark.parametrize("bound", ALL)
+def test_every_dependency_has_a_lower_bound_and_no_upper_one(bound: str) -> None:
+    """`.ci/lowest` can test it, and whoever shares an environment is not kept from newer versions."""
+    assert re.fullmatch(r"[\w-]+>=\d+(\.\d+)*(; sys_platform != 'win32')?", bound)
+
+
+@pytest.mark.parametrize("command", ["run", "lowest", "audit"])
+def test_the_commands_can_be_called(command: str) -> None:
+    """As they are named in the README."""
+    path = ROOT / ".ci" / command
+    assert os.access(path, os.X_OK)
+    assert path.read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n")
+    assert f".ci/{command}" in README
