@@ -28,13 +28,17 @@ def theirs(service: Service) -> Path:
     return path
 
 
+def untouched(path: Path) -> bool:
+    return path.read_bytes() == THEIRS
+
+
 @pytest.mark.parametrize("name", ["results.jsonl", ".runner/lock"])
 async def test_a_link_in_place_of_our_own_files_is_refused(service: Service, theirs: Path, name: str) -> None:
     """Nothing is appended to what it leads to, cut off it or emptied; nothing is bought."""
     (service.output / name).symlink_to(theirs)
     with pytest.raises((LedgerError, OutputError), match="link"):
         await service.run()
-    assert theirs.read_bytes() == THEIRS
+    assert untouched(theirs)
     assert service.submissions == 0
 
 
@@ -47,7 +51,7 @@ async def test_a_link_under_a_temporary_name_is_replaced_and_not_followed(
     planted.parent.mkdir(exist_ok=True)
     planted.symlink_to(theirs)
     assert (await service.run()).done == 1
-    assert theirs.read_bytes() == THEIRS
+    assert untouched(theirs)
 
 
 async def test_a_folder_of_ours_that_leads_outside_is_refused_before_anything_is_written(service: Service) -> None:
