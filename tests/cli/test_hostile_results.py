@@ -209,3 +209,12 @@ def test_thousands_of_purchases_of_one_job_are_looked_through_once(desk, hostile
     hostile([line("a", purchase=number) for number in range(1, 20_001)])
     for verb in ("verify out", "export out", "status out"):
         assert desk(*verb.split()).returncode in (0, 1)
+
+
+def test_an_error_that_quotes_a_record_is_as_harmless(desk, hostile):
+    """The address of another API in a record, told because an emulator's picture would take a paid one's place."""
+    hostile([line("a", api=f"https://{DRIVES.replace(chr(10), '')}")])
+    ended = desk("run", "batch.yaml", "--emulator")
+    assert ended.returncode == 65
+    assert "a was bought at https://" in ended.stderr
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028]", ended.stderr)
