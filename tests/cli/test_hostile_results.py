@@ -161,6 +161,7 @@ def test_no_word_of_a_record_is_a_formula_in_the_receipts(desk, hostile):
     "bad",
     [
         line("../" * 200_000),
+        line("../" * 200_000, request_id="req-2"),
         line("a", request_id="a/" * 1_000_000),
         line("a", file="../" * 200_000),
         line("a", purchase=10**4000),
@@ -176,6 +177,7 @@ def test_no_word_of_a_record_is_a_formula_in_the_receipts(desk, hostile):
     ],
     ids=[
         "id",
+        "id of nobody",
         "request",
         "path",
         "purchase",

@@ -427,7 +427,8 @@ def test_a_link_planted_while_a_run_goes_on_lets_nothing_out(desk: Desk, tmp_pat
     """Each file asks anew where it would go: a folder that was seen to be inside may have been swapped for a link."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    desk.deliver(1, b"one", path="x/mug.png")
+    for number in (1, 2):  # by the second the folder is known
+        desk.deliver(1, b"one", path=f"x/mug-{number}.png", id=f"mug-{number}")
     (desk.root / "x").rename(desk.root / "was-x")
     (desk.root / "x").symlink_to(outside)
     with pytest.raises(Occupied, match="leaves the output folder by a link"):

@@ -140,7 +140,13 @@ ANSWERS: list[dict[str, Any]] = [
     {"model_id": "a/b", "base_price_usd": 0.1, "price_unit": "output", "input_schema": {"type": "object"}},
 ]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
-VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(TEXT, v, max_size=3), max_leaves=8)
+
+
+def holders(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
+
+
+VALUES = st.recursive(SCALARS, holders, max_leaves=8)
 NAMES = sorted({name for answer in ANSWERS for name in answer} | {"message", "error_message", "pricing_note"})
 MADE = st.dictionaries(st.sampled_from(NAMES), VALUES | st.sampled_from(["completed", "failed", "r-1"]))
 BODIES = (
