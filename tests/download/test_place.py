@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from runner.download import place
 from runner.download.place import Arrival, Folder, Occupied, Vanished, aside_path
 from runner.errors import OutputError
 from runner.model import Output, Record, State
@@ -581,3 +582,13 @@ def test_rejected_pictures_of_other_bytes_are_all_kept(desk: Desk) -> None:
     first, second = (desk.folder.reject(record, [desk.arrive("mug.png", body)])[0] for body in (b"one", b"two"))
     assert desk.files() == {first.path: b"one", second.path: b"two"}
     assert list(desk.folder.incoming.iterdir()) == []
+
+
+def test_a_move_never_replaces_what_came_between_look_and_step(tmp_path: Path) -> None:
+    """Between looking whether a name is free and taking it somebody may take it: the system refuses then."""
+    source, target = tmp_path / "ours", tmp_path / "theirs"
+    source.write_bytes(b"ours")
+    target.write_bytes(b"theirs")
+    with pytest.raises(FileExistsError):
+        place._move(source, target)
+    assert (source.read_bytes(), target.read_bytes()) == (b"ours", b"theirs")
