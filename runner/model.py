@@ -6,6 +6,7 @@ Words: a *job* is ours, a *request* theirs; a *purchase* is one job's try at buy
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -31,6 +32,11 @@ class State(StrEnum):
 OWED = frozenset({State.SUBMITTED, State.GENERATED})
 OPEN = frozenset({State.SUBMITTING, State.UNKNOWN})
 """Perhaps bought: an intent that nothing followed means the same as ``unknown``."""
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+"""What makes a terminal do something, or a line read otherwise than it is written."""
+MAX_FAULT = 2000
+"""Characters that a fault's text may have."""
 
 STUCK_CODES = frozenset({"expired", "no_output", "wrong_output"})
 """Errors of owed purchases that do not heal by themselves and wait for the user's word."""
@@ -96,12 +102,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a purchase is where it is: the ``error`` of a record."""
+    """Why a purchase is where it is: the ``error`` of a record. No control characters, whoever's words these are."""
 
     code: str
     message: str
     retryable: bool = False
     http_status: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("code", "message"):
+            text = CONTROL.sub(" ", getattr(self, name)[:MAX_FAULT])
+            msgspec.structs.force_setattr(self, name, text)
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,7 +14,7 @@ from enum import IntEnum
 from itertools import chain
 from typing import Protocol, runtime_checkable
 
-from runner.model import Json, Record, State
+from runner.model import CONTROL, Json, Record, State
 from runner.summary import COUNTS
 
 WINDOW_SECONDS = 180.0
@@ -28,7 +28,6 @@ LAST_ALERTS = 2
 """So many of the last events may be older ones that need a person."""
 MAX_TEXT = 300
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _QUERY = re.compile(r"(\bhttps?://[^\s?#'\"]+)[?#][^\s'\"]*")
 _LONG = 12
 """A text input shorter than this is no prompt that anyone would recognise."""
@@ -276,7 +275,7 @@ def plain(text: str, record: Record | None = None) -> str:
     for value in record.inputs.values() if record is not None else ():
         if isinstance(value, str) and len(value) >= _LONG:
             text = text.replace(value, "…")
-    text = _QUERY.sub(r"\1?…", _CONTROL.sub(" ", text)).strip()
+    text = _QUERY.sub(r"\1?…", CONTROL.sub(" ", text)).strip()
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runner import records
 from runner.manifest import check_file_name, check_id
-from runner.model import Fault, Job, Output, Record, State
+from runner.model import MAX_FAULT, Fault, Job, Output, Record, State
 from runner.records import MAX_PURCHASES, BadLine, decode, decode_all, encode, follow, intent, is_inside
 
 LINE: dict[str, Any] = {
@@ -295,6 +295,18 @@ OUTPUTS = st.builds(
 FAULTS = st.none() | st.builds(
     Fault, code=TEXTS, message=TEXTS, retryable=st.booleans(), http_status=st.none() | st.integers(100, 599)
 )
+
+
+@pytest.mark.parametrize("odd", ["\x1b[2Jred", "two\r\nlines", "bell\x07", "\x9b5m", "left\u202e", "a\u2028b"])
+def test_the_words_of_an_error_command_no_terminal(odd: str) -> None:
+    """Whoever wrote them, the API, a storage or a results manifest from elsewhere: it is shown in many places."""
+    foreign = record(error={"code": odd, "message": odd * 1000}).error
+    for fault in (Fault(code=odd, message=odd * 1000), foreign):
+        assert fault is not None
+        assert (fault.code + fault.message).isprintable()
+        assert len(fault.message) <= MAX_FAULT
+
+
 RECORDS = st.builds(
     Record,
     id=NAMES.filter(lambda name: check_id(name) is None),
