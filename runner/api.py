@@ -7,8 +7,8 @@ meets a connection the server has just given up is a purchase with an unknown ou
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlencode
 
 import aiohttp
@@ -49,8 +49,11 @@ MAX_CALLS = 100
 class Api:
     """The Model API at one address. Made by ``connect``."""
 
-    def __init__(self, base: ApiBase, buying: aiohttp.ClientSession, asking: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, base: ApiBase, token: Token, buying: aiohttp.ClientSession, asking: aiohttp.ClientSession
+    ) -> None:
         self.base = base
+        self._token = token
         self._buying = buying
         self._asking = asking
         self._calls = Semaphore(MAX_CALLS, fast_acquire=True)
@@ -126,15 +129,24 @@ class Api:
         read_seconds: float,
         body: bytes | None = None,
     ) -> Answer:
+        """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
         async with self._calls:
-            with move_on_after(read_seconds):  # also where the answer drips in, a byte now and then
+            with move_on_after(read_seconds), self._struck():  # also where the answer drips in, a byte now and then
                 async with exchange(client, method, url, read_seconds=read_seconds, body=body) as response:
                     self.today = read_day(response.headers.get(hdrs.DATE)) or self.today
-                    body_read = await read_bounded(response, MAX_ANSWER)
+                    body_read = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
                     headers = response.headers
                     retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
                     return Answer(status=response.status, body=body_read, retry_after=retry_after, date=date)
             raise Broken(f"no whole answer within {read_seconds:g} s")
+
+    @contextmanager
+    def _struck(self) -> Iterator[None]:
+        """Errors in words of the server's, without the token."""
+        try:
+            yield
+        except (NotConnected, Broken, TooLarge) as error:
+            raise type(error)(self._token.struck(str(error))) from None
 
 
 @asynccontextmanager
@@ -145,4 +157,4 @@ async def connect(base: ApiBase, token: Token) -> AsyncIterator[Api]:
         session(keepalive_seconds=4.0, headers=headers) as buying,
         session(keepalive_seconds=75.0, headers=headers) as asking,
     ):
-        yield Api(base, buying, asking)
+        yield Api(base, token, buying, asking)

@@ -90,7 +90,7 @@ _NOT_CONNECTED = (
 def _words(error: BaseException) -> str:
     """What went wrong, never by ``repr``: aiohttp's shows the request's headers, and so the token."""
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"the answer is no valid HTTP: {error.message}"
+        return f"the answer is no valid HTTP: {_first_line(error.message)}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection without an answer"
     if isinstance(error, aiohttp.ClientPayloadError):
@@ -100,6 +100,11 @@ def _words(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"no connection to {error.host}: {_reason(error.os_error)}"
     return _reason(error)
+
+
+def _first_line(text: str) -> str:
+    """What is wrong, without the server's own bytes, which come after it."""
+    return text.strip().partition("\n")[0].partition(": b")[0].rstrip(": ")[:200]
 
 
 def _reason(error: BaseException) -> str:
@@ -113,7 +118,7 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     encoding = response.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if encoding.lower() != "identity":
         response.close()
-        raise TooLarge(f"the answer is {encoding}-encoded, which was not asked for")
+        raise TooLarge(f"the answer is {encoding[:40]!r}-encoded, which was not asked for")
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,11 +19,15 @@ from runner.errors import AccountError, UsageError
 from runner.records import RESULTS
 
 DEFAULT_API = "https://model-api.runcomfy.net/v1"
+SHORTEST_SECRET = 10
+"""A shorter token may be a word of any answer, and is not looked for in them."""
 _PORTS = {"http": 80, "https": 443}
 TOKEN_VARIABLES = ("RUNCOMFY_TOKEN", "RUNCOMFY_API_TOKEN")
 """Where the token may be in the environment; the first that is set counts."""
 EMULATOR = "emulator"
 """What the results manifest calls the emulator inside the process, whose port changes with every run."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,6 +40,22 @@ class Token:
         return "Token(…)"
 
     __str__ = __repr__
+
+    def struck(self, text: str) -> str:
+        """``text`` without the token."""
+        return text.replace(self.value, "…") if len(self.value) >= SHORTEST_SECRET else text
+
+    def struck_from(self, body: bytes) -> bytes:
+        """An answer's body without the token, however its JSON spells it: a service may echo what it was sent."""
+        if len(self.value) < SHORTEST_SECRET:
+            return body
+        spelled = msgspec.json.encode(self.value)[1:-1]
+        if b"\\" in body:
+            try:
+                body = msgspec.json.encode(msgspec.json.decode(body))  # the one spelling in which it is looked for
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return body.replace(spelled, "…".encode())
+        return body.replace(spelled, "…".encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +91,19 @@ def find_token(environ: Mapping[str, str]) -> Token:
         login = None
     text = login.get("access_token") if isinstance(login, dict) else None
     if isinstance(text, str) and text.strip():
+        _warn_of_readers(path)
         return _checked(text.strip(), str(path))
     raise AccountError(
         "no API token: set RUNCOMFY_TOKEN (or RUNCOMFY_API_TOKEN), or run `runcomfy login`. Nothing was bought. "
         "To try without an account, add --emulator."
     )
+
+
+@lru_cache
+def _warn_of_readers(path: Path) -> None:
+    """Say once that others may read the token, where a system has such a thing as others."""
+    if os.name != "nt" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        log.warning("other users of this machine can read the API token in %s: chmod 600 it", path)
 
 
 def _checked(text: str, source: str) -> Token:

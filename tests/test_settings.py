@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 from contextlib import suppress
 from datetime import UTC, timedelta, timezone
@@ -47,6 +49,58 @@ def test_the_token_shows_itself_to_nobody() -> None:
     ):
         assert SECRET not in shown
     assert token.value == SECRET
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        {"message": f"Bearer {SECRET} is odd"},
+        {SECRET: [{"deep": ["x", f"https://a/b?key={SECRET}&c"]}]},
+        {"request_id": SECRET, "line": "\n\\"},
+    ],
+)
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_token_that_a_service_echoes_is_struck_from_its_answer(echo: dict[str, object], escaped: bool) -> None:
+    """However JSON spells it; the rest is left as it is."""
+    body = json.dumps(echo).encode()
+    if escaped:
+        body = body.replace(b"secret", b"\\u0073ecr\\u0065t").replace(b"-12", b"\\u002d12")
+    struck = Token(SECRET).struck_from(body)
+    assert json.loads(struck) == json.loads(json.dumps(echo, ensure_ascii=False).replace(SECRET, "…"))
+    assert Token(SECRET).struck(f"x {SECRET} y {SECRET}") == "x … y …"
+
+
+@pytest.mark.parametrize("odd", ['quo"te-0123', "back\\slash-0123", "sla/sh-0123"])
+def test_a_token_with_odd_characters_is_found_too(odd: str) -> None:
+    """Quotes and backslashes are spelled otherwise in JSON."""
+    for body in (json.dumps({"m": odd}), json.dumps({"m": odd}).replace("/", "\\/")):
+        assert json.loads(Token(odd).struck_from(body.encode())) == {"m": "…"}
+
+
+@pytest.mark.parametrize("body", [b"", b"not \\ JSON", b'{"a": "\\ud800"}', b"[" * 100_000 + b"\\"])
+def test_an_answer_without_the_token_is_left_alone(body: bytes) -> None:
+    """Whatever it is. One that is no JSON loses the token all the same."""
+    assert Token(SECRET).struck_from(body) == body
+    assert SECRET.encode() not in Token(SECRET).struck_from(body + SECRET.encode())
+
+
+def test_a_word_that_serves_as_a_token_is_not_looked_for() -> None:
+    """The emulator's would be found everywhere."""
+    assert Token("emulator").struck_from(b'{"url": "/emulator/x"}') == b'{"url": "/emulator/x"}'
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such modes")
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, 0), (0o400, 0), (0o640, 1), (0o604, 1), (0o622, 1)])
+def test_a_token_that_others_can_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: int
+) -> None:
+    """Once in a process, naming the file and not the token."""
+    log_in(tmp_path)
+    (tmp_path / "token.json").chmod(mode)
+    for _ in range(2):
+        assert find_token({"RUNCOMFY_CONFIG_DIR": str(tmp_path)}).value == "from-login"
+    assert len(caplog.messages) == warned
+    assert all(f"{tmp_path}/token.json: chmod 600 it" in told and "from-login" not in told for told in caplog.messages)
 
 
 def test_runcomfy_token_comes_first_then_the_other_then_the_login(tmp_path: Path) -> None:
