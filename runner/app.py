@@ -214,7 +214,7 @@ async def _batch(
             ledger = Ledger(Log(folder.root / RESULTS, writable=True), observer or (lambda _: None))
             stack.callback(ledger.close)
             api = await stack.enter_async_context(_reach(base, token, folder, clock))
-            resolver = PublicResolver(api.base.origin[1])
+            resolver = PublicResolver(api.base.origin)
             client = await stack.enter_async_context(session(keepalive_seconds=75.0, resolver=resolver))
             site = Site(
                 folder=folder,

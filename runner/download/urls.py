@@ -15,6 +15,8 @@ from runner.errors import RunnerError
 from runner.settings import is_loopback, origin_of
 
 _ODD = re.compile(r"[\\\x00-\x20\x7f]")
+MAX_URL = 16_384
+"""Characters; a longer one is no link."""
 STORAGE = ("*.runcomfy.net", "*.runcomfy.com")
 
 
@@ -31,6 +33,8 @@ class Allowed:
 
     def check(self, url: str) -> None:
         """Raise ``RefusedUrl`` unless files may come from ``url``."""
+        if len(url) > MAX_URL:
+            raise RefusedUrl(f"an address of {len(url):,} characters, {url[:80]!r}…, is no link to a file")
         try:
             scheme, host, port = origin_of(url)
             named = urlsplit(url)
@@ -87,17 +91,20 @@ def _nat64(found: IPv4Address | IPv6Address) -> IPv4Address | None:
 
 
 class PublicResolver(AbstractResolver):
-    """Looks names up and drops private addresses, so that what was checked is what is connected to."""
+    """Looks names up and drops private addresses, so that what was checked is what is connected to.
 
-    def __init__(self, api_host: str) -> None:
-        self._api_host = api_host
+    Only the API's own host may have a private one, at the API's own port.
+    """
+
+    def __init__(self, api: tuple[str, str, int]) -> None:
+        self._api = api[1:]
         self._inner = ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
-        public = [entry for entry in found if host == self._api_host or _is_public(entry["host"])]
+        public = [entry for entry in found if (host, port) == self._api or _is_public(entry["host"])]
         if not public:
             raise OSError(None, f"{host} has no public address")
         return public

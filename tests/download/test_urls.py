@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from yarl import URL
 
 from runner.download.urls import Allowed, PublicResolver, RefusedUrl
 from runner.http import NotConnected, exchange, session
@@ -131,6 +135,9 @@ def test_a_refusal_says_what_would_help_and_is_not_endless() -> None:
     with pytest.raises(RefusedUrl) as caught:
         Allowed(api=API).check("gopher://" + "x" * 5000)
     assert len(str(caught.value)) < 300
+    with pytest.raises(RefusedUrl, match="an address of 20,000 characters") as caught:
+        Allowed(api=API).check("https://storage.runcomfy.net/".ljust(20_000, "x"))
+    assert len(str(caught.value)) < 300
 
 
 class Names:
@@ -150,7 +157,7 @@ class Names:
 
 
 def resolver(*addresses: str) -> PublicResolver:
-    made = PublicResolver("api.test")
+    made = PublicResolver(("https", "api.test", 443))
     made._inner = Names(*addresses)  # type: ignore[assignment]  # a name server of this machine is not ours to set up
     return made
 
@@ -187,15 +194,69 @@ async def test_a_name_that_leads_to_a_private_address_leads_nowhere(address: str
 
 @pytest.mark.anyio
 async def test_the_apis_own_host_may_be_private() -> None:
-    """Its address was given by the user, not by an answer."""
+    """Its address was given by the user, not by an answer. That goes for its port alone."""
     found = await resolver("10.0.0.1").resolve("api.test", 443)
     assert [entry["host"] for entry in found] == ["10.0.0.1"]
+    with pytest.raises(OSError, match=r"api\.test has no public address"):
+        await resolver("10.0.0.1").resolve("api.test", 6379)
+
+
+class Turning(Names):
+    """A name server that gives another address each time."""
+
+    asked = 0
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        self.asked += 1
+        return [(await super().resolve(host, port, family))[(self.asked - 1) % len(self.addresses)]]
+
+
+@pytest.mark.anyio
+async def test_the_address_that_was_judged_is_the_one_connected_to() -> None:
+    """A name is looked up once for a connection: what a name server says next changes nothing."""
+    calls: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(writer.get_extra_info("sockname")[0])
+        writer.write(b"HTTP/1.1 204 No\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        resolver = PublicResolver(("http", "api.test", port))
+        resolver._inner = names = Turning("127.0.0.1", "127.0.0.2")  # type: ignore[assignment]
+        async with session(keepalive_seconds=1, resolver=resolver) as client:
+            for _ in range(3):
+                async with exchange(client, "GET", f"http://api.test:{port}/", read_seconds=5) as response:
+                    assert response.status == 204
+    assert calls == ["127.0.0.1"] * 3
+    assert names.asked == 1
+
+
+HOSTS = st.lists(
+    st.sampled_from([*"a.@:/\\?#%[]é。．⑦ß\u200d\xad", "127.0.0.1", "runcomfy.net", ".runcomfy.com", "%2e", "80"])
+)
+
+
+@given(HOSTS, HOSTS)
+@settings(max_examples=1000)
+def test_what_is_allowed_is_read_the_same_by_the_client(before: list[str], after: list[str]) -> None:
+    """The host that was judged is the one that will be asked, whatever stands around it."""
+    url = "https://" + "".join(before) + "storage.runcomfy.net" + "".join(after)
+    try:
+        Allowed(api=API).check(url)
+        asked = URL(url)
+    except (RefusedUrl, ValueError):
+        return  # by us, or by the client: nobody is asked
+    assert asked.scheme == "https"
+    assert (asked.raw_host or "").removesuffix(".").endswith((".runcomfy.net", ".runcomfy.com"))
+    assert asked.user is None
 
 
 @pytest.mark.anyio
 async def test_a_private_name_is_not_connected_to() -> None:
     """Through the real session: nothing leaves this machine for ``localhost``."""
-    async with session(keepalive_seconds=1, resolver=PublicResolver("api.test")) as client:
+    async with session(keepalive_seconds=1, resolver=PublicResolver(("https", "api.test", 443))) as client:
         with pytest.raises(NotConnected):
             async with exchange(client, "GET", "http://localhost:9/a.png", read_seconds=5):
                 pytest.fail("connected")
