@@ -70,6 +70,8 @@ class Batch:
         """
         self._redo = redo
         await self._prepare()
+        if self.site.folder.nearly_full():
+            self.site.stop.buying(f"{self.site.folder.root}: the disk is nearly full; make room, and run again", 73)
         found = await self._survey(surveyor, jobs())
         if found.renamed:
             await self._take_over(surveyor, jobs())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -33,6 +34,12 @@ CAUTION = 100
 """Then so many go to threads before the disk is tried again; twice as many each time that it is still slow."""
 MOST_CAUTION = 100_000
 """But never more than this."""
+
+
+RESERVE_BYTES = 256 * 2**20
+"""So much of a disk is left free, that what was bought can still be recorded and nothing else comes to a halt."""
+RESERVE_SHARE = 20
+"""On a small disk it is no more than this part of the whole."""
 
 
 class Judgement:
@@ -112,6 +119,12 @@ def write_all(handle: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
+
+
+def room(folder: Path) -> int:
+    """Bytes that files in ``folder`` may still take: what is free without the reserve. Raises ``OSError``."""
+    found = shutil.disk_usage(folder)
+    return found.free - min(RESERVE_BYTES, found.total // RESERVE_SHARE)
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:

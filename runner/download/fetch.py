@@ -16,9 +16,9 @@ from urllib.parse import urljoin
 import aiofiles
 import aiohttp
 from aiohttp import hdrs
-from anyio import CancelScope, move_on_after, sleep
+from anyio import CancelScope, current_time, move_on_after, sleep
 
-from runner.disk import Disk, in_thread, write_all
+from runner.disk import Disk, in_thread, room, write_all
 from runner.download.media import BadMedia, Media, inspect, inspect_bytes
 from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 READ_SECONDS = 30.0
 WHOLE_SECONDS = 15 * 60.0
+SLOW_SECONDS = 30.0
+SLOWEST = 4096
+"""Bytes a second: less than that over ``SLOW_SECONDS`` of waiting is no download."""
 MAX_REDIRECTS = 5
 BLOCK = 1 << 20
 """Bodies up to this size are written in one thread call; longer ones by as much at a time."""
@@ -170,6 +173,7 @@ async def _receive(
     Says what a small one is, which is flushed and checked with that.
     """
     _check_announced(response, part.written, max_bytes)
+    await disk.small(_check_room, target, response.content_length or 0)
     async with aclosing(_blocks(response, part.written, max_bytes)) as blocks:
         first = await anext(blocks, b"")
         second = await anext(blocks, None) if not part.written else b""
@@ -183,6 +187,7 @@ async def _receive(
             for block in (first, second):
                 part.written += await _by_disk(file.write(block), target)
             async for block in blocks:
+                await disk.small(_check_room, target, len(block))
                 part.written += await _by_disk(file.write(block), target)
         finally:
             await _by_disk(file.close(), target)
@@ -207,16 +212,41 @@ def _disk_errors(target: Path) -> Iterator[None]:
 def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: int) -> None:
     encoding = response.headers.get(hdrs.CONTENT_ENCODING, "").lower()
     if encoding not in ("", "identity"):
-        raise BadMedia(f"the file comes {encoding}-encoded, which was not asked for")
+        raise BadMedia(f"the file comes {encoding[:40]!r}-encoded, which was not asked for")
     length = there + (response.content_length or 0)
     if length > max_bytes:
         raise TooLarge(f"the file has {length:,} bytes; max_file allows {max_bytes:,}")
 
 
+def _check_room(target: Path, length: int) -> None:
+    """Raise ``OutputError`` where ``length`` bytes more would use up what is to stay free."""
+    with _disk_errors(target):
+        left = room(target.parent)
+    if length >= left:
+        raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
+
+
+async def _steady(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises ``Broken`` where it comes so slowly that there would be no end to it."""
+    waited, received = 0.0, 0
+    chunks = aiter(response.content.iter_any())
+    while True:
+        begun = current_time()
+        chunk = await anext(chunks, b"")
+        if not chunk:
+            return
+        yield chunk
+        waited, received = waited + current_time() - begun, received + len(chunk)
+        if waited >= SLOW_SECONDS:
+            if received < SLOWEST * waited:
+                raise Broken(f"the storage sends less than {SLOWEST:,} bytes a second")
+            waited, received = 0.0, 0
+
+
 async def _blocks(response: aiohttp.ClientResponse, total: int, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """The body in blocks of ``BLOCK`` bytes, the last one shorter; ``total`` bytes of the file came before it."""
     block = bytearray()
-    async for chunk in response.content.iter_any():
+    async for chunk in _steady(response):
         total += len(chunk)
         if total > max_bytes:
             response.close()

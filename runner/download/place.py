@@ -74,6 +74,11 @@ class Folder:
         self._require_incoming()
         return self.incoming / uuid.uuid4().hex
 
+    def nearly_full(self) -> bool:
+        """Whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
+        with _disk_errors(self.root):
+            return disk.room(self.root) <= 0
+
     def path(self, relative: str) -> Path:
         """Where a record's path is on this disk. Raises ``Occupied`` where a link leads out of the folder."""
         path = self.root / relative

@@ -7,7 +7,7 @@ import gzip
 import socket
 import struct
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ class Storage:
         self.port = 0
         self.reset_after = False
         self.silent_after = False
+        self.drips = False
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -47,6 +48,8 @@ class Storage:
             path = request.split(b" ")[1].decode()
             writer.write(self.answers.get(path, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"))
             await writer.drain()
+            if self.drips:
+                await self._drip(reader, writer)
             if self.silent_after:
                 await reader.read()
             if self.reset_after:
@@ -56,6 +59,14 @@ class Storage:
             pass
         finally:
             writer.close()
+
+    async def _drip(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A byte now and then until the client leaves."""
+        while True:
+            writer.write(b"x")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(), 0.01)
+                return
 
     def url(self, path: str = "/a.png") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -318,6 +329,37 @@ async def test_a_download_that_takes_too_long_ends(
         storage.answer(body, "Content-Length: 9000000")
         with pytest.raises(Broken, match="took longer than"):
             await get()
+
+
+async def test_a_download_that_drips_ends(
+    storage: Storage, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then is no download, long before the time for the whole is up."""
+    monkeypatch.setattr(fetching, "SLOW_SECONDS", 0.1)
+    storage.drips = True
+    storage.answer(b"", "Connection: close")
+    with pytest.raises(Broken, match="less than 4,096 bytes a second"):
+        await get()
+
+
+@pytest.mark.parametrize("length", [500, 3 << 20])
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_disk_is_not_filled_to_the_last(
+    storage: Storage,
+    get: Callable[..., Any],
+    picture: Picture,
+    monkeypatch: pytest.MonkeyPatch,
+    length: int,
+    announced: bool,
+) -> None:
+    """A reserve stays free, for the results manifest and for everybody else: by the announcement, or as it comes."""
+    body = noise(length, picture)
+    storage.answer(body, f"Content-Length: {len(body)}" if announced else "Connection: close")
+    assert (await get()).bytes == len(body)
+    rooms = [len(body)] if announced else [0] if length < 1000 else [100, 100]
+    monkeypatch.setattr(fetching, "room", lambda _: rooms.pop())
+    with pytest.raises(OutputError, match="incoming: the disk is nearly full"):
+        await get()
 
 
 async def test_a_cancelled_download_leaves_nothing(
