@@ -9,19 +9,25 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from runner.disk import hash_file
 from runner.errors import RunnerError
 
 MAX_PIXELS = 89_000_000
 """Above 9,000 x 9,000 a picture is taken for a bomb, as Pillow does."""
+MAX_DECODED = 1 << 29
+"""Bytes of a picture that decoders want in memory as a whole. A PNG or a video is read piece by piece."""
+_LARGE = 5_000_000
+"""Pixels: of pictures beyond that one is decoded at a time, since each takes four bytes a pixel or more."""
 _BLOCK = 1 << 20
 _EBML = b"\x1a\x45\xdf\xa3"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,6 +44,10 @@ _PILLOW = {
     "TIFF": ("image/tiff", "tiff"),
     "BMP": ("image/bmp", "bmp"),
 }
+
+
+_turn = Lock()
+"""Held by whoever decodes a large picture."""
 
 
 class BadMedia(RunnerError):
@@ -110,7 +120,7 @@ def _read_chunk(file: BinaryIO, kind: bytes, length: int, rows: _Rows) -> None:
         elif kind == b"IDAT":
             rows.feed(block)
     if struct.unpack(">I", _exactly(file, 4))[0] != checksum:
-        raise BadMedia(f"the PNG is damaged: wrong checksum in its {kind.decode('latin-1')} chunk")
+        raise BadMedia(f"the PNG is damaged: wrong checksum in its {kind!r} chunk")
 
 
 def _exactly(file: BinaryIO, length: int, what: str = "PNG") -> bytes:
@@ -162,19 +172,55 @@ def _pass_bytes(width: int, height: int, bits: int, left: int, top: int, across:
 
 def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
     """Any other picture, decoded whole by Pillow."""
+    if size > MAX_DECODED:
+        raise BadMedia(f"no picture of a kind that may have {size:,} bytes")
+    _check_webp_size(head)  # its canvas is made when it is opened
     try:
-        Image.init()
-        with Image.open(file, formats=[name for name in _PILLOW if name in Image.OPEN]) as image:
+        with _opened(file) as image:
             width, height, kind = image.width, image.height, image.format or ""
-            if width * height <= MAX_PIXELS:
+            if width * height <= _LARGE:
                 image.load()
+        if _LARGE < width * height <= MAX_PIXELS:
+            with _turn, ThreadPoolExecutor(1) as alone:  # the memory that its thread leaves serves the next one's
+                alone.submit(_load, file).result()
     except Exception as error:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
         raise BadMedia(_what_else(head, error)) from None
-    if width * height > MAX_PIXELS:
-        raise BadMedia(f"a picture of {width}x{height} pixels is not accepted")
+    _check_pixels(width, height)
     _CHECK_END.get(kind, lambda _file, _size: None)(file, size)
     media_type, extension = _PILLOW[kind]
     return Media(media_type=media_type, extension=extension, bytes=size, sha256=digest, width=width, height=height)
+
+
+def _opened(file: BinaryIO) -> Image.Image:
+    """The picture in ``file`` as its header tells, in one of the formats that are accepted."""
+    Image.init()
+    return Image.open(file, formats=[name for name in _PILLOW if name in Image.OPEN])
+
+
+def _load(file: BinaryIO) -> None:
+    """Decode it all, and keep nothing."""
+    file.seek(0)
+    with _opened(file) as image:
+        image.load()
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadMedia(f"a picture of {width}x{height} pixels is not accepted")
+
+
+def _check_webp_size(head: bytes) -> None:
+    """Of the canvas that a WebP's header promises, in any of its three forms."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return
+    match head[12:16]:
+        case b"VP8X":
+            _check_pixels(*(1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)))
+        case b"VP8 ":
+            _check_pixels(*(int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28)))
+        case b"VP8L":
+            bits = int.from_bytes(head[21:25], "little")
+            _check_pixels(*(1 + (bits >> shift & 0x3FFF) for shift in (0, 14)))
 
 
 def _check_jpeg_end(file: BinaryIO, _size: int) -> None:
@@ -228,6 +274,8 @@ def _what_else(head: bytes, error: Exception) -> str:
         return "an error page or message came instead of a picture"
     if not head:
         return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "no whole picture or video of a known kind"
     return f"no whole picture or video: {error}"
 
 

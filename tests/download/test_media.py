@@ -217,6 +217,61 @@ def test_a_large_claim_in_another_format_is_refused_undecoded(
     assert refused(body[:6] + b"\xff\xff\xff\xff" + body[10:])
 
 
+@pytest.mark.parametrize("form", ["VP8X", "VP8 ", "VP8L"])
+@pytest.mark.parametrize("side", [9_500, 16_383])
+def test_a_webp_is_refused_by_its_header(refused: Callable[[bytes], str], form: str, side: int) -> None:
+    """Its decoder makes the whole canvas when it opens the file: here there is nothing but the header."""
+    sizes = {
+        "VP8X": b"\0\0\0\0" + (side - 1).to_bytes(3, "little") * 2,
+        "VP8 ": b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", side, side),
+        "VP8L": b"\x2f" + struct.pack("<I", side - 1 | (side - 1) << 14),
+    }
+    chunk = form.encode() + struct.pack("<I", len(sizes[form])) + sizes[form]
+    head = b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk
+    assert refused(head + bytes(100)) == f"a picture of {side}x{side} pixels is not accepted"
+
+
+def test_what_must_be_decoded_whole_may_not_have_any_length(tmp_path: Path) -> None:
+    """Decoders read such a file into memory at once, whatever ``max_file`` allows."""
+    path = tmp_path / "body"
+    with path.open("wb") as file:
+        file.write(b"RIFF\0\0\0\0WEBPVP8 ")
+        file.truncate(600 << 20)
+    with pytest.raises(BadMedia, match="no picture of a kind that may have 629,145,600 bytes"):
+        inspect(path)
+
+
+TOGETHER = """
+import sys, re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from runner.download.media import inspect
+with ThreadPoolExecutor(8) as pool:
+    assert {media.width for media in pool.map(inspect, [Path(sys.argv[1])] * int(sys.argv[2]))} == {5000}
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory by /proc")
+def test_large_pictures_are_decoded_one_at_a_time(tmp_path: Path) -> None:
+    """A hundred megabytes each once decoded: eight that arrive together need no more than one."""
+    path = tmp_path / "large.jpg"
+    Image.new("RGB", (5000, 5000)).save(path)
+
+    def peak(count: int) -> int:
+        command = [sys.executable, "-c", TOGETHER, str(path), str(count)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert peak(8) < peak(1) + 80_000
+
+
+def test_a_forged_name_in_a_file_is_shown_harmlessly(picture: Picture, refused: Callable[[bytes], str]) -> None:
+    """What a chunk calls itself could clear the screen."""
+    body = picture()
+    forged = body[:33] + struct.pack(">I4s", 0, b"\x1b[2J") + bytes(4) + body[33:]
+    assert refused(forged).isprintable()
+
+
 @pytest.mark.parametrize(("depth", "colour"), [(255, 6), (0, 0), (3, 0), (16, 3), (4, 2), (8, 5), (8, 255)])
 def test_a_png_of_no_known_depth_and_colour_is_refused(
     chunk: Chunk, refused: Callable[[bytes], str], depth: int, colour: int
