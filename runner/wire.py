@@ -33,6 +33,7 @@ MAX_OUTPUTS = 1000
 _LONGEST_WORD = 100
 """Of a state, code or id that an answer brings: more is cut before it is logged or recorded."""
 
+_MOMENT = re.compile(r"[0-9]{4}-[0-9T:.,Z+ -]{1,40}")
 _ERROR_KEYS = ("error_message", "message", "error", "detail")
 _QUEUED = frozenset({"in_queue", "pending", "waiting"})
 _RUNNING = frozenset({"in_progress", "starting", "processing"})
@@ -260,7 +261,7 @@ def read_cancel(answer: Answer, request_id: str) -> Cancelling | Again:
 
 
 def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> Progress:
-    cost, finished = read_usd(document.get("cost")), _text(document.get("finished_at"))
+    cost, finished = read_usd(document.get("cost")), _moment(document.get("finished_at"))
     if state in _COMPLETED:
         urls = find_urls(document.get("output"))
         return Completed(
@@ -389,6 +390,11 @@ def read_usd(value: Json) -> float | None:
 
 def _text(value: Json) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _moment(value: Json) -> str | None:
+    """A time as it came, if it may be one."""
+    return value if isinstance(value, str) and _MOMENT.fullmatch(value) else None
 
 
 def find_urls(output: Json) -> tuple[str, ...]:

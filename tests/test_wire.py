@@ -316,6 +316,26 @@ def test_completed_and_succeeded_bring_the_outputs(word: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("finished", "read"),
+    [
+        ("2026-11-22T01:00:00.123456+00:00", "2026-11-22T01:00:00.123456+00:00"),
+        ("2026-11-22 01:00:00", "2026-11-22 01:00:00"),
+        ("2026-11-22T01:00:00Z\n", None),
+        ("\x1b[2J", None),
+        ("2" * 1_000_000, None),
+        (1_800_000_000, None),
+        (None, None),
+    ],
+)
+def test_what_is_no_time_is_not_recorded_as_one(finished: Any, read: str | None) -> None:
+    """It stands in the results manifest, and is shown in tables."""
+    document = state("completed", output="https://a/1", finished_at=finished)
+    progress = read_progress(answer(200, document), REQUEST)
+    assert isinstance(progress, Completed)
+    assert progress.finished_at == read
+
+
 def test_a_completed_status_without_output_is_not_taken_for_an_empty_result() -> None:
     """/status says only that a request is complete; what it brought is in /result."""
     bare = answer(200, state("completed"))

@@ -199,7 +199,9 @@ def after_end(record: Record, progress: Progress, at: str) -> Record | None:
             ended = {"completed_at": finished or at, "cost_usd": cost}
             return follow(record, State.GENERATED, at, outputs=outputs, **ended)
         case Completed(has_result=True, cost_usd=cost):
-            fault = Fault(code="no_output", message="the API says completed and names no output")
+            fault = Fault(
+                code="no_output", message="the API says completed and names no output, or none by an http address"
+            )
             return follow(record, record.state, at, cost_usd=cost, error=fault)
         case Ended(state=state, fault=fault, cost_usd=cost, finished_at=finished):
             return follow(record, state, at, error=fault, cost_usd=cost, completed_at=finished or at)
