@@ -65,7 +65,7 @@ _FINAL = (_Rejected, _Gone, TooLarge, Occupied, OutputError)
 
 def _wants_fresh_links(failure: RunnerError | None) -> bool:
     """Whether the API should be asked for the outputs anew: links expire, and addresses change, before requests do."""
-    return isinstance(failure, RefusedUrl) or (isinstance(failure, StorageAnswer) and failure.expired)
+    return isinstance(failure, RefusedUrl | NotConnected) or (isinstance(failure, StorageAnswer) and failure.expired)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

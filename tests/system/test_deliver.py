@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from harness import plain
 
+from runner import disk
 from runner.emulator import Fault
 from runner.model import State
 
@@ -138,6 +139,30 @@ async def test_expired_links_are_fetched_anew_from_the_request(service):
     service.fault()
     assert (await service.run()).done == 1
     assert service.submissions == 1
+
+
+async def test_a_link_that_leads_nowhere_any_more_is_asked_for_anew(service):
+    """A storage that moved, or a name that leads to a private address now: the request knows where the file is."""
+    service.fault(file("status", status=500))
+    await service.run()
+    results = service.output / "results.jsonl"
+    base = service.emulator.base.removesuffix("/v1").encode()
+    results.write_bytes(results.read_bytes().replace(base + b"/files", b"https://gone.invalid/files"))
+    assert b"gone.invalid" in results.read_bytes()
+    service.fault()
+    assert (await service.run(service.manifest(*plain(1), trusted_hosts=["gone.invalid"]))).done == 1
+    assert service.submissions == 1
+
+
+async def test_with_a_disk_nearly_full_nothing_is_bought(service, monkeypatch):
+    """What could not be kept is not paid for: exit 73 before the first submission, and a run with room goes on."""
+    monkeypatch.setattr(disk, "RESERVE_BYTES", 1 << 62)
+    monkeypatch.setattr(disk, "RESERVE_SHARE", 1)
+    report = await service.run(jobs=2)
+    assert (report.exit_code, report.left, service.submissions) == (73, 2, 0)
+    assert "nearly full" in report.stopped.reason
+    monkeypatch.undo()
+    assert (await service.run(jobs=2)).done == 2
 
 
 SHEET = {"id": "sheet", "model": "emulator/contact-sheet/text-to-image", "prompt": "x", "count": 3}
