@@ -109,7 +109,7 @@ def _first_line(text: str) -> str:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or error}"
+        return f"TLS: {getattr(error, 'reason', None) or error}"  # without one where Python itself raised it
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -35,6 +35,10 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """The seven passes of an interlaced PNG: first column and row, steps across and down."""
+MAX_PARTS = 1_000_000
+"""Chunks of a PNG, segments of a JPEG, blocks of a GIF: some seconds of work."""
+MAX_SCANS = 20
+"""Of a JPEG of ``MAX_PIXELS``; of a smaller one so many more."""
 _MAX_BOXES = 100_000
 _PILLOW = {
     "JPEG": ("image/jpeg", "jpg"),
@@ -96,7 +100,7 @@ def _read_png(file: BinaryIO, size: int) -> tuple[int, int]:
     """Width and height of a PNG whose chunks are all there with good checksums and hold every row."""
     file.seek(len(_PNG))
     rows = _Rows()
-    for number in count():
+    for number in _parts("PNG"):
         length, kind = struct.unpack(">I4s", _exactly(file, 8))
         if length > size:
             raise BadMedia(f"the PNG is cut short: a chunk of {length:,} bytes in a file of {size:,}")
@@ -128,6 +132,12 @@ def _exactly(file: BinaryIO, length: int, what: str = "PNG") -> bytes:
     if len(data) != length:
         raise BadMedia(f"the {what} is cut short")
     return data
+
+
+def _parts(what: str) -> Iterator[int]:
+    """Count the parts of a file, each of which takes time however short it is. Raises ``BadMedia`` for too many."""
+    yield from range(MAX_PARTS)
+    raise BadMedia(f"the {what} is in more than {MAX_PARTS:,} pieces")
 
 
 class _Rows:
@@ -176,19 +186,29 @@ def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
         raise BadMedia(f"no picture of a kind that may have {size:,} bytes")
     _check_webp_size(head)  # its canvas is made when it is opened
     try:
-        with _opened(file) as image:
-            width, height, kind = image.width, image.height, image.format or ""
-            if width * height <= _LARGE:
-                image.load()
-        if _LARGE < width * height <= MAX_PIXELS:
-            with _turn, ThreadPoolExecutor(1) as alone:  # the memory that its thread leaves serves the next one's
-                alone.submit(_load, file).result()
+        width, height, kind = _decode(file)
+    except BadMedia:
+        raise
     except Exception as error:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
         raise BadMedia(_what_else(head, error)) from None
-    _check_pixels(width, height)
     _CHECK_END.get(kind, lambda _file, _size: None)(file, size)
     media_type, extension = _PILLOW[kind]
     return Media(media_type=media_type, extension=extension, bytes=size, sha256=digest, width=width, height=height)
+
+
+def _decode(file: BinaryIO) -> tuple[int, int, str]:
+    """Width, height and format of a picture that decodes to its last pixel."""
+    with _opened(file) as image:
+        width, height, kind = image.width, image.height, image.format or ""
+        _check_pixels(width, height)
+        if kind == "JPEG":
+            _check_scans(file, width * height)
+        if width * height <= _LARGE:
+            image.load()
+            return width, height, kind
+    with _turn, ThreadPoolExecutor(1) as alone:  # the memory that its thread leaves serves the next one's
+        alone.submit(_load, file).result()
+    return width, height, kind
 
 
 def _opened(file: BinaryIO) -> Image.Image:
@@ -209,6 +229,17 @@ def _check_pixels(width: int, height: int) -> None:
         raise BadMedia(f"a picture of {width}x{height} pixels is not accepted")
 
 
+def _check_scans(file: BinaryIO, pixels: int) -> None:
+    """Of a JPEG, which may go over all its pixels again for a hundred bytes more."""
+    file.seek(0)
+    scans, before = 0, b""
+    while block := file.read(_BLOCK):
+        scans += (before + block).count(b"\xff\xda")
+        before = block[-1:]
+    if scans * pixels > MAX_SCANS * MAX_PIXELS:
+        raise BadMedia(f"a JPEG of {scans:,} scans over {pixels:,} pixels is not accepted")
+
+
 def _check_webp_size(head: bytes) -> None:
     """Of the canvas that a WebP's header promises, in any of its three forms."""
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP":
@@ -226,9 +257,10 @@ def _check_webp_size(head: bytes) -> None:
 def _check_jpeg_end(file: BinaryIO, _size: int) -> None:
     """Decoders may forgive a missing end marker; some writers put more after it. No pixels hold its two bytes."""
     file.seek(2)
-    kind = b""
-    while kind != b"\xff\xda":  # the thumbnail before the pixels may have an end of its own
+    for _ in _parts("JPEG"):
         kind, length = struct.unpack(">2sH", _exactly(file, 4, "JPEG"))
+        if kind == b"\xff\xda":  # the thumbnail before the pixels may have an end of its own
+            break
         file.seek(max(length - 2, 0) if kind != b"\xff\xff" else -3, 1)  # any number of 0xff may fill a gap
     before = b""
     while block := file.read(_BLOCK):
@@ -241,6 +273,7 @@ def _check_jpeg_end(file: BinaryIO, _size: int) -> None:
 def _check_gif_end(file: BinaryIO, _size: int) -> None:
     """Walk the blocks to the trailer: of a moving picture, only the first frame was decoded."""
     file.seek(10)
+    parts = _parts("GIF")
     _skip_colours(file, _exactly(file, 3, "GIF")[0])
     while (kind := _exactly(file, 1, "GIF")) != b";":
         if kind == b"!":
@@ -252,6 +285,8 @@ def _check_gif_end(file: BinaryIO, _size: int) -> None:
             raise BadMedia("the GIF is damaged: a block of no known kind")
         while length := _exactly(file, 1, "GIF")[0]:
             _exactly(file, length, "GIF")
+            next(parts)
+        next(parts)
 
 
 def _skip_colours(file: BinaryIO, flags: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from runner.download.media import BadMedia, inspect
+from runner.download import media
+from runner.download.media import BadMedia, inspect, inspect_bytes
 from runner.emulator.clips import clip
 
 if TYPE_CHECKING:
@@ -231,14 +233,39 @@ def test_a_webp_is_refused_by_its_header(refused: Callable[[bytes], str], form: 
     assert refused(head + bytes(100)) == f"a picture of {side}x{side} pixels is not accepted"
 
 
-def test_what_must_be_decoded_whole_may_not_have_any_length(tmp_path: Path) -> None:
-    """Decoders read such a file into memory at once, whatever ``max_file`` allows."""
-    path = tmp_path / "body"
-    with path.open("wb") as file:
-        file.write(b"RIFF\0\0\0\0WEBPVP8 ")
-        file.truncate(600 << 20)
-    with pytest.raises(BadMedia, match="no picture of a kind that may have 629,145,600 bytes"):
-        inspect(path)
+def test_a_jpeg_may_not_go_over_its_pixels_for_ever(refused: Callable[[bytes], str]) -> None:
+    """A hundred bytes more are one more pass over every pixel: a small file would keep a thread busy for hours."""
+    body = BytesIO()
+    Image.new("L", (2500, 2500)).save(body, "JPEG", progressive=True)
+    data = body.getvalue()
+    assert inspect_bytes(data).width == 2500
+    again = data[data.rindex(b"\xff\xda") : -2]
+    assert re.fullmatch(r"a JPEG of 10,\d\d\d scans .* not accepted", refused(data[:-2] + again * 10_000 + data[-2:]))
+
+
+def test_a_file_of_countless_pieces_is_refused(
+    refused: Callable[[bytes], str], picture: Picture, chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes time, however short it is: chunks of nothing, bytes between segments, blocks of one byte."""
+    monkeypatch.setattr(media, "MAX_PARTS", 1000)
+    whole = picture()
+    assert "the PNG is in more than 1,000 pieces" in refused(whole[:33] + chunk(b"noTe", b"") * 1000 + whole[33:])
+    jpeg = picture("JPEG")
+    assert "the JPEG is in more than 1,000 pieces" in refused(jpeg[:2] + b"\xff" * 1000 + jpeg[2:])
+    comment = b"!\xfe" + b"\x01x" * 1000 + b"\0"
+    gif = picture("GIF", mode="L")
+    assert "the GIF is in more than 1,000 pieces" in refused(gif[:-1] + comment + gif[-1:])
+    assert "the GIF is in more than 1,000 pieces" in refused(gif[:-1] + b"!\xfe\0" * 1000 + gif[-1:])
+
+
+def test_what_must_be_decoded_whole_may_not_have_any_length(
+    refused: Callable[[bytes], str], picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoders read such a file into memory at once, whatever ``max_file`` allows; a PNG is read in pieces."""
+    monkeypatch.setattr(media, "MAX_DECODED", 500)
+    for kind in ("JPEG", "WEBP", "GIF", "BMP"):
+        assert "no picture of a kind that may have" in refused(picture(kind))
+    assert inspect_bytes(picture()).bytes > 500
 
 
 TOGETHER = """

@@ -182,7 +182,7 @@ class World:
 
     async def note(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Somebody called the canary."""
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(1):
                 self.calls.append(f"{writer.get_extra_info('sockname')}: {await reader.read(200)!r}")
         writer.close()

@@ -161,6 +161,7 @@ def check_end(place: Place, *, healed: bool) -> Counter[str]:
     if not healed:
         faults = {name: wrong(ATTACKS.get(name), records[name]) for name in names()}
         assert {name: fault for name, fault in faults.items() if fault} == {}
+        assert records["file-size"].warning == "size"
         return found
     wanted = {name: ATTACKS[name].healed if name in ATTACKS else "done" for name in names()}
     assert {n: (records[n].state.value, w) for n, w in wanted.items() if records[n].state.value != w} == {}
