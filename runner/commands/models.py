@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from runner.commands.common import run_loop
 from runner.errors import Unavailable, UsageError
 from runner.manifest import usable
 from runner.manifest.findings import Wrong
-from runner.model import Json
+from runner.model import CONTROL, Json
 from runner.money import base_price
 from runner.options import RunOptions
 
@@ -33,7 +34,7 @@ def command(model: str | None, search: str, api: str | None, as_json: bool) -> i
     options = RunOptions(api=api)
     if model is None:
         found = run_loop(lambda: _list(options, search))
-        click.echo(json.dumps(found) if as_json else "\n".join(map(_line, found)) or "no model fits")
+        click.echo(json.dumps(found) if as_json else _lines(map(_line, found)) or "no model fits")
     else:
         entry = run_loop(lambda: _entry(options, model))
         click.echo(json.dumps(entry) if as_json else _describe(entry))
@@ -77,11 +78,16 @@ def _describe(entry: dict[str, Json]) -> str:
     try:
         schema = usable(entry.get("input_schema"))
     except Wrong as wrong:
-        return "\n".join([*lines, f"  inputs unknown: the schema in the catalogue {wrong.what}"])
+        return _lines([*lines, f"  inputs unknown: the schema in the catalogue {wrong.what}"])
     required = schema.get("required", [])
     for name, rule in schema["properties"].items():
         lines.append(f"  {name:<20} {_rule(rule)}{' (required)' if name in required else ''}")
-    return "\n".join(lines)
+    return _lines(lines)
+
+
+def _lines(lines: Iterable[str]) -> str:
+    """Text for a terminal, which words of the catalogue must not command."""
+    return "\n".join(CONTROL.sub(" ", line) for line in lines)
 
 
 def _rule(rule: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urljoin
@@ -149,13 +149,26 @@ class _Download:
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
             self._allowed.check(url)
-            async with exchange(self._client, "GET", url, read_seconds=READ_SECONDS, headers=headers) as response:
+            async with self._asked(url, headers) as response:
                 location = response.headers.get(hdrs.LOCATION)
                 if not (response.status in (301, 302, 303, 307, 308) and location):
                     yield response
                     return
             url = _joined(url, location)
         raise Broken(f"more than {MAX_REDIRECTS} redirects")
+
+    @asynccontextmanager
+    async def _asked(self, url: str, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One answer, whose own headers must be there in ``READ_SECONDS``, however they drip in."""
+        async with AsyncExitStack() as stack:
+            response = None
+            with move_on_after(READ_SECONDS):
+                response = await stack.enter_async_context(
+                    exchange(self._client, "GET", url, read_seconds=READ_SECONDS, headers=headers)
+                )
+            if response is None:
+                raise Broken("no answer in time")
+            yield response
 
 
 def _joined(url: str, location: str) -> str:

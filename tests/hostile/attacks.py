@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 
-from hostile.server import PICTURE, Answer, Deed, Scene, accepted, completed, http, png, said
+from hostile.server import ESCAPES, PICTURE, Answer, Deed, Scene, accepted, completed, http, png, said
 from PIL import Image
 
-ESCAPES = "\x1b[31mred\x1b[2J\x07\x08\x9b5m\u202eoops\r\n0.0 WARNING forged"
-"""Text that would take over a terminal, or write a line of its own into a log."""
 BOMB = 300 << 20
 """Bytes that the bombs unpack to: far more than a run may need."""
 
@@ -71,6 +69,23 @@ def lying_png() -> bytes:
     return png(pixels=zlib.compress(bytes(BOMB), 1))
 
 
+@cache
+def deep() -> bytes:
+    return b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+
+
+@cache
+def flood() -> bytes:
+    """Four megabytes of brackets."""
+    return b"[" + b",".join([b"[]"] * 1_300_000) + b"]"
+
+
+def prepare() -> None:
+    """Make what takes long to make, so that nobody waits for it."""
+    for made in (bomb, lying_png, deep, flood):
+        made()
+
+
 def huge_header(_: Scene) -> bytes:
     return http(b"{}", "X-Long: " + "x" * 100_000)
 
@@ -84,7 +99,7 @@ def gzipped(_: Scene) -> bytes:
 
 
 def nested(_: Scene) -> bytes:
-    return http(b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
+    return http(deep())
 
 
 def page(_: Scene) -> bytes:
@@ -259,7 +274,7 @@ RESULTS = {
     "result-bomb": owed(gzipped, "gzip", "Nothing is unpacked."),
     "result-nested": owed(nested, "HTTP 200 without", "Nesting beyond reason is no answer."),
     "result-flood": owed(
-        lambda scene: waits(scene, "in_queue", output=[[]] * 1_000_000),
+        lambda scene: http(b'{"status": "in_queue", "output": ' + flood() + b"}"),
         "still in_queue",
         "Four megabytes of brackets are thrown away again.",
     ),
@@ -538,6 +553,10 @@ FILES = {
     "file-silent": bad_file(
         lambda _: endless(open_ended() + PICTURE[:50], b"", 1.0), "no answer in time", "No byte at all.", "storage"
     ),
+    "file-header-drip": bad_file(
+        lambda _: endless(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x", 0.1), "no answer in time", "Nor drips in.", "storage"
+    ),
+    "file-waits": bad_file(only_waits, "no answer in time", "Interim answers without end.", "storage"),
     "file-header": bad_file(huge_header, "no valid HTTP", "Headers are bounded.", "storage"),
     "file-headers": bad_file(endless_headers, "no valid HTTP", "And their number.", "storage"),
     "file-404": bad_file(

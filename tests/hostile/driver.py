@@ -19,11 +19,11 @@ from runner.cli import main
 from runner.download import fetch
 from runner.job import collect
 
-api.SUBMIT_SECONDS = 3.0
-api.ASK_SECONDS = 1.5
+api.SUBMIT_SECONDS = 8.0
+api.ASK_SECONDS = 3.0
 collect.GRACE_SECONDS = 1.0
-fetch.READ_SECONDS = 1.5
-fetch.SLOW_SECONDS = 1.0
+fetch.READ_SECONDS = 3.0
+fetch.SLOW_SECONDS = 1.5
 
 NAMES = {
     "loopback.runcomfy.net": ["127.0.0.1"],

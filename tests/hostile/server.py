@@ -81,6 +81,15 @@ def png(width: int = 64, height: int = 64, *, pixels: bytes | None = None) -> by
 
 
 PICTURE = png()
+ESCAPES = "\x1b[31mred\x1b[2J\x07\x08\x9b5m\u202eoops\r\n0.0 WARNING forged"
+"""Text that would take over a terminal, or write a line of its own into a log."""
+ENTRY = {
+    "base_price_usd": 0.0045,
+    "price_unit": "output",
+    "display_name": ESCAPES,
+    "input_schema": {"type": "object", "properties": {ESCAPES: {"type": "string", "default": ESCAPES}}},
+}
+"""What the catalogue says of every model."""
 
 
 def accepted(scene: Scene, **more: object) -> bytes:
@@ -125,7 +134,9 @@ class World:
         parts = path.partition("?")[0].strip("/").split("/")
         self._watch(path, parts, token, headers)
         if parts[:2] == ["v1", "models"]:
-            return self._submit(json.loads(body)["prompt"], token) if method == "POST" else self._entry()
+            if method == "POST":
+                return self._submit(json.loads(body)["prompt"], token)
+            return said(ENTRY if parts[2:] else {"models": [ENTRY]})
         if parts[:2] == ["v1", "requests"] and parts[2] in self.sold:
             return self._play("result", parts[2], token)
         name = parts[-1].removesuffix(".png")
@@ -139,9 +150,6 @@ class World:
             self.trespasses.append(f"{path} with the token {token!r}")
         if "cookie" in headers or headers.get("accept-encoding") != "identity":
             self.trespasses.append(f"{path} with {headers}")
-
-    def _entry(self) -> bytes:
-        return said({"base_price_usd": 0.0045, "price_unit": "output"})
 
     def _submit(self, prompt: str, token: str) -> Answer:
         self.submissions[prompt] += 1

@@ -11,8 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey, RequestInfo
-from hostile.attacks import ESCAPES
-from hostile.server import http
+from hostile.server import ESCAPES, http
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 

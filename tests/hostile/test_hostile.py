@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hostile.attacks import ATTACKS, Attack
+from hostile.attacks import ATTACKS, Attack, prepare
 from hostile.server import World, serving
 
 from runner.api import MAX_ANSWER
@@ -70,7 +70,7 @@ class Place:
         self.beside.mkdir(exist_ok=True)
         (self.root / "elsewhere" / "evil.png").write_text("not to be touched")
         (self.root / "project" / "notes.txt").write_text("neither")
-        settings = {"model": KLEIN, "concurrency": 100, "timeout": "4s", "retries": 1, "max_file": "4MB"}
+        settings = {"model": KLEIN, "concurrency": 100, "timeout": "8s", "retries": 1, "max_file": "4MB"}
         jobs = [{"id": name, "prompt": f"{name} as ordered"} for name in names()]
         document = {**settings, "defaults": {"width": 64, "height": 64}, "jobs": jobs}
         (self.root / "project" / "batch.yaml").write_text(json.dumps(document))
@@ -86,7 +86,8 @@ class Place:
 
     def command(self, verb: str, *options: str) -> list[str]:
         driver = [sys.executable, "-W", "error", str(Path(__file__).with_name("driver.py")), str(self.note)]
-        return [*driver, verb, "batch.yaml", "--output", str(self.out), *options]
+        where = ["batch.yaml", "--output", str(self.out)] if verb != "models" else []
+        return [*driver, verb, *where, *options]
 
     @property
     def note(self) -> Path:
@@ -213,6 +214,7 @@ def test_a_hostile_service_gets_nothing_and_keeps_nothing_from_its_owner(tmp_pat
     """Two hundred jobs, every attack among them: the run ends, good jobs are done, each bad one says why; later all
     that is paid comes home and nothing is bought twice. Nobody else is called, nothing outside is written, no memory
     is filled, and the token is in nothing."""
+    prepare()
     with serving(ATTACKS) as world, serving({}) as good:
         place = Place(tmp_path / "world", tmp_path / "beside", world.api)
         place.build()
@@ -228,6 +230,8 @@ def test_a_hostile_service_gets_nothing_and_keeps_nothing_from_its_owner(tmp_pat
         check_end(place, healed=False)
         for verb in ("status", "reconcile", "verify"):
             assert "submit-escapes" in place.at_terminal(verb) or verb == "verify"
+        assert "red" in place.at_terminal("models", KLEIN, *api)
+        assert "from $0.0045" in place.at_terminal("models", *api)
         for verb, options in {"report": [], "export": ["--format", "jsonl"], "plan": ["--jobs", *api]}.items():
             place(verb, *options)
 
