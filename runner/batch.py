@@ -70,14 +70,13 @@ class Batch:
         """
         self._redo = redo
         await self._prepare()
-        if self.site.folder.nearly_full():
-            self.site.stop.buying(f"{self.site.folder.root}: the disk is nearly full; make room, and run again", 73)
         found = await self._survey(surveyor, jobs())
         if found.renamed:
             await self._take_over(surveyor, jobs())
         if found.doubtful:
             self.site.stop.buying(doubt(found.doubtful), 69)
         again = await self._open_redo(surveyor, jobs)
+        self._check_room()
         await self._open_purse()
         await self._carry(self._owed_work(found), self._job_work(surveyor, jobs(), found))
         if found.changed and not self.site.stop.stopped:
@@ -285,6 +284,11 @@ class Batch:
         if self._terms.until is not None:
             await self.site.stop.wait(self._terms.until - self.site.clock.now())
             self.site.stop.buying("the time given by --until has come")
+
+    def _check_room(self) -> None:
+        """Buy nothing that the disk has no room for."""
+        if self._models and self.site.folder.nearly_full():
+            self.site.stop.buying(f"{self.site.folder.root}: the disk is nearly full; make room, and run again", 73)
 
     def _check_backlog(self, owed: list[Work]) -> None:
         """Buy nothing while too much that is paid waits, or waits too long."""
