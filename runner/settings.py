@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -102,8 +103,9 @@ def find_token(environ: Mapping[str, str]) -> Token:
 @lru_cache
 def _warn_of_readers(path: Path) -> None:
     """Say once that others may read the token, where a system has such a thing as others."""
-    if os.name != "nt" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        log.warning("other users of this machine can read the API token in %s: chmod 600 it", path)
+    with suppress(OSError):
+        if os.name != "nt" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            log.warning("other users of this machine can read the API token in %s: chmod 600 it", path)
 
 
 def _checked(text: str, source: str) -> Token:

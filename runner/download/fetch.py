@@ -239,7 +239,7 @@ def _check_room(target: Path, length: int) -> None:
         raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
 
 
-async def _steady(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _steady(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     """The body as it comes. Raises ``Broken`` where it comes so slowly that there would be no end to it."""
     waited, received = 0.0, 0
     chunks = aiter(response.content.iter_any())
@@ -259,15 +259,16 @@ async def _steady(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 async def _blocks(response: aiohttp.ClientResponse, total: int, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """The body in blocks of ``BLOCK`` bytes, the last one shorter; ``total`` bytes of the file came before it."""
     block = bytearray()
-    async for chunk in _steady(response):
-        total += len(chunk)
-        if total > max_bytes:
-            response.close()
-            raise TooLarge(f"the file is longer than max_file allows, {max_bytes:,} bytes")
-        block += chunk
-        if len(block) >= BLOCK:
-            yield bytes(block)
-            block.clear()
+    async with aclosing(_steady(response)) as chunks:
+        async for chunk in chunks:
+            total += len(chunk)
+            if total > max_bytes:
+                response.close()
+                raise TooLarge(f"the file is longer than max_file allows, {max_bytes:,} bytes")
+            block += chunk
+            if len(block) >= BLOCK:
+                yield bytes(block)
+                block.clear()
     if block:
         yield bytes(block)
 
