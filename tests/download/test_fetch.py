@@ -331,6 +331,19 @@ async def test_a_download_that_takes_too_long_ends(
             await get()
 
 
+@pytest.mark.parametrize("length", [0, 50, 3 << 20])
+async def test_a_storage_that_falls_silent_is_not_waited_for(
+    storage: Storage, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Before its headers are whole, or in the middle of the body: long before the time for the whole is up."""
+    monkeypatch.setattr(fetching, "READ_SECONDS", 0.2)
+    storage.silent_after = True
+    storage.answers["/a.png"] = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n" + (b"\r\n" if length else b"")
+    storage.answers["/a.png"] += bytes(length)
+    with pytest.raises(Broken, match="no answer in time"):
+        await get()
+
+
 async def test_a_download_that_drips_ends(
     storage: Storage, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
