@@ -258,6 +258,16 @@ def test_a_file_of_countless_pieces_is_refused(
     assert "the GIF is in more than 1,000 pieces" in refused(gif[:-1] + b"!\xfe\0" * 1000 + gif[-1:])
 
 
+def test_rows_beyond_what_the_header_promises_are_not_unpacked() -> None:
+    """A bomb costs no time either: a thousand times its bytes would be unpacked for nothing."""
+    rows = media._Rows()
+    rows.begin(struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
+    rows.feed(zlib.compress(bytes(20 << 20)))
+    assert 72 < rows._seen <= 72 + (1 << 20)
+    with pytest.raises(BadMedia, match="rows are missing or too many"):
+        rows.end()
+
+
 def test_what_must_be_decoded_whole_may_not_have_any_length(
     refused: Callable[[bytes], str], picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
