@@ -24,21 +24,25 @@ from runner.errors import AccountError, one_error
 from runner.forecast import Quote
 from runner.http import session
 from runner.job.deliver import Bounds
-from runner.ledger import Ledger, Log, run_lock
+from runner.ledger import Ledger, Log, Passing, hold, private
 from runner.ledger.repair import Salvage, mend
 from runner.manifest import Manifest
 from runner.model import Job, Json, Record
 from runner.money import base_price
-from runner.options import RunOptions, api_of, surveyor_of
+from runner.options import RunOptions, api_of, lanes_of, own_jobs, rate_of, reading_others, surveyor_of
 from runner.progress import Watcher
-from runner.records import RESULTS
 from runner.restore import Restored, restore
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
+from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import Report
 from runner.survey import manifest_path
 
 Entries = dict[str, dict[str, Json] | None]
+
+PATIENCE = 60.0
+"""Seconds that a shard waits for others to begin, or to finish a split."""
+MOMENT = 0.1
 
 Observer = Callable[[Record], None]
 """Told of every record once it is durable: the events of a run.
@@ -62,10 +66,11 @@ async def run(
     options = options or RunOptions()
     terms = terms_of(manifest, options)
     async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ) as batch:
-        surveyor = surveyor_of(manifest, options, batch.site.ledger, batch.site.folder, batch.site.api.base)
+        site = batch.site
+        surveyor = surveyor_of(manifest, options, site.ledger, site.folder, site.api.base, site.others)
 
         def every() -> Iterator[Job]:
-            return map(surveyor.as_bought, manifest.jobs)
+            return map(surveyor.as_bought, own_jobs(manifest.jobs, options.shard))
 
         def selected() -> Iterable[Job]:
             return options.selection.of(every())
@@ -109,8 +114,8 @@ def repair_log(
 ) -> tuple[Salvage, Path | None]:
     """Make a damaged results manifest readable again; what that came to, and where the old one is kept."""
     at = timestamp((clock or SystemClock()).now())
-    with run_lock(folder.root, at):
-        return mend(folder.root / RESULTS, at=at, api=api_of(options, environ).name)
+    with hold(folder.root, at) as path:
+        return mend(path, at=at, api=api_of(options, environ).name)
 
 
 async def cancel(
@@ -130,11 +135,10 @@ async def cancel(
 def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
     """The manifest's settings as far as a batch needs them."""
     settings = manifest.settings
-    lanes = options.concurrency or settings.concurrency
     return Terms(
         manifest=manifest_path(manifest.path, options.folder(manifest).root),
-        lanes=None if lanes == "auto" else lanes,
-        per_second=settings.rate_per_second,
+        lanes=lanes_of(manifest, options),
+        per_second=rate_of(manifest, options),
         timeout_seconds=settings.timeout_seconds,
         retries=settings.retries,
         budget=options.budget or settings.budget,
@@ -210,8 +214,10 @@ async def _batch(
     token = Token(EMULATOR) if options.emulator else find_token(environ)
     with one_error():
         async with AsyncExitStack() as stack:
-            stack.enter_context(run_lock(folder.root, timestamp(clock.now())))
-            ledger = Ledger(Log(folder.root / RESULTS, writable=True), observer or (lambda _: None))
+            stop = stop if stop is not None else Stop()
+            path = await _hold(stack, folder.root, options.shard, clock, stop)
+            folder = Folder(folder.root, private(folder.root, options.shard))
+            ledger = Ledger(Log(path, writable=True), observer or (lambda _: None))
             stack.callback(ledger.close)
             api = await stack.enter_async_context(_reach(base, token, folder, clock))
             resolver = PublicResolver(api.base.origin[1])
@@ -219,15 +225,31 @@ async def _batch(
             site = Site(
                 folder=folder,
                 ledger=ledger,
+                others=stack.enter_context(reading_others(folder, options.shard)),
+                shard=options.shard,
                 api=api,
                 storage=client,
                 clock=clock,
-                stop=stop if stop is not None else Stop(),
+                stop=stop,
             )
             batch = Batch(site, terms)
             if isinstance(observer, Watcher):
                 observer.watch(batch.standing)
             yield batch
+
+
+async def _hold(stack: AsyncExitStack, root: Path, shard: Shard | None, clock: Clock, stop: Stop) -> Path:
+    """Hold the folder or the shard until ``stack`` is closed, and say where its results manifest is.
+
+    Other shards hold the folder for a moment when they begin; so a shard waits for it, a run of the whole does not.
+    """
+    until = clock.monotonic() + PATIENCE
+    while True:
+        try:
+            return stack.enter_context(hold(root, timestamp(clock.now()), shard))
+        except Passing:
+            if clock.monotonic() > until or await stop.wait(MOMENT):
+                raise
 
 
 @asynccontextmanager

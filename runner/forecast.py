@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-from runner.ledger import Ledger
+from runner.ledger import Reader
 from runner.manifest import Manifest
 from runner.model import Budget, Job
 from runner.money import Estimate
 from runner.options import RunOptions, api_of, reading, surveyor_of
 from runner.plan import Action, Decision, most_waiting, too_much_waits
 from runner.purse import Purse, kind_of
-from runner.redo import Choice, Redo
+from runner.redo import Choice, Marks
 from runner.stop import Stop
 from runner.survey import Survey, Surveyor, doubt, survey
 
@@ -169,7 +169,7 @@ def foretell(
     return forecast
 
 
-def _look_at_owed(forecast: Forecast, found: Survey, ledger: Ledger, api: str, *, most: int, now: float) -> None:
+def _look_at_owed(forecast: Forecast, found: Survey, ledger: Reader, api: str, *, most: int, now: float) -> None:
     owed = ledger.owed(api)
     counted = found.collecting | found.taken_over
     forecast.others = sum(record.id not in counted and not record.rebuy for record in owed)
@@ -186,8 +186,8 @@ def _reason(decision: Decision) -> str:
 class _Redo:
     """Which decisions the redo that is asked for changes."""
 
-    def __init__(self, ledger: Ledger, surveyor: Surveyor, api: str, options: RunOptions, manifest: Manifest) -> None:
-        self._redo = Redo(ledger, surveyor, api, lambda _job, _decision: None)
+    def __init__(self, ledger: Reader, surveyor: Surveyor, api: str, options: RunOptions, manifest: Manifest) -> None:
+        self._redo = Marks(ledger, surveyor, api)
         if options.choice is not None:
             self._redo.check_choice(lambda: options.selection.of(map(surveyor.as_bought, manifest.jobs)))
         self._number = self._redo.choosing if options.choice is Choice.SELECTED else 0

@@ -22,7 +22,7 @@ import msgspec
 from runner.disk import hash_file
 from runner.download.place import Folder
 from runner.errors import OutputError
-from runner.ledger import Ledger
+from runner.ledger import Reader
 from runner.model import Output, Record, State
 from runner.survey import PICTURES
 
@@ -110,7 +110,7 @@ class _Expected:
     """Whether it is missing where it is gone."""
 
 
-def check(ledger: Ledger, folder: Folder) -> Findings:
+def check(ledger: Reader, folder: Folder) -> Findings:
     """Hold every file against its record. Raises ``OutputError`` where the folder cannot be read."""
     named: set[bytes] = set()
     checked, wrong = 0, []
@@ -133,7 +133,7 @@ def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iter
         yield waiting.popleft().result()
 
 
-def _expected(ledger: Ledger, folder: Folder, named: set[bytes]) -> Iterator[_Expected]:
+def _expected(ledger: Reader, folder: Folder, named: set[bytes]) -> Iterator[_Expected]:
     """Every file to look for, purchase by purchase; all paths that records name go into ``named``."""
     for record in ledger.latest():
         force = record.state is State.DONE and is_in_force(ledger, record)
@@ -149,7 +149,7 @@ def _expected(ledger: Ledger, folder: Folder, named: set[bytes]) -> Iterator[_Ex
                 yield _Expected(record, output, aside, False)
 
 
-def is_in_force(ledger: Ledger, record: Record) -> bool:
+def is_in_force(ledger: Reader, record: Record) -> bool:
     """Whether a done purchase's files are those that its job has: no later one is in place or about to be."""
     later = (other for other in ledger.history(record.id) if other.purchase > record.purchase)
     return not any(other.state is State.DONE or _is_being_placed(other) for other in later)
@@ -204,7 +204,7 @@ def _stand(output: Output) -> Stand:
     return Stand(output.bytes or 0, output.sha256 or "")
 
 
-def _name_owners(ledger: Ledger, wrong: list[Finding]) -> list[Finding]:
+def _name_owners(ledger: Reader, wrong: list[Finding]) -> list[Finding]:
     """Where a file's bytes are recorded for another file, say so; of several, for one that is wrong itself.
 
     A file that is another job's by right is left out: it took the place of one that its manifest does not want there.

@@ -14,6 +14,7 @@ import click
 from runner import __version__, app
 from runner.commands.common import (
     BudgetType,
+    ShardType,
     attend,
     find_folder,
     manifest_argument,
@@ -29,6 +30,7 @@ from runner.manifest import Manifest, OnUnknown
 from runner.model import Budget
 from runner.options import RunOptions, api_of, reading
 from runner.progress import Weight
+from runner.shards import Shard
 from runner.summary import Report
 
 
@@ -70,6 +72,7 @@ def next_time(text: str, now: datetime) -> float:
 @click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
+@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only part I of N, beside the others elsewhere.")
 @click.option("--redo", is_flag=True, help="Buy done jobs anew; wants --only, --missing or --all.")
 @click.option("--missing", is_flag=True, help="With --redo: jobs whose files are gone, at the API too.")
 @click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
@@ -87,6 +90,7 @@ def command(
     concurrency: int | Literal["auto"] | None,
     only: str | None,
     limit: int | None,
+    shard: Shard | None,
     redo: bool,
     missing: bool,
     every: bool,
@@ -108,6 +112,7 @@ def command(
       runner run jobs/demo.yaml --emulator
       runner run jobs/nightly.yaml --quiet --budget 25/day --on-finish 'mail -s "runner: $RUNNER_EXIT_CODE" me'
       runner run jobs/demo.yaml --redo --only 'mug-*'
+      runner run jobs/demo.yaml --shard 2/4
     """
     chosen = partial(
         RunOptions,
@@ -115,6 +120,7 @@ def command(
         concurrency=concurrency,
         only=only,
         limit=limit,
+        shard=shard,
         redo=redo,
         missing=missing,
         every=every,
@@ -125,7 +131,7 @@ def command(
         api=api,
         offline=offline,
     )
-    place = Place(manifest=manifest, output=output, emulator=emulator)
+    place = Place(manifest=manifest, output=output, emulator=emulator, shard=shard)
     told = watch(telling)
     return conclude(lambda: _go(manifest, chosen(), told), told, place, as_json=as_json, on_finish=on_finish)
 

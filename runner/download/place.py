@@ -45,9 +45,10 @@ class Arrival:
 class Folder:
     """The output folder. Paths in records are relative to it, with ``/``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, private: Path | None = None) -> None:
+        """``private`` is a folder in it that this run has for itself."""
         self.root = root
-        self.incoming = root / ".runner" / "incoming"
+        self.incoming = (private or root / ".runner") / "incoming"
         self._inside: dict[str, tuple[int, int]] = {}
         """Folders that were seen to be in this one, and which they were."""
 

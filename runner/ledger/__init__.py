@@ -3,6 +3,10 @@
 ``Log`` is the file, ``Index`` knows where the last line of each purchase stands, ``run_lock`` keeps a second run out,
 and ``Ledger`` is what the running program holds: one writer that commits in groups. An ``append`` that has returned is
 on the disk.
+
+A folder may be split into shards with a results manifest each: ``layout`` says how it is, ``split`` changes it, and
+``hold`` guards it, so that whoever writes does so to the right one. ``Reader`` is what all may ask of a ledger, be it
+one, or those of all shards ``Together``, or a ``Part``.
 """
 
 from __future__ import annotations
@@ -17,12 +21,33 @@ from anyio import CancelScope
 
 from runner.disk import Judgement, timed
 from runner.errors import LedgerError
+from runner.ledger.hold import Passing, hold, merge_shards
 from runner.ledger.index import RedoStanding
-from runner.ledger.lock import Holder, read_holder, run_lock
+from runner.ledger.layout import Layout, look, path_of
+from runner.ledger.lock import Holder, private, read_holder, run_lock
 from runner.ledger.log import Log, line_of
+from runner.ledger.reading import NOTHING, Part, Reader, Together
 from runner.model import OWED, Record, State
 
-__all__ = ["Holder", "Ledger", "Log", "RedoStanding", "read_holder", "run_lock"]
+__all__ = [
+    "NOTHING",
+    "Holder",
+    "Layout",
+    "Ledger",
+    "Log",
+    "Part",
+    "Passing",
+    "Reader",
+    "RedoStanding",
+    "Together",
+    "hold",
+    "look",
+    "merge_shards",
+    "path_of",
+    "private",
+    "read_holder",
+    "run_lock",
+]
 
 
 TURNS = 64
@@ -44,6 +69,7 @@ class Ledger:
 
     def __init__(self, log: Log, notify: Callable[[Record], None] = lambda _: None) -> None:
         """``notify`` is told of each record once it is durable."""
+        self.path = log.path
         self._log = log
         self._notify = notify
         self._waiting = _Batch()

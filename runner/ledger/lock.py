@@ -1,4 +1,4 @@
-"""One run at a time per output folder.
+"""One run at a time per output folder, or per shard of it.
 
 The lock is the operating system's and ends with the process that took it. Who holds it is written into a file beside
 it, because taking a lock empties the lock's own file.
@@ -16,6 +16,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from runner.errors import Locked, OutputError
+from runner.shards import Shard
 
 FOLDER = ".runner"
 
@@ -55,9 +56,12 @@ def _is_zombie(pid: int) -> bool:
 
 
 @contextmanager
-def run_lock(output: Path, since: str) -> Iterator[None]:
-    """Hold the output folder, making it if need be. Raises ``Locked`` naming the holder, or ``OutputError``."""
-    folder = output / FOLDER
+def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[None]:
+    """Hold the output folder or one shard, making folders if need be.
+
+    Raises ``Locked`` naming the holder, or ``OutputError``.
+    """
+    folder = private(output, shard)
     lock = FileLock(folder / "lock", timeout=0, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,9 +69,9 @@ def run_lock(output: Path, since: str) -> Iterator[None]:
         holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)
         folder.joinpath("holder.json").write_bytes(msgspec.json.encode(holder))
     except Timeout:
-        raise Locked(
-            f"{output} is in use by {read_holder(output) or 'another run'}; try again when it is done"
-        ) from None
+        what = output if shard is None else f"shard {shard} of {output}"
+        holder_there = read_holder(output, shard) or "another run"
+        raise Locked(f"{what} is in use by {holder_there}; try again when it is done") from None
     except OSError as error:
         lock.release()
         raise OutputError(f"{output}: cannot be written: {error.strerror}. Nothing was bought.") from error
@@ -79,9 +83,14 @@ def run_lock(output: Path, since: str) -> Iterator[None]:
         lock.release()
 
 
-def read_holder(output: Path) -> Holder | None:
-    """Who said last that it holds the folder; None where nobody did or it cannot be read."""
+def private(output: Path, shard: Shard | None) -> Path:
+    """Where a run keeps what is for itself alone: its lock, and files on their way."""
+    return output / FOLDER if shard is None else output / FOLDER / shard.name
+
+
+def read_holder(output: Path, shard: Shard | None = None) -> Holder | None:
+    """Who said last that it holds the folder or a shard; None where nobody did or it cannot be read."""
     try:
-        return msgspec.json.decode((output / FOLDER / "holder.json").read_bytes(), type=Holder)
+        return msgspec.json.decode((private(output, shard) / "holder.json").read_bytes(), type=Holder)
     except (OSError, ValueError):
         return None

@@ -19,7 +19,7 @@ from runner import disk
 from runner.errors import LedgerCorrupt, LedgerError
 from runner.ledger.index import Index
 from runner.model import Record, State
-from runner.records import RESULTS, BadLine, decode, encode
+from runner.records import BadLine, decode, encode
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Log:
             return
         try:
             if self.torn:
-                name = f"{RESULTS}.torn-{self._end}-{zlib.crc32(self.torn):08x}"
+                name = f"{self.path.name}.torn-{self._end}-{zlib.crc32(self.torn):08x}"
                 disk.replace_file(self.path.parent / ".runner" / name, self.torn)
                 os.ftruncate(self._handle, self._end)
                 logger.warning("%s: half a line that a crash left was cut; a copy is .runner/%s", self.path, name)
@@ -191,7 +191,7 @@ def _open(path: Path, *, writable: bool) -> int | None:
 
 def _temporary(path: Path) -> Path:
     """Where the log is rewritten before it takes the place of ``path``."""
-    return path.parent / ".runner" / f"{RESULTS}.tmp"
+    return path.parent / ".runner" / f"{path.name}.tmp"
 
 
 def line_of(record: Record) -> bytes:

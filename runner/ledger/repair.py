@@ -19,7 +19,7 @@ from runner.errors import LedgerError
 from runner.ledger.fragments import Fragment
 from runner.ledger.story import Cut, Key, Story, read_story
 from runner.model import OPEN, OWED, Fault, Record, State
-from runner.records import RESULTS, decode, encode, follow
+from runner.records import decode, encode, follow
 
 _GOES_ON = OPEN | OWED | {State.RELEASED}
 """After these a job's next line is about the same purchase; after the others, or a ``rebuy``, it begins a new one."""
@@ -257,5 +257,5 @@ def mend(path: Path, *, at: str, api: str) -> tuple[Salvage, Path | None]:
 
 def _copy_for(path: Path, data: bytes) -> Path:
     """A free name for a copy of the damaged log, or the copy that an interrupted repair made."""
-    names = (path.parent / ".runner" / f"{RESULTS}.damaged-{number}" for number in count(1))
+    names = (path.parent / ".runner" / f"{path.name}.damaged-{number}" for number in count(1))
     return next(name for name in names if not name.exists() or name.read_bytes() == data)
