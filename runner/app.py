@@ -24,8 +24,8 @@ from runner.errors import AccountError, one_error
 from runner.forecast import Quote
 from runner.http import session
 from runner.job.deliver import Bounds
-from runner.ledger import Ledger, Log, Passing, hold, private
-from runner.ledger.repair import Salvage, mend
+from runner.ledger import Parts, Passing, hold, hold_all, open_ledger, path_of, private
+from runner.ledger.repair import Mended, mend
 from runner.manifest import Manifest
 from runner.model import Job, Json, Record
 from runner.money import base_price
@@ -65,7 +65,7 @@ async def run(
     """
     options = options or RunOptions()
     terms = terms_of(manifest, options)
-    async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ) as batch:
+    async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ, buys=True) as batch:
         site = batch.site
         surveyor = surveyor_of(manifest, options, site.ledger, site.folder, site.api.base, site.others)
 
@@ -111,11 +111,12 @@ async def repair(
 
 def repair_log(
     folder: Folder, options: RunOptions, *, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
-) -> tuple[Salvage, Path | None]:
-    """Make a damaged results manifest readable again; what that came to, and where the old one is kept."""
+) -> list[Mended]:
+    """Make a damaged results manifest readable again, in a folder that is split each of them; what that came to."""
     at = timestamp((clock or SystemClock()).now())
-    with hold(folder.root, at) as path:
-        return mend(path, at=at, api=api_of(options, environ).name)
+    api = api_of(options, environ).name
+    with hold_all(folder.root, at) as held:
+        return [mend(path_of(folder.root, part), at=at, api=api) for part in held.parts]
 
 
 async def cancel(
@@ -207,17 +208,22 @@ async def _batch(
     stop: Stop | None,
     clock: Clock | None,
     environ: Mapping[str, str],
+    *,
+    buys: bool = False,
 ) -> AsyncIterator[Batch]:
-    """A batch with everything open, closed again in the right order."""
+    """A batch with everything open, closed again in the right order.
+
+    One that ``buys`` needs a whole folder or a shard; another works through all shards at once.
+    """
     clock = clock or SystemClock()
     base = api_of(options, environ)
     token = Token(EMULATOR) if options.emulator else find_token(environ)
     with one_error():
         async with AsyncExitStack() as stack:
             stop = stop if stop is not None else Stop()
-            path = await _hold(stack, folder.root, options.shard, clock, stop)
+            held = await _hold(stack, folder.root, options.shard, clock, stop, buys=buys)
             folder = Folder(folder.root, private(folder.root, options.shard))
-            ledger = Ledger(Log(path, writable=True), observer or (lambda _: None))
+            ledger = open_ledger(folder.root, held, observer or (lambda _: None))
             stack.callback(ledger.close)
             api = await stack.enter_async_context(_reach(base, token, folder, clock))
             resolver = PublicResolver(api.base.origin[1])
@@ -238,15 +244,20 @@ async def _batch(
             yield batch
 
 
-async def _hold(stack: AsyncExitStack, root: Path, shard: Shard | None, clock: Clock, stop: Stop) -> Path:
-    """Hold the folder or the shard until ``stack`` is closed, and say where its results manifest is.
+async def _hold(
+    stack: AsyncExitStack, root: Path, shard: Shard | None, clock: Clock, stop: Stop, *, buys: bool
+) -> Parts:
+    """Hold the folder or the shard until ``stack`` is closed.
 
     Other shards hold the folder for a moment when they begin; so a shard waits for it, a run of the whole does not.
     """
+    since = timestamp(clock.now())
+    if shard is None and not buys:
+        return stack.enter_context(hold_all(root, since))
     until = clock.monotonic() + PATIENCE
     while True:
         try:
-            return stack.enter_context(hold(root, timestamp(clock.now()), shard))
+            return stack.enter_context(hold(root, since, shard))
         except Passing:
             if clock.monotonic() > until or await stop.wait(MOMENT):
                 raise

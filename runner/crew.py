@@ -18,7 +18,7 @@ from runner.job.buy import Buyer
 from runner.job.collect import Collector
 from runner.job.deliver import DEFAULT_MAX_FILE, DISK, Bounds, Deliverer
 from runner.job.suspects import Suspects
-from runner.ledger import NOTHING, Ledger, Reader
+from runner.ledger import NOTHING, Reader, Writer
 from runner.model import Budget, Halt, Job, Record
 from runner.plan import most_waiting
 from runner.polling import Durations
@@ -62,7 +62,7 @@ class Site:
     """What a batch works with and on."""
 
     folder: Folder
-    ledger: Ledger
+    ledger: Writer
     others: Reader = NOTHING
     """What other shards know, as far as that was when the run began."""
     shard: Shard | None = None

@@ -16,7 +16,7 @@ import anyio
 import msgspec
 
 from runner.errors import ConflictError, UsageError
-from runner.ledger import Ledger, Reader
+from runner.ledger import Reader, Writer
 from runner.model import Job, Record
 from runner.plan import Action, Decision, redo_pending, wanted_redo
 from runner.survey import Surveyor
@@ -74,7 +74,7 @@ class Marks:
 class Redo(Marks):
     """The newest redo of a folder, as one run goes on with it."""
 
-    def __init__(self, ledger: Ledger, surveyor: Surveyor, api: str, chosen: Callable[[Job, Decision], None]) -> None:
+    def __init__(self, ledger: Writer, surveyor: Surveyor, api: str, chosen: Callable[[Job, Decision], None]) -> None:
         """``chosen`` is told of each job that is about to be marked, and what was decided about it before."""
         super().__init__(ledger, surveyor, api)
         self._ledger = ledger

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from runner.clock import Clock, SystemClock, timestamp
 from runner.download.place import Folder
 from runner.errors import UsageError
-from runner.ledger import Ledger, Log, Reader, hold
+from runner.ledger import Reader, hold_all, open_ledger
 from runner.manifest.findings import nearest
 from runner.model import Record
 from runner.plan import made
 from runner.questions import Questions, Saying, Word, settled, sort_out, why_not
+from runner.shards import Shard
 
 ALL = "all"
 
@@ -44,14 +45,19 @@ async def settle(
     run holds the folder.
     """
     clock = clock or SystemClock()
-    with hold(folder.root, timestamp(clock.now())) as path:
-        ledger = Ledger(Log(path, writable=True), observer)
+    with hold_all(folder.root, timestamp(clock.now()), lambda shard: _concerns(sayings, shard)) as held:
+        ledger = open_ledger(folder.root, held, observer)
         try:
             for record, saying in _plan(ledger, sayings):
                 await ledger.append(settled(record, saying, timestamp(clock.now())))
             return find_questions(ledger)
         finally:
             ledger.close()
+
+
+def _concerns(sayings: Sequence[Saying], shard: Shard) -> bool:
+    """Whether something is said of a job of that shard: only those need not be in use."""
+    return any(_means_all(saying) or shard.owns(saying.id) for saying in sayings)
 
 
 def _plan(ledger: Reader, sayings: Sequence[Saying]) -> list[tuple[Record, Saying]]:

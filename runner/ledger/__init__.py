@@ -16,18 +16,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from anyio import CancelScope
 
 from runner.disk import Judgement, timed
 from runner.errors import LedgerError
-from runner.ledger.hold import Passing, hold, merge_shards
+from runner.ledger.hold import Parts, Passing, hold, hold_all, merge_shards
 from runner.ledger.index import RedoStanding
 from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.lock import Holder, private, read_holder, run_lock
 from runner.ledger.log import Log, line_of
-from runner.ledger.reading import NOTHING, Part, Reader, Together
+from runner.ledger.reading import NOTHING, Reader, Together, Writer, divided
 from runner.model import OWED, Record, State
+from runner.shards import shard_of
 
 __all__ = [
     "NOTHING",
@@ -35,14 +37,18 @@ __all__ = [
     "Layout",
     "Ledger",
     "Log",
-    "Part",
+    "Parts",
     "Passing",
     "Reader",
     "RedoStanding",
     "Together",
+    "Writer",
+    "divided",
     "hold",
+    "hold_all",
     "look",
     "merge_shards",
+    "open_ledger",
     "path_of",
     "private",
     "read_holder",
@@ -164,6 +170,44 @@ class Ledger:
     def close(self) -> None:
         self._thread.shutdown()
         self._log.close()
+
+
+class Shards(Together):
+    """The ledgers of all shards; each record is written to its own, if that shard is held."""
+
+    def __init__(self, root: Path, ledgers: dict[int, Ledger]) -> None:
+        super().__init__(len(ledgers), ledgers)
+        self.path = root
+        self._ledgers = ledgers
+
+    async def append(self, record: Record) -> Record:
+        return await self._ledgers[shard_of(record.id, len(self._ledgers))].append(record)
+
+    def compact(self) -> None:
+        for ledger in self._ledgers.values():
+            ledger.compact()
+
+    def close(self) -> None:
+        for ledger in self._ledgers.values():
+            ledger.close()
+
+
+def open_ledger(root: Path, held: Parts, notify: Callable[[Record], None] = lambda _: None) -> Writer:
+    """What ``hold`` or ``hold_all`` has given to write to. ``notify`` is told of each record once it is durable.
+
+    Of a folder whose shards are held to work through, all are read. Raises ``LedgerError`` or ``LedgerCorrupt``.
+    """
+    if held.alone:
+        return Ledger(Log(path_of(root, held.parts[0]), writable=True), notify)
+    ledgers: dict[int, Ledger] = {}
+    try:
+        for shard in held.shards:
+            ledgers[shard.index] = Ledger(Log(path_of(root, shard), writable=shard in held.parts), notify)
+    except BaseException:
+        for ledger in ledgers.values():
+            ledger.close()
+        raise
+    return Shards(root, ledgers)
 
 
 async def _outlast(event: asyncio.Event) -> asyncio.CancelledError | None:

@@ -7,8 +7,9 @@ the folder whole knows that no shard is in use.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import ConflictError, LedgerCorrupt, Locked
@@ -22,23 +23,54 @@ class Passing(Locked):
     """Another run holds the folder; if it is of a shard too, only for a moment."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is held: the folder as a whole, or some of its shards."""
+
+    parts: tuple[Shard | None, ...]
+    """What may be written to; None is the whole folder."""
+    shards: tuple[Shard, ...] = ()
+    """All there are, where they are held to be worked through together."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one results manifest, and no other is of concern."""
+        return not self.shards
+
+
 @contextmanager
-def hold(root: Path, since: str, shard: Shard | None = None) -> Iterator[Path]:
-    """Hold the folder, or a shard of it, and say where its results manifest is.
+def hold(root: Path, since: str, shard: Shard | None = None) -> Iterator[Parts]:
+    """Hold the folder, or a shard of it, for one who may buy.
 
     Raises ``Locked`` (``Passing`` where it is worth waiting), ``ConflictError`` where the folder is laid out otherwise,
     ``OutputError`` or ``LedgerError``.
     """
-    if shard is None:
-        with run_lock(root, since):
-            _require_whole(root)
-            yield path_of(root, None)
-        return
     with ExitStack() as held:
-        with _folder_lock(root, since):
-            arrange(root, shard)
+        if shard is None:
+            held.enter_context(run_lock(root, since))
+            _require_whole(root)
+        else:
+            with _folder_lock(root, since):
+                arrange(root, shard)
+                held.enter_context(run_lock(root, since, shard))
+        yield Parts(parts=(shard,))
+
+
+@contextmanager
+def hold_all(root: Path, since: str, wanted: Callable[[Shard], bool] = lambda _: True) -> Iterator[Parts]:
+    """Hold the folder for one who buys nothing, however it is laid out; of its shards those that are ``wanted``.
+
+    Raises ``Locked`` naming what is in use, ``OutputError`` or ``LedgerError``.
+    """
+    with ExitStack() as held:
+        held.enter_context(run_lock(root, since))
+        shards = _settled(look(root))
+        if not shards:
+            tidy(root)
+        parts = [shard for shard in shards if wanted(shard)]
+        for shard in parts:
             held.enter_context(run_lock(root, since, shard))
-        yield path_of(root, shard)
+        yield Parts(parts=tuple(parts) if shards else (None,), shards=shards)
 
 
 @contextmanager
@@ -53,9 +85,7 @@ def _folder_lock(root: Path, since: str) -> Iterator[None]:
 
 def _require_whole(root: Path) -> None:
     """A results manifest of the whole folder beside those of shards would hide all that they have bought."""
-    layout = look(root)
-    if layout.found:
-        count = len(_settled(layout))
+    if count := len(_settled(look(root))):
         raise ConflictError(
             f"{root} is split into {count} shards: run each with --shard 1/{count} to {count}/{count} (at any time, on "
             "any machine), or make one results manifest of them with `runner merge`. Nothing was bought."
@@ -78,7 +108,9 @@ def arrange(root: Path, shard: Shard) -> None:
 
 
 def _settled(layout: Layout) -> tuple[Shard, ...]:
-    """The shards of a split folder, each with its results manifest. Raises ``LedgerCorrupt`` where one was lost.
+    """The shards of a split folder, each with its results manifest; none of another.
+
+    Raises ``LedgerCorrupt`` where one was lost.
 
     Where all are empty the making of them was cut short, and goes on: nothing was bought.
     """
@@ -93,18 +125,12 @@ def _settled(layout: Layout) -> tuple[Shard, ...]:
     return layout.shards
 
 
-def merge_shards(root: Path, since: str) -> int | None:
-    """Make one results manifest of all shards'; how many shards there were, or None where the folder is whole.
+def merge_shards(root: Path, since: str) -> int:
+    """Make one results manifest of all shards'; how many shards there were, 0 where the folder is whole already.
 
     Raises ``Locked`` naming a shard that is in use, and as ``hold`` and ``split.merge`` do.
     """
-    with run_lock(root, since), ExitStack() as held:
-        layout = look(root)
-        if not layout.found:
-            tidy(root)
-            return None
-        shards = _settled(layout)
-        for shard in shards:
-            held.enter_context(run_lock(root, since, shard))
-        merge(root, shards)
-        return len(shards)
+    with hold_all(root, since) as held:
+        if held.shards:
+            merge(root, held.shards)
+        return len(held.shards)

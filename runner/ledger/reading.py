@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
+from pathlib import Path
 from typing import Protocol
 
 from runner.ledger.index import RedoStanding
 from runner.model import Record
-from runner.shards import shard_of
+from runner.shards import Shard, shard_of
 
 
 class Reader(Protocol):
@@ -25,6 +26,19 @@ class Reader(Protocol):
     def redo(self, api: str) -> RedoStanding: ...
 
     def latest(self) -> Iterator[Record]: ...
+
+
+class Writer(Reader, Protocol):
+    """What a run holds."""
+
+    path: Path
+    """What names these results to a person."""
+
+    async def append(self, record: Record) -> Record: ...
+
+    def compact(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Together:
@@ -92,3 +106,8 @@ class Part:
 
     def _of(self, records: Iterator[Record]) -> list[Record]:
         return [record for record in records if self._owns(record.id)]
+
+
+def divided(reader: Reader, shard: Shard) -> tuple[Part, Part]:
+    """What a shard would know of its own jobs and of the others', were the folder split into as many."""
+    return Part(reader, shard.owns), Part(reader, lambda job_id: not shard.owns(job_id))
