@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,8 @@ import msgspec
 from runner import disk
 from runner.errors import ConflictError, LedgerError
 from runner.ledger.index import RedoStanding
-from runner.ledger.layout import ledgers_of_shards, path_of
+from runner.ledger.layout import ledgers_of_shards, path_of, shard_named
+from runner.ledger.lock import FOLDER
 from runner.ledger.log import Log
 from runner.model import Record
 from runner.records import RESULTS, encode
@@ -101,6 +103,7 @@ def merge(root: Path, shards: tuple[Shard, ...]) -> int:
                 file.writelines(_in_order(logs))
             disk.flush_folder(root)
             _remove(root, shards)
+            _clear(root)
         except OSError as error:
             raise LedgerError(f"{root}: cannot be merged: {error.strerror}. Nothing is lost; repeat it.") from error
         return sum(len(log.index) for log in logs)
@@ -139,6 +142,7 @@ def tidy(root: Path) -> None:
     Raises ``ConflictError`` where one of them holds what that does not: then it is no remnant, and somebody put one of
     the two there.
     """
+    _clear(root)
     stale = ledgers_of_shards(root)
     if not stale:
         return
@@ -181,10 +185,19 @@ def _remove(root: Path, shards: Iterable[Shard]) -> None:
     disk.flush_folder(root)
 
 
+def _clear(root: Path) -> None:
+    """Remove what shards had for themselves below ``.runner``: locks, half downloads, half written results."""
+    for path in [*(root / FOLDER).glob("*-of-*")]:
+        if shard_named(f"results.{path.name}.jsonl") is not None:
+            shutil.rmtree(path, ignore_errors=True)
+        elif shard_named(path.name.removesuffix(".tmp")) is not None and path.suffix == ".tmp":
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def _whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes its name once it is complete. The name is for the caller to make durable."""
-    temporary = path.parent / ".runner" / f"{path.name}.tmp"
+    temporary = path.parent / FOLDER / f"{path.name}.tmp"
     try:
         with temporary.open("wb", buffering=BUFFER) as file:
             yield file
