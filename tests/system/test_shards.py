@@ -7,10 +7,13 @@ from contextlib import ExitStack
 import anyio
 import pytest
 from harness import plain
+from virtual_time import LoopClock
 
 import runner
+from runner import app
 from runner.download.place import Folder
-from runner.ledger import run_lock
+from runner.emulator import Fault
+from runner.ledger import merge_shards, run_lock
 from runner.model import State
 from runner.options import reading
 from runner.shards import Shard, shard_of
@@ -175,3 +178,242 @@ async def test_fewer_lanes_than_shards_is_refused(service):
     with pytest.raises(runner.UsageError, match="concurrency is 2, and each of 3 shards needs a lane"):
         await service.run(service.manifest(*plain(2), concurrency=2), shard=shard(1))
     assert not service.output.exists()
+
+
+def id_in(index: int, of: int = 3, stem: str = "new") -> str:
+    """An id that belongs to a shard."""
+    return next(f"{stem}-{number}" for number in range(1000) if shard_of(f"{stem}-{number}", of) == index)
+
+
+async def merge(service) -> int:
+    return merge_shards(service.output, "now")
+
+
+async def test_merged_the_folder_goes_on_as_one(service):
+    """One results manifest again; a plain run buys nothing; other shards can be made of it."""
+    manifest = service.manifest(*plain(12))
+    for index in (1, 2):
+        await service.run(manifest, shard=shard(index))
+    assert await merge(service) == 3
+    assert ledgers(service) == ["results.jsonl"]
+    assert sorted(path.name for path in (service.output / ".runner").iterdir()) == ["lock"]
+    report = await service.run(manifest)
+    assert (report.skipped, report.done, service.submissions) == (12 - len(jobs_of(3)), len(jobs_of(3)), 12)
+    assert (await service.run(manifest, shard=shard(1, 2))).done == 0
+    assert await merge(service) == 2
+    assert await merge(service) == 0
+    assert service.submissions == 12
+
+
+async def test_a_merge_is_refused_while_a_shard_runs(service):
+    """What that shard buys next would be lost to the merged results."""
+    await service.run(service.manifest(*plain(12)), shard=shard(1))
+    with run_lock(service.output, "now", shard(2)), pytest.raises(runner.Locked, match=r"shard 2/3 of .* is in use"):
+        await merge(service)
+    assert ledgers(service) == SPLIT
+
+
+async def test_two_results_manifests_that_disagree_buy_nothing(service):
+    """An old copy put beside newer results of shards is no remnant of a merge."""
+    manifest = service.manifest(*plain(12))
+    await service.run(manifest, limit=1)
+    old = (service.output / "results.jsonl").read_bytes()
+    for index in (1, 2, 3):
+        await service.run(manifest, shard=shard(index))
+    (service.output / "results.jsonl").write_bytes(old)
+    for options in ({}, {"shard": shard(1)}):
+        with pytest.raises(runner.ConflictError, match=r"each knows of purchases that the other does not"):
+            await service.run(manifest, **options)
+    assert service.submissions == 12
+    assert ledgers(service) == [*SPLIT, "results.jsonl"]
+
+
+async def test_a_job_renamed_into_another_shard_is_held(service):
+    """Its picture is paid, under an id of another shard: it is not bought again, and a merge gives it to the new id."""
+    old, new = id_in(1, stem="old"), id_in(2)
+    before = service.manifest({"id": old, "prompt": "a mug"})
+    for index in (1, 2, 3):
+        await service.run(before, shard=shard(index))
+    after = service.manifest({"id": new, "prompt": "a mug"})
+    reports = [await service.run(after, shard=shard(index)) for index in (1, 2, 3)]
+    assert [report.unknown for report in reports] == [0, 1, 0]
+    assert reports[1].exit_code == 2
+    assert "held: bought under another id in another shard; `runner merge`" in reports[1].notes[0]
+    await merge(service)
+    report = await service.run(after)
+    assert (report.skipped, service.submissions) == (1, 1)
+    assert service.files() == [f"{new}.png"]
+
+
+async def test_a_job_renamed_within_its_shard_is_taken_over(service):
+    """As in a folder that is not split."""
+    old, new = id_in(2, stem="old"), id_in(2)
+    await service.run(service.manifest({"id": old, "prompt": "a mug"}), shard=shard(2))
+    report = await service.run(service.manifest({"id": new, "prompt": "a mug"}), shard=shard(2))
+    assert (report.skipped, service.submissions) == (1, 1)
+    assert service.files() == [f"{new}.png"]
+
+
+async def test_a_new_job_with_inputs_that_another_job_still_has_is_bought(service):
+    """Two jobs may ask for the same picture, in two shards as well."""
+    first, second = {"id": id_in(1, stem="old"), "prompt": "a mug"}, {"id": id_in(2), "prompt": "a mug"}
+    await service.run(service.manifest(first), shard=shard(1))
+    report = await service.run(service.manifest(first, second), shard=shard(2))
+    assert (report.done, service.submissions) == (1, 2)
+
+
+async def test_a_job_that_was_renamed_before_the_split_is_not_there_twice(service):
+    """Its old id's lines go nowhere: neither are they spent again nor taken over by a third job."""
+    old, new, third = id_in(1, stem="old"), id_in(2), id_in(1, stem="third")
+    await service.run(service.manifest({"id": old, "prompt": "a mug"}))
+    await service.run(service.manifest({"id": new, "prompt": "a mug"}))
+    both = service.manifest({"id": new, "prompt": "a mug"}, {"id": third, "prompt": "a mug"})
+    reports = [await service.run(both, shard=shard(index)) for index in (1, 2)]
+    assert [(report.done, report.skipped) for report in reports] == [(1, 0), (0, 1)]
+    assert service.submissions == 2
+    assert reports[1].spent_usd == pytest.approx(2 * service.record(new).cost_usd)
+
+
+async def test_a_file_of_another_shards_job_in_the_way_is_told_apart(service):
+    """It is ours, so nothing is to be moved by hand: that shard, or a merge, moves it."""
+    old, new = id_in(1, stem="old"), id_in(2)
+    await service.run(service.manifest({"id": old, "prompt": "a mug", "file": "mug"}), shard=shard(1))
+    changed = service.manifest(
+        {"id": old, "prompt": "a mug", "file": "cup"}, {"id": new, "prompt": "a bag", "file": "mug"}
+    )
+    with pytest.raises(
+        runner.ConflictError, match=r"mug.png is in the way of job new-\d+ and is another shard's: .*run"
+    ):
+        await service.run(changed, shard=shard(2))
+    await service.run(changed, shard=shard(1))
+    await service.run(changed, shard=shard(2))
+    assert service.files() == ["cup.png", "mug.png"]
+    assert service.submissions == 2
+
+
+async def test_the_budget_is_divided_and_holds(service):
+    """Each shard stops at its share, and says so; merged, the rest can be spent."""
+    usd = 0.0045
+    manifest = service.manifest(*plain(24), budget=f"{9 * usd:.4f}")
+    reports = [await service.run(manifest, shard=shard(index)) for index in (1, 2, 3)]
+    assert [report.done for report in reports] == [3, 3, 3]
+    assert all("of which shard" in report.stopped.reason for report in reports)
+    assert reports[-1].spent_usd == pytest.approx(9 * usd)
+
+
+async def test_what_was_spent_before_a_split_counts(service):
+    """A folder that has spent all but one picture's price in whatever shard lets its shards buy no more than one."""
+    usd = 0.0045
+    jobs = [{"id": id_in(1, stem=f"old{number}"), "prompt": f"old {number}"} for number in range(6)]
+    await service.run(service.manifest(*jobs))
+    manifest = service.manifest(*jobs, *plain(24), budget=f"{8 * usd:.4f}")
+    reports = [await service.run(manifest, shard=shard(index)) for index in (1, 2, 3)]
+    assert [report.done for report in reports] == [0, 1, 1]
+    assert service.submissions == 8
+
+
+async def test_owed_work_of_all_shards_is_collected_at_once(service):
+    """Nobody has to know into how many shards a folder is split, and `collect` needs the folder alone."""
+    manifest = service.manifest(*plain(12))
+    service.fault(Fault(on="file", kind="status", status=503))
+    reports = [await service.run(manifest, shard=shard(index)) for index in (1, 2, 3)]
+    assert sum(report.owed for report in reports) == 12
+    service.fault()
+    with run_lock(service.output, "now", shard(2)), pytest.raises(runner.Locked, match="shard 2/3"):
+        await service.collect()
+    report = await service.collect()
+    assert (report.done, report.owed, report.results) == (12, 0, str(service.output))
+    assert ledgers(service) == SPLIT
+    assert [(await service.run(manifest, shard=shard(i))).skipped for i in (1, 2, 3)] == [
+        len(jobs_of(i)) for i in (1, 2, 3)
+    ]
+
+
+async def test_an_open_question_is_settled_in_its_shard(service):
+    """While other shards run: only the one that it is about must not."""
+    manifest = service.manifest(*plain(12))
+    service.fault(Fault(on="submit", kind="reset", when="after", match="picture 0"))
+    for index in (1, 2, 3):
+        await service.run(manifest, shard=shard(index))
+    service.fault()
+    mine = shard(shard_of("a", 3))
+    other = shard(mine.index % 3 + 1)
+    with run_lock(service.output, "now", mine), pytest.raises(runner.Locked, match=f"shard {mine}"):
+        await service.settle("lost a")
+    with run_lock(service.output, "now", other):
+        assert not (await service.settle("lost a")).open
+    assert (await service.run(manifest, shard=mine)).done == 1
+
+
+async def test_files_are_checked_and_mended_across_shards(service):
+    """Two pictures swapped by hand, in two shards: each goes home, and no file of another shard is a foreign one."""
+    one, two = id_in(1, stem="one"), id_in(2, stem="two")
+    manifest = service.manifest({"id": one, "prompt": "a mug"}, {"id": two, "prompt": "a bag"})
+    for index in (1, 2, 3):
+        await service.run(manifest, shard=shard(index))
+    paths = [service.output / f"{job_id}.png" for job_id in (one, two)]
+    mug, bag = (path.read_bytes() for path in paths)
+    paths[0].write_bytes(bag)
+    paths[1].write_bytes(mug)
+    done = await app.repair(Folder(service.output), environ=service.environ, clock=LoopClock())
+    assert not done.after.wrong
+    assert [path.read_bytes() for path in paths] == [mug, bag]
+    assert service.submissions == 2
+
+
+async def test_a_damaged_results_manifest_of_a_shard_is_mended(service):
+    """It is named, and the others are left as they are."""
+    manifest = service.manifest(*plain(12))
+    for index in (1, 2, 3):
+        await service.run(manifest, shard=shard(index))
+    path = service.output / SPLIT[1]
+    path.write_bytes(b"garbage\n" + path.read_bytes())
+    with pytest.raises(runner.LedgerCorrupt, match=r"results\.2-of-3\.jsonl:1"):
+        await service.run(manifest, shard=shard(1))
+    mended = app.repair_log(Folder(service.output), app.RunOptions(), environ=service.environ)
+    assert [log.copy is not None for log in mended] == [False, True, False]
+    assert sum([(await service.run(manifest, shard=shard(index))).skipped for index in (1, 2, 3)]) == 12
+
+
+async def test_a_redo_is_one_of_each_shard(service):
+    """Chosen and bought once in each; what one shard has bought anew, a merge and a plain run leave alone."""
+    manifest = service.manifest(*plain(12))
+    await service.run(manifest)
+    for index in (1, 2, 3):
+        assert (await service.run(manifest, shard=shard(index), redo=True, every=True)).done == len(jobs_of(index))
+    assert service.submissions == 24
+    await merge(service)
+    assert (await service.run(manifest)).skipped == 12
+    assert (await service.run(manifest, redo=True, only="a")).done == 1
+    assert service.submissions == 25
+
+
+async def test_a_redo_that_a_split_finds_unfinished_is_gone_on_with(service):
+    """Each shard goes on with its own part, choosing no more; nothing is merged before all of them are through."""
+    manifest = service.manifest(*plain(12))
+    await service.run(manifest)
+    stop = runner.Stop()
+
+    def see(record) -> None:
+        service.seen.append(record)
+        if record.redone:
+            stop.interrupt("enough")
+
+    await app.run(
+        manifest,
+        app.RunOptions(redo=True, every=True),
+        observer=see,
+        stop=stop,
+        clock=LoopClock(),
+        environ=service.environ,
+    )
+    bought = service.submissions
+    assert 12 < bought < 24
+    await service.run(manifest, shard=shard(1), redo=True, every=True)
+    with pytest.raises(runner.ConflictError, match=r"a redo is not finished in shard .*--shard \d/3` goes on"):
+        await merge(service)
+    for index in (2, 3):
+        await service.run(manifest, shard=shard(index))
+    assert service.submissions == 24
+    await merge(service)
+    assert (await service.run(manifest)).skipped == 12
