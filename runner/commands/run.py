@@ -26,6 +26,7 @@ from runner.commands.conclude import Place, conclude, telling_options
 from runner.display import Telling, Watch, watch
 from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError
+from runner.ledger.filesystem import doubt_about
 from runner.manifest import Manifest, OnUnknown
 from runner.model import Budget
 from runner.options import RunOptions, api_of, reading
@@ -148,8 +149,12 @@ def _go(target: str, options: RunOptions, told: Watch) -> Report:
 
 async def _run(manifest: Manifest, options: RunOptions, told: Watch) -> Report:
     told.warn(manifest.warnings)
-    source, root = str(manifest.source), str(options.folder(manifest).root)
-    told.say(f"{source} → {root}", "run_started", manifest=source, output=root, version=__version__)
+    source, root = str(manifest.source), options.folder(manifest).root
+    part = f" (shard {options.shard})" if options.shard is not None else ""
+    told.say(f"{source} → {root}{part}", "run_started", manifest=source, output=str(root), version=__version__)
+    if options.shard is not None and (doubt := doubt_about(root)):
+        text = f"{doubt}. Shards on several machines could buy the same twice; see the README on shared folders."
+        told.say(text, weight=Weight.ALERT, level="warning", message=text)
     return await attend(lambda stop: app.run(manifest, options, observer=told, stop=stop), told)
 
 

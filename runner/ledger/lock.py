@@ -6,6 +6,7 @@ it, because taking a lock empties the lock's own file.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from runner.errors import Locked, OutputError
 from runner.shards import Shard
 
 FOLDER = ".runner"
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[N
     Raises ``Locked`` naming the holder, or ``OutputError``.
     """
     folder = private(output, shard)
-    lock = FileLock(folder / "lock", timeout=0, thread_local=False)
+    lock = FileLock(folder / "lock", timeout=0, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -74,13 +76,23 @@ def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[N
         raise Locked(f"{what} is in use by {holder_there}; try again when it is done") from None
     except OSError as error:
         lock.release()
-        raise OutputError(f"{output}: cannot be written: {error.strerror}. Nothing was bought.") from error
+        raise OutputError(f"{output}: {lock_words(error)}. Nothing was bought.") from error
     try:
         yield
     finally:
         with suppress(OSError):
             folder.joinpath("holder.json").unlink(missing_ok=True)
         lock.release()
+
+
+def lock_words(error: OSError) -> str:
+    """Why the folder cannot be held."""
+    if error.errno in _NO_LOCKS:
+        return (
+            f"its file system has no locks ({error.strerror}), so nothing would keep two runs apart; mount it with "
+            "them (Lustre: `-o flock`), or write to another folder"
+        )
+    return f"cannot be written: {error.strerror}"
 
 
 def private(output: Path, shard: Shard | None) -> Path:
