@@ -56,7 +56,8 @@ class Place:
     def typed(self) -> Typed:
         """How a person names these results, and repeats the command."""
         again = shlex.join(["runner", *sys.argv[1:]])
-        return Typed(again=again, target=spoken(self.manifest, self.output, emulator=self.emulator))
+        part = f" --shard {self.shard}" if self.shard is not None else ""
+        return Typed(again=again, target=spoken(self.manifest, self.output, emulator=self.emulator), part=part)
 
     def nothing(self, error: str) -> dict[str, Json]:
         """The object of ``--json`` where the command could not do its work: nothing counted, and why."""

@@ -15,7 +15,7 @@ from runner.clock import SystemClock, epoch
 from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
 from runner.digests import Names
 from runner.download.place import Folder
-from runner.ledger import Layout, Reader, look, read_holder
+from runner.ledger import Layout, Reader, holders, look
 from runner.model import Record
 from runner.money import exact, spent
 from runner.options import reading
@@ -102,13 +102,6 @@ def _age(record: Record, now: float) -> float:
         return 0.0
 
 
-def _holders(layout: Layout) -> list[str]:
-    """Who is at work there: in the folder as a whole, or in which of its shards."""
-    found = [(shard, read_holder(layout.root, shard)) for shard in (None, *layout.shards)]
-    alive = [(shard, holder) for shard, holder in found if holder is not None and holder.alive]
-    return [str(holder) if shard is None else f"{holder} (shard {shard})" for shard, holder in alive]
-
-
 def _as_json(standing: Standing, oldest: float, layout: Layout) -> dict[str, object]:
     about = Report(spent_usd=float(standing.spent_usd), output=str(layout.root), results=str(layout.results))
     return {
@@ -116,21 +109,21 @@ def _as_json(standing: Standing, oldest: float, layout: Layout) -> dict[str, obj
         "total": standing.counts.total(),
         **{name: standing.counts[name] for name in COUNTS},
         "oldest_owed_seconds": round(oldest, 3),
-        "held_by": "; ".join(_holders(layout)) or None,
+        "held_by": "; ".join(holders(layout)) or None,
         "open": [{"id": r.id, "state": r.state.value, "request_id": r.request_id} for r in standing.unknown],
         "shards": len(layout.shards),
     }
 
 
 def _show(standing: Standing, oldest: float, layout: Layout) -> None:
-    holders = _holders(layout)
+    busy = holders(layout)
     counts = ", ".join(f"{standing.counts[name]:,} {name}" for name in COUNTS if standing.counts[name])
     parts = f" in {len(layout.shards)} shards" if layout.shards else ""
     click.echo(f"{layout.root}: {standing.counts.total():,} jobs{parts}: {counts or 'none'}")
     click.echo(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
-    for holder in holders:
+    for holder in busy:
         click.echo(f"In use by {holder}")
-    if not holders and (standing.owed or standing.counts["left"]):
+    if not busy and (standing.owed or standing.counts["left"]):
         same = "the same `runner run … --shard`" if layout.shards else "the same `runner run`"
         click.echo(f"No run is going on: {same} again goes on where the last one ended")
     _list("Failed", standing.failed, standing.counts["failed"])

@@ -12,7 +12,7 @@ from runner.commands.common import attend, known_folder, manifest_argument, plac
 from runner.display import plain_watch
 from runner.download.place import Folder
 from runner.errors import UsageError
-from runner.ledger import read_holder
+from runner.ledger import holders, look
 from runner.ledger.repair import Damage, Mended, Salvage
 from runner.model import Record
 from runner.options import RunOptions, reading
@@ -55,9 +55,12 @@ def command(
 def _verify(folder: Folder, *, as_json: bool) -> int:
     with reading(folder) as ledger:
         found = check(ledger, folder)
-    holder = read_holder(folder.root)
-    if found.wrong and holder is not None and holder.alive:
-        click.echo(f"runner: in use by {holder}; what it is about to change may look wrong: look again later", err=True)
+    busy = holders(look(folder.root))
+    if found.wrong and busy:
+        click.echo(
+            f"runner: in use by {'; '.join(busy)}; what it is about to change may look wrong: look again later",
+            err=True,
+        )
     _tell(found, folder, {}, as_json=as_json)
     if any(finding.kind is not Kind.FOREIGN for finding in found.wrong):
         click.echo("runner: `runner verify --repair` puts right what can be had without buying", err=True)

@@ -22,7 +22,7 @@ from anyio import CancelScope
 
 from runner.disk import Judgement, timed
 from runner.errors import LedgerError
-from runner.ledger.hold import Parts, Passing, hold, hold_all, merge_shards
+from runner.ledger.hold import Parts, Passing, hold, hold_all, holders, merge_shards
 from runner.ledger.index import RedoStanding
 from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.lock import Holder, private, read_holder, run_lock
@@ -46,6 +46,7 @@ __all__ = [
     "divided",
     "hold",
     "hold_all",
+    "holders",
     "look",
     "merge_shards",
     "open_ledger",

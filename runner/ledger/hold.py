@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runner.errors import ConflictError, LedgerCorrupt, Locked
 from runner.ledger.layout import Layout, look, path_of
-from runner.ledger.lock import run_lock
+from runner.ledger.lock import read_holder, run_lock
 from runner.ledger.split import make_shards, merge, split, tidy
 from runner.shards import Shard
 
@@ -134,3 +134,10 @@ def merge_shards(root: Path, since: str) -> int:
         if held.shards:
             merge(root, held.shards)
         return len(held.shards)
+
+
+def holders(layout: Layout) -> list[str]:
+    """Who is at work there, in words: in the folder as a whole, and in which of its shards."""
+    found = [(shard, read_holder(layout.root, shard)) for shard in (None, *layout.shards)]
+    alive = [(shard, holder) for shard, holder in found if holder is not None and holder.alive]
+    return [str(holder) if shard is None else f"{holder} (shard {shard})" for shard, holder in alive]

@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +30,9 @@ from runner.ledger.log import Log
 from runner.model import Record
 from runner.records import RESULTS, encode
 from runner.shards import Shard, shard_of
+
+Key = tuple[str, int]
+"""A purchase: the job's id and the number."""
 
 BUFFER = 1 << 18
 """Bytes that are written at once."""
@@ -123,17 +127,44 @@ def _refuse_unfinished(logs: Iterable[Log], shards: Iterable[Shard]) -> None:
         )
 
 
-def _in_order(logs: Iterable[Log]) -> Iterator[bytes]:
-    """The lines of all, each shard's in their order, about as they were written."""
-    return (line for _, line in heapq.merge(*map(_timed, logs), key=lambda pair: pair[0]))
+def _in_order(logs: Sequence[Log]) -> Iterator[bytes]:
+    """The lines of all, each shard's in their order, about as they were written.
+
+    But what was renamed stands before what was bought under its old id since then: read after that, its line would say
+    that this is the purchase which goes on under another id, and hide it.
+    """
+    movers, written = _movers(logs), set[Key]()
+    for _, record in heapq.merge(*map(_timed, logs), key=itemgetter(0)):
+        yield from _after_movers(record, movers, written)
 
 
-def _timed(log: Log) -> Iterator[tuple[str, bytes]]:
-    """Each line with a time that never goes back."""
+def _movers(logs: Sequence[Log]) -> dict[Key, list[Record]]:
+    """Purchases that took another's place, by the id and number that they had before, where those are in use again."""
+    found: dict[Key, list[Record]] = {}
+    for record in (record for log in logs for record in log.latest() if record.renamed_from is not None):
+        old = record.renamed_from or "", record.renamed_purchase or record.purchase
+        if logs[shard_of(old[0], len(logs)) - 1].index.knows(*old):
+            found.setdefault(old, []).append(record)
+    return found
+
+
+def _after_movers(record: Record, movers: dict[Key, list[Record]], written: set[Key]) -> Iterator[bytes]:
+    key = record.id, record.purchase
+    if key in written:
+        return
+    if record.renamed_from is not None:
+        written.add(key)
+    for mover in movers.get(key, ()):
+        yield from _after_movers(mover, movers, written)
+    yield encode(record)
+
+
+def _timed(log: Log) -> Iterator[tuple[str, Record]]:
+    """Each purchase with a time that never goes back."""
     at = ""
     for record in log.latest():
         at = max(at, record.submitted_at or record.at)
-        yield at, encode(record)
+        yield at, record
 
 
 def tidy(root: Path) -> None:
