@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from runner.ledger import NOTHING, Reader, divided
+from runner.ledger import NOTHING, Reader, divided, look, misfit
 from runner.manifest import Manifest
 from runner.model import Budget, Job
 from runner.money import Estimate
@@ -164,6 +164,7 @@ def foretell(
         found = survey(surveyor, jobs, enter)
         most = most_waiting(lanes_of(manifest, options))
         _look_at_owed(forecast, found, ledger, base.name, most=most, now=now)
+        forecast.not_now = misfit(look(folder.root), options.shard) or forecast.not_now
         if budget is not None:
             forecast.purse = Purse(budget, Stop(), lambda: forecast.today, options.shard)
             forecast.purse.load(record for record in known.latest() if record.api == base.name)

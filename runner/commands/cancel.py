@@ -12,8 +12,8 @@ from runner.cancel import Cancelled
 from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
 from runner.display import Watch, plain_watch
 from runner.download.place import Folder
+from runner.ledger import look
 from runner.options import RunOptions
-from runner.records import RESULTS
 
 
 @click.command("cancel")
@@ -47,7 +47,7 @@ async def _cancel(folder: Folder, options: RunOptions, watch: Watch) -> Cancelle
 
 def _as_json(result: Cancelled, folder: Folder) -> dict[str, object]:
     counts = {name: getattr(result, name) for name in ("cancelled", "failed", "owed", "stuck")}
-    return {**counts, "output": str(folder.root), "results": str(folder.root / RESULTS)}
+    return {**counts, "output": str(folder.root), "results": str(look(folder.root).results)}
 
 
 def _show(result: Cancelled, manifest: str) -> None:

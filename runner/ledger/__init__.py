@@ -22,7 +22,7 @@ from anyio import CancelScope
 
 from runner.disk import Judgement, timed
 from runner.errors import LedgerError
-from runner.ledger.hold import Parts, Passing, hold, hold_all, holders, merge_shards
+from runner.ledger.hold import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
 from runner.ledger.index import RedoStanding
 from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.lock import Holder, private, read_holder, run_lock
@@ -49,6 +49,7 @@ __all__ = [
     "holders",
     "look",
     "merge_shards",
+    "misfit",
     "open_ledger",
     "path_of",
     "private",

@@ -85,11 +85,10 @@ def _folder_lock(root: Path, since: str) -> Iterator[None]:
 
 def _require_whole(root: Path) -> None:
     """A results manifest of the whole folder beside those of shards would hide all that they have bought."""
-    if count := len(_settled(look(root))):
-        raise ConflictError(
-            f"{root} is split into {count} shards: run each with --shard 1/{count} to {count}/{count} (at any time, on "
-            "any machine), or make one results manifest of them with `runner merge`. Nothing was bought."
-        )
+    layout = look(root)
+    _settled(layout)
+    if why := misfit(layout, None):
+        raise ConflictError(f"{why}. Nothing was bought.")
     tidy(root)
 
 
@@ -100,11 +99,24 @@ def arrange(root: Path, shard: Shard) -> None:
         split(root, shard.all)
     elif layout.empty:
         make_shards(root, shard.all)
-    elif len(there := _settled(layout)) != shard.of:
-        raise ConflictError(
-            f"{root} is split into {len(there)} shards, not {shard.of}: write --shard {min(shard.index, len(there))}/"
-            f"{len(there)}, say, or `runner merge` first, and divide it anew. Nothing was bought."
+    elif _settled(layout) and (why := misfit(layout, shard)):
+        raise ConflictError(f"{why}. Nothing was bought.")
+
+
+def misfit(layout: Layout, shard: Shard | None) -> str:
+    """Why a run of the whole folder, or of ``shard``, is refused as the folder is laid out; empty where it is not."""
+    count = len(layout.shards)
+    if not count or (shard is not None and shard.of == count):
+        return ""
+    if shard is None:
+        return (
+            f"{layout.root} is split into {count} shards: run each with --shard 1/{count} to {count}/{count} (at any "
+            "time, on any machine), or make one results manifest of them with `runner merge`"
         )
+    return (
+        f"{layout.root} is split into {count} shards, not {shard.of}: write --shard {min(shard.index, count)}/{count}, "
+        "say, or `runner merge` first, and divide it anew"
+    )
 
 
 def _settled(layout: Layout) -> tuple[Shard, ...]:
