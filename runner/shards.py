@@ -13,7 +13,8 @@ from hashlib import sha256
 
 from runner.errors import UsageError
 
-MOST_SHARDS = 1000
+MOST_SHARDS = 500
+"""A run of one keeps the results manifests of all open, and a process may often open 1,024 files."""
 COUNT_VARIABLE = "RUNNER_SHARDS"
 """How many there are, where the surroundings name only which one this is."""
 

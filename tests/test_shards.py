@@ -99,7 +99,7 @@ def test_a_kubernetes_job_counts_from_zero() -> None:
         ({"JOB_COMPLETION_INDEX": "x", "RUNNER_SHARDS": "3"}, "JOB_COMPLETION_INDEX is 'x' and should be a number"),
         ({"JOB_COMPLETION_INDEX": "0", "RUNNER_SHARDS": ""}, "RUNNER_SHARDS is '' and should be a number"),
         ({"SLURM_ARRAY_TASK_ID": "1"}, "SLURM_ARRAY_TASK_MIN is '' and should be a number"),
-        (slurm(1, 1, 2000, 2000), "at most 1,000 shards"),
+        (slurm(1, 1, 2000, 2000), f"at most {MOST_SHARDS} shards"),
     ],
 )
 def test_surroundings_that_do_not_say_enough_are_named(environ: dict[str, str], words: str) -> None:

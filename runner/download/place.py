@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -23,7 +22,6 @@ log = logging.getLogger(__name__)
 
 MOST_FOLDERS = 10_000
 """Remembered; then they are forgotten and walked again."""
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Occupied(RunnerError):
@@ -359,13 +357,7 @@ def _rename(source: Path, target: Path) -> None:
 def _move(source: Path, target: Path) -> None:
     """The same, to be made durable by the caller."""
     _make_folder(target.parent)
-    try:
-        os.link(source, target, follow_symlinks=False)
-        source.unlink()
-    except OSError as error:
-        if error.errno not in _NO_LINKS or os.path.lexists(target):
-            raise
-        source.rename(target)  # a file system without links
+    disk.give_name(source, target)
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

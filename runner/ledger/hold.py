@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.errors import ConflictError, LedgerCorrupt, Locked
+from runner.errors import ConflictError, LedgerCorrupt, Locked, OutputError
 from runner.ledger.layout import Layout, look, path_of
-from runner.ledger.lock import read_holder, run_lock
+from runner.ledger.lock import FOLDER, read_holder, run_lock
 from runner.ledger.split import make_shards, merge, split, tidy
 from runner.shards import Shard
 
@@ -48,9 +48,11 @@ def hold(root: Path, since: str, shard: Shard | None = None) -> Iterator[Parts]:
     with ExitStack() as held:
         if shard is None:
             held.enter_context(run_lock(root, since))
+            _see_afresh(root)
             _require_whole(root)
         else:
             with _folder_lock(root, since):
+                _see_afresh(root)
                 arrange(root, shard)
                 held.enter_context(run_lock(root, since, shard))
         yield Parts(parts=(shard,))
@@ -64,6 +66,7 @@ def hold_all(root: Path, since: str, wanted: Callable[[Shard], bool] = lambda _:
     """
     with ExitStack() as held:
         held.enter_context(run_lock(root, since))
+        _see_afresh(root)
         shards = _settled(look(root))
         if not shards:
             tidy(root)
@@ -81,6 +84,20 @@ def _folder_lock(root: Path, since: str) -> Iterator[None]:
         except Locked as error:
             raise Passing(str(error)) from None
         yield
+
+
+def _see_afresh(root: Path) -> None:
+    """Change the folder, so that what NFS remembers of it on this machine is asked for anew.
+
+    Another machine may have split or merged it a second ago. A client that changes a folder learns from the answer that
+    others have too, and forgets what it knew; without that it may believe an old listing for a minute.
+    """
+    probe = root / f"{FOLDER}.probe"
+    try:
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{root}: cannot be written: {error.strerror}. Nothing was bought.") from error
 
 
 def _require_whole(root: Path) -> None:

@@ -227,14 +227,18 @@ def _clear(root: Path) -> None:
 
 @contextmanager
 def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes its name once it is complete. The name is for the caller to make durable."""
+    """A file to write, which takes its name once it is complete, over no other file.
+
+    The name is for the caller to make durable.
+    """
     temporary = path.parent / FOLDER / f"{path.name}.tmp"
+    temporary.unlink(missing_ok=True)  # a crash may have left it as a second name of what took its place
     try:
         with temporary.open("wb", buffering=BUFFER) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        disk.give_name(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

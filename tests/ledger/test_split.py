@@ -14,7 +14,7 @@ from msgspec import structs
 from runner.errors import ConflictError, LedgerCorrupt, LedgerError
 from runner.ledger import Ledger, Log, Together, hold, hold_all, look, merge_shards, path_of, run_lock
 from runner.ledger.layout import shard_named
-from runner.ledger.split import split
+from runner.ledger.split import merge, split
 from runner.model import Record, State
 from runner.records import encode
 from runner.shards import Shard, shard_of
@@ -148,14 +148,25 @@ def test_a_merge_of_damage_is_refused_and_the_folder_stays_split(tmp_path: Path,
     assert look(tmp_path).shards == all_of(2)
 
 
-def test_a_disk_that_refuses_leaves_the_folder_whole(tmp_path: Path, record: MakeRecord) -> None:
-    """A split that cannot be written says so; nothing is half done."""
+def test_what_stands_in_the_way_leaves_the_folder_whole(tmp_path: Path, record: MakeRecord) -> None:
+    """A split that cannot be written says so; nothing is half done, and nothing is ever written over."""
     write(tmp_path, [record("mug")])
-    (tmp_path / "results.2-of-2.jsonl").mkdir()
-    with pytest.raises(LedgerError, match=r"It stays whole, and nothing was bought|cannot be opened|cannot be read"):
+    path_of(tmp_path, all_of(2)[1]).mkdir()
+    with pytest.raises(LedgerError, match=r"cannot be (opened|read|written)"):
         split(tmp_path, all_of(2))
     assert look(tmp_path).whole
     assert known(tmp_path / "results.jsonl")
+
+
+def test_a_merge_never_writes_over_results(tmp_path: Path, record: MakeRecord) -> None:
+    """What another machine has put there meanwhile, and this one does not see yet, stays."""
+    write(tmp_path, [record("mug"), record("tote")])
+    whole = (tmp_path / "results.jsonl").read_bytes()
+    split(tmp_path, all_of(2))
+    (tmp_path / "results.jsonl").write_bytes(whole)
+    with pytest.raises(LedgerError, match="cannot be merged: File exists"):
+        merge(tmp_path, all_of(2))
+    assert (tmp_path / "results.jsonl").read_bytes() == whole
 
 
 def test_many_shards_need_few_open_files(tmp_path: Path, record: MakeRecord) -> None:
