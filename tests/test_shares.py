@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import UsageError
-from runner.shards import Shard
+from runner.model import Budget, Record, State
+from runner.purse import Purse
+from runner.shards import MOST_SHARDS, Shard, shard_of
 from runner.shares import allowance, lanes, share
+from runner.stop import Stop
 
 COUNTS = st.integers(1, 9)
 USD = st.integers(0, 10**12)
@@ -22,7 +25,7 @@ def test_shares_sum_to_the_whole(count: int, of: int) -> None:
     assert max(parts) - min(parts) <= 1
 
 
-@given(st.integers(1, 1000), st.integers(1, 1000), st.data())
+@given(st.integers(1, 1000), st.integers(1, MOST_SHARDS), st.data())
 def test_every_shard_has_a_lane_or_none_runs(count: int, of: int, data: st.DataObject) -> None:
     """More shards than requests in flight is a mistake, and the message says what to write."""
     shard = Shard(index=data.draw(st.integers(1, of)), of=of)
@@ -86,3 +89,44 @@ def test_the_cap_holds_however_runs_are_interleaved(
         elif event == "refund":
             spent[shard] -= min(spent[shard], amount)
         assert sum(spent) <= max(budget, before)
+
+
+def spent_record(job_id: str, day: str | None, usd: float) -> Record:
+    return Record(
+        id=job_id,
+        purchase=1,
+        state=State.DONE,
+        at="2026-11-22T01:02:03.456Z",
+        api="a",
+        manifest="-",
+        model="m",
+        inputs={},
+        fingerprint="",
+        file=job_id,
+        cost_usd=usd,
+        day=day,
+    )
+
+
+def id_in(index: int, of: int = 2) -> str:
+    return next(f"job-{number}" for number in range(100) if shard_of(f"job-{number}", of) == index)
+
+
+def test_a_daily_budget_is_divided_each_day() -> None:
+    """What another shard has spent yesterday takes nothing from today's share; what has no day counts always."""
+    day = ["2026-11-22"]
+    purse = Purse(Budget(usd=10.0, per_day=True), Stop(), lambda: day[0], Shard(index=1, of=2))
+    purse.load([spent_record(id_in(1), "2026-11-21", 4.0), spent_record(id_in(2), "2026-11-22", 8.0)])
+    assert purse.left_usd == pytest.approx(2.0)
+    day[0] = "2026-11-23"
+    assert purse.left_usd == pytest.approx(5.0)
+    purse.load([spent_record(id_in(2), None, 6.0)])
+    assert purse.left_usd == pytest.approx(4.0)
+
+
+def test_the_share_is_told_as_the_cap() -> None:
+    """A display shows what this run may spend, not what all of them may."""
+    purse = Purse(Budget(usd=9.0), Stop(), lambda: None, Shard(index=3, of=3))
+    purse.load([])
+    assert purse.cap is not None
+    assert purse.cap.usd == 3.0
