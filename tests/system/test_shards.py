@@ -417,3 +417,28 @@ async def test_a_redo_that_a_split_finds_unfinished_is_gone_on_with(service):
     assert service.submissions == 24
     await merge(service)
     assert (await service.run(manifest)).skipped == 12
+
+
+async def test_a_redo_that_was_over_before_the_split_is_over_in_each_shard(service):
+    """The line that said so is in one of them; the others begin a redo of their own all the same."""
+    manifest = service.manifest(*plain(12))
+    await service.run(manifest)
+    await service.run(manifest, redo=True, every=True)
+    for index in (1, 2, 3):
+        report = await service.run(manifest, shard=shard(index), redo=True, only=jobs_of(index)[0])
+        assert (report.done, report.notes) == (1, ())
+    assert service.submissions == 27
+
+
+async def test_a_shard_that_was_killed_leaves_nothing_of_its_own_behind(service):
+    """Half a download lies where only its shard sweeps: another one that runs still needs its own."""
+    manifest = service.manifest(*plain(12))
+    await service.run(manifest, shard=shard(1))
+    left = [service.output / ".runner" / f"{index}-of-3" / "incoming" / "half" for index in (1, 2)]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    await service.run(manifest, shard=shard(1))
+    assert [path.exists() for path in left] == [False, True]
+    await service.run(manifest, shard=shard(2))
+    assert [path.exists() for path in left] == [False, False]
