@@ -12,16 +12,20 @@ The map, top to bottom; imports point down only::
     schedule | job          lanes and stop | one job's steps
     api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
                             throttle, purse (the budget), cache (the catalogue's schemas) and stop
-    plan | pace | polling | survival | capacity | money | questions | summary | progress | ending | receipts
+    plan | pace | polling | survival | capacity | money | shares | questions | summary | progress | ending | receipts
                             decisions: pure functions of values
     manifest | settings | wire | records | spreadsheet           text ↔ values
-    model | errors | clock | disk | digests   frozen values, the error tree, time as an argument, durable steps,
-                            names by the million
+    model | errors | clock | disk | digests | shards   frozen values, the error tree, time as an argument, durable
+                            steps, names by the million, which part a job belongs to
 
 A manifest file becomes typed jobs in a spool (``manifest``); each job is compared with what the results manifest
 already knows (``plan``); lanes (``schedule``) carry the rest one job at a time (``job``): intent into the ledger,
 request to the API, answer into the ledger, files onto the disk, *done* into the ledger. ``emulator`` stands apart
 and imports nothing of this.
+
+A run of a shard is the same run with less: ``options`` keeps its jobs (``shards.Shard``) and its lanes (``shares``),
+``ledger.hold`` gives it a results manifest and a lock of its own, and ``others`` is all that it knows of the rest. Only
+``survey`` asks those, so that nothing is bought twice under a new id, and ``purse``, so that the budget is one.
 
 As a library::
 
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from runner.manifest import Manifest, load
     from runner.model import Budget, Fault, Job, Output, Record, State
     from runner.options import RunOptions
+    from runner.shards import Shard
     from runner.stop import Stop
     from runner.summary import Report
 
@@ -76,6 +81,7 @@ _HOME = {
     "Report": "summary",
     "RunOptions": "options",
     "RunnerError": "errors",
+    "Shard": "shards",
     "State": "model",
     "Stop": "stop",
     "Unavailable": "errors",
@@ -101,6 +107,7 @@ __all__ = [
     "Report",
     "RunOptions",
     "RunnerError",
+    "Shard",
     "State",
     "Stop",
     "Unavailable",

@@ -24,21 +24,25 @@ from runner.errors import AccountError, one_error
 from runner.forecast import Quote
 from runner.http import session
 from runner.job.deliver import Bounds
-from runner.ledger import Ledger, Log, run_lock
-from runner.ledger.repair import Salvage, mend
+from runner.ledger import Parts, Passing, hold, hold_all, open_ledger, path_of, private
+from runner.ledger.repair import Mended, mend
 from runner.manifest import Manifest
 from runner.model import Job, Json, Record
 from runner.money import base_price
-from runner.options import RunOptions, api_of, surveyor_of
+from runner.options import RunOptions, api_of, lanes_of, own_jobs, rate_of, reading_others, surveyor_of
 from runner.progress import Watcher
-from runner.records import RESULTS
 from runner.restore import Restored, restore
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
+from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import Report
 from runner.survey import manifest_path
 
 Entries = dict[str, dict[str, Json] | None]
+
+PATIENCE = 60.0
+"""Seconds that a shard waits for others to begin, or to finish a split."""
+MOMENT = 0.1
 
 Observer = Callable[[Record], None]
 """Told of every record once it is durable: the events of a run.
@@ -61,11 +65,12 @@ async def run(
     """
     options = options or RunOptions()
     terms = terms_of(manifest, options)
-    async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ) as batch:
-        surveyor = surveyor_of(manifest, options, batch.site.ledger, batch.site.folder, batch.site.api.base)
+    async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ, buys=True) as batch:
+        site = batch.site
+        surveyor = surveyor_of(manifest, options, site.ledger, site.folder, site.api.base, site.others)
 
         def every() -> Iterator[Job]:
-            return map(surveyor.as_bought, manifest.jobs)
+            return map(surveyor.as_bought, own_jobs(manifest.jobs, options.shard))
 
         def selected() -> Iterable[Job]:
             return options.selection.of(every())
@@ -106,11 +111,12 @@ async def repair(
 
 def repair_log(
     folder: Folder, options: RunOptions, *, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
-) -> tuple[Salvage, Path | None]:
-    """Make a damaged results manifest readable again; what that came to, and where the old one is kept."""
+) -> list[Mended]:
+    """Make a damaged results manifest readable again, in a folder that is split each of them; what that came to."""
     at = timestamp((clock or SystemClock()).now())
-    with run_lock(folder.root, at):
-        return mend(folder.root / RESULTS, at=at, api=api_of(options, environ).name)
+    api = api_of(options, environ).name
+    with hold_all(folder.root, at) as held:
+        return [mend(path_of(folder.root, part), at=at, api=api) for part in held.parts]
 
 
 async def cancel(
@@ -130,11 +136,10 @@ async def cancel(
 def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
     """The manifest's settings as far as a batch needs them."""
     settings = manifest.settings
-    lanes = options.concurrency or settings.concurrency
     return Terms(
         manifest=manifest_path(manifest.path, options.folder(manifest).root),
-        lanes=None if lanes == "auto" else lanes,
-        per_second=settings.rate_per_second,
+        lanes=lanes_of(manifest, options),
+        per_second=rate_of(manifest, options),
         timeout_seconds=settings.timeout_seconds,
         retries=settings.retries,
         budget=options.budget or settings.budget,
@@ -203,15 +208,22 @@ async def _batch(
     stop: Stop | None,
     clock: Clock | None,
     environ: Mapping[str, str],
+    *,
+    buys: bool = False,
 ) -> AsyncIterator[Batch]:
-    """A batch with everything open, closed again in the right order."""
+    """A batch with everything open, closed again in the right order.
+
+    One that ``buys`` needs a whole folder or a shard; another works through all shards at once.
+    """
     clock = clock or SystemClock()
     base = api_of(options, environ)
     token = Token(EMULATOR) if options.emulator else find_token(environ)
     with one_error():
         async with AsyncExitStack() as stack:
-            stack.enter_context(run_lock(folder.root, timestamp(clock.now())))
-            ledger = Ledger(Log(folder.root / RESULTS, writable=True), observer or (lambda _: None))
+            stop = stop if stop is not None else Stop()
+            held = await _hold(stack, folder.root, options.shard, clock, stop, buys=buys)
+            folder = Folder(folder.root, private(folder.root, options.shard))
+            ledger = open_ledger(folder.root, held, observer or (lambda _: None))
             stack.callback(ledger.close)
             api = await stack.enter_async_context(_reach(base, token, folder, clock))
             resolver = PublicResolver(api.base.origin)
@@ -219,15 +231,36 @@ async def _batch(
             site = Site(
                 folder=folder,
                 ledger=ledger,
+                others=stack.enter_context(reading_others(folder, options.shard)),
+                shard=options.shard,
                 api=api,
                 storage=client,
                 clock=clock,
-                stop=stop if stop is not None else Stop(),
+                stop=stop,
             )
             batch = Batch(site, terms)
             if isinstance(observer, Watcher):
                 observer.watch(batch.standing)
             yield batch
+
+
+async def _hold(
+    stack: AsyncExitStack, root: Path, shard: Shard | None, clock: Clock, stop: Stop, *, buys: bool
+) -> Parts:
+    """Hold the folder or the shard until ``stack`` is closed.
+
+    Other shards hold the folder for a moment when they begin; so a shard waits for it, a run of the whole does not.
+    """
+    since = timestamp(clock.now())
+    if shard is None and not buys:
+        return stack.enter_context(hold_all(root, since))
+    until = clock.monotonic() + PATIENCE
+    while True:
+        try:
+            return stack.enter_context(hold(root, since, shard))
+        except Passing:
+            if clock.monotonic() > until or await stop.wait(MOMENT):
+                raise
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from itertools import repeat
+from itertools import chain, repeat
 
 import anyio
 
@@ -22,7 +22,7 @@ from runner.plan import Action, Decision, revive, too_much_waits
 from runner.polling import Durations
 from runner.progress import Standing
 from runner.purse import Purse
-from runner.records import RESULTS, follow
+from runner.records import follow
 from runner.redo import Choice, Redo
 from runner.schedule import Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
@@ -53,7 +53,7 @@ class Batch:
         """Slots that are held by requests which did not end in time."""
         self._redo: Choice | None = None
         self._claimed: Callable[[Record], bool] = lambda _: True  # without a manifest nobody's file is moved
-        self._purse = Purse(terms.budget, site.stop, lambda: site.api.today)
+        self._purse = Purse(terms.budget, site.stop, lambda: site.api.today, site.shard)
         self._adaptive = Adaptive(Capacity()) if terms.lanes is None else None
         self._durations = Durations(self._adaptive)
 
@@ -73,6 +73,8 @@ class Batch:
         found = await self._survey(surveyor, jobs())
         if found.renamed:
             await self._take_over(surveyor, jobs())
+        if found.elsewhere:
+            self._books.notes.append(_held_by_shards(found.elsewhere))
         if found.doubtful:
             self.site.stop.buying(doubt(found.doubtful), 69)
         again = await self._open_redo(surveyor, jobs)
@@ -172,7 +174,8 @@ class Batch:
         """Learn what the models to be bought from cost; with a budget nothing is bought without a price."""
         if self._terms.budget is not None:
             api = self.site.api.base.name
-            self._purse.load(record for record in self.site.ledger.latest() if record.api == api)
+            known = chain(self.site.ledger.latest(), self.site.others.latest())
+            self._purse.load(record for record in known if record.api == api)
         for model in sorted(self._models):
             entry = None if self._terms.offline else await self.site.api.catalogue_entry(model)
             price = base_price(entry) if entry is not None else self._purse.earlier_price(model)
@@ -312,13 +315,18 @@ class Batch:
 
     def _finish(self) -> Report:
         ledger, api = self.site.ledger, self.site.api.base.name
-        total = sum(exact(spent(record)) for record in ledger.latest() if record.api == api)
+        known = chain(ledger.latest(), self.site.others.latest())
+        total = sum(exact(spent(record)) for record in known if record.api == api)
         ledger.compact()
-        root = self.site.folder.root
         return self._books.report(
             spent_usd=float(total),
             seconds=self.site.clock.monotonic() - self._started,
-            output=str(root),
-            results=str(root / RESULTS),
+            output=str(self.site.folder.root),
+            results=str(ledger.path),
             stopped=self.site.stop.why,
         )
+
+
+def _held_by_shards(count: int) -> str:
+    jobs = "1 job is" if count == 1 else f"{count:,} jobs are"
+    return f"{jobs} held: bought under another id in another shard; `runner merge`, and a run takes that over, free"

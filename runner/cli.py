@@ -24,6 +24,7 @@ VERBS = {
     "verify": "Hold every file against its record; put right what can be had without buying.",
     "reconcile": "List what may have been bought or cannot be had, and settle it by your word.",
     "cancel": "Call off what still waits at the API; what cannot be called off is collected later.",
+    "merge": "Make one results manifest again of those of all shards.",
     "report": "Write one page with the pictures, the failures, the timings and the cost.",
     "models": "List the models of the catalogue, their prices and inputs.",
     "schema": "Print the JSON Schema of the manifest, for completion and checks in editors.",

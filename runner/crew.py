@@ -18,12 +18,13 @@ from runner.job.buy import Buyer
 from runner.job.collect import Collector
 from runner.job.deliver import DEFAULT_MAX_FILE, DISK, Bounds, Deliverer
 from runner.job.suspects import Suspects
-from runner.ledger import Ledger
+from runner.ledger import NOTHING, Reader, Writer
 from runner.model import Budget, Halt, Job, Record
 from runner.plan import most_waiting
 from runner.polling import Durations
 from runner.purse import Purse
 from runner.schedule import Fixed, Limits, Steps, Work
+from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import HALTED, halted
 from runner.throttle import Throttle
@@ -61,7 +62,11 @@ class Site:
     """What a batch works with and on."""
 
     folder: Folder
-    ledger: Ledger
+    ledger: Writer
+    others: Reader = NOTHING
+    """What other shards know, as far as that was when the run began."""
+    shard: Shard | None = None
+    """Whose jobs these are; None: all."""
     api: Api
     storage: aiohttp.ClientSession
     clock: Clock

@@ -8,6 +8,7 @@ the thread waits for the interpreter at each of its system calls while the event
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import shutil
@@ -144,6 +145,24 @@ def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
             temporary.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
+
+
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system answers that has no links."""
+
+
+def give_name(source: Path, target: Path) -> None:
+    """Rename, never over another file, even one that only the server of a shared folder knows of yet.
+
+    To be made durable by the caller. Raises ``OSError``.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+        source.unlink()
+    except OSError as error:
+        if error.errno not in NO_LINKS or os.path.lexists(target):
+            raise
+        source.rename(target)
 
 
 def is_within(path: Path, root: Path) -> bool:

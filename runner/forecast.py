@@ -6,17 +6,18 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
-from runner.ledger import Ledger
+from runner.ledger import NOTHING, Reader, divided, look, misfit
 from runner.manifest import Manifest
 from runner.model import Budget, Job
 from runner.money import Estimate
-from runner.options import RunOptions, api_of, reading, surveyor_of
+from runner.options import RunOptions, api_of, lanes_of, own_jobs, reading, surveyor_of
 from runner.plan import Action, Decision, most_waiting, too_much_waits
 from runner.purse import Purse, kind_of
-from runner.redo import Choice, Redo
+from runner.redo import Choice, Marks
 from runner.stop import Stop
 from runner.survey import Survey, Surveyor, doubt, survey
 
@@ -149,27 +150,28 @@ def foretell(
     folder = options.folder(manifest)
     budget = options.budget or manifest.settings.budget
     forecast = Forecast(output=str(folder.root), budget=budget)
-    with reading(folder) as ledger:
+    with reading(folder) as known:
         base = api_of(options, environ)
-        surveyor = surveyor_of(manifest, options, ledger, folder, base)
+        ledger, others = (known, NOTHING) if options.shard is None else divided(known, options.shard)
+        surveyor = surveyor_of(manifest, options, ledger, folder, base, others)
+        jobs = options.selection.of(map(surveyor.as_bought, own_jobs(manifest.jobs, options.shard)))
         redo = _Redo(ledger, surveyor, base.name, options, manifest)
 
         def enter(job: Job, decision: Decision) -> None:
             decision = redo.decide(job, decision)
             visit(job, forecast.count(job, decision), _reason(decision))
 
-        found = survey(surveyor, options.selection.of(map(surveyor.as_bought, manifest.jobs)), enter)
-        lanes = options.concurrency or manifest.settings.concurrency
-        _look_at_owed(
-            forecast, found, ledger, base.name, most=most_waiting(None if lanes == "auto" else lanes), now=now
-        )
+        found = survey(surveyor, jobs, enter)
+        most = most_waiting(lanes_of(manifest, options))
+        _look_at_owed(forecast, found, ledger, base.name, most=most, now=now)
+        forecast.not_now = misfit(look(folder.root), options.shard) or forecast.not_now
         if budget is not None:
-            forecast.purse = Purse(budget, Stop(), lambda: forecast.today)
-            forecast.purse.load(record for record in ledger.latest() if record.api == base.name)
+            forecast.purse = Purse(budget, Stop(), lambda: forecast.today, options.shard)
+            forecast.purse.load(record for record in known.latest() if record.api == base.name)
     return forecast
 
 
-def _look_at_owed(forecast: Forecast, found: Survey, ledger: Ledger, api: str, *, most: int, now: float) -> None:
+def _look_at_owed(forecast: Forecast, found: Survey, ledger: Reader, api: str, *, most: int, now: float) -> None:
     owed = ledger.owed(api)
     counted = found.collecting | found.taken_over
     forecast.others = sum(record.id not in counted and not record.rebuy for record in owed)
@@ -186,10 +188,11 @@ def _reason(decision: Decision) -> str:
 class _Redo:
     """Which decisions the redo that is asked for changes."""
 
-    def __init__(self, ledger: Ledger, surveyor: Surveyor, api: str, options: RunOptions, manifest: Manifest) -> None:
-        self._redo = Redo(ledger, surveyor, api, lambda _job, _decision: None)
+    def __init__(self, ledger: Reader, surveyor: Surveyor, api: str, options: RunOptions, manifest: Manifest) -> None:
+        self._redo = Marks(ledger, surveyor, api)
         if options.choice is not None:
-            self._redo.check_choice(lambda: options.selection.of(map(surveyor.as_bought, manifest.jobs)))
+            own = partial(own_jobs, manifest.jobs, options.shard)
+            self._redo.check_choice(lambda: options.selection.of(map(surveyor.as_bought, own())))
         self._number = self._redo.choosing if options.choice is Choice.SELECTED else 0
 
     def decide(self, job: Job, decision: Decision) -> Decision:

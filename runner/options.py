@@ -5,20 +5,21 @@ Everything that needs no network is here, apart from ``app``, so that looking is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runner import shares
 from runner.download.place import Folder
 from runner.errors import UsageError
-from runner.ledger import Ledger, Log
+from runner.ledger import NOTHING, Ledger, Log, Reader, Together, look, path_of
 from runner.manifest import Manifest, OnUnknown
-from runner.model import Budget
-from runner.records import RESULTS
+from runner.model import Budget, Job
 from runner.redo import Choice
 from runner.settings import EMULATOR, ApiBase, find_api, output_folder
+from runner.shards import Shard
 from runner.survey import Selection, Surveyor, manifest_path
 
 
@@ -48,6 +49,11 @@ class RunOptions:
     """Of a redo: only jobs whose files neither the disk nor the API has any more."""
     every: bool = False
     """Of a redo: all done jobs."""
+    shard: Shard | None = None
+    """Only the jobs of this shard, with a results manifest and a part of the budget of its own."""
+    share: Shard | None = None
+    """Which part of ``concurrency`` and ``rate`` it has; None: as the shard. Where never more than four shards run at
+    a time, however many there are, each has a quarter."""
 
     def __post_init__(self) -> None:
         if isinstance(self.concurrency, int) and not 1 <= self.concurrency <= 1000:
@@ -63,6 +69,8 @@ class RunOptions:
             raise UsageError("--redo buys done jobs anew, for money; say which: --only GLOB, --missing, or --all")
         if self.missing and self.every:
             raise UsageError("--missing and --all choose differently; give one of them")
+        if self.share is not None and self.shard is None:
+            raise UsageError("a share of the lanes is for a run of one shard: say which")
 
     @property
     def choice(self) -> Choice | None:
@@ -81,11 +89,32 @@ class RunOptions:
         return Folder(output_folder(manifest.path, manifest.settings.name, chosen, emulator=self.emulator))
 
 
-def surveyor_of(manifest: Manifest, options: RunOptions, ledger: Ledger, folder: Folder, base: ApiBase) -> Surveyor:
-    """What decides about the jobs of ``manifest``."""
+def lanes_of(manifest: Manifest, options: RunOptions) -> int | None:
+    """How many lanes a run has; None: as many as keep the API busy, in each shard as that finds out for itself.
+
+    Raises ``UsageError`` where there are more shards than lanes.
+    """
+    lanes = options.concurrency or manifest.settings.concurrency
+    if lanes == "auto" or lanes is None:
+        return None
+    part = options.share or options.shard
+    return lanes if part is None else shares.lanes(lanes, part)
+
+
+def rate_of(manifest: Manifest, options: RunOptions) -> float | None:
+    """Submissions a second; None: as many as the lanes make."""
+    part, rate = options.share or options.shard, manifest.settings.rate_per_second
+    return rate / part.of if rate is not None and part is not None else rate
+
+
+def surveyor_of(
+    manifest: Manifest, options: RunOptions, ledger: Reader, folder: Folder, base: ApiBase, others: Reader = NOTHING
+) -> Surveyor:
+    """What decides about the jobs of ``manifest``; ``others`` is what is known of the other shards' jobs."""
     return Surveyor(
         jobs=manifest.jobs,
         ledger=ledger,
+        others=others,
         folder=folder,
         api=base.name,
         manifest=manifest_path(manifest.path, folder.root),
@@ -93,14 +122,43 @@ def surveyor_of(manifest: Manifest, options: RunOptions, ledger: Ledger, folder:
     )
 
 
+def own_jobs(jobs: Iterable[Job], shard: Shard | None) -> Iterable[Job]:
+    """Those of the shard; all of them without one."""
+    return jobs if shard is None else (job for job in jobs if shard.owns(job.id))
+
+
 @contextmanager
-def reading(folder: Folder) -> Iterator[Ledger]:
-    """The ledger of ``folder`` for one who only looks: no lock, nothing changed."""
-    ledger = Ledger(Log(folder.root / RESULTS, writable=False))
-    try:
-        yield ledger
-    finally:
-        ledger.close()
+def reading(folder: Folder) -> Iterator[Reader]:
+    """What is known of ``folder``, shards together, for one who only looks: no lock, nothing changed."""
+    with ExitStack() as stack:
+        while True:
+            layout = look(folder.root)
+            found = stack.enter_context(_opened(folder.root, layout.shards))
+            if look(folder.root).shards == layout.shards:  # else it was split or merged while they were opened
+                break
+        yield found
+
+
+@contextmanager
+def reading_others(folder: Folder, shard: Shard | None) -> Iterator[Reader]:
+    """What the other shards know; nothing where there are none."""
+    if shard is None or shard.of == 1:
+        yield NOTHING
+        return
+    with _opened(folder.root, tuple(other for other in shard.all if other != shard)) as found:
+        yield found
+
+
+@contextmanager
+def _opened(root: Path, shards: tuple[Shard, ...]) -> Iterator[Reader]:
+    """The ledgers of ``shards`` as one; the whole folder's where there are none."""
+    with ExitStack() as stack:
+        ledgers = {}
+        for shard in shards or (None,):
+            ledger = Ledger(Log(path_of(root, shard), writable=False))
+            stack.callback(ledger.close)
+            ledgers[shard.index if shard else 1] = ledger
+        yield Together(shards[0].of, ledgers) if shards else ledgers[1]
 
 
 def api_of(options: RunOptions, environ: Mapping[str, str]) -> ApiBase:

@@ -5,10 +5,13 @@ reserve: unknowns, failures without a stated cost, whatever is still under way. 
 its answers; as long as it names none, every purchase counts as today's.
 
 Until a bill for a model and size is known, a job of that kind goes alone: the next one reserves what that one cost.
+
+The purse of a shard holds what ``shares.allowance`` gives it of the folder's budget.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 
 from anyio import Event
@@ -16,6 +19,8 @@ from anyio import Event
 from runner.model import Budget, Job, Record, State
 from runner.money import megapixels, reserve, spent
 from runner.progress import Cap
+from runner.shards import Shard, shard_of
+from runner.shares import NANO, allowance, nano
 from runner.stop import Stop
 
 
@@ -27,14 +32,21 @@ def kind_of(source: Job | Record) -> Hashable:
 class Purse:
     """What a folder has spent and reserved, against its budget."""
 
-    def __init__(self, budget: Budget | None, stop: Stop, today: Callable[[], str | None]) -> None:
+    def __init__(
+        self, budget: Budget | None, stop: Stop, today: Callable[[], str | None], shard: Shard | None = None
+    ) -> None:
         """``today`` is the API's day (``2026-11-22``), None as long as it is not known."""
         self.prices: dict[str, float | None] = {}
         """Base price by model, as far as the catalogue names it."""
         self._budget = budget
         self._stop = stop
         self._today = today
+        self._shard = shard
         self._spent: dict[str | None, float] = {}
+        self._elsewhere: defaultdict[int, dict[str | None, float]] = defaultdict(dict)
+        """What other shards had spent, by their index, when the run began."""
+        self._limits: dict[str | None, float] = {}
+        """What that leaves to this one, by the API's day."""
         self._bills: dict[Hashable, float] = {}
         self._earlier: dict[str, float] = {}
         self._alone: set[Hashable] = set()
@@ -42,9 +54,10 @@ class Purse:
         self._changed = Event()
 
     def load(self, records: Iterable[Record]) -> None:
-        """Count what earlier runs have spent, and learn what each kind was billed."""
+        """Count what earlier runs have spent, of every shard, and learn what each kind was billed."""
+        self._limits.clear()
         for record in records:
-            self._add(record.day, spent(record))
+            self._count(record)
             self._learn(record)
             if record.reserved_usd is not None:
                 self._earlier[record.model] = record.reserved_usd / megapixels(record.inputs)
@@ -63,7 +76,7 @@ class Purse:
     def left_usd(self) -> float:
         """What of the budget is neither spent nor reserved."""
         assert self._budget is not None
-        return max(0.0, self._budget.usd - self._counted())
+        return max(0.0, self._limit() - self._counted())
 
     @property
     def cap(self) -> Cap | None:
@@ -72,7 +85,7 @@ class Purse:
             return None
         reserved = sum(usd for _, usd in self._under_way.values())
         spent_usd = max(0.0, self._counted() - reserved)
-        return Cap(usd=self._budget.usd, per_day=self._budget.per_day, spent_usd=spent_usd, reserved_usd=reserved)
+        return Cap(usd=self._limit(), per_day=self._budget.per_day, spent_usd=spent_usd, reserved_usd=reserved)
 
     def room(self, jobs: Iterable[Job]) -> int:
         """How many of ``jobs``, bought in this order, fit into what is left if each costs its reserve."""
@@ -125,6 +138,13 @@ class Purse:
     def _add(self, day: str | None, usd: float) -> None:
         self._spent[day] = self._spent.get(day, 0.0) + usd
 
+    def _count(self, record: Record) -> None:
+        """Put what an earlier run has spent to the account of its shard."""
+        account = self._spent
+        if self._shard is not None and not self._shard.owns(record.id):
+            account = self._elsewhere[shard_of(record.id, self._shard.of)]
+        account[record.day] = account.get(record.day, 0.0) + spent(record)
+
     def _learn(self, record: Record) -> None:
         if record.cost_usd is not None and record.state is not State.CANCELLED and record.restored_from is None:
             kind = kind_of(record)
@@ -132,20 +152,36 @@ class Purse:
 
     def _counted(self) -> float:
         """What stands against the budget: all of it, or today's and what has no day."""
+        return self._sum(self._spent)
+
+    def _sum(self, account: dict[str | None, float]) -> float:
         assert self._budget is not None
         today = self._today()
         if not self._budget.per_day or today is None:
-            return sum(self._spent.values())
-        return self._spent.get(today, 0.0) + self._spent.get(None, 0.0)
+            return sum(account.values())
+        return account.get(today, 0.0) + account.get(None, 0.0)
+
+    def _limit(self) -> float:
+        """How much may stand against it."""
+        assert self._budget is not None
+        if self._shard is None:
+            return self._budget.usd
+        today = self._today()
+        if today not in self._limits:
+            others = {index: nano(self._sum(account)) for index, account in self._elsewhere.items()}
+            self._limits[today] = allowance(nano(self._budget.usd), self._shard, others) / NANO
+        return self._limits[today]
 
     def _fits(self, job: Job) -> bool:
         assert self._budget is not None
-        return self._counted() + (self.reserve(job) or 0.0) <= self._budget.usd + 1e-9
+        return self._counted() + (self.reserve(job) or 0.0) <= self._limit() + 1e-9
 
     def _refuse(self, job: Job) -> None:
         assert self._budget is not None
-        per_day = " a day" if self._budget.per_day else ""
+        cap = f"${self._budget.usd:g}{' a day' if self._budget.per_day else ''}"
+        if self._shard is not None:
+            cap = f"{cap}, of which shard {self._shard} has ${self._limit():.4f},"
         self._stop.buying(
-            f"the budget of ${self._budget.usd:g}{per_day} is used up: ${self._counted():.4f} is spent or reserved, "
+            f"the budget of {cap} is used up: ${self._counted():.4f} is spent or reserved, "
             f"and {job.id} may cost ${self.reserve(job) or 0:.4f}"
         )

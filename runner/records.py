@@ -17,6 +17,9 @@ from runner.wire import MOST_USD, REQUEST_ID
 RESULTS = "results.jsonl"
 """The name of the results manifest in its output folder."""
 
+LEDGER = re.compile(r"results(?:\.([1-9][0-9]{0,3})-of-([1-9][0-9]{0,3}))?\.jsonl")
+"""The name of any: the folder's, or that of one of its shards."""
+
 MAX_PURCHASES = 100_000
 """Of one job: a number beyond it is no count, and looking through so many would take for ever."""
 
@@ -27,7 +30,7 @@ QUOTED = 100
 _PART = r"(?!\.{1,2}(?:[/\n]|\Z))[^/\\\x00-\x1f\x7f]+"
 _ID = re.compile(_PART)
 _INSIDE = re.compile(rf"(?![A-Za-z]:){_PART}(?:/{_PART})*")
-_OURS = re.compile(r"results\.jsonl|\.runner|\.replaced", re.IGNORECASE)
+_OURS = re.compile(r"results(?:\.[0-9]+-of-[0-9]+)?\.jsonl|\.runner|\.replaced", re.IGNORECASE)
 """What no picture of ours may replace: the state, and what was set aside."""
 _TARGET = rf"(?!(?i:{_OURS.pattern})(?:[/\n]|\Z))(?![A-Za-z]:){_PART}(?:/{_PART})*"
 _NAMES = re.compile(rf"{_PART}(?:\n{_TARGET})+")

@@ -16,7 +16,7 @@ import anyio
 import msgspec
 
 from runner.errors import ConflictError, UsageError
-from runner.ledger import Ledger
+from runner.ledger import Reader, Writer
 from runner.model import Job, Record
 from runner.plan import Action, Decision, redo_pending, wanted_redo
 from runner.survey import Surveyor
@@ -35,19 +35,50 @@ class Choice(StrEnum):
     """Those whose files neither the disk nor the API has any more."""
 
 
-class Redo:
-    """The newest redo of a folder, as one run sees it."""
+class Marks:
+    """The newest redo of a folder as it stands, for one who only looks."""
 
-    def __init__(self, ledger: Ledger, surveyor: Surveyor, api: str, chosen: Callable[[Job, Decision], None]) -> None:
-        """``chosen`` is told of each job that is about to be marked, and what was decided about it before."""
-        self._ledger = ledger
+    def __init__(self, ledger: Reader, surveyor: Surveyor, api: str) -> None:
+        self._known = ledger
         self._surveyor = surveyor
         self._api = api
-        self._tell = chosen
 
     @property
     def unfinished(self) -> bool:
-        return not self._ledger.redo(self._api).closed
+        return not self._known.redo(self._api).closed
+
+    def check_choice(self, jobs: Jobs) -> None:
+        """Raise ``UsageError`` where an unfinished redo is about other jobs than these."""
+        standing = self._known.redo(self._api)
+        if not standing.closed and not any(self._marked(job, standing.number) for job in jobs()):
+            raise UsageError(
+                "an earlier `--redo` of other jobs is not finished: finish it with a plain `runner run`, then ask for "
+                "this one again. Nothing was bought."
+            )
+
+    @property
+    def choosing(self) -> int:
+        """The number of the redo that may choose jobs now; 0 where an unfinished one has chosen already."""
+        standing = self._known.redo(self._api)
+        return 0 if standing.chosen and not standing.closed else standing.number + standing.closed
+
+    def would_choose(self, job: Job, decision: Decision, number: int) -> bool:
+        """Whether redo ``number`` marks ``job``: it is done, and not marked yet."""
+        done = decision.action.category in (Action.REUSE, Action.DELIVER)
+        return done and decision.record is not None and not self._marked(job, number)
+
+    def _marked(self, job: Job, number: int) -> bool:
+        return any(record.redo == number for record in self._known.purchases(job.id, self._api))
+
+
+class Redo(Marks):
+    """The newest redo of a folder, as one run goes on with it."""
+
+    def __init__(self, ledger: Writer, surveyor: Surveyor, api: str, chosen: Callable[[Job, Decision], None]) -> None:
+        """``chosen`` is told of each job that is about to be marked, and what was decided about it before."""
+        super().__init__(ledger, surveyor, api)
+        self._ledger = ledger
+        self._tell = chosen
 
     async def go_on(self, choice: Choice | None, jobs: Jobs) -> None:
         """Take up an unfinished redo. A run that asked for none keeps to what a crash left chosen.
@@ -61,21 +92,6 @@ class Redo:
             await self._end_choice(standing.number)
         elif choice is not None:
             self.check_choice(jobs)
-
-    def check_choice(self, jobs: Jobs) -> None:
-        """Raise ``UsageError`` where an unfinished redo is about other jobs than these."""
-        standing = self._ledger.redo(self._api)
-        if not standing.closed and not any(self._marked(job, standing.number) for job in jobs()):
-            raise UsageError(
-                "an earlier `--redo` of other jobs is not finished: finish it with a plain `runner run`, then ask for "
-                "this one again. Nothing was bought."
-            )
-
-    @property
-    def choosing(self) -> int:
-        """The number of the redo that may choose jobs now; 0 where an unfinished one has chosen already."""
-        standing = self._ledger.redo(self._api)
-        return 0 if standing.chosen and not standing.closed else standing.number + standing.closed
 
     async def choose(self, jobs: Jobs) -> None:
         """Mark the done ones of ``jobs``, unless an unfinished redo has chosen already. Raises ``ConflictError``."""
@@ -114,14 +130,6 @@ class Redo:
             decision = self._surveyor.decide(job)
             if self.would_choose(job, decision, number):
                 yield job, decision
-
-    def would_choose(self, job: Job, decision: Decision, number: int) -> bool:
-        """Whether redo ``number`` marks ``job``: it is done, and not marked yet."""
-        done = decision.action.category in (Action.REUSE, Action.DELIVER)
-        return done and decision.record is not None and not self._marked(job, number)
-
-    def _marked(self, job: Job, number: int) -> bool:
-        return any(record.redo == number for record in self._ledger.purchases(job.id, self._api))
 
     async def _end_choice(self, number: int) -> None:
         """A crash came while jobs were being chosen: what is marked is the choice."""

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from runner.errors import AccountError, UsageError
-from runner.records import RESULTS
+from runner.records import LEDGER
 
 DEFAULT_API = "https://model-api.runcomfy.net/v1"
 SHORTEST_SECRET = 10
@@ -167,4 +167,4 @@ def results_folder(target: Path) -> Path | None:
     """The folder that ``target`` names by itself: a folder, or the results manifest in one; else None."""
     if target.is_dir():
         return target.absolute()
-    return target.absolute().parent if target.name == RESULTS else None
+    return target.absolute().parent if LEDGER.fullmatch(target.name) else None

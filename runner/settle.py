@@ -11,23 +11,23 @@ from collections.abc import Callable, Sequence
 from runner.clock import Clock, SystemClock, timestamp
 from runner.download.place import Folder
 from runner.errors import UsageError
-from runner.ledger import Ledger, Log, run_lock
+from runner.ledger import Reader, hold_all, open_ledger
 from runner.manifest.findings import nearest
 from runner.model import Record
 from runner.plan import made
 from runner.questions import Questions, Saying, Word, settled, sort_out, why_not
-from runner.records import RESULTS
+from runner.shards import Shard
 
 ALL = "all"
 
 
-def find_questions(ledger: Ledger) -> Questions:
+def find_questions(ledger: Reader) -> Questions:
     """All that is unknown or stuck, at any API."""
     records = [record for record in ledger.latest() if record.open or record.stuck]
     return sort_out(records, [_bought_since(ledger, record) for record in records])
 
 
-def _bought_since(ledger: Ledger, record: Record) -> bool:
+def _bought_since(ledger: Reader, record: Record) -> bool:
     history = made(ledger.purchases(record.id, record.api))
     return bool(history) and history[-1].purchase > record.purchase
 
@@ -45,8 +45,8 @@ async def settle(
     run holds the folder.
     """
     clock = clock or SystemClock()
-    with run_lock(folder.root, timestamp(clock.now())):
-        ledger = Ledger(Log(folder.root / RESULTS, writable=True), observer)
+    with hold_all(folder.root, timestamp(clock.now()), lambda shard: _concerns(sayings, shard)) as held:
+        ledger = open_ledger(folder.root, held, observer)
         try:
             for record, saying in _plan(ledger, sayings):
                 await ledger.append(settled(record, saying, timestamp(clock.now())))
@@ -55,7 +55,12 @@ async def settle(
             ledger.close()
 
 
-def _plan(ledger: Ledger, sayings: Sequence[Saying]) -> list[tuple[Record, Saying]]:
+def _concerns(sayings: Sequence[Saying], shard: Shard) -> bool:
+    """Whether something is said of a job of that shard: only those need not be in use."""
+    return any(_means_all(saying) or shard.owns(saying.id) for saying in sayings)
+
+
+def _plan(ledger: Reader, sayings: Sequence[Saying]) -> list[tuple[Record, Saying]]:
     """Which purchase each saying is about. Raises ``UsageError``."""
     questions = find_questions(ledger)
     owners = _owners(ledger, {saying.request_id for saying in sayings if saying.request_id is not None})
@@ -92,14 +97,14 @@ def _means_all(saying: Saying) -> bool:
     return saying.word is Word.REBUY and saying.id == ALL and saying.purchase is None
 
 
-def _owners(ledger: Ledger, request_ids: set[str]) -> dict[str, Record]:
+def _owners(ledger: Reader, request_ids: set[str]) -> dict[str, Record]:
     """The purchases that these request ids are recorded for."""
     if not request_ids:
         return {}
     return {record.request_id: record for record in ledger.latest() if record.request_id in request_ids}
 
 
-def _unfound(ledger: Ledger, questions: Questions, saying: Saying) -> str:
+def _unfound(ledger: Reader, questions: Questions, saying: Saying) -> str:
     """Why nothing is meant by ``saying``: what became of the purchase, or the nearest id."""
     history = ledger.history(saying.id)
     meant = [record for record in history if saying.purchase in (None, record.purchase)]

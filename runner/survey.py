@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import msgspec
 from runner.digests import Names
 from runner.download.place import Folder
 from runner.errors import ConflictError
-from runner.ledger import Ledger
+from runner.ledger import NOTHING, Reader
 from runner.manifest import Spool, bundled_models, spelling
 from runner.model import Job, Record, State
 from runner.plan import Action, Decision, as_bought, decide, will_buy
@@ -63,16 +63,32 @@ class Unread:
 class Surveyor:
     """Decides about jobs with what ledger and disk know."""
 
-    def __init__(self, *, jobs: Spool, ledger: Ledger, folder: Folder, api: str, manifest: str, resubmit: bool) -> None:
-        """``manifest`` is how records name this manifest; ``api`` how they name this API."""
+    def __init__(
+        self,
+        *,
+        jobs: Spool,
+        ledger: Reader,
+        folder: Folder,
+        api: str,
+        manifest: str,
+        resubmit: bool,
+        others: Reader = NOTHING,
+    ) -> None:
+        """``manifest`` is how records name this manifest; ``api`` how they name this API.
+
+        ``jobs`` are all of the manifest, ``others`` is what shards know that are not this run's.
+        """
         self._jobs = jobs
         self._ledger = ledger
+        self._others = others
         self._folder = folder
         self._api = api
         self._manifest = manifest
         self._resubmit = resubmit
         self._unclaimed: Unclaimed | None = None
+        self._elsewhere: Unclaimed | None = None
         self._named: Names | None = None
+        self._named_elsewhere: Names | None = None
         self._unread: Unread | None = None
         self._bundled = frozenset(bundled_models())
 
@@ -87,6 +103,9 @@ class Surveyor:
         if decision.action is Action.REUSE and decision.record and self._folder.displaced(decision.record):
             reason = "done, but files of another API's purchase took the place of its own"
             return Decision(action=Action.RESTORE, reason=reason, record=decision.record)
+        if decision.action is Action.BUY and not history and (old_id := self.bought_elsewhere(job)) is not None:
+            reason = f"bought as {old_id} in another shard; `runner merge`, and a run takes that over"
+            return Decision(action=Action.HOLD, reason=reason)
         return decision
 
     def _decide(self, job: Job, history: list[Record]) -> Decision:
@@ -103,7 +122,8 @@ class Surveyor:
         history = self.history(job)
         if not history:
             old_id = self._read_unclaimed().ids.get(spelling(job.model, job.inputs))
-            history = self._ledger.purchases(old_id, self._api) if old_id is not None else []
+            readers = (self._ledger, self._others) if old_id is not None else ()
+            history = [record for reader in readers for record in reader.purchases(old_id or "", self._api)]
         return as_bought(job, history)
 
     def is_doubtful(self, job: Job, decision: Decision) -> bool:
@@ -119,7 +139,7 @@ class Surveyor:
     def _read_unclaimed(self) -> Unread:
         if self._unread is None:
             self._unread = Unread()
-            for record in self._ledger.latest():
+            for record in chain(self._ledger.latest(), self._others.latest()):
                 if record.model not in self._bundled and self._is_unclaimed(record):
                     self._unread.ids.setdefault(spelling(record.model, record.inputs), record.id)
                     if record.checked:
@@ -138,8 +158,14 @@ class Surveyor:
         if history:
             return next(filter(lambda old_id: self._was_interrupted(job, old_id, history), _old_ids(history)), None)
         if self._unclaimed is None:
-            self._unclaimed = self._find_unclaimed()
+            self._unclaimed = self._find_unclaimed(self._ledger)
         return self._unclaimed.take(job.fingerprint)
+
+    def bought_elsewhere(self, job: Job) -> str | None:
+        """The id that a new job's very inputs were recorded under in another shard, if no job claims it any more."""
+        if self._elsewhere is None:
+            self._elsewhere = self._find_unclaimed(self._others)
+        return self._elsewhere.find(job.fingerprint)
 
     def begin_again(self) -> None:
         """Let another pass over the same jobs find the renamed ones as the first did."""
@@ -152,10 +178,10 @@ class Surveyor:
         taken = {record.purchase for record in history}
         return bool(rest) and old_id not in self._jobs and not rest & taken and max(rest) < max(taken)
 
-    def _find_unclaimed(self) -> Unclaimed:
+    def _find_unclaimed(self, reader: Reader) -> Unclaimed:
         """The ids that only the ledger knows."""
         found = Unclaimed()
-        for record in self._ledger.latest():
+        for record in reader.latest():
             if self._is_unclaimed(record):
                 found.add(record.fingerprint, record.id)
         return found
@@ -241,13 +267,25 @@ class Surveyor:
         return [path for path in there if path not in mine]
 
     def is_foreign(self, path: str) -> bool:
-        """Whether no record names ``path`` at all."""
+        """Whether no record of these jobs names ``path``."""
         if self._named is None:
-            self._named = Names()
-            for record in self._ledger.latest():
-                for output in record.outputs:
-                    self._named.add(output.path or "")
+            self._named = _paths(self._ledger)
         return path not in self._named
+
+    def is_of_another_shard(self, path: str) -> bool:
+        """Whether a record of another shard names ``path``."""
+        if self._named_elsewhere is None:
+            self._named_elsewhere = _paths(self._others)
+        return path in self._named_elsewhere
+
+
+def _paths(reader: Reader) -> Names:
+    """Every path that a record names."""
+    found = Names()
+    for record in reader.latest():
+        for output in record.outputs:
+            found.add(output.path or "")
+    return found
 
 
 def _mode(path: str) -> int:
@@ -282,6 +320,8 @@ class Survey:
     """Jobs, by model, that may only look new or changed because the schema they were read by is away."""
     renamed: int = 0
     """Jobs that take over the records of an id which is gone from the manifest."""
+    elsewhere: int = 0
+    """Jobs that would, were those records not another shard's: held."""
     taken_over: set[str] = field(default_factory=set)
     """Those ids, as far as something of them is owed."""
     settled: bytearray = field(default_factory=bytearray)
@@ -304,9 +344,14 @@ class _Conflicts:
         if len(kept) < MAX_CONFLICTS:
             kept.append(line)
 
-    def note_path(self, path: str, job: Job) -> None:
-        if self._told.add(path):
-            self.note(f"{path} is in the way of job {job.id} and is not runner's; move it, or set `file:`", self._paths)
+    def note_path(self, path: str, job: Job, *, another_shard: bool) -> None:
+        if not self._told.add(path):
+            return
+        if another_shard:
+            advice = "is another shard's: where its job gets another `file:` run that shard first, or `runner merge`"
+        else:
+            advice = "is not runner's; move it, or set `file:`"
+        self.note(f"{path} is in the way of job {job.id} and {advice}", self._paths)
 
     def raise_any(self) -> None:
         if self._count:
@@ -339,7 +384,7 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
             conflicts.note(conflict)
         if decision.action in (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER) and not old_id:
             for path in filter(surveyor.is_foreign, surveyor.in_the_way(job)):
-                conflicts.note_path(path, job)
+                conflicts.note_path(path, job, another_shard=surveyor.is_of_another_shard(path))
     conflicts.raise_any()
     return result
 
@@ -355,6 +400,7 @@ def doubt(jobs: Counter[str]) -> str:
 
 def _count(result: Survey, job: Job, decision: Decision) -> None:
     result.actions[decision.action] += 1
+    result.elsewhere += decision.action is Action.HOLD and decision.record is None
     if decision.action is Action.COLLECT and decision.record is not None:
         result.collecting.add(job.id)
         if decision.record.fingerprint != job.fingerprint:

@@ -44,6 +44,14 @@ class Unclaimed:
         if number is None or not (place := self._left[number]):
             return None
         self._left[number] = self._next[place - 1]
+        return self._id(place)
+
+    def find(self, fingerprint: str) -> str | None:
+        """The oldest id, whoever has taken it."""
+        number = self._fingerprints.find(digest(fingerprint))
+        return None if number is None else self._id(self._first[number])
+
+    def _id(self, place: int) -> str:
         return self._ids[self._ends[place - 1] : self._ends[place]].decode()
 
     def rewind(self) -> None:

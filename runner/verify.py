@@ -22,7 +22,7 @@ import msgspec
 from runner.disk import hash_file
 from runner.download.place import Folder
 from runner.errors import OutputError
-from runner.ledger import Ledger
+from runner.ledger import Reader
 from runner.model import Output, Record, State
 from runner.survey import PICTURES
 
@@ -110,7 +110,7 @@ class _Expected:
     """Whether it is missing where it is gone."""
 
 
-def check(ledger: Ledger, folder: Folder) -> Findings:
+def check(ledger: Reader, folder: Folder) -> Findings:
     """Hold every file against its record. Raises ``OutputError`` where the folder cannot be read."""
     named: set[bytes] = set()
     checked, wrong = 0, []
@@ -133,7 +133,7 @@ def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iter
         yield waiting.popleft().result()
 
 
-def _expected(ledger: Ledger, folder: Folder, named: set[bytes]) -> Iterator[_Expected]:
+def _expected(ledger: Reader, folder: Folder, named: set[bytes]) -> Iterator[_Expected]:
     """Every file to look for, purchase by purchase; all paths that records name go into ``named``."""
     newest = newest_in_place(ledger)
     for record in ledger.latest():
@@ -150,7 +150,7 @@ def _expected(ledger: Ledger, folder: Folder, named: set[bytes]) -> Iterator[_Ex
                 yield _Expected(record, output, aside, False)
 
 
-def newest_in_place(ledger: Ledger) -> dict[str, int]:
+def newest_in_place(ledger: Reader) -> dict[str, int]:
     """Of each job bought more than once the newest purchase whose files are in place or about to be."""
     newest: dict[str, int] = {}
     for record in ledger.latest():
@@ -213,7 +213,7 @@ def _stand(output: Output) -> Stand:
     return Stand(output.bytes or 0, output.sha256 or "")
 
 
-def _name_owners(ledger: Ledger, wrong: list[Finding]) -> list[Finding]:
+def _name_owners(ledger: Reader, wrong: list[Finding]) -> list[Finding]:
     """Where a file's bytes are recorded for another file, say so; of several, for one that is wrong itself.
 
     A file that is another job's by right is left out: it took the place of one that its manifest does not want there.

@@ -105,12 +105,14 @@ class Service:
         return self.purchases(job_id)[-1]
 
     def lines(self) -> list[Record]:
-        return [decode(line) for line in (self.output / "results.jsonl").read_bytes().splitlines()]
+        """Every line of the results manifest, or of all of them."""
+        found = sorted(self.output.glob("results*.jsonl"))
+        return [decode(line) for path in found for line in path.read_bytes().splitlines()]
 
     def files(self) -> list[str]:
         """Everything in the output folder but ``runner``'s own."""
         found = (path.relative_to(self.output) for path in self.output.rglob("*") if path.is_file())
-        return sorted(str(path) for path in found if path.parts[0] != ".runner" and path.name != "results.jsonl")
+        return sorted(str(path) for path in found if path.parts[0] != ".runner" and not path.match("results*.jsonl"))
 
     @property
     def submissions(self) -> int:

@@ -32,9 +32,10 @@ ROWS = [
         "progress",
         "ending",
         "receipts",
+        "shares",
     },
     {"manifest", "settings", "wire", "records", "spreadsheet"},
-    {"model", "errors", "clock", "digests", "disk"},
+    {"model", "errors", "clock", "digests", "disk", "shards"},
 ]
 """From the top; a module imports from its own row and those below."""
 

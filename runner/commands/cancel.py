@@ -13,8 +13,8 @@ from runner.commands.common import attend, known_folder, manifest_argument, plac
 from runner.console import say
 from runner.display import Watch, plain_watch
 from runner.download.place import Folder
+from runner.ledger import look
 from runner.options import RunOptions
-from runner.records import RESULTS
 
 
 @click.command("cancel")
@@ -48,7 +48,7 @@ async def _cancel(folder: Folder, options: RunOptions, watch: Watch) -> Cancelle
 
 def _as_json(result: Cancelled, folder: Folder) -> dict[str, object]:
     counts = {name: getattr(result, name) for name in ("cancelled", "failed", "owed", "stuck")}
-    return {**counts, "output": str(folder.root), "results": str(folder.root / RESULTS)}
+    return {**counts, "output": str(folder.root), "results": str(look(folder.root).results)}
 
 
 def _show(result: Cancelled, manifest: str) -> None:

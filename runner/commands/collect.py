@@ -7,23 +7,26 @@ from pathlib import Path
 import click
 
 from runner import app
-from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
+from runner.commands.common import ShardType, attend, known_folder, manifest_argument, place_options, run_loop
 from runner.commands.conclude import Place, conclude, telling_options
 from runner.display import Telling, Watch, watch
 from runner.download.place import Folder
 from runner.options import RunOptions
+from runner.shards import Shard
 from runner.summary import Report
 
 
 @click.command("collect")
 @manifest_argument
 @place_options
+@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only what part I of N owes.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
 @telling_options
 def command(
     manifest: str,
     output: Path | None,
     emulator: bool,
+    shard: Shard | None,
     api: str | None,
     as_json: bool,
     telling: Telling,
@@ -37,8 +40,8 @@ def command(
       runner collect output/spring
     """
     folder = known_folder(manifest, output, emulator=emulator)
-    options = RunOptions(emulator=emulator, api=api)
-    place = Place(manifest=manifest, output=output, emulator=emulator)
+    options = RunOptions(emulator=emulator, api=api, shard=shard)
+    place = Place(manifest=manifest, output=output, emulator=emulator, shard=shard)
     told = watch(telling)
     return conclude(lambda: run_loop(lambda: _collect(folder, options, told)), told, place, as_json=as_json)
 

@@ -19,11 +19,13 @@ from runner.catalogue import offers
 from runner.display import Watch
 from runner.download.place import Folder
 from runner.errors import ManifestError, UsageError, one_error
+from runner.ledger import look
 from runner.manifest import Manifest, Offer, load, parse_budget, salvage_settings
 from runner.model import Budget, Job
 from runner.options import RunOptions
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder
+from runner.shards import Shard, find_shard
 from runner.stop import Stop
 
 T = TypeVar("T")
@@ -50,6 +52,18 @@ def manifest_argument(function: Callable[..., T]) -> Callable[..., T]:
 def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's
     """The shell itself completes the names of files."""
     return [CompletionItem(incomplete, type="file")]
+
+
+class ShardType(click.ParamType[Shard]):
+    """``2/4``, or ``auto``: what an array of jobs says in the environment."""
+
+    name = "shard"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        try:
+            return find_shard(str(value), os.environ)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 def place_options(function: Callable[..., T]) -> Callable[..., T]:
@@ -90,7 +104,7 @@ def find_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
 def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
     """``find_folder``, where there must be results. Raises ``UsageError``."""
     folder = find_folder(target, output, emulator=emulator)
-    if not (folder.root / RESULTS).is_file():
+    if look(folder.root).empty:
         raise UsageError(f"{folder.root} holds no {RESULTS}: nothing was run there yet")
     return folder
 

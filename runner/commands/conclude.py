@@ -19,9 +19,10 @@ from runner.display import Telling, Watch
 from runner.ending import Typed
 from runner.errors import RunnerError
 from runner.hook import call
+from runner.ledger import path_of
 from runner.model import Json
 from runner.progress import Weight
-from runner.records import RESULTS
+from runner.shards import Shard
 from runner.summary import Report
 
 P = ParamSpec("P")
@@ -50,16 +51,18 @@ class Place:
     manifest: str
     output: Path | None
     emulator: bool
+    shard: Shard | None = None
 
     def typed(self) -> Typed:
         """How a person names these results, and repeats the command."""
         again = shlex.join(["runner", *sys.argv[1:]])
-        return Typed(again=again, target=spoken(self.manifest, self.output, emulator=self.emulator))
+        part = f" --shard {self.shard}" if self.shard is not None else ""
+        return Typed(again=again, target=spoken(self.manifest, self.output, emulator=self.emulator), part=part)
 
     def nothing(self, error: str) -> dict[str, Json]:
         """The object of ``--json`` where the command could not do its work: nothing counted, and why."""
         root = find_folder(self.manifest, self.output, emulator=self.emulator).root
-        return {**Report(output=str(root), results=str(root / RESULTS)).as_json(), "error": error}
+        return {**Report(output=str(root), results=str(path_of(root, self.shard))).as_json(), "error": error}
 
 
 def conclude(

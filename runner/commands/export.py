@@ -14,7 +14,7 @@ import msgspec
 from runner.commands.common import known_folder, manifest_argument, place_options
 from runner.download.place import Folder
 from runner.errors import OutputError
-from runner.ledger import Ledger
+from runner.ledger import Reader
 from runner.model import Output, Record, State
 from runner.money import Basis
 from runner.options import reading
@@ -56,7 +56,7 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, only:
 class Rows:
     """All rows, one after the other, in order of the purchases' first appearance."""
 
-    def __init__(self, ledger: Ledger, folder: Folder, only: str | None) -> None:
+    def __init__(self, ledger: Reader, folder: Folder, only: str | None) -> None:
         self._ledger = ledger
         self._folder = folder
         self._only = only

@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from runner.clock import SystemClock
-from runner.commands.common import BudgetType, manifest_argument, place_options, read_manifest, run_loop
+from runner.commands.common import BudgetType, ShardType, manifest_argument, place_options, read_manifest, run_loop
 from runner.console import say, show_warnings
 from runner.forecast import KEYS, Forecast, Quote, foretell
 from runner.manifest import OnUnknown
 from runner.model import Budget, Job
 from runner.options import RunOptions
 from runner.plan import Action
+from runner.shards import Shard
 
 
 @click.command("plan")
@@ -24,6 +25,7 @@ from runner.plan import Action
 @place_options
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
+@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only part I of N, as `run` takes it.")
 @click.option("--redo", is_flag=True, help="Plan a redo; wants --only, --missing or --all, as `run` does.")
 @click.option("--missing", is_flag=True, help="With --redo: jobs whose files are gone, at the API too.")
 @click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
@@ -39,6 +41,7 @@ def command(
     emulator: bool,
     only: str | None,
     limit: int | None,
+    shard: Shard | None,
     redo: bool,
     missing: bool,
     every: bool,
@@ -59,6 +62,7 @@ def command(
         output=output,
         only=only,
         limit=limit,
+        shard=shard,
         redo=redo,
         missing=missing,
         every=every,

@@ -12,7 +12,7 @@ from runner.commands.common import known_folder, manifest_argument, place_option
 from runner.console import say
 from runner.download.place import Folder
 from runner.errors import UsageError
-from runner.ledger import read_holder
+from runner.ledger import holders, look
 from runner.model import Record, State
 from runner.options import reading
 from runner.questions import Questions, Saying, Word, parse_adopt, parse_name
@@ -129,9 +129,9 @@ def _show(questions: Questions, folder: Folder, manifest: str, *, settled: int) 
     if questions.passed:
         say(f"Never answered, and bought anew since or next: {len(questions.passed):,} (they count as spent)")
         _list(questions.passed)
-    holder = read_holder(folder.root)
-    if holder is not None and any(record.state is State.SUBMITTING for record in questions.open):
-        say(f"A run may be going on ({holder}): those in state submitting may be on their way.", err=True)
+    busy = holders(look(folder.root))
+    if busy and any(record.state is State.SUBMITTING for record in questions.open):
+        say(f"A run is going on ({'; '.join(busy)}): those in state submitting may be on their way.", err=True)
 
 
 def _list(records: tuple[Record, ...]) -> None:

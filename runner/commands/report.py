@@ -17,7 +17,7 @@ from runner.errors import UsageError
 from runner.gallery.cards import files_of
 from runner.gallery.safe import Thumbs
 from runner.gallery.thumbnails import Look, Thumbnails
-from runner.ledger import Ledger
+from runner.ledger import Reader
 from runner.model import Record
 from runner.options import reading
 from runner.plan import in_force
@@ -80,7 +80,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
     return 0
 
 
-def _read(ledger: Ledger) -> tuple[list[Record], list[Record]]:
+def _read(ledger: Reader) -> tuple[list[Record], list[Record]]:
     """Of each job the purchase to show, and all purchases; jobs in order of first appearance."""
     histories: dict[str, list[Record]] = {}
     for record in ledger.latest():

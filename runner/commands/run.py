@@ -14,6 +14,7 @@ import click
 from runner import __version__, app
 from runner.commands.common import (
     BudgetType,
+    ShardType,
     attend,
     find_folder,
     manifest_argument,
@@ -25,10 +26,12 @@ from runner.commands.conclude import Place, conclude, telling_options
 from runner.display import Telling, Watch, watch
 from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError
+from runner.ledger.filesystem import doubt_about
 from runner.manifest import Manifest, OnUnknown
 from runner.model import Budget
 from runner.options import RunOptions, api_of, reading
 from runner.progress import Weight
+from runner.shards import Shard
 from runner.summary import Report
 
 
@@ -70,6 +73,7 @@ def next_time(text: str, now: datetime) -> float:
 @click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
+@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only part I of N, beside the others elsewhere.")
 @click.option("--redo", is_flag=True, help="Buy done jobs anew; wants --only, --missing or --all.")
 @click.option("--missing", is_flag=True, help="With --redo: jobs whose files are gone, at the API too.")
 @click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
@@ -87,6 +91,7 @@ def command(
     concurrency: int | Literal["auto"] | None,
     only: str | None,
     limit: int | None,
+    shard: Shard | None,
     redo: bool,
     missing: bool,
     every: bool,
@@ -108,6 +113,7 @@ def command(
       runner run jobs/demo.yaml --emulator
       runner run jobs/nightly.yaml --quiet --budget 25/day --on-finish 'mail -s "runner: $RUNNER_EXIT_CODE" me'
       runner run jobs/demo.yaml --redo --only 'mug-*'
+      runner run jobs/demo.yaml --shard 2/4
     """
     chosen = partial(
         RunOptions,
@@ -115,6 +121,7 @@ def command(
         concurrency=concurrency,
         only=only,
         limit=limit,
+        shard=shard,
         redo=redo,
         missing=missing,
         every=every,
@@ -125,7 +132,7 @@ def command(
         api=api,
         offline=offline,
     )
-    place = Place(manifest=manifest, output=output, emulator=emulator)
+    place = Place(manifest=manifest, output=output, emulator=emulator, shard=shard)
     told = watch(telling)
     return conclude(lambda: _go(manifest, chosen(), told), told, place, as_json=as_json, on_finish=on_finish)
 
@@ -142,15 +149,22 @@ def _go(target: str, options: RunOptions, told: Watch) -> Report:
 
 async def _run(manifest: Manifest, options: RunOptions, told: Watch) -> Report:
     told.warn(manifest.warnings)
-    source, root = str(manifest.source), str(options.folder(manifest).root)
-    told.say(f"{source} → {root}", "run_started", manifest=source, output=root, version=__version__)
+    source, root = str(manifest.source), options.folder(manifest).root
+    part = f" (shard {options.shard})" if options.shard is not None else ""
+    told.say(f"{source} → {root}{part}", "run_started", manifest=source, output=str(root), version=__version__)
+    if options.shard is not None and (doubt := doubt_about(root)):
+        text = f"{doubt}. Shards on several machines could buy the same twice; see the README on shared folders."
+        told.say(text, weight=Weight.ALERT, level="warning", message=text)
     return await attend(lambda stop: app.run(manifest, options, observer=told, stop=stop), told)
 
 
 def _collect_all_the_same(folder: Folder, options: RunOptions, told: Watch) -> None:
     """A manifest with faults buys nothing; what is owed from before is brought home nevertheless."""
     with reading(folder) as ledger:
-        owed = len(ledger.owed(api_of(options, os.environ).name))
+        owed = sum(
+            options.shard is None or options.shard.owns(record.id)
+            for record in ledger.owed(api_of(options, os.environ).name)
+        )
     if not owed:
         return
     told.say(f"bringing home {owed} paid results of earlier runs all the same")

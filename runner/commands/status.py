@@ -16,12 +16,11 @@ from runner.commands.common import known_folder, known_jobs, manifest_argument, 
 from runner.console import say
 from runner.digests import Names
 from runner.download.place import Folder
-from runner.ledger import Holder, Ledger, read_holder
+from runner.ledger import Layout, Reader, holders, look
 from runner.model import Record
 from runner.money import exact, spent
 from runner.options import reading
 from runner.plan import in_force
-from runner.records import RESULTS
 from runner.summary import COUNTS, Report, outcome_of_record
 
 SHOWN = 20
@@ -56,16 +55,17 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
     with reading(folder) as ledger:
         standing = _read(ledger, folder)
         standing.counts["left"] += sum(not ledger.history(job.id) for job in known_jobs(manifest, emulator=emulator))
+    layout = look(folder.root)
     now = SystemClock().now()
     oldest = max((_age(record, now) for record in standing.owed), default=0.0)
     if as_json:
-        click.echo(json.dumps(_as_json(standing, oldest, folder)))
+        click.echo(json.dumps(_as_json(standing, oldest, layout)))
     else:
-        _show(standing, oldest, folder)
+        _show(standing, oldest, layout)
     return 0
 
 
-def _read(ledger: Ledger, folder: Folder) -> Standing:
+def _read(ledger: Reader, folder: Folder) -> Standing:
     """One pass over every purchase; of a job with several, the one in force counts."""
     standing, again = Standing(), Names()
     for record in ledger.latest():
@@ -103,33 +103,30 @@ def _age(record: Record, now: float) -> float:
         return 0.0
 
 
-def _holder(folder: Folder) -> Holder | None:
-    holder = read_holder(folder.root)
-    return holder if holder is not None and holder.alive else None
-
-
-def _as_json(standing: Standing, oldest: float, folder: Folder) -> dict[str, object]:
-    holder = _holder(folder)
-    about = Report(spent_usd=float(standing.spent_usd), output=str(folder.root), results=str(folder.root / RESULTS))
+def _as_json(standing: Standing, oldest: float, layout: Layout) -> dict[str, object]:
+    about = Report(spent_usd=float(standing.spent_usd), output=str(layout.root), results=str(layout.results))
     return {
         **about.as_json(),
         "total": standing.counts.total(),
         **{name: standing.counts[name] for name in COUNTS},
         "oldest_owed_seconds": round(oldest, 3),
-        "held_by": str(holder) if holder else None,
+        "held_by": "; ".join(holders(layout)) or None,
         "open": [{"id": r.id, "state": r.state.value, "request_id": r.request_id} for r in standing.unknown],
+        "shards": len(layout.shards),
     }
 
 
-def _show(standing: Standing, oldest: float, folder: Folder) -> None:
-    holder = _holder(folder)
+def _show(standing: Standing, oldest: float, layout: Layout) -> None:
+    busy = holders(layout)
     counts = ", ".join(f"{standing.counts[name]:,} {name}" for name in COUNTS if standing.counts[name])
-    say(f"{folder.root}: {standing.counts.total():,} jobs: {counts or 'none'}")
+    parts = f" in {len(layout.shards)} shards" if layout.shards else ""
+    say(f"{layout.root}: {standing.counts.total():,} jobs{parts}: {counts or 'none'}")
     say(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
-    if holder is not None:
+    for holder in busy:
         say(f"In use by {holder}")
-    elif standing.owed or standing.counts["left"]:
-        say("No run is going on: the same `runner run` again goes on where the last one ended")
+    if not busy and (standing.owed or standing.counts["left"]):
+        same = "the same `runner run … --shard`" if layout.shards else "the same `runner run`"
+        say(f"No run is going on: {same} again goes on where the last one ended")
     _list("Failed", standing.failed, standing.counts["failed"])
     _list("Unknown (perhaps bought) or stuck; `runner reconcile` settles them", standing.unknown, len(standing.unknown))
     _list_owed(standing.owed, oldest)

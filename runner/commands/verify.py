@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -13,8 +13,8 @@ from runner.console import say
 from runner.display import plain_watch
 from runner.download.place import Folder
 from runner.errors import UsageError
-from runner.ledger import read_holder
-from runner.ledger.repair import Damage, Salvage
+from runner.ledger import holders, look
+from runner.ledger.repair import Damage, Mended, Salvage
 from runner.model import Record
 from runner.options import RunOptions, reading
 from runner.restore import Restored
@@ -58,9 +58,12 @@ def command(
 def _verify(folder: Folder, *, as_json: bool) -> int:
     with reading(folder) as ledger:
         found = check(ledger, folder)
-    holder = read_holder(folder.root)
-    if found.wrong and holder is not None and holder.alive:
-        say(f"runner: in use by {holder}; what it is about to change may look wrong: look again later", err=True)
+    busy = holders(look(folder.root))
+    if found.wrong and busy:
+        say(
+            f"runner: in use by {'; '.join(busy)}; what it is about to change may look wrong: look again later",
+            err=True,
+        )
     _tell(found, folder, {}, as_json=as_json)
     if any(finding.kind is not Kind.FOREIGN for finding in found.wrong):
         say("runner: `runner verify --repair` puts right what can be had without buying", err=True)
@@ -126,33 +129,38 @@ def _stand(stand: Stand) -> str:
 def _mend(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
     from runner.app import repair_log  # noqa: PLC0415 - as above
 
-    found, copy = repair_log(folder, options)
+    mended = repair_log(folder, options)
     if as_json:
-        click.echo(json.dumps(_log_as_json(found, copy)))
-    elif copy is None:
-        say(f"{folder.root}: the results manifest is in order: {found.kept:,} lines; nothing was changed")
-    else:
-        _show_log(found, copy)
-    return 2 if found.hidden or any(not record.owed for record in found.held) else 0
+        click.echo(json.dumps(_log_as_json(mended)))
+    for log in () if as_json else mended:
+        if log.copy is None:
+            say(f"{log.path}: the results manifest is in order: {log.found.kept:,} lines; nothing was changed")
+        else:
+            _show_log(log.found, log.copy)
+    found = [log.found for log in mended]
+    return 2 if any(log.hidden or any(not record.owed for record in log.held) for log in found) else 0
 
 
-def _log_as_json(found: Salvage, copy: Path | None) -> dict[str, object]:
+def _log_as_json(mended: Sequence[Mended]) -> dict[str, object]:
+    """One object, however many results manifests there are."""
     return {
-        "kept": found.kept,
-        "cut": [
-            {
-                "line": damage.line,
-                "bytes": damage.fragment.size,
-                "id": damage.fragment.id,
-                "purchase": damage.fragment.purchase,
-                "request_id": damage.fragment.request_id,
-                "named": damage.named,
-            }
-            for damage in found.damages
-        ],
-        "held": [_held_as_json(record) for record in found.held],
-        "hidden": found.hidden,
-        "copy": str(copy) if copy is not None else None,
+        "kept": sum(log.found.kept for log in mended),
+        "cut": [_damage_as_json(damage, log.path) for log in mended for damage in log.found.damages],
+        "held": [_held_as_json(record) for log in mended for record in log.found.held],
+        "hidden": any(log.found.hidden for log in mended),
+        "copy": next((str(log.copy) for log in mended if log.copy is not None), None),
+    }
+
+
+def _damage_as_json(damage: Damage, path: Path) -> dict[str, object]:
+    return {
+        "line": damage.line,
+        "bytes": damage.fragment.size,
+        "id": damage.fragment.id,
+        "purchase": damage.fragment.purchase,
+        "request_id": damage.fragment.request_id,
+        "named": damage.named,
+        "results": str(path),
     }
 
 

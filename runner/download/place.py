@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -28,7 +27,6 @@ MOST_FOLDERS = 10_000
 """Remembered; then they are forgotten and walked again."""
 LONGEST_NAME = 255
 """In bytes: what common file systems take."""
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Occupied(RunnerError):
@@ -50,9 +48,10 @@ class Arrival:
 class Folder:
     """The output folder. Paths in records are relative to it, with ``/``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, private: Path | None = None) -> None:
+        """``private`` is a folder in it that this run has for itself."""
         self.root = root
-        self.incoming = root / ".runner" / "incoming"
+        self.incoming = (private or root / ".runner") / "incoming"
         self._inside: dict[str, tuple[int, int]] = {}
         """Folders that were seen to be in this one, and which they were."""
 
@@ -392,13 +391,7 @@ def _rename(source: Path, target: Path) -> None:
 def _move(source: Path, target: Path) -> None:
     """The same, to be made durable by the caller."""
     _make_folder(target.parent)
-    try:
-        os.link(source, target, follow_symlinks=False)
-        source.unlink()
-    except OSError as error:
-        if error.errno not in _NO_LINKS or os.path.lexists(target):
-            raise
-        source.rename(target)  # a file system without links
+    disk.give_name(source, target)
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

@@ -47,7 +47,8 @@ def open_journal(folder: Path | None) -> tuple[Journal, list[dict[str, Any]]]:
     events = [_event(path, number, line) for number, line in enumerate(whole.splitlines(), 1)]
     # Unbuffered: one write, one line.
     file = path.open("ab", buffering=0)
-    file.truncate(len(whole))
+    if len(whole) < len(held):  # else another emulator, of another shard, may have added a line meanwhile
+        file.truncate(len(whole))
     return Journal(file), events
 
 

@@ -10,7 +10,7 @@ from anyio import CancelScope, get_cancelled_exc_class
 from runner.api import Api
 from runner.clock import Clock, timestamp
 from runner.errors import LedgerError
-from runner.ledger import Ledger
+from runner.ledger import Writer
 from runner.model import Fault, Job, Record, State
 from runner.plan import next_purchase, wanted_redo
 from runner.purse import Purse
@@ -29,7 +29,7 @@ class Buyer:
         self,
         *,
         api: Api,
-        ledger: Ledger,
+        ledger: Writer,
         throttle: Throttle,
         stop: Stop,
         clock: Clock,

@@ -12,7 +12,7 @@ import anyio
 from runner.api import Api
 from runner.clock import Clock, epoch, timestamp
 from runner.job.suspects import Suspects
-from runner.ledger import Ledger
+from runner.ledger import Writer
 from runner.model import Fault, Output, Record, State
 from runner.pace import backoff
 from runner.polling import Durations, Watch
@@ -48,7 +48,7 @@ class Collector:
         self,
         *,
         api: Api,
-        ledger: Ledger,
+        ledger: Writer,
         clock: Clock,
         durations: Durations,
         suspects: Suspects,

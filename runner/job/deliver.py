@@ -22,7 +22,7 @@ from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
 from runner.http import Broken, NotConnected, TooLarge
 from runner.job.suspects import Suspects
-from runner.ledger import Ledger
+from runner.ledger import Writer
 from runner.model import Fault, Output, Record, State
 from runner.pace import backoff
 from runner.records import follow
@@ -85,7 +85,7 @@ class Deliverer:
         *,
         api: Api,
         client: aiohttp.ClientSession,
-        ledger: Ledger,
+        ledger: Writer,
         folder: Folder,
         bounds: Bounds | None,
         retries: int,

@@ -3,6 +3,10 @@
 ``Log`` is the file, ``Index`` knows where the last line of each purchase stands, ``run_lock`` keeps a second run out,
 and ``Ledger`` is what the running program holds: one writer that commits in groups. An ``append`` that has returned is
 on the disk.
+
+A folder may be split into shards with a results manifest each: ``layout`` says how it is, ``split`` changes it, and
+``hold`` guards it, so that whoever writes does so to the right one. ``Reader`` is what all may ask of a ledger, be it
+one, or those of all shards ``Together``, or a ``Part``.
 """
 
 from __future__ import annotations
@@ -12,17 +16,46 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from anyio import CancelScope
 
 from runner.disk import Judgement, timed
 from runner.errors import LedgerError
+from runner.ledger.hold import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
 from runner.ledger.index import RedoStanding
-from runner.ledger.lock import Holder, read_holder, run_lock
+from runner.ledger.layout import Layout, look, path_of
+from runner.ledger.lock import Holder, private, read_holder, run_lock
 from runner.ledger.log import Log, line_of
+from runner.ledger.reading import NOTHING, Reader, Together, Writer, divided
 from runner.model import OWED, Record, State
+from runner.shards import shard_of
 
-__all__ = ["Holder", "Ledger", "Log", "RedoStanding", "read_holder", "run_lock"]
+__all__ = [
+    "NOTHING",
+    "Holder",
+    "Layout",
+    "Ledger",
+    "Log",
+    "Parts",
+    "Passing",
+    "Reader",
+    "RedoStanding",
+    "Together",
+    "Writer",
+    "divided",
+    "hold",
+    "hold_all",
+    "holders",
+    "look",
+    "merge_shards",
+    "misfit",
+    "open_ledger",
+    "path_of",
+    "private",
+    "read_holder",
+    "run_lock",
+]
 
 
 TURNS = 64
@@ -44,6 +77,7 @@ class Ledger:
 
     def __init__(self, log: Log, notify: Callable[[Record], None] = lambda _: None) -> None:
         """``notify`` is told of each record once it is durable."""
+        self.path = log.path
         self._log = log
         self._notify = notify
         self._waiting = _Batch()
@@ -138,6 +172,44 @@ class Ledger:
     def close(self) -> None:
         self._thread.shutdown()
         self._log.close()
+
+
+class Shards(Together):
+    """The ledgers of all shards; each record is written to its own, if that shard is held."""
+
+    def __init__(self, root: Path, ledgers: dict[int, Ledger]) -> None:
+        super().__init__(len(ledgers), ledgers)
+        self.path = root
+        self._ledgers = ledgers
+
+    async def append(self, record: Record) -> Record:
+        return await self._ledgers[shard_of(record.id, len(self._ledgers))].append(record)
+
+    def compact(self) -> None:
+        for ledger in self._ledgers.values():
+            ledger.compact()
+
+    def close(self) -> None:
+        for ledger in self._ledgers.values():
+            ledger.close()
+
+
+def open_ledger(root: Path, held: Parts, notify: Callable[[Record], None] = lambda _: None) -> Writer:
+    """What ``hold`` or ``hold_all`` has given to write to. ``notify`` is told of each record once it is durable.
+
+    Of a folder whose shards are held to work through, all are read. Raises ``LedgerError`` or ``LedgerCorrupt``.
+    """
+    if held.alone:
+        return Ledger(Log(path_of(root, held.parts[0]), writable=True), notify)
+    ledgers: dict[int, Ledger] = {}
+    try:
+        for shard in held.shards:
+            ledgers[shard.index] = Ledger(Log(path_of(root, shard), writable=shard in held.parts), notify)
+    except BaseException:
+        for ledger in ledgers.values():
+            ledger.close()
+        raise
+    return Shards(root, ledgers)
 
 
 async def _outlast(event: asyncio.Event) -> asyncio.CancelledError | None:

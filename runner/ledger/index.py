@@ -76,6 +76,10 @@ class Index:
             self._forgotten += 1
             self._unsettled.pop(number, None)
 
+    def knows(self, job_id: str, purchase: int) -> bool:
+        """Whether there is such a purchase under this id."""
+        return self._purchases.find(key_of(job_id, purchase)) is not None
+
     def purchases(self, job_id: str) -> Iterator[tuple[int, int]]:
         """Offset and length of the last line of each purchase of a job, oldest first."""
         for purchase in (1, *self._later.of(job_id)):

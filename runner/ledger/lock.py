@@ -1,4 +1,4 @@
-"""One run at a time per output folder.
+"""One run at a time per output folder, or per shard of it.
 
 The lock is the operating system's and ends with the process that took it. Who holds it is written into a file beside
 it, because taking a lock empties the lock's own file.
@@ -6,6 +6,7 @@ it, because taking a lock empties the lock's own file.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from filelock import FileLock, Timeout
 
 from runner import disk
 from runner.errors import Locked, OutputError
+from runner.shards import Shard
 
 FOLDER = ".runner"
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -56,10 +59,13 @@ def _is_zombie(pid: int) -> bool:
 
 
 @contextmanager
-def run_lock(output: Path, since: str) -> Iterator[None]:
-    """Hold the output folder, making it if need be. Raises ``Locked`` naming the holder, or ``OutputError``."""
-    folder = output / FOLDER
-    lock = FileLock(folder / "lock", timeout=0, thread_local=False)
+def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[None]:
+    """Hold the output folder or one shard, making folders if need be.
+
+    Raises ``Locked`` naming the holder, or ``OutputError``.
+    """
+    folder = private(output, shard)
+    lock = FileLock(folder / "lock", timeout=0, thread_local=False, fallback_to_soft=False)
     if not disk.is_within(folder, output):
         raise OutputError(f"{folder} leaves the output folder by a link; remove the link. Nothing was bought.")
     try:
@@ -68,12 +74,12 @@ def run_lock(output: Path, since: str) -> Iterator[None]:
         holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)
         disk.replace_file(folder / "holder.json", msgspec.json.encode(holder))
     except Timeout:
-        raise Locked(
-            f"{output} is in use by {read_holder(output) or 'another run'}; try again when it is done"
-        ) from None
+        what = output if shard is None else f"shard {shard} of {output}"
+        holder_there = read_holder(output, shard) or "another run"
+        raise Locked(f"{what} is in use by {holder_there}; try again when it is done") from None
     except OSError as error:
         lock.release()
-        raise OutputError(f"{output}: cannot be written: {error.strerror}. Nothing was bought.") from error
+        raise OutputError(f"{output}: {lock_words(error)}. Nothing was bought.") from error
     try:
         yield
     finally:
@@ -82,9 +88,24 @@ def run_lock(output: Path, since: str) -> Iterator[None]:
         lock.release()
 
 
-def read_holder(output: Path) -> Holder | None:
-    """Who said last that it holds the folder; None where nobody did or it cannot be read."""
+def lock_words(error: OSError) -> str:
+    """Why the folder cannot be held."""
+    if error.errno in _NO_LOCKS:
+        return (
+            f"its file system has no locks ({error.strerror}), so nothing would keep two runs apart; mount it with "
+            "them (Lustre: `-o flock`), or write to another folder"
+        )
+    return f"cannot be written: {error.strerror}"
+
+
+def private(output: Path, shard: Shard | None) -> Path:
+    """Where a run keeps what is for itself alone: its lock, and files on their way."""
+    return output / FOLDER if shard is None else output / FOLDER / shard.name
+
+
+def read_holder(output: Path, shard: Shard | None = None) -> Holder | None:
+    """Who said last that it holds the folder or a shard; None where nobody did or it cannot be read."""
     try:
-        return msgspec.json.decode((output / FOLDER / "holder.json").read_bytes(), type=Holder)
+        return msgspec.json.decode((private(output, shard) / "holder.json").read_bytes(), type=Holder)
     except (OSError, ValueError):
         return None

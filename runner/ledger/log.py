@@ -20,7 +20,7 @@ from runner import disk
 from runner.errors import LedgerCorrupt, LedgerError
 from runner.ledger.index import Index
 from runner.model import Record, State
-from runner.records import RESULTS, BadLine, decode, decode_all, encode, reread
+from runner.records import BadLine, decode, decode_all, encode, reread
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Log:
             return
         try:
             if self.torn:
-                name = f"{RESULTS}.torn-{self._end}-{zlib.crc32(self.torn):08x}"
+                name = f"{self.path.name}.torn-{self._end}-{zlib.crc32(self.torn):08x}"
                 mode = os.fstat(self._handle).st_mode & 0o777  # it may hold a prompt that others must not read
                 disk.replace_file(self.path.parent / ".runner" / name, self.torn, mode)
                 os.ftruncate(self._handle, self._end)
@@ -215,7 +215,7 @@ def _open_own(path: Path) -> int:
 
 def _temporary(path: Path) -> Path:
     """Where the log is rewritten before it takes the place of ``path``."""
-    return path.parent / ".runner" / f"{RESULTS}.tmp"
+    return path.parent / ".runner" / f"{path.name}.tmp"
 
 
 def line_of(record: Record) -> bytes:

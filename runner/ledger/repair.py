@@ -19,7 +19,7 @@ from runner.errors import LedgerError
 from runner.ledger.fragments import Fragment
 from runner.ledger.story import Cut, Key, Story, read_story
 from runner.model import OPEN, OWED, Fault, Record, State
-from runner.records import RESULTS, decode, encode, follow
+from runner.records import decode, encode, follow
 
 _GOES_ON = OPEN | OWED | {State.RELEASED}
 """After these a job's next line is about the same purchase; after the others, or a ``rebuy``, it begins a new one."""
@@ -229,8 +229,18 @@ def _next_purchase(record: Record, purchase: int) -> Record:
     )
 
 
-def mend(path: Path, *, at: str, api: str) -> tuple[Salvage, Path | None]:
-    """Mend the log at ``path``, keeping a copy of it as it was; return where that is, or None if nothing was damaged.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """A log that was looked through."""
+
+    path: Path
+    found: Salvage
+    copy: Path | None
+    """Where it is kept as it was; None if nothing was damaged."""
+
+
+def mend(path: Path, *, at: str, api: str) -> Mended:
+    """Mend the log at ``path``, keeping a copy of it as it was.
 
     Needs the lock. Atomic, and may be repeated. Raises ``LedgerError`` where the disk refuses; the log then stays.
     """
@@ -238,7 +248,7 @@ def mend(path: Path, *, at: str, api: str) -> tuple[Salvage, Path | None]:
         data = path.read_bytes()
         found = salvage(data, at=at, api=api)
         if not found.damages:
-            return found, None
+            return Mended(path=path, found=found, copy=None)
         copy = _copy_for(path, data)
         mode = path.stat().st_mode & 0o777
         if not copy.exists():
@@ -252,10 +262,10 @@ def mend(path: Path, *, at: str, api: str) -> tuple[Salvage, Path | None]:
             f"{path}: cannot be mended: {error.strerror}. It stays as it is, and nothing was bought; make room or "
             "change its rights, and repeat."
         ) from error
-    return found, copy
+    return Mended(path=path, found=found, copy=copy)
 
 
 def _copy_for(path: Path, data: bytes) -> Path:
     """A free name for a copy of the damaged log, or the copy that an interrupted repair made."""
-    names = (path.parent / ".runner" / f"{RESULTS}.damaged-{number}" for number in count(1))
+    names = (path.parent / ".runner" / f"{path.name}.damaged-{number}" for number in count(1))
     return next(name for name in names if not name.exists() or name.read_bytes() == data)

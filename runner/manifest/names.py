@@ -20,7 +20,9 @@ DEVICES: Final = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{device}{digit}" for device in ("COM", "LPT") for digit in "123456789¹²³"
 }
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_OWN: Final = re.compile(r"results\.jsonl.*|\.(?:runner|replaced|rejected).*|.*\.altered", re.IGNORECASE)
+_OWN: Final = re.compile(
+    r"results(?:\.[0-9]+-of-[0-9]+)?\.jsonl.*|\.(?:runner|replaced|rejected).*|.*\.altered", re.IGNORECASE
+)
 EXTENSIONS: Final = ("png", "jpg", "jpeg", "webp", "gif", "mp4", "webm", "mov")
 _EXTENSION: Final = re.compile(rf"\.(?:{'|'.join(EXTENSIONS)})\Z", re.IGNORECASE)
 _EXT_TEMPLATE: Final = re.compile(r"\.\{\{ *ext *\}\}\Z")

@@ -45,10 +45,10 @@ class Bench:
     base: str
     driver: subprocess.Popen[str]
 
-    def run(self, manifest: Path, output: Path, trap: Trap | None = None) -> dict[str, Any]:
-        """One run of ``manifest`` in a process of its own; how it ended."""
+    def run(self, manifest: Path, output: Path, trap: Trap | None = None, **more: object) -> dict[str, Any]:
+        """One run of ``manifest`` in a process of its own; how it ended. Or ``shard`` of it, or a ``merge``."""
         words = dict(zip(("kind", "count", "deed"), trap, strict=True)) if trap else None
-        order = {"manifest": str(manifest), "output": str(output), "base": self.base, "trap": words}
+        order = {"manifest": str(manifest), "output": str(output), "base": self.base, "trap": words, **more}
         assert self.driver.stdin is not None
         assert self.driver.stdout is not None
         self.driver.stdin.write(json.dumps(order) + "\n")
@@ -82,10 +82,10 @@ class Place:
         path.write_text(json.dumps({**document, "jobs": list(jobs)}))
         return path
 
-    def run(self, trap: Trap | None = None) -> dict[str, Any]:
-        """Run the manifest that is there."""
-        ended = self.bench.run(self.folder / "batch.yaml", self.output, trap)
-        self.runs.append({"trap": trap, **ended})
+    def run(self, trap: Trap | None = None, **more: object) -> dict[str, Any]:
+        """Run the manifest that is there, or a ``shard`` of it, or ``merge``."""
+        ended = self.bench.run(self.folder / "batch.yaml", self.output, trap, **more)
+        self.runs.append({"trap": trap, **more, **ended})
         return ended
 
     def copy(self, target: Path) -> Place:

@@ -1,8 +1,9 @@
 """A process whose children run manifests and die at a chosen point.
 
-One line of JSON in: ``manifest``, ``base``, and ``trap`` (``kind``, ``count``, ``deed``) or null. One line out: how the
-child ended. Each run is a process of its own, forked after the imports; what kills it is a real SIGKILL. Time passes
-``FACTOR`` times faster in a child, so that the runner's own waits cost a test little.
+One line of JSON in: ``manifest``, ``base``, ``trap`` (``kind``, ``count``, ``deed``) or null; ``shard`` or ``merge``.
+One line out: how the child ended. Each run is a process of its own, forked after the
+imports; what kills it is a real SIGKILL. Time passes ``FACTOR`` times faster in a child, so that the runner's own waits
+cost a test little.
 """
 
 from __future__ import annotations
@@ -143,7 +144,9 @@ import anyio._backends._asyncio  # noqa: E402, F401 - once, not in every child
 
 from runner import app, load  # noqa: E402 - after the wrappers
 from runner.errors import RunnerError  # noqa: E402
+from runner.ledger import merge_shards  # noqa: E402
 from runner.model import Record  # noqa: E402
+from runner.shards import find_shard  # noqa: E402
 
 
 class FastSelector(selectors.DefaultSelector):
@@ -198,8 +201,11 @@ def see(_: Record) -> None:
 async def work(order: dict[str, Any]) -> dict[str, Any]:
     """What the command line does with a manifest."""
     environ = {"RUNCOMFY_MODEL_API_BASE": order["base"], "RUNCOMFY_TOKEN": "test-token"}
+    if order.get("merge"):
+        return {"exit": 0, "said": str(merge_shards(Path(order["output"]), "now"))}
     manifest = load(order["manifest"])
-    report = await app.run(manifest, observer=see, clock=FastClock(), environ=environ)
+    options = app.RunOptions(shard=find_shard(order["shard"], {}) if order.get("shard") else None)
+    report = await app.run(manifest, options, observer=see, clock=FastClock(), environ=environ)
     said = report.stopped.reason if report.stopped else ""
     return {"exit": report.exit_code, "said": said, "report": report.as_json()}
 

@@ -50,7 +50,8 @@ def test_a_log_that_is_in_order_is_left_alone(path: Path, record: MakeRecord) ->
     """Nothing is written, no copy is made; neither for a torn tail, which every opening cuts."""
     for tail in (b"", b'{"id":"mug","purch'):
         path.write_bytes(encode(record()) + tail)
-        found, copy = mend(path, at=NOW, api=API)
+        mended = mend(path, at=NOW, api=API)
+        found, copy = mended.found, mended.copy
         assert (found.damages, copy) == ((), None)
         assert path.read_bytes() == encode(record()) + tail
 
@@ -64,7 +65,8 @@ def test_every_readable_line_stays_in_order_and_a_copy_is_kept(path: Path, recor
     path.write_bytes(before)
     with pytest.raises(LedgerCorrupt):
         Log(path, writable=True)
-    found, copy = mend(path, at=NOW, api=API)
+    mended = mend(path, at=NOW, api=API)
+    found, copy = mended.found, mended.copy
     assert [entry.id for entry in records(found)] == ["a", "b", "c"]
     assert [damage.line for damage in found.damages] == [2, 4]
     assert path.read_bytes() == b"".join(map(encode, good))
@@ -80,7 +82,7 @@ def test_mending_again_changes_nothing(path: Path, record: MakeRecord) -> None:
     path.write_bytes(before)
     mend(path, at=NOW, api=API)
     after = path.read_bytes()
-    assert mend(path, at=NOW, api=API)[1] is None
+    assert mend(path, at=NOW, api=API).copy is None
     assert path.read_bytes() == after
     path.write_bytes(before)
     mend(path, at=NOW, api=API)
@@ -92,7 +94,7 @@ def test_a_copy_is_as_private_as_the_log(path: Path, record: MakeRecord) -> None
     path.parent.joinpath(".runner").mkdir()
     path.write_bytes(encode(record("a")) + b"x\n")
     path.chmod(0o600)
-    _, copy = mend(path, at=NOW, api=API)
+    copy = mend(path, at=NOW, api=API).copy
     assert copy is not None
     assert [file.stat().st_mode & 0o777 for file in (path, copy)] == [0o600, 0o600]
 

@@ -59,6 +59,7 @@ def test_ordinary_names_may_be_used(stem: str) -> None:
         ("a\nb", "has a control character"),
         ("a\ud800", "has a control character"),
         ("results.jsonl", "has the part `results.jsonl`, a name that runner keeps for itself"),
+        ("results.2-of-4.jsonl", "has the part `results.2-of-4.jsonl`, a name that runner keeps for itself"),
         (".runner/x", "has the part `.runner`, a name that runner keeps for itself"),
         (".Replaced", "has the part `.Replaced`, a name that runner keeps for itself"),
         (".rejected", "has the part `.rejected`, a name that runner keeps for itself"),
@@ -72,7 +73,9 @@ def test_names_that_no_run_may_write(stem: str, reason: str) -> None:
     assert check_file_name(stem) == reason
 
 
-@pytest.mark.parametrize("text", ["", "a/b", "a\\b", "..", "a\x00", "nul", "results.jsonl", "x" * 248])
+@pytest.mark.parametrize(
+    "text", ["", "a/b", "a\\b", "..", "a\x00", "nul", "results.jsonl", "Results.2-OF-4.jsonl", "x" * 248]
+)
 def test_ids_that_cannot_be(text: str) -> None:
     """An id is also the name of a folder, and obeys the same rules without slashes."""
     assert check_id(text)

@@ -83,7 +83,7 @@ SIZES = ["512x512", "1024 x 768", "1536×512", "64x64", "2048×64", "63x64", "64
          "{{ 64 }}x64", ["64x64"]]  # fmt: skip
 IDS = ["mug", 12, Plain("012"), Plain("2026-11-22"), "a b", "a/b", "a.", "", "con", "x.altered", None, True]
 FILES = ["a", "a/b.png", "a-{{ output }}", 12, "a.{{ ext }}", "a/{{ job.id }}", "../a", "/a", "a//b", ".png", "nul.png",
-         None, [], "../a.{{ ext }}", "results.jsonl"]  # fmt: skip
+         None, [], "../a.{{ ext }}", "results.jsonl", "Results.2-Of-4.JSONL/a"]  # fmt: skip
 FEEDS = ["rows.csv", "data.csv", "rows.csv", "data.xlsx", "*.csv", "https://a.b/c.csv", ".csv", "gone.csv", 3, [], None]
 MODELS = [KLEIN, KLEIN_9B, KLEIN, OTHER, OTHER, 42, "a b", "../a", "", None, [KLEIN]]
 JUNK = [None, True, False, 0, -1, 1, 64, 4096, 1.5, "", " ", "a", "64x64", "{{ x }}", "..", [], [1], {}, {"a": 1}]

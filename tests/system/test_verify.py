@@ -308,7 +308,8 @@ async def test_a_mended_log_buys_nothing_again(service):
     last = max(number for number, record in enumerate(records) if record.id == "b")
     lines[last] = lines[last].replace(b'"state"', b"\xff\xff\xff\xff")
     results.write_bytes(b"".join(lines))
-    found, copy = app.repair_log(app.Folder(service.output), app.RunOptions(), environ=service.environ)
+    (mended,) = app.repair_log(app.Folder(service.output), app.RunOptions(), environ=service.environ)
+    found, copy = mended.found, mended.copy
     assert copy is not None
     assert [damage.line for damage in found.damages] == [last + 1]
     report = await service.run(jobs=3)

@@ -1,0 +1,172 @@
+"""Holding a folder, or one shard of it: who may write to which results manifest, and that there is never a second.
+
+The folder's lock guards the layout. A run that is not sharded keeps it to its end. A run of a shard takes it, brings
+the folder into shape, takes its shard's lock, and only then gives it back: so whoever has the folder's lock and finds
+the folder whole knows that no shard is in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import ConflictError, LedgerCorrupt, Locked, OutputError
+from runner.ledger.layout import Layout, look, path_of
+from runner.ledger.lock import FOLDER, read_holder, run_lock
+from runner.ledger.split import make_shards, merge, split, tidy
+from runner.shards import Shard
+
+
+class Passing(Locked):
+    """Another run holds the folder; if it is of a shard too, only for a moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is held: the folder as a whole, or some of its shards."""
+
+    parts: tuple[Shard | None, ...]
+    """What may be written to; None is the whole folder."""
+    shards: tuple[Shard, ...] = ()
+    """All there are, where they are held to be worked through together."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one results manifest, and no other is of concern."""
+        return not self.shards
+
+
+@contextmanager
+def hold(root: Path, since: str, shard: Shard | None = None) -> Iterator[Parts]:
+    """Hold the folder, or a shard of it, for one who may buy.
+
+    Raises ``Locked`` (``Passing`` where it is worth waiting), ``ConflictError`` where the folder is laid out otherwise,
+    ``OutputError`` or ``LedgerError``.
+    """
+    with ExitStack() as held:
+        if shard is None:
+            held.enter_context(run_lock(root, since))
+            _see_afresh(root)
+            _require_whole(root)
+        else:
+            with _folder_lock(root, since):
+                _see_afresh(root)
+                arrange(root, shard)
+                held.enter_context(run_lock(root, since, shard))
+        yield Parts(parts=(shard,))
+
+
+@contextmanager
+def hold_all(root: Path, since: str, wanted: Callable[[Shard], bool] = lambda _: True) -> Iterator[Parts]:
+    """Hold the folder for one who buys nothing, however it is laid out; of its shards those that are ``wanted``.
+
+    Raises ``Locked`` naming what is in use, ``OutputError`` or ``LedgerError``.
+    """
+    with ExitStack() as held:
+        held.enter_context(run_lock(root, since))
+        _see_afresh(root)
+        shards = _settled(look(root))
+        if not shards:
+            tidy(root)
+        parts = [shard for shard in shards if wanted(shard)]
+        for shard in parts:
+            held.enter_context(run_lock(root, since, shard))
+        yield Parts(parts=tuple(parts) if shards else (None,), shards=shards)
+
+
+@contextmanager
+def _folder_lock(root: Path, since: str) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            held.enter_context(run_lock(root, since))
+        except Locked as error:
+            raise Passing(str(error)) from None
+        yield
+
+
+def _see_afresh(root: Path) -> None:
+    """Change the folder, so that what NFS remembers of it on this machine is asked for anew.
+
+    Another machine may have split or merged it a second ago. A client that changes a folder learns from the answer that
+    others have too, and forgets what it knew; without that it may believe an old listing for a minute.
+    """
+    probe = root / f"{FOLDER}.probe"
+    try:
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{root}: cannot be written: {error.strerror}. Nothing was bought.") from error
+
+
+def _require_whole(root: Path) -> None:
+    """A results manifest of the whole folder beside those of shards would hide all that they have bought."""
+    layout = look(root)
+    _settled(layout)
+    if why := misfit(layout, None):
+        raise ConflictError(f"{why}. Nothing was bought.")
+    tidy(root)
+
+
+def arrange(root: Path, shard: Shard) -> None:
+    """See to it that the folder is split into as many shards as ``shard`` is one of. Needs the folder's lock."""
+    layout = look(root)
+    if layout.whole:
+        split(root, shard.all)
+    elif layout.empty:
+        make_shards(root, shard.all)
+    elif _settled(layout) and (why := misfit(layout, shard)):
+        raise ConflictError(f"{why}. Nothing was bought.")
+
+
+def misfit(layout: Layout, shard: Shard | None) -> str:
+    """Why a run of the whole folder, or of ``shard``, is refused as the folder is laid out; empty where it is not."""
+    count = len(layout.shards)
+    if not count or (shard is not None and shard.of == count):
+        return ""
+    if shard is None:
+        return (
+            f"{layout.root} is split into {count} shards: run each with --shard 1/{count} to {count}/{count} (at any "
+            "time, on any machine), or make one results manifest of them with `runner merge`"
+        )
+    return (
+        f"{layout.root} is split into {count} shards, not {shard.of}: write --shard {min(shard.index, count)}/{count}, "
+        "say, or `runner merge` first, and divide it anew"
+    )
+
+
+def _settled(layout: Layout) -> tuple[Shard, ...]:
+    """The shards of a split folder, each with its results manifest; none of another.
+
+    Raises ``LedgerCorrupt`` where one was lost.
+
+    Where all are empty the making of them was cut short, and goes on: nothing was bought.
+    """
+    if not layout.lost:
+        return layout.shards
+    if any(path_of(layout.root, shard).stat().st_size for shard in layout.found):
+        raise LedgerCorrupt(
+            f"{path_of(layout.root, layout.lost[0])} is gone, and with it what was bought in shard {layout.lost[0]}: "
+            "put it back from a copy. Without it the same would be bought again, so nothing is bought."
+        )
+    make_shards(layout.root, layout.shards)
+    return layout.shards
+
+
+def merge_shards(root: Path, since: str) -> int:
+    """Make one results manifest of all shards'; how many shards there were, 0 where the folder is whole already.
+
+    Raises ``Locked`` naming a shard that is in use, and as ``hold`` and ``split.merge`` do.
+    """
+    with hold_all(root, since) as held:
+        if held.shards:
+            merge(root, held.shards)
+        return len(held.shards)
+
+
+def holders(layout: Layout) -> list[str]:
+    """Who is at work there, in words: in the folder as a whole, and in which of its shards."""
+    found = [(shard, read_holder(layout.root, shard)) for shard in (None, *layout.shards)]
+    alive = [(shard, holder) for shard, holder in found if holder is not None and holder.alive]
+    return [str(holder) if shard is None else f"{holder} (shard {shard})" for shard, holder in alive]

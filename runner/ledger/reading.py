@@ -1,0 +1,113 @@
+"""What is known of purchases, for those who only ask: one results manifest, those of all shards as one, or a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+from runner.ledger.index import RedoStanding
+from runner.model import Record
+from runner.shards import Shard, shard_of
+
+
+class Reader(Protocol):
+    """What everybody may ask; ``Ledger`` says what each answer means."""
+
+    def purchases(self, job_id: str, api: str) -> list[Record]: ...
+
+    def history(self, job_id: str) -> list[Record]: ...
+
+    def owed(self, api: str) -> list[Record]: ...
+
+    def interrupted(self) -> list[Record]: ...
+
+    def redo(self, api: str) -> RedoStanding: ...
+
+    def latest(self) -> Iterator[Record]: ...
+
+
+class Writer(Reader, Protocol):
+    """What a run holds."""
+
+    path: Path
+    """What names these results to a person."""
+
+    async def append(self, record: Record) -> Record: ...
+
+    def compact(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Together:
+    """The ledgers of shards read as one: each job is asked of its own shard."""
+
+    def __init__(self, count: int, parts: Mapping[int, Reader]) -> None:
+        """``parts`` are the shards' ledgers by index, from 1 to ``count``; nothing is known of those left out."""
+        self._count = count
+        self._parts = parts
+
+    def purchases(self, job_id: str, api: str) -> list[Record]:
+        return [record for record in self.history(job_id) if record.api == api]
+
+    def history(self, job_id: str) -> list[Record]:
+        if not self._parts:
+            return []
+        part = self._parts.get(shard_of(job_id, self._count))
+        return part.history(job_id) if part is not None else []
+
+    def owed(self, api: str) -> list[Record]:
+        found = chain.from_iterable(part.owed(api) for part in self._parts.values())
+        return sorted(found, key=lambda record: record.submitted_at or record.at)
+
+    def interrupted(self) -> list[Record]:
+        return list(chain.from_iterable(part.interrupted() for part in self._parts.values()))
+
+    def redo(self, api: str) -> RedoStanding:
+        """The newest redo of any shard; one that is not finished comes first."""
+        standings = [part.redo(api) for part in self._parts.values()]
+        return max(standings, key=lambda standing: (not standing.closed, standing), default=RedoStanding())
+
+    def latest(self) -> Iterator[Record]:
+        return chain.from_iterable(part.latest() for part in self._parts.values())
+
+
+NOTHING = Together(1, {})
+"""Knows of no purchase."""
+
+
+class Part:
+    """What is known of some jobs only, as if there were no others."""
+
+    def __init__(self, reader: Reader, owns: Callable[[str], bool]) -> None:
+        """``owns`` tells by its id whether a job is one of them."""
+        self._reader = reader
+        self._owns = owns
+
+    def purchases(self, job_id: str, api: str) -> list[Record]:
+        return self._reader.purchases(job_id, api) if self._owns(job_id) else []
+
+    def history(self, job_id: str) -> list[Record]:
+        return self._reader.history(job_id) if self._owns(job_id) else []
+
+    def owed(self, api: str) -> list[Record]:
+        return self._of(iter(self._reader.owed(api)))
+
+    def interrupted(self) -> list[Record]:
+        return self._of(iter(self._reader.interrupted()))
+
+    def redo(self, api: str) -> RedoStanding:
+        return self._reader.redo(api)
+
+    def latest(self) -> Iterator[Record]:
+        return (record for record in self._reader.latest() if self._owns(record.id))
+
+    def _of(self, records: Iterator[Record]) -> list[Record]:
+        return [record for record in records if self._owns(record.id)]
+
+
+def divided(reader: Reader, shard: Shard) -> tuple[Part, Part]:
+    """What a shard would know of its own jobs and of the others', were the folder split into as many."""
+    return Part(reader, shard.owns), Part(reader, lambda job_id: not shard.owns(job_id))
