@@ -97,7 +97,9 @@ def _is_plain(record: Record) -> bool:
     """Whether nothing but its names can be wrong with it; False leaves it to a closer look."""
     if record.numbered_at or record.purchase != 1 or record.renamed_from is not None or record.redo or record.redone:
         return False
-    if (record.reserved_usd or 0) < 0 or (record.cost_usd or 0) < 0 or (record.request_id is None and record.owed):
+    if not (0 <= (record.reserved_usd or 0) <= MOST_USD and 0 <= (record.cost_usd or 0) <= MOST_USD):
+        return False
+    if record.request_id is None and record.owed:
         return False
     for output in record.outputs:  # noqa: SIM110 - a generator for each of a million lines takes longer
         if output.moved_from is not None:

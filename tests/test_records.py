@@ -435,6 +435,25 @@ NAMED_LINES = st.builds(
 )
 
 
+AMOUNTS = st.sampled_from([None, 0, 0.5, -1, -1e-300, 1e5, 1e7, 1e12, 1e308])
+NUMBERS = st.sampled_from([0, 1, 2, -1, MAX_PURCHASES, MAX_PURCHASES + 1, 2**62, -(2**62)])
+NUMBERED_LINES = st.fixed_dictionaries(
+    {},
+    optional={
+        "reserved_usd": AMOUNTS,
+        "cost_usd": AMOUNTS,
+        "max_file_bytes": NUMBERS,
+        "redo": NUMBERS,
+        "redone": NUMBERS,
+        "purchase": NUMBERS,
+        "restored_from": NUMBERS,
+        "renamed_purchase": NUMBERS,
+        "state": st.sampled_from([str(state) for state in State]),
+        "request_id": st.sampled_from([None, "a", "", "a b"]),
+    },
+).map(lambda changes: line(**changes) + b"\n")
+
+
 def decoded(data: bytes) -> Record | None:
     try:
         return decode(data)
@@ -443,7 +462,7 @@ def decoded(data: bytes) -> Record | None:
 
 
 @settings(deadline=None, max_examples=400)
-@given(lines=st.lists(st.just(line() + b"\n") | ODD_LINES | NAMED_LINES, max_size=4))
+@given(lines=st.lists(st.just(line() + b"\n") | ODD_LINES | NAMED_LINES | NUMBERED_LINES, max_size=4))
 def test_lines_read_together_are_those_that_can_be_read_alone(lines: list[bytes]) -> None:
     """A results manifest is opened many lines at a time; that lets nothing in which a single line would not."""
     lines = [part for part in lines if part.endswith(b"\n")] + [part for part in lines if not part.endswith(b"\n")][:1]
