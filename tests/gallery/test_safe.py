@@ -142,3 +142,10 @@ def test_a_lone_surrogate_does_not_stop_the_report(shelf):
 def test_numbers_of_the_data_are_numbers():
     """msgspec writes no NaN: a page whose data cannot be parsed would show nothing."""
     assert json.loads(data_block({"a": float("nan")})) == {"a": None}
+
+
+def test_every_address_in_the_page_is_one_of_its_own():
+    """A file that is called like a script's address is a file beside the page."""
+    found = re.findall(r'\b(?:href|src)="([^"]*)"', page_of("javascript:alert(1)"))
+    assert [address for address in found if not address.startswith(("./", "#", "data:"))] == []
+    assert "./javascript%3Aalert%281%29" in found
