@@ -72,7 +72,7 @@ def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[N
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
         holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)
-        disk.replace_file(folder / "holder.json", msgspec.json.encode(holder))
+        _write(folder / "holder.json", msgspec.json.encode(holder))
     except Timeout:
         what = output if shard is None else f"shard {shard} of {output}"
         holder_there = read_holder(output, shard) or "another run"
@@ -88,6 +88,7 @@ def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[N
         lock.release()
 
 
+<<<<<<< HEAD
 def lock_words(error: OSError) -> str:
     """Why the folder cannot be held."""
     if error.errno in _NO_LOCKS:
@@ -105,6 +106,17 @@ def private(output: Path, shard: Shard | None) -> Path:
 
 def read_holder(output: Path, shard: Shard | None = None) -> Holder | None:
     """Who said last that it holds the folder or a shard; None where nobody did or it cannot be read."""
+=======
+def _write(path: Path, data: bytes) -> None:
+    """Through no link that stands there; it is for people, and need not outlive a crash."""
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        file.write(data)
+
+
+def read_holder(output: Path) -> Holder | None:
+    """Who said last that it holds the folder; None where nobody did or it cannot be read."""
+>>>>>>> 72ffc4d (Who holds the folder is written without a flush: it is for people)
     try:
         return msgspec.json.decode((private(output, shard) / "holder.json").read_bytes(), type=Holder)
     except (OSError, ValueError):
