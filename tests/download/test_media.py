@@ -258,6 +258,18 @@ def test_a_file_of_countless_pieces_is_refused(
     assert "the GIF is in more than 1,000 pieces" in refused(gif[:-1] + b"!\xfe\0" * 1000 + gif[-1:])
 
 
+def test_pixels_are_counted_before_anything_decodes(refused: Callable[[bytes], str], picture: Picture) -> None:
+    """Also where Pillow itself would begin: a little more than is accepted, in a file that has almost none of them."""
+    jpeg = picture("JPEG")
+    at = jpeg.index(b"\xff\xc0") + 5
+    bmp = picture("BMP")
+    for body in (
+        jpeg[:at] + struct.pack(">HH", 9440, 9440) + jpeg[at + 4 :],
+        bmp[:18] + struct.pack("<ii", 9440, 9440) + bmp[26:],
+    ):
+        assert refused(body) == "a picture of 9440x9440 pixels is not accepted"
+
+
 def test_rows_beyond_what_the_header_promises_are_not_unpacked() -> None:
     """A bomb costs no time either: a thousand times its bytes would be unpacked for nothing."""
     rows = media._Rows()
