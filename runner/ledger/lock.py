@@ -88,7 +88,6 @@ def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[N
         lock.release()
 
 
-<<<<<<< HEAD
 def lock_words(error: OSError) -> str:
     """Why the folder cannot be held."""
     if error.errno in _NO_LOCKS:
@@ -104,9 +103,6 @@ def private(output: Path, shard: Shard | None) -> Path:
     return output / FOLDER if shard is None else output / FOLDER / shard.name
 
 
-def read_holder(output: Path, shard: Shard | None = None) -> Holder | None:
-    """Who said last that it holds the folder or a shard; None where nobody did or it cannot be read."""
-=======
 def _write(path: Path, data: bytes) -> None:
     """Through no link that stands there; it is for people, and need not outlive a crash."""
     path.unlink(missing_ok=True)
@@ -114,9 +110,8 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def read_holder(output: Path) -> Holder | None:
-    """Who said last that it holds the folder; None where nobody did or it cannot be read."""
->>>>>>> 72ffc4d (Who holds the folder is written without a flush: it is for people)
+def read_holder(output: Path, shard: Shard | None = None) -> Holder | None:
+    """Who said last that it holds the folder or a shard; None where nobody did or it cannot be read."""
     try:
         return msgspec.json.decode((private(output, shard) / "holder.json").read_bytes(), type=Holder)
     except (OSError, ValueError):

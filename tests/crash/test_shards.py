@@ -81,7 +81,7 @@ def play(bench: Bench, spot: Place, jobs: list[dict[str, Any]], *, kills: int, s
     """Shards with a budget for two thirds of the jobs, a merge, and a plain run without one; how many were killed."""
     budget = PRICE * (2 * len(jobs) // 3)
     before = len(bench.requests())
-    manifest = spot.write(jobs, concurrency=6, budget=f"{budget:.4f}")
+    manifest = spot.write(jobs, concurrency=6, budget=f"{budget:.4f}", rate="15/s")  # long enough to be killed
     with ThreadPoolExecutor(SHARDS) as threads:
         shards = [f"{index}/{SHARDS}" for index in range(1, SHARDS + 1)]
         rounds = [threads.submit(run_shard, bench, manifest, s, kills, seed + n) for n, s in enumerate(shards)]
