@@ -55,6 +55,12 @@ def _folder(folder: Path) -> str:
     return "batch.yaml"
 
 
+def _too_long(folder: Path) -> str:
+    with (folder / "batch.yaml").open("wb") as file:
+        file.truncate((256 << 20) + 1)  # of holes: it takes no room
+    return "batch.yaml"
+
+
 def _folder_as_feed(folder: Path) -> str:
     (folder / "mugs.csv").mkdir()
     return _jobs("{from: mugs.csv, prompt: a mug}")(folder)
@@ -108,6 +114,7 @@ MADE: Final[dict[str, Make]] = {
     "bytes/large-templates": _jobs(*(f'{{repeat: 2, prompt: "{template}"}}' for template in _BIG_TEMPLATES)),
     "bytes/no-such-file": lambda _: "batch.yaml",
     "bytes/folder": _folder,
+    "bytes/too-long": _too_long,
     "bytes/path-too-long": lambda _: f"{'x' * 300}.yaml",
     "bytes/names-too-long": _jobs(
         f"{{id: {'x' * 248}, prompt: a mug}}",

@@ -20,7 +20,7 @@ from runner.display import Watch
 from runner.download.place import Folder
 from runner.errors import ManifestError, UsageError, one_error
 from runner.ledger import look
-from runner.manifest import Manifest, Offer, load, parse_budget, salvage_settings
+from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
 from runner.model import Budget, Job
 from runner.options import RunOptions
 from runner.records import RESULTS
@@ -83,7 +83,7 @@ def read_manifest(target: str, options: RunOptions) -> Manifest:
         return run_loop(lambda: offers(models, options, os.environ))
 
     if target == "-":
-        return load("-", text=sys.stdin.buffer.read(), offers=ask)
+        return load("-", text=sys.stdin.buffer.read(MAX_BYTES + 1), offers=ask)
     if Path(target).is_dir():
         raise UsageError(f"{target} is a folder; a manifest is needed here")
     return load(target, offers=ask)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from runner.manifest.fingerprints import fingerprint, spelling
 from runner.manifest.inputs import bundled_models, bundled_schema
-from runner.manifest.loader import Manifest, load, salvage_settings
+from runner.manifest.loader import MAX_BYTES, Manifest, load, salvage_settings
 from runner.manifest.model_schema import usable
 from runner.manifest.names import check_file_name, check_id
 from runner.manifest.offers import Offer, Offers
@@ -31,6 +31,7 @@ from runner.manifest.settings import OnBadRow, OnUnknown, Settings, parse_budget
 from runner.manifest.spool import Spool
 
 __all__ = [
+    "MAX_BYTES",
     "Manifest",
     "Offer",
     "Offers",

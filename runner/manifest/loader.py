@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from runner.model import Problem
 
 MAX_JOBS: Final = 10_000_000
+MAX_BYTES: Final = 256 << 20
+"""Of the manifest itself, a million jobs and more: each value of it is held in memory. Feeds are not."""
 STDIN: Final = "-"
 _STDIN_STEM: Final = "stdin"
 _DASH: Final = "each job begins with a dash: `- prompt: …`"
@@ -110,7 +112,7 @@ def _load(
     stem = path.stem if text is None else _STDIN_STEM
     folder = path.absolute().parent if text is None else Path.cwd()
     try:
-        document = Document(decode(_read(path) if text is None else text), findings)
+        document = Document(decode(_bounded(_read(path) if text is None else text)), findings)
         document.read()
     except Wrong as wrong:
         findings.error(wrong.mark or WHOLE_FILE, wrong.what, wrong.advice)
@@ -127,7 +129,8 @@ def _load(
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise Wrong("there is no such file", "give the path of a manifest") from None
     except IsADirectoryError:
@@ -135,6 +138,12 @@ def _read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise Wrong(f"this file cannot be read: {reason or error}", "give a file that you may read") from None
+
+
+def _bounded(data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise Wrong(f"the manifest has over {MAX_BYTES:,} bytes", "give the jobs as a feed: `from: products.csv`")
+    return data
 
 
 def _root(root: Node | None, findings: Findings) -> Mapping:
