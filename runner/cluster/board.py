@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from runner.cluster.messages import News
 from runner.model import Record
@@ -31,36 +33,68 @@ class Board:
         self._jobs = jobs
         self._observer = observer
         self._say = say
-        self._counts: dict[int, Mapping[str, int]] = {}
-        self._costs: dict[int, float] = {}
-        self._lanes: dict[int, int | None] = {}
-        self._workers: dict[int, str] = {}
+        self._places: dict[int, _Place] = {}
 
     def hear(self, news: News) -> None:
         """What a worker tells. It may come late: a shard that has ended is not changed by it."""
         for record in news.records:
             self._observer(record)
-        if self._workers.get(news.shard) == "":
+        place = self._places.setdefault(news.shard, _Place(worker=news.worker))
+        if place.ended:
             return
-        before = self._workers.get(news.shard, news.worker)
-        if before != news.worker:
-            self._say(f"shard {news.shard} goes on at {news.worker}; {before} is gone")
-        self._workers[news.shard] = news.worker
-        self._lanes[news.shard] = news.lanes
+        if place.worker != news.worker:
+            self._say(f"shard {news.shard} goes on at {news.worker}; {place.worker} is gone")
+            place.move(news.worker)
+        place.lanes = news.lanes
         if any(news.counts.values()):
-            self._counts[news.shard], self._costs[news.shard] = news.counts, news.cost_usd
+            place.counts, place.cost_usd = news.counts, news.cost_usd
 
-    def end(self, shard: Shard, report: Report | None) -> None:
-        """A shard has come to its end; None: it could not be run."""
-        self._workers[shard.index] = ""
-        self._lanes[shard.index] = 0
+    def end(self, shard: Shard, report: Report | None) -> Report:
+        """A shard has come to its end; None: it could not be run to it. What it did, at whichever workers."""
+        place = self._places.setdefault(shard.index, _Place())
+        place.ended, place.lanes = True, 0
         if report is not None:
-            self._counts[shard.index], self._costs[shard.index] = report.counts, report.cost_usd
+            place.counts, place.cost_usd = report.counts, report.cost_usd
+        counts: dict[str, Any] = dict(self._counts(shard.index))
+        return replace(report or Report(), **counts, cost_usd=place.cost_usd + place.earlier_usd)
 
     def standing(self) -> Standing:
         """The sum; jobs of shards that have not begun are left."""
         counts = Counter[str]()
-        for shard, jobs in self._jobs.items():
-            counts.update(self._counts.get(shard, {"left": jobs}))
-        lanes = [number for number in self._lanes.values() if number is not None]
-        return Standing(counts=counts, cost_usd=sum(self._costs.values()), lanes=sum(lanes) or None)
+        for shard in self._jobs:
+            counts.update(self._counts(shard))
+        lanes = [place.lanes for place in self._places.values() if place.lanes is not None]
+        cost = sum(place.cost_usd + place.earlier_usd for place in self._places.values())
+        return Standing(counts=counts, cost_usd=cost, lanes=sum(lanes) or None)
+
+    def _counts(self, shard: int) -> Mapping[str, int]:
+        place = self._places.get(shard)
+        return place.told if place is not None and place.counts else {"left": self._jobs.get(shard, 0)}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Place:
+    """Where a shard stands."""
+
+    worker: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    cost_usd: float = 0.0
+    lanes: int | None = None
+    ended: bool = False
+    earlier_done: int = 0
+    """Of those that a worker which died had done in this run; for its successor they were done before."""
+    earlier_usd: float = 0.0
+
+    def move(self, worker: str) -> None:
+        """It begins again at another worker. What stands here stays until that one has looked at its jobs."""
+        self.earlier_done += self.counts.get("done", 0)
+        self.earlier_usd += self.cost_usd
+        self.counts = {**self.told, "done": 0, "skipped": self.told.get("skipped", 0) + self.told.get("done", 0)}
+        self.worker, self.cost_usd = worker, 0.0
+
+    @property
+    def told(self) -> Mapping[str, int]:
+        """The counts, with what was done in this run under ``done``, at whichever worker."""
+        done = min(self.earlier_done, self.counts.get("skipped", 0))
+        more = {"done": self.counts.get("done", 0) + done, "skipped": self.counts.get("skipped", 0) - done}
+        return {**self.counts, **more} if done else self.counts

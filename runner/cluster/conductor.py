@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 
 from runner import __version__
 from runner.batch import GRACE_SECONDS
@@ -19,7 +23,7 @@ from runner.cluster.messages import Order, Outcome, digest_of
 from runner.cluster.workers import check_workers
 from runner.download.place import Folder
 from runner.errors import LedgerError, Locked, OutputError, UsageError
-from runner.ledger import look, merge_shards
+from runner.ledger import hold_all, look, merge_shards
 from runner.manifest import Manifest
 from runner.model import Record
 from runner.money import exact, spent
@@ -27,12 +31,19 @@ from runner.options import RunOptions, api_of, lanes_of, reading
 from runner.progress import Watcher
 from runner.shards import MOST_SHARDS, Shard
 from runner.stop import Stop
-from runner.summary import Report, Stopped, most_serious, together
+from runner.summary import HALTED, Report, Stopped, together
 
 SHARDS_A_SLOT = 4
 """So that the slots have about equally much to do in the end."""
 AGAIN_SECONDS = 2.0
-"""Between two tries at a shard that somebody else runs: mostly what a client that died has left."""
+"""Between two tries."""
+BEAT_SECONDS = 5.0
+NOBODY_SECONDS = 60.0
+"""So long a cluster may be without a worker."""
+PATIENCE = 120.0
+"""Seconds to wait for what a client that died has left: it ends ``SILENCE_SECONDS`` and a grace period later."""
+FOR_ALL = (HALTED, 69, 73, 77)
+"""Where one shard stopped for such a reason, no other begins, and none buys more."""
 
 
 async def run(
@@ -57,29 +68,67 @@ async def run(
     options = replace(options, output=folder.root)
     async with reach(address) as engine:
         workers = await check_workers(engine, manifest, options)
-        shards = divide(folder.root, sum(workers.values()))
-        slots = slots_of(manifest, options, sum(workers.values()), shards)
-        chosen = (job.id for job in options.selection.of(manifest.jobs))
-        jobs = jobs_by_shard(chosen, len(shards))
+        await _wait_until_free(folder.root, clock, stop, say)
+        slots = slots_of(manifest, options, sum(workers.values()))
+        shards = divide(folder.root, slots)
+        jobs, digest = await to_thread.run_sync(_read, manifest, options, len(shards))
         board = Board(jobs, observer=observer, say=say)
         if isinstance(observer, Watcher):
             observer.watch(board.standing)
-        say(f"{len(shards)} shards on {len(workers)} workers, {slots} at a time")
-        outcomes = await _Run(manifest, options, engine, board, shards, stop).conduct(slots)
-    report = _summed(outcomes, jobs, shards, stop).with_bad_rows(manifest.skipped_rows)
-    return _told(report, folder, options, clock, started, merged=_merge(folder.root, clock))
+        say(f"{len(shards)} shards on {len(workers)} workers, {min(slots, len(shards))} at a time")
+        order = _order(manifest, options, digest)
+        parts = await _Run(order, engine, board, shards, stop, say).conduct(min(slots, len(shards)))
+    report = together([*parts, *([Report(stopped=stop.why)] if stop.why else [])])
+    merged = await to_thread.run_sync(_merge, folder.root, clock)
+    return _told(report.with_bad_rows(manifest.skipped_rows), folder, options, clock, started, merged=merged)
+
+
+def _read(manifest: Manifest, options: RunOptions, count: int) -> tuple[Counter[int], str]:
+    """How many of the chosen jobs each shard has, and the digest of all. Over a million jobs that takes a minute."""
+    return jobs_by_shard((job.id for job in options.selection.of(manifest.jobs)), count), digest_of(manifest.jobs)
+
+
+def _order(manifest: Manifest, options: RunOptions, digest: str) -> Order:
+    assert manifest.path is not None
+    return Order(
+        run=f"runner-{uuid.uuid4().hex}",
+        version=__version__,
+        manifest=manifest.path.absolute(),
+        jobs=digest,
+        options=options,
+    )
+
+
+async def _wait_until_free(root: Path, clock: Clock, stop: Stop, say: Callable[[str], None]) -> None:
+    """Wait for what a client that died has left at work, else both together would go over the manifest's bounds.
+
+    Raises ``Locked`` where somebody else works there for longer.
+    """
+    until = clock.monotonic() + PATIENCE
+    told = False
+    while not stop.stopped:
+        try:
+            with hold_all(root, timestamp(clock.now())):
+                return
+        except Locked as error:
+            if clock.monotonic() > until:
+                raise
+            if not told:
+                say(f"waiting up to {PATIENCE:.0f} s: {error}")
+            told = True
+        await stop.wait(AGAIN_SECONDS)
 
 
 def divide(root: Path, slots: int) -> tuple[Shard, ...]:
-    """The shards of the folder: those it is split into, else some for each task that can be done at a time."""
+    """The shards of the folder: those it is split into, else some for each slot."""
     there = look(root).shards
     return there or Shard(index=1, of=min(MOST_SHARDS, SHARDS_A_SLOT * slots)).all
 
 
-def slots_of(manifest: Manifest, options: RunOptions, room: int, shards: tuple[Shard, ...]) -> int:
+def slots_of(manifest: Manifest, options: RunOptions, room: int) -> int:
     """How many shards run at a time: each needs room on a worker and a lane."""
     lanes = lanes_of(manifest, options)
-    return min(room, len(shards), *([lanes] if lanes is not None else []))
+    return room if lanes is None else min(room, lanes)
 
 
 def require_possible(manifest: Manifest, options: RunOptions) -> None:
@@ -99,44 +148,60 @@ class _Run:
 
     def __init__(
         self,
-        manifest: Manifest,
-        options: RunOptions,
+        order: Order,
         engine: Engine,
         board: Board,
         shards: tuple[Shard, ...],
         stop: Stop,
+        say: Callable[[str], None],
     ) -> None:
-        assert manifest.path is not None
+        self._order = order
         self._engine = engine
         self._board = board
         self._shards = shards
         self._stop = stop
+        self._say = say
         self._waiting = iter(shards)
-        self._outcomes: dict[Shard, Outcome] = {}
-        self._order = Order(
-            run=f"runner-{uuid.uuid4().hex}",
-            version=__version__,
-            manifest=manifest.path.resolve(),
-            jobs=digest_of(manifest.jobs),
-            options=options,
-        )
+        self._reports: dict[Shard, Report] = {}
+        self._unfit: dict[str, str] = {}
+        """Workers that cannot run any shard, and why."""
 
-    async def conduct(self, slots: int) -> dict[Shard, Outcome]:
-        """Run every shard, ``slots`` at a time, until all have ended or a signal came; what came of each that began."""
+    async def conduct(self, slots: int) -> list[Report]:
+        """Run every shard, ``slots`` at a time, until all have ended or a signal came; what came of each."""
         self._engine.listen(self._order.run, self._board.hear)
         async with anyio.create_task_group() as group:
-            group.start_soon(self._pass_on_interruption, group.cancel_scope)
+            group.start_soon(self._pass_on_stop)
+            group.start_soon(self._end_grace, group.cancel_scope)
+            group.start_soon(self._beat, group.cancel_scope)
             async with anyio.create_task_group() as working:
                 for number in range(1, slots + 1):
                     working.start_soon(self._work, Shard(index=number, of=slots))
             group.cancel_scope.cancel()
-        return self._outcomes
+        return [self._reports.get(shard) or self._board.end(shard, None) for shard in self._shards]
 
-    async def _pass_on_interruption(self, scope: anyio.CancelScope) -> None:
-        """A signal here ends the shards gently, wherever they are; for one that does not answer nobody waits."""
+    async def _pass_on_stop(self) -> None:
+        """What ends this run ends its shards, wherever they are."""
+        await self._stop.wait()
+        while self._stop.why is not None:  # again and again: a shard may begin at a worker that has just come
+            await self._engine.interrupt(self._order.run, self._stop.why.reason, self._stop.why.exit_code)
+            await anyio.sleep(AGAIN_SECONDS)
+
+    async def _end_grace(self, scope: anyio.CancelScope) -> None:
+        """After a signal nobody waits for a shard that does not answer."""
         await self._stop.interrupted.wait()
-        await self._engine.interrupt(self._order.run, self._stop.why.reason if self._stop.why else "interrupted")
         await anyio.sleep(GRACE_SECONDS + AGAIN_SECONDS)
+        scope.cancel()
+
+    async def _beat(self, scope: anyio.CancelScope) -> None:
+        """Let the shards know that this run is alive, and see whether there is anybody to run them."""
+        seen = anyio.current_time()
+        while anyio.current_time() - seen < NOBODY_SECONDS:
+            await self._engine.beat(self._order.run)
+            with suppress(Exception), anyio.move_on_after(BEAT_SECONDS):  # a scheduler that is gone for a moment
+                if await self._engine.workers():
+                    seen = anyio.current_time()
+            await anyio.sleep(BEAT_SECONDS)
+        self._stop.buying(f"the cluster has had no worker for {NOBODY_SECONDS:.0f} s")
         scope.cancel()
 
     async def _work(self, slot: Shard) -> None:
@@ -145,32 +210,33 @@ class _Run:
             if self._stop.stopped:
                 return
             outcome = await self._carry(shard, slot)
-            self._outcomes[shard] = outcome
-            self._board.end(shard, outcome.report)
+            report = self._board.end(shard, outcome.report)
+            if outcome.report is None:
+                failed = Stopped(reason=f"shard {shard}: {outcome.error}", exit_code=outcome.exit_code)
+                report = replace(report, stopped=failed)
+            self._reports[shard] = report
+            if report.stopped is not None and report.stopped.exit_code in FOR_ALL:
+                self._stop.buying(report.stopped.reason, report.stopped.exit_code)
 
     async def _carry(self, shard: Shard, slot: Shard) -> Outcome:
-        """Run a shard to its end. While somebody else runs it, wait: mostly what a client that died has left."""
+        """Run a shard to its end. Where a worker is unfit or somebody else runs it, again, for a while."""
         order = replace(self._order, options=replace(self._order.options, shard=shard, share=slot))
-        attempt = 0
-        while True:
-            attempt += 1
-            outcome = await self._engine.run(order, f"{self._order.run}-{shard.name}-{attempt}")
-            if not outcome.locked or await self._stop.wait(AGAIN_SECONDS):
+        until = anyio.current_time() + PATIENCE
+        for attempt in count(1):
+            key = f"{self._order.run}-{shard.name}-{attempt}"
+            outcome = await self._engine.run(order, key, self._unfit)
+            if outcome.unfit:
+                self._leave_out(outcome)
+            elif not outcome.locked:
                 return outcome
+            if anyio.current_time() > until or await self._stop.wait(AGAIN_SECONDS):
+                break
+        return outcome
 
-
-def _summed(outcomes: dict[Shard, Outcome], jobs: Mapping[int, int], shards: tuple[Shard, ...], stop: Stop) -> Report:
-    """One report of all shards. The jobs of those that did not begin, or could not be run, are left."""
-    reports = [outcome.report for outcome in outcomes.values() if outcome.report is not None]
-    ran = {shard for shard, outcome in outcomes.items() if outcome.report is not None}
-    failed = [
-        Stopped(reason=f"shard {shard}: {outcome.error}", exit_code=outcome.exit_code)
-        for shard, outcome in outcomes.items()
-        if outcome.report is None
-    ]
-    reasons = [*failed, *([stop.why] if stop.why else [])]
-    left = sum(jobs.get(shard.index, 0) for shard in shards if shard not in ran)
-    return together([Report(left=left, stopped=most_serious(reasons)), *reports])
+    def _leave_out(self, outcome: Outcome) -> None:
+        if outcome.unfit not in self._unfit:
+            self._say(f"{outcome.unfit} is left out, nothing was bought there: {outcome.error}")
+        self._unfit[outcome.unfit] = outcome.error
 
 
 def _merge(root: Path, clock: Clock) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import pickle
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+import anyio
 import cloudpickle  # type: ignore[import-untyped]  # it has none
 import distributed
 
 from runner.cluster import probe as probing
 from runner.cluster.messages import News, Order, Outcome, decode
-from runner.cluster.work import interrupt, run_shard
+from runner.cluster.work import beat, interrupt
 from runner.errors import Unavailable
 
 LOCAL = "local"
 REACH_SECONDS = 30
+TELL_SECONDS = 5
 _AGREED = ("python", "distributed")
 """Of what the workers say of their versions: what has to be the same."""
 
@@ -39,33 +42,58 @@ class Engine:
 
     async def probe(self, *arguments: object) -> Mapping[str, dict[str, str] | BaseException]:
         """What each worker has; see ``probe``."""
-        cloudpickle.register_pickle_by_value(probing)
-        try:
+        with _carried():
             answers: Mapping[str, Any] = await self._client.run(probing.probe, *arguments, on_error="return")
-        finally:
-            cloudpickle.unregister_pickle_by_value(probing)
         return answers
 
     def listen(self, run: str, hear: Callable[[News], None]) -> None:
         """Hand over what the shards of ``run`` tell."""
         self._client.subscribe_topic(run, lambda event: hear(decode(event[1])))
 
-    async def run(self, order: Order, key: str) -> Outcome:
-        """Have a shard run to its end, wherever there is room; again elsewhere where a worker dies."""
-        task = self._client.submit(run_shard, order, key=key, pure=False, retries=0)
-        try:
-            outcome: Outcome = await task
-        except distributed.KilledWorker:
-            return Outcome(error="every worker that ran it died; it was begun four times", exit_code=75)
-        except Exception as error:  # noqa: BLE001 - whatever a scheduler that went away makes of it
-            return Outcome(
-                error=f"the cluster did not run it to its end ({type(error).__name__}: {error})", exit_code=75
-            )
-        return outcome
+    async def run(self, order: Order, key: str, unfit: Collection[str] = ()) -> Outcome:
+        """Have a shard run to its end, wherever there is room; again elsewhere where a worker dies.
 
-    async def interrupt(self, run: str, reason: str) -> None:
-        """End the shards of ``run`` gently, wherever they are."""
-        await self._client.run(interrupt, run, reason, on_error="ignore")
+        Not at the ``unfit`` workers, where there are others.
+        """
+        try:
+            fit = [worker for worker in await self.workers() if worker not in unfit] if unfit else None
+            with _carried():
+                words = probing.begin, order.version, pickle.dumps(order)
+                where = {"workers": fit, "allow_other_workers": True} if fit else {}
+                task = self._client.submit(*words, key=key, pure=False, retries=0, **where)
+            outcome = await task
+        except distributed.KilledWorker:
+            return Outcome(error="the workers that ran it died, one after another", exit_code=75)
+        except Exception as error:  # noqa: BLE001 - whatever a scheduler that went away makes of it
+            why = f"the cluster did not run it to its end ({type(error).__name__}: {error})"
+            return Outcome(error=why, exit_code=75)
+        if isinstance(outcome, Outcome):
+            return outcome
+        worker, why = outcome
+        return Outcome(error=f"{worker} {why}", exit_code=64, unfit=worker)
+
+    async def beat(self, run: str) -> None:
+        """Let the shards of ``run`` know that somebody waits for them."""
+        await self._tell(beat, run)
+
+    async def interrupt(self, run: str, reason: str, exit_code: int) -> None:
+        """End the shards of ``run``, wherever they are; see ``work.interrupt``."""
+        await self._tell(interrupt, run, reason, exit_code)
+
+    async def _tell(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call ``function`` on every worker; for one that does not answer nobody waits."""
+        with anyio.move_on_after(TELL_SECONDS), suppress(Exception):
+            await self._client.run(function, *arguments, on_error="ignore")
+
+
+@contextmanager
+def _carried() -> Iterator[None]:
+    """What is handed over meanwhile of ``probe`` goes as code."""
+    cloudpickle.register_pickle_by_value(probing)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(probing)
 
 
 @asynccontextmanager

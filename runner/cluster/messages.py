@@ -36,6 +36,8 @@ class Outcome:
     exit_code: int = 0
     locked: bool = False
     """Whether somebody else runs this shard at the moment."""
+    unfit: str = ""
+    """The worker that cannot run any shard of this run, and so bought nothing; another may."""
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,9 @@
-"""What is asked of a worker before anything is bought. Carried there as code: it may have another runner, or none."""
+"""What goes to a worker as code, for it may have another runner, or none: what it is asked, and how a shard begins."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 
 def probe(mark: str, manifest: str, api: str | None) -> dict[str, str]:
@@ -20,6 +21,23 @@ def probe(mark: str, manifest: str, api: str | None) -> dict[str, str]:
     except RunnerError as error:
         answer.setdefault("api" if "api" not in answer else "token", str(error).partition(":")[0])
     return answer
+
+
+def begin(version: str, order: bytes) -> Any:
+    """Run a shard by runner ``version``; where this worker has another: its address, and what it has."""
+    import pickle  # noqa: PLC0415 - what is carried there by itself
+
+    from distributed import get_worker  # noqa: PLC0415
+
+    try:
+        from runner import __version__ as found  # noqa: PLC0415
+    except ImportError as error:
+        found = f"none that can be imported ({error})"
+    if found != version:
+        return get_worker().address, f"has runner {found}, and the run was started by {version}"
+    from runner.cluster.work import run_shard  # noqa: PLC0415
+
+    return run_shard(pickle.loads(order))  # noqa: S301 - whoever can hand over a task runs code anyway
 
 
 def _read(path: str) -> str:

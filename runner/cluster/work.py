@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import Any
 import anyio
 from distributed import get_worker
 
-from runner import __version__, app
+from runner import app
 from runner.catalogue import offers
 from runner.cluster.messages import News, Order, Outcome, digest_of, encode, told
 from runner.errors import Locked, RunnerError, UsageError, one_error
@@ -24,36 +26,45 @@ from runner.stop import Stop
 from runner.summary import Report
 
 NEWS_SECONDS = 0.5
+SILENCE_SECONDS = 30.0
+"""A shard ends gently where the program that started the run was not heard of for so long: it is dead, or cut off."""
 
-_stops: defaultdict[str, list[Callable[[str], object]]] = defaultdict(list)
+End = Callable[[str, int], object]
+
+_ends: defaultdict[str, list[End]] = defaultdict(list)
 """How to end the shards of a run that this process has, by the run."""
-_ended: dict[str, str] = {}
-"""Runs that were to end, and why: a shard that comes after that is not begun."""
+_ended: dict[str, tuple[str, int]] = {}
+"""Runs that were to end, why, and the exit code of that: a shard that comes afterwards buys nothing."""
+_heard: dict[str, float] = {}
+"""When the program that started a run was heard of last."""
 
 
 def run_shard(order: Order) -> Outcome:
-    """Run one shard to its end. Raises nothing: what is wrong may mean nothing to another version of Python."""
+    """Run one shard to its end. Raises nothing: what is wrong may mean nothing to whoever hears of it."""
     try:
-        _require_same_runner(order)
         manifest = _read(order)
-        try:
-            return Outcome(report=run_loop(lambda: _run(manifest, order)))
-        finally:
-            manifest.jobs.close()
+    except RunnerError as error:
+        return Outcome(error=str(error), exit_code=error.exit_code, unfit=get_worker().address)
+    try:
+        return Outcome(report=run_loop(lambda: _run(manifest, order)))
     except RunnerError as error:
         return Outcome(error=str(error), exit_code=error.exit_code, locked=isinstance(error, Locked))
+    except Exception:  # noqa: BLE001 - a bug of ours: told where the person is
+        return Outcome(error=traceback.format_exc(), exit_code=70)
+    finally:
+        manifest.jobs.close()
 
 
-def interrupt(run: str, reason: str) -> None:
-    """End the shards of ``run`` that this process has: buy nothing more, bring home what is in flight."""
-    _ended[run] = reason
-    for end in _stops[run]:
-        end(reason)
+def beat(run: str) -> None:
+    """The program that started ``run`` is still there."""
+    _heard[run] = time.monotonic()
 
 
-def _require_same_runner(order: Order) -> None:
-    if order.version != __version__:
-        raise UsageError(f"this worker has runner {__version__}, the run was started by {order.version}")
+def interrupt(run: str, reason: str, exit_code: int) -> None:
+    """Buy nothing more in the shards of ``run`` that this process has; where 75 is the reason, bring home soon."""
+    _ended[run] = reason, exit_code
+    for end in _ends[run]:
+        end(reason, exit_code)
 
 
 def _read(order: Order) -> Manifest:
@@ -65,7 +76,7 @@ def _read(order: Order) -> Manifest:
         manifest.jobs.close()
         raise UsageError(
             f"{order.manifest}, one of its feeds or a model's schema is not what it was when the run was started, or "
-            "this worker sees others; run again. This shard bought nothing."
+            "this worker sees others"
         )
     return manifest
 
@@ -76,26 +87,36 @@ async def _run(manifest: Manifest, order: Order) -> Report:
         relay = _Relay(get_worker(), order)
         async with anyio.create_task_group() as group:
             group.start_soon(relay.tick)
+            group.start_soon(_end_unheard, order.run, stop)
             report = await app.run(manifest, order.options, observer=relay, stop=stop)
             group.cancel_scope.cancel()
         relay.send()
         return report
 
 
+async def _end_unheard(run: str, stop: Stop) -> None:
+    """A run that nobody watches any more buys nothing more: whoever starts it again finds all of it."""
+    began = time.monotonic()
+    while time.monotonic() - max(began, _heard.get(run, began)) < SILENCE_SECONDS:  # noqa: ASYNC110 - time that passes is no event
+        await anyio.sleep(NEWS_SECONDS)
+    stop.interrupt("the program that started the run is gone")
+
+
 @contextmanager
 def _may_be_interrupted(run: str, stop: Stop) -> Iterator[None]:
     loop = asyncio.get_running_loop()
+    how = {75: stop.interrupt}
 
-    def end(reason: str) -> None:
-        loop.call_soon_threadsafe(stop.interrupt, reason)
+    def end(reason: str, exit_code: int) -> None:
+        loop.call_soon_threadsafe(how.get(exit_code, stop.buying), reason, exit_code)
 
-    _stops[run].append(end)
+    _ends[run].append(end)
     if run in _ended:
-        stop.interrupt(_ended[run])
+        end(*_ended[run])
     try:
         yield
     finally:
-        _stops[run].remove(end)
+        _ends[run].remove(end)
 
 
 class _Relay:

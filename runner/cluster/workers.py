@@ -55,7 +55,7 @@ async def _other_versions(engine: Engine) -> list[str]:
 
 async def _other_surroundings(engine: Engine, manifest: Manifest, options: RunOptions) -> list[str]:
     assert manifest.path is not None
-    path = manifest.path.resolve()
+    path = manifest.path.absolute()
     with _mark(options.folder(manifest).root / ".runner") as (mark, text):
         answers = await engine.probe(str(mark), str(path), options.api)
     wanted = {

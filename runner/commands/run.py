@@ -154,27 +154,37 @@ def _go(target: str, options: RunOptions, cluster: str | None, told: Watch) -> R
 
 
 async def _run(manifest: Manifest, options: RunOptions, told: Watch) -> Report:
+    _begin(manifest, options, told, f" (shard {options.shard})" if options.shard is not None else "")
+    if options.shard is not None:
+        _warn_of_locks(options.folder(manifest).root, told)
+    return await attend(lambda stop: app.run(manifest, options, observer=told, stop=stop), told)
+
+
+def _begin(manifest: Manifest, options: RunOptions, told: Watch, where: str) -> None:
     told.warn(manifest.warnings)
     source, root = str(manifest.source), options.folder(manifest).root
-    part = f" (shard {options.shard})" if options.shard is not None else ""
-    told.say(f"{source} → {root}{part}", "run_started", manifest=source, output=str(root), version=__version__)
-    if options.shard is not None and (doubt := doubt_about(root)):
+    told.say(f"{source} → {root}{where}", "run_started", manifest=source, output=str(root), version=__version__)
+
+
+def _warn_of_locks(root: Path, told: Watch) -> None:
+    if doubt := doubt_about(root):
         text = f"{doubt}. Shards on several machines could buy the same twice; see the README on shared folders."
         told.say(text, weight=Weight.ALERT, level="warning", message=text)
-    return await attend(lambda stop: app.run(manifest, options, observer=told, stop=stop), told)
 
 
 def _on_cluster(manifest: Manifest, options: RunOptions, address: str, told: Watch) -> Report:
     """Have the workers of a cluster run it. Raises ``UsageError`` without the extra."""
     try:
-        from runner.cluster import conductor  # noqa: PLC0415 - an extra, and a second to import
+        from runner.cluster import conductor, engine  # noqa: PLC0415 - an extra, and a second to import
     except ImportError as error:
         raise UsageError(f"--cluster needs the extra: pip install 'runcomfy-runner[dask]' ({error})") from error
 
     async def work(stop: Stop) -> Report:
         return await conductor.run(manifest, options, address, observer=told, say=told.say, stop=stop)
 
-    told.warn(manifest.warnings)
+    _begin(manifest, options, told, f" (on the cluster at {address})")
+    if address != engine.LOCAL:
+        _warn_of_locks(options.folder(manifest).root, told)
     return anyio.run(attend, work, told)
 
 
