@@ -51,7 +51,7 @@ class Site:
         quiet = {"XDG_CACHE_HOME": str(self.folder / "cache"), "HOME": str(self.folder), "PYTHONUNBUFFERED": "1"}
         return {**os.environ, **service, **quiet}
 
-    def start(self, *words: str, **environ: str | None) -> subprocess.Popen[str]:
+    def start(self, *words: str, cwd: Path | None = None, **environ: str | None) -> subprocess.Popen[str]:
         """A process whose output goes to a file; a variable that is None is left out."""
         given = {name: text for name, text in {**self.environ, **environ}.items() if text is not None}
         with self._log(len(self.processes)).open("w") as log:
@@ -62,7 +62,7 @@ class Site:
                 stdout=log,
                 stderr=log,
                 text=True,
-                cwd=self.folder,
+                cwd=cwd or self.folder,
                 start_new_session=True,
             )
         self.processes.append(process)
@@ -88,10 +88,10 @@ class Site:
         self.address = wait_for(lambda: _address(file), process)
         return process
 
-    def work(self, **environ: str | None) -> subprocess.Popen[str]:
+    def work(self, cwd: Path | None = None, **environ: str | None) -> subprocess.Popen[str]:
         """Start a worker and wait until it is known."""
         words = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self.folder / "scratch"))
-        process = self.start("-m", "distributed.cli.dask_worker", self.address, *words, **environ)
+        process = self.start("-m", "distributed.cli.dask_worker", self.address, *words, cwd=cwd, **environ)
         wait_for(lambda: "Registered to:" in self.said(process), process)
         return process
 
@@ -127,8 +127,8 @@ class Site:
         return Counter(request["input"]["prompt"] for request in self.asked("requests"))
 
     def records(self) -> list[Record]:
-        """The last line of each purchase in the one results manifest."""
-        lines = map(decode, (self.output / "results.jsonl").read_bytes().splitlines())
+        """The last line of each purchase."""
+        lines = [decode(line) for path in self.output.glob("results*.jsonl") for line in path.open("rb")]
         return list({(record.id, record.purchase): record for record in lines}.values())
 
     def close(self) -> None:

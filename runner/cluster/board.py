@@ -87,10 +87,11 @@ class _Place:
 
     def move(self, worker: str) -> None:
         """It begins again at another worker. What stands here stays until that one has looked at its jobs."""
-        self.earlier_done += self.counts.get("done", 0)
-        self.earlier_usd += self.cost_usd
-        self.counts = {**self.told, "done": 0, "skipped": self.told.get("skipped", 0) + self.told.get("done", 0)}
+        done = self.counts.get("done", 0)
+        self.earlier_done, self.earlier_usd = self.earlier_done + done, self.earlier_usd + self.cost_usd
         self.worker, self.cost_usd = worker, 0.0
+        if self.counts:
+            self.counts = {**self.counts, "done": 0, "skipped": self.counts.get("skipped", 0) + done}
 
     @property
     def told(self) -> Mapping[str, int]:

@@ -12,13 +12,14 @@ import anyio
 import cloudpickle  # type: ignore[import-untyped]  # it has none
 import distributed
 
+from runner.cluster import deaf
 from runner.cluster import probe as probing
 from runner.cluster.messages import News, Order, Outcome, decode
 from runner.cluster.work import beat, interrupt
 from runner.errors import Unavailable
 
 LOCAL = "local"
-REACH_SECONDS = 30
+REACH_SECONDS = 10
 TELL_SECONDS = 5
 _AGREED = ("python", "distributed")
 """Of what the workers say of their versions: what has to be the same."""
@@ -111,7 +112,11 @@ async def _connect(address: str, stack: AsyncExitStack) -> Any:  # the engine ha
     if address != LOCAL:
         return distributed.Client(address, asynchronous=True, timeout=REACH_SECONDS)  # type: ignore[no-untyped-call]
     cluster = distributed.LocalCluster(  # type: ignore[no-untyped-call]
-        threads_per_worker=1, dashboard_address=None, asynchronous=True, silence_logs=logging.CRITICAL
+        threads_per_worker=1,
+        dashboard_address=None,
+        asynchronous=True,
+        silence_logs=logging.CRITICAL,
+        preload=[deaf.__name__],
     )
     started = await stack.enter_async_context(cluster)
     return distributed.Client(started, asynchronous=True)  # type: ignore[no-untyped-call]
