@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ class Site:
 
     def records(self) -> list[Record]:
         """The last line of each purchase."""
-        lines = [decode(line) for path in self.output.glob("results*.jsonl") for line in path.open("rb")]
+        lines = [decode(line) for path in self.output.glob("results*.jsonl") for line in path.read_bytes().splitlines()]
         return list({(record.id, record.purchase): record for record in lines}.values())
 
     def close(self) -> None:

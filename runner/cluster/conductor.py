@@ -42,6 +42,7 @@ NOBODY_SECONDS = 60.0
 """So long a cluster may be without a worker."""
 PATIENCE = 120.0
 """Seconds to wait for what a client that died has left: it ends ``SILENCE_SECONDS`` and a grace period later."""
+GONE = "the connection to the cluster is lost; shards that are under way end by themselves"
 FOR_ALL = (HALTED, 69, 73, 77)
 """Where one shard stopped for such a reason, no other begins, and none buys more."""
 
@@ -75,7 +76,7 @@ async def run(
         board = Board(jobs, observer=observer, say=say)
         if isinstance(observer, Watcher):
             observer.watch(board.standing)
-        say(f"{len(shards)} shards on {len(workers)} workers, {min(slots, len(shards))} at a time")
+        say(f"{len(shards)} shards, {min(slots, len(shards))} at a time; workers: {len(workers)}")
         order = _order(manifest, options, digest)
         parts = await _Run(order, engine, board, shards, stop, say).conduct(min(slots, len(shards)))
     report = together([*parts, *([Report(stopped=stop.why)] if stop.why else [])])
@@ -195,13 +196,13 @@ class _Run:
     async def _beat(self, scope: anyio.CancelScope) -> None:
         """Let the shards know that this run is alive, and see whether there is anybody to run them."""
         seen = anyio.current_time()
-        while anyio.current_time() - seen < NOBODY_SECONDS:
+        while anyio.current_time() - seen < NOBODY_SECONDS and not self._engine.gone:
             await self._engine.beat(self._order.run)
             with suppress(Exception), anyio.move_on_after(BEAT_SECONDS):  # a scheduler that is gone for a moment
                 if await self._engine.workers():
                     seen = anyio.current_time()
             await anyio.sleep(BEAT_SECONDS)
-        self._stop.buying(f"the cluster has had no worker for {NOBODY_SECONDS:.0f} s")
+        self._stop.buying(GONE if self._engine.gone else f"the cluster has had no worker for {NOBODY_SECONDS:.0f} s")
         scope.cancel()
 
     async def _work(self, slot: Shard) -> None:
@@ -215,7 +216,9 @@ class _Run:
                 failed = Stopped(reason=f"shard {shard}: {outcome.error}", exit_code=outcome.exit_code)
                 report = replace(report, stopped=failed)
             self._reports[shard] = report
-            if report.stopped is not None and report.stopped.exit_code in FOR_ALL:
+            if self._engine.gone:
+                self._stop.buying(GONE)
+            elif report.stopped is not None and report.stopped.exit_code in FOR_ALL:
                 self._stop.buying(report.stopped.reason, report.stopped.exit_code)
 
     async def _carry(self, shard: Shard, slot: Shard) -> Outcome:

@@ -31,6 +31,11 @@ class Engine:
     def __init__(self, client: distributed.Client) -> None:
         self._client: Any = client
 
+    @property
+    def gone(self) -> bool:
+        """Whether the connection to the scheduler was lost, and with it every task that was handed out."""
+        return bool(self._client.status != "running")
+
     async def workers(self) -> dict[str, int]:
         """Addresses, and how many tasks each does at a time."""
         found = (await self._client.scheduler.identity(n_workers=-1))["workers"]
@@ -113,7 +118,7 @@ async def _connect(address: str, stack: AsyncExitStack) -> Any:  # the engine ha
         return distributed.Client(address, asynchronous=True, timeout=REACH_SECONDS)  # type: ignore[no-untyped-call]
     cluster = distributed.LocalCluster(  # type: ignore[no-untyped-call]
         threads_per_worker=1,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         asynchronous=True,
         silence_logs=logging.CRITICAL,
         preload=[deaf.__name__],
