@@ -74,6 +74,7 @@ def test_a_signal_ends_all_shards_gently(cluster):
     require_complete(cluster, 150, summary)
 
 
+@pytest.mark.soak
 def test_a_second_signal_ends_at_once(site):
     """Nobody waits for anything, and nothing is lost: the same command brings home what the workers left."""
     site.serve("--workers", "100", "--seconds", "4")
