@@ -118,6 +118,7 @@ def command(
       runner run jobs/nightly.yaml --quiet --budget 25/day --on-finish 'mail -s "runner: $RUNNER_EXIT_CODE" me'
       runner run jobs/demo.yaml --redo --only 'mug-*'
       runner run jobs/demo.yaml --shard 2/4
+      runner run jobs/big.yaml --cluster tcp://10.0.0.5:8786
     """
     chosen = partial(
         RunOptions,
