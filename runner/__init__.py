@@ -4,6 +4,7 @@ The map, top to bottom; imports point down only::
 
     cli                     arguments, signals, exit codes, printing
     commands, display       one module a verb; what is seen of a run while it goes on; hook hears of its end
+    cluster                 a batch in shards on a cluster: hands them out, follows them; each is a run as below
     app, options, forecast  wires the parts; what the command line and the library both use; what a run would do;
                             beside them settle (the user's word) and catalogue (what models take that are not bundled)
     batch                   one run from the survey to the report; crew does its steps, books count them;

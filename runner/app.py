@@ -29,7 +29,7 @@ from runner.ledger.repair import Mended, mend
 from runner.manifest import Manifest
 from runner.model import Job, Json, Record
 from runner.money import base_price
-from runner.options import RunOptions, api_of, lanes_of, own_jobs, rate_of, reading_others, surveyor_of
+from runner.options import RunOptions, api_of, gap_of, lanes_of, own_jobs, rate_of, reading_others, surveyor_of
 from runner.progress import Watcher
 from runner.restore import Restored, restore
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
@@ -140,6 +140,7 @@ def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
         manifest=manifest_path(manifest.path, options.folder(manifest).root),
         lanes=lanes_of(manifest, options),
         per_second=rate_of(manifest, options),
+        gap=gap_of(manifest, options),
         timeout_seconds=settings.timeout_seconds,
         retries=settings.retries,
         budget=options.budget or settings.budget,

@@ -8,9 +8,7 @@ from runner.digests import Names
 from runner.model import Record, State
 from runner.plan import Action, Decision
 from runner.schedule import Work
-from runner.summary import COUNTS, Causes, Report, Stopped, Tally, outcome_of_decision, outcome_of_record
-
-MAX_EXAMPLES = 20
+from runner.summary import COUNTS, MAX_EXAMPLES, Causes, Report, Stopped, Tally, outcome_of_decision, outcome_of_record
 
 
 class Books:

@@ -40,6 +40,8 @@ class Terms:
     lanes: int | None = 8
     """Requests in flight at the API; None: as many as keep it busy."""
     per_second: float | None = None
+    gap: float = 0.0
+    """Seconds before the first submission: another process may have made the last one of this rate just now."""
     timeout_seconds: float = 600.0
     retries: int = 4
     budget: Budget | None = None
@@ -118,6 +120,7 @@ class Crew:
             site.clock,
             site.stop,
             per_second=self._terms.per_second,
+            gap=self._terms.gap,
             rng=self._rng,
             busy=self._adaptive.refused if self._adaptive is not None else lambda: None,
         )

@@ -107,6 +107,12 @@ def rate_of(manifest: Manifest, options: RunOptions) -> float | None:
     return rate / part.of if rate is not None and part is not None else rate
 
 
+def gap_of(manifest: Manifest, options: RunOptions) -> float:
+    """Seconds before the first submission of a run that takes over a share of the rate from one that has just ended."""
+    rate = rate_of(manifest, options)
+    return 1.0 / rate if rate is not None and options.share is not None else 0.0
+
+
 def surveyor_of(
     manifest: Manifest, options: RunOptions, ledger: Reader, folder: Folder, base: ApiBase, others: Reader = NOTHING
 ) -> Surveyor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anyio import CancelScope, Event, create_task_group, move_on_after
 
-from runner.summary import Stopped
+from runner.summary import Stopped, most_serious
 
 
 class Stop:
@@ -27,8 +27,7 @@ class Stop:
 
     def buying(self, reason: str, exit_code: int = 75) -> None:
         """Buy nothing more. Of several reasons the one whose exit code comes first is kept, then the earliest."""
-        if self.why is None or _rank(exit_code) < _rank(self.why.exit_code):
-            self.why = Stopped(reason=reason, exit_code=exit_code)
+        self.why = most_serious([*filter(None, [self.why]), Stopped(reason=reason, exit_code=exit_code)])
         self._event.set()
 
     def interrupt(self, reason: str, exit_code: int = 75) -> None:
@@ -47,12 +46,6 @@ class Stop:
         async with create_task_group() as group:
             for awaited in (event, self._event):
                 group.start_soon(_cancel_when, awaited, group.cancel_scope)
-
-
-def _rank(exit_code: int) -> int:
-    """Where an exit code stands in their order of precedence; the rest come last together."""
-    order = (65, 73, 77, 69)
-    return order.index(exit_code) if exit_code in order else len(order)
 
 
 async def _cancel_when(event: Event, scope: CancelScope) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from runner.model import Halt, Record, State
 from runner.plan import Action, Decision
@@ -12,6 +14,7 @@ HALTED = 1
 """The exit code of a run that stopped buying because too much failed."""
 
 MAX_CAUSES = 50
+MAX_EXAMPLES = 20
 
 COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "missing")
 
@@ -85,6 +88,12 @@ class Causes:
         count, example = self._found.get(key, (0, record))
         self._found[key] = count + 1, example
 
+    def count(self, cause: Cause) -> None:
+        """Add what another run has counted."""
+        key = cause.outcome, cause.code, cause.http_status
+        count, example = self._found.get(key, (0, cause.example))
+        self._found[key] = count + cause.count, example
+
     def drop(self, record: Record, outcome: str) -> None:
         """``record`` was counted and turned out to have ended otherwise."""
         key = _key(record, outcome)
@@ -115,6 +124,17 @@ class Stopped:
     exit_code: int
 
 
+def most_serious(reasons: Iterable[Stopped]) -> Stopped | None:
+    """The one whose exit code comes first, then the earliest."""
+    return min(reasons, key=lambda stopped: _rank(stopped.exit_code), default=None)
+
+
+def _rank(exit_code: int) -> int:
+    """Where an exit code stands in their order of precedence; the rest come last together."""
+    order = (64, 65, 73, 77, 69)
+    return order.index(exit_code) if exit_code in order else len(order)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The end of a run. ``spent_usd`` counts the whole folder, open questions at their reserve."""
@@ -141,6 +161,11 @@ class Report:
     """A few records that ended badly."""
     causes: tuple[Cause, ...] = ()
     """All that ended badly, by cause."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The eight, by name."""
+        return {name: getattr(self, name) for name in COUNTS}
 
     @property
     def total(self) -> int:
@@ -179,6 +204,22 @@ class Report:
             "output": self.output,
             "results": self.results,
         }
+
+
+def together(reports: Sequence[Report]) -> Report:
+    """One report of runs that each did a part. What the folder as a whole has spent is for others to say."""
+    counts: dict[str, Any] = {name: sum(getattr(report, name) for report in reports) for name in COUNTS}
+    causes = Causes()
+    for cause in (cause for report in reports for cause in report.causes):
+        causes.count(cause)
+    return Report(
+        **counts,
+        cost_usd=sum(report.cost_usd for report in reports),
+        stopped=most_serious(report.stopped for report in reports if report.stopped is not None),
+        notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
+        examples=tuple(example for report in reports for example in report.examples)[:MAX_EXAMPLES],
+        causes=causes.listed(),
+    )
 
 
 def halted(halt: Halt | None, *, failed: int, finished: int) -> bool:

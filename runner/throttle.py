@@ -29,12 +29,19 @@ class Throttle:
     """Shared by all lanes of a run."""
 
     def __init__(
-        self, clock: Clock, stop: Stop, *, per_second: float | None, rng: Random, busy: Callable[[], None]
+        self,
+        clock: Clock,
+        stop: Stop,
+        *,
+        per_second: float | None,
+        rng: Random,
+        busy: Callable[[], None],
+        gap: float = 0.0,
     ) -> None:
-        """``busy`` is called at the first refusal after an acceptance."""
+        """``busy`` is called at the first refusal after an acceptance; ``gap`` seconds pass before the first turn."""
         self._clock = clock
         self._stop = stop
-        self._pace = Pace(per_second)
+        self._pace = Pace(per_second, clock.monotonic() + gap)
         self._rng = rng
         self._busy = busy
         self._delays = backoff(rng, base=2.0, cap=60.0)

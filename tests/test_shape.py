@@ -17,6 +17,7 @@ ROOT = Path(runner.__file__).parent
 ROWS = [
     {"cli", "__main__"},
     {"commands", "console", "display", "hook"},
+    {"cluster"},
     {"app", "catalogue", "options", "settle", "forecast"},
     {"batch", "books", "cancel", "crew", "redo", "survey", "unclaimed", "schedule", "job", "verify", "restore"},
     {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache"},
@@ -35,7 +36,7 @@ ROWS = [
         "shares",
     },
     {"manifest", "settings", "wire", "records", "spreadsheet"},
-    {"model", "errors", "clock", "digests", "disk", "shards"},
+    {"model", "errors", "clock", "digests", "disk", "shards", "loop"},
 ]
 """From the top; a module imports from its own row and those below."""
 

@@ -7,7 +7,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from runner.display import Watch
 from runner.download.place import Folder
 from runner.errors import ManifestError, UsageError, one_error
 from runner.ledger import look
+from runner.loop import run_loop
 from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
 from runner.model import Budget, Job
 from runner.options import RunOptions
@@ -125,11 +125,6 @@ def spoken(target: str, output: Path | None, *, emulator: bool) -> str:
         return ""
     words = [str(output)] if output is not None else [target, *(["--emulator"] if emulator else [])]
     return shlex.join(words)
-
-
-def run_loop(work: Callable[[], Awaitable[T]]) -> T:
-    """Run ``work`` on an event loop, uvloop's where that is installed."""
-    return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})
 
 
 async def attend(work: Callable[[Stop], Awaitable[T]], watch: Watch) -> T:

@@ -7,8 +7,9 @@ from pathlib import Path
 import anyio
 import click
 
-from runner.commands.common import SIGNALS, run_loop
+from runner.commands.common import SIGNALS
 from runner.emulator import Fault, Options, load_faults, parse_fault, serve
+from runner.loop import run_loop
 
 
 def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tuple[Fault, ...]]:

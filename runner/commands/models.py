@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from runner import app
-from runner.commands.common import run_loop
 from runner.errors import Unavailable, UsageError
+from runner.loop import run_loop
 from runner.manifest import usable
 from runner.manifest.findings import Wrong
 from runner.model import CONTROL, Json

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from runner.clock import SystemClock
-from runner.commands.common import BudgetType, ShardType, manifest_argument, place_options, read_manifest, run_loop
+from runner.commands.common import BudgetType, ShardType, manifest_argument, place_options, read_manifest
 from runner.console import say, show_warnings
 from runner.forecast import KEYS, Forecast, Quote, foretell
+from runner.loop import run_loop
 from runner.manifest import OnUnknown
 from runner.model import Budget, Job
 from runner.options import RunOptions

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from runner.commands.common import known_folder, manifest_argument, place_options, run_loop
+from runner.commands.common import known_folder, manifest_argument, place_options
 from runner.console import say
 from runner.download.place import Folder
 from runner.errors import UsageError
 from runner.ledger import holders, look
+from runner.loop import run_loop
 from runner.model import Record, State
 from runner.options import reading
 from runner.questions import Questions, Saying, Word, parse_adopt, parse_name

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import anyio
 import click
 
 from runner import __version__, app
@@ -20,18 +21,19 @@ from runner.commands.common import (
     manifest_argument,
     place_options,
     read_manifest,
-    run_loop,
 )
 from runner.commands.conclude import Place, conclude, telling_options
 from runner.display import Telling, Watch, watch
 from runner.download.place import Folder
-from runner.errors import ManifestError, RunnerError
+from runner.errors import ManifestError, RunnerError, UsageError
 from runner.ledger.filesystem import doubt_about
+from runner.loop import run_loop
 from runner.manifest import Manifest, OnUnknown
 from runner.model import Budget
 from runner.options import RunOptions, api_of, reading
 from runner.progress import Weight
 from runner.shards import Shard
+from runner.stop import Stop
 from runner.summary import Report
 
 
@@ -74,6 +76,7 @@ def next_time(text: str, now: datetime) -> float:
 @click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
 @click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only part I of N, beside the others elsewhere.")
+@click.option("--cluster", metavar="ADDRESS|local", help="Run on a Dask cluster, a task a shard; wants the extra dask.")
 @click.option("--redo", is_flag=True, help="Buy done jobs anew; wants --only, --missing or --all.")
 @click.option("--missing", is_flag=True, help="With --redo: jobs whose files are gone, at the API too.")
 @click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
@@ -92,6 +95,7 @@ def command(
     only: str | None,
     limit: int | None,
     shard: Shard | None,
+    cluster: str | None,
     redo: bool,
     missing: bool,
     every: bool,
@@ -114,6 +118,7 @@ def command(
       runner run jobs/nightly.yaml --quiet --budget 25/day --on-finish 'mail -s "runner: $RUNNER_EXIT_CODE" me'
       runner run jobs/demo.yaml --redo --only 'mug-*'
       runner run jobs/demo.yaml --shard 2/4
+      runner run jobs/big.yaml --cluster tcp://10.0.0.5:8786
     """
     chosen = partial(
         RunOptions,
@@ -134,28 +139,54 @@ def command(
     )
     place = Place(manifest=manifest, output=output, emulator=emulator, shard=shard)
     told = watch(telling)
-    return conclude(lambda: _go(manifest, chosen(), told), told, place, as_json=as_json, on_finish=on_finish)
+    return conclude(lambda: _go(manifest, chosen(), cluster, told), told, place, as_json=as_json, on_finish=on_finish)
 
 
-def _go(target: str, options: RunOptions, told: Watch) -> Report:
+def _go(target: str, options: RunOptions, cluster: str | None, told: Watch) -> Report:
     """Read the manifest and run it. Raises ``RunnerError``."""
     try:
         loaded = read_manifest(target, options)
     except ManifestError:
         _collect_all_the_same(find_folder(target, options.output, emulator=options.emulator), options, told)
         raise
+    if cluster is not None:
+        return _on_cluster(loaded, options, cluster, told)
     return run_loop(lambda: _run(loaded, options, told))
 
 
 async def _run(manifest: Manifest, options: RunOptions, told: Watch) -> Report:
+    _begin(manifest, options, told, f" (shard {options.shard})" if options.shard is not None else "")
+    if options.shard is not None:
+        _warn_of_locks(options.folder(manifest).root, told)
+    return await attend(lambda stop: app.run(manifest, options, observer=told, stop=stop), told)
+
+
+def _begin(manifest: Manifest, options: RunOptions, told: Watch, where: str) -> None:
     told.warn(manifest.warnings)
     source, root = str(manifest.source), options.folder(manifest).root
-    part = f" (shard {options.shard})" if options.shard is not None else ""
-    told.say(f"{source} → {root}{part}", "run_started", manifest=source, output=str(root), version=__version__)
-    if options.shard is not None and (doubt := doubt_about(root)):
+    told.say(f"{source} → {root}{where}", "run_started", manifest=source, output=str(root), version=__version__)
+
+
+def _warn_of_locks(root: Path, told: Watch) -> None:
+    if doubt := doubt_about(root):
         text = f"{doubt}. Shards on several machines could buy the same twice; see the README on shared folders."
         told.say(text, weight=Weight.ALERT, level="warning", message=text)
-    return await attend(lambda stop: app.run(manifest, options, observer=told, stop=stop), told)
+
+
+def _on_cluster(manifest: Manifest, options: RunOptions, address: str, told: Watch) -> Report:
+    """Have the workers of a cluster run it. Raises ``UsageError`` without the extra."""
+    try:
+        from runner.cluster import conductor, engine  # noqa: PLC0415 - an extra, and a second to import
+    except ImportError as error:
+        raise UsageError(f"--cluster needs the extra: pip install 'runcomfy-runner[dask]' ({error})") from error
+
+    async def work(stop: Stop) -> Report:
+        return await conductor.run(manifest, options, address, observer=told, say=told.say, stop=stop)
+
+    _begin(manifest, options, told, f" (on the cluster at {address})")
+    if address != engine.LOCAL:
+        _warn_of_locks(options.folder(manifest).root, told)
+    return anyio.run(attend, work, told)
 
 
 def _collect_all_the_same(folder: Folder, options: RunOptions, told: Watch) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
-from runner.commands.common import attend, known_folder, manifest_argument, place_options, run_loop
+from runner.commands.common import attend, known_folder, manifest_argument, place_options
 from runner.console import say
 from runner.display import plain_watch
 from runner.download.place import Folder
 from runner.errors import UsageError
 from runner.ledger import holders, look
 from runner.ledger.repair import Damage, Mended, Salvage
+from runner.loop import run_loop
 from runner.model import Record
 from runner.options import RunOptions, reading
 from runner.restore import Restored

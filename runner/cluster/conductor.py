@@ -1,0 +1,266 @@
+"""Where a run on a cluster is started: look at the workers, hand out the shards, follow them, sum them up."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from runner import __version__
+from runner.batch import GRACE_SECONDS
+from runner.clock import Clock, SystemClock, timestamp
+from runner.cluster.board import Board, jobs_by_shard
+from runner.cluster.engine import Engine, reach
+from runner.cluster.messages import Order, Outcome, digest_of
+from runner.cluster.workers import check_workers
+from runner.download.place import Folder
+from runner.errors import LedgerError, Locked, OutputError, UsageError
+from runner.ledger import hold_all, look, merge_shards
+from runner.manifest import Manifest
+from runner.model import Record
+from runner.money import exact, spent
+from runner.options import RunOptions, api_of, lanes_of, reading
+from runner.progress import Watcher
+from runner.shards import MOST_SHARDS, Shard
+from runner.stop import Stop
+from runner.summary import HALTED, Report, Stopped, together
+
+SHARDS_A_SLOT = 4
+"""So that the slots have about equally much to do in the end."""
+AGAIN_SECONDS = 2.0
+"""Between two tries."""
+BEAT_SECONDS = 5.0
+NOBODY_SECONDS = 60.0
+"""So long a cluster may be without a worker."""
+PATIENCE = 120.0
+"""Seconds to wait for what a client that died has left: it ends ``SILENCE_SECONDS`` and a grace period later."""
+GONE = "the connection to the cluster is lost; shards that are under way end by themselves"
+FOR_ALL = (HALTED, 69, 73, 77)
+"""Where one shard stopped for such a reason, no other begins, and none buys more."""
+
+
+async def run(
+    manifest: Manifest,
+    options: RunOptions,
+    address: str,
+    *,
+    observer: Callable[[Record], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    stop: Stop | None = None,
+    clock: Clock | None = None,
+) -> Report:
+    """Run ``manifest`` on the cluster at ``address``, and make one results manifest of what its shards did.
+
+    Raises a ``RunnerError`` before anything is bought where the workers do not fit; what becomes of a shard later is in
+    the report.
+    """
+    clock, stop = clock or SystemClock(), stop or Stop()
+    started = clock.monotonic()
+    require_possible(manifest, options)
+    folder = options.folder(manifest)
+    options = replace(options, output=folder.root)
+    async with reach(address) as engine:
+        workers = await check_workers(engine, manifest, options)
+        await _wait_until_free(folder.root, clock, stop, say)
+        slots = slots_of(manifest, options, sum(workers.values()))
+        shards = divide(folder.root, slots)
+        jobs, digest = await to_thread.run_sync(_read, manifest, options, len(shards))
+        board = Board(jobs, observer=observer, say=say)
+        if isinstance(observer, Watcher):
+            observer.watch(board.standing)
+        say(f"{len(shards)} shards, {min(slots, len(shards))} at a time; workers: {len(workers)}")
+        order = _order(manifest, options, digest)
+        parts = await _Run(order, engine, board, shards, stop, say).conduct(min(slots, len(shards)))
+    report = together([*parts, *([Report(stopped=stop.why)] if stop.why else [])])
+    merged = await to_thread.run_sync(_merge, folder.root, clock)
+    return _told(report.with_bad_rows(manifest.skipped_rows), folder, options, clock, started, merged=merged)
+
+
+def _read(manifest: Manifest, options: RunOptions, count: int) -> tuple[Counter[int], str]:
+    """How many of the chosen jobs each shard has, and the digest of all. Over a million jobs that takes a minute."""
+    return jobs_by_shard((job.id for job in options.selection.of(manifest.jobs)), count), digest_of(manifest.jobs)
+
+
+def _order(manifest: Manifest, options: RunOptions, digest: str) -> Order:
+    assert manifest.path is not None
+    return Order(
+        run=f"runner-{uuid.uuid4().hex}",
+        version=__version__,
+        manifest=manifest.path.absolute(),
+        jobs=digest,
+        options=options,
+    )
+
+
+async def _wait_until_free(root: Path, clock: Clock, stop: Stop, say: Callable[[str], None]) -> None:
+    """Wait for what a client that died has left at work, else both together would go over the manifest's bounds.
+
+    Raises ``Locked`` where somebody else works there for longer.
+    """
+    until = clock.monotonic() + PATIENCE
+    told = False
+    while not stop.stopped:
+        try:
+            with hold_all(root, timestamp(clock.now())):
+                return
+        except Locked as error:
+            if clock.monotonic() > until:
+                raise
+            if not told:
+                say(f"waiting up to {PATIENCE:.0f} s: {error}")
+            told = True
+        await stop.wait(AGAIN_SECONDS)
+
+
+def divide(root: Path, slots: int) -> tuple[Shard, ...]:
+    """The shards of the folder: those it is split into, else some for each slot."""
+    there = look(root).shards
+    return there or Shard(index=1, of=min(MOST_SHARDS, SHARDS_A_SLOT * slots)).all
+
+
+def slots_of(manifest: Manifest, options: RunOptions, room: int) -> int:
+    """How many shards run at a time: each needs room on a worker and a lane."""
+    lanes = lanes_of(manifest, options)
+    return room if lanes is None else min(room, lanes)
+
+
+def require_possible(manifest: Manifest, options: RunOptions) -> None:
+    """Raise ``UsageError`` for what cannot be done by several processes."""
+    if manifest.path is None:
+        raise UsageError("--cluster: workers read the manifest themselves, so it has to be a file, not standard input")
+    if options.emulator:
+        raise UsageError("--cluster: the emulator of --emulator is in one process; start `runner emulator`, and --api")
+    if options.limit is not None:
+        raise UsageError("--cluster: --limit would count in each shard; choose with --only instead")
+    if options.shard is not None:
+        raise UsageError("--cluster and --shard divide the batch each in its way; give one of them")
+
+
+class _Run:
+    """One run of the whole batch under way."""
+
+    def __init__(
+        self,
+        order: Order,
+        engine: Engine,
+        board: Board,
+        shards: tuple[Shard, ...],
+        stop: Stop,
+        say: Callable[[str], None],
+    ) -> None:
+        self._order = order
+        self._engine = engine
+        self._board = board
+        self._shards = shards
+        self._stop = stop
+        self._say = say
+        self._waiting = iter(shards)
+        self._reports: dict[Shard, Report] = {}
+        self._unfit: dict[str, str] = {}
+        """Workers that cannot run any shard, and why."""
+
+    async def conduct(self, slots: int) -> list[Report]:
+        """Run every shard, ``slots`` at a time, until all have ended or a signal came; what came of each."""
+        self._engine.listen(self._order.run, self._board.hear)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._pass_on_stop)
+            group.start_soon(self._end_grace, group.cancel_scope)
+            group.start_soon(self._beat, group.cancel_scope)
+            async with anyio.create_task_group() as working:
+                for number in range(1, slots + 1):
+                    working.start_soon(self._work, Shard(index=number, of=slots))
+            group.cancel_scope.cancel()
+        return [self._reports.get(shard) or self._board.end(shard, None) for shard in self._shards]
+
+    async def _pass_on_stop(self) -> None:
+        """What ends this run ends its shards, wherever they are."""
+        await self._stop.wait()
+        while self._stop.why is not None:  # again and again: a shard may begin at a worker that has just come
+            await self._engine.interrupt(self._order.run, self._stop.why.reason, self._stop.why.exit_code)
+            await anyio.sleep(AGAIN_SECONDS)
+
+    async def _end_grace(self, scope: anyio.CancelScope) -> None:
+        """After a signal nobody waits for a shard that does not answer."""
+        await self._stop.interrupted.wait()
+        await anyio.sleep(GRACE_SECONDS + AGAIN_SECONDS)
+        scope.cancel()
+
+    async def _beat(self, scope: anyio.CancelScope) -> None:
+        """Let the shards know that this run is alive, and see whether there is anybody to run them."""
+        seen = anyio.current_time()
+        while anyio.current_time() - seen < NOBODY_SECONDS and not self._engine.gone:
+            await self._engine.beat(self._order.run)
+            with suppress(Exception), anyio.move_on_after(BEAT_SECONDS):  # a scheduler that is gone for a moment
+                if await self._engine.workers():
+                    seen = anyio.current_time()
+            await anyio.sleep(BEAT_SECONDS)
+        self._stop.buying(GONE if self._engine.gone else f"the cluster has had no worker for {NOBODY_SECONDS:.0f} s")
+        scope.cancel()
+
+    async def _work(self, slot: Shard) -> None:
+        """One slot: its share of lanes and rate goes from shard to shard."""
+        for shard in self._waiting:
+            if self._stop.stopped:
+                return
+            outcome = await self._carry(shard, slot)
+            report = self._board.end(shard, outcome.report)
+            if outcome.report is None:
+                failed = Stopped(reason=f"shard {shard}: {outcome.error}", exit_code=outcome.exit_code)
+                report = replace(report, stopped=failed)
+            self._reports[shard] = report
+            if self._engine.gone:
+                self._stop.buying(GONE)
+            elif report.stopped is not None and report.stopped.exit_code in FOR_ALL:
+                self._stop.buying(report.stopped.reason, report.stopped.exit_code)
+
+    async def _carry(self, shard: Shard, slot: Shard) -> Outcome:
+        """Run a shard to its end. Where a worker is unfit or somebody else runs it, again, for a while."""
+        order = replace(self._order, options=replace(self._order.options, shard=shard, share=slot))
+        until = anyio.current_time() + PATIENCE
+        for attempt in count(1):
+            key = f"{self._order.run}-{shard.name}-{attempt}"
+            outcome = await self._engine.run(order, key, self._unfit)
+            if outcome.unfit:
+                self._leave_out(outcome)
+            elif not outcome.locked:
+                return outcome
+            if anyio.current_time() > until or await self._stop.wait(AGAIN_SECONDS):
+                break
+        return outcome
+
+    def _leave_out(self, outcome: Outcome) -> None:
+        if outcome.unfit not in self._unfit:
+            self._say(f"{outcome.unfit} is left out, nothing was bought there: {outcome.error}")
+        self._unfit[outcome.unfit] = outcome.error
+
+
+def _merge(root: Path, clock: Clock) -> str:
+    """Make one results manifest of all; why that could not be done now, or empty. Nothing is lost either way."""
+    try:
+        merge_shards(root, timestamp(clock.now()))
+    except (Locked, LedgerError, OutputError) as error:
+        return f"the results stay in shards ({error}); the same command, or `runner merge`, goes on from there"
+    return ""
+
+
+def _told(report: Report, folder: Folder, options: RunOptions, clock: Clock, started: float, *, merged: str) -> Report:
+    """The report with what only the folder as a whole can say."""
+    api = api_of(options, os.environ).name
+    with reading(folder) as ledger:
+        total = sum(exact(spent(record)) for record in ledger.latest() if record.api == api)
+    return replace(
+        report,
+        spent_usd=float(total),
+        seconds=clock.monotonic() - started,
+        output=str(folder.root),
+        results=str(look(folder.root).results),
+        notes=(*report.notes, *filter(None, [merged])),
+    )

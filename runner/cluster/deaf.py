@@ -1,0 +1,12 @@
+"""Loaded by the workers of ``local``: Ctrl-C reaches every process of a terminal, and ends a run only through one."""
+
+from __future__ import annotations
+
+import signal
+
+
+def dask_setup(worker: object) -> None:  # noqa: ARG001 - the engine's
+    """Hear no signal that a terminal sends to all; the program that started this worker passes on what it means."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -1,0 +1,133 @@
+"""Dask ``distributed`` as far as it is used: reaching a cluster, asking its workers, handing a shard to one of them."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import anyio
+import cloudpickle  # type: ignore[import-untyped]  # it has none
+import distributed
+
+from runner.cluster import deaf
+from runner.cluster import probe as probing
+from runner.cluster.messages import News, Order, Outcome, decode
+from runner.cluster.work import beat, interrupt
+from runner.errors import Unavailable
+
+LOCAL = "local"
+REACH_SECONDS = 10
+TELL_SECONDS = 5
+_AGREED = ("python", "distributed")
+"""Of what the workers say of their versions: what has to be the same."""
+
+
+class Engine:
+    """A cluster that is reached."""
+
+    def __init__(self, client: distributed.Client) -> None:
+        self._client: Any = client
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection to the scheduler was lost, and with it every task that was handed out."""
+        return bool(self._client.status != "running")
+
+    async def workers(self) -> dict[str, int]:
+        """Addresses, and how many tasks each does at a time."""
+        found = (await self._client.scheduler.identity(n_workers=-1))["workers"]
+        return {address: worker["nthreads"] for address, worker in found.items()}
+
+    async def versions(self) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        """Of the libraries that have to agree: ours, and those of each worker."""
+        found = await self._client.get_versions()
+        return _agreed(found["client"]), {name: _agreed(worker) for name, worker in found["workers"].items()}
+
+    async def probe(self, *arguments: object) -> Mapping[str, dict[str, str] | BaseException]:
+        """What each worker has; see ``probe``."""
+        with _carried():
+            answers: Mapping[str, Any] = await self._client.run(probing.probe, *arguments, on_error="return")
+        return answers
+
+    def listen(self, run: str, hear: Callable[[News], None]) -> None:
+        """Hand over what the shards of ``run`` tell."""
+        self._client.subscribe_topic(run, lambda event: hear(decode(event[1])))
+
+    async def run(self, order: Order, key: str, unfit: Collection[str] = ()) -> Outcome:
+        """Have a shard run to its end, wherever there is room; again elsewhere where a worker dies.
+
+        Not at the ``unfit`` workers, where there are others.
+        """
+        try:
+            fit = [worker for worker in await self.workers() if worker not in unfit] if unfit else None
+            with _carried():
+                words = probing.begin, order.version, pickle.dumps(order)
+                where = {"workers": fit, "allow_other_workers": True} if fit else {}
+                task = self._client.submit(*words, key=key, pure=False, retries=0, **where)
+            outcome = await task
+        except distributed.KilledWorker:
+            return Outcome(error="the workers that ran it died, one after another", exit_code=75)
+        except Exception as error:  # noqa: BLE001 - whatever a scheduler that went away makes of it
+            why = f"the cluster did not run it to its end ({type(error).__name__}: {error})"
+            return Outcome(error=why, exit_code=75)
+        if isinstance(outcome, Outcome):
+            return outcome
+        worker, why = outcome
+        return Outcome(error=f"{worker} {why}", exit_code=64, unfit=worker)
+
+    async def beat(self, run: str) -> None:
+        """Let the shards of ``run`` know that somebody waits for them."""
+        await self._tell(beat, run)
+
+    async def interrupt(self, run: str, reason: str, exit_code: int) -> None:
+        """End the shards of ``run``, wherever they are; see ``work.interrupt``."""
+        await self._tell(interrupt, run, reason, exit_code)
+
+    async def _tell(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call ``function`` on every worker; for one that does not answer nobody waits."""
+        with anyio.move_on_after(TELL_SECONDS), suppress(Exception):
+            await self._client.run(function, *arguments, on_error="ignore")
+
+
+@contextmanager
+def _carried() -> Iterator[None]:
+    """What is handed over meanwhile of ``probe`` goes as code."""
+    cloudpickle.register_pickle_by_value(probing)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(probing)
+
+
+@asynccontextmanager
+async def reach(address: str) -> AsyncIterator[Engine]:
+    """The cluster at ``address``; ``local``: processes of this machine, one a processor. Raises ``Unavailable``."""
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(await _connect(address, stack))
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"the cluster at {address} cannot be reached: {error}. Nothing was bought.") from error
+        yield Engine(client)
+
+
+async def _connect(address: str, stack: AsyncExitStack) -> Any:  # the engine has no types
+    if address != LOCAL:
+        return distributed.Client(address, asynchronous=True, timeout=REACH_SECONDS)  # type: ignore[no-untyped-call]
+    cluster = distributed.LocalCluster(  # type: ignore[no-untyped-call]
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        asynchronous=True,
+        silence_logs=logging.CRITICAL,
+        preload=[deaf.__name__],
+    )
+    started = await stack.enter_async_context(cluster)
+    return distributed.Client(started, asynchronous=True)  # type: ignore[no-untyped-call]
+
+
+def _agreed(found: Mapping[str, Any]) -> dict[str, str]:
+    packages = {**found.get("packages", {})}
+    python = str(packages.get("python", "")).split(".")
+    return {name: ".".join(python[:2]) if name == "python" else str(packages.get(name)) for name in _AGREED}

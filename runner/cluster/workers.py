@@ -1,0 +1,95 @@
+"""Whether the workers of a cluster can do their part, found out before anything is bought."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+
+from runner import __version__
+from runner.cluster.engine import Engine
+from runner.errors import OutputError, UsageError
+from runner.manifest import Manifest
+from runner.options import RunOptions, api_of
+
+_WORDS = {
+    "runner": "has runner {found}, and here it is {wanted}",
+    "mark": "does not see the output folder that is here ({found})",
+    "manifest": "does not see the manifest that is here, or another one ({found})",
+    "token": "finds no token of its own ({found})",
+    "api": "would use another API ({found})",
+}
+MOST_FAULTS = 20
+
+
+async def check_workers(engine: Engine, manifest: Manifest, options: RunOptions) -> dict[str, int]:
+    """The workers, and how many shards each can run at a time.
+
+    Raises ``UsageError`` with all that keeps some from doing their part.
+    """
+    workers = await engine.workers()
+    if not workers:
+        raise UsageError("the cluster has no worker; start some, and run this again. Nothing was bought.")
+    faults = await _other_versions(engine)
+    faults += [] if faults else await _other_surroundings(engine, manifest, options)
+    if faults:
+        more = [f"… and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
+        last = "Workers need the same runner, the same folders at the same paths, and a token. Nothing was bought."
+        raise UsageError("\n".join([*faults[:MOST_FAULTS], *more, last]))
+    return workers
+
+
+async def _other_versions(engine: Engine) -> list[str]:
+    """Of the interpreter and the engine: where these differ, nothing else can be asked."""
+    mine, theirs = await engine.versions()
+    return [
+        f"{worker} has {name} {found}, and here it is {mine[name]}"
+        for worker, versions in theirs.items()
+        for name, found in versions.items()
+        if found != mine[name]
+    ]
+
+
+async def _other_surroundings(engine: Engine, manifest: Manifest, options: RunOptions) -> list[str]:
+    assert manifest.path is not None
+    path = manifest.path.absolute()
+    with _mark(options.folder(manifest).root / ".runner") as (mark, text):
+        answers = await engine.probe(str(mark), str(path), options.api)
+    wanted = {
+        "runner": __version__,
+        "mark": sha256(text).hexdigest(),
+        "manifest": sha256(path.read_bytes()).hexdigest(),
+        "token": "yes",
+        "api": api_of(options, os.environ).name,
+    }
+    return [f"{worker} {fault}" for worker, answer in answers.items() for fault in _faults(answer, wanted)]
+
+
+def _faults(answer: Mapping[str, str] | BaseException, wanted: Mapping[str, str]) -> list[str]:
+    """What is wrong with one worker's answer. Of one with another runner nothing more is asked."""
+    if isinstance(answer, BaseException):
+        return [f"does not answer ({type(answer).__name__}: {answer})"]
+    differing = [name for name, value in wanted.items() if name in answer and answer[name] != value]
+    if "runner" in differing:
+        differing = ["runner"]
+    return [_WORDS[name].format(found=answer.get(name), wanted=wanted[name]) for name in differing]
+
+
+@contextmanager
+def _mark(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """A file that only this folder has, and what stands in it. Raises ``OutputError``."""
+    text = uuid.uuid4().bytes
+    mark = folder / f"seen-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.write_bytes(text)
+    except OSError as error:
+        raise OutputError(f"{folder.parent}: cannot be written: {error.strerror}. Nothing was bought.") from error
+    try:
+        yield mark, text
+    finally:
+        with suppress(OSError):
+            mark.unlink()
