@@ -22,7 +22,7 @@ from runner.cluster.engine import Engine, reach
 from runner.cluster.messages import Order, Outcome, digest_of
 from runner.cluster.workers import check_workers
 from runner.download.place import Folder
-from runner.errors import LedgerError, Locked, OutputError, UsageError
+from runner.errors import Locked, RunnerError, UsageError
 from runner.ledger import hold_all, look, merge_shards
 from runner.manifest import Manifest
 from runner.model import Record
@@ -246,7 +246,7 @@ def _merge(root: Path, clock: Clock) -> str:
     """Make one results manifest of all; why that could not be done now, or empty. Nothing is lost either way."""
     try:
         merge_shards(root, timestamp(clock.now()))
-    except (Locked, LedgerError, OutputError) as error:
+    except RunnerError as error:  # a redo that is not finished, too
         return f"the results stay in shards ({error}); the same command, or `runner merge`, goes on from there"
     return ""
 
