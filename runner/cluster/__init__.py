@@ -13,6 +13,6 @@ shard to shard, so what all of them do together stays within the manifest's boun
 A shard goes on while it hears of the program that started the run, and without it ends gently: nobody spends unwatched.
 A worker that turns out not to fit says so instead of running a shard, and the conductor has that done elsewhere.
 
-Only ``engine``, ``work`` and what ``probe`` carries to a worker import ``distributed``; the extra ``dask`` installs it. No
-order, outcome or news holds the token: workers find their own, as ``runner`` does everywhere.
+Only ``engine``, ``work`` and what ``probe`` carries to a worker import ``distributed``; the extra ``dask`` installs it.
+No order, outcome or news holds the token: workers find their own, as ``runner`` does everywhere.
 """
