@@ -20,7 +20,7 @@ ROWS = [
     {"cluster"},
     {"app", "catalogue", "options", "settle", "forecast"},
     {"batch", "books", "cancel", "crew", "redo", "survey", "unclaimed", "schedule", "job", "verify", "restore"},
-    {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache"},
+    {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache", "loop"},
     {
         "plan",
         "pace",
@@ -36,7 +36,7 @@ ROWS = [
         "shares",
     },
     {"manifest", "settings", "wire", "records", "spreadsheet"},
-    {"model", "errors", "clock", "digests", "disk", "shards", "loop"},
+    {"model", "errors", "clock", "digests", "disk", "shards"},
 ]
 """From the top; a module imports from its own row and those below."""
 
