@@ -40,7 +40,10 @@ BEYOND = {
 }
 """Rules of the loader that no schema can express, by what the loader says."""
 
-OF_UNKNOWN_MODELS = {r"holds a template: ": "whether a key is an input, where no model says which there are"}
+OF_UNKNOWN_MODELS = {
+    r"holds a template: ": "whether a key is an input, where no model says which there are",
+    r"^`(?!prompt`|id`|file`)\w+` takes a text, and `null` is none": "whether a template names a key of the matrix",
+}
 OF_TEMPLATES = {r"leaves out `": "which keys of a matrix a template names; or which a template makes a key of its own"}
 
 
