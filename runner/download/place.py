@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
@@ -52,6 +53,8 @@ class Folder:
         """``private`` is a folder in it that this run has for itself."""
         self.root = root
         self.incoming = (private or root / ".runner") / "incoming"
+        self._moving = Lock()
+        """Held between the look at what stands at a name and the change of that: other jobs move files, too."""
         self._inside: dict[str, tuple[int, int]] = {}
         """Folders that were seen to be in this one, and which they were."""
 
@@ -147,11 +150,12 @@ class Folder:
         with _file_errors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
             targets = {self.path(arrival.output.path or "") for arrival in arrivals}
-            for other in reversed(others):
-                self._set_aside(other, targets, {arrival.source for arrival in arrivals})
-            named = {output.path for other in others for output in other.outputs}
-            for arrival in arrivals:
-                self._give_name(arrival, named)
+            with self._moving:
+                for other in reversed(others):
+                    self._set_aside(other, targets, {arrival.source for arrival in arrivals})
+                named = {output.path for other in others for output in other.outputs}
+                for arrival in arrivals:
+                    self._give_name(arrival, named)
             for folder in {target.parent for target in targets}:
                 disk.flush_folder(folder)  # where they came from nothing is missed: it is emptied before each run
 
@@ -160,10 +164,10 @@ class Folder:
 
         Raises ``Occupied`` where other files are there already, ``OutputError`` where the disk refuses.
         """
-        with _file_errors(self.root):
+        with _file_errors(self.root), self._moving:
             for arrival in arrivals:
                 places = [self.path(place) for place in _asides(record, arrival.output)]
-                passing = arrival.source.parent == self.incoming
+                passing = self._require_source(arrival)
                 if not any(is_ours(place, arrival.output) for place in places):
                     (_rename if passing else self._copy)(arrival.source, _first_free(places))
                 elif passing:
@@ -183,9 +187,14 @@ class Folder:
         return taken
 
     def vacate(self, owner: Record, path: str) -> None:
-        """Set another job's file aside, under that job's name. Raises ``Occupied`` if its bytes are not the job's."""
-        with _file_errors(self.root):
+        """Set another job's file aside, under that job's name, unless that job has moved it away itself by now.
+
+        Raises ``Occupied`` if its bytes are not the job's.
+        """
+        with _file_errors(self.root), self._moving:
             output = next(output for output in owner.outputs if output.path == path)
+            if not os.path.lexists(self.path(path)):
+                return
             if not is_ours(self.path(path), output):
                 raise Occupied(
                     f"{self.root / path} was changed since job {owner.id} put it there; move it, and run again"
@@ -221,6 +230,7 @@ class Folder:
         target = self.path(arrival.output.path or "")
         if arrival.source == target:
             return
+        passing = self._require_source(arrival)
         if is_ours(target, arrival.output):
             arrival.source.unlink(missing_ok=True)
             return
@@ -230,8 +240,18 @@ class Folder:
             log.warning("%s was changed by hand; that version is kept as %s", target, altered.name)
         if os.path.lexists(target):
             raise Occupied(f"{target} is not ours and is in the way; move it, and run again. The picture is paid.")
-        passing = arrival.source.parent == self.incoming
         (_move if passing else _rename)(arrival.source, target)
+
+    def _require_source(self, arrival: Arrival) -> bool:
+        """Whether an arrival was just fetched. Raises ``Vanished`` where it was found in place and that has changed.
+
+        Since it was found, another job may have set it aside and have put its own picture there.
+        """
+        if arrival.source.parent == self.incoming:
+            return True
+        if not is_ours(arrival.source, arrival.output):
+            raise Vanished(f"{arrival.source} is not there any more: another job has set it aside")
+        return False
 
     def places(self, record: Record, output: Output) -> list[str]:
         """Every path at which a purchase's file may stand, its own place first."""

@@ -592,3 +592,45 @@ def test_a_move_never_replaces_what_came_between_look_and_step(tmp_path: Path) -
     with pytest.raises(FileExistsError):
         place._move(source, target)
     assert (source.read_bytes(), target.read_bytes()) == (b"ours", b"theirs")
+
+
+def moving(desk: Desk) -> tuple[Record, Arrival]:
+    """A job's picture, found under ``y.png`` and to be moved to ``x.png``, when another job takes that name."""
+    mine = desk.deliver(1, b"mine", path="y.png", id="mug", file="y")
+    arrival = Arrival(source=desk.root / "y.png", output=output_of("x.png", b"mine"))
+    desk.folder.vacate(mine, "y.png")
+    desk.deliver(1, b"another's", path="y.png", id="cup", file="y")
+    return msgspec.structs.replace(mine, file="x", outputs=(arrival.output,)), arrival
+
+
+def test_a_move_takes_no_picture_that_another_job_has_put_there_since(desk: Desk) -> None:
+    """Two jobs change names at the same time: neither gets the other's picture under its own."""
+    record, arrival = moving(desk)
+    with pytest.raises(Vanished):
+        desk.folder.place(record, [arrival], [record])
+    assert desk.files() == {"y.png": b"another's", ".replaced/mug/1/y.png": b"mine"}
+
+
+def test_a_move_that_was_done_already_removes_no_picture_of_another_job(desk: Desk) -> None:
+    """The picture stands under its new name; what stands under the old one by now is somebody's."""
+    record, arrival = moving(desk)
+    (desk.root / "x.png").write_bytes(b"mine")
+    with pytest.raises(Vanished):
+        desk.folder.place(record, [arrival], [record])
+    assert desk.files()["y.png"] == b"another's"
+
+
+def test_what_is_kept_aside_is_no_other_jobs_picture(desk: Desk) -> None:
+    """A late purchase is put aside with its own bytes, or not at all."""
+    record, arrival = moving(desk)
+    with pytest.raises(Vanished):
+        desk.folder.put_aside(record, [arrival])
+    assert set(desk.files()) == {"y.png", ".replaced/mug/1/y.png"}
+
+
+def test_a_name_that_its_owner_has_left_is_free(desk: Desk) -> None:
+    """Two jobs change names at the same time: the second finds nothing in its way any more."""
+    record = desk.deliver(1, b"mine")
+    (desk.root / "mug.png").rename(desk.root / "moved.png")
+    desk.folder.vacate(record, "mug.png")
+    assert desk.files() == {"moved.png": b"mine"}

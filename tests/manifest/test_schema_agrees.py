@@ -44,6 +44,7 @@ OF_UNKNOWN_MODELS = {
     r"holds a template: ": "whether a key is an input, where no model says which there are",
     r"^`(?!prompt`|id`|file`)\w+` takes a text, and `null` is none": "whether a template names a key of the matrix",
 }
+OF_MADE_INPUTS = {r"; the model takes ": "what a template makes of an input"}
 OF_TEMPLATES = {r"leaves out `": "which keys of a matrix a template names; or which a template makes a key of its own"}
 
 
@@ -221,7 +222,13 @@ def verdict(text: str, validator: jsonschema_rs.Draft7Validator) -> str:
     found = list(mappings(manifest))
     unknown = any(each.get("model", KLEIN) not in (KLEIN, KLEIN_9B) for each in found)
     templated = any("{{" in str(each.get(key)).removesuffix(".{{ ext }}") for each in found for key in ("id", "file"))
-    rules = [*BEYOND, *(OF_UNKNOWN_MODELS if unknown else ()), *(OF_TEMPLATES if unknown or templated else ())]
+    made = any("{{" in str(value) for each in found for key, value in each.items() if key not in ("id", "file"))
+    rules = [
+        *(OF_MADE_INPUTS if made else ()),
+        *BEYOND,
+        *(OF_UNKNOWN_MODELS if unknown else ()),
+        *(OF_TEMPLATES if unknown or templated else ()),
+    ]
     told = [p for p in problems if p.place.source == "-" and not any(re.search(rule, p.what) for rule in rules)]
     if problems and not told:
         return "beyond"
