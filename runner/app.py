@@ -20,11 +20,11 @@ from runner.clock import Clock, SystemClock, timestamp
 from runner.crew import Site, Terms
 from runner.download.place import Folder
 from runner.download.urls import PublicResolver
-from runner.errors import AccountError, one_error
+from runner.errors import AccountError, UsageError, one_error
 from runner.forecast import Quote
 from runner.http import session
 from runner.job.deliver import Bounds
-from runner.ledger import Parts, Passing, hold, hold_all, open_ledger, path_of, private
+from runner.ledger import Parts, Passing, hold, hold_all, look, open_ledger, path_of, private
 from runner.ledger.repair import Mended, mend
 from runner.manifest import Manifest
 from runner.model import Job, Json, Record
@@ -255,6 +255,8 @@ async def _hold(
     since = timestamp(clock.now())
     if shard is None and not buys:
         return stack.enter_context(hold_all(root, since))
+    if not buys and not look(root).found:
+        raise UsageError(f"{root} is not split into shards: leave --shard out. Nothing was changed.")
     until = clock.monotonic() + PATIENCE
     while True:
         try:

@@ -103,7 +103,7 @@ class Surveyor:
         if decision.action is Action.REUSE and decision.record and self._folder.displaced(decision.record):
             reason = "done, but files of another API's purchase took the place of its own"
             return Decision(action=Action.RESTORE, reason=reason, record=decision.record)
-        if decision.action is Action.BUY and not history and (old_id := self.bought_elsewhere(job)) is not None:
+        if decision.action is Action.BUY and (old_id := self.bought_elsewhere(job, history)) is not None:
             reason = f"bought as {old_id} in another shard; `runner merge`, and a run takes that over"
             return Decision(action=Action.HOLD, reason=reason)
         return decision
@@ -161,11 +161,21 @@ class Surveyor:
             self._unclaimed = self._find_unclaimed(self._ledger)
         return self._unclaimed.take(job.fingerprint)
 
-    def bought_elsewhere(self, job: Job) -> str | None:
-        """The id that a new job's very inputs were recorded under in another shard, if no job claims it any more."""
+    def bought_elsewhere(self, job: Job, history: list[Record]) -> str | None:
+        """The id that a new job's very inputs were recorded under in another shard, if no job claims it any more.
+
+        Or a job's whose takeover of that id a crash has cut short, before the folder was split.
+        """
+        if history:
+            gone = (old_id for old_id in _old_ids(history) if old_id not in self._jobs)
+            return next((old_id for old_id in gone if self._is_elsewhere(old_id, job)), None)
         if self._elsewhere is None:
             self._elsewhere = self._find_unclaimed(self._others)
         return self._elsewhere.find(job.fingerprint)
+
+    def _is_elsewhere(self, old_id: str, job: Job) -> bool:
+        there = self._others.purchases(old_id, self._api)
+        return any(record.fingerprint == job.fingerprint for record in there)
 
     def begin_again(self) -> None:
         """Let another pass over the same jobs find the renamed ones as the first did."""

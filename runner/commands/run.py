@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from runner.commands.conclude import Place, conclude, telling_options
 from runner.display import Telling, Watch, watch
 from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError, UsageError
+from runner.ledger import look
 from runner.ledger.filesystem import doubt_about
 from runner.loop import run_loop
 from runner.manifest import Manifest, OnUnknown
@@ -147,7 +149,9 @@ def _go(target: str, options: RunOptions, cluster: str | None, told: Watch) -> R
     try:
         loaded = read_manifest(target, options)
     except ManifestError:
-        _collect_all_the_same(find_folder(target, options.output, emulator=options.emulator), options, told)
+        folder = find_folder(target, options.output, emulator=options.emulator)
+        split = bool(look(folder.root).found)
+        _collect_all_the_same(folder, options if split else replace(options, shard=None), told)
         raise
     if cluster is not None:
         return _on_cluster(loaded, options, cluster, told)

@@ -7,15 +7,16 @@ the folder whole knows that no shard is in use.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.errors import ConflictError, LedgerCorrupt, Locked, OutputError
+from runner.errors import ConflictError, LedgerCorrupt, LedgerError, Locked, OutputError
 from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.lock import FOLDER, read_holder, run_lock
-from runner.ledger.split import make_shards, merge, split, tidy
+from runner.ledger.split import made, make_shards, merge, split, tidy
 from runner.shards import Shard
 
 
@@ -92,10 +93,10 @@ def _see_afresh(root: Path) -> None:
     Another machine may have split or merged it a second ago. A client that changes a folder learns from the answer that
     others have too, and forgets what it knew; without that it may believe an old listing for a minute.
     """
-    probe = root / f"{FOLDER}.probe"
+    probe = root / f"{FOLDER}.probe-{uuid.uuid4().hex}"
     try:
-        probe.touch()
-        probe.unlink(missing_ok=True)
+        probe.mkdir()  # through no link, and in nobody's place
+        probe.rmdir()
     except OSError as error:
         raise OutputError(f"{root}: cannot be written: {error.strerror}. Nothing was bought.") from error
 
@@ -145,13 +146,28 @@ def _settled(layout: Layout) -> tuple[Shard, ...]:
     """
     if not layout.lost:
         return layout.shards
-    if any(path_of(layout.root, shard).stat().st_size for shard in layout.found):
+    if _was_made(layout) or any(_size(path_of(layout.root, shard)) for shard in layout.found):
         raise LedgerCorrupt(
             f"{path_of(layout.root, layout.lost[0])} is gone, and with it what was bought in shard {layout.lost[0]}: "
             "put it back from a copy. Without it the same would be bought again, so nothing is bought."
         )
     make_shards(layout.root, layout.shards)
     return layout.shards
+
+
+def _was_made(layout: Layout) -> bool:
+    """Whether all shards had a results manifest once."""
+    try:
+        return made(layout.root).read_bytes() == str(len(layout.shards)).encode()
+    except OSError:
+        return False
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be read: {error.strerror}. Nothing was bought.") from error
 
 
 def merge_shards(root: Path, since: str) -> int:

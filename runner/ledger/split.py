@@ -43,11 +43,23 @@ AT_ONCE = 64
 def make_shards(root: Path, shards: tuple[Shard, ...]) -> None:
     """Give every shard an empty results manifest, all before any is written to: one that is gone later was lost."""
     try:
+        made(root).unlink(missing_ok=True)
         for shard in shards:
-            os.close(os.open(path_of(root, shard), os.O_WRONLY | os.O_CREAT, 0o644))
+            flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            os.close(os.open(path_of(root, shard), flags, 0o644))
         disk.flush_folder(root)
+        _note_made(root, shards)
     except OSError as error:
         raise LedgerError(f"{root}: cannot be written: {error.strerror}. Nothing was bought.") from error
+
+
+def made(root: Path) -> Path:
+    """What stands there once all shards of a folder have a results manifest: how many."""
+    return root / FOLDER / "shards"
+
+
+def _note_made(root: Path, shards: Sequence[Shard]) -> None:
+    disk.replace_file(made(root), str(len(shards)).encode())
 
 
 def split(root: Path, shards: tuple[Shard, ...]) -> None:
@@ -58,6 +70,7 @@ def split(root: Path, shards: tuple[Shard, ...]) -> None:
         for first in range(0, len(shards), AT_ONCE):
             _write_shards(log, shards[first : first + AT_ONCE])
         disk.flush_folder(root)
+        _note_made(root, shards)
         (root / RESULTS).unlink()
         disk.flush_folder(root)
     except OSError as error:
@@ -70,8 +83,9 @@ def split(root: Path, shards: tuple[Shard, ...]) -> None:
 
 def _write_shards(log: Log, shards: Sequence[Shard]) -> None:
     """Write the results manifests of some shards, in one pass over what is known."""
+    root, mode = log.path.parent, _mode_of(log.path)
     with ExitStack() as stack:
-        files = {shard.index: stack.enter_context(_whole_file(path_of(log.path.parent, shard))) for shard in shards}
+        files = {shard.index: stack.enter_context(_whole_file(path_of(root, shard), mode)) for shard in shards}
         for record in log.latest():
             file = files.get(shard_of(record.id, shards[0].of))
             if file is not None:
@@ -103,7 +117,7 @@ def merge(root: Path, shards: tuple[Shard, ...]) -> int:
             stack.callback(logs[-1].close)
         _refuse_unfinished(logs, shards)
         try:
-            with _whole_file(root / RESULTS) as file:
+            with _whole_file(root / RESULTS, min(_mode_of(log.path) for log in logs)) as file:
                 file.writelines(_in_order(logs))
             disk.flush_folder(root)
             _remove(root, shards)
@@ -218,6 +232,8 @@ def _remove(root: Path, shards: Iterable[Shard]) -> None:
 
 def _clear(root: Path) -> None:
     """Remove what shards had for themselves below ``.runner``: locks, half downloads, half written results."""
+    with suppress(OSError):
+        made(root).unlink()
     for path in [*(root / FOLDER).glob("*-of-*")]:
         if shard_named(f"results.{path.name}.jsonl") is not None:
             shutil.rmtree(path, ignore_errors=True)
@@ -225,8 +241,13 @@ def _clear(root: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _mode_of(path: Path) -> int:
+    """Who may read results stays as it was."""
+    return path.stat().st_mode & 0o777
+
+
 @contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
+def _whole_file(path: Path, mode: int) -> Iterator[BinaryIO]:
     """A file to write, which takes its name once it is complete, over no other file.
 
     The name is for the caller to make durable.
@@ -234,7 +255,8 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
     temporary = path.parent / FOLDER / f"{path.name}.tmp"
     temporary.unlink(missing_ok=True)  # a crash may have left it as a second name of what took its place
     try:
-        with temporary.open("wb", buffering=BUFFER) as file:
+        with temporary.open("xb", buffering=BUFFER) as file:
+            temporary.chmod(mode)
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -339,3 +339,12 @@ def test_a_compaction_on_a_full_disk_keeps_the_old_file_and_leaves_no_litter(pat
     limited(path, 300, "compact")
     assert path.read_bytes() == before
     assert list(path.parent.glob(".runner/*")) == []
+
+
+def test_two_records_in_one_line_are_damage_whatever_stands_beside_them(tmp_path: Path, record: MakeRecord) -> None:
+    """A newline that was lost hides no purchase: not even where an empty line makes up for the number of lines."""
+    one, two = (line_of(record(name)) for name in ("one", "two"))
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(one.rstrip(b"\n") + two + b"\n")
+    with pytest.raises(LedgerCorrupt, match=r"results\.jsonl:1"):
+        Log(path, writable=False)

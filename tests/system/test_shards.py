@@ -16,6 +16,7 @@ from runner.emulator import Fault
 from runner.ledger import merge_shards, run_lock
 from runner.model import State
 from runner.options import reading
+from runner.records import encode
 from runner.shards import Shard, shard_of
 
 pytestmark = pytest.mark.anyio
@@ -442,3 +443,84 @@ async def test_a_shard_that_was_killed_leaves_nothing_of_its_own_behind(service)
     assert [path.exists() for path in left] == [False, True]
     await service.run(manifest, shard=shard(2))
     assert [path.exists() for path in left] == [False, False]
+
+
+async def test_a_takeover_that_was_cut_short_before_a_split_buys_nothing(service):
+    """The old id's last lines are in another shard: what was paid there is held, and after a merge it goes on."""
+    old, new = id_in(1, stem="old"), id_in(2)
+    await service.run(service.manifest({"id": old, "prompt": "a mug"}))
+    await service.run(service.manifest({"id": old, "prompt": "a cup"}))
+    results = service.output / "results.jsonl"
+    before = results.read_bytes()
+    renamed = service.manifest({"id": new, "prompt": "a mug"})
+    await service.run(renamed)
+    newest = next(line for line in service.lines() if (line.id, line.purchase) == (new, 2))
+    results.write_bytes(before + encode(newest))  # where a crash came after the first line of the takeover
+    reports = [await service.run(renamed, shard=shard(index)) for index in (1, 2, 3)]
+    assert [report.unknown for report in reports] == [0, 1, 0]
+    assert service.submissions == 2
+    await merge(service)
+    await service.run(renamed)
+    assert service.submissions == 2
+
+
+async def test_a_results_manifest_that_is_lost_beside_empty_ones_buys_nothing(service):
+    """The others need not have begun for it to be known that there was one."""
+    manifest = service.manifest({"id": id_in(1), "prompt": "a mug"})
+    await service.run(manifest, shard=shard(1))
+    (service.output / SPLIT[0]).unlink()
+    with pytest.raises(runner.LedgerCorrupt, match=r"results\.1-of-3\.jsonl is gone"):
+        await service.run(manifest, shard=shard(1))
+    assert service.submissions == 1
+
+
+async def test_a_split_that_lost_one_of_its_own_buys_nothing(service):
+    """The same where a whole folder was split, and all that is left is empty."""
+    manifest = service.manifest({"id": id_in(1), "prompt": "a mug"})
+    await service.run(manifest)
+    await service.run(manifest, shard=shard(2))
+    (service.output / SPLIT[0]).unlink()
+    with pytest.raises(runner.LedgerCorrupt, match=r"results\.1-of-3\.jsonl is gone"):
+        await service.run(manifest, shard=shard(1))
+    assert service.submissions == 1
+
+
+async def test_who_may_read_results_stays_so_through_split_and_merge(service):
+    """Prompts that were made private stay private."""
+    manifest = service.manifest(*plain(6))
+    await service.run(manifest)
+    (service.output / "results.jsonl").chmod(0o600)
+    await service.run(manifest, shard=shard(1))
+    assert {(service.output / name).stat().st_mode & 0o777 for name in SPLIT} == {0o600}
+    await merge(service)
+    assert (service.output / "results.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_shards_results_manifest_that_leads_nowhere_is_an_error(service):
+    """A link in its place is neither followed nor a bug of ours."""
+    service.output.mkdir()
+    (service.output / SPLIT[1]).symlink_to(service.folder / "nowhere")
+    for options in ({"shard": shard(1)}, {"shard": shard(2)}, {}):
+        with pytest.raises(runner.RunnerError, match=r"results\.2-of-3\.jsonl"):
+            await service.run(service.manifest(*plain(6)), **options)
+    assert not (service.folder / "nowhere").exists()
+
+
+async def test_looking_afresh_touches_nothing_that_is_there(service):
+    """Whatever stands in the folder under a name of ours, a link out of it above all."""
+    service.output.mkdir()
+    (service.output / ".runner.probe").symlink_to(service.folder / "nowhere")
+    await service.run(service.manifest(*plain(1)))
+    assert (service.output / ".runner.probe").is_symlink()
+    assert not (service.folder / "nowhere").exists()
+    assert not [path for path in service.output.iterdir() if path.name.startswith(".runner.probe-")]
+
+
+async def test_collecting_one_shard_splits_no_folder(service):
+    """What buys nothing leaves the folder as it is laid out, and the next night's plain run with it."""
+    await service.run(service.manifest(*plain(3)))
+    with pytest.raises(runner.UsageError, match="is not split into shards"):
+        await app.collect(
+            Folder(service.output), app.RunOptions(shard=shard(1)), clock=LoopClock(), environ=service.environ
+        )
+    assert ledgers(service) == ["results.jsonl"]
