@@ -54,7 +54,7 @@ def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     return [CompletionItem(incomplete, type="file")]
 
 
-class ShardType(click.ParamType[Shard]):
+class ShardType(click.ParamType):  # type: ignore[type-arg]  # as above
     """``2/4``, or ``auto``: what an array of jobs says in the environment."""
 
     name = "shard"

@@ -24,7 +24,7 @@ from runner.records import BadLine, decode, decode_all, encode, reread
 
 logger = logging.getLogger(__name__)
 
-TOGETHER = 1 << 16
+TOGETHER = 1 << 15
 """So many bytes of lines are read and checked at once; more is no quicker."""
 
 
