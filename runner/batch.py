@@ -17,7 +17,7 @@ from runner.disk import Disk
 from runner.errors import ConflictError
 from runner.job.suspects import Suspects
 from runner.model import Fault, Job, Record, State
-from runner.money import base_price, exact, spent
+from runner.money import base_price, total_spent
 from runner.plan import Action, Decision, revive, too_much_waits
 from runner.polling import Durations
 from runner.progress import Standing
@@ -315,11 +315,10 @@ class Batch:
 
     def _finish(self) -> Report:
         ledger, api = self.site.ledger, self.site.api.base.name
-        known = chain(ledger.latest(), self.site.others.latest())
-        total = sum(exact(spent(record)) for record in known if record.api == api)
+        total = total_spent(chain(ledger.latest(), self.site.others.latest()), api)
         ledger.compact()
         return self._books.report(
-            spent_usd=float(total),
+            spent_usd=total,
             seconds=self.site.clock.monotonic() - self._started,
             output=str(self.site.folder.root),
             results=str(ledger.path),

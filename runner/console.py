@@ -8,12 +8,11 @@ from collections.abc import Iterable
 import click
 
 from runner.errors import ManifestError, RunnerError
-from runner.model import Problem
+from runner.model import DRIVES, Problem
 
 MAX_PROBLEMS = 200
-_DRIVES = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_CONTROL = re.compile(f"[{_DRIVES}]")
-_CONTROL_OR_BREAK = re.compile(f"[\n{_DRIVES}]")
+_CONTROL = re.compile(f"[{DRIVES}]")
+_CONTROL_OR_BREAK = re.compile(f"[\n{DRIVES}]")
 
 
 def say(line: str, *, err: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -96,3 +96,8 @@ def spent(record: Record) -> float:
 def exact(usd: float) -> Decimal:
     """An amount to a billionth of a dollar, to be summed without the noise of binary fractions."""
     return Decimal(str(round(usd, 9))) + 0  # no minus before a zero
+
+
+def total_spent(records: Iterable[Record], api: str) -> float:
+    """What the purchases at one API count for together."""
+    return float(sum(exact(spent(record)) for record in records if record.api == api))

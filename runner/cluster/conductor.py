@@ -26,7 +26,7 @@ from runner.errors import Locked, RunnerError, UsageError
 from runner.ledger import hold_all, look, merge_shards
 from runner.manifest import Manifest
 from runner.model import Record
-from runner.money import exact, spent
+from runner.money import total_spent
 from runner.options import RunOptions, api_of, lanes_of, reading
 from runner.progress import Watcher
 from runner.shards import MOST_SHARDS, Shard
@@ -255,10 +255,10 @@ def _told(report: Report, folder: Folder, options: RunOptions, clock: Clock, sta
     """The report with what only the folder as a whole can say."""
     api = api_of(options, os.environ).name
     with reading(folder) as ledger:
-        total = sum(exact(spent(record)) for record in ledger.latest() if record.api == api)
+        total = total_spent(ledger.latest(), api)
     return replace(
         report,
-        spent_usd=float(total),
+        spent_usd=total,
         seconds=clock.monotonic() - started,
         output=str(folder.root),
         results=str(look(folder.root).results),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 
-def dask_setup(worker: object) -> None:  # noqa: ARG001 - the engine's
+def dask_setup(worker: object) -> None:  # noqa: ARG001 - the engine calls it by this signature
     """Hear no signal that a terminal sends to all; the program that started this worker passes on what it means."""
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):

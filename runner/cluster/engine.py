@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from typing import Any
 
 import anyio
-import cloudpickle  # type: ignore[import-untyped]  # it has none
+import cloudpickle  # type: ignore[import-untyped]  # it comes without types
 import distributed
 
 from runner.cluster import deaf
@@ -70,7 +70,7 @@ class Engine:
             outcome = await task
         except distributed.KilledWorker:
             return Outcome(error="the workers that ran it died, one after another", exit_code=75)
-        except Exception as error:  # noqa: BLE001 - whatever a scheduler that went away makes of it
+        except Exception as error:  # noqa: BLE001 - a scheduler that goes away may end a task by any error
             why = f"the cluster did not run it to its end ({type(error).__name__}: {error})"
             return Outcome(error=why, exit_code=75)
         if isinstance(outcome, Outcome):
@@ -113,10 +113,11 @@ async def reach(address: str) -> AsyncIterator[Engine]:
         yield Engine(client)
 
 
-async def _connect(address: str, stack: AsyncExitStack) -> Any:  # the engine has no types
+async def _connect(address: str, stack: AsyncExitStack) -> Any:
+    dask: Any = distributed  # which has no types
     if address != LOCAL:
-        return distributed.Client(address, asynchronous=True, timeout=REACH_SECONDS)  # type: ignore[no-untyped-call]
-    cluster = distributed.LocalCluster(  # type: ignore[no-untyped-call]
+        return dask.Client(address, asynchronous=True, timeout=REACH_SECONDS)
+    cluster = dask.LocalCluster(
         threads_per_worker=1,
         dashboard_address="127.0.0.1:0",
         asynchronous=True,
@@ -124,7 +125,7 @@ async def _connect(address: str, stack: AsyncExitStack) -> Any:  # the engine ha
         preload=[deaf.__name__],
     )
     started = await stack.enter_async_context(cluster)
-    return distributed.Client(started, asynchronous=True)  # type: ignore[no-untyped-call]
+    return dask.Client(started, asynchronous=True)
 
 
 def _agreed(found: Mapping[str, Any]) -> dict[str, str]:

@@ -1,49 +1,55 @@
-"""What goes to a worker as code, for it may have another runner, or none: what it is asked, and how a shard begins."""
+"""What goes to a worker as code, for it may have another runner, or none: what it is asked, and how a shard begins.
+
+Nothing of ``runner`` may be imported above: what stands there has to be importable wherever this is carried.
+"""
 
 from __future__ import annotations
 
 import os
+import pickle
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
+
+from distributed import get_worker
 
 
 def probe(mark: str, manifest: str, api: str | None) -> dict[str, str]:
     """What this worker has: its runner, what it reads at two paths, and whether it knows a token (never which)."""
+    answer = {"runner": _runner(), "mark": _read(mark), "manifest": _read(manifest)}
     try:
-        from runner import __version__  # noqa: PLC0415 - there may be none
-        from runner.errors import RunnerError  # noqa: PLC0415
-        from runner.settings import find_api, find_token  # noqa: PLC0415
-    except ImportError as error:
-        return {"runner": f"none that can be imported ({error})"}
-    answer = {"runner": __version__, "mark": _read(mark), "manifest": _read(manifest)}
+        from runner.errors import RunnerError  # noqa: PLC0415 - a worker may have no runner
+        from runner.settings import find_api, find_token  # noqa: PLC0415 - likewise
+    except ImportError:
+        return answer
     try:
         answer["api"] = find_api(api, os.environ).name
         answer["token"] = "yes" if find_token(os.environ) else "no"
     except RunnerError as error:
-        answer.setdefault("api" if "api" not in answer else "token", str(error).partition(":")[0])
+        answer["token" if "api" in answer else "api"] = str(error).partition(":")[0]
     return answer
 
 
 def begin(version: str, order: bytes) -> Any:
     """Run a shard by runner ``version``; where this worker has another: its address, and what it has."""
-    import pickle  # noqa: PLC0415 - what is carried there by itself
-
-    from distributed import get_worker  # noqa: PLC0415
-
-    try:
-        from runner import __version__ as found  # noqa: PLC0415
-    except ImportError as error:
-        found = f"none that can be imported ({error})"
+    found = _runner()
     if found != version:
         return get_worker().address, f"has runner {found}, and the run was started by {version}"
-    from runner.cluster.work import run_shard  # noqa: PLC0415
+    from runner.cluster.work import run_shard  # noqa: PLC0415 - only now it is known to be the same
 
     return run_shard(pickle.loads(order))  # noqa: S301 - whoever can hand over a task runs code anyway
 
 
-def _read(path: str) -> str:
-    from hashlib import sha256  # noqa: PLC0415 - what is carried there by itself
-    from pathlib import Path  # noqa: PLC0415
+def _runner() -> str:
+    """Which runner this worker has."""
+    try:
+        from runner import __version__  # noqa: PLC0415 - it may have none
+    except ImportError as error:
+        return f"none that can be imported ({error})"
+    return __version__
 
+
+def _read(path: str) -> str:
     try:
         return sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:

@@ -49,7 +49,7 @@ def run_shard(order: Order) -> Outcome:
         return Outcome(report=run_loop(lambda: _run(manifest, order)))
     except RunnerError as error:
         return Outcome(error=str(error), exit_code=error.exit_code, locked=isinstance(error, Locked))
-    except Exception:  # noqa: BLE001 - a bug of ours: told where the person is
+    except Exception:  # noqa: BLE001 - a bug of ours has to reach the person, and not a worker's log
         return Outcome(error=traceback.format_exc(), exit_code=70)
     finally:
         manifest.jobs.close()

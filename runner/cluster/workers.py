@@ -12,6 +12,7 @@ from pathlib import Path
 from runner import __version__
 from runner.cluster.engine import Engine
 from runner.errors import OutputError, UsageError
+from runner.ledger import private
 from runner.manifest import Manifest
 from runner.options import RunOptions, api_of
 
@@ -56,7 +57,7 @@ async def _other_versions(engine: Engine) -> list[str]:
 async def _other_surroundings(engine: Engine, manifest: Manifest, options: RunOptions) -> list[str]:
     assert manifest.path is not None
     path = manifest.path.absolute()
-    with _mark(options.folder(manifest).root / ".runner") as (mark, text):
+    with _mark(private(options.folder(manifest).root, None)) as (mark, text):
         answers = await engine.probe(str(mark), str(path), options.api)
     wanted = {
         "runner": __version__,

@@ -8,6 +8,7 @@ import click
 
 from runner.clock import SystemClock, timestamp
 from runner.commands.common import known_folder, manifest_argument, place_options
+from runner.console import say
 from runner.ledger import merge_shards, path_of
 
 
@@ -27,7 +28,7 @@ def command(manifest: str, output: Path | None, emulator: bool) -> int:
     folder = known_folder(manifest, output, emulator=emulator)
     count = merge_shards(folder.root, timestamp(SystemClock().now()))
     if count:
-        click.echo(f"{path_of(folder.root, None)}: the results of {count} shards in one")
+        say(f"{path_of(folder.root, None)}: the results of {count} shards in one")
     else:
-        click.echo(f"{folder.root} is not split into shards; nothing was changed")
+        say(f"{folder.root} is not split into shards; nothing was changed")
     return 0
