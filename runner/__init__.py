@@ -9,13 +9,13 @@ The map, top to bottom; imports point down only::
                             beside them settle (the user's word) and catalogue (what models take that are not bundled)
     batch                   one run from the survey to the report; crew does its steps, books count them;
                             beside it redo, cancel, verify and restore
-    survey                  the manifest's jobs held against the results manifest
+    survey                  the manifest's jobs held against the results manifest; surveyor decides about each
     schedule | job          lanes and stop | one job's steps
     api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
                             throttle, purse (the budget), cache (the catalogue's schemas) and stop
     plan | pace | polling | survival | capacity | money | shares | questions | summary | progress | ending | receipts
                             decisions: pure functions of values
-    manifest | settings | wire | records | spreadsheet           text ↔ values
+    manifest | settings | wire | answers | records | spreadsheet text ↔ values
     model | errors | clock | disk | digests | shards   frozen values, the error tree, time as an argument, durable
                             steps, names by the million, which part a job belongs to
 
@@ -26,7 +26,7 @@ and imports nothing of this.
 
 A run of a shard is the same run with less: ``options`` keeps its jobs (``shards.Shard``) and its lanes (``shares``),
 ``ledger.hold`` gives it a results manifest and a lock of its own, and ``others`` is all that it knows of the rest. Only
-``survey`` asks those, so that nothing is bought twice under a new id, and ``purse``, so that the budget is one.
+``surveyor`` asks those, so that nothing is bought twice under a new id, and ``purse``, so that the budget is one.
 
 As a library::
 

@@ -16,21 +16,19 @@ import msgspec
 from aiohttp import hdrs
 from anyio import Semaphore, move_on_after
 
+from runner.answers import Answer, parse_object, read_day
 from runner.http import Broken, NotConnected, TooLarge, exchange, read_bounded, session
 from runner.model import Fault, Json
 from runner.settings import ApiBase, Token
 from runner.wire import (
     Again,
-    Answer,
     Cancelling,
     Cause,
     Progress,
     Refused,
     Submission,
     Unreadable,
-    parse_object,
     read_cancel,
-    read_day,
     read_entry,
     read_progress,
     read_submission,

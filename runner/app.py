@@ -36,7 +36,7 @@ from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
 from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import Report
-from runner.survey import manifest_path
+from runner.surveyor import manifest_path
 
 Entries = dict[str, dict[str, Json] | None]
 

@@ -26,7 +26,8 @@ from runner.records import follow
 from runner.redo import Choice, Redo
 from runner.schedule import Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
-from runner.survey import Survey, Surveyor, doubt, survey
+from runner.survey import Survey, doubt, survey
+from runner.surveyor import Surveyor
 
 GRACE_SECONDS = 20.0
 """How long an interrupted run collects and delivers what is in flight."""

@@ -19,7 +19,8 @@ from runner.plan import Action, Decision, most_waiting, too_much_waits
 from runner.purse import Purse, kind_of
 from runner.redo import Choice, Marks
 from runner.stop import Stop
-from runner.survey import Survey, Surveyor, doubt, survey
+from runner.survey import Survey, doubt, survey
+from runner.surveyor import Surveyor
 
 CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.HOLD, Action.FAILED)
 KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}

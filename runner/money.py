@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from runner.answers import MOST_USD, read_usd
 from runner.model import Job, Json, Record, State
-from runner.wire import MOST_USD, read_usd
 
 MOST_MEGAPIXELS = 10**12
 """A size beyond it is no size, and too large a number to calculate a price with."""

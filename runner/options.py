@@ -20,7 +20,7 @@ from runner.model import Budget, Job
 from runner.redo import Choice
 from runner.settings import EMULATOR, ApiBase, find_api, output_folder
 from runner.shards import Shard
-from runner.survey import Selection, Surveyor, manifest_path
+from runner.surveyor import Selection, Surveyor, manifest_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,10 +21,10 @@ from enum import StrEnum
 
 import msgspec
 
+from runner.answers import REQUEST_ID
 from runner.model import Fault, Record, State
 from runner.plan import LOST
 from runner.records import follow
-from runner.wire import REQUEST_ID
 
 SHOWN = 3
 """So many ids or purchases are named in an error."""

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import msgspec
 
+from runner.answers import MOST_USD, REQUEST_ID
 from runner.model import Job, Record, State
-from runner.wire import MOST_USD, REQUEST_ID
 
 RESULTS = "results.jsonl"
 """The name of the results manifest in its output folder."""

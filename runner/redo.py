@@ -19,7 +19,7 @@ from runner.errors import ConflictError, UsageError
 from runner.ledger import Reader, Writer
 from runner.model import Job, Record
 from runner.plan import Action, Decision, redo_pending, wanted_redo
-from runner.survey import Surveyor
+from runner.surveyor import Surveyor
 
 CHUNK = 256
 """Marks that are written together."""

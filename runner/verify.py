@@ -24,7 +24,7 @@ from runner.download.place import Folder
 from runner.errors import OutputError
 from runner.ledger import Reader
 from runner.model import Output, Record, State
-from runner.survey import PICTURES
+from runner.surveyor import PICTURES
 
 T = TypeVar("T")
 V = TypeVar("V")

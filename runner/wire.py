@@ -16,39 +16,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from functools import lru_cache
 
-import msgspec
-
+from runner.answers import (
+    LONGEST_WORD,
+    REQUEST_ID,
+    Answer,
+    error_code,
+    find_urls,
+    parse_object,
+    read_explanation,
+    read_fault,
+    read_generation_fault,
+    read_moment,
+    read_retry_after,
+    read_text,
+    read_usd,
+)
 from runner.clock import epoch
 from runner.model import Fault, Json, State
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-MAX_OUTPUTS = 1000
-"""More URIs than any model gives; what comes beyond is not looked at."""
-
-_LONGEST_WORD = 100
-"""Of a state, code or id that an answer brings: more is cut before it is logged or recorded."""
-
-_MOMENT = re.compile(r"[0-9]{4}-[0-9T:.,Z+ -]{1,40}")
-_ERROR_KEYS = ("error_message", "message", "error", "detail")
 _QUEUED = frozenset({"in_queue", "pending", "waiting"})
 _RUNNING = frozenset({"in_progress", "starting", "processing"})
 _COMPLETED = frozenset({"completed", "succeeded"})
 _CANCELLED = frozenset({"cancelled", "canceled"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One HTTP answer, its body read whole. ``date`` and ``retry_after`` are the headers as they came."""
-
-    status: int
-    body: bytes
-    retry_after: str | None = None
-    date: str | None = None
 
 
 class Cause(StrEnum):
@@ -203,7 +194,7 @@ def _is_proof(answer: Answer, code: str, document: dict[str, Json]) -> bool:
         case 200:
             return bool(code) and not _is_service_code(code)
         case status if 400 <= status < 500 and status != 408:
-            return bool(code or _explanation(document)) and not _is_service_code(code)
+            return bool(code or read_explanation(document)) and not _is_service_code(code)
     return False
 
 
@@ -238,7 +229,7 @@ def read_progress(answer: Answer, request_id: str, *, from_status: bool = False)
     if 200 <= status < 300:
         owner = document.get("request_id")
         if isinstance(owner, str) and owner not in ("", request_id):
-            text = f"the answer is about request {owner[:_LONGEST_WORD]!r}, not {request_id!r}"
+            text = f"the answer is about request {owner[:LONGEST_WORD]!r}, not {request_id!r}"
             return Again(fault=Fault(code="other_request", message=text))
         if isinstance(state, str):
             return _read_state(state.strip().lower(), document, from_status=from_status)
@@ -253,7 +244,7 @@ def read_cancel(answer: Answer, request_id: str) -> Cancelling | Again:
     document = parse_object(answer.body)
     owner = document.get("request_id")
     mine = not isinstance(owner, str) or owner in ("", request_id)
-    said = (_text(document.get(key)) for key in ("outcome", "status"))
+    said = (read_text(document.get(key)) for key in ("outcome", "status"))
     words = {word.strip().lower() for word in said if word}
     if 200 <= answer.status < 300 and not error_code(document) and mine and words:
         return Cancelling(agreed=bool(words & _CANCELLED) and "not_cancellable" not in words)
@@ -261,7 +252,7 @@ def read_cancel(answer: Answer, request_id: str) -> Cancelling | Again:
 
 
 def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> Progress:
-    cost, finished = read_usd(document.get("cost")), _moment(document.get("finished_at"))
+    cost, finished = read_usd(document.get("cost")), read_moment(document.get("finished_at"))
     if state in _COMPLETED:
         urls = find_urls(document.get("output"))
         return Completed(
@@ -272,13 +263,13 @@ def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> 
             seconds=_read_seconds(document.get("created_at"), finished),
         )
     if state == "failed":
-        return Ended(state=State.FAILED, fault=_generation_fault(document), cost_usd=cost, finished_at=finished)
+        return Ended(state=State.FAILED, fault=read_generation_fault(document), cost_usd=cost, finished_at=finished)
     if state in _CANCELLED:
         fault = Fault(code="cancelled", message="cancelled at the API", retryable=True)
         return Ended(state=State.CANCELLED, fault=fault, cost_usd=cost, finished_at=finished)
     position = document.get("queue_position")
     return Unfinished(
-        state=state[:_LONGEST_WORD],
+        state=state[:LONGEST_WORD],
         known=state in _QUEUED | _RUNNING,
         queue_position=position if type(position) is int and position >= 0 else None,
     )
@@ -293,15 +284,6 @@ def _read_seconds(created: Json, finished: Json) -> float | None:
     return -seconds if seconds <= 0 else None
 
 
-def parse_object(body: bytes) -> dict[str, Json]:
-    """The JSON object in ``body``; an empty one where it holds no such thing (NaN, half an answer, a page)."""
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
 def read_entry(answer: Answer, model: str) -> dict[str, Json] | None:
     """What the catalogue says of ``model``: empty where it does not know it, None where the answer says neither."""
     document = parse_object(answer.body)
@@ -310,124 +292,3 @@ def read_entry(answer: Answer, model: str) -> dict[str, Json] | None:
         return {}
     about = answer.status == 200 and not code and document.get("model_id", model) == model
     return document if about and document else None
-
-
-def error_code(document: dict[str, Json]) -> str:
-    """``error_code`` as text; empty where there is none."""
-    return _code(document.get("error_code"))
-
-
-def _code(value: Json) -> str:
-    """A code as text, 400001.0 like 400001. Nothing but zeros is no code: many a service says so that all went well."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    whole = int(value) if isinstance(value, float) and value.is_integer() else value
-    code = str(whole).strip()[:_LONGEST_WORD]
-    return code if code.strip("0") else ""
-
-
-def read_fault(status: int, document: dict[str, Json]) -> Fault:
-    """The API's own words for what went wrong, with the HTTP status where there are none."""
-    message = _explanation(document) or f"HTTP {status} without a readable explanation"
-    return Fault(code=error_code(document) or f"http_{status}", message=message, http_status=status)
-
-
-def _explanation(document: dict[str, Json]) -> str:
-    """What the answer says went wrong, from the first key that says anything; empty where none does."""
-    return next(filter(None, (_message(document.get(key)) for key in _ERROR_KEYS)), "")
-
-
-def _message(value: Json, depth: int = 3) -> str:
-    """One line out of a string, an ``{"message": …}`` or a list of ``{"loc": […], "msg": …}``, ``depth`` deep."""
-    if isinstance(value, str):
-        return " ".join(value.split())[:500]
-    if isinstance(value, dict) and depth:
-        return _message(value.get("message") or value.get("msg"), depth - 1)
-    if isinstance(value, list) and depth:
-        return "; ".join(filter(None, (_detail(entry, depth - 1) for entry in value[:10])))[:500]
-    return ""
-
-
-def _detail(entry: Json, depth: int) -> str:
-    """``width: must be …`` out of one entry of a validation error."""
-    where = entry.get("loc") if isinstance(entry, dict) else None
-    parts = where[:10] if isinstance(where, list) else []
-    names = [str(part) for part in parts if isinstance(part, str | int) and part != "body"]
-    return ": ".join(filter(None, [".".join(names), _message(entry, depth)]))
-
-
-def _generation_fault(document: dict[str, Json]) -> Fault:
-    """Why a generation failed. Worth another purchase unless the API says no or blames the input."""
-    error = document.get("error")
-    details = error if isinstance(error, dict) else document
-    code = error_code(document) or _code(details.get("code")) or "generation_failed"
-    retryable = details.get("retryable")
-    return Fault(
-        code=code,
-        message=_explanation(document) or "the API gives no reason",
-        retryable=retryable if isinstance(retryable, bool) else not _blames_the_input(code),
-    )
-
-
-def _blames_the_input(code: str) -> bool:
-    return code.startswith("4") or any(word in code.lower() for word in ("invalid", "policy", "nsfw", "moderat"))
-
-
-MOST_USD = 1e9
-"""Nothing that is bought or reserved here costs more: beyond it a number is damage, and no sum could be trusted."""
-
-
-def read_usd(value: Json) -> float | None:
-    """An amount of money, or None where ``value`` is none: no number, negative, or beyond all reason."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        amount = float(value)
-    except OverflowError:
-        return None
-    return amount if 0 <= amount <= MOST_USD else None
-
-
-def _text(value: Json) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _moment(value: Json) -> str | None:
-    """A time as it came, if it may be one."""
-    return value if isinstance(value, str) and _MOMENT.fullmatch(value) else None
-
-
-def find_urls(output: Json) -> tuple[str, ...]:
-    """Every http(s) URI in ``output``, in document order and without repeats, as the official client collects them."""
-    found: dict[str, None] = {}
-    stack = [output]
-    while stack and len(found) < MAX_OUTPUTS:
-        value = stack.pop()
-        if isinstance(value, str):
-            if value.lower().startswith(("http://", "https://")):
-                found.setdefault(value)
-        elif isinstance(value, dict | list):
-            parts = list(value.values()) if isinstance(value, dict) else value
-            stack.extend(reversed(parts))
-    return tuple(found)
-
-
-def read_retry_after(answer: Answer) -> float | None:
-    """``Retry-After`` in seconds from now; a date is measured by the API's own clock (its ``Date`` header)."""
-    text = (answer.retry_after or "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
-        return float(text)
-    try:
-        wait = parsedate_to_datetime(text) - parsedate_to_datetime(answer.date or "")
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0.0, wait.total_seconds())
-
-
-@lru_cache(maxsize=4)
-def read_day(date: str | None) -> str | None:
-    """The day of a ``Date`` header in UTC, ``2026-11-22``; None where there is none that can be read."""
-    try:
-        return f"{parsedate_to_datetime(date or '').astimezone(UTC):%Y-%m-%d}"
-    except (ValueError, TypeError, OverflowError):
-        return None

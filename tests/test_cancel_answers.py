@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from runner.wire import Again, Answer, Cancelling, read_cancel
+from runner.answers import Answer
+from runner.wire import Again, Cancelling, read_cancel
 
 ANSWERS = {
     "cancelled": (200, {"outcome": "cancelled"}, Cancelling(agreed=True)),

@@ -19,7 +19,20 @@ ROWS = [
     {"commands", "console", "display", "hook"},
     {"cluster"},
     {"app", "catalogue", "options", "settle", "forecast"},
-    {"batch", "books", "cancel", "crew", "redo", "survey", "unclaimed", "schedule", "job", "verify", "restore"},
+    {
+        "batch",
+        "books",
+        "cancel",
+        "crew",
+        "redo",
+        "survey",
+        "surveyor",
+        "unclaimed",
+        "schedule",
+        "job",
+        "verify",
+        "restore",
+    },
     {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache", "loop"},
     {
         "plan",
@@ -35,7 +48,7 @@ ROWS = [
         "receipts",
         "shares",
     },
-    {"manifest", "settings", "wire", "records", "spreadsheet"},
+    {"manifest", "settings", "wire", "answers", "records", "spreadsheet"},
     {"model", "errors", "clock", "digests", "disk", "shards"},
 ]
 """From the top; a module imports from its own row and those below."""

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from runner.answers import MAX_OUTPUTS, Answer, find_urls, parse_object, read_retry_after, read_usd
 from runner.model import State
 from runner.wire import (
-    MAX_OUTPUTS,
     Accepted,
     Again,
-    Answer,
     Cause,
     Completed,
     Denied,
@@ -25,12 +24,8 @@ from runner.wire import (
     Refused,
     Unfinished,
     Unreadable,
-    find_urls,
-    parse_object,
     read_progress,
-    read_retry_after,
     read_submission,
-    read_usd,
 )
 
 DATE = "Sun, 22 Nov 2026 01:00:00 GMT"

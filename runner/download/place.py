@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from threading import Lock
 
@@ -17,17 +16,14 @@ import msgspec
 
 from runner import disk
 from runner.disk import hash_file
+from runner.download.names import REPLACED, aside_path, asides_of, by_bytes, names_beside, places_of
 from runner.errors import OutputError, RunnerError
 from runner.model import Output, Record, State
 
 log = logging.getLogger(__name__)
 
-REPLACED = ".replaced"
-"""Where the files of older purchases are kept, ``<id>/<purchase>`` below it."""
 MOST_FOLDERS = 10_000
 """Remembered; then they are forgotten and walked again."""
-LONGEST_NAME = 255
-"""In bytes: what common file systems take."""
 
 
 class Occupied(RunnerError):
@@ -105,7 +101,7 @@ class Folder:
         """Whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
         return bool(record.outputs) and all(
             os.path.isfile(f"{self.root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
-            or any(_is_file(self.root / path) for path in _places(record, output))
+            or any(_is_file(self.root / path) for path in places_of(record, output))
             for output in record.outputs
         )
 
@@ -113,7 +109,8 @@ class Folder:
         """Whether every file of a done purchase stands somewhere with its own bytes."""
         with _file_errors(self.root):
             return all(
-                any(is_ours(self.root / path, output) for path in _places(record, output)) for output in record.outputs
+                any(is_ours(self.root / path, output) for path in places_of(record, output))
+                for output in record.outputs
             )
 
     def displaced(self, record: Record) -> bool:
@@ -124,7 +121,7 @@ class Folder:
             return any(
                 not is_ours(self.root / (output.path or "."), output)
                 for output in record.outputs
-                if any(_is_file(self.root / path) for path in _asides(record, output))
+                if any(_is_file(self.root / path) for path in asides_of(record, output))
             )
 
     def find_checked(self, record: Record, output: Output) -> str | None:
@@ -133,12 +130,12 @@ class Folder:
         Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
         with _file_errors(self.root):
-            return next((path for path in _places(record, output) if is_ours(self.path(path), output)), None)
+            return next((path for path in places_of(record, output) if is_ours(self.path(path), output)), None)
 
     def aside(self, record: Record, output: Output) -> str:
         """Where a purchase's file is set aside: the place that holds its bytes, else the one that it would get."""
         with _file_errors(self.root):
-            places = [*filter(None, [output.moved_from]), *_asides(record, output)]
+            places = [*filter(None, [output.moved_from]), *asides_of(record, output)]
             found = (place for place in places if is_ours(self.root / place, output))
             return next(found, aside_path(record, output.path or ""))
 
@@ -166,7 +163,7 @@ class Folder:
         """
         with _file_errors(self.root), self._moving:
             for arrival in arrivals:
-                places = [self.path(place) for place in _asides(record, arrival.output)]
+                places = [self.path(place) for place in asides_of(record, arrival.output)]
                 passing = self._require_source(arrival)
                 if not any(is_ours(place, arrival.output) for place in places):
                     (_rename if passing else self._copy)(arrival.source, _first_free(places))
@@ -199,7 +196,7 @@ class Folder:
                 raise Occupied(
                     f"{self.root / path} was changed since job {owner.id} put it there; move it, and run again"
                 )
-            _rename(self.path(path), _first_free(self.path(place) for place in _asides(owner, output)))
+            _rename(self.path(path), _first_free(self.path(place) for place in asides_of(owner, output)))
 
     def _set_aside(self, other: Record, targets: set[Path], sources: set[Path]) -> None:
         """Move what another purchase left to ``.replaced/<id>/<purchase>/``; what a person altered stays.
@@ -210,7 +207,7 @@ class Folder:
             path = self.root / (output.path or ".")
             if output.path is None or not self._holds(path.parent) or not is_ours(path, output):
                 continue
-            places = [self.path(place) for place in _asides(other, output)]
+            places = [self.path(place) for place in asides_of(other, output)]
             if not any(is_ours(place, output) for place in places):
                 (self._copy if path in sources else _rename)(path, _first_free(places))
             elif path in targets - sources:
@@ -235,7 +232,7 @@ class Folder:
             arrival.source.unlink(missing_ok=True)
             return
         if arrival.output.path in named and target.is_file():
-            altered = _first_free(_beside(target))
+            altered = _first_free(names_beside(target))
             _rename(target, altered)
             log.warning("%s was changed by hand; that version is kept as %s", target, altered.name)
         if os.path.lexists(target):
@@ -255,7 +252,7 @@ class Folder:
 
     def places(self, record: Record, output: Output) -> list[str]:
         """Every path at which a purchase's file may stand, its own place first."""
-        return _places(record, output)
+        return places_of(record, output)
 
     def set_apart(self, path: str) -> str:
         """Keep what stands at ``path`` beside it as ``<file>.altered``, over no other file; return where.
@@ -264,7 +261,7 @@ class Folder:
         """
         with _file_errors(self.root):
             source = self.path(path)
-            target = _first_free(_beside(source))
+            target = _first_free(names_beside(source))
             _rename(source, target)
             return target.relative_to(self.root).as_posix()
 
@@ -274,9 +271,9 @@ class Folder:
         Where the owner has it already it is set apart. Raises as ``set_apart`` does.
         """
         with _file_errors(self.root):
-            if any(is_ours(self.path(place), output) for place in _places(owner, output) if place != path):
+            if any(is_ours(self.path(place), output) for place in places_of(owner, output) if place != path):
                 return self.set_apart(path)
-            target = _first_free(self.path(place) for place in _asides(owner, output))
+            target = _first_free(self.path(place) for place in asides_of(owner, output))
             _rename(self.path(path), target)
             return target.relative_to(self.root).as_posix()
 
@@ -296,7 +293,7 @@ class Folder:
         """Where the picture is kept: under its name, or one of its own where other bytes have that."""
         name = (arrival.output.path or "").rpartition("/")[2]
         plain = f".rejected/{record.id}/{record.purchase}/{name}"
-        places = {self.path(path): path for path in (plain, _by_bytes(plain, arrival.output))}
+        places = {self.path(path): path for path in (plain, by_bytes(plain, arrival.output))}
         kept = next((path for path in places if is_ours(path, arrival.output)), None)
         if kept is None:
             kept = _first_free(places)
@@ -329,47 +326,9 @@ def _file_errors(where: Path) -> Iterator[None]:
             ) from error
 
 
-def _places(record: Record, output: Output) -> list[str]:
-    """Where a purchase's file may be: in its place, on the way to it, or set aside for a newer purchase's."""
-    return [path for path in (output.path, output.moved_from) if path] + _asides(record, output)
-
-
-def _asides(record: Record, output: Output) -> list[str]:
-    """Where a purchase's file may be set aside: by its name, and by its bytes too where that name was taken.
-
-    A job that was renamed left them under its old id.
-    """
-    if not output.path:
-        return []
-    names = [(record.id, record.purchase)]
-    if record.renamed_from is not None:
-        names.append((record.renamed_from, record.renamed_purchase or record.purchase))
-    plain = [aside_path(msgspec.structs.replace(record, id=i, purchase=n), output.path) for i, n in names]
-    return [place for path in plain for place in (path, _by_bytes(path, output))]
-
-
 def _has_asides(replaced: str, record: Record) -> bool:
     """Whether anything of the job was set aside at all: mostly not, and that is one look."""
     return any(os.access(f"{replaced}/{job_id}", os.F_OK) for job_id in (record.id, record.renamed_from) if job_id)
-
-
-def aside_path(record: Record, path: str) -> str:
-    """Where a purchase's file is kept once a newer purchase took its place."""
-    return f"{REPLACED}/{record.id}/{record.purchase}/{path.rpartition('/')[2]}"
-
-
-def _by_bytes(path: str, output: Output) -> str:
-    """A name of its own for these bytes: ``mug.png`` becomes ``mug.0f3a9c51.png``."""
-    folder, _, name = path.rpartition("/")
-    stem, _, extension = name.rpartition(".")
-    digits = "".join(filter(str.isalnum, (output.sha256 or "")[:8]))  # a record's text, and no part of a path
-    return f"{folder}/{_fitted(stem, f'.{digits}.{extension}')}"
-
-
-def _fitted(stem: str, ending: str) -> str:
-    """``stem`` with ``ending``, cut where the two are longer than a disk takes."""
-    room = max(0, LONGEST_NAME - len(os.fsencode(ending)))
-    return os.fsencode(stem)[:room].decode(errors="ignore") + ending
 
 
 def _first_free(paths: Iterable[Path]) -> Path:
@@ -378,12 +337,6 @@ def _first_free(paths: Iterable[Path]) -> Path:
         if not os.path.lexists(path):
             return path
     raise Occupied(f"{path} is not ours and is in the way; move it, and run again. The picture is paid.")
-
-
-def _beside(path: Path) -> Iterator[Path]:
-    """``mug.png.altered``, ``mug.png.altered-2``, ``mug.png.altered-3`` …"""
-    yield path.with_name(_fitted(path.name, ".altered"))
-    yield from (path.with_name(_fitted(path.name, f".altered-{number}")) for number in count(2))
 
 
 def is_ours(path: Path, output: Output) -> bool:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from runner.answers import REQUEST_ID
 from runner.model import Json, Record
 from runner.records import MAX_PURCHASES, decode
-from runner.wire import REQUEST_ID
 
 _START = re.compile(r'(?=\{\s*"id"\s*:\s*")')
 """Where a record begins: its id is its first field."""

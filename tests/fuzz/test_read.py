@@ -17,6 +17,7 @@ from shelf import PAYLOADS, record
 from yarl import URL
 
 import runner
+from runner.answers import Answer, find_urls
 from runner.download.media import BadMedia, inspect_bytes
 from runner.download.urls import STORAGE, Allowed, RefusedUrl
 from runner.errors import LedgerCorrupt
@@ -31,7 +32,7 @@ from runner.model import Fault, Output, Record, State
 from runner.money import basis_of, spent
 from runner.receipts import receipts
 from runner.records import BadLine, decode, encode, follow, is_inside
-from runner.wire import Accepted, Answer, find_urls, read_cancel, read_entry, read_progress, read_submission
+from runner.wire import Accepted, read_cancel, read_entry, read_progress, read_submission
 
 ROOT = Path(__file__).parents[2]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(PAYLOADS)

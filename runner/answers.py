@@ -1,0 +1,164 @@
+"""What stands in the API's answers, field by field: bytes and JSON of no promise in, values that can be relied on out.
+
+What an answer as a whole means is for ``wire`` to say.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+
+import msgspec
+
+from runner.model import Fault, Json
+
+MOST_USD = 1e9
+"""Nothing that is bought or reserved here costs more: beyond it a number is damage, and no sum could be trusted."""
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+MAX_OUTPUTS = 1000
+"""More URIs than any model gives; what comes beyond is not looked at."""
+
+LONGEST_WORD = 100
+"""Of a state, code or id that an answer brings: more is cut before it is logged or recorded."""
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9T:.,Z+ -]{1,40}")
+_ERROR_KEYS = ("error_message", "message", "error", "detail")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One HTTP answer, its body read whole. ``date`` and ``retry_after`` are the headers as they came."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+    date: str | None = None
+
+
+def parse_object(body: bytes) -> dict[str, Json]:
+    """The JSON object in ``body``; an empty one where it holds no such thing (NaN, half an answer, a page)."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def error_code(document: dict[str, Json]) -> str:
+    """``error_code`` as text; empty where there is none."""
+    return read_code(document.get("error_code"))
+
+
+def read_code(value: Json) -> str:
+    """A code as text, 400001.0 like 400001. Nothing but zeros is no code: many a service says so that all went well."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    code = str(whole).strip()[:LONGEST_WORD]
+    return code if code.strip("0") else ""
+
+
+def read_fault(status: int, document: dict[str, Json]) -> Fault:
+    """The API's own words for what went wrong, with the HTTP status where there are none."""
+    message = read_explanation(document) or f"HTTP {status} without a readable explanation"
+    return Fault(code=error_code(document) or f"http_{status}", message=message, http_status=status)
+
+
+def read_explanation(document: dict[str, Json]) -> str:
+    """What the answer says went wrong, from the first key that says anything; empty where none does."""
+    return next(filter(None, (_message(document.get(key)) for key in _ERROR_KEYS)), "")
+
+
+def _message(value: Json, depth: int = 3) -> str:
+    """One line out of a string, an ``{"message": …}`` or a list of ``{"loc": […], "msg": …}``, ``depth`` deep."""
+    if isinstance(value, str):
+        return " ".join(value.split())[:500]
+    if isinstance(value, dict) and depth:
+        return _message(value.get("message") or value.get("msg"), depth - 1)
+    if isinstance(value, list) and depth:
+        return "; ".join(filter(None, (_detail(entry, depth - 1) for entry in value[:10])))[:500]
+    return ""
+
+
+def _detail(entry: Json, depth: int) -> str:
+    """``width: must be …`` out of one entry of a validation error."""
+    where = entry.get("loc") if isinstance(entry, dict) else None
+    parts = where[:10] if isinstance(where, list) else []
+    names = [str(part) for part in parts if isinstance(part, str | int) and part != "body"]
+    return ": ".join(filter(None, [".".join(names), _message(entry, depth)]))
+
+
+def read_generation_fault(document: dict[str, Json]) -> Fault:
+    """Why a generation failed. Worth another purchase unless the API says no or blames the input."""
+    error = document.get("error")
+    details = error if isinstance(error, dict) else document
+    code = error_code(document) or read_code(details.get("code")) or "generation_failed"
+    retryable = details.get("retryable")
+    return Fault(
+        code=code,
+        message=read_explanation(document) or "the API gives no reason",
+        retryable=retryable if isinstance(retryable, bool) else not _blames_the_input(code),
+    )
+
+
+def _blames_the_input(code: str) -> bool:
+    return code.startswith("4") or any(word in code.lower() for word in ("invalid", "policy", "nsfw", "moderat"))
+
+
+def read_usd(value: Json) -> float | None:
+    """An amount of money, or None where ``value`` is none: no number, negative, or beyond all reason."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        amount = float(value)
+    except OverflowError:
+        return None
+    return amount if 0 <= amount <= MOST_USD else None
+
+
+def read_text(value: Json) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def read_moment(value: Json) -> str | None:
+    """A time as it came, if it may be one."""
+    return value if isinstance(value, str) and _MOMENT.fullmatch(value) else None
+
+
+def find_urls(output: Json) -> tuple[str, ...]:
+    """Every http(s) URI in ``output``, in document order and without repeats, as the official client collects them."""
+    found: dict[str, None] = {}
+    stack = [output]
+    while stack and len(found) < MAX_OUTPUTS:
+        value = stack.pop()
+        if isinstance(value, str):
+            if value.lower().startswith(("http://", "https://")):
+                found.setdefault(value)
+        elif isinstance(value, dict | list):
+            parts = list(value.values()) if isinstance(value, dict) else value
+            stack.extend(reversed(parts))
+    return tuple(found)
+
+
+def read_retry_after(answer: Answer) -> float | None:
+    """``Retry-After`` in seconds from now; a date is measured by the API's own clock (its ``Date`` header)."""
+    text = (answer.retry_after or "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        return float(text)
+    try:
+        wait = parsedate_to_datetime(text) - parsedate_to_datetime(answer.date or "")
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, wait.total_seconds())
+
+
+@lru_cache(maxsize=4)
+def read_day(date: str | None) -> str | None:
+    """The day of a ``Date`` header in UTC, ``2026-11-22``; None where there is none that can be read."""
+    try:
+        return f"{parsedate_to_datetime(date or '').astimezone(UTC):%Y-%m-%d}"
+    except (ValueError, TypeError, OverflowError):
+        return None

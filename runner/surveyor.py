@@ -1,0 +1,313 @@
+"""What to do with each job of a manifest, by what the ledger and the disk know of it: ``plan`` with its eyes open."""
+
+from __future__ import annotations
+
+import errno
+import os
+import os.path
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runner.digests import Names
+from runner.download.place import Folder
+from runner.ledger import NOTHING, Reader
+from runner.manifest import Spool, bundled_models, spelling
+from runner.model import Job, Record, State
+from runner.plan import Action, Decision, as_bought, decide, will_buy
+from runner.settings import EMULATOR
+from runner.unclaimed import Unclaimed
+
+PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "bmp", "mp4", "mov", "webm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which jobs of the manifest a command is about: ``--only`` and then ``--limit``."""
+
+    only: str | None = None
+    limit: int | None = None
+
+    def of(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """The chosen jobs, in the manifest's order."""
+        chosen = (job for job in jobs if self.only is None or fnmatchcase(job.id, self.only))
+        return islice(chosen, self.limit)
+
+
+@dataclass(slots=True)
+class Unread:
+    """Purchases that no job of the manifest claims, of models whose schema comes and goes."""
+
+    ids: dict[str, str] = field(default_factory=dict)
+    """By how their inputs were written."""
+    models: set[str] = field(default_factory=set)
+    """Those of which some were read by a schema."""
+
+
+class Surveyor:
+    """Decides about jobs with what ledger and disk know."""
+
+    def __init__(
+        self,
+        *,
+        jobs: Spool,
+        ledger: Reader,
+        folder: Folder,
+        api: str,
+        manifest: str,
+        resubmit: bool,
+        others: Reader = NOTHING,
+    ) -> None:
+        """``manifest`` is how records name this manifest; ``api`` how they name this API.
+
+        ``jobs`` are all of the manifest, ``others`` is what shards know that are not this run's.
+        """
+        self._jobs = jobs
+        self._ledger = ledger
+        self._others = others
+        self._folder = folder
+        self._api = api
+        self._manifest = manifest
+        self._resubmit = resubmit
+        self._unclaimed: Unclaimed | None = None
+        self._elsewhere: Unclaimed | None = None
+        self._named: Names | None = None
+        self._named_elsewhere: Names | None = None
+        self._unread: Unread | None = None
+        self._bundled = frozenset(bundled_models())
+
+    def history(self, job: Job) -> list[Record]:
+        """The purchases of ``job`` at this API, oldest first."""
+        return self._ledger.purchases(job.id, self._api)
+
+    def decide(self, job: Job, history: list[Record] | None = None) -> Decision:
+        """What to do with ``job`` as things stand; ``history`` spares a second look at the ledger."""
+        history = self.history(job) if history is None else history
+        decision = self._decide(job, history)
+        if decision.action is Action.REUSE and decision.record and self._folder.displaced(decision.record):
+            reason = "done, but files of another API's purchase took the place of its own"
+            return Decision(action=Action.RESTORE, reason=reason, record=decision.record)
+        if decision.action is Action.BUY and (old_id := self.bought_elsewhere(job, history)) is not None:
+            reason = f"bought as {old_id} in another shard; `runner merge`, and a run takes that over"
+            return Decision(action=Action.HOLD, reason=reason)
+        return decision
+
+    def _decide(self, job: Job, history: list[Record]) -> Decision:
+        """As the rules have it; where an older purchase's files had their place, another's may stand there now."""
+        decision = decide(job, history, present=self._folder.present, resubmit=self._resubmit)
+        if decision.action is Action.RESTORE and decision.record and not self._folder.holds(decision.record):
+            return replace(decision, action=Action.DELIVER, reason=f"{decision.reason}, and its files are gone")
+        return decision
+
+    def as_bought(self, job: Job) -> Job:
+        """``job`` as its purchase was read, if only a schema that comes and goes tells the two apart."""
+        if job.model in self._bundled:
+            return job
+        history = self.history(job)
+        if not history:
+            old_id = self._read_unclaimed().ids.get(spelling(job.model, job.inputs))
+            readers = (self._ledger, self._others) if old_id is not None else ()
+            history = [record for reader in readers for record in reader.purchases(old_id or "", self._api)]
+        return as_bought(job, history)
+
+    def is_doubtful(self, job: Job, decision: Decision) -> bool:
+        """Whether ``job`` would be bought and may only look new or changed: the schema that purchases were read by,
+        its own or those that no job claims any more, is away."""
+        if job.checked or job.model in self._bundled or not will_buy(job, decision):
+            return False
+        history = self.history(job)
+        if not history:
+            return job.model in self._read_unclaimed().models
+        return any(record.checked and record.model == job.model for record in history)
+
+    def _read_unclaimed(self) -> Unread:
+        if self._unread is None:
+            self._unread = Unread()
+            for record in chain(self._ledger.latest(), self._others.latest()):
+                if record.model not in self._bundled and self._is_unclaimed(record):
+                    self._unread.ids.setdefault(spelling(record.model, record.inputs), record.id)
+                    if record.checked:
+                        self._unread.models.add(record.model)
+        return self._unread
+
+    def _is_unclaimed(self, record: Record) -> bool:
+        mine = record.api == self._api and not self.belongs_elsewhere(record)
+        return mine and record.id not in self._jobs and record.state is not State.RELEASED
+
+    def renamed_from(self, job: Job, history: list[Record]) -> str | None:
+        """The id that a new job's very inputs were recorded under, if no job of the manifest claims it any more.
+
+        A takeover that a crash interrupted is found by the lines that it left, and goes on.
+        """
+        if history:
+            return next(filter(lambda old_id: self._was_interrupted(job, old_id, history), _old_ids(history)), None)
+        if self._unclaimed is None:
+            self._unclaimed = self._find_unclaimed(self._ledger)
+        return self._unclaimed.take(job.fingerprint)
+
+    def bought_elsewhere(self, job: Job, history: list[Record]) -> str | None:
+        """The id that a new job's very inputs were recorded under in another shard, if no job claims it any more.
+
+        Or a job's whose takeover of that id a crash has cut short, before the folder was split.
+        """
+        if history:
+            gone = (old_id for old_id in _old_ids(history) if old_id not in self._jobs)
+            return next((old_id for old_id in gone if self._is_elsewhere(old_id, job)), None)
+        if self._elsewhere is None:
+            self._elsewhere = self._find_unclaimed(self._others)
+        return self._elsewhere.find(job.fingerprint)
+
+    def _is_elsewhere(self, old_id: str, job: Job) -> bool:
+        there = self._others.purchases(old_id, self._api)
+        return any(record.fingerprint == job.fingerprint for record in there)
+
+    def begin_again(self) -> None:
+        """Let another pass over the same jobs find the renamed ones as the first did."""
+        if self._unclaimed is not None:
+            self._unclaimed.rewind()
+
+    def _was_interrupted(self, job: Job, old_id: str, history: list[Record]) -> bool:
+        """Whether older purchases were left behind: their numbers are free and below those that came over first."""
+        rest = {record.purchase for record in self.takeover(job, old_id)}
+        taken = {record.purchase for record in history}
+        return bool(rest) and old_id not in self._jobs and not rest & taken and max(rest) < max(taken)
+
+    def _find_unclaimed(self, reader: Reader) -> Unclaimed:
+        """The ids that only the ledger knows."""
+        found = Unclaimed()
+        for record in reader.latest():
+            if self._is_unclaimed(record):
+                found.add(record.fingerprint, record.id)
+        return found
+
+    def takeover(self, job: Job, old_id: str) -> list[Record]:
+        """The lines that put an old id's purchases under the job's id, above the numbers that another API's have."""
+        others = [record.purchase for record in self._ledger.history(job.id) if record.api != self._api]
+        above = max(others, default=0)
+        return [
+            msgspec.structs.replace(
+                record,
+                id=job.id,
+                purchase=record.purchase + above,
+                renamed_from=old_id,
+                renamed_purchase=record.purchase if above else None,
+                **_goes_to(record if record.state is State.DONE else job),
+            )
+            for record in self._ledger.purchases(old_id, self._api)
+        ]
+
+    def decide_renamed(self, job: Job, old_id: str) -> Decision:
+        """What would be decided about ``job`` once it took over the records of ``old_id``."""
+        decision = self._decide(job, self.takeover(job, old_id))
+        return Decision(
+            action=decision.action, reason=f"renamed from {old_id}; {decision.reason}", record=decision.record
+        )
+
+    def decide_then(self, job: Job, old_id: str | None) -> Decision:
+        """What will be decided once everything is home that the job has owed; what is stuck is taken to stay so."""
+        history = self.takeover(job, old_id) if old_id else self._ledger.purchases(job.id, self._api)
+        home = [
+            msgspec.structs.replace(record, state=State.DONE) if record.owed and not record.stuck else record
+            for record in history
+        ]
+        return self._decide(job, home)
+
+    def belongs_elsewhere(self, record: Record) -> bool:
+        """Whether another manifest that still exists bought this."""
+        if record.manifest in (self._manifest, "-"):
+            return False
+        return os.path.isfile(self._folder.root / record.manifest)  # noqa: PTH113 - no error for what no disk takes
+
+    def conflicts(self, job: Job, decision: Decision) -> str | None:
+        """Why ``job`` may not be touched: its record belongs to another manifest that still exists."""
+        if decision.action is Action.REUSE:
+            return None
+        history = self._ledger.history(job.id)
+        paid = next((record.api for record in history if record.api != EMULATOR), None)
+        if self._api == EMULATOR and paid is not None:
+            return f"{job.id} was bought at {paid} in this folder, and an emulator's picture would take its place"
+        foreign = next((record for record in history if self.belongs_elsewhere(record)), None)
+        if foreign is None:
+            return None
+        ours, theirs = (self._folder.root.joinpath(path).resolve() for path in (self._manifest, foreign.manifest))
+        return f"{job.id} of {ours} was bought by {theirs}; two manifests may not share an output folder"
+
+    def claims(self, record: Record) -> bool:
+        """Whether the manifest still wants a done purchase's files where they are."""
+        job = self._jobs.find(record.id)
+        return job is not None and job.file == record.file
+
+    def owed(self) -> set[str]:
+        """Ids of jobs with something owed."""
+        return {record.id for record in self._ledger.owed(self._api)}
+
+    def pursued(self) -> set[str]:
+        """Those of them that the user wants bought anew all the same."""
+        return {record.id for record in self._ledger.owed(self._api) if record.rebuy}
+
+    def superseded(self, record: Record) -> bool:
+        """Whether a newer purchase of its job is done."""
+        history = self._ledger.purchases(record.id, self._api)
+        return any(other.state is State.DONE and other.purchase > record.purchase for other in history)
+
+    def in_the_way(self, job: Job) -> list[str]:
+        """Pictures that stand where the job's would go and that no purchase of this job names."""
+        stem = f"{self._folder.root}/{job.file}"  # text: a million jobs have eleven million paths
+        if not stat.S_ISDIR(_mode(stem.rpartition("/")[0])):
+            parents = (job.file[:place] for place, sign in enumerate(job.file) if sign == "/")
+            return [part for part in parents if (self._folder.root / part).is_file()]
+        there = [f"{job.file}.{extension}" for extension in PICTURES if _mode(f"{stem}.{extension}")]
+        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else ()
+        return [path for path in there if path not in mine]
+
+    def is_foreign(self, path: str) -> bool:
+        """Whether no record of these jobs names ``path``."""
+        if self._named is None:
+            self._named = _paths(self._ledger)
+        return path not in self._named
+
+    def is_of_another_shard(self, path: str) -> bool:
+        """Whether a record of another shard names ``path``."""
+        if self._named_elsewhere is None:
+            self._named_elsewhere = _paths(self._others)
+        return path in self._named_elsewhere
+
+
+def _paths(reader: Reader) -> Names:
+    """Every path that a record names."""
+    found = Names()
+    for record in reader.latest():
+        for output in record.outputs:
+            found.add(output.path or "")
+    return found
+
+
+def _mode(path: str) -> int:
+    """What stands at ``path``, links followed; 0: nothing. Raises ``OSError`` where that cannot be seen."""
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 - in_the_way says why
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return 0
+        raise
+
+
+def _goes_to(source: Job | Record) -> dict[str, Any]:
+    return {"file": source.file, "numbered_at": source.numbered_at}
+
+
+def _old_ids(history: list[Record]) -> list[str]:
+    return sorted({record.renamed_from for record in history if record.renamed_from})
+
+
+def manifest_path(manifest: Path | None, folder: Path) -> str:
+    """How records name the manifest: relative to the output folder, with ``/``; ``-`` for standard input."""
+    if manifest is None:
+        return "-"
+    return Path(os.path.relpath(manifest.resolve(), folder.resolve())).as_posix()
