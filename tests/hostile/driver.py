@@ -60,6 +60,7 @@ def peak_bytes() -> int:
 
 if __name__ == "__main__":
     socket.getaddrinfo = look_up
+    sys.modules["uvloop"] = None  # type: ignore[assignment]  # its loop asks the system for names, and not Python
     note = Path(sys.argv[1])
     sys.argv = ["runner", *sys.argv[2:]]
     code = main()
