@@ -49,7 +49,7 @@ def manifest_argument(function: Callable[..., T]) -> Callable[..., T]:
     return click.argument("manifest", shell_complete=_files)(function)
 
 
-def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's
+def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's signature
     """The shell itself completes the names of files."""
     return [CompletionItem(incomplete, type="file")]
 
