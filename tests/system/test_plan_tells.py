@@ -41,10 +41,10 @@ FAULTS = {
     ),
     "files that are gone count as there": Mutation(module="plan", old="if not present(force):", new="if False:"),
     "renamed jobs are new": Mutation(
-        module="survey", old="        return self._unclaimed.take(job.fingerprint)", new="        return None"
+        module="surveyor", old="        return self._unclaimed.take(job.fingerprint)", new="        return None"
     ),
     "the limit counts before --only": Mutation(
-        module="survey",
+        module="surveyor",
         old="(job for job in jobs if self.only",
         new="(job for job in islice(jobs, self.limit) if self.only",
     ),
