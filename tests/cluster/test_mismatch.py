@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ def test_a_worker_that_comes_later_and_does_not_fit_is_left_out(cluster):
     manifest = cluster.write(120, concurrency=4)
     run = cluster.run(manifest)
     wait_for(lambda: cluster.submissions > 10, run)
+    first.send_signal(signal.SIGSTOP)  # it must not end the batch alone while the other worker starts
     cluster.work(PYTHONPATH=doctored(cluster.folder))
     first.kill()
     wait_for(lambda: "is left out" in cluster.said(run), run)
