@@ -7,14 +7,14 @@ meets a connection the server has just given up is a purchase with an unknown ou
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
 from aiohttp import hdrs
-from anyio import Semaphore, move_on_after
+from anyio import Semaphore
 
 from runner.answers import Answer, parse_object, read_day
 from runner.http import Broken, NotConnected, TooLarge, exchange, read_bounded, session
@@ -124,27 +124,20 @@ class Api:
         client: aiohttp.ClientSession,
         method: str,
         url: str,
-        read_seconds: float,
+        seconds: float,
         body: bytes | None = None,
     ) -> Answer:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
         async with self._calls:
-            with move_on_after(read_seconds), self._struck():  # also where the answer drips in, a byte now and then
-                async with exchange(client, method, url, read_seconds=read_seconds, body=body) as response:
-                    self.today = read_day(response.headers.get(hdrs.DATE)) or self.today
-                    body_read = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
+            try:
+                async with exchange(client, method, url, within=seconds, whole=True, body=body) as response:
                     headers = response.headers
                     retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
+                    self.today = read_day(date) or self.today
+                    body_read = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
                     return Answer(status=response.status, body=body_read, retry_after=retry_after, date=date)
-            raise Broken(f"no whole answer within {read_seconds:g} s")
-
-    @contextmanager
-    def _struck(self) -> Iterator[None]:
-        """Errors in words of the server's, without the token."""
-        try:
-            yield
-        except (NotConnected, Broken, TooLarge) as error:
-            raise type(error)(self._token.struck(str(error))) from None
+            except (NotConnected, Broken, TooLarge) as error:  # in words that may be the server's
+                raise type(error)(self._token.struck(str(error))) from None
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -33,7 +34,14 @@ class SystemClock:
 
 def timestamp(epoch_seconds: float) -> str:
     """``2026-11-22T01:02:03.456Z``, the form of every time in the results manifest."""
-    return f"{datetime.fromtimestamp(epoch_seconds, tz=UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    second, millisecond = divmod(round(epoch_seconds * 1_000_000) // 1000, 1000)
+    return f"{_second(second)}.{millisecond:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(epoch_second: int) -> str:
+    """Whole seconds are formatted once: each record bears a time, and many are written in a second."""
+    return datetime.fromtimestamp(epoch_second, tz=UTC).isoformat()[:-6]
 
 
 def epoch(text: str) -> float:

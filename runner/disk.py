@@ -104,15 +104,20 @@ async def in_thread(executor: Executor, call: Callable[P, T], *args: P.args, **k
     return await asyncio.get_running_loop().run_in_executor(executor, lambda: call(*args, **kwargs))
 
 
-def flush_folder(folder: Path) -> None:
-    """Make a rename or a new name in ``folder`` durable, where the system can flush folders at all."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
+def flush_file(path: Path) -> None:
+    """Make the bytes of a file durable, whoever wrote them. Raises ``OSError``."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename or a new name in ``folder`` durable, where the system can flush folders at all."""
+    if os.name == "nt":
+        return
+    flush_file(folder)
 
 
 def write_all(handle: int, data: bytes) -> None:

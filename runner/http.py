@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from asyncio import timeout
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -54,30 +55,39 @@ async def exchange(
     method: str,
     url: str,
     *,
-    read_seconds: float,
+    within: float,
+    whole: bool,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """One request without following redirects. Raises ``NotConnected`` or ``Broken``, and no error of aiohttp's."""
-    sent = dict(headers or {})
-    if body is not None:
-        sent[hdrs.CONTENT_TYPE] = "application/json"
+    """One request without following redirects. Raises ``NotConnected`` or ``Broken``, and no error of aiohttp's.
+
+    The ``whole`` answer is to come ``within`` so many seconds, however it drips in; else its headers, and then each
+    next piece of the body.
+    """
+    sent = _JSON if body is not None else headers
     try:
-        async with client.request(
-            method,
-            url,
-            data=body,
-            headers=sent,
-            timeout=_timeout(read_seconds),
-            allow_redirects=False,
-            proxy=proxy_for(url),
-        ) as response:
+        async with timeout(None if whole else within):
+            response = await client.request(
+                method,
+                url,
+                data=body,
+                headers=sent,
+                timeout=_patience(within, whole=whole),
+                allow_redirects=False,
+                proxy=proxy_for(url),
+            )
+        async with response:
             yield response
     except _NOT_CONNECTED as error:
         raise NotConnected(_words(error)) from None
+    except TimeoutError:
+        raise Broken(f"no whole answer within {within:g} s" if whole else "no answer in time") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise Broken(_words(error)) from None
 
+
+_JSON = {hdrs.CONTENT_TYPE: "application/json"}
 
 _NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
@@ -96,7 +106,7 @@ def _words(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the answer ended early"
     if isinstance(error, TimeoutError):
-        return "no connection in time" if isinstance(error, aiohttp.ConnectionTimeoutError) else "no answer in time"
+        return "no connection in time"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"no connection to {error.host}: {_reason(error.os_error)}"
     return _reason(error)
@@ -129,8 +139,9 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 @lru_cache
-def _timeout(read_seconds: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds)
+def _patience(seconds: float, *, whole: bool) -> aiohttp.ClientTimeout:
+    total, read = (seconds, None) if whole else (None, seconds)
+    return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=read)
 
 
 def proxy_for(url: str) -> str | None:

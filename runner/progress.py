@@ -239,7 +239,7 @@ def event_of(record: Record, at: float) -> Event:
         at=at,
         name="transition",
         text=f"{record.id}: {_words(record)}" + (f" ({plain(error.code)[:40]}): {why}" if error is not None else ""),
-        weight=_weight(record),
+        weight=weight_of(record),
         cause=f"{record.state} {error.code}" if error is not None else record.state.value,
         fields=fields,
     )
@@ -260,7 +260,8 @@ def _words(record: Record) -> str:
     return _WORDS.get(record.state, record.state.value) + warning
 
 
-def _weight(record: Record) -> Weight:
+def weight_of(record: Record) -> Weight:
+    """Who should hear of a transition."""
     if record.state in (State.FAILED, State.CANCELLED, State.UNKNOWN) or record.stuck:
         return Weight.ALERT
     if record.owed and record.error is not None:

@@ -219,12 +219,11 @@ def _is_service_code(code: str) -> bool:
 def read_progress(answer: Answer, request_id: str, *, from_status: bool = False) -> Progress:
     """What an answer of /result, or of /status with ``from_status``, says about the request asked for."""
     document = parse_object(answer.body)
-    fault = read_fault(answer.status, document)
     code = error_code(document)
     if answer.status in (401, 403) or code in ("400004", "403001"):
-        return Denied(fault=fault)
+        return Denied(fault=read_fault(answer.status, document))
     if answer.status == 404 or code == "404001":
-        return Gone(fault=fault)
+        return Gone(fault=read_fault(answer.status, document))
     status, state = answer.status, document.get("status")
     if 200 <= status < 300:
         owner = document.get("request_id")
@@ -234,6 +233,7 @@ def read_progress(answer: Answer, request_id: str, *, from_status: bool = False)
         if isinstance(state, str):
             return _read_state(state.strip().lower(), document, from_status=from_status)
         status = int(code[:3]) if re.fullmatch(r"4\d{5}", code, re.ASCII) else status  # an error that came with 200
+    fault = read_fault(answer.status, document)
     if 400 <= status < 500 and status not in (408, 429) and not from_status:
         return NotYet(fault=fault)
     return Again(fault=fault, retry_after=read_retry_after(answer))

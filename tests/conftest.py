@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
@@ -13,3 +16,18 @@ settings.load_profile("plain")
 def anyio_backend() -> str:
     """The event loop of tests that ask for no other; some versions of anyio would try trio, too."""
     return "asyncio"
+
+
+@pytest.fixture
+def flushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, set[str]]]:
+    """Of each flush to the disk, which does happen: the file's number, and what names there are by then."""
+    seen: list[tuple[int, set[str]]] = []
+    flush = os.fsync
+
+    def seen_flush(handle: int) -> None:
+        flush(handle)
+        names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+        seen.append((os.fstat(handle).st_ino, names))
+
+    monkeypatch.setattr(os, "fsync", seen_flush)
+    return seen

@@ -31,7 +31,7 @@ def plain_watch(*, quiet: bool = False) -> Watch:
 
 def _face(telling: Telling) -> Face:
     if telling.objects:
-        return JsonLog(sys.stderr, quiet=telling.quiet, verbose=telling.verbose)
+        return JsonLog(sys.stderr, quiet=telling.quiet)
     if not telling.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in DUMB:
         from runner.display.live import Live  # noqa: PLC0415 - rich takes a tenth of a second; cron has no terminal
 

@@ -68,15 +68,15 @@ class JsonLog:
 
     tick_seconds = 1.0
 
-    def __init__(self, stream: TextIO, *, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
+        self.least = Weight.ALERT if quiet else Weight.STEP
         self._quiet = quiet
-        self._verbose = verbose
         self._next = float("-inf")
         self._limit: int | None = None
 
     def tell(self, event: Event) -> None:
-        if self._quiet and event.weight < Weight.ALERT and event.name != "manifest_warning":
+        if event.weight < self.least and event.name != "manifest_warning":
             return
         self._write(event.at, event.name, dict(event.fields))
 

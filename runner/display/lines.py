@@ -20,7 +20,7 @@ class Lines:
 
     def __init__(self, stream: TextIO, *, quiet: bool = False, verbose: bool = False) -> None:
         self._stream = stream
-        self._least = Weight.ALERT if quiet else Weight.STEP if verbose else Weight.WORD
+        self.least = Weight.ALERT if quiet else Weight.STEP if verbose else Weight.WORD
         self._quiet = quiet
         self._verbose = verbose
         self._alerts: Counter[str] = Counter()
@@ -28,7 +28,7 @@ class Lines:
         self._said = ""
 
     def tell(self, event: Event) -> None:
-        if event.weight < self._least and event.name != "manifest_warning":
+        if event.weight < self.least and event.name != "manifest_warning":
             return
         if event.name == "transition" and not self._verbose and not self._admit(event):
             return

@@ -48,6 +48,7 @@ class Live:
         self._console = Console(
             file=stream, force_terminal=True, highlight=False, soft_wrap=False, color_system=None if plain else "auto"
         )
+        self.least = Weight.STEP if verbose else Weight.NEWS
         self._verbose = verbose
         self._last = LastEvents()
         self._stopping = ""

@@ -17,7 +17,7 @@ from runner.console import MAX_PROBLEMS, show_error, warning_words
 from runner.ending import Typed, cause_fields, next_steps, summary_lines
 from runner.errors import ManifestError, RunnerError
 from runner.model import Json, Problem, Record
-from runner.progress import Event, Snapshot, Standing, Track, Weight, event_of, plain
+from runner.progress import Event, Snapshot, Standing, Track, Weight, event_of, plain, weight_of
 from runner.stop import Stop
 from runner.summary import Report
 
@@ -34,6 +34,8 @@ class Face(Protocol):
     """One way to show a run."""
 
     tick_seconds: float
+    least: Weight
+    """Of a transition: what weighs less is not told."""
 
     def tell(self, event: Event) -> None:
         """Something happened."""
@@ -85,7 +87,8 @@ class Watch:
         if record.error is not None:
             self._erred.append(record)
         self.count(record)
-        self._tell(event_of(record, self._clock.now()))
+        if weight_of(record) >= self._face.least:
+            self._tell(event_of(record, self._clock.now()))
 
     def count(self, record: Record) -> None:
         """One transition that nobody wants to hear of by itself."""
@@ -205,6 +208,7 @@ class _Nobody:
     """Where there is nothing left to write to."""
 
     tick_seconds = 60.0
+    least = Weight.ALERT
 
     def tell(self, event: Event) -> None:
         """Nobody hears it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urljoin
@@ -16,9 +16,9 @@ from urllib.parse import urljoin
 import aiofiles
 import aiohttp
 from aiohttp import hdrs
-from anyio import CancelScope, current_time, move_on_after, sleep
+from anyio import CancelScope, current_time, sleep
 
-from runner.disk import Disk, in_thread, room, write_all
+from runner.disk import Disk, in_thread, room, timed, write_all
 from runner.download.media import BadMedia, Media, inspect, inspect_bytes
 from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
@@ -68,18 +68,17 @@ async def fetch(
 ) -> Media:
     """Download ``url`` to ``target`` and say what it is. Goes on by itself from ``resume_bytes`` on.
 
+    More than ``SMALL`` bytes are flushed; a small file is to be flushed before it gets its name.
+
     Raises ``RefusedUrl``, ``StorageAnswer``, ``BadMedia``, ``TooLarge``, ``NotConnected`` or ``Broken``, and
     ``OutputError`` where the disk refuses; nothing is left of a file that is not whole.
     """
     try:
-        with move_on_after(WHOLE_SECONDS) as scope:
-            download = _Download(client, url, target, allowed, max_bytes, disk, resume_bytes)
-            await download.complete()
-            if download.small is not None:
-                return download.small
-            return await in_thread(disk, _finish, target)
-        assert scope.cancelled_caught
-        raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")  # noqa: TRY301 - unlinks too
+        download = _Download(client, url, target, allowed, max_bytes, disk, resume_bytes)
+        await download.complete()
+        if download.small is not None:
+            return download.small
+        return await in_thread(disk, _finish, target)
     except BaseException:
         with suppress(OSError):
             target.unlink(missing_ok=True)  # noqa: ASYNC240 - takes no time, and must not be cancelled
@@ -107,6 +106,7 @@ class _Download:
         self._disk = disk
         self._resume_bytes = resume_bytes
         self._part = Part()
+        self._ends = current_time() + WHOLE_SECONDS
         self.small: Media | None = None
         """What it is, if it was short enough to be kept and checked in one step."""
 
@@ -120,7 +120,7 @@ class _Download:
                 broken = error
             if self._part.written - counted >= self._resume_bytes:
                 pauses, counted = iter(PAUSES), self._part.written
-            pause = next(pauses, None)
+            pause = None if current_time() >= self._ends else next(pauses, None)
             if pause is None or not self._part.headers or self._part.written < self._resume_bytes:
                 raise broken
             await sleep(pause)
@@ -140,8 +140,8 @@ class _Download:
 
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
         if response.status == 200:
-            self._part.start(response.headers, response.content_length)
-        self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk)
+            self._part.forget()
+        self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk, self._ends)
 
     @asynccontextmanager
     async def _answer(self, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -149,26 +149,15 @@ class _Download:
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
             self._allowed.check(url)
-            async with self._asked(url, headers) as response:
+            async with exchange(
+                self._client, "GET", url, within=READ_SECONDS, whole=False, headers=headers
+            ) as response:
                 location = response.headers.get(hdrs.LOCATION)
                 if not (response.status in (301, 302, 303, 307, 308) and location):
                     yield response
                     return
             url = _joined(url, location)
         raise Broken(f"more than {MAX_REDIRECTS} redirects")
-
-    @asynccontextmanager
-    async def _asked(self, url: str, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One answer, whose own headers must be there in ``READ_SECONDS``, however they drip in."""
-        async with AsyncExitStack() as stack:
-            response = None
-            with move_on_after(READ_SECONDS):
-                response = await stack.enter_async_context(
-                    exchange(self._client, "GET", url, read_seconds=READ_SECONDS, headers=headers)
-                )
-            if response is None:
-                raise Broken("no answer in time")
-            yield response
 
 
 def _joined(url: str, location: str) -> str:
@@ -179,20 +168,22 @@ def _joined(url: str, location: str) -> str:
 
 
 async def _receive(
-    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, disk: Disk
+    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, disk: Disk, ends: float
 ) -> Media | None:
     """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block.
 
-    Says what a small one is, which is flushed and checked with that.
+    Says what a small one is, which is checked with that.
     """
     _check_announced(response, part.written, max_bytes)
-    await disk.small(_check_room, target, response.content_length or 0)
-    async with aclosing(_blocks(response, part.written, max_bytes)) as blocks:
+    async with aclosing(_blocks(response, part.written, max_bytes, ends)) as blocks:
         first = await anext(blocks, b"")
         second = await anext(blocks, None) if not part.written else b""
+        if second is None and len(first) <= SMALL:
+            return await _keep_small(target, first, disk)
+        if response.status == 200:
+            part.start(response.headers, response.content_length)
+        await disk.small(_check_room, target, response.content_length or len(first))
         if second is None:
-            if len(first) <= SMALL:
-                return await _by_disk(disk.small(_keep, target, first), target)
             await _by_disk(in_thread(disk, target.write_bytes, first), target)
             return None
         file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
@@ -205,6 +196,14 @@ async def _receive(
         finally:
             await _by_disk(file.close(), target)
         return None
+
+
+async def _keep_small(target: Path, body: bytes, disk: Disk) -> Media:
+    """Check and write a small file: where it stands if that is quick, else in a thread, and then to the end."""
+    judgement = disk.judgement(_keep)
+    if judgement.quick():
+        return timed(judgement, _keep, target, body)
+    return await _by_disk(in_thread(disk, _keep, target, body), target)
 
 
 async def _by_disk(step: Awaitable[T], target: Path) -> T:
@@ -239,8 +238,8 @@ def _check_room(target: Path, length: int) -> None:
         raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
 
 
-async def _steady(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-    """The body as it comes. Raises ``Broken`` where it comes so slowly that there would be no end to it."""
+async def _steady(response: aiohttp.ClientResponse, ends: float) -> AsyncGenerator[bytes, None]:
+    """The body as it comes. Raises ``Broken`` past ``ends``, or where it comes so slowly that there would be no end."""
     waited, received = 0.0, 0
     chunks = aiter(response.content.iter_any())
     while True:
@@ -249,17 +248,22 @@ async def _steady(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, Non
         if not chunk:
             return
         yield chunk
-        waited, received = waited + current_time() - begun, received + len(chunk)
+        now = current_time()
+        if now > ends:
+            raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")
+        waited, received = waited + now - begun, received + len(chunk)
         if waited >= SLOW_SECONDS:
             if received < SLOWEST * waited:
                 raise Broken(f"the storage sends less than {SLOWEST:,} bytes a second")
             waited, received = 0.0, 0
 
 
-async def _blocks(response: aiohttp.ClientResponse, total: int, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _blocks(
+    response: aiohttp.ClientResponse, total: int, max_bytes: int, ends: float
+) -> AsyncGenerator[bytes, None]:
     """The body in blocks of ``BLOCK`` bytes, the last one shorter; ``total`` bytes of the file came before it."""
     block = bytearray()
-    async with aclosing(_steady(response)) as chunks:
+    async with aclosing(_steady(response, ends)) as chunks:
         async for chunk in chunks:
             total += len(chunk)
             if total > max_bytes:
@@ -274,14 +278,15 @@ async def _blocks(response: aiohttp.ClientResponse, total: int, max_bytes: int) 
 
 
 def _keep(target: Path, body: bytes) -> Media:
-    """Check a small file, write it and flush it to the disk. Raises ``BadMedia`` or ``OSError``."""
+    """Check a small file and write it. Raises ``BadMedia`` or ``OutputError``."""
+    _check_room(target, len(body))
     media = inspect_bytes(body)
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    try:
-        write_all(handle, body)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with _disk_errors(target):
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            write_all(handle, body)
+        finally:
+            os.close(handle)
     return media
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from threading import Lock
 
 import msgspec
@@ -40,6 +40,8 @@ class Arrival:
 
     source: Path
     output: Output
+    flushed: bool = True
+    """False: its bytes are to be flushed before it gets its name."""
 
 
 class Folder:
@@ -49,6 +51,7 @@ class Folder:
         """``private`` is a folder in it that this run has for itself."""
         self.root = root
         self.incoming = (private or root / ".runner") / "incoming"
+        self._incoming = str(self.incoming)
         self._moving = Lock()
         """Held between the look at what stands at a name and the change of that: other jobs move files, too."""
         self._inside: dict[str, tuple[int, int]] = {}
@@ -64,13 +67,13 @@ class Folder:
                     left.unlink()
 
     def _require_incoming(self) -> None:
-        if not self._holds(self.incoming):
+        if not self._holds(self._incoming):
             raise OutputError(f"{self.incoming} leaves the output folder by a link; remove the link")
 
     def new_arrival(self) -> Path:
         """A name that nobody else has, for a file on its way. Raises ``OutputError`` where a link leads out."""
         self._require_incoming()
-        return self.incoming / uuid.uuid4().hex
+        return self.incoming / token_hex(16)
 
     def nearly_full(self) -> bool:
         """Whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
@@ -80,17 +83,16 @@ class Folder:
     def path(self, relative: str) -> Path:
         """Where a record's path is on this disk. Raises ``Occupied`` where a link leads out of the folder."""
         path = self.root / relative
-        if not self._holds(path.parent):
+        if not self._holds(str(path.parent)):
             raise Occupied(f"{path} leaves the output folder by a link")
         return path
 
-    def _holds(self, folder: Path) -> bool:
-        """Whether ``folder`` is in the output folder, links followed. Walked once, as long as it is the same one."""
-        name = str(folder)
+    def _holds(self, name: str) -> bool:
+        """Whether a folder is in the output folder, links followed. Walked once, as long as it is the same one."""
         found = _identity(name)
         if found is not None and self._inside.get(name) == found:
             return True
-        inside = disk.is_within(folder, self.root)
+        inside = disk.is_within(Path(name), self.root)
         if inside and found is not None:
             if len(self._inside) >= MOST_FOLDERS:
                 self._inside.clear()
@@ -146,13 +148,14 @@ class Folder:
         """
         with _file_errors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
-            targets = {self.path(arrival.output.path or "") for arrival in arrivals}
+            targets = [self.path(arrival.output.path or "") for arrival in arrivals]
+            _flush(arrivals)
             with self._moving:
                 for other in reversed(others):
-                    self._set_aside(other, targets, {arrival.source for arrival in arrivals})
+                    self._set_aside(other, set(targets), {arrival.source for arrival in arrivals})
                 named = {output.path for other in others for output in other.outputs}
-                for arrival in arrivals:
-                    self._give_name(arrival, named)
+                for arrival, target in zip(arrivals, targets, strict=True):
+                    self._give_name(arrival, target, named)
             for folder in {target.parent for target in targets}:
                 disk.flush_folder(folder)  # where they came from nothing is missed: it is emptied before each run
 
@@ -162,6 +165,7 @@ class Folder:
         Raises ``Occupied`` where other files are there already, ``OutputError`` where the disk refuses.
         """
         with _file_errors(self.root), self._moving:
+            _flush(arrivals)
             for arrival in arrivals:
                 places = [self.path(place) for place in asides_of(record, arrival.output)]
                 passing = self._require_source(arrival)
@@ -205,7 +209,7 @@ class Folder:
         """
         for output in other.outputs:
             path = self.root / (output.path or ".")
-            if output.path is None or not self._holds(path.parent) or not is_ours(path, output):
+            if output.path is None or not self._holds(str(path.parent)) or not is_ours(path, output):
                 continue
             places = [self.path(place) for place in asides_of(other, output)]
             if not any(is_ours(place, output) for place in places):
@@ -222,21 +226,20 @@ class Folder:
             os.fsync(file.fileno())
         _rename(temporary, target)
 
-    def _give_name(self, arrival: Arrival, named: Container[str | None]) -> None:
+    def _give_name(self, arrival: Arrival, target: Path, named: Container[str | None]) -> None:
         """Rename an arrival. A file in its way at a path that the job's other purchases name was altered by hand."""
-        target = self.path(arrival.output.path or "")
         if arrival.source == target:
             return
         passing = self._require_source(arrival)
-        if is_ours(target, arrival.output):
-            arrival.source.unlink(missing_ok=True)
-            return
-        if arrival.output.path in named and target.is_file():
+        if os.path.lexists(target):
+            if is_ours(target, arrival.output):
+                arrival.source.unlink(missing_ok=True)
+                return
+            if arrival.output.path not in named or not target.is_file():
+                raise Occupied(f"{target} is not ours and is in the way; move it, and run again. The picture is paid.")
             altered = _first_free(names_beside(target))
             _rename(target, altered)
             log.warning("%s was changed by hand; that version is kept as %s", target, altered.name)
-        if os.path.lexists(target):
-            raise Occupied(f"{target} is not ours and is in the way; move it, and run again. The picture is paid.")
         (_move if passing else _rename)(arrival.source, target)
 
     def _require_source(self, arrival: Arrival) -> bool:
@@ -284,6 +287,7 @@ class Folder:
         """
         kept = []
         with _file_errors(self.root):
+            _flush(arrivals)
             for arrival in arrivals:
                 path = self._keep_rejected(record, arrival)
                 kept.append(msgspec.structs.replace(arrival.output, path=path, moved_from=None))
@@ -329,6 +333,13 @@ def _file_errors(where: Path) -> Iterator[None]:
 def _has_asides(replaced: str, record: Record) -> bool:
     """Whether anything of the job was set aside at all: mostly not, and that is one look."""
     return any(os.access(f"{replaced}/{job_id}", os.F_OK) for job_id in (record.id, record.renamed_from) if job_id)
+
+
+def _flush(arrivals: Iterable[Arrival]) -> None:
+    """Put the bytes of small arrivals on the disk: no name may ever lead to less than the whole file."""
+    for arrival in arrivals:
+        if not arrival.flushed:
+            disk.flush_file(arrival.source)
 
 
 def _first_free(paths: Iterable[Path]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 import anyio
@@ -26,6 +26,8 @@ DENIALS = 3
 
 log = logging.getLogger(__name__)
 
+_NOT_YET = Fault(code="timeout", message="not final yet")
+
 
 @dataclass(slots=True, kw_only=True)
 class _Inquiry:
@@ -38,7 +40,7 @@ class _Inquiry:
     trouble: Iterator[float]
     by_status: bool = False
     denials: int = 0
-    last: Fault = field(default_factory=lambda: Fault(code="timeout", message="not final yet"))
+    last: Fault = _NOT_YET
 
 
 class Collector:

@@ -15,7 +15,7 @@ import msgspec
 from runner.api import Api
 from runner.clock import Clock, timestamp
 from runner.disk import Disk, in_thread
-from runner.download.fetch import StorageAnswer, fetch
+from runner.download.fetch import SMALL, StorageAnswer, fetch
 from runner.download.media import BadMedia, Media
 from runner.download.place import Arrival, Folder, Occupied, Vanished
 from runner.download.urls import Allowed, RefusedUrl
@@ -232,7 +232,8 @@ class Deliverer:
             max_bytes=bounds.max_file_bytes,
             disk=self._disk,
         )
-        return Arrival(source=target, output=_described(output, _final_path(record, number, media.extension), media))
+        path = _final_path(record, number, media.extension)
+        return Arrival(source=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
 
     def _allowed(self, bounds: Bounds) -> Allowed:
         return Allowed(api=self._api.base.origin, trusted_hosts=bounds.trusted_hosts)

@@ -16,7 +16,7 @@ import pytest
 
 from runner.disk import Disk
 from runner.download import fetch as fetching
-from runner.download.fetch import StorageAnswer, fetch
+from runner.download.fetch import SMALL, StorageAnswer, fetch
 from runner.download.media import BadMedia, Media
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError
@@ -136,6 +136,10 @@ def left(target: Path) -> list[Path]:
     return list(target.parent.iterdir()) if target.parent.is_dir() else []
 
 
+def number_of(path: Path) -> int:
+    return path.stat().st_ino
+
+
 def bytes_of(path: Path) -> bytes:
     return path.read_bytes()
 
@@ -162,6 +166,22 @@ async def test_a_body_of_any_length_arrives_byte_for_byte(
     media = await get()
     assert bytes_of(target) == body
     assert (media.bytes, media.extension) == (len(body), "png")
+
+
+@pytest.mark.parametrize("length", [SMALL + 1, (1 << 20) - 500, 3 << 20])
+async def test_a_long_file_is_flushed_as_it_comes(
+    storage: Storage,
+    get: Callable[..., Any],
+    target: Path,
+    picture: Picture,
+    flushes: list[tuple[int, set[str]]],
+    length: int,
+) -> None:
+    """Off the event loop, since that may take seconds; a short one is left to be flushed with its name."""
+    body = noise(length, picture)
+    storage.serve(body)
+    await get()
+    assert number_of(target) in {number for number, _ in flushes}
 
 
 async def test_nothing_secret_is_sent(storage: Storage, get: Callable[..., Any], picture: Picture) -> None:
@@ -322,9 +342,9 @@ async def test_no_server_is_no_connection(storage: Storage, get: Callable[..., A
 async def test_a_download_that_takes_too_long_ends(
     storage: Storage, get: Callable[..., Any], picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every wait ends, also where a byte comes now and then; before and after the first block is on the disk."""
+    """Also where something comes all the time; before and after the first block is on the disk."""
     monkeypatch.setattr(fetching, "WHOLE_SECONDS", 0.2)
-    storage.silent_after = True
+    storage.drips = True
     for body in (b"", noise(3 << 20, picture)[:-5]):
         storage.answer(body, "Content-Length: 9000000")
         with pytest.raises(Broken, match="took longer than"):

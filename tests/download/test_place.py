@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,24 @@ class Desk:
         found = (path for path in sorted(self.root.rglob("*")) if path.is_file())
         names = {path.relative_to(self.root).as_posix(): path.read_bytes() for path in found}
         return {name: body for name, body in names.items() if not name.startswith(".runner/")}
+
+
+@pytest.mark.parametrize("way", ["place", "put_aside", "reject"])
+def test_no_name_leads_to_less_than_the_whole_file(
+    tmp_path: Path, flushes: list[tuple[int, set[str]]], way: str
+) -> None:
+    """The bytes are on the disk before the name is, and the name before anyone says done: power may fail in between."""
+    desk = Desk(tmp_path)
+    arrival = replace(desk.arrive("cups/mug.png", b"one"), flushed=False)
+    number = arrival.source.stat().st_ino
+    record = purchase(1, arrival.output, state=State.GENERATED)
+    getattr(desk.folder, way)(record, [arrival], *([[record]] if way == "place" else []))
+    (name,) = desk.files()
+    flushed = [names for found, names in flushes if found == number]
+    assert flushed
+    assert name not in flushed[0]
+    folder = (tmp_path / name).parent.stat().st_ino
+    assert any(found == folder and name in names for found, names in flushes)
 
 
 BODIES = {1: b"one", 2: b"two", 3: b"three"}

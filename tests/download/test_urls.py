@@ -227,7 +227,7 @@ async def test_the_address_that_was_judged_is_the_one_connected_to() -> None:
         resolver._inner = names = Turning("127.0.0.1", "127.0.0.2")  # type: ignore[assignment]
         async with session(keepalive_seconds=1, resolver=resolver) as client:
             for _ in range(3):
-                async with exchange(client, "GET", f"http://api.test:{port}/", read_seconds=5) as response:
+                async with exchange(client, "GET", f"http://api.test:{port}/", within=5, whole=True) as response:
                     assert response.status == 204
     assert calls == ["127.0.0.1"] * 3
     assert names.asked == 1
@@ -258,5 +258,5 @@ async def test_a_private_name_is_not_connected_to() -> None:
     """Through the real session: nothing leaves this machine for ``localhost``."""
     async with session(keepalive_seconds=1, resolver=PublicResolver(("https", "api.test", 443))) as client:
         with pytest.raises(NotConnected):
-            async with exchange(client, "GET", "http://localhost:9/a.png", read_seconds=5):
+            async with exchange(client, "GET", "http://localhost:9/a.png", within=5, whole=True):
                 pytest.fail("connected")

@@ -70,7 +70,7 @@ async def address() -> AsyncIterator[str]:
 
 async def failing(client: aiohttp.ClientSession, address: str, error: BaseException | None = None) -> None:
     """An exchange that ends with ``error``, if it comes so far."""
-    async with exchange(client, "GET", address, read_seconds=5) as response:
+    async with exchange(client, "GET", address, within=5, whole=True) as response:
         await response.read()
         if error is not None:
             raise error

@@ -40,6 +40,15 @@ async def test_a_fault_of_the_storage_is_tried_again_in_the_same_run(service, fa
     assert service.submissions == 2
 
 
+@pytest.mark.parametrize("side", [64, 512])
+async def test_a_picture_is_on_the_disk_before_its_name_is(service, flushes, side):
+    """If the power fails a moment later there is no half picture under a final name, be it small or large."""
+    report = await service.run(service.manifest({"id": "a", "prompt": "a mug", "width": side, "height": side}))
+    assert report.done == 1
+    number = (service.output / "a.png").stat().st_ino
+    assert any("out/a.png" not in names for found, names in flushes if found == number)
+
+
 LASTING = {
     "storage down": (file("status", status=500), "storage"),
     "always cut": (file("truncate"), "storage"),
