@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from asyncio import timeout
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 from runner.errors import RunnerError
 from runner.settings import is_loopback
@@ -70,7 +72,7 @@ async def exchange(
         async with timeout(None if whole else within):
             response = await client.request(
                 method,
-                url,
+                _as_given(url),
                 data=body,
                 headers=sent,
                 timeout=_patience(within, whole=whole),
@@ -87,6 +89,11 @@ async def exchange(
         raise Broken(_words(error)) from None
 
 
+_STEPS = r"[^?]*/\.\.?(?:[/?]|\Z)"
+_SENDABLE = re.compile(
+    rf"https?://[a-z0-9.-]+(?::[0-9]{{1,5}})?(?!{_STEPS})/(?:[A-Za-z0-9._~:/?@!$&'()*+,;=\[\]-]|%[0-9A-Fa-f]{{2}})*"
+)
+"""An address without steps up, where nothing is to be escaped."""
 _JSON = {hdrs.CONTENT_TYPE: "application/json"}
 
 _NOT_CONNECTED = (
@@ -136,6 +143,11 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
             response.close()
             raise TooLarge(f"the answer is longer than {limit:,} bytes")
     return bytes(body)
+
+
+def _as_given(url: str) -> URL:
+    """The address to the letter, where it can be sent so: a storage may have signed it. Else as yarl mends it."""
+    return URL(url, encoded=_SENDABLE.fullmatch(url) is not None)
 
 
 @lru_cache

@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXTRAS = {name: bounds for name, bounds in PROJECT["optional-dependencies"].items() if name != "dev"}
 NAMED = [*PROJECT["dependencies"], *(bound for bounds in EXTRAS.values() for bound in bounds)]
 ALL = [*NAMED, *PROJECT["optional-dependencies"]["dev"]]
-BROUGHT = {"cloudpickle": "distributed", "markupsafe": "jinja2"}
+BROUGHT = {"cloudpickle": "distributed", "markupsafe": "jinja2", "yarl": "aiohttp"}
 """Used and not named, because another package promises to bring it."""
 
 

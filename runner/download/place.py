@@ -182,7 +182,7 @@ class Folder:
             for arrival in arrivals:
                 path = arrival.output.path or ""
                 target = self.path(path)
-                free = arrival.source == target or path in mine or not os.path.lexists(target)
+                free = not os.path.lexists(target) or arrival.source == target or path in mine
                 if not free and not is_ours(target, arrival.output):
                     taken.append(path)
         return taken

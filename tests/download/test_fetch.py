@@ -168,6 +168,42 @@ async def test_a_body_of_any_length_arrives_byte_for_byte(
     assert (media.bytes, media.extension) == (len(body), "png")
 
 
+AS_GIVEN = "/a%7eb/%2e%2e/c.png?sig=%41%2B+c%2f=&x=a%3Db;c"
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+async def test_a_link_is_asked_for_to_the_letter(
+    storage: Storage, get: Callable[..., Any], picture: Picture, redirected: bool
+) -> None:
+    """Storages sign their links: escapes that could be written otherwise, dots and plus signs stay as they were."""
+    if redirected:
+        storage.redirect(AS_GIVEN)
+    storage.answer(picture(), path=AS_GIVEN)
+    await get(None if redirected else storage.url(AS_GIVEN))
+    assert storage.requests[-1].startswith(f"GET {AS_GIVEN} HTTP/1.1\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("/x/../a.png", "/a.png"),
+        ("/x/..", "/"),
+        ("/./a.png?a=/../b", "/a.png?a=/../b"),
+        ("/ä.png", "/%C3%A4.png"),
+        ('/a"b.png', "/a%22b.png"),
+        ("/50%.png", "/50%25.png"),
+        ("/a.png#part", "/a.png"),
+    ],
+)
+async def test_a_link_that_cannot_be_sent_is_mended(
+    storage: Storage, get: Callable[..., Any], picture: Picture, given: str, sent: str
+) -> None:
+    """As browsers do: steps up are taken, and what no address may hold is escaped."""
+    storage.answer(picture(), path=sent)
+    await get(storage.url(given))
+    assert storage.requests[-1].startswith(f"GET {sent} HTTP/1.1\r\n".encode())
+
+
 @pytest.mark.parametrize("length", [SMALL + 1, (1 << 20) - 500, 3 << 20])
 async def test_a_long_file_is_flushed_as_it_comes(
     storage: Storage,
