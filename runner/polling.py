@@ -11,8 +11,9 @@ the gaps follow what is still likely; a model with two speeds gets questions aro
 
 The price grows with the mean time, a little less than in proportion. It is higher while requests wait in the API's
 queue, as their times (``capacity``) and the states of a few that are asked early say: then a request that ended
-unnoticed keeps no worker idle. It is lower when nothing is left to submit and fewer and fewer are in flight: the last
-ones decide when the run ends, and there are few to ask after.
+unnoticed keeps no worker idle. When nothing is left to submit, only the last to end decides when the run does: the
+others are not asked while it is most likely still under way (``drain``), and the fewer are left, the less a question
+costs beside what the wait for one of them does.
 
 Before anything is known of a kind, the gap grows with the age (``GROWTH``), and of many alike only some are asked: one
 finished request tells about all of them. Requests of earlier runs are asked after without that.
@@ -28,19 +29,25 @@ from itertools import accumulate
 from math import sqrt
 
 from runner.capacity import Adaptive, Capacity
+from runner.drain import Ended, idle_seconds
 from runner.survival import Group, groups_of
 
 WINDOW = 200
 MOST_KINDS = 256
 PRICE = 0.039
 """Of one question, in seconds for a request of one second: five calls a job in all at a lag of a tenth of the time."""
-SCALE = 0.6
+SCALE = 0.55
 """The power of the mean time with which the price grows."""
 QUEUED = 9.0
 """How much higher the price is, at most, while requests wait in the API's queue."""
 GROWTH = 0.3
-LATE_GROWTH = 0.1
-"""Beyond all that is likely: of the age."""
+LATE_GROWTH = 0.07
+"""Of the age: beyond all that is likely, and in the end of a run beyond the mean."""
+SAME = 1.02
+"""A question is not worth repeating before the age has grown by so much."""
+IDLE = 0.5
+"""In the end of a run no request is left alone for longer than this part of its age, or of the mean: it may be wrong
+about the others, and files that come home all at once take their time."""
 FIRST = 0.05
 """Seconds before the first question as long as nothing is known; a few instant answers tell it all."""
 SOON = 0.25
@@ -90,6 +97,8 @@ class _Kind:
     """The pressure for which they were."""
     times: list[float] = field(default_factory=list)
     following: list[int] = field(default_factory=list)
+    left: list[float] = field(default_factory=lambda: [1.0])
+    """The weight of all groups, of all but the first, and so on; at last 0."""
     ended: bool = False
     """Whether one of them was heard of to its end, however it ended: then others are no scouts any more."""
     rounds: deque[float] = field(default_factory=deque)
@@ -107,7 +116,7 @@ class _Kind:
         outdated = self.news > max(1, len(self.ranked) // 4) or not self.times
         if outdated or not 0.8 * self.pressure <= pressure <= 1.25 * self.pressure:
             self._lay_out(pressure)
-        passed = bisect_right(self.times, age)
+        passed = bisect_right(self.times, SAME * age)
         return self.times[self.following[passed] - 1] if passed < len(self.times) else None
 
     def _lay_out(self, pressure: float) -> None:
@@ -116,6 +125,15 @@ class _Kind:
         mean = sum(group.weight * group.mean for group in groups)
         self.times = [group.last for group in groups]
         self.following = best_questions(groups, PRICE * mean**SCALE * pressure)
+        self.left = [1.0, *(max(0.0, 1.0 - ended) for ended in accumulate(group.weight for group in groups))]
+
+    def beyond(self, age: float) -> float:
+        """The share of requests that take longer: those of a group end evenly since the group before."""
+        at = bisect_right(self.times, age)
+        if at == len(self.times):
+            return 0.0
+        before = self.times[at - 1] if at else 0.0
+        return self.left[at] + (self.left[at + 1] - self.left[at]) * (age - before) / (self.times[at] - before)
 
     def scout(self, now: float, age: float) -> bool:
         """Whether one more is to be asked in this round, before anything is known."""
@@ -148,7 +166,7 @@ class Watch:
         """Seconds until it is worth a look."""
         if self.probe and not self.asked:
             return _between(EARLY * self.durations.mean(self.kind))
-        return self.durations.gap(self.kind, now - self.started)
+        return max(self.durations.gap(self.kind, now - self.started), self.durations.idle(self, now))
 
     def due(self, now: float) -> bool:
         """Whether it is to be asked after now; False: others tell as much."""
@@ -227,7 +245,29 @@ class Durations:
             return _between(max(FIRST, age) if age < SOON else GROWTH * age)
         pressure = self._pressure()
         at = known.next_question(age, pressure)
-        return _between(LATE_GROWTH * age * min(1.0, pressure) if at is None else at - age)
+        late = LATE_GROWTH * age * min(1.0, sqrt(pressure))
+        if at is None:
+            return _between(late)
+        sparse = self.draining and age > self.mean(kind)  # groups of times so long are far apart
+        return _between(min(late, at - age) if sparse else at - age)
+
+    def idle(self, watch: Watch, now: float) -> float:
+        """Seconds in which it does not matter whether a request has ended, because others have not."""
+        known = self._kinds[watch.kind]
+        if not self.draining or not known.ranked:
+            return 0.0
+        others = [self._ended(other, now) for kind in self._kinds.values() for other in kind.open if other is not watch]
+        return min(LONGEST, idle_seconds(others, IDLE * max(now - watch.started, self.mean(watch.kind))))
+
+    def _ended(self, watch: Watch, now: float) -> Ended:
+        """The probability that a request has ended by then; as if it had, where nothing like it is known."""
+        known = self._kinds[watch.kind]
+        before = known.beyond(watch.unfinished_at) if known.times else 0.0
+
+        def ended(seconds: float) -> float:
+            return 1.0 - known.beyond(now + seconds - watch.started) / before if before else 1.0
+
+        return ended
 
     def due(self, watch: Watch, now: float) -> bool:
         kind = self._kinds[watch.kind]
@@ -261,7 +301,7 @@ class Durations:
         """What a question costs now, compared with usual times."""
         waited = sum(self._waited) / len(self._waited) if self._waited else 0.0
         queued = 1.0 + QUEUED * waited * self.capacity.queued(self._in_flight)
-        return queued * sqrt(self._in_flight / self._most) if self.draining else queued
+        return queued * self._in_flight / self._most if self.draining else queued
 
 
 def _between(seconds: float) -> float:

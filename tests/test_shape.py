@@ -39,6 +39,7 @@ ROWS = [
         "pace",
         "polling",
         "survival",
+        "drain",
         "capacity",
         "money",
         "questions",
