@@ -273,14 +273,13 @@ class Batch:
         await self._believe(suspects, {(w.job_id, w.record.purchase) for w in owed if w.record and not w.counted})
 
     def _to_the_last(self, jobs: Iterator[Work]) -> Iterator[Work]:
-        """``jobs``; and from then on the last request decides when the run ends, unless the user does."""
+        """``jobs``; and from then on the last request decides when the run ends."""
         self._durations.draining = False
         yield from jobs
-        self._durations.draining = not self.site.stop.interrupted.is_set()
+        self._durations.draining = True
 
     async def _end_grace(self, scope: anyio.CancelScope) -> None:
         await self.site.stop.interrupted.wait()
-        self._durations.draining = False  # each that is heard of in time is one more on the disk
         await anyio.sleep(GRACE_SECONDS)
         scope.cancel()
 
