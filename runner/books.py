@@ -27,6 +27,8 @@ class Books:
         self._examples: list[Record] = []
         self._causes = Causes()
         self._open: dict[str, Work] = {}
+        self._ended: dict[str, Record] = {}
+        """Owed purchases that turned out to have ended without a picture: their jobs may be bought anew."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -64,12 +66,20 @@ class Books:
             return
         outcome = _outcome(work, record)
         self._tally.change(work.before, outcome)
+        self._forget(self._ended.pop(work.job_id, None))
+        if work.job is None and record.state in (State.FAILED, State.CANCELLED):
+            self._ended[record.id] = record
         if outcome == "missing":
             self.missing.add(record.id)
         self.finished += record.state in (State.DONE, State.FAILED, State.CANCELLED)
         self.failed += record.state is State.FAILED
         if record.state is not State.DONE or record.error is not None or record.warning is not None:
             self._remember(record, outcome)
+
+    def before(self, job_id: str, decision: Decision) -> str:
+        """The count under which a job stands when its turn comes: its owed purchase may have failed meanwhile."""
+        ended = self._ended.get(job_id)
+        return outcome_of_decision(decision) if ended is None else outcome_of_record(ended)
 
     def correct(self, before: Record, after: Record) -> None:
         """A purchase that was settled as ``before`` turned out to be ``after``."""
@@ -99,6 +109,12 @@ class Books:
             examples=tuple(self._examples),
             causes=self._causes.listed(),
         )
+
+    def _forget(self, ended: Record | None) -> None:
+        """What ended badly is no example any more once its job ended otherwise."""
+        if ended is not None:
+            self._causes.drop(ended, outcome_of_record(ended))
+            self._examples = [record for record in self._examples if record is not ended]
 
     def _remember(self, record: Record, outcome: str) -> None:
         self._causes.add(record, outcome)

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 READ_SECONDS = 30.0
 WHOLE_SECONDS = 15 * 60.0
+SUSTAINED = 256 * 1024
+"""Bytes a second: a file whose length is known may take so much longer than ``WHOLE_SECONDS``."""
 SLOW_SECONDS = 30.0
 SLOWEST = 4096
 """Bytes a second: less than that over ``SLOW_SECONDS`` of waiting is no download."""
@@ -106,7 +108,9 @@ class _Download:
         self._disk = disk
         self._resume_bytes = resume_bytes
         self._part = Part()
-        self._ends = current_time() + WHOLE_SECONDS
+        self._begun = current_time()
+        self._length = 0
+        """In bytes, as announced."""
         self.small: Media | None = None
         """What it is, if it was short enough to be kept and checked in one step."""
 
@@ -120,7 +124,7 @@ class _Download:
                 broken = error
             if self._part.written - counted >= self._resume_bytes:
                 pauses, counted = iter(PAUSES), self._part.written
-            pause = None if current_time() >= self._ends else next(pauses, None)
+            pause = None if current_time() >= self._begun + most_seconds(self._length) else next(pauses, None)
             if pause is None or not self._part.headers or self._part.written < self._resume_bytes:
                 raise broken
             await sleep(pause)
@@ -141,7 +145,9 @@ class _Download:
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
         if response.status == 200:
             self._part.forget()
-        self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk, self._ends)
+            self._length = min(response.content_length or 0, self._max_bytes)
+        ends = self._begun + most_seconds(self._length)
+        self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk, ends)
 
     @asynccontextmanager
     async def _answer(self, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -158,6 +164,11 @@ class _Download:
                     return
             url = _joined(url, location)
         raise Broken(f"more than {MAX_REDIRECTS} redirects")
+
+
+def most_seconds(length: int) -> float:
+    """How long a download of ``length`` bytes may take, from the first question on; 0 where that is not known."""
+    return WHOLE_SECONDS + length / SUSTAINED
 
 
 def _joined(url: str, location: str) -> str:
@@ -250,7 +261,7 @@ async def _steady(response: aiohttp.ClientResponse, ends: float) -> AsyncGenerat
         yield chunk
         now = current_time()
         if now > ends:
-            raise Broken(f"the download took longer than {WHOLE_SECONDS / 60:.0f} minutes")
+            raise Broken("the download took too long: it may take 15 minutes, and a second for each 256 KiB")
         waited, received = waited + now - begun, received + len(chunk)
         if waited >= SLOW_SECONDS:
             if received < SLOWEST * waited:

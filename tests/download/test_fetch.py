@@ -16,7 +16,7 @@ import pytest
 
 from runner.disk import Disk
 from runner.download import fetch as fetching
-from runner.download.fetch import SMALL, StorageAnswer, fetch
+from runner.download.fetch import SMALL, StorageAnswer, fetch, most_seconds
 from runner.download.media import BadMedia, Media
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError
@@ -380,11 +380,31 @@ async def test_a_download_that_takes_too_long_ends(
 ) -> None:
     """Also where something comes all the time; before and after the first block is on the disk."""
     monkeypatch.setattr(fetching, "WHOLE_SECONDS", 0.2)
+    monkeypatch.setattr(fetching, "SUSTAINED", 1e9)
     storage.drips = True
     for body in (b"", noise(3 << 20, picture)[:-5]):
         storage.answer(body, "Content-Length: 9000000")
-        with pytest.raises(Broken, match="took longer than"):
+        with pytest.raises(Broken, match="took too long"):
             await get()
+
+
+async def test_a_long_file_may_take_longer(
+    storage: Storage, get: Callable[..., Any], picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is paid comes home over a slow line, too, as long as it keeps coming."""
+    monkeypatch.setattr(fetching, "WHOLE_SECONDS", 0.0)
+    body = noise(3 << 20, picture)
+    storage.serve(body)
+    assert (await get()).bytes == len(body)
+    monkeypatch.setattr(fetching, "SUSTAINED", 1e12)
+    with pytest.raises(Broken, match="took too long"):
+        await get()
+
+
+def test_how_long_a_download_may_take() -> None:
+    """A quarter of an hour, and two hours and a quarter more for the longest file that is taken without being asked."""
+    assert most_seconds(0) == 15 * 60
+    assert most_seconds(2 << 30) == 15 * 60 + 8192
 
 
 @pytest.mark.parametrize("length", [0, 50, 3 << 20])
