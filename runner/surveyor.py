@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from runner.digests import Names
+from runner.download.listing import Listing
 from runner.download.place import Folder
 from runner.ledger import NOTHING, Reader
 from runner.manifest import Spool, bundled_models, spelling
@@ -81,6 +82,7 @@ class Surveyor:
         self._named_elsewhere: Names | None = None
         self._unread: Unread | None = None
         self._bundled = frozenset(bundled_models())
+        self._listing = Listing()
 
     def history(self, job: Job) -> list[Record]:
         """The purchases of ``job`` at this API, oldest first."""
@@ -258,11 +260,15 @@ class Surveyor:
 
     def in_the_way(self, job: Job) -> list[str]:
         """Pictures that stand where the job's would go and that no purchase of this job names."""
-        stem = f"{self._folder.root}/{job.file}"  # text: a million jobs have eleven million paths
-        if not stat.S_ISDIR(_mode(stem.rpartition("/")[0])):
+        path = f"{self._folder.root}/{job.file}"  # text: a million jobs have eleven million paths
+        folder, _, stem = path.rpartition("/")
+        found = _look(folder)
+        if found is None or not stat.S_ISDIR(found.st_mode):
             parents = (job.file[:place] for place, sign in enumerate(job.file) if sign == "/")
             return [part for part in parents if (self._folder.root / part).is_file()]
-        there = [f"{job.file}.{extension}" for extension in PICTURES if _mode(f"{stem}.{extension}")]
+        if not self._listing.may_hold(folder, stem, found):
+            return []
+        there = [f"{job.file}.{extension}" for extension in PICTURES if _look(f"{path}.{extension}")]
         mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else ()
         return [path for path in there if path not in mine]
 
@@ -288,13 +294,13 @@ def _paths(reader: Reader) -> Names:
     return found
 
 
-def _mode(path: str) -> int:
-    """What stands at ``path``, links followed; 0: nothing. Raises ``OSError`` where that cannot be seen."""
+def _look(path: str) -> os.stat_result | None:
+    """What stands at ``path``, links followed; None: nothing. Raises ``OSError`` where that cannot be seen."""
     try:
-        return os.stat(path).st_mode  # noqa: PTH116 - in_the_way says why
+        return os.stat(path)  # noqa: PTH116 - in_the_way says why
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return 0
+            return None
         raise
 
 
