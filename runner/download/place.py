@@ -175,15 +175,19 @@ class Folder:
                     arrival.source.unlink()
 
     def occupied(self, record: Record, arrivals: Sequence[Arrival], history: Sequence[Record]) -> list[str]:
-        """Paths where an arrival should go and where something stands that no purchase of the job names."""
+        """Paths where an arrival should go and where something stands that no purchase of the job names.
+
+        Where nothing stands nothing more is looked at: ``place`` judges the way there.
+        """
         mine = {output.path for other in history if other.purchase != record.purchase for output in other.outputs}
         taken = []
         with _file_errors(self.root):
             for arrival in arrivals:
                 path = arrival.output.path or ""
+                if path in mine or not os.path.lexists(f"{self.root}/{path}"):
+                    continue
                 target = self.path(path)
-                free = not os.path.lexists(target) or arrival.source == target or path in mine
-                if not free and not is_ours(target, arrival.output):
+                if arrival.source != target and not is_ours(target, arrival.output):
                     taken.append(path)
         return taken
 
