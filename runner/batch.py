@@ -117,7 +117,7 @@ class Batch:
         for job in self._missing(jobs):
             decision = surveyor.decide(job)
             if decision.action is Action.BUY:
-                yield from self._work(job, decision, outcome_of_decision(decision))
+                yield from self._work(job, decision)
 
     async def collect(self) -> Report:
         """Bring home what is owed, buy nothing, and report."""
@@ -218,8 +218,7 @@ class Batch:
         settled = repeat(0) if self._redo is Choice.SELECTED else found.settled
         for job, nothing_to_do in zip(jobs, settled, strict=False):
             if not nothing_to_do and job.id not in found.changed:
-                decision = surveyor.decide(job)
-                yield from self._work(job, decision, self._books.before(job.id, decision))
+                yield from self._work(job, surveyor.decide(job))
 
     def _changed_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
         """The jobs whose inputs had changed while an older purchase was owed, once that is home."""
@@ -227,9 +226,10 @@ class Batch:
             if job.id in found.changed:
                 decision = surveyor.decide(job)
                 self._books.decide_again(decision)
-                yield from self._work(job, decision, outcome_of_decision(decision))
+                yield from self._work(job, decision)
 
-    def _work(self, job: Job, decision: Decision, before: str) -> Iterator[Work]:
+    def _work(self, job: Job, decision: Decision) -> Iterator[Work]:
+        before = outcome_of_decision(decision)
         if decision.action is Action.BUY:
             work = Work(before=before, job=job, fresh=True)
         elif decision.record is not None and decision.action in (Action.DELIVER, Action.MOVE, Action.RESTORE):

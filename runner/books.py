@@ -61,13 +61,13 @@ class Books:
         """Move a piece of work to the count where it ends; None: nothing was done."""
         if not work.counted:
             return
-        self._open.pop(work.job_id, None)
+        if self._open.get(work.job_id) is work:
+            del self._open[work.job_id]
         if record is None:
             return
         outcome = _outcome(work, record)
-        self._tally.change(work.before, outcome)
-        self._forget(self._ended.pop(work.job_id, None))
-        if work.job is None and record.state in (State.FAILED, State.CANCELLED):
+        self._change(work, outcome)
+        if work.job is None and outcome in ("failed", "cancelled"):
             self._ended[record.id] = record
         if outcome == "missing":
             self.missing.add(record.id)
@@ -76,10 +76,16 @@ class Books:
         if record.state is not State.DONE or record.error is not None or record.warning is not None:
             self._remember(record, outcome)
 
-    def before(self, job_id: str, decision: Decision) -> str:
-        """The count under which a job stands when its turn comes: its owed purchase may have failed meanwhile."""
-        ended = self._ended.get(job_id)
-        return outcome_of_decision(decision) if ended is None else outcome_of_record(ended)
+    def _change(self, work: Work, outcome: str) -> None:
+        """Move a job to ``outcome`` from where it stands by now: its owed purchase may have ended without a picture.
+
+        That is no example of what went wrong any more, once its job ended otherwise.
+        """
+        ended = self._ended.pop(work.job_id, None)
+        self._tally.change(work.before if ended is None else outcome_of_record(ended), outcome)
+        if ended is not None:
+            self._causes.drop(ended, outcome_of_record(ended))
+            self._examples = [record for record in self._examples if record is not ended]
 
     def correct(self, before: Record, after: Record) -> None:
         """A purchase that was settled as ``before`` turned out to be ``after``."""
@@ -92,7 +98,7 @@ class Books:
         for job_id, work in self._open.items():
             record = newest(job_id)
             if record is not None and work.job is not None and record.fingerprint == work.job.fingerprint:
-                self._tally.change(work.before, outcome_of_record(record))
+                self._change(work, outcome_of_record(record))
         self._open.clear()
 
     def report(self, *, spent_usd: float, seconds: float, output: str, results: str, stopped: Stopped | None) -> Report:
@@ -109,12 +115,6 @@ class Books:
             examples=tuple(self._examples),
             causes=self._causes.listed(),
         )
-
-    def _forget(self, ended: Record | None) -> None:
-        """What ended badly is no example any more once its job ended otherwise."""
-        if ended is not None:
-            self._causes.drop(ended, outcome_of_record(ended))
-            self._examples = [record for record in self._examples if record is not ended]
 
     def _remember(self, record: Record, outcome: str) -> None:
         self._causes.add(record, outcome)

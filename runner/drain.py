@@ -8,34 +8,34 @@ that reaches ``MAY``, there is no hurry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 MAY = 0.01
 """So probable it must be that all others have ended, for the remaining one to be worth a question."""
 STEPS = 8
 
-Ended = Callable[[float], float]
-"""The probability that a request will have ended so many seconds from now."""
+Ended = Callable[[float], Iterable[float]]
+"""The probabilities that each of some requests will have ended so many seconds from now; taken as far as needed."""
 
 
-def idle_seconds(others: Sequence[Ended], most: float) -> float:
-    """For how long, at ``most``, ``others`` will most likely be under way anyway."""
-    if may_have_ended(others, 0.0):
+def idle_seconds(others: Ended, most: float) -> float:
+    """For how long, at ``most``, one of ``others`` will most likely be under way anyway."""
+    if may_have_ended(others(0.0)):
         return 0.0
-    if not may_have_ended(others, most):
+    if not may_have_ended(others(most)):
         return most
     early, late = 0.0, most
     for _ in range(STEPS):
         middle = (early + late) / 2
-        early, late = (early, middle) if may_have_ended(others, middle) else (middle, late)
+        early, late = (early, middle) if may_have_ended(others(middle)) else (middle, late)
     return late
 
 
-def may_have_ended(others: Sequence[Ended], seconds: float) -> bool:
-    """Whether it is not improbable that all of ``others`` will have ended by then."""
-    probability = 1.0
-    for ended in others:
-        probability *= ended(seconds)
-        if probability < MAY:
+def may_have_ended(probabilities: Iterable[float]) -> bool:
+    """Whether it is not improbable that all have ended of which each has with one of these."""
+    together = 1.0
+    for probability in probabilities:
+        together *= probability
+        if together < MAY:
             return False
     return True

@@ -86,7 +86,8 @@ async def exchange(
     except TimeoutError:
         raise Broken(f"no whole answer within {within:g} s" if whole else "no answer in time") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise Broken(_words(error)) from None
+        # aiohttp keeps the error where its traceback leads: a cycle that would keep blocks of a file alive
+        raise Broken(_words(error.with_traceback(None))) from None
 
 
 _STEPS = r"[^?]*/\.\.?(?:[/?]|\Z)"

@@ -23,13 +23,13 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import sqrt
 
 from runner.capacity import Adaptive, Capacity
-from runner.drain import Ended, idle_seconds
+from runner.drain import idle_seconds
 from runner.survival import Group, groups_of
 
 WINDOW = 200
@@ -134,6 +134,11 @@ class _Kind:
             return 0.0
         before = self.times[at - 1] if at else 0.0
         return self.left[at] + (self.left[at + 1] - self.left[at]) * (age - before) / (self.times[at] - before)
+
+    def has_ended(self, watch: Watch, at: float) -> float:
+        """The probability that a request has ended by then; as if it had, where nothing like it is known."""
+        before = self.beyond(watch.unfinished_at) if self.times else 0.0
+        return 1.0 - self.beyond(at - watch.started) / before if before else 1.0
 
     def scout(self, now: float, age: float) -> bool:
         """Whether one more is to be asked in this round, before anything is known."""
@@ -256,18 +261,15 @@ class Durations:
         known = self._kinds[watch.kind]
         if not self.draining or not known.ranked:
             return 0.0
-        others = [self._ended(other, now) for kind in self._kinds.values() for other in kind.open if other is not watch]
-        return min(LONGEST, idle_seconds(others, IDLE * max(now - watch.started, self.mean(watch.kind))))
+        most = IDLE * max(now - watch.started, self.mean(watch.kind))
+        return min(LONGEST, idle_seconds(lambda seconds: self._others_ended(watch, now + seconds), most))
 
-    def _ended(self, watch: Watch, now: float) -> Ended:
-        """The probability that a request has ended by then; as if it had, where nothing like it is known."""
-        known = self._kinds[watch.kind]
-        before = known.beyond(watch.unfinished_at) if known.times else 0.0
-
-        def ended(seconds: float) -> float:
-            return 1.0 - known.beyond(now + seconds - watch.started) / before if before else 1.0
-
-        return ended
+    def _others_ended(self, watch: Watch, at: float) -> Iterator[float]:
+        """The probability for each other request that it has ended by then."""
+        for known in self._kinds.values():
+            for other in known.open:
+                if other is not watch:
+                    yield known.has_ended(other, at)
 
     def due(self, watch: Watch, now: float) -> bool:
         kind = self._kinds[watch.kind]

@@ -1,4 +1,4 @@
-"""Bringing one output to a temporary file: bounded, checked, flushed. The token is never part of it.
+"""Bringing one output to a temporary file: bounded and checked. The token is never part of it.
 
 A long download that breaks off is gone on with where the storage can prove that the rest is of the same file; what is
 there is given up with the delivery, so that no later one builds on bytes that nobody watched.
@@ -30,7 +30,7 @@ T = TypeVar("T")
 READ_SECONDS = 30.0
 WHOLE_SECONDS = 15 * 60.0
 SUSTAINED = 256 * 1024
-"""Bytes a second: a file whose length is known may take so much longer than ``WHOLE_SECONDS``."""
+"""Bytes a second: at such a pace a download may take longer than ``WHOLE_SECONDS``."""
 SLOW_SECONDS = 30.0
 SLOWEST = 4096
 """Bytes a second: less than that over ``SLOW_SECONDS`` of waiting is no download."""
@@ -38,7 +38,7 @@ MAX_REDIRECTS = 5
 BLOCK = 1 << 20
 """Bodies up to this size are written in one thread call; longer ones by as much at a time."""
 SMALL = 1 << 16
-"""Up to so many bytes a file is checked in memory, written and flushed in one step."""
+"""Up to so many bytes a file is checked in memory and written in one step."""
 RESUME_BYTES = 64 * 1000 * 1000
 """Of a download that breaks off so much must be there, else starting over is as good."""
 PAUSES = (0.0, 1.0, 5.0, 15.0)
@@ -109,8 +109,6 @@ class _Download:
         self._resume_bytes = resume_bytes
         self._part = Part()
         self._begun = current_time()
-        self._length = 0
-        """In bytes, as announced."""
         self.small: Media | None = None
         """What it is, if it was short enough to be kept and checked in one step."""
 
@@ -124,7 +122,8 @@ class _Download:
                 broken = error
             if self._part.written - counted >= self._resume_bytes:
                 pauses, counted = iter(PAUSES), self._part.written
-            pause = None if current_time() >= self._begun + most_seconds(self._length) else next(pauses, None)
+            late = current_time() - self._begun > most_seconds(self._part.written)
+            pause = None if late else next(pauses, None)
             if pause is None or not self._part.headers or self._part.written < self._resume_bytes:
                 raise broken
             await sleep(pause)
@@ -145,9 +144,7 @@ class _Download:
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
         if response.status == 200:
             self._part.forget()
-            self._length = min(response.content_length or 0, self._max_bytes)
-        ends = self._begun + most_seconds(self._length)
-        self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk, ends)
+        self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk, self._begun)
 
     @asynccontextmanager
     async def _answer(self, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -166,9 +163,9 @@ class _Download:
         raise Broken(f"more than {MAX_REDIRECTS} redirects")
 
 
-def most_seconds(length: int) -> float:
-    """How long a download of ``length`` bytes may take, from the first question on; 0 where that is not known."""
-    return WHOLE_SECONDS + length / SUSTAINED
+def most_seconds(received: int) -> float:
+    """How long after its first question a download of which so many bytes came may still go on."""
+    return WHOLE_SECONDS + received / SUSTAINED
 
 
 def _joined(url: str, location: str) -> str:
@@ -179,14 +176,14 @@ def _joined(url: str, location: str) -> str:
 
 
 async def _receive(
-    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, disk: Disk, ends: float
+    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, disk: Disk, begun: float
 ) -> Media | None:
     """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block.
 
     Says what a small one is, which is checked with that.
     """
     _check_announced(response, part.written, max_bytes)
-    async with aclosing(_blocks(response, part.written, max_bytes, ends)) as blocks:
+    async with aclosing(_blocks(response, part.written, max_bytes, begun)) as blocks:
         first = await anext(blocks, b"")
         second = await anext(blocks, None) if not part.written else b""
         if second is None and len(first) <= SMALL:
@@ -249,32 +246,37 @@ def _check_room(target: Path, length: int) -> None:
         raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
 
 
-async def _steady(response: aiohttp.ClientResponse, ends: float) -> AsyncGenerator[bytes, None]:
-    """The body as it comes. Raises ``Broken`` past ``ends``, or where it comes so slowly that there would be no end."""
-    waited, received = 0.0, 0
-    chunks = aiter(response.content.iter_any())
-    while True:
-        begun = current_time()
-        chunk = await anext(chunks, b"")
-        if not chunk:
-            return
-        yield chunk
+async def _steady(response: aiohttp.ClientResponse, begun: float, total: int) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, behind ``total`` bytes that came since ``begun``.
+
+    Raises ``Broken`` where there is more to come and that would take for ever.
+    """
+    waited, received, asked = 0.0, 0, current_time()
+    async for chunk in response.content.iter_any():
         now = current_time()
-        if now > ends:
-            raise Broken("the download took too long: it may take 15 minutes, and a second for each 256 KiB")
-        waited, received = waited + now - begun, received + len(chunk)
+        waited, received, total = waited + now - asked, received + len(chunk), total + len(chunk)
+        if not response.content.at_eof():
+            _require_pace(now - begun, total, waited, received)
         if waited >= SLOW_SECONDS:
-            if received < SLOWEST * waited:
-                raise Broken(f"the storage sends less than {SLOWEST:,} bytes a second")
             waited, received = 0.0, 0
+        yield chunk
+        asked = current_time()
+
+
+def _require_pace(seconds: float, total: int, waited: float, received: int) -> None:
+    """Raise ``Broken`` where ``total`` bytes in ``seconds``, or ``received`` ones of late, are too few."""
+    if seconds > most_seconds(total):
+        raise Broken("the download took too long: it has 15 minutes, and a second for each 256 KiB that came")
+    if waited >= SLOW_SECONDS and received < SLOWEST * waited:
+        raise Broken(f"the storage sends less than {SLOWEST:,} bytes a second")
 
 
 async def _blocks(
-    response: aiohttp.ClientResponse, total: int, max_bytes: int, ends: float
+    response: aiohttp.ClientResponse, total: int, max_bytes: int, begun: float
 ) -> AsyncGenerator[bytes, None]:
     """The body in blocks of ``BLOCK`` bytes, the last one shorter; ``total`` bytes of the file came before it."""
     block = bytearray()
-    async with aclosing(_steady(response, ends)) as chunks:
+    async with aclosing(_steady(response, begun, total)) as chunks:
         async for chunk in chunks:
             total += len(chunk)
             if total > max_bytes:

@@ -126,7 +126,8 @@ class Deliverer:
                     record = await self._with_fresh_links(record)
                 return await self._once(record)
             except tuple(_CODES) as error:
-                failure = error
+                failure = error.with_traceback(None)  # else frames with blocks of the file live on in a cycle
+                failure.__context__ = None
                 log.info("%s: attempt %d to deliver: %s", record.id, attempt + 1, error)
                 if isinstance(error, _FINAL) or ((fresh or attempt) and self._leads_astray(record)):
                     break

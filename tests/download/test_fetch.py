@@ -401,8 +401,18 @@ async def test_a_long_file_may_take_longer(
         await get()
 
 
+async def test_what_is_all_there_is_not_late(
+    storage: Storage, get: Callable[..., Any], picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last bytes end the download, whenever they come."""
+    monkeypatch.setattr(fetching, "WHOLE_SECONDS", -1.0)
+    body = picture()
+    storage.serve(body)
+    assert (await get()).bytes == len(body)
+
+
 def test_how_long_a_download_may_take() -> None:
-    """A quarter of an hour, and two hours and a quarter more for the longest file that is taken without being asked."""
+    """A quarter of an hour, and longer only at a pace: two hours and a quarter for 2 GiB."""
     assert most_seconds(0) == 15 * 60
     assert most_seconds(2 << 30) == 15 * 60 + 8192
 

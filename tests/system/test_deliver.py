@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from harness import plain
 
 from runner import disk
+from runner.download.fetch import _Download
 from runner.emulator import Fault
 from runner.model import State
 
@@ -47,6 +50,21 @@ async def test_a_picture_is_on_the_disk_before_its_name_is(service, flushes, sid
     assert report.done == 1
     number = (service.output / "a.png").stat().st_ino
     assert any("out/a.png" not in names for found, names in flushes if found == number)
+
+
+@pytest.mark.parametrize("kind", ["truncate", "reset", "html", "huge"])
+async def test_downloads_that_fail_leave_nothing_in_memory(service, kind):
+    """Blocks of a hundred broken downloads would be a gigabyte; cycles of garbage are rarely looked for."""
+    service.fault(file(kind))
+    manifest = service.manifest(*plain(3), max_file="2MB", retries=2)
+    gc.collect()
+    gc.disable()
+    try:
+        assert (await service.run(manifest)).owed == 3
+        left = [found for found in gc.get_objects() if isinstance(found, _Download)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 LASTING = {
