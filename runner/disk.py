@@ -120,6 +120,12 @@ def flush_folder(folder: Path) -> None:
     flush_file(folder)
 
 
+def identity(file: int | str) -> tuple[int, int]:
+    """What tells a file or folder, by handle or name, from another that took its name. Raises ``OSError``."""
+    found = os.stat(file)  # noqa: PTH116 - of a handle, or of a name that is text and asked for several times a file
+    return found.st_dev, found.st_ino
+
+
 def write_all(handle: int, data: bytes) -> None:
     """``os.write`` until nothing is left; it may take less than it is given."""
     view = memoryview(data)

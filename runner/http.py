@@ -67,7 +67,7 @@ async def exchange(
     The ``whole`` answer is to come ``within`` so many seconds, however it drips in; else its headers, and then each
     next piece of the body.
     """
-    sent = _JSON if body is not None else headers
+    sent = headers if body is None else {**(headers or {}), hdrs.CONTENT_TYPE: "application/json"}
     try:
         async with timeout(None if whole else within):
             response = await client.request(
@@ -95,7 +95,6 @@ _SENDABLE = re.compile(
     rf"https?://[a-z0-9.-]+(?::[0-9]{{1,5}})?(?!{_STEPS})/(?:[A-Za-z0-9._~:/?@!$&'()*+,;=\[\]-]|%[0-9A-Fa-f]{{2}})*"
 )
 """An address without steps up, where nothing is to be escaped."""
-_JSON = {hdrs.CONTENT_TYPE: "application/json"}
 
 _NOT_CONNECTED = (
     aiohttp.ClientConnectorError,

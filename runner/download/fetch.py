@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import hdrs
 from anyio import CancelScope, current_time, sleep
 
-from runner.disk import Disk, in_thread, room, timed, write_all
+from runner.disk import Disk, flush_file, in_thread, room, timed, write_all
 from runner.download.media import BadMedia, Media, inspect, inspect_bytes
 from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
@@ -307,9 +307,5 @@ def _finish(target: Path) -> Media:
     """Check the whole file and flush it to the disk. Raises ``BadMedia`` or ``OutputError``."""
     with _disk_errors(target):
         media = inspect(target)
-        handle = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        flush_file(target)
     return media

@@ -383,12 +383,11 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
-    """What tells one folder from another that took its name; None where there is none."""
+    """Which folder that is; None where there is none."""
     try:
-        found = os.stat(folder)  # noqa: PTH116 - asked several times for each file
+        return disk.identity(folder)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
 
 
 def _make_folder(folder: Path) -> None:

@@ -41,7 +41,7 @@ class Log:
         """Why nothing may be written any more, once there is a reason."""
         self._handle = _open(path, writable=writable)
         try:
-            self._identity = _identity_of(self._handle)
+            self._identity = None if self._handle is None else disk.identity(self._handle)
             self._end = self._scan()
             if writable:
                 self._mend()
@@ -120,7 +120,7 @@ class Log:
     def _require_place(self) -> None:
         """What is written to a file that no longer has its name is lost to the next run. Raises ``OSError``."""
         with suppress(FileNotFoundError):
-            if _identity_of(self._name) == self._identity:
+            if disk.identity(self._name) == self._identity:
                 return
         raise OSError(errno.ENOENT, "it was moved, replaced or deleted while a run used it")
 
@@ -204,14 +204,6 @@ def _open(path: Path, *, writable: bool) -> int | None:
             raise LedgerError(f"{path}: is a link, and results are written to no other place; remove it") from error
         raise LedgerError(f"{path}: cannot be opened: {error.strerror}") from error
     return handle
-
-
-def _identity_of(file: int | str | None) -> tuple[int, int]:
-    """What tells one file from another that took its name. Raises ``OSError``."""
-    if file is None:
-        return 0, 0
-    found = os.stat(file)  # noqa: PTH116 - of a handle, or at each write of a name that is text already
-    return found.st_dev, found.st_ino
 
 
 def _open_own(path: Path) -> int:

@@ -112,18 +112,6 @@ async def test_a_failed_request_is_bought_again_by_later_runs_at_most_three_time
     assert [record.state for record in service.purchases("a")] == ["failed"] * 3
 
 
-async def test_what_failed_unheard_and_is_bought_anew_in_the_same_run_counts_once(make_service):
-    """Four were owed, failed meanwhile and are bought again beside two new ones: each job stands under its last end."""
-    service = await make_service(seconds=100.0, workers=8)
-    service.fault(Fault(on="job", kind="fail", each=1))
-    assert (await service.run(service.manifest(*plain(6), timeout="5s"))).owed == 4
-    report = await service.run(service.manifest(*plain(6), concurrency=1))
-    assert service.submissions == 10
-    assert (report.done, report.failed, report.left, report.total) == (4, 2, 0, 6)
-    assert [cause.count for cause in report.causes] == [2]
-    assert {record.id for record in report.examples} == {"e", "f"}
-
-
 async def test_a_cancelled_request_is_bought_again(service):
     """A request that was cancelled at the API is recorded so, and the next run buys it anew."""
     service.fault(Fault(on="job", kind="cancel", times=1, text="canceled"))

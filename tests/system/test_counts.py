@@ -32,6 +32,17 @@ def causes(report):
     return {(cause.outcome, cause.count) for cause in report.causes}
 
 
+async def test_what_failed_unheard_and_is_bought_anew_in_the_same_run_counts_once(service):
+    """Four were owed, failed meanwhile and are bought again beside two new ones: each job stands under its last end."""
+    service.fault(Fault(on="job", kind="fail", each=1))
+    assert (await service.run(service.manifest(*plain(6), timeout="5s"))).owed == 4
+    report = await service.run(service.manifest(*plain(6), concurrency=1))
+    assert service.submissions == 10
+    assert (report.done, report.failed, report.left, report.total) == (4, 2, 0, 6)
+    assert [cause.count for cause in report.causes] == [2]
+    assert {record.id for record in report.examples} == {"e", "f"}
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_requests_that_failed_unheard_and_are_bought_anew_count_once(service, monkeypatch, seed):
     """Several ends are written together where the disk is slow, and another lane may be quicker to buy anew."""
