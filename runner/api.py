@@ -17,7 +17,7 @@ from aiohttp import hdrs
 from anyio import Semaphore
 
 from runner.answers import Answer, parse_object, read_day
-from runner.http import Broken, NotConnected, TooLarge, exchange, read_bounded, session
+from runner.http import Broken, NotConnected, Patience, TooLarge, read_bounded, send, session
 from runner.model import Fault, Json
 from runner.settings import ApiBase, Token
 from runner.wire import (
@@ -34,9 +34,9 @@ from runner.wire import (
     read_submission,
 )
 
-SUBMIT_SECONDS = 120.0
-"""Patience for a submission's answer: giving up costs money, waiting does not."""
-ASK_SECONDS = 30.0
+SUBMITTING = Patience(120.0, whole=True)
+"""Giving up on a submission's answer costs money, waiting does not."""
+ASKING = Patience(30.0, whole=True)
 MAX_ANSWER = 4 * 2**20
 PAGE = 100
 MAX_PAGES = 100
@@ -63,7 +63,7 @@ class Api:
         url = f"{self.base.url}/models/{model}"
         body = msgspec.json.encode(inputs)
         try:
-            return read_submission(await self._call(self._buying, "POST", url, SUBMIT_SECONDS, body))
+            return read_submission(await self._call(self._buying, "POST", url, SUBMITTING, body))
         except NotConnected as error:
             return Refused(cause=Cause.BUSY, fault=Fault(code="no_connection", message=str(error)))
         except (Broken, TooLarge) as error:
@@ -80,7 +80,7 @@ class Api:
     async def _ask(self, request_id: str, what: str, *, from_status: bool = False) -> Progress:
         url = f"{self.base.url}/requests/{request_id}/{what}"
         try:
-            answer = await self._call(self._asking, "GET", url, ASK_SECONDS)
+            answer = await self._call(self._asking, "GET", url, ASKING)
         except (NotConnected, Broken, TooLarge) as error:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_progress(answer, request_id, from_status=from_status)
@@ -89,7 +89,7 @@ class Api:
         """Ask once to call a request off. Only its state, asked for afterwards, tells whether it was."""
         url = f"{self.base.url}/requests/{request_id}/cancel"
         try:
-            answer = await self._call(self._asking, "POST", url, ASK_SECONDS)
+            answer = await self._call(self._asking, "POST", url, ASKING)
         except (NotConnected, Broken, TooLarge) as error:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_cancel(answer, request_id)
@@ -97,7 +97,7 @@ class Api:
     async def catalogue_entry(self, model: str) -> dict[str, Json] | None:
         """What the catalogue says of a model; empty where it does not know it, None where it cannot be asked."""
         try:
-            answer = await self._call(self._asking, "GET", f"{self.base.url}/models/{model}", ASK_SECONDS)
+            answer = await self._call(self._asking, "GET", f"{self.base.url}/models/{model}", ASKING)
         except (NotConnected, Broken, TooLarge):
             return None
         return read_entry(answer, model)
@@ -108,7 +108,7 @@ class Api:
         for _ in range(MAX_PAGES):
             query = urlencode({"search": search, "limit": PAGE, "offset": len(found)})
             try:
-                answer = await self._call(self._asking, "GET", f"{self.base.url}/models?{query}", ASK_SECONDS)
+                answer = await self._call(self._asking, "GET", f"{self.base.url}/models?{query}", ASKING)
             except (NotConnected, Broken, TooLarge):
                 return None
             page = parse_object(answer.body).get("models")
@@ -124,18 +124,19 @@ class Api:
         client: aiohttp.ClientSession,
         method: str,
         url: str,
-        seconds: float,
+        patience: Patience,
         body: bytes | None = None,
     ) -> Answer:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
         async with self._calls:
             try:
-                async with exchange(client, method, url, within=seconds, whole=True, body=body) as response:
-                    headers = response.headers
-                    retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
-                    self.today = read_day(date) or self.today
-                    body_read = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
-                    return Answer(status=response.status, body=body_read, retry_after=retry_after, date=date)
+                with patience:
+                    async with await send(client, method, url, patience, body=body) as response:
+                        headers = response.headers
+                        retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
+                        self.today = read_day(date) or self.today
+                        answered = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
+                        return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
             except (NotConnected, Broken, TooLarge) as error:  # in words that may be the server's
                 raise type(error)(self._token.struck(str(error))) from None
 

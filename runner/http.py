@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from asyncio import timeout
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -51,43 +50,61 @@ def session(
     )
 
 
-@asynccontextmanager
-async def exchange(
+class Patience:
+    """How long to wait for answers; and, as ``with``, the line at which an exchange's errors become ours.
+
+    It holds nothing, so one serves all exchanges of a sort at once.
+    """
+
+    def __init__(self, seconds: float, *, whole: bool) -> None:
+        """The ``whole`` answer is to come in that time, however it drips in; else its headers, and then each piece."""
+        total, read = (seconds, None) if whole else (None, seconds)
+        self.parts = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=read)
+        self.headers_seconds = read
+        self._too_late = f"no whole answer within {seconds:g} s" if whole else "no answer in time"
+
+    def __enter__(self) -> None:
+        """From here on only errors of ours leave."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise ``NotConnected`` or ``Broken`` in place of an error of aiohttp's or the system's."""
+        if error is None:
+            return
+        if isinstance(error, _NOT_CONNECTED):
+            raise NotConnected(_words(error)) from None
+        if isinstance(error, TimeoutError):
+            raise Broken(self._too_late) from None
+        if isinstance(error, aiohttp.ClientError | OSError | ValueError):
+            # aiohttp keeps the error where its traceback leads: a cycle that would keep blocks of a file alive
+            raise Broken(_words(error.with_traceback(None))) from None
+
+
+async def send(
     client: aiohttp.ClientSession,
     method: str,
     url: str,
+    patience: Patience,
     *,
-    within: float,
-    whole: bool,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    """One request without following redirects. Raises ``NotConnected`` or ``Broken``, and no error of aiohttp's.
+) -> aiohttp.ClientResponse:
+    """Send one request, following no redirect; the answer as soon as its headers are there, for the caller to close.
 
-    The ``whole`` answer is to come ``within`` so many seconds, however it drips in; else its headers, and then each
-    next piece of the body.
+    To be called, and the body to be read, ``with patience``: here aiohttp's errors are raised as they are.
     """
-    sent = headers if body is None else {**(headers or {}), hdrs.CONTENT_TYPE: "application/json"}
-    try:
-        async with timeout(None if whole else within):
-            response = await client.request(
-                method,
-                _as_given(url),
-                data=body,
-                headers=sent,
-                timeout=_patience(within, whole=whole),
-                allow_redirects=False,
-                proxy=proxy_for(url),
-            )
-        async with response:
-            yield response
-    except _NOT_CONNECTED as error:
-        raise NotConnected(_words(error)) from None
-    except TimeoutError:
-        raise Broken(f"no whole answer within {within:g} s" if whole else "no answer in time") from None
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        # aiohttp keeps the error where its traceback leads: a cycle that would keep blocks of a file alive
-        raise Broken(_words(error.with_traceback(None))) from None
+    asked = client.request(
+        method,
+        _as_given(url),
+        data=body,
+        headers=headers if body is None else {**(headers or {}), hdrs.CONTENT_TYPE: "application/json"},
+        timeout=patience.parts,
+        allow_redirects=False,
+        proxy=proxy_for(url),
+    )
+    if patience.headers_seconds is None:
+        return await asked
+    async with timeout(patience.headers_seconds):  # each piece is waited for by itself, and headers may drip in
+        return await asked
 
 
 _STEPS = r"[^?]*/\.\.?(?:[/?]|\Z)"
@@ -148,12 +165,6 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
 def _as_given(url: str) -> URL:
     """The address to the letter, where it can be sent so: a storage may have signed it. Else as yarl mends it."""
     return URL(url, encoded=_SENDABLE.fullmatch(url) is not None)
-
-
-@lru_cache
-def _patience(seconds: float, *, whole: bool) -> aiohttp.ClientTimeout:
-    total, read = (seconds, None) if whole else (None, seconds)
-    return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=read)
 
 
 def proxy_for(url: str) -> str | None:

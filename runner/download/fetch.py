@@ -7,8 +7,8 @@ there is given up with the delivery, so that no later one builds on bytes that n
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urljoin
@@ -19,24 +19,17 @@ from aiohttp import hdrs
 from anyio import CancelScope, current_time, sleep
 
 from runner.disk import Disk, flush_file, in_thread, room, timed, write_all
+from runner.download.body import BLOCK, Body, most_seconds
 from runner.download.media import BadMedia, Media, inspect, inspect_bytes
 from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
-from runner.http import Broken, NotConnected, TooLarge, exchange
+from runner.http import Broken, NotConnected, Patience, TooLarge, send
 
 T = TypeVar("T")
 
-READ_SECONDS = 30.0
-WHOLE_SECONDS = 15 * 60.0
-SUSTAINED = 256 * 1024
-"""Bytes a second: at such a pace a download may take longer than ``WHOLE_SECONDS``."""
-SLOW_SECONDS = 30.0
-SLOWEST = 4096
-"""Bytes a second: less than that over ``SLOW_SECONDS`` of waiting is no download."""
+READING = Patience(30.0, whole=False)
 MAX_REDIRECTS = 5
-BLOCK = 1 << 20
-"""Bodies up to this size are written in one thread call; longer ones by as much at a time."""
 SMALL = 1 << 16
 """Up to so many bytes a file is checked in memory and written in one step."""
 RESUME_BYTES = 64 * 1000 * 1000
@@ -130,42 +123,35 @@ class _Download:
 
     async def _receive_rest(self) -> None:
         """What is not there yet, else all of it where the storage has another file or cannot go on."""
-        if self._part.headers:
-            async with self._answer(self._part.headers) as response:
-                if response.status == 200 or (response.status == 206 and self._part.continued_by(response.headers)):
-                    return await self._receive(response)
-                response.close()
-            self._part.forget()
-        async with self._answer({}) as response:
-            if response.status != 200:
-                raise StorageAnswer(response.status)
-            return await self._receive(response)
+        with READING:
+            if self._part.headers:
+                async with await self._answer(self._part.headers) as response:
+                    if response.status == 200 or (response.status == 206 and self._part.continued_by(response.headers)):
+                        return await self._receive(response)
+                    response.close()
+                self._part.forget()
+            async with await self._answer({}) as response:
+                if response.status != 200:
+                    raise StorageAnswer(response.status)
+                return await self._receive(response)
 
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
         if response.status == 200:
             self._part.forget()
         self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk, self._begun)
 
-    @asynccontextmanager
-    async def _answer(self, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(self, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """The answer past redirects, each of which is checked like the first address."""
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
             self._allowed.check(url)
-            async with exchange(
-                self._client, "GET", url, within=READ_SECONDS, whole=False, headers=headers
-            ) as response:
-                location = response.headers.get(hdrs.LOCATION)
-                if not (response.status in (301, 302, 303, 307, 308) and location):
-                    yield response
-                    return
+            response = await send(self._client, "GET", url, READING, headers=headers)
+            location = response.headers.get(hdrs.LOCATION)
+            if not (response.status in (301, 302, 303, 307, 308) and location):
+                return response
+            response.release()
             url = _joined(url, location)
         raise Broken(f"more than {MAX_REDIRECTS} redirects")
-
-
-def most_seconds(received: int) -> float:
-    """How long after its first question a download of which so many bytes came may still go on."""
-    return WHOLE_SECONDS + received / SUSTAINED
 
 
 def _joined(url: str, location: str) -> str:
@@ -183,27 +169,25 @@ async def _receive(
     Says what a small one is, which is checked with that.
     """
     _check_announced(response, part.written, max_bytes)
-    async with aclosing(_blocks(response, part.written, max_bytes, begun)) as blocks:
-        first = await anext(blocks, b"")
-        second = await anext(blocks, None) if not part.written else b""
-        if second is None and len(first) <= SMALL:
-            return await _keep_small(target, first, disk)
-        if response.status == 200:
-            part.start(response.headers, response.content_length)
-        await disk.small(_check_room, target, response.content_length or len(first))
-        if second is None:
-            await _by_disk(in_thread(disk, target.write_bytes, first), target)
-            return None
-        file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
-        try:
-            for block in (first, second):
-                part.written += await _by_disk(file.write(block), target)
-            async for block in blocks:
-                await disk.small(_check_room, target, len(block))
-                part.written += await _by_disk(file.write(block), target)
-        finally:
-            await _by_disk(file.close(), target)
+    body = Body(response, there=part.written, max_bytes=max_bytes, begun=begun)
+    block = await body.block()
+    if not part.written and len(block) <= SMALL:
+        return await _keep_small(target, block, disk)
+    if response.status == 200:
+        part.start(response.headers, response.content_length)
+    await disk.small(_check_room, target, response.content_length or len(block))
+    if not part.written and len(block) < BLOCK:
+        await _by_disk(in_thread(disk, target.write_bytes, block), target)
         return None
+    file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
+    try:
+        while block:
+            await disk.small(_check_room, target, len(block))
+            part.written += await _by_disk(file.write(block), target)
+            block = await body.block()
+    finally:
+        await _by_disk(file.close(), target)
+    return None
 
 
 async def _keep_small(target: Path, body: bytes, disk: Disk) -> Media:
@@ -244,50 +228,6 @@ def _check_room(target: Path, length: int) -> None:
         left = room(target.parent)
     if length >= left:
         raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
-
-
-async def _steady(response: aiohttp.ClientResponse, begun: float, total: int) -> AsyncGenerator[bytes, None]:
-    """The body as it comes, behind ``total`` bytes that came since ``begun``.
-
-    Raises ``Broken`` where there is more to come and that would take for ever.
-    """
-    waited, received, asked = 0.0, 0, current_time()
-    async for chunk in response.content.iter_any():
-        now = current_time()
-        waited, received, total = waited + now - asked, received + len(chunk), total + len(chunk)
-        if not response.content.at_eof():
-            _require_pace(now - begun, total, waited, received)
-        if waited >= SLOW_SECONDS:
-            waited, received = 0.0, 0
-        yield chunk
-        asked = current_time()
-
-
-def _require_pace(seconds: float, total: int, waited: float, received: int) -> None:
-    """Raise ``Broken`` where ``total`` bytes in ``seconds``, or ``received`` ones of late, are too few."""
-    if seconds > most_seconds(total):
-        raise Broken("the download took too long: it has 15 minutes, and a second for each 256 KiB that came")
-    if waited >= SLOW_SECONDS and received < SLOWEST * waited:
-        raise Broken(f"the storage sends less than {SLOWEST:,} bytes a second")
-
-
-async def _blocks(
-    response: aiohttp.ClientResponse, total: int, max_bytes: int, begun: float
-) -> AsyncGenerator[bytes, None]:
-    """The body in blocks of ``BLOCK`` bytes, the last one shorter; ``total`` bytes of the file came before it."""
-    block = bytearray()
-    async with aclosing(_steady(response, begun, total)) as chunks:
-        async for chunk in chunks:
-            total += len(chunk)
-            if total > max_bytes:
-                response.close()
-                raise TooLarge(f"the file is longer than max_file allows, {max_bytes:,} bytes")
-            block += chunk
-            if len(block) >= BLOCK:
-                yield bytes(block)
-                block.clear()
-    if block:
-        yield bytes(block)
 
 
 def _keep(target: Path, body: bytes) -> Media:

@@ -15,12 +15,14 @@ import anyio
 import pytest
 
 from runner.disk import Disk
+from runner.download import body as pacing
 from runner.download import fetch as fetching
-from runner.download.fetch import SMALL, StorageAnswer, fetch, most_seconds
+from runner.download.body import most_seconds
+from runner.download.fetch import SMALL, StorageAnswer, fetch
 from runner.download.media import BadMedia, Media
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError
-from runner.http import Broken, NotConnected, TooLarge, session
+from runner.http import Broken, NotConnected, Patience, TooLarge, session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -379,8 +381,8 @@ async def test_a_download_that_takes_too_long_ends(
     storage: Storage, get: Callable[..., Any], picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where something comes all the time; before and after the first block is on the disk."""
-    monkeypatch.setattr(fetching, "WHOLE_SECONDS", 0.2)
-    monkeypatch.setattr(fetching, "SUSTAINED", 1e9)
+    monkeypatch.setattr(pacing, "WHOLE_SECONDS", 0.2)
+    monkeypatch.setattr(pacing, "SUSTAINED", 1e9)
     storage.drips = True
     for body in (b"", noise(3 << 20, picture)[:-5]):
         storage.answer(body, "Content-Length: 9000000")
@@ -392,11 +394,11 @@ async def test_a_long_file_may_take_longer(
     storage: Storage, get: Callable[..., Any], picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is paid comes home over a slow line, too, as long as it keeps coming."""
-    monkeypatch.setattr(fetching, "WHOLE_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "WHOLE_SECONDS", 0.0)
     body = noise(3 << 20, picture)
     storage.serve(body)
     assert (await get()).bytes == len(body)
-    monkeypatch.setattr(fetching, "SUSTAINED", 1e12)
+    monkeypatch.setattr(pacing, "SUSTAINED", 1e12)
     with pytest.raises(Broken, match="took too long"):
         await get()
 
@@ -405,7 +407,7 @@ async def test_what_is_all_there_is_not_late(
     storage: Storage, get: Callable[..., Any], picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last bytes end the download, whenever they come."""
-    monkeypatch.setattr(fetching, "WHOLE_SECONDS", -1.0)
+    monkeypatch.setattr(pacing, "WHOLE_SECONDS", -1.0)
     body = picture()
     storage.serve(body)
     assert (await get()).bytes == len(body)
@@ -422,7 +424,7 @@ async def test_a_storage_that_falls_silent_is_not_waited_for(
     storage: Storage, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     """Before its headers are whole, or in the middle of the body: long before the time for the whole is up."""
-    monkeypatch.setattr(fetching, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(fetching, "READING", Patience(0.2, whole=False))
     storage.silent_after = True
     storage.answers["/a.png"] = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n" + (b"\r\n" if length else b"")
     storage.answers["/a.png"] += bytes(length)
@@ -434,7 +436,7 @@ async def test_a_download_that_drips_ends(
     storage: Storage, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte now and then is no download, long before the time for the whole is up."""
-    monkeypatch.setattr(fetching, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(pacing, "SLOW_SECONDS", 0.1)
     storage.drips = True
     storage.answer(b"", "Connection: close")
     with pytest.raises(Broken, match="less than 4,096 bytes a second"):

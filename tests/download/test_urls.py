@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from runner.download.urls import Allowed, PublicResolver, RefusedUrl
-from runner.http import NotConnected, exchange, session
+from runner.http import NotConnected, Patience, send, session
 
 if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
 
 API = ("https", "model-api.runcomfy.net", 443)
+PATIENCE = Patience(5, whole=True)
 EMULATOR = ("http", "127.0.0.1", 8080)
 TRUSTED = ("cdn.example.com", "*.Storage.Example", "bücher.example", "10.0.0.1", "8.8.8.8", "169.254.169.254", "[::1]")
 
@@ -227,7 +228,7 @@ async def test_the_address_that_was_judged_is_the_one_connected_to() -> None:
         resolver._inner = names = Turning("127.0.0.1", "127.0.0.2")  # type: ignore[assignment]
         async with session(keepalive_seconds=1, resolver=resolver) as client:
             for _ in range(3):
-                async with exchange(client, "GET", f"http://api.test:{port}/", within=5, whole=True) as response:
+                async with await send(client, "GET", f"http://api.test:{port}/", PATIENCE) as response:
                     assert response.status == 204
     assert calls == ["127.0.0.1"] * 3
     assert names.asked == 1
@@ -257,6 +258,5 @@ def test_what_is_allowed_is_read_the_same_by_the_client(before: list[str], after
 async def test_a_private_name_is_not_connected_to() -> None:
     """Through the real session: nothing leaves this machine for ``localhost``."""
     async with session(keepalive_seconds=1, resolver=PublicResolver(("https", "api.test", 443))) as client:
-        with pytest.raises(NotConnected):
-            async with exchange(client, "GET", "http://localhost:9/a.png", within=5, whole=True):
-                pytest.fail("connected")
+        with pytest.raises(NotConnected), PATIENCE:
+            await send(client, "GET", "http://localhost:9/a.png", PATIENCE)

@@ -16,14 +16,15 @@ from typing import Any
 
 from runner import api
 from runner.cli import main
-from runner.download import fetch
+from runner.download import body, fetch
+from runner.http import Patience
 from runner.job import collect
 
-api.SUBMIT_SECONDS = 8.0
-api.ASK_SECONDS = 3.0
+api.SUBMITTING = Patience(8.0, whole=True)
+api.ASKING = Patience(3.0, whole=True)
 collect.GRACE_SECONDS = 1.0
-fetch.READ_SECONDS = 3.0
-fetch.SLOW_SECONDS = 1.5
+fetch.READING = Patience(3.0, whole=False)
+body.SLOW_SECONDS = 1.5
 
 NAMES = {
     "loopback.runcomfy.net": ["127.0.0.1"],

@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from runner.errors import RunnerError
-from runner.http import Broken, NotConnected, exchange, session
+from runner.http import Broken, NotConnected, Patience, send, session
 
 TOKEN = "rc-hostile-0123456789abcdef"
 ADDRESS = URL("https://model-api.runcomfy.net/v1/models/x")
@@ -70,10 +70,12 @@ async def address() -> AsyncIterator[str]:
 
 async def failing(client: aiohttp.ClientSession, address: str, error: BaseException | None = None) -> None:
     """An exchange that ends with ``error``, if it comes so far."""
-    async with exchange(client, "GET", address, within=5, whole=True) as response:
-        await response.read()
-        if error is not None:
-            raise error
+    patience = Patience(5, whole=True)
+    with patience:
+        async with await send(client, "GET", address, patience) as response:
+            await response.read()
+            if error is not None:
+                raise error
 
 
 @pytest.mark.anyio

@@ -1,0 +1,69 @@
+"""The body of an answer, block by block: bounded in length, and at a pace that comes to an end."""
+
+from __future__ import annotations
+
+import aiohttp
+from anyio import current_time
+
+from runner.http import Broken, TooLarge
+
+BLOCK = 1 << 20
+"""Bytes that are handed on together."""
+WHOLE_SECONDS = 15 * 60.0
+SUSTAINED = 256 * 1024
+"""Bytes a second: at such a pace a download may take longer than ``WHOLE_SECONDS``."""
+SLOW_SECONDS = 30.0
+SLOWEST = 4096
+"""Bytes a second: less than that over ``SLOW_SECONDS`` of waiting is no download."""
+
+
+def most_seconds(received: int) -> float:
+    """How long after its first question a download of which so many bytes came may still go on."""
+    return WHOLE_SECONDS + received / SUSTAINED
+
+
+class Body:
+    """What one answer brings of a file of which ``there`` bytes have come since ``begun``."""
+
+    def __init__(self, response: aiohttp.ClientResponse, *, there: int, max_bytes: int, begun: float) -> None:
+        self._response = response
+        self._content = response.content
+        self._total = there
+        self._max_bytes = max_bytes
+        self._begun = begun
+        self._waited = 0.0
+        """Seconds for what came last, and how many bytes that were."""
+        self._received = 0
+
+    async def block(self) -> bytes:
+        """The next ``BLOCK`` bytes or a little more; fewer are the last ones, and none come after those.
+
+        Raises ``TooLarge``, and ``Broken`` where there is more to come and that would take for ever.
+        """
+        block = bytearray()
+        while len(block) < BLOCK and (chunk := await self._chunk()):
+            block += chunk
+        return bytes(block)
+
+    async def _chunk(self) -> bytes:
+        asked = current_time()
+        chunk = await self._content.readany()
+        now = current_time()
+        self._total += len(chunk)
+        if self._total > self._max_bytes:
+            self._response.close()
+            raise TooLarge(f"the file is longer than max_file allows, {self._max_bytes:,} bytes")
+        self._waited += now - asked
+        self._received += len(chunk)
+        if not self._content.at_eof():
+            self._require_pace(now - self._begun)
+        if self._waited >= SLOW_SECONDS:
+            self._waited, self._received = 0.0, 0
+        return chunk
+
+    def _require_pace(self, seconds: float) -> None:
+        """Raise ``Broken`` where all that came in ``seconds``, or what came of late, is too little."""
+        if seconds > most_seconds(self._total):
+            raise Broken("the download took too long: it has 15 minutes, and a second for each 256 KiB that came")
+        if self._waited >= SLOW_SECONDS and self._received < SLOWEST * self._waited:
+            raise Broken(f"the storage sends less than {SLOWEST:,} bytes a second")
