@@ -54,7 +54,7 @@ class Api:
         self._token = token
         self._buying = buying
         self._asking = asking
-        self._calls = Semaphore(MAX_CALLS, fast_acquire=True)
+        self._calls = Semaphore(MAX_CALLS)
         self.today: str | None = None
         """The API's day, ``2026-11-22``, by the last answer that bore a date."""
 
@@ -128,17 +128,22 @@ class Api:
         body: bytes | None = None,
     ) -> Answer:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
-        async with self._calls:
-            try:
-                with patience:
-                    async with await send(client, method, url, patience, body=body) as response:
-                        headers = response.headers
-                        retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
-                        self.today = read_day(date) or self.today
-                        answered = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
-                        return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
-            except (NotConnected, Broken, TooLarge) as error:  # in words that may be the server's
-                raise type(error)(self._token.struck(str(error))) from None
+        if self._calls.value:
+            self._calls.acquire_nowait()
+        else:
+            await self._calls.acquire()
+        try:
+            with patience:
+                async with await send(client, method, url, patience, body=body) as response:
+                    headers = response.headers
+                    retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
+                    self.today = read_day(date) or self.today
+                    answered = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
+                    return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
+        except (NotConnected, Broken, TooLarge) as error:  # in words that may be the server's
+            raise type(error)(self._token.struck(str(error))) from None
+        finally:
+            self._calls.release()
 
 
 @asynccontextmanager

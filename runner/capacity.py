@@ -12,9 +12,11 @@ are kept, however long ago: a run that always has the same number in flight woul
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import log, sqrt
 
 KEPT = 16
@@ -71,52 +73,47 @@ class Capacity:
         return min(1.0, max(0.0, GAIN * (in_flight / self.workers - 1.0)))
 
     def _estimate(self) -> None:
-        kinds: dict[Hashable, _Kind] = {}
-        for (kind, _), pairs in self._seen.items():
-            kinds.setdefault(kind, _Kind()).add(pairs)
-        tried = sorted({in_flight for kind in kinds.values() for in_flight in kind.totals})
+        pairs: dict[Hashable, list[tuple[int, float]]] = {}
+        for (kind, _), kept in self._seen.items():
+            pairs.setdefault(kind, []).extend(kept)
+        kinds = [_Kind(sorted(of_kind)) for of_kind in pairs.values()]
+        tried = sorted({in_flight for kind in kinds for in_flight in kind.in_flight})
         candidates = [*tried[:: -(-len(tried) // CANDIDATES)], tried[-1]]
-        scores = {workers: sum(kind.explained(workers) for kind in kinds.values()) for workers in candidates}
+        scores = {workers: sum(kind.explained(workers) for kind in kinds) for workers in candidates}
         self.workers = max(scores, key=lambda workers: (scores[workers], workers))
-        count = sum(kind.count for kind in kinds.values())
-        self.service_seconds = sum(kind.weight(self.workers) for kind in kinds.values()) / count
+        count = sum(kind.count for kind in kinds)
+        self.service_seconds = sum(kind.weight(self.workers) for kind in kinds) / count
         self.bend = self.workers < 0.95 * tried[-1]
         gain, rest = scores[self.workers] - scores[tried[-1]], count - scores[self.workers]
         self.sure = gain * count > SIGNIFICANT * rest
 
 
-@dataclass(slots=True)
 class _Kind:
-    """The pairs of one model and size: it has its own S, and shares the W."""
+    """The pairs of one model and size, in order: it has its own S, and shares the W."""
 
-    totals: dict[int, tuple[int, float]] = field(default_factory=dict)
-    count: int = 0
-    squares: float = 1e-12
+    def __init__(self, pairs: list[tuple[int, float]]) -> None:
+        self.in_flight = [in_flight for in_flight, _ in pairs]
+        self.count = len(pairs)
+        self._squares = 1e-12 + sum(seconds * seconds for _, seconds in pairs)
+        # sums over the first 0, 1, 2, … pairs, so that each W costs one look: of seconds, n · seconds and n²
+        self._seconds = [0.0, *accumulate(seconds for _, seconds in pairs)]
+        self._products = [0.0, *accumulate(in_flight * seconds for in_flight, seconds in pairs)]
+        self._loads = [0, *accumulate(in_flight * in_flight for in_flight, _ in pairs)]
 
-    def add(self, pairs: Iterable[tuple[int, float]]) -> None:
-        for in_flight, seconds in pairs:
-            count, total = self.totals.get(in_flight, (0, 0.0))
-            self.totals[in_flight] = count + 1, total + seconds
-            self.count += 1
-            self.squares += seconds * seconds
-
-    def fit(self, workers: int) -> tuple[float, float]:
+    def _fit(self, workers: int) -> tuple[float, float]:
         """The sums of seconds times load and of squared loads, where the load is max(1, n / W)."""
-        product = square = 0.0
-        for in_flight, (count, total) in self.totals.items():
-            load = max(1.0, in_flight / workers)
-            product += total * load
-            square += count * load * load
-        return product, square
+        free = bisect_right(self.in_flight, workers)
+        product = self._seconds[free] + (self._products[-1] - self._products[free]) / workers
+        return product, free + (self._loads[-1] - self._loads[free]) / workers**2
 
     def explained(self, workers: int) -> float:
         """How much of its variation ``workers`` explain, in requests."""
-        product, square = self.fit(workers)
-        return self.count * product * product / (square * self.squares)
+        product, square = self._fit(workers)
+        return self.count * product * product / (square * self._squares)
 
     def weight(self, workers: int) -> float:
         """S times the number of its requests."""
-        product, square = self.fit(workers)
+        product, square = self._fit(workers)
         return self.count * product / square
 
 

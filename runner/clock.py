@@ -1,6 +1,6 @@
 """Time as an argument: whoever needs to know the time is handed a ``Clock``.
 
-Waiting is done with ``anyio.sleep``, so a test that runs its event loop on virtual time needs a second clock
+Waiting is done on the event loop's clock, so a test that runs its loop on virtual time needs a second clock
 that reads that loop; nothing else in the package looks at the time by itself.
 """
 

@@ -53,7 +53,8 @@ class Judgement:
 
     def quick(self) -> bool:
         """Whether to do the next one where it stands. Asking counts."""
-        self._careful = max(0, self._careful - 1)
+        if self._careful:
+            self._careful -= 1
         return self._careful == 0
 
     def learn(self, seconds: float) -> None:

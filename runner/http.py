@@ -107,6 +107,11 @@ async def send(
         return await asked
 
 
+def at_end(content: aiohttp.StreamReader) -> bool:
+    """Whether a body is read to its end, so that nothing more comes; False also where it broke off: reading says so."""
+    return content.at_eof() and content.exception() is None
+
+
 _STEPS = r"[^?]*/\.\.?(?:[/?]|\Z)"
 _SENDABLE = re.compile(
     rf"https?://[a-z0-9.-]+(?::[0-9]{{1,5}})?(?!{_STEPS})/(?:[A-Za-z0-9._~:/?@!$&'()*+,;=\[\]-]|%[0-9A-Fa-f]{{2}})*"
@@ -154,8 +159,8 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
         response.close()
         raise TooLarge(f"the answer is {encoding[:40]!r}-encoded, which was not asked for")
     body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
+    while not at_end(response.content):
+        body += await response.content.readany()
         if len(body) > limit:
             response.close()
             raise TooLarge(f"the answer is longer than {limit:,} bytes")

@@ -193,7 +193,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def stuck(self) -> bool:
-        return self.owed and self.error is not None and self.error.code in STUCK_CODES
+        return self.error is not None and self.owed and self.error.code in STUCK_CODES
 
     @property
     def open(self) -> bool:

@@ -119,6 +119,8 @@ def next_purchase(history: Sequence[Record]) -> int:
 
 def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: bool = False) -> Decision:
     """What to do with ``job``; ``history`` holds its purchases at this API, oldest first."""
+    if not history:
+        return Decision(action=Action.BUY, reason="new")
     owed = next((record for record in history if record.owed and not record.rebuy), None)
     if owed is not None:
         return Decision(action=Action.COLLECT, reason=_owed_reason(owed, job), record=owed)
@@ -144,6 +146,8 @@ def _users_word(job: Job, history: Sequence[Record]) -> str:
 
 def wanted_redo(history: Sequence[Record], fingerprint: str) -> int:
     """The number of the redo that has yet to buy these done inputs anew; 0 for none."""
+    if not history:
+        return 0
     done = _newest_done(history, fingerprint)
     answers = (record for record in made(history) if not _given_up(record))
     served = max((record.redone for record in answers), default=0)
@@ -217,8 +221,6 @@ def _after_failure(tries: Sequence[Record]) -> Decision:
 
 
 def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
-    if not history:
-        return "new"
     question = next((record for record in made(history)[-1:] if record.open), None)
     if question is not None:
         return f"purchase {question.purchase} is unknown; on_unknown: resubmit buys once more"

@@ -264,7 +264,7 @@ def weight_of(record: Record) -> Weight:
     """Who should hear of a transition."""
     if record.state in (State.FAILED, State.CANCELLED, State.UNKNOWN) or record.stuck:
         return Weight.ALERT
-    if record.owed and record.error is not None:
+    if record.error is not None and record.owed:
         return Weight.WORD
     if record.state is State.DONE and record.warning:
         return Weight.WORD

@@ -10,6 +10,7 @@ as it shrinks.
 from __future__ import annotations
 
 import logging
+from asyncio import Queue
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,6 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from runner.errors import RunnerError
 from runner.model import Job, Record, State
@@ -57,6 +57,10 @@ class Steps:
     collect: Callable[[Record, bool], Awaitable[Record]]
     deliver: Callable[[Record, bool], Awaitable[Record]]
     settle: Callable[[Work, Record | None], None]
+
+
+Made = Queue[tuple[Work, Record] | None]
+"""What lanes hand over to deliveries; None: nothing more comes, once for each delivery."""
 
 
 class Lanes(Protocol):
@@ -100,15 +104,16 @@ async def run_batch(
     in one place must not make a question of money out of what is on its way in another.
     """
     shop = _Shop(iter(owed), iter(jobs), steps, limits, stop, lost)
-    send, receive = anyio.create_memory_object_stream[tuple[Work, Record]](limits.backlog)
+    made: Made = Queue(limits.backlog)
     async with anyio.create_task_group() as deliveries:
         for _ in range(limits.deliveries):
-            deliveries.start_soon(shop.deliver, receive.clone())
-        receive.close()
-        async with send, anyio.create_task_group() as lanes:
-            open_lanes = partial(shop.open_lanes, lanes, send)
+            deliveries.start_soon(shop.deliver, made)
+        async with anyio.create_task_group() as lanes:
+            open_lanes = partial(shop.open_lanes, lanes, made)
             limits.lanes.on_change(open_lanes)
             open_lanes()
+        for _ in range(limits.deliveries):
+            await made.put(None)
     shop.raise_errors()
     return shop.lost
 
@@ -142,7 +147,7 @@ class _Shop:
         self._errors.append(error)
         self._stop.interrupt(str(error), error.exit_code)
 
-    def open_lanes(self, group: TaskGroup, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
+    def open_lanes(self, group: TaskGroup, made: Made) -> None:
         """Let as many lanes join as there may be more now."""
         limit = int(self._limits.lanes.limit)
         if not 0.8 * self._told < limit < 1.25 * self._told:
@@ -150,50 +155,50 @@ class _Shop:
             self._told = limit
         while not self._closing and self._lanes < limit:
             self._lanes += 1
-            group.start_soon(self.lane, send)
+            group.start_soon(self.lane, made)
 
-    async def lane(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
+    async def lane(self, made: Made) -> None:
         """Work until there is nothing left, buying stops, or a request keeps the slot."""
         try:
-            keeps_slot = await self._work(send)
+            keeps_slot = await self._work(made)
         except RunnerError as error:
             self._closing = True
             self._fail(error)
             return
         self._lanes -= not keeps_slot
 
-    async def _work(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> bool:
+    async def _work(self, made: Made) -> bool:
         """Bring home what is owed, then buy; whether a request still holds the slot."""
         keeps_slot = False
         for work in self._owed:
-            keeps_slot |= await self._carry(work, send)
+            keeps_slot |= await self._carry(work, made)
         while not keeps_slot and self._is_wanted() and await self._room():
             job = next(self._jobs, None)
             if job is None:
                 self._closing = True
                 break
-            keeps_slot = await self._carry(job, send)
+            keeps_slot = await self._carry(job, made)
         self._count_lost(keeps_slot)
         if self._stop.stopped:
-            await self._work_for_free(send)
+            await self._work_for_free(made)
         return keeps_slot
 
     def _is_wanted(self) -> bool:
         """Whether this lane may stay: there are not more than there may be, or it is the last one that works."""
         return self._lanes <= max(int(self._limits.lanes.limit), self.lost + 1)
 
-    async def _work_for_free(self, send: MemoryObjectSendStream[tuple[Work, Record]]) -> None:
+    async def _work_for_free(self, made: Made) -> None:
         """Buying stopped: what costs nothing is done all the same, unless the run is to end."""
         for work in self._jobs:
             if self._stop.interrupted.is_set():
                 return
             if work.job is None:
-                await self._carry(work, send)
+                await self._carry(work, made)
             else:
                 self._steps.settle(work, None)
                 await checkpoint()
 
-    async def _carry(self, work: Work, send: MemoryObjectSendStream[tuple[Work, Record]]) -> bool:
+    async def _carry(self, work: Work, made: Made) -> bool:
         """Take one piece of work to its final state and hand it over; whether its request still holds the slot."""
         record = work.record
         if work.job is not None:
@@ -202,7 +207,7 @@ class _Shop:
             record = await self._steps.collect(record, work.fresh)
         if record is not None and record.state in (State.GENERATED, State.DONE):
             self._waiting += 1
-            await send.send((work, record))
+            await made.put((work, record))
             return False
         self._steps.settle(work, record)
         return record is not None and record.error is not None and record.error.code == "timeout"
@@ -220,17 +225,17 @@ class _Shop:
         if keeps_slot and self.lost >= int(self._limits.lanes.limit):
             self._stop.buying("every slot is held by a request that did not end in time")
 
-    async def deliver(self, receive: MemoryObjectReceiveStream[tuple[Work, Record]]) -> None:
+    async def deliver(self, made: Made) -> None:
         """Deliver what lanes hand over, until no lane is left to hand over anything."""
-        async with receive:
-            async for work, record in receive:
-                try:
-                    after = await self._steps.deliver(record, work.fresh)
-                except RunnerError as error:
-                    self._fail(error)
-                    continue
-                self._steps.settle(work, after)
-                self._count(delivered=after.state is State.DONE)
+        while (piece := await made.get()) is not None:
+            work, record = piece
+            try:
+                after = await self._steps.deliver(record, work.fresh)
+            except RunnerError as error:
+                self._fail(error)
+                continue
+            self._steps.settle(work, after)
+            self._count(delivered=after.state is State.DONE)
 
     def _count(self, *, delivered: bool) -> None:
         if delivered:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import aiohttp
-from anyio import current_time
+from asyncio import get_running_loop
 
-from runner.http import Broken, TooLarge
+import aiohttp
+
+from runner.http import Broken, TooLarge, at_end
 
 BLOCK = 1 << 20
 """Bytes that are handed on together."""
@@ -31,6 +32,7 @@ class Body:
         self._total = there
         self._max_bytes = max_bytes
         self._begun = begun
+        self._now = get_running_loop().time
         self._waited = 0.0
         """Seconds for what came last, and how many bytes that were."""
         self._received = 0
@@ -41,14 +43,14 @@ class Body:
         Raises ``TooLarge``, and ``Broken`` where there is more to come and that would take for ever.
         """
         block = bytearray()
-        while len(block) < BLOCK and (chunk := await self._chunk()):
-            block += chunk
+        while len(block) < BLOCK and not at_end(self._content):
+            block += await self._chunk()
         return bytes(block)
 
     async def _chunk(self) -> bytes:
-        asked = current_time()
+        asked = self._now()
         chunk = await self._content.readany()
-        now = current_time()
+        now = self._now()
         self._total += len(chunk)
         if self._total > self._max_bytes:
             self._response.close()

@@ -7,6 +7,7 @@ there is given up with the delivery, so that no later one builds on bytes that n
 from __future__ import annotations
 
 import os
+from asyncio import get_running_loop
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import urljoin
 import aiofiles
 import aiohttp
 from aiohttp import hdrs
-from anyio import CancelScope, current_time, sleep
+from anyio import CancelScope, sleep
 
 from runner.disk import Disk, flush_file, in_thread, room, timed, write_all
 from runner.download.body import BLOCK, Body, most_seconds
@@ -101,7 +102,8 @@ class _Download:
         self._disk = disk
         self._resume_bytes = resume_bytes
         self._part = Part()
-        self._begun = current_time()
+        self._now = get_running_loop().time
+        self._begun = self._now()
         self.small: Media | None = None
         """What it is, if it was short enough to be kept and checked in one step."""
 
@@ -115,7 +117,7 @@ class _Download:
                 broken = error
             if self._part.written - counted >= self._resume_bytes:
                 pauses, counted = iter(PAUSES), self._part.written
-            late = current_time() - self._begun > most_seconds(self._part.written)
+            late = self._now() - self._begun > most_seconds(self._part.written)
             pause = None if late else next(pauses, None)
             if pause is None or not self._part.headers or self._part.written < self._resume_bytes:
                 raise broken

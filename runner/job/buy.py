@@ -62,8 +62,9 @@ class Buyer:
         return record
 
     async def _submit(self, job: Job) -> Record:
-        purchase = next_purchase(self._ledger.history(job.id))
-        redone = wanted_redo(self._ledger.purchases(job.id, self._api.base.name), job.fingerprint)
+        history = self._ledger.history(job.id)
+        purchase = next_purchase(history)
+        redone = wanted_redo([record for record in history if record.api == self._api.base.name], job.fingerprint)
         record = intent(job, purchase, at=self._now(), redone=redone, **self._context(job))
         self._purse.take(record)
         record = await self._ledger.append(record)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from random import Random
-
-import anyio
 
 from runner.api import Api
 from runner.clock import Clock, epoch, timestamp
@@ -91,7 +90,7 @@ class Collector:
     async def _rest(self, inquiry: _Inquiry, wait: float) -> None:
         """Wait; and longer, as long as the answers to others tell as much."""
         while True:
-            await anyio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
+            await asyncio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
             now = self._clock.monotonic()
             if now >= inquiry.deadline or inquiry.watch.due(now):
                 return

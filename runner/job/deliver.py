@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from random import Random
 from weakref import WeakValueDictionary
 
 import aiohttp
-import anyio
 import msgspec
 
 from runner.api import Api
@@ -107,7 +107,7 @@ class Deliverer:
         self._rng = rng
         self._suspects = suspects
         self._claimed = claimed
-        self._placing: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        self._placing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """By job: two purchases of one job take their places one after the other."""
 
     async def deliver(self, record: Record, *, fresh: bool) -> Record:
@@ -121,7 +121,7 @@ class Deliverer:
         for attempt in range(self._retries + (1 if fresh else 2)):  # links of an earlier run may be old
             try:
                 if attempt:
-                    await anyio.sleep(next(delays))
+                    await asyncio.sleep(next(delays))
                 if _wants_fresh_links(failure):
                     record = await self._with_fresh_links(record)
                 return await self._once(record)
@@ -176,7 +176,7 @@ class Deliverer:
         if warning and self._bounds_of(record).strict_size and record.state is not State.DONE:
             kept = await in_thread(self._disk, self._folder.reject, record, arrivals)
             raise _Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", kept)
-        async with self._placing.setdefault(record.id, anyio.Lock(fast_acquire=True)):
+        async with self._placing.setdefault(record.id, asyncio.Lock()):
             return await self._put(record, arrivals, warning)
 
     async def _put(self, record: Record, arrivals: list[Arrival], warning: str | None) -> Record:

@@ -119,9 +119,12 @@ class Log:
 
     def _require_place(self) -> None:
         """What is written to a file that no longer has its name is lost to the next run. Raises ``OSError``."""
-        with suppress(FileNotFoundError):
-            if disk.identity(self._name) == self._identity:
-                return
+        try:
+            here = disk.identity(self._name) == self._identity
+        except FileNotFoundError:
+            here = False
+        if here:
+            return
         raise OSError(errno.ENOENT, "it was moved, replaced or deleted while a run used it")
 
     def count(self, records: Sequence[Record], lines: Sequence[bytes]) -> None:
