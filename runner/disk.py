@@ -170,7 +170,7 @@ def give_name(source: Path, target: Path) -> None:
     """
     try:
         os.link(source, target, follow_symlinks=False)
-        source.unlink()
+        os.unlink(source)  # noqa: PTH108 - every file of every job passes here
     except OSError as error:
         if error.errno not in NO_LINKS or os.path.lexists(target):
             raise

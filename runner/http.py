@@ -174,8 +174,8 @@ def _as_given(url: str) -> URL:
 
 def proxy_for(url: str) -> str | None:
     """The proxy of the environment for ``url``, as it was when first asked; never for this machine itself."""
-    scheme, _, rest = url.partition("://")
-    return _proxy_for_origin(f"{scheme}://{rest.partition('/')[0]}")
+    end = url.find("/", len("https://"))
+    return _proxy_for_origin(url if end < 0 else url[:end])
 
 
 @lru_cache

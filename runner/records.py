@@ -157,6 +157,8 @@ def _why_not_request(record: Record) -> str:
 
 
 def _why_not_numbers(record: Record) -> str:
+    if not (record.reserved_usd or record.cost_usd or record.redo or record.redone):
+        return ""
     amounts = record.reserved_usd or 0, record.cost_usd or 0
     if min(amounts) < 0:
         return f"{_quoted(record.id)} cost less than nothing"

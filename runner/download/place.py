@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -51,7 +50,9 @@ class Folder:
         """``private`` is a folder in it that this run has for itself."""
         self.root = root
         self.incoming = (private or root / ".runner") / "incoming"
+        self._root = str(root)
         self._incoming = str(self.incoming)
+        self._arriving = self._incoming + os.sep
         self._moving = Lock()
         """Held between the look at what stands at a name and the change of that: other jobs move files, too."""
         self._inside: dict[str, tuple[int, int]] = {}
@@ -59,7 +60,7 @@ class Folder:
 
     def prepare(self) -> None:
         """Make the folder for temporary files, empty of what a crash left. Needs the lock. Raises ``OutputError``."""
-        with _disk_errors(self.incoming):
+        with _DiskErrors(self.incoming):
             self._require_incoming()
             self.incoming.mkdir(parents=True, exist_ok=True)
             for left in self.incoming.iterdir():
@@ -77,15 +78,15 @@ class Folder:
 
     def nearly_full(self) -> bool:
         """Whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
-        with _disk_errors(self.root):
+        with _DiskErrors(self.root):
             return disk.room(self.root) <= 0
 
     def path(self, relative: str) -> Path:
         """Where a record's path is on this disk. Raises ``Occupied`` where a link leads out of the folder."""
-        path = self.root / relative
-        if not self._holds(str(path.parent)):
-            raise Occupied(f"{path} leaves the output folder by a link")
-        return path
+        name = f"{self._root}/{relative}"  # as text: every file of every job passes here
+        if not self._holds(name.rpartition("/")[0]):
+            raise Occupied(f"{name} leaves the output folder by a link")
+        return Path(name)
 
     def _holds(self, name: str) -> bool:
         """Whether a folder is in the output folder, links followed. Walked once, as long as it is the same one."""
@@ -109,7 +110,7 @@ class Folder:
 
     def holds(self, record: Record) -> bool:
         """Whether every file of a done purchase stands somewhere with its own bytes."""
-        with _file_errors(self.root):
+        with _FileErrors(self.root):
             return all(
                 any(is_ours(self.root / path, output) for path in places_of(record, output))
                 for output in record.outputs
@@ -119,7 +120,7 @@ class Folder:
         """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
         if not _has_asides(f"{self.root}/{REPLACED}", record):
             return False
-        with _file_errors(self.root):
+        with _FileErrors(self.root):
             return any(
                 not is_ours(self.root / (output.path or "."), output)
                 for output in record.outputs
@@ -131,12 +132,12 @@ class Folder:
 
         Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
-        with _file_errors(self.root):
+        with _FileErrors(self.root):
             return next((path for path in places_of(record, output) if is_ours(self.path(path), output)), None)
 
     def aside(self, record: Record, output: Output) -> str:
         """Where a purchase's file is set aside: the place that holds its bytes, else the one that it would get."""
-        with _file_errors(self.root):
+        with _FileErrors(self.root):
             places = [*filter(None, [output.moved_from]), *asides_of(record, output)]
             found = (place for place in places if is_ours(self.root / place, output))
             return next(found, aside_path(record, output.path or ""))
@@ -146,7 +147,7 @@ class Folder:
 
         Raises ``Occupied`` for a foreign file in the way, ``OutputError`` where the disk refuses. May be repeated.
         """
-        with _file_errors(self.root):
+        with _FileErrors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
             targets = [self.path(arrival.output.path or "") for arrival in arrivals]
             _flush(arrivals)
@@ -164,7 +165,7 @@ class Folder:
 
         Raises ``Occupied`` where other files are there already, ``OutputError`` where the disk refuses.
         """
-        with _file_errors(self.root), self._moving:
+        with _FileErrors(self.root), self._moving:
             _flush(arrivals)
             for arrival in arrivals:
                 places = [self.path(place) for place in asides_of(record, arrival.output)]
@@ -181,7 +182,7 @@ class Folder:
         """
         mine = {output.path for other in history if other.purchase != record.purchase for output in other.outputs}
         taken = []
-        with _file_errors(self.root):
+        with _FileErrors(self.root):
             for arrival in arrivals:
                 path = arrival.output.path or ""
                 if path in mine or not os.path.lexists(f"{self.root}/{path}"):
@@ -196,7 +197,7 @@ class Folder:
 
         Raises ``Occupied`` if its bytes are not the job's.
         """
-        with _file_errors(self.root), self._moving:
+        with _FileErrors(self.root), self._moving:
             output = next(output for output in owner.outputs if output.path == path)
             if not os.path.lexists(self.path(path)):
                 return
@@ -251,7 +252,7 @@ class Folder:
 
         Since it was found, another job may have set it aside and have put its own picture there.
         """
-        if arrival.source.parent == self.incoming:
+        if str(arrival.source).startswith(self._arriving):
             return True
         if not is_ours(arrival.source, arrival.output):
             raise Vanished(f"{arrival.source} is not there any more: another job has set it aside")
@@ -266,7 +267,7 @@ class Folder:
 
         Raises ``Occupied`` where a link leads out of the folder, ``Vanished``, or ``OutputError``.
         """
-        with _file_errors(self.root):
+        with _FileErrors(self.root):
             source = self.path(path)
             target = _first_free(names_beside(source))
             _rename(source, target)
@@ -277,7 +278,7 @@ class Folder:
 
         Where the owner has it already it is set apart. Raises as ``set_apart`` does.
         """
-        with _file_errors(self.root):
+        with _FileErrors(self.root):
             if any(is_ours(self.path(place), output) for place in places_of(owner, output) if place != path):
                 return self.set_apart(path)
             target = _first_free(self.path(place) for place in asides_of(owner, output))
@@ -290,7 +291,7 @@ class Folder:
         Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
         kept = []
-        with _file_errors(self.root):
+        with _FileErrors(self.root):
             _flush(arrivals)
             for arrival in arrivals:
                 path = self._keep_rejected(record, arrival)
@@ -311,27 +312,31 @@ class Folder:
         return places[kept]
 
 
-@contextmanager
-def _disk_errors(where: Path) -> Iterator[None]:
-    """Turn what the disk says into ``OutputError``, naming the file that it is about, else ``where``."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{error.filename or where}: cannot be read or written: {error.strerror}") from error
+class _DiskErrors:
+    """Turns what the disk says into ``OutputError``, naming the file that it is about, else ``where``."""
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise OutputError(f"{error.filename or self.where}: cannot be read or written: {error.strerror}") from error
 
 
-@contextmanager
-def _file_errors(where: Path) -> Iterator[None]:
+class _FileErrors(_DiskErrors):
     """The same, but for what concerns one job's file alone: ``Vanished`` and ``Occupied``."""
-    with _disk_errors(where):
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise Vanished(f"{error.filename or where}: {error.strerror}") from error
-        except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FileNotFoundError):
+            raise Vanished(f"{error.filename or self.where}: {error.strerror}") from error
+        if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError):
             raise Occupied(
-                f"{error.filename or where} is in the way: {error.strerror}; move it, and run again"
+                f"{error.filename or self.where} is in the way: {error.strerror}; move it, and run again"
             ) from error
+        super().__exit__(kind, error, trace)
 
 
 def _has_asides(replaced: str, record: Record) -> bool:
@@ -378,8 +383,13 @@ def _rename(source: Path, target: Path) -> None:
 
 def _move(source: Path, target: Path) -> None:
     """The same, to be made durable by the caller."""
-    _make_folder(target.parent)
-    disk.give_name(source, target)
+    try:
+        disk.give_name(source, target)
+    except FileNotFoundError:
+        if target.parent.is_dir():
+            raise
+        _make_folder(target.parent)
+        disk.give_name(source, target)
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

@@ -101,6 +101,7 @@ class Deliverer:
         self._ledger = ledger
         self._folder = folder
         self._bounds = bounds
+        self._allowed_by_all = self._allowed(bounds) if bounds is not None else None
         self._retries = retries
         self._clock = clock
         self._disk = disk
@@ -229,7 +230,7 @@ class Deliverer:
             self._client,
             output.url,
             target,
-            allowed=self._allowed(bounds),
+            allowed=self._allowed_by_all or self._allowed(bounds),
             max_bytes=bounds.max_file_bytes,
             disk=self._disk,
         )
