@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -41,6 +41,10 @@ RESERVE_BYTES = 256 * 2**20
 """So much of a disk is left free, that what was bought can still be recorded and nothing else comes to a halt."""
 RESERVE_SHARE = 20
 """On a small disk it is no more than this part of the whole."""
+
+
+LOOK_SECONDS = 0.1
+"""So long a look at the disk is good: what changes meanwhile is as if it had changed a moment later."""
 
 
 class Judgement:
@@ -78,10 +82,23 @@ class Disk(ThreadPoolExecutor):
     def __init__(self, threads: int, name: str) -> None:
         super().__init__(threads, thread_name_prefix=name)
         self._judgements: defaultdict[str, Judgement] = defaultdict(Judgement)
+        self._room = 0
+        self._looked = float("-inf")
 
     def judgement(self, call: Callable[..., object]) -> Judgement:
         """What is known of steps like ``call``."""
         return self._judgements[call.__name__]
+
+    def takes(self, folder: Path, length: int) -> bool:
+        """Whether there is room for so many bytes more, all that was asked for since the last look counted as written.
+
+        Raises ``OSError``.
+        """
+        now = monotonic()
+        if now >= self._looked + LOOK_SECONDS:
+            self._room, self._looked = room(folder), now
+        self._room -= length
+        return self._room > 0
 
     async def small(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a small step: at once if such steps are quick, else in a thread."""

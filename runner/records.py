@@ -59,10 +59,15 @@ def decode(line: bytes) -> Record:
         record = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadLine(str(error)) from None
+    check(record)
+    return record
+
+
+def check(record: Record) -> None:
+    """Raise ``BadLine`` for a record that must not be trusted."""
     fault = _why_not(record)
     if fault:
         raise BadLine(fault)
-    return record
 
 
 def decode_all(lines: list[bytes]) -> list[Record]:

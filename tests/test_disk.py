@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
+from runner import disk as disks
 from runner.disk import CAUTION, SLOW_SECONDS, TWICE, Disk, Judgement
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +65,17 @@ async def test_a_step_that_fails_is_judged_and_raises_the_same() -> None:
             with pytest.raises(PermissionError):
                 await disk.small(refuse)
             disk.judgement(refuse).take_care()
+
+
+def test_room_is_looked_for_now_and_then_and_what_is_written_meanwhile_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many small files cost one look at the disk; together they still stop where the reserve begins."""
+    rooms = [100, 100]
+    monkeypatch.setattr(disks, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(disks, "room", lambda _: rooms.pop())
+    with Disk(1, "disk") as disk:
+        assert [disk.takes(tmp_path, length) for length in (60, 39, 1, 0)] == [True, True, False, False]
+        assert rooms == [100]
+        monkeypatch.setattr(disks, "LOOK_SECONDS", 0.0)
+        assert disk.takes(tmp_path, 99)

@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp import hdrs
 from anyio import CancelScope, sleep
 
-from runner.disk import Disk, flush_file, in_thread, room, timed, write_all
+from runner.disk import Disk, flush_file, in_thread, timed, write_all
 from runner.download.body import BLOCK, Body, most_seconds
 from runner.download.media import BadMedia, Media, inspect, inspect_bytes
 from runner.download.resume import Part
@@ -177,14 +177,14 @@ async def _receive(
         return await _keep_small(target, block, disk)
     if response.status == 200:
         part.start(response.headers, response.content_length)
-    await disk.small(_check_room, target, response.content_length or len(block))
+    await disk.small(_check_room, disk, target, response.content_length or len(block))
     if not part.written and len(block) < BLOCK:
         await _by_disk(in_thread(disk, target.write_bytes, block), target)
         return None
     file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
     try:
         while block:
-            await disk.small(_check_room, target, len(block))
+            await disk.small(_check_room, disk, target, len(block))
             part.written += await _by_disk(file.write(block), target)
             block = await body.block()
     finally:
@@ -196,8 +196,8 @@ async def _keep_small(target: Path, body: bytes, disk: Disk) -> Media:
     """Check and write a small file: where it stands if that is quick, else in a thread, and then to the end."""
     judgement = disk.judgement(_keep)
     if judgement.quick():
-        return timed(judgement, _keep, target, body)
-    return await _by_disk(in_thread(disk, _keep, target, body), target)
+        return timed(judgement, _keep, disk, target, body)
+    return await _by_disk(in_thread(disk, _keep, disk, target, body), target)
 
 
 async def _by_disk(step: Awaitable[T], target: Path) -> T:
@@ -224,17 +224,17 @@ def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: in
         raise TooLarge(f"the file has {length:,} bytes; max_file allows {max_bytes:,}")
 
 
-def _check_room(target: Path, length: int) -> None:
+def _check_room(disk: Disk, target: Path, length: int) -> None:
     """Raise ``OutputError`` where ``length`` bytes more would use up what is to stay free."""
     with _disk_errors(target):
-        left = room(target.parent)
-    if length >= left:
+        fits = disk.takes(target.parent, length)
+    if not fits:
         raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
 
 
-def _keep(target: Path, body: bytes) -> Media:
+def _keep(disk: Disk, target: Path, body: bytes) -> Media:
     """Check a small file and write it. Raises ``BadMedia`` or ``OutputError``."""
-    _check_room(target, len(body))
+    _check_room(disk, target, len(body))
     media = inspect_bytes(body)
     with _disk_errors(target):
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)

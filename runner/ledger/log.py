@@ -20,7 +20,7 @@ from runner import disk
 from runner.errors import LedgerCorrupt, LedgerError
 from runner.ledger.index import Index
 from runner.model import Record, State
-from runner.records import BadLine, decode, decode_all, encode, reread
+from runner.records import BadLine, check, decode, decode_all, encode, reread
 
 logger = logging.getLogger(__name__)
 
@@ -123,9 +123,8 @@ class Log:
             here = disk.identity(self._name) == self._identity
         except FileNotFoundError:
             here = False
-        if here:
-            return
-        raise OSError(errno.ENOENT, "it was moved, replaced or deleted while a run used it")
+        if not here:
+            raise OSError(errno.ENOENT, "it was moved, replaced or deleted while a run used it")
 
     def count(self, records: Sequence[Record], lines: Sequence[bytes]) -> None:
         """Index what ``write`` has written."""
@@ -224,10 +223,16 @@ def _temporary(path: Path) -> Path:
 
 
 def line_of(record: Record) -> bytes:
-    """The line of ``record``. Raises ``LedgerError`` for one that would make the log unreadable."""
+    """The line of ``record``. Raises ``LedgerError`` for one that would make the log unreadable.
+
+    What comes from a manifest is read back once, with the intent; later lines carry it on.
+    """
     try:
         line = encode(record)
-        decode(line)
+        if record.state is State.SUBMITTING:
+            decode(line)
+        else:
+            check(record)
     except (ValueError, TypeError, RecursionError) as error:
         raise LedgerError(f"{record.id!r} cannot be recorded as {record.state}: {error}") from error
     return line

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from runner import disk as disks
 from runner.disk import Disk
 from runner.download import body as pacing
 from runner.download import fetch as fetching
@@ -458,7 +459,8 @@ async def test_a_disk_is_not_filled_to_the_last(
     storage.answer(body, f"Content-Length: {len(body)}" if announced else "Connection: close")
     assert (await get()).bytes == len(body)
     rooms = [len(body)] if announced else [0] if length < 1000 else [100, 100]
-    monkeypatch.setattr(fetching, "room", lambda _: rooms.pop())
+    monkeypatch.setattr(disks, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(disks, "room", lambda _: rooms.pop())
     with pytest.raises(OutputError, match="incoming: the disk is nearly full"):
         await get()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -218,3 +219,19 @@ async def test_appending_after_compaction_is_an_error(path: Path, record: MakeRe
         await ledger.append(record())
     ledger.close()
     assert on_disk(path) == ["mug"]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.SUBMITTED, State.DONE])
+async def test_nothing_is_written_to_a_file_that_lost_its_name(
+    path: Path, record: MakeRecord, state: State, *, slow: bool
+) -> None:
+    """The next run would not find it; each line sees that, on a quick disk and on a slow one."""
+    ledger = Ledger(Log(path, writable=True))
+    if slow:
+        ledger.judgement.take_care()
+    await ledger.append(record("mug", State.SUBMITTED))
+    os.rename(path, path.with_name("elsewhere"))  # noqa: PTH104 - in a test that may wait
+    with pytest.raises(LedgerError, match="moved, replaced or deleted while a run used it; nothing more is bought"):
+        await ledger.append(record("tote", state))
+    ledger.close()

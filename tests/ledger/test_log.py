@@ -203,6 +203,9 @@ def test_a_record_that_no_run_could_read_again_is_not_written(path: Path, record
     for odd in (record("a/b"), record(file="../x"), record(request_id="r 1"), record(inputs={"p": "\udcff"})):
         with pytest.raises(LedgerError, match="cannot be recorded as submitted"):
             line_of(odd)
+    odd = record("mug", State.SUBMITTING, request_id=None, inputs="a prompt, and no object")
+    with pytest.raises(LedgerError, match="cannot be recorded as submitting: Expected `object`"):
+        line_of(odd)  # what a manifest brings is read back; what follows carries it on
     log.close()
     assert path.read_bytes() == b""
 
