@@ -6,7 +6,6 @@ What an answer as a whole means is for ``wire`` to say.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -28,8 +27,7 @@ _MOMENT = re.compile(r"[0-9]{4}-[0-9T:.,Z+ -]{1,40}")
 _ERROR_KEYS = ("error_message", "message", "error", "detail")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP answer, its body read whole. ``date`` and ``retry_after`` are the headers as they came."""
 
     status: int

@@ -5,10 +5,12 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Any
+
+import msgspec
 
 from runner.ledger import NOTHING, Reader, divided, look, misfit
 from runner.manifest import Manifest
@@ -199,4 +201,6 @@ class _Redo:
     def decide(self, job: Job, decision: Decision) -> Decision:
         if not self._number or not self._redo.would_choose(job, decision, self._number):
             return decision
-        return replace(decision, action=Action.BUY, reason="done, and to be bought anew (--redo)", record=None)
+        return msgspec.structs.replace(
+            decision, action=Action.BUY, reason="done, and to be bought anew (--redo)", record=None
+        )

@@ -14,7 +14,6 @@ The rules, in the order in which they decide:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -52,8 +51,7 @@ class Action(StrEnum):
         return Action.REUSE if self in (Action.MOVE, Action.RESTORE) else self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """``action``, why, and the purchase that it is about (None for one that is still to be made)."""
 
     action: Action

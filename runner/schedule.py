@@ -17,6 +17,7 @@ from functools import partial
 from typing import Protocol
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
@@ -27,8 +28,7 @@ from runner.stop import Stop
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to do: a purchase to bring home (``record``), or a job to buy (``job``)."""
 
     before: str

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
 
 from runner.digests import Names
 from runner.errors import ConflictError
@@ -93,7 +95,7 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
         if (job.id in pursued and decision.action is Action.BUY) or _is_late(surveyor, decision):
             result.changed.add(job.id)
         if job.id in result.changed and decision.action is Action.COLLECT:
-            decision = replace(decision, then=surveyor.decide_then(job, old_id))
+            decision = msgspec.structs.replace(decision, then=surveyor.decide_then(job, old_id))
         result.settled.append(not old_id and decision.action in SETTLED)
         visit(job, decision)
         if conflict := surveyor.conflicts(job, decision):

@@ -7,7 +7,7 @@ import os
 import os.path
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain, islice
 from pathlib import Path
@@ -104,7 +104,8 @@ class Surveyor:
         """As the rules have it; where an older purchase's files had their place, another's may stand there now."""
         decision = decide(job, history, present=self._folder.present, resubmit=self._resubmit)
         if decision.action is Action.RESTORE and decision.record and not self._folder.holds(decision.record):
-            return replace(decision, action=Action.DELIVER, reason=f"{decision.reason}, and its files are gone")
+            reason = f"{decision.reason}, and its files are gone"
+            return Decision(action=Action.DELIVER, reason=reason, record=decision.record)
         return decision
 
     def as_bought(self, job: Job) -> Job:

@@ -15,8 +15,9 @@ is a 5xxxxx. Everything else that was sent and could not be read is perhaps boug
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from runner.answers import (
     LONGEST_WORD,
@@ -68,13 +69,11 @@ _CAUSES = {
 """By HTTP status, where no code says more; another 4xx blames the input."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing was bought, and it is certain."""
 
     cause: Cause
@@ -82,8 +81,7 @@ class Refused:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
     """Perhaps bought: never repeated unasked."""
 
     fault: Fault
@@ -92,8 +90,7 @@ class Unreadable:
 Submission = Accepted | Refused | Unreadable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
+class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     known: bool = True
     queue_position: int | None = None
@@ -104,8 +101,7 @@ class Unfinished:
         return self.state in _QUEUED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
     urls: tuple[str, ...]
     has_result: bool = True
     """False where the answer was a /status, which carries no output."""
@@ -115,8 +111,7 @@ class Completed:
     """From creation to the end by the API's own clock, where it tells both."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """The API says that the request failed or was cancelled."""
 
     state: State
@@ -125,37 +120,32 @@ class Ended:
     finished_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gone:
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
     """404: the API does not know the request (any more, or not yet)."""
 
     fault: Fault
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True, kw_only=True):
     """401, 403: the API does not show the request to this token."""
 
     fault: Fault
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotYet:
+class NotYet(msgspec.Struct, frozen=True, kw_only=True):
     """Another 4xx from /result: some services answer so while a request is unfinished; ask /status instead."""
 
     fault: Fault
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class Again(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing was learnt; the question is free and may be repeated."""
 
     fault: Fault
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelling:
+class Cancelling(msgspec.Struct, frozen=True, kw_only=True):
     """The API understood that a request is to be called off; ``agreed`` tells whether it says that it was."""
 
     agreed: bool

@@ -11,12 +11,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
+import msgspec
 from PIL import Image, UnidentifiedImageError
 
 from runner.disk import hash_file
@@ -58,8 +58,7 @@ class BadMedia(RunnerError):
     """The bytes are no picture or video, or not a whole one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Media:
+class Media(msgspec.Struct, frozen=True, kw_only=True):
     """What was found in a file. Width and height are in pixels, and None for a video."""
 
     media_type: str

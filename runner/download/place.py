@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -33,8 +32,7 @@ class Vanished(RunnerError):
     """A file that was to be moved is not where it was a moment ago: another job's delivery set it aside."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """A checked file at ``source`` that is to stand at ``output.path``."""
 
     source: Path

@@ -183,31 +183,31 @@ class Deliverer:
     async def _put(self, record: Record, arrivals: list[Arrival], warning: str | None) -> Record:
         """Give the files their names; beside those of a newer purchase they go where that would have set them aside."""
         outputs = tuple(arrival.output for arrival in arrivals)
-        history = self._ledger.history(record.id)
-        late = any(_displaces(other, record) for other in history)
+        others = self._ledger.history(record.id, but=record.purchase)
+        late = any(_displaces(other, record) for other in others)
         if not late:
-            await self._clear_the_way(record, arrivals, history)
+            await self._clear_the_way(record, arrivals, others)
         record = await self._ledger.append(follow(record, State.GENERATED, self._now(), outputs=outputs))
         if late:
             log.info("%s: purchase %d came after a newer one, and is kept aside", record.id, record.purchase)
             await in_thread(self._disk, self._folder.put_aside, record, arrivals)
         else:
-            await self._place(record, arrivals, history)
+            await self._place(record, arrivals, others)
         final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
         record = follow(record, State.DONE, self._now(), outputs=final, warning=warning)
         if warning:
             log.warning("%s: %s; kept as it is", record.id, size_words(record, outputs))
         return await self._ledger.append(record)
 
-    async def _place(self, record: Record, arrivals: list[Arrival], history: list[Record]) -> None:
-        if len(history) == 1:
-            await self._disk.small(self._folder.place, record, arrivals, history)
+    async def _place(self, record: Record, arrivals: list[Arrival], others: list[Record]) -> None:
+        if not others:
+            await self._disk.small(self._folder.place, record, arrivals, others)
         else:  # older files are read through before they are set aside
-            await in_thread(self._disk, self._folder.place, record, arrivals, history)
+            await in_thread(self._disk, self._folder.place, record, arrivals, others)
 
-    async def _clear_the_way(self, record: Record, arrivals: list[Arrival], history: list[Record]) -> None:
+    async def _clear_the_way(self, record: Record, arrivals: list[Arrival], others: list[Record]) -> None:
         """Set aside files of other jobs that no job wants there any more. Raises ``Occupied`` for any other file."""
-        for path in await self._disk.small(self._folder.occupied, record, arrivals, history):
+        for path in await self._disk.small(self._folder.occupied, record, arrivals, others):
             owner = next((other for other in self._ledger.latest() if _owns(other, path)), None)
             if owner is not None and owner.state is not State.DONE:
                 raise Vanished(f"{self._folder.root / path} is just being moved away")

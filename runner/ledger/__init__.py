@@ -145,9 +145,10 @@ class Ledger:
         """The purchases of a job at one API, oldest first."""
         return [record for record in self.history(job_id) if record.api == api]
 
-    def history(self, job_id: str) -> list[Record]:
-        """The purchases of a job at any API, oldest first."""
-        return [record for span in self._log.index.purchases(job_id) if (record := self._log.read(span)).id == job_id]
+    def history(self, job_id: str, but: int = 0) -> list[Record]:
+        """The purchases of a job at any API, oldest first; all ``but`` the one of that number."""
+        spans = self._log.index.purchases(job_id, but)
+        return [record for span in spans if (record := self._log.read(span)).id == job_id]
 
     def owed(self, api: str) -> list[Record]:
         """What was bought at this API and is not delivered, oldest first."""

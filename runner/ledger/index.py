@@ -80,10 +80,10 @@ class Index:
         """Whether there is such a purchase under this id."""
         return self._purchases.find(key_of(job_id, purchase)) is not None
 
-    def purchases(self, job_id: str) -> Iterator[tuple[int, int]]:
-        """Offset and length of the last line of each purchase of a job, oldest first."""
+    def purchases(self, job_id: str, but: int = 0) -> Iterator[tuple[int, int]]:
+        """Offset and length of the last line of each purchase of a job ``but`` one, oldest first."""
         for purchase in (1, *self._later.of(job_id)):
-            number = self._purchases.find(key_of(job_id, purchase))
+            number = self._purchases.find(key_of(job_id, purchase)) if purchase != but else None
             if number is not None:
                 yield self._span(number)
 

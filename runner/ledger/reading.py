@@ -17,7 +17,7 @@ class Reader(Protocol):
 
     def purchases(self, job_id: str, api: str) -> list[Record]: ...
 
-    def history(self, job_id: str) -> list[Record]: ...
+    def history(self, job_id: str, but: int = 0) -> list[Record]: ...
 
     def owed(self, api: str) -> list[Record]: ...
 
@@ -52,11 +52,11 @@ class Together:
     def purchases(self, job_id: str, api: str) -> list[Record]:
         return [record for record in self.history(job_id) if record.api == api]
 
-    def history(self, job_id: str) -> list[Record]:
+    def history(self, job_id: str, but: int = 0) -> list[Record]:
         if not self._parts:
             return []
         part = self._parts.get(shard_of(job_id, self._count))
-        return part.history(job_id) if part is not None else []
+        return part.history(job_id, but) if part is not None else []
 
     def owed(self, api: str) -> list[Record]:
         found = chain.from_iterable(part.owed(api) for part in self._parts.values())
@@ -89,8 +89,8 @@ class Part:
     def purchases(self, job_id: str, api: str) -> list[Record]:
         return self._reader.purchases(job_id, api) if self._owns(job_id) else []
 
-    def history(self, job_id: str) -> list[Record]:
-        return self._reader.history(job_id) if self._owns(job_id) else []
+    def history(self, job_id: str, but: int = 0) -> list[Record]:
+        return self._reader.history(job_id, but) if self._owns(job_id) else []
 
     def owed(self, api: str) -> list[Record]:
         return self._of(iter(self._reader.owed(api)))

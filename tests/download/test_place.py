@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def test_no_name_leads_to_less_than_the_whole_file(
 ) -> None:
     """The bytes are on the disk before the name is, and the name before anyone says done: power may fail in between."""
     desk = Desk(tmp_path)
-    arrival = replace(desk.arrive("cups/mug.png", b"one"), flushed=False)
+    arrival = msgspec.structs.replace(desk.arrive("cups/mug.png", b"one"), flushed=False)
     number = arrival.source.stat().st_ino
     record = purchase(1, arrival.output, state=State.GENERATED)
     getattr(desk.folder, way)(record, [arrival], *([[record]] if way == "place" else []))
