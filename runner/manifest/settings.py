@@ -169,8 +169,14 @@ def _trusted_hosts(node: Node, findings: Findings) -> tuple[str, ...]:
         what = f"`trusted_hosts` takes a list of host names, not {kind(node)}"
         findings.error(node, what, "write [cdn.example.com]")
         return ()
-    hosts = [findings.read("trusted_hosts", item, _written(notation.host)) for item in node.items]
+    hosts = [findings.read("trusted_hosts", item, _host) for item in node.items]
     return tuple(host for host in hosts if host is not FAILED)
+
+
+def _host(node: Node) -> str:
+    host = notation.host(written(node))
+    text(node)  # `null`, `true` and `false` look like names
+    return host
 
 
 def _output(node: Node) -> str:
