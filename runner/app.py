@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -25,18 +26,20 @@ from runner.forecast import Quote
 from runner.http import session
 from runner.job.deliver import Bounds
 from runner.ledger import Parts, Passing, hold, hold_all, look, open_ledger, path_of, private
-from runner.ledger.repair import Mended, mend
 from runner.manifest import Manifest
 from runner.model import Job, Json, Record
 from runner.money import base_price
 from runner.options import RunOptions, api_of, gap_of, lanes_of, own_jobs, rate_of, reading_others, surveyor_of
 from runner.progress import Watcher
-from runner.restore import Restored, restore
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
 from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import Report
 from runner.surveyor import manifest_path
+
+if TYPE_CHECKING:
+    from runner.ledger.repair import Mended
+    from runner.restore import Restored
 
 Entries = dict[str, dict[str, Json] | None]
 
@@ -104,6 +107,8 @@ async def repair(
     environ: Mapping[str, str] = os.environ,
 ) -> Restored:
     """Put the files of ``folder`` right and buy nothing. Needs no manifest."""
+    from runner.restore import restore  # noqa: PLC0415 - a run that buys needs none of it
+
     options = options or RunOptions()
     async with _batch(folder, Terms(), options, observer, stop, clock, environ) as batch:
         return await restore(batch.site)
@@ -113,6 +118,8 @@ def repair_log(
     folder: Folder, options: RunOptions, *, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
 ) -> list[Mended]:
     """Make a damaged results manifest readable again, in a folder that is split each of them; what that came to."""
+    from runner.ledger.repair import mend  # noqa: PLC0415 - likewise
+
     at = timestamp((clock or SystemClock()).now())
     api = api_of(options, environ).name
     with hold_all(folder.root, at) as held:

@@ -14,13 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
-from PIL import Image, UnidentifiedImageError
 
 from runner.disk import hash_file
 from runner.errors import RunnerError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_PIXELS = 89_000_000
 """Above 9,000 x 9,000 a picture is taken for a bomb, as Pillow does."""
@@ -212,6 +214,8 @@ def _decode(file: BinaryIO) -> tuple[int, int, str]:
 
 def _opened(file: BinaryIO) -> Image.Image:
     """The picture in ``file`` as its header tells, in one of the formats that are accepted."""
+    from PIL import Image  # noqa: PLC0415 - PNGs and videos are read without it
+
     Image.init()
     return Image.open(file, formats=[name for name in _PILLOW if name in Image.OPEN])
 
@@ -308,6 +312,8 @@ def _what_else(head: bytes, error: Exception) -> str:
         return "an error page or message came instead of a picture"
     if not head:
         return "the file is empty"
+    from PIL import UnidentifiedImageError  # noqa: PLC0415 - likewise
+
     if isinstance(error, UnidentifiedImageError):
         return "no whole picture or video of a known kind"
     return f"no whole picture or video: {error}"

@@ -10,10 +10,9 @@ from unicodedata import name as character_name
 from runner.manifest.findings import Wrong
 from runner.manifest.nodes import WHOLE_FILE, Mark
 
-_ODD: Final = re.compile(
-    # Everything that YAML cannot hold, and the line breaks that nobody sees: libyaml folds texts at these.
-    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
+# Everything that YAML cannot hold, and the line breaks that nobody sees: libyaml folds texts at these.
+_ODD_ASCII: Final = re.compile("[^\t\n\r\x20-\x7e]")
+_ODD: Final = "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _PAIR: Final = r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 _ESCAPE: Final = re.compile(rf"{_PAIR}|\\.")
 _JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -38,7 +37,7 @@ def _not_utf8(data: bytes, start: int) -> Wrong:
 
 
 def _check(text: str) -> str:
-    found = _ODD.search(text)
+    found = _odd(text).search(text)
     if found is None:
         return text
     code = ord(found[0])
@@ -46,6 +45,11 @@ def _check(text: str) -> str:
     advice = "delete it; if it is meant, write it as an escape in double quotes"
     what = f"the character U+{code:04X} ({label}) cannot stand here"
     raise Wrong(what, advice, _mark(text[: found.start()]))
+
+
+def _odd(text: str) -> re.Pattern[str]:
+    """What cannot stand in ``text``. The whole pattern takes as long to make as a small manifest takes to read."""
+    return _ODD_ASCII if text.isascii() else re.compile(_ODD)
 
 
 def _mark(before: str) -> Mark:
@@ -58,7 +62,7 @@ def _yaml_from_json(text: str) -> str:
 
     Only where the whole text is JSON: in YAML at large, a backslash outside double quotes is only that.
     """
-    suspect = text.lstrip()[:1] == "{" and (_ODD.search(text) or re.search(_PAIR, text))
+    suspect = text.lstrip()[:1] == "{" and (_odd(text).search(text) or re.search(_PAIR, text))
     return _JSON_STRING.sub(_rewrite, text) if suspect and _is_json(text) else text
 
 
@@ -71,7 +75,8 @@ def _is_json(text: str) -> bool:
 
 
 def _rewrite(string: re.Match[str]) -> str:
-    new = _ODD.sub(lambda odd: f"\\u{ord(odd[0]):04x}", _ESCAPE.sub(_join_pair, string[0]))
+    joined = _ESCAPE.sub(_join_pair, string[0])
+    new = _odd(joined).sub(lambda odd: f"\\u{ord(odd[0]):04x}", joined)
     # Blanks after a JSON string mean nothing, and keep what follows in its column.
     return new + " " * (len(string[0]) - len(new))
 
