@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Container, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -51,6 +52,7 @@ class Folder:
         self._root = str(root)
         self._incoming = str(self.incoming)
         self._arriving = self._incoming + os.sep
+        self._names = map(f"{token_hex(8)}-{{}}".format, count())
         self._moving = Lock()
         """Held between the look at what stands at a name and the change of that: other jobs move files, too."""
         self._inside: dict[str, tuple[int, int]] = {}
@@ -72,7 +74,7 @@ class Folder:
     def new_arrival(self) -> Path:
         """A name that nobody else has, for a file on its way. Raises ``OutputError`` where a link leads out."""
         self._require_incoming()
-        return self.incoming / token_hex(16)
+        return Path(f"{self._arriving}{next(self._names)}")
 
     def nearly_full(self) -> bool:
         """Whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
