@@ -70,6 +70,11 @@ class Visit:
         """Wait for it. As a function, because the page forbids to evaluate a text later on."""
         self.page.wait_for_function(f"() => {condition}")
 
+    def reload(self) -> None:
+        """From within the page: the browser itself hears of the page's newest address only a moment later."""
+        with self.page.expect_navigation():
+            self.page.evaluate("() => location.reload()")
+
     def rests_on(self, job_id: str) -> None:
         """Wait until a card has the keyboard again: a dialog that closes gives it back a moment later."""
         title = "document.activeElement.closest('.card')?.querySelector('h3').textContent.trim()"
@@ -275,7 +280,7 @@ def test_rejected_pictures_make_the_command_that_buys_them_anew(opened, shelf):
         ["--redo", "--only", "tote-1"],
     ]
     assert opened.page.locator(".rejected").count() == 2
-    opened.page.reload()
+    opened.reload()
     assert [words[-1] for words in opened.commands] == ["mug-front", "tote-1"]
     opened.page.click("#copy")
     opened.until("document.getElementById('copy').textContent === 'Copied'")
@@ -284,7 +289,7 @@ def test_rejected_pictures_make_the_command_that_buys_them_anew(opened, shelf):
     assert [words[-1] for words in opened.commands] == ["mug-front"]
     opened.page.click("#forget")
     assert not opened.page.locator("#redo").is_visible()
-    opened.page.reload()
+    opened.reload()
     assert not opened.page.locator("#redo").is_visible()
 
 
@@ -316,7 +321,7 @@ def test_the_command_means_the_very_job(visit, shelf):
     visit.press("l")
     for _ in AWKWARD:
         visit.press("x", "l")
-    visit.page.reload()
+    visit.reload()
     patterns = [words[-1] for words in visit.commands]
     assert [[job_id for job_id in AWKWARD if fnmatchcase(job_id, one)] for one in patterns] == [[i] for i in AWKWARD]
 
