@@ -89,16 +89,19 @@ class Disk(ThreadPoolExecutor):
         """What is known of steps like ``call``."""
         return self._judgements[call.__name__]
 
-    def takes(self, folder: Path, length: int) -> bool:
-        """Whether there is room for so many bytes more, all that was asked for since the last look counted as written.
+    def fits(self, folder: Path, length: int) -> bool:
+        """Whether there is room for so many bytes more: by a look of late, less what was ``wrote`` since.
 
         Raises ``OSError``.
         """
         now = monotonic()
         if now >= self._looked + LOOK_SECONDS:
             self._room, self._looked = room(folder), now
+        return length < self._room
+
+    def wrote(self, length: int) -> None:
+        """Count what the next look will see by itself."""
         self._room -= length
-        return self._room > 0
 
     async def small(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a small step: at once if such steps are quick, else in a thread."""

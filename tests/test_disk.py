@@ -70,12 +70,14 @@ async def test_a_step_that_fails_is_judged_and_raises_the_same() -> None:
 def test_room_is_looked_for_now_and_then_and_what_is_written_meanwhile_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many small files cost one look at the disk; together they still stop where the reserve begins."""
+    """Many small files cost one look at the disk, and stop where the reserve begins; who is refused takes nothing."""
     rooms = [100, 100]
     monkeypatch.setattr(disks, "LOOK_SECONDS", 3600.0)
     monkeypatch.setattr(disks, "room", lambda _: rooms.pop())
     with Disk(1, "disk") as disk:
-        assert [disk.takes(tmp_path, length) for length in (60, 39, 1, 0)] == [True, True, False, False]
+        assert [disk.fits(tmp_path, length) for length in (100, 99, 60)] == [False, True, True]
+        disk.wrote(60)
+        assert [disk.fits(tmp_path, length) for length in (40, 39)] == [False, True]
         assert rooms == [100]
         monkeypatch.setattr(disks, "LOOK_SECONDS", 0.0)
-        assert disk.takes(tmp_path, 99)
+        assert disk.fits(tmp_path, 99)

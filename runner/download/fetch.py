@@ -179,12 +179,14 @@ async def _receive(
         part.start(response.headers, response.content_length)
     await disk.small(_check_room, disk, target, response.content_length or len(block))
     if not part.written and len(block) < BLOCK:
+        disk.wrote(len(block))
         await _by_disk(in_thread(disk, target.write_bytes, block), target)
         return None
     file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
     try:
         while block:
             await disk.small(_check_room, disk, target, len(block))
+            disk.wrote(len(block))
             part.written += await _by_disk(file.write(block), target)
             block = await body.block()
     finally:
@@ -227,7 +229,7 @@ def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: in
 def _check_room(disk: Disk, target: Path, length: int) -> None:
     """Raise ``OutputError`` where ``length`` bytes more would use up what is to stay free."""
     with _disk_errors(target):
-        fits = disk.takes(target.parent, length)
+        fits = disk.fits(target.parent, length)
     if not fits:
         raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
 
@@ -235,6 +237,7 @@ def _check_room(disk: Disk, target: Path, length: int) -> None:
 def _keep(disk: Disk, target: Path, body: bytes) -> Media:
     """Check a small file and write it. Raises ``BadMedia`` or ``OutputError``."""
     _check_room(disk, target, len(body))
+    disk.wrote(len(body))
     media = inspect_bytes(body)
     with _disk_errors(target):
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)

@@ -385,10 +385,8 @@ def _move(source: Path, target: Path) -> None:
     """The same, to be made durable by the caller."""
     try:
         disk.give_name(source, target)
-    except FileNotFoundError:
-        if target.parent.is_dir():
-            raise
-        _make_folder(target.parent)
+    except (FileNotFoundError, NotADirectoryError):
+        _make_folder(target.parent)  # by now another process may have made it; or it says what stands in its place
         disk.give_name(source, target)
 
 

@@ -465,6 +465,41 @@ async def test_a_disk_is_not_filled_to_the_last(
         await get()
 
 
+@pytest.mark.parametrize("length", [500, 500_000, 3 << 20])
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_file_that_just_fits_comes_home(
+    storage: Storage,
+    get: Callable[..., Any],
+    picture: Picture,
+    monkeypatch: pytest.MonkeyPatch,
+    length: int,
+    announced: bool,
+) -> None:
+    """However quickly it comes, no byte of it counts twice, nor one of another file that was refused."""
+    body = noise(length, picture)
+    monkeypatch.setattr(disks, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(disks, "room", lambda _: len(body) + 1)
+    storage.answer(noise(2 << 20, picture), "Content-Length: 90000000")
+    with pytest.raises(OutputError, match="the disk is nearly full"):
+        await get()
+    storage.answer(body, f"Content-Length: {len(body)}" if announced else "Connection: close")
+    assert (await get()).bytes == len(body)
+
+
+@pytest.mark.parametrize("length", [500, 500_000, 3 << 20])
+async def test_what_was_just_written_is_room_no_more(
+    storage: Storage, get: Callable[..., Any], picture: Picture, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Many files in a moment stop where the reserve begins, between two looks at the disk, too."""
+    body = noise(length, picture)
+    monkeypatch.setattr(disks, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(disks, "room", lambda _: len(body) * 3 // 2)
+    storage.answer(body, "Connection: close")
+    assert (await get()).bytes == len(body)
+    with pytest.raises(OutputError, match="the disk is nearly full"):
+        await get()
+
+
 async def test_a_cancelled_download_leaves_nothing(
     storage: Storage, get: Callable[..., Any], picture: Picture, target: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -545,13 +546,29 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_output(tmp_path: Path) 
 def test_what_concerns_one_file_is_no_error_of_the_disk(desk: Desk) -> None:
     """A file where a folder should be, and an arrival that is gone, concern one job and not the disk."""
     (desk.root / "x").write_bytes(b"")
-    with pytest.raises(Occupied, match="in the way"):
+    with pytest.raises(Occupied, match=rf"^{re.escape(str(desk.root / 'x'))} is in the way"):
         desk.deliver(1, b"one", path="x/mug.png")
     arrival = desk.arrive("mug.png", b"one")
     arrival.source.unlink()
     record = purchase(1, arrival.output)
     with pytest.raises(Vanished, match="No such file"):
         desk.folder.place(record, [arrival], [record])
+
+
+def test_a_folder_that_another_shard_makes_meanwhile_is_as_good(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two shards begin the same new folder at once: neither takes its own picture for gone."""
+    link = os.link
+
+    def late(source: Path, target: Path, **how: bool) -> None:
+        try:
+            link(source, target, **how)
+        except FileNotFoundError:
+            target.parent.mkdir()
+            raise
+
+    monkeypatch.setattr(os, "link", late)
+    desk.deliver(1, b"one", path="cups/mug.png")
+    assert desk.files() == {"cups/mug.png": b"one"}
 
 
 def test_a_name_that_no_disk_takes_is_absent_and_an_error_of_the_output(desk: Desk) -> None:
