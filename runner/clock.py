@@ -1,7 +1,7 @@
 """Time as an argument: whoever needs to know the time is handed a ``Clock``.
 
 Waiting is done on the event loop's clock, so a test that runs its loop on virtual time needs a second clock
-that reads that loop; nothing else in the package looks at the time by itself.
+that reads that loop. By itself only ``disk`` looks at the time, and the cluster for signs of life.
 """
 
 from __future__ import annotations

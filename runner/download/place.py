@@ -16,21 +16,14 @@ import msgspec
 from runner import disk
 from runner.disk import hash_file
 from runner.download.names import REPLACED, aside_path, asides_of, by_bytes, names_beside, places_of
-from runner.errors import OutputError, RunnerError
+from runner.download.trouble import DiskErrors, FileErrors, Occupied, Vanished
+from runner.errors import OutputError
 from runner.model import Output, Record, State
 
 log = logging.getLogger(__name__)
 
 MOST_FOLDERS = 10_000
 """Remembered; then they are forgotten and walked again."""
-
-
-class Occupied(RunnerError):
-    """A file that is not ours stands where ours should go."""
-
-
-class Vanished(RunnerError):
-    """A file that was to be moved is not where it was a moment ago: another job's delivery set it aside."""
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +53,7 @@ class Folder:
 
     def prepare(self) -> None:
         """Make the folder for temporary files, empty of what a crash left. Needs the lock. Raises ``OutputError``."""
-        with _DiskErrors(self.incoming):
+        with DiskErrors(self.incoming):
             self._require_incoming()
             self.incoming.mkdir(parents=True, exist_ok=True)
             for left in self.incoming.iterdir():
@@ -78,7 +71,7 @@ class Folder:
 
     def nearly_full(self) -> bool:
         """Whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
-        with _DiskErrors(self.root):
+        with DiskErrors(self.root):
             return disk.room(self.root) <= 0
 
     def path(self, relative: str) -> Path:
@@ -110,7 +103,7 @@ class Folder:
 
     def holds(self, record: Record) -> bool:
         """Whether every file of a done purchase stands somewhere with its own bytes."""
-        with _FileErrors(self.root):
+        with FileErrors(self.root):
             return all(
                 any(is_ours(self.root / path, output) for path in places_of(record, output))
                 for output in record.outputs
@@ -120,7 +113,7 @@ class Folder:
         """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
         if not _has_asides(f"{self.root}/{REPLACED}", record):
             return False
-        with _FileErrors(self.root):
+        with FileErrors(self.root):
             return any(
                 not is_ours(self.root / (output.path or "."), output)
                 for output in record.outputs
@@ -132,12 +125,12 @@ class Folder:
 
         Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
-        with _FileErrors(self.root):
+        with FileErrors(self.root):
             return next((path for path in places_of(record, output) if is_ours(self.path(path), output)), None)
 
     def aside(self, record: Record, output: Output) -> str:
         """Where a purchase's file is set aside: the place that holds its bytes, else the one that it would get."""
-        with _FileErrors(self.root):
+        with FileErrors(self.root):
             places = [*filter(None, [output.moved_from]), *asides_of(record, output)]
             found = (place for place in places if is_ours(self.root / place, output))
             return next(found, aside_path(record, output.path or ""))
@@ -147,7 +140,7 @@ class Folder:
 
         Raises ``Occupied`` for a foreign file in the way, ``OutputError`` where the disk refuses. May be repeated.
         """
-        with _FileErrors(self.root):
+        with FileErrors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
             targets = [self.path(arrival.output.path or "") for arrival in arrivals]
             _flush(arrivals)
@@ -165,7 +158,7 @@ class Folder:
 
         Raises ``Occupied`` where other files are there already, ``OutputError`` where the disk refuses.
         """
-        with _FileErrors(self.root), self._moving:
+        with FileErrors(self.root), self._moving:
             _flush(arrivals)
             for arrival in arrivals:
                 places = [self.path(place) for place in asides_of(record, arrival.output)]
@@ -182,7 +175,7 @@ class Folder:
         """
         mine = {output.path for other in history if other.purchase != record.purchase for output in other.outputs}
         taken = []
-        with _FileErrors(self.root):
+        with FileErrors(self.root):
             for arrival in arrivals:
                 path = arrival.output.path or ""
                 if path in mine or not os.path.lexists(f"{self.root}/{path}"):
@@ -197,7 +190,7 @@ class Folder:
 
         Raises ``Occupied`` if its bytes are not the job's.
         """
-        with _FileErrors(self.root), self._moving:
+        with FileErrors(self.root), self._moving:
             output = next(output for output in owner.outputs if output.path == path)
             if not os.path.lexists(self.path(path)):
                 return
@@ -267,7 +260,7 @@ class Folder:
 
         Raises ``Occupied`` where a link leads out of the folder, ``Vanished``, or ``OutputError``.
         """
-        with _FileErrors(self.root):
+        with FileErrors(self.root):
             source = self.path(path)
             target = _first_free(names_beside(source))
             _rename(source, target)
@@ -278,7 +271,7 @@ class Folder:
 
         Where the owner has it already it is set apart. Raises as ``set_apart`` does.
         """
-        with _FileErrors(self.root):
+        with FileErrors(self.root):
             if any(is_ours(self.path(place), output) for place in places_of(owner, output) if place != path):
                 return self.set_apart(path)
             target = _first_free(self.path(place) for place in asides_of(owner, output))
@@ -291,7 +284,7 @@ class Folder:
         Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
         kept = []
-        with _FileErrors(self.root):
+        with FileErrors(self.root):
             _flush(arrivals)
             for arrival in arrivals:
                 path = self._keep_rejected(record, arrival)
@@ -310,33 +303,6 @@ class Folder:
         elif kept != arrival.source:
             arrival.source.unlink(missing_ok=True)
         return places[kept]
-
-
-class _DiskErrors:
-    """Turns what the disk says into ``OutputError``, naming the file that it is about, else ``where``."""
-
-    def __init__(self, where: Path) -> None:
-        self.where = where
-
-    def __enter__(self) -> None:
-        """Nothing is held."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise OutputError(f"{error.filename or self.where}: cannot be read or written: {error.strerror}") from error
-
-
-class _FileErrors(_DiskErrors):
-    """The same, but for what concerns one job's file alone: ``Vanished`` and ``Occupied``."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FileNotFoundError):
-            raise Vanished(f"{error.filename or self.where}: {error.strerror}") from error
-        if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError):
-            raise Occupied(
-                f"{error.filename or self.where} is in the way: {error.strerror}; move it, and run again"
-            ) from error
-        super().__exit__(kind, error, trace)
 
 
 def _has_asides(replaced: str, record: Record) -> bool:

@@ -17,7 +17,8 @@ from runner.clock import Clock, timestamp
 from runner.disk import Disk, in_thread
 from runner.download.fetch import SMALL, StorageAnswer, fetch
 from runner.download.media import BadMedia, Media
-from runner.download.place import Arrival, Folder, Occupied, Vanished
+from runner.download.place import Arrival, Folder
+from runner.download.trouble import Occupied, Vanished
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
 from runner.http import Broken, NotConnected, TooLarge

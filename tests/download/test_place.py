@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from runner.download import place
-from runner.download.place import Arrival, Folder, Occupied, Vanished, aside_path
+from runner.download.place import Arrival, Folder, aside_path
+from runner.download.trouble import Occupied, Vanished
 from runner.errors import OutputError
 from runner.model import Output, Record, State
 
