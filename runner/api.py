@@ -34,9 +34,9 @@ from runner.wire import (
     read_submission,
 )
 
-SUBMITTING = Patience(120.0, whole=True)
+SUBMIT_PATIENCE = Patience(120.0, whole=True)
 """Giving up on a submission's answer costs money, waiting does not."""
-ASKING = Patience(30.0, whole=True)
+ASK_PATIENCE = Patience(30.0, whole=True)
 MAX_ANSWER = 4 * 2**20
 PAGE = 100
 MAX_PAGES = 100
@@ -63,7 +63,7 @@ class Api:
         url = f"{self.base.url}/models/{model}"
         body = msgspec.json.encode(inputs)
         try:
-            return read_submission(await self._call(self._buying, "POST", url, SUBMITTING, body))
+            return read_submission(await self._call(self._buying, "POST", url, SUBMIT_PATIENCE, body))
         except NotConnected as error:
             return Refused(cause=Cause.BUSY, fault=Fault(code="no_connection", message=str(error)))
         except (Broken, TooLarge) as error:
@@ -80,7 +80,7 @@ class Api:
     async def _ask(self, request_id: str, what: str, *, from_status: bool = False) -> Progress:
         url = f"{self.base.url}/requests/{request_id}/{what}"
         try:
-            answer = await self._call(self._asking, "GET", url, ASKING)
+            answer = await self._call(self._asking, "GET", url, ASK_PATIENCE)
         except (NotConnected, Broken, TooLarge) as error:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_progress(answer, request_id, from_status=from_status)
@@ -89,7 +89,7 @@ class Api:
         """Ask once to call a request off. Only its state, asked for afterwards, tells whether it was."""
         url = f"{self.base.url}/requests/{request_id}/cancel"
         try:
-            answer = await self._call(self._asking, "POST", url, ASKING)
+            answer = await self._call(self._asking, "POST", url, ASK_PATIENCE)
         except (NotConnected, Broken, TooLarge) as error:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_cancel(answer, request_id)
@@ -97,7 +97,7 @@ class Api:
     async def catalogue_entry(self, model: str) -> dict[str, Json] | None:
         """What the catalogue says of a model; empty where it does not know it, None where it cannot be asked."""
         try:
-            answer = await self._call(self._asking, "GET", f"{self.base.url}/models/{model}", ASKING)
+            answer = await self._call(self._asking, "GET", f"{self.base.url}/models/{model}", ASK_PATIENCE)
         except (NotConnected, Broken, TooLarge):
             return None
         return read_entry(answer, model)
@@ -108,7 +108,7 @@ class Api:
         for _ in range(MAX_PAGES):
             query = urlencode({"search": search, "limit": PAGE, "offset": len(found)})
             try:
-                answer = await self._call(self._asking, "GET", f"{self.base.url}/models?{query}", ASKING)
+                answer = await self._call(self._asking, "GET", f"{self.base.url}/models?{query}", ASK_PATIENCE)
             except (NotConnected, Broken, TooLarge):
                 return None
             page = parse_object(answer.body).get("models")

@@ -29,7 +29,7 @@ from runner.http import Broken, NotConnected, Patience, TooLarge, send
 
 T = TypeVar("T")
 
-READING = Patience(30.0, whole=False)
+READ_PATIENCE = Patience(30.0, whole=False)
 MAX_REDIRECTS = 5
 SMALL = 1 << 16
 """Up to so many bytes a file is checked in memory and written in one step."""
@@ -125,7 +125,7 @@ class _Download:
 
     async def _receive_rest(self) -> None:
         """What is not there yet, else all of it where the storage has another file or cannot go on."""
-        with READING:
+        with READ_PATIENCE:
             if self._part.headers:
                 async with await self._answer(self._part.headers) as response:
                     if response.status == 200 or (response.status == 206 and self._part.continued_by(response.headers)):
@@ -147,7 +147,7 @@ class _Download:
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
             self._allowed.check(url)
-            response = await send(self._client, "GET", url, READING, headers=headers)
+            response = await send(self._client, "GET", url, READ_PATIENCE, headers=headers)
             location = response.headers.get(hdrs.LOCATION)
             if not (response.status in (301, 302, 303, 307, 308) and location):
                 return response

@@ -98,11 +98,11 @@ class Deliverer:
     ) -> None:
         """``claimed`` tells whether the manifest still wants a done purchase's files where they are."""
         self._api = api
+        self._origin = api.base.origin
         self._client = client
         self._ledger = ledger
         self._folder = folder
         self._bounds = bounds
-        self._allowed_by_all = self._allowed(bounds) if bounds is not None else None
         self._retries = retries
         self._clock = clock
         self._disk = disk
@@ -231,7 +231,7 @@ class Deliverer:
             self._client,
             output.url,
             target,
-            allowed=self._allowed_by_all or self._allowed(bounds),
+            allowed=self._allowed(bounds),
             max_bytes=bounds.max_file_bytes,
             disk=self._disk,
         )
@@ -239,7 +239,7 @@ class Deliverer:
         return Arrival(source=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
 
     def _allowed(self, bounds: Bounds) -> Allowed:
-        return Allowed(api=self._api.base.origin, trusted_hosts=bounds.trusted_hosts)
+        return Allowed(api=self._origin, trusted_hosts=bounds.trusted_hosts)
 
     def _leads_astray(self, record: Record) -> bool:
         """Whether the record's own links are refused: asking once more does not help, as it may after a redirect."""

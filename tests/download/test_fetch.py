@@ -425,7 +425,7 @@ async def test_a_storage_that_falls_silent_is_not_waited_for(
     storage: Storage, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     """Before its headers are whole, or in the middle of the body: long before the time for the whole is up."""
-    monkeypatch.setattr(fetching, "READING", Patience(0.2, whole=False))
+    monkeypatch.setattr(fetching, "READ_PATIENCE", Patience(0.2, whole=False))
     storage.silent_after = True
     storage.answers["/a.png"] = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n" + (b"\r\n" if length else b"")
     storage.answers["/a.png"] += bytes(length)

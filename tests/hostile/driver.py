@@ -20,10 +20,10 @@ from runner.download import body, fetch
 from runner.http import Patience
 from runner.job import collect
 
-api.SUBMITTING = Patience(8.0, whole=True)
-api.ASKING = Patience(3.0, whole=True)
+api.SUBMIT_PATIENCE = Patience(8.0, whole=True)
+api.ASK_PATIENCE = Patience(3.0, whole=True)
 collect.GRACE_SECONDS = 1.0
-fetch.READING = Patience(3.0, whole=False)
+fetch.READ_PATIENCE = Patience(3.0, whole=False)
 body.SLOW_SECONDS = 1.5
 
 NAMES = {

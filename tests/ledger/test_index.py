@@ -93,6 +93,13 @@ def test_purchases_are_of_one_api_and_history_of_all(settled: Book, record: Make
     assert [one.purchase for one in settled.ledger.owed(API)] == [1]
 
 
+def test_the_other_purchases_of_a_job_can_be_asked_for_alone(settled: Book, record: MakeRecord) -> None:
+    """A delivery looks at what else was bought for its job, whichever purchase it delivers."""
+    settled.add(record("mug"), record("tote"), record("mug", purchase=2), record("mug", purchase=3))
+    found = [[other.purchase for other in settled.ledger.history("mug", but=number)] for number in range(5)]
+    assert found == [[1, 2, 3], [2, 3], [1, 3], [1, 2], [1, 2, 3]]
+
+
 def test_a_renamed_job_leaves_its_old_id(settled: Book, record: MakeRecord) -> None:
     """Its purchases go on under the new id, are owed once, and the old id is free again."""
     settled.add(record("a"), record("a", purchase=2, state=State.DONE))
