@@ -125,7 +125,7 @@ async def in_thread(executor: Executor, call: Callable[P, T], *args: P.args, **k
     return await asyncio.get_running_loop().run_in_executor(executor, lambda: call(*args, **kwargs))
 
 
-def flush_file(path: Path) -> None:
+def flush_file(path: Path | str) -> None:
     """Make the bytes of a file durable, whoever wrote them. Raises ``OSError``."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -134,7 +134,7 @@ def flush_file(path: Path) -> None:
         os.close(handle)
 
 
-def flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path | str) -> None:
     """Make a rename or a new name in ``folder`` durable, where the system can flush folders at all."""
     if os.name == "nt":
         return
@@ -183,17 +183,19 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system answers that has no links."""
 
 
-def give_name(source: Path, target: Path) -> None:
+def give_name(source: Path, target: Path | str) -> None:
     """Rename, never over another file, even one that only the server of a shared folder knows of yet.
 
-    To be made durable by the caller. Raises ``OSError``.
+    To be made durable by the caller. Raises ``FileExistsError`` where something has that name, or another ``OSError``.
     """
     try:
         os.link(source, target, follow_symlinks=False)
         os.unlink(source)  # noqa: PTH108 - every file of every job passes here
     except OSError as error:
-        if error.errno not in NO_LINKS or os.path.lexists(target):
+        if error.errno not in NO_LINKS:
             raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         source.rename(target)
 
 

@@ -76,10 +76,14 @@ class Folder:
 
     def path(self, relative: str) -> Path:
         """Where a record's path is on this disk. Raises ``Occupied`` where a link leads out of the folder."""
-        name = f"{self._root}/{relative}"  # as text: every file of every job passes here
+        return Path(self._inside_name(relative))
+
+    def _inside_name(self, relative: str) -> str:
+        """The same as text: every file of every job passes here."""
+        name = f"{self._root}/{relative}"
         if not self._holds(name.rpartition("/")[0]):
             raise Occupied(f"{name} leaves the output folder by a link")
-        return Path(name)
+        return name
 
     def _holds(self, name: str) -> bool:
         """Whether a folder is in the output folder, links followed. Walked once, as long as it is the same one."""
@@ -142,16 +146,31 @@ class Folder:
         """
         with FileErrors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
-            targets = [self.path(arrival.output.path or "") for arrival in arrivals]
+            targets = [self._inside_name(arrival.output.path or "") for arrival in arrivals]
             _flush(arrivals)
-            with self._moving:
-                for other in reversed(others):
-                    self._set_aside(other, set(targets), {arrival.source for arrival in arrivals})
-                named = {output.path for other in others for output in other.outputs}
-                for arrival, target in zip(arrivals, targets, strict=True):
-                    self._give_name(arrival, target, named)
-            for folder in {target.parent for target in targets}:
+            if others or not all(map(self._named_at_once, arrivals, targets)):
+                self._place_among(others, arrivals, [Path(target) for target in targets])
+            for folder in {target.rpartition("/")[0] for target in targets}:
                 disk.flush_folder(folder)  # where they came from nothing is missed: it is emptied before each run
+
+    def _named_at_once(self, arrival: Arrival, target: str) -> bool:
+        """Name an arrival, if it was just fetched and nothing stands there; no other job's move is waited for."""
+        if not self._is_passing(arrival):
+            return False
+        try:
+            _move(arrival.source, target)
+        except FileExistsError:
+            return False
+        return True
+
+    def _place_among(self, others: Sequence[Record], arrivals: Sequence[Arrival], targets: Sequence[Path]) -> None:
+        """Set aside the files of older purchases, and give each arrival its name that has it not yet."""
+        with self._moving:
+            for other in reversed(others):
+                self._set_aside(other, set(targets), {arrival.source for arrival in arrivals})
+            named = {output.path for other in others for output in other.outputs}
+            for arrival, target in zip(arrivals, targets, strict=True):
+                self._give_name(arrival, target, named)
 
     def put_aside(self, record: Record, arrivals: Sequence[Arrival]) -> None:
         """Put what came after a newer purchase's files where that would have set it aside, durably. May be repeated.
@@ -245,11 +264,15 @@ class Folder:
 
         Since it was found, another job may have set it aside and have put its own picture there.
         """
-        if str(arrival.source).startswith(self._arriving):
+        if self._is_passing(arrival):
             return True
         if not is_ours(arrival.source, arrival.output):
             raise Vanished(f"{arrival.source} is not there any more: another job has set it aside")
         return False
+
+    def _is_passing(self, arrival: Arrival) -> bool:
+        """Whether an arrival was just fetched, and stands where only its own delivery looks."""
+        return str(arrival.source).startswith(self._arriving)
 
     def places(self, record: Record, output: Output) -> list[str]:
         """Every path at which a purchase's file may stand, its own place first."""
@@ -347,12 +370,13 @@ def _rename(source: Path, target: Path) -> None:
         disk.flush_folder(source.parent)
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(source: Path, target: Path | str) -> None:
     """The same, to be made durable by the caller."""
     try:
         disk.give_name(source, target)
     except (FileNotFoundError, NotADirectoryError):
-        _make_folder(target.parent)  # by now another process may have made it; or it says what stands in its place
+        # by now another process may have made it; or this says what stands in its place
+        _make_folder(Path(target).parent)
         disk.give_name(source, target)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import msgspec
 import pytest
 
+from runner.disk import hash_file
 from runner.download import place
 from runner.download.place import Arrival, Folder, aside_path
 from runner.download.trouble import Occupied, Vanished
@@ -126,6 +129,56 @@ def test_a_foreign_file_is_never_overwritten(desk: Desk, kind: str, tmp_path: Pa
     assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
     assert arrival.source.read_bytes() == b"one"
     assert elsewhere.read_bytes() == b"theirs"
+
+
+@pytest.fixture
+def linkless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has no links, as memory cards and some shared folders."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("linkless")
+def test_files_get_their_names_and_replace_none_where_there_are_no_links(desk: Desk) -> None:
+    """What was placed already is known again there, and a stranger's file stays."""
+    arrival = desk.arrive("mug.png", b"one")
+    record = purchase(1, arrival.output, state=State.GENERATED)
+    for source in (arrival, desk.arrive("mug.png", b"one")):
+        desk.folder.place(record, [source], [record])
+        assert desk.files() == {"mug.png": b"one"}
+    other = desk.arrive("mug.png", b"two")
+    with pytest.raises(Occupied, match="not ours and is in the way"):
+        desk.folder.place(purchase(2, other.output, state=State.GENERATED), [other], [])
+    assert desk.files() == {"mug.png": b"one"}
+
+
+def test_a_picture_gets_its_name_while_another_jobs_long_file_is_moved(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading through a film of gigabytes that is replaced keeps nobody else waiting."""
+    first = desk.deliver(1, b"one", path="film.mp4")
+    reading, go_on = Event(), Event()
+
+    def slow(path: Path) -> str:
+        reading.set()
+        assert go_on.wait(60)
+        return hash_file(path)
+
+    monkeypatch.setattr(place, "hash_file", slow)
+    mover = Thread(target=desk.deliver, args=(2, b"two", first), kwargs={"path": "film.mp4"})
+    quick = Thread(target=desk.deliver, args=(1, b"mug"), daemon=True)
+    mover.start()
+    assert reading.wait(60)
+    quick.start()
+    quick.join(30)
+    waited = quick.is_alive()
+    go_on.set()
+    mover.join(60)
+    assert not waited
+    assert desk.files() == {"film.mp4": b"two", ".replaced/mug/1/film.mp4": b"one", "mug.png": b"mug"}
 
 
 def test_a_new_purchases_picture_takes_the_place_of_the_old_one(desk: Desk) -> None:
@@ -560,11 +613,11 @@ def test_a_folder_that_another_shard_makes_meanwhile_is_as_good(desk: Desk, monk
     """Two shards begin the same new folder at once: neither takes its own picture for gone."""
     link = os.link
 
-    def late(source: Path, target: Path, **how: bool) -> None:
+    def late(source: Path, target: str, **how: bool) -> None:
         try:
             link(source, target, **how)
         except FileNotFoundError:
-            target.parent.mkdir()
+            Path(target).parent.mkdir()
             raise
 
     monkeypatch.setattr(os, "link", late)
