@@ -1,4 +1,4 @@
-"""The API's client: five calls, each one HTTP attempt. Repeating is decided elsewhere.
+"""The API's client: its calls, each HTTP attempt by itself. Repeating is decided elsewhere.
 
 The token travels in the header of one session that only ever talks to the API's own address and follows no redirect;
 links in answers are never asked. Submissions have connections of their own, dropped after a few idle seconds: one that
@@ -40,8 +40,10 @@ ASK_PATIENCE = Patience(30.0, whole=True)
 MAX_ANSWER = 4 * 2**20
 PAGE = 100
 MAX_PAGES = 100
-MAX_CALLS = 100
-"""Questions in flight at once; beyond that they queue, and so the gaps between them stretch."""
+MAX_SUBMITTING = 50
+"""Submissions in flight at once; whoever submits waits for room before its intent is written."""
+MAX_ASKING = 50
+"""Other calls in flight at once; beyond that they queue, and so the gaps between questions stretch."""
 
 
 class Api:
@@ -54,12 +56,14 @@ class Api:
         self._token = token
         self._buying = buying
         self._asking = asking
-        self._calls = Semaphore(MAX_CALLS)
+        self.submitting = Semaphore(MAX_SUBMITTING, fast_acquire=True)
+        """Room for submissions, to be held around ``submit`` and what belongs to it."""
+        self._asking_room = Semaphore(MAX_ASKING, fast_acquire=True)
         self.today: str | None = None
         """The API's day, ``2026-11-22``, by the last answer that bore a date."""
 
     async def submit(self, model: str, inputs: dict[str, Json]) -> Submission:
-        """Submit once, and say what is certain about it."""
+        """Submit once, and say what is certain about it. To be called while holding room of ``submitting``."""
         url = f"{self.base.url}/models/{model}"
         body = msgspec.json.encode(inputs)
         try:
@@ -80,7 +84,7 @@ class Api:
     async def _ask(self, request_id: str, what: str, *, from_status: bool = False) -> Progress:
         url = f"{self.base.url}/requests/{request_id}/{what}"
         try:
-            answer = await self._call(self._asking, "GET", url, ASK_PATIENCE)
+            answer = await self._question("GET", url)
         except (NotConnected, Broken, TooLarge) as error:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_progress(answer, request_id, from_status=from_status)
@@ -89,7 +93,7 @@ class Api:
         """Ask once to call a request off. Only its state, asked for afterwards, tells whether it was."""
         url = f"{self.base.url}/requests/{request_id}/cancel"
         try:
-            answer = await self._call(self._asking, "POST", url, ASK_PATIENCE)
+            answer = await self._question("POST", url)
         except (NotConnected, Broken, TooLarge) as error:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_cancel(answer, request_id)
@@ -97,7 +101,7 @@ class Api:
     async def catalogue_entry(self, model: str) -> dict[str, Json] | None:
         """What the catalogue says of a model; empty where it does not know it, None where it cannot be asked."""
         try:
-            answer = await self._call(self._asking, "GET", f"{self.base.url}/models/{model}", ASK_PATIENCE)
+            answer = await self._question("GET", f"{self.base.url}/models/{model}")
         except (NotConnected, Broken, TooLarge):
             return None
         return read_entry(answer, model)
@@ -108,7 +112,7 @@ class Api:
         for _ in range(MAX_PAGES):
             query = urlencode({"search": search, "limit": PAGE, "offset": len(found)})
             try:
-                answer = await self._call(self._asking, "GET", f"{self.base.url}/models?{query}", ASK_PATIENCE)
+                answer = await self._question("GET", f"{self.base.url}/models?{query}")
             except (NotConnected, Broken, TooLarge):
                 return None
             page = parse_object(answer.body).get("models")
@@ -119,6 +123,11 @@ class Api:
                 break
         return found
 
+    async def _question(self, method: str, url: str) -> Answer:
+        """The answer to what may be asked again."""
+        async with self._asking_room:
+            return await self._call(self._asking, method, url, ASK_PATIENCE)
+
     async def _call(
         self,
         client: aiohttp.ClientSession,
@@ -128,10 +137,6 @@ class Api:
         body: bytes | None = None,
     ) -> Answer:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
-        if self._calls.value:
-            self._calls.acquire_nowait()
-        else:
-            await self._calls.acquire()
         try:
             with patience:
                 async with await send(client, method, url, patience, body=body) as response:
@@ -142,8 +147,6 @@ class Api:
                     return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
         except (NotConnected, Broken, TooLarge) as error:  # in words that may be the server's
             raise type(error)(self._token.struck(str(error))) from None
-        finally:
-            self._calls.release()
 
 
 @asynccontextmanager

@@ -14,11 +14,11 @@ import msgspec
 
 from runner.ledger import NOTHING, Reader, divided, look, misfit
 from runner.manifest import Manifest
-from runner.model import Budget, Job
+from runner.model import Budget, Job, kind_of
 from runner.money import Estimate
 from runner.options import RunOptions, api_of, lanes_of, own_jobs, reading, surveyor_of
 from runner.plan import Action, Decision, most_waiting, too_much_waits
-from runner.purse import Purse, kind_of
+from runner.purse import Purse
 from runner.redo import Choice, Marks
 from runner.stop import Stop
 from runner.survey import Survey, doubt, survey

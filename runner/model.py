@@ -7,6 +7,7 @@ Words: a *job* is ours, a *request* theirs; a *purchase* is one job's try at buy
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -203,3 +204,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def question(self) -> bool:
         """Whether it waits for the user's word: perhaps bought, or stuck, and not passed over by ``rebuy``."""
         return (self.open or self.stuck) and not self.rebuy
+
+
+def kind_of(source: Job | Record) -> Hashable:
+    """What those have in common that should cost the same and take about as long: the model, and width and height."""
+    width, height = source.inputs.get("width"), source.inputs.get("height")
+    return source.model, width if isinstance(width, int) else None, height if isinstance(height, int) else None

@@ -16,17 +16,12 @@ from collections.abc import Callable, Hashable, Iterable
 
 from anyio import Event
 
-from runner.model import Budget, Job, Record, State
+from runner.model import Budget, Job, Record, State, kind_of
 from runner.money import megapixels, reserve, spent
 from runner.progress import Cap
 from runner.shards import Shard, shard_of
 from runner.shares import NANO, allowance, nano
 from runner.stop import Stop
-
-
-def kind_of(source: Job | Record) -> Hashable:
-    """What purchases that should cost the same have in common: model and size."""
-    return source.model, source.inputs.get("width"), source.inputs.get("height")
 
 
 class Purse:
@@ -100,17 +95,18 @@ class Purse:
 
     async def admit(self, job: Job) -> bool:
         """Wait until ``job`` may be bought. False: buying stopped, maybe because the budget is used up."""
-        if self._budget is None:
-            return True
-        while not self._stop.stopped:
-            if kind_of(job) not in self._alone:
-                if self._fits(job):
-                    return True
-                if not self._under_way:
-                    self._refuse(job)
-                    return False
+        while not self.admits(job):
+            if self._stop.stopped:
+                return False
+            if not self._under_way:
+                self._refuse(job)
+                return False
             await self._stop.wait_for(self._changed)
-        return False
+        return True
+
+    def admits(self, job: Job) -> bool:
+        """Whether ``job`` may be bought as things are."""
+        return self._budget is None or (kind_of(job) not in self._alone and self._fits(job))
 
     def take(self, record: Record) -> None:
         """An intent is about to be written: its reserve counts from now on."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from anyio import CancelScope, get_cancelled_exc_class
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from runner.api import Api
 from runner.clock import Clock, timestamp
@@ -55,19 +56,20 @@ class Buyer:
         """
         record = None
         while record is None or record.state is State.RELEASED:
-            async with self._throttle.turn() as may_buy:
-                if not may_buy or job.model in self._dead_models or not await self._purse.admit(job):
+            if not await self._purse.admit(job):
+                return record
+            async with self._api.submitting, self._throttle.turn() as may_buy:  # nothing is waited for after the turn
+                if not may_buy or job.model in self._dead_models:
                     return record
-                record = await self._submit(job)
+                if self._purse.admits(job):
+                    record = await self._submit(job)
         return record
 
     async def _submit(self, job: Job) -> Record:
-        history = self._ledger.history(job.id)
-        purchase = next_purchase(history)
-        redone = wanted_redo([record for record in history if record.api == self._api.base.name], job.fingerprint)
-        record = intent(job, purchase, at=self._now(), redone=redone, **self._context(job))
-        self._purse.take(record)
-        record = await self._ledger.append(record)
+        """One purchase, from the intent to what the answer makes of it."""
+        record = await self._intend(job)
+        if self._stop.stopped:
+            return await self._take_back(record, "buying stopped before it was sent")
         try:
             answer = await self._api.submit(job.model, job.inputs)
         except get_cancelled_exc_class():
@@ -79,6 +81,29 @@ class Buyer:
         if record.state is not State.SUBMITTED:
             self._purse.settle(record)
         self._heed(record, answer)
+        return record
+
+    async def _intend(self, job: Job) -> Record:
+        """Make the intent durable. A run that is cancelled meanwhile says that nothing was sent."""
+        history = self._ledger.history(job.id)
+        purchase = next_purchase(history)
+        redone = wanted_redo([record for record in history if record.api == self._api.base.name], job.fingerprint)
+        record = intent(job, purchase, at=self._now(), redone=redone, **self._context(job))
+        self._purse.take(record)
+        try:
+            record = await self._ledger.append(record)
+            await checkpoint_if_cancelled()
+        except get_cancelled_exc_class():
+            with CancelScope(shield=True):
+                await self._take_back(record, "the run ended before it was sent")
+            raise
+        return record
+
+    async def _take_back(self, record: Record, why: str) -> Record:
+        """Say of an intent that nothing was sent: it is no purchase in doubt."""
+        fault = Fault(code="interrupted", message=why)
+        record = await self._ledger.append(follow(record, State.RELEASED, self._now(), error=fault))
+        self._purse.settle(record)
         return record
 
     async def _append_answer(self, record: Record, answer: Submission) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -12,7 +12,7 @@ from runner.api import Api
 from runner.clock import Clock, epoch, timestamp
 from runner.job.suspects import Suspects
 from runner.ledger import Writer
-from runner.model import Fault, Output, Record, State
+from runner.model import Fault, Output, Record, State, kind_of
 from runner.pace import backoff
 from runner.polling import Durations, Watch
 from runner.records import follow
@@ -101,7 +101,7 @@ class Collector:
         started = now if fresh else now - max(0.0, self._since_submission(record))  # a clock may have been set back
         return _Inquiry(
             record=record,
-            watch=self._durations.watch(_kind(record), started, fresh=fresh),
+            watch=self._durations.watch(kind_of(record), started, fresh=fresh),
             deadline=now + self._timeout,
             fresh=fresh,
             trouble=backoff(self._rng, base=1.0, cap=15.0),
@@ -184,12 +184,6 @@ class Collector:
             return inquiry.watch.gap(now)
         wait = next(inquiry.trouble)
         return max(wait, progress.retry_after or 0.0) if isinstance(progress, Again) else wait
-
-
-def _kind(record: Record) -> Hashable:
-    """What requests that take about as long have in common."""
-    sides = (record.inputs.get("width"), record.inputs.get("height"))
-    return record.model, *(side if isinstance(side, int) else None for side in sides)
 
 
 def after_end(record: Record, progress: Progress, at: str) -> Record | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -85,6 +86,36 @@ async def test_with_a_budget_the_first_of_each_size_goes_alone(make_service):
     starts = sorted((record.submitted_at, record.id) for record in service.lines())
     first_end = min(record.completed_at for record in service.lines())
     assert starts[0][0] < first_end <= starts[1][0]
+
+
+async def test_a_rate_holds_while_a_budget_waits_for_the_first_bill(make_service):
+    """The first picture goes alone until its bill is known; then the others go one by one, not all at once."""
+    service = await make_service(workers=8, seconds=3.0)
+    manifest = service.manifest(*plain(8), concurrency=8, rate="5/s", budget="1")
+    assert (await service.run(manifest)).done == 8
+    created = sorted(request["created"] for request in service.emulator.requests)
+    assert created[1] - created[0] >= 3
+    assert all(later - earlier >= 0.199 for earlier, later in pairwise(created))
+
+
+async def test_a_pause_that_begins_while_a_budget_waits_holds_every_lane(make_service):
+    """The second submission is refused for a minute: whoever waited for the first bill waits for that, too."""
+    service = await make_service(workers=8, seconds=3.0)
+    service.fault(Fault(on="submit", kind="status", status=429, retry_after=60, after=1, times=1))
+    sizes = [{**job, "width": 64 + 8 * (number == 1)} for number, job in enumerate(plain(6))]
+    manifest = service.manifest(*sizes, concurrency=6, budget="1")
+    assert (await service.run(manifest)).done == 6
+    first, second, *_ = sorted(request["created"] for request in service.emulator.requests)
+    assert second - first >= 60
+
+
+async def test_a_width_that_is_no_number_is_no_size(service):
+    """A model without a schema may take anything under that name: a run goes on, and the API's answer decides."""
+    odd = {"width": [512, 768], "height": {"at least": 512}}
+    manifest = service.manifest(*({**job, **odd} for job in plain(3)), model="new/model")
+    report = await service.run(manifest)
+    assert (report.left, report.exit_code) == (3, 75)
+    assert service.record("a").error.http_status == 404
 
 
 async def test_a_bill_above_its_reserve_stops_the_buying_before_the_next(make_service):

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from contextlib import suppress
+
 import pytest
 from harness import plain
 
+from runner import disk
+from runner.api import MAX_SUBMITTING
+from runner.disk import Judgement
 from runner.emulator import Fault
 from runner.model import State
+from runner.stop import Stop
 
 pytestmark = pytest.mark.anyio
 
@@ -184,3 +192,48 @@ async def test_a_service_that_only_gives_doubt_is_not_fed_with_more(service):
     assert report.exit_code == 69
     assert report.unknown < 60
     assert report.unknown + report.left == 226
+
+
+async def test_what_was_not_sent_when_buying_stopped_is_no_purchase_in_doubt(service):
+    """More lanes than submissions may be under way: those that wait have written no intent, and send nothing later."""
+    lanes = MAX_SUBMITTING + 20
+    service.fault(Fault(on="submit", kind="slow", seconds=5.0))
+    stop = Stop()
+    asyncio.get_running_loop().call_later(2.0, stop.interrupt, "interrupted by SIGINT")
+    jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(lanes)]
+    report = await service.run(service.manifest(*jobs, concurrency=lanes), stop=stop)
+    assert service.submissions == MAX_SUBMITTING
+    assert (report.done, report.left, report.unknown) == (MAX_SUBMITTING, 20, 0)
+    assert sum(record.state is State.SUBMITTING for record in service.seen) == MAX_SUBMITTING
+
+
+@pytest.mark.parametrize("way", ["buying stops", "the run is cancelled"])
+async def test_an_intent_is_taken_back_where_nothing_was_sent(service, monkeypatch, way):
+    """While a slow disk still writes the intent, all may be over: it is no purchase in doubt, but none."""
+    stop = Stop()
+    flush = disk.flush_data
+
+    def slow(handle: int) -> None:
+        monkeypatch.setattr(disk, "flush_data", flush)
+        loop.call_soon_threadsafe(over)
+        assert happened.wait(60)
+        flush(handle)
+
+    def over() -> None:
+        if way == "buying stops":
+            stop.interrupt("interrupted by SIGINT")
+        else:
+            task.cancel()
+        happened.set()
+
+    loop, happened = asyncio.get_running_loop(), threading.Event()
+    monkeypatch.setattr(Judgement, "quick", lambda _: False)
+    manifest = service.manifest(*plain(1))
+    task = asyncio.create_task(service.run(manifest, stop=stop))
+    monkeypatch.setattr(disk, "flush_data", slow)
+    with suppress(asyncio.CancelledError):
+        assert (await task).left == 1
+    assert service.submissions == 0
+    assert service.record("a").state is State.RELEASED
+    assert "before it was sent" in service.record("a").error.message
+    assert (await service.run(manifest)).done == 1
