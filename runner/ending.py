@@ -29,8 +29,8 @@ class Typed:
     """The same command once more."""
     target: str
     """What names these results to another verb, quoted for a shell."""
-    part: str = ""
-    """What names the shard to a verb that takes it; empty for a run of the whole."""
+    run: str
+    """What runs the same jobs, for more options; with MANIFEST where that was standard input or a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ def next_steps(report: Report, typed: Typed) -> list[Step]:
         steps.append(Step(command=f"runner status {target}", why=lists))
     if report.missing:
         buys = f"buys the {report.missing:,} anew whose files are gone, at the API too"
-        steps.append(Step(command=f"runner run {target}{typed.part} --redo --missing", why=buys))
+        steps.append(Step(command=f"{typed.run} --redo --missing", why=buys))
     if not steps and report.total:
         steps.append(Step(command=f"runner report {target}", why="one page with every picture"))
     return steps[:MAX_STEPS]

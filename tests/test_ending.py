@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_progress import record
 
+from runner.commands.conclude import Place
 from runner.ending import MAX_LINES, Typed, cause_fields, next_steps, summary_lines
 from runner.model import Fault, State
+from runner.shards import Shard
 from runner.summary import COUNTS, MAX_CAUSES, Causes, Report, Stopped
 
-TYPED = Typed(again="runner run 'my jobs.yaml' --budget 5", target="'my jobs.yaml'")
+TYPED = Typed(again="runner run 'my jobs.yaml' --budget 5", target="'my jobs.yaml'", run="runner run 'my jobs.yaml'")
 REFUSED = Fault(code="422001", message="the prompt was refused", http_status=422)
 
 
@@ -102,7 +106,26 @@ def test_the_next_command_can_be_typed_as_it_stands(counts, commands):
 def test_a_manifest_from_standard_input_is_named_by_its_folder():
     """There is no file to name, and the folder serves every verb."""
     report = Report(unknown=1, output="/srv/my out")
-    assert next_steps(report, Typed(again="runner run -", target=""))[0].command == "runner reconcile '/srv/my out'"
+    typed = Typed(again="runner run -", target="", run="runner run MANIFEST")
+    assert next_steps(report, typed)[0].command == "runner reconcile '/srv/my out'"
+
+
+@pytest.mark.parametrize(
+    ("place", "run"),
+    [
+        ({"manifest": "my jobs.yaml"}, "runner run 'my jobs.yaml'"),
+        ({"manifest": "a.yaml", "output": Path("o2")}, "runner run a.yaml --output o2"),
+        (
+            {"manifest": "a.yaml", "emulator": True, "shard": Shard(index=2, of=4)},
+            "runner run a.yaml --emulator --shard 2/4",
+        ),
+        ({"manifest": "-", "output": Path("o2")}, "runner run MANIFEST --output o2"),
+        ({"manifest": "."}, "runner run MANIFEST"),
+    ],
+)
+def test_what_runs_the_jobs_again_names_the_manifest(place, run):
+    """A folder serves other verbs; to buy again takes the manifest, and the place that was chosen for its results."""
+    assert Place(**{"output": None, "emulator": False, **place}).typed().run == run
 
 
 def test_why_buying_stopped_is_said_where_it_matters():

@@ -30,8 +30,6 @@ from runner.stop import Stop
 
 T = TypeVar("T")
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
 
 class BudgetType(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
     """``25.00`` or ``25.00/day``, as in a manifest."""
@@ -127,6 +125,12 @@ def spoken(target: str, output: Path | None, *, emulator: bool) -> str:
     return shlex.join(words)
 
 
+def signals() -> list[signal.Signals]:
+    """What ends a run gently. A hangup that whoever started it has it ignore, as ``nohup`` does, is none."""
+    found = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return [number for number in found if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
+
+
 async def attend(work: Callable[[Stop], Awaitable[T]], watch: Watch) -> T:
     """Do ``work`` while listening for signals and showing how far things are."""
     stop = Stop()
@@ -144,7 +148,7 @@ async def _heed_signals(stop: Stop, watch: Watch) -> None:
     """The first signal ends the run gently, the second at once: nothing is lost either way."""
     from runner.batch import GRACE_SECONDS  # noqa: PLC0415 - loaded by now; verbs that only look do without it
 
-    with anyio.open_signal_receiver(*SIGNALS) as received:
+    with anyio.open_signal_receiver(*signals()) as received:
         async for number in received:
             if stop.interrupted.is_set():
                 watch.close()

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from runner.commands.common import find_folder, spoken
+from runner.commands.common import find_folder, signals, spoken
 from runner.display import Telling, Watch
 from runner.ending import Typed
 from runner.errors import RunnerError
@@ -56,8 +57,17 @@ class Place:
     def typed(self) -> Typed:
         """How a person names these results, and repeats the command."""
         again = shlex.join(["runner", *sys.argv[1:]])
-        part = f" --shard {self.shard}" if self.shard is not None else ""
-        return Typed(again=again, target=spoken(self.manifest, self.output, emulator=self.emulator), part=part)
+        target = spoken(self.manifest, self.output, emulator=self.emulator)
+        return Typed(again=again, target=target, run=self._run())
+
+    def _run(self) -> str:
+        """How the same jobs are run again, another option behind it."""
+        named = self.manifest != "-" and not Path(self.manifest).is_dir()
+        words = ["runner", "run", *([self.manifest] if named else [])]
+        words += ["--output", str(self.output)] if self.output is not None else []
+        words += ["--emulator"] if self.emulator else []
+        words += ["--shard", str(self.shard)] if self.shard is not None else []
+        return shlex.join(words if named else [*words[:2], "MANIFEST", *words[2:]])
 
     def nothing(self, error: str) -> dict[str, Json]:
         """The object of ``--json`` where the command could not do its work: nothing counted, and why."""
@@ -68,16 +78,18 @@ class Place:
 def conclude(
     work: Callable[[], Report], watch: Watch, place: Place, *, as_json: bool, on_finish: str | None = None
 ) -> int:
-    """Do ``work``, say what came of it, and return the exit code. ``on_finish`` hears of every ending."""
+    """Do ``work``, say what came of it, and return the exit code.
+
+    ``on_finish`` hears of every ending, but for a kill and a second signal, at which the process is gone at once.
+    """
     try:
-        report = work()
+        report = _interruptible(work)
     except RunnerError as error:
         watch.fail(error)
         summary, code = place.nothing(str(error)), error.exit_code
-    except BaseException as error:
+    except Exception as error:
         watch.close()
-        code = 75 if isinstance(error, KeyboardInterrupt | click.Abort) else 70
-        _call(on_finish, {**place.nothing(type(error).__name__), "exit_code": code}, watch)
+        _call(on_finish, {**place.nothing(type(error).__name__), "exit_code": 70}, watch)
         raise
     else:
         watch.finish(report, place.typed())
@@ -86,6 +98,28 @@ def conclude(
         click.echo(json.dumps(summary))
     _call(on_finish, {**summary, "exit_code": code}, watch)
     return code
+
+
+class _Interrupted(RunnerError):
+    """A signal ended the command before anything was in flight."""
+
+    exit_code = 75
+
+
+def _interruptible(work: Callable[[], T]) -> T:
+    """Do ``work``; where nothing listens yet, while a manifest is read, say, any signal ends it as Ctrl-C does."""
+    before = {number: signal.signal(number, _interrupt) for number in signals()}
+    try:
+        return work()
+    except (KeyboardInterrupt, click.Abort):
+        raise _Interrupted("interrupted; nothing more is bought, and the same command again goes on") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - what a signal handler is given
+    raise KeyboardInterrupt
 
 
 def _call(command: str | None, summary: dict[str, Json], watch: Watch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import click
 
-from runner.commands.common import SIGNALS
+from runner.commands.common import signals
 from runner.emulator import Fault, Options, load_faults, parse_fault, serve
 from runner.loop import run_loop
 
@@ -72,7 +72,7 @@ async def _serve(options: Options, port: int, state: Path | None) -> None:
     try:
         async with serve(options, port=port, state=state) as emulator:
             click.echo(emulator.base)
-            with anyio.open_signal_receiver(*SIGNALS) as received:
+            with anyio.open_signal_receiver(*signals()) as received:
                 async for _ in received:
                     return
     except OSError as error:

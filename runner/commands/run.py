@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -59,16 +60,21 @@ class ClockTime(click.ParamType):  # type: ignore[type-arg]  # as above
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return next_time(str(value), datetime.now().astimezone())
+            return next_time(str(value), time.time())
         except ValueError:
             self.fail(f"{value!r} is no time of day; write 06:30", param, ctx)
 
 
-def next_time(text: str, now: datetime) -> float:
-    """When it is ``HH:MM`` next after ``now``. Raises ``ValueError``."""
+def next_time(text: str, now: float) -> float:
+    """When the local clock shows ``HH:MM`` next after ``now``, in seconds since the epoch. Raises ``ValueError``.
+
+    Of an hour that the clocks pass over it is as long after midnight as on any other day.
+    """
     hour, minute = (int(part) for part in text.split(":"))
-    then = now.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)
-    return (then if then > now else then + timedelta(days=1)).timestamp()
+    today = datetime.fromtimestamp(now)  # noqa: DTZ006 - what the clock on the wall shows
+    days = (today.replace(hour=hour, minute=minute, second=0, microsecond=0) + timedelta(days=n) for n in (0, 1))
+    moments = (day.replace(fold=fold).timestamp() for day in days for fold in (0, 1))  # an hour may come twice
+    return next(moment for moment in moments if moment > now)
 
 
 @click.command("run")
@@ -149,9 +155,10 @@ def _go(target: str, options: RunOptions, cluster: str | None, told: Watch) -> R
     try:
         loaded = read_manifest(target, options)
     except ManifestError:
-        folder = find_folder(target, options.output, emulator=options.emulator)
-        split = bool(look(folder.root).found)
-        _collect_all_the_same(folder, options if split else replace(options, shard=None), told)
+        try:
+            _collect_all_the_same(target, options, told)
+        except RunnerError as error:  # the faults of the manifest are to be heard all the same
+            told.say(str(error), weight=Weight.ALERT, level="error", message=str(error))
         raise
     if cluster is not None:
         return _on_cluster(loaded, options, cluster, told)
@@ -193,19 +200,20 @@ def _on_cluster(manifest: Manifest, options: RunOptions, address: str, told: Wat
     return anyio.run(attend, work, told)
 
 
-def _collect_all_the_same(folder: Folder, options: RunOptions, told: Watch) -> None:
+def _collect_all_the_same(target: str, options: RunOptions, told: Watch) -> None:
     """A manifest with faults buys nothing; what is owed from before is brought home nevertheless."""
-    with reading(folder) as ledger:
-        owed = sum(
-            options.shard is None or options.shard.owns(record.id)
-            for record in ledger.owed(api_of(options, os.environ).name)
-        )
+    folder = find_folder(target, options.output, emulator=options.emulator)
+    if not look(folder.root).found:
+        options = replace(options, shard=None)
+    owed = _count_owed(folder, options)
     if not owed:
         return
     told.say(f"bringing home {owed} paid results of earlier runs all the same")
-    try:
-        report = run_loop(lambda: attend(lambda stop: app.collect(folder, options, observer=told, stop=stop), told))
-    except RunnerError as error:
-        told.say(str(error), weight=Weight.ALERT, level="error", message=str(error))
-    else:
-        told.say(f"{report.done:,} brought home, {report.owed + report.unknown:,} still owed")
+    report = run_loop(lambda: attend(lambda stop: app.collect(folder, options, observer=told, stop=stop), told))
+    told.say(f"{report.done:,} brought home, {report.owed + report.unknown:,} still owed")
+
+
+def _count_owed(folder: Folder, options: RunOptions) -> int:
+    with reading(folder) as ledger:
+        owed = ledger.owed(api_of(options, os.environ).name)
+        return sum(options.shard is None or options.shard.owns(record.id) for record in owed)

@@ -120,14 +120,16 @@ class Watch:
             await anyio.sleep(self._face.tick_seconds)
 
     def interrupted(self, signal: str, grace_seconds: float) -> None:
-        """A signal has stopped the buying."""
-        self._tell_stop(f"{signal}: finishing what is in flight, at most {grace_seconds:.0f} s; again to stop at once")
+        """A signal ends the run, whether buying had stopped before or not."""
+        text = f"{signal}: finishing what is in flight, at most {grace_seconds:.0f} s; again to stop at once"
+        self._tell_stop(text, f"interrupted by {signal}")
 
-    def _tell_stop(self, text: str = "") -> None:
+    def _tell_stop(self, text: str = "", reason: str = "") -> None:
+        """Say why nothing more is bought, once; or what else the person should know of the end."""
         why = self._stop.why if self._stop is not None else None
-        if why is not None and why.reason != self._told_stop:
+        if why is not None and (text or why.reason != self._told_stop):
             self._told_stop = why.reason
-            reason = plain(why.reason)
+            reason = reason or plain(why.reason)
             text = text or f"buying nothing more: {reason}"
             self.say(text, "stopping", Weight.ALERT, reason=reason, exit_code=why.exit_code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -89,13 +90,17 @@ class Desk:
         service = {"RUNCOMFY_MODEL_API_BASE": self.base, "RUNCOMFY_TOKEN": "test-token"} if self.base else {}
         return {**kept, "HOME": str(self.folder), **service}
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: object, stdin: int = subprocess.DEVNULL, ignore: signal.Signals | None = None
+    ) -> subprocess.Popen[str]:
+        """Begin a command line, which ends with the test at the latest; ``ignore`` is a signal that it is to ignore."""
+        shell = ["sh", "-c", f'trap "" {ignore.name.removeprefix("SIG")}; exec "$@"', "sh"] if ignore else []
         process = subprocess.Popen(
-            [*RUNNER, *map(str, arguments)],
+            [*shell, *RUNNER, *map(str, arguments)],
             cwd=self.folder,
             env=self.environ,
             text=True,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
