@@ -209,7 +209,7 @@ class Deliverer:
     async def _clear_the_way(self, record: Record, arrivals: list[Arrival], others: list[Record]) -> None:
         """Set aside files of other jobs that no job wants there any more. Raises ``Occupied`` for any other file."""
         for path in await self._disk.small(self._folder.occupied, record, arrivals, others):
-            owner = next((other for other in self._ledger.latest() if _owns(other, path)), None)
+            owner = await self._ledger.standing_at(path)
             if owner is not None and owner.state is not State.DONE:
                 raise Vanished(f"{self._folder.root / path} is just being moved away")
             if owner is None or self._claimed(owner):
@@ -273,12 +273,6 @@ def _displaces(newer: Record, record: Record) -> bool:
     """Whether a newer purchase's files have the names of this one's, or are about to."""
     named = newer.state is State.GENERATED and not newer.stuck and any(output.path for output in newer.outputs)
     return newer.api == record.api and newer.purchase > record.purchase and (newer.state is State.DONE or named)
-
-
-def _owns(record: Record, path: str) -> bool:
-    """Whether a purchase's file stands at ``path``, or is just being moved away from there."""
-    done = record.state is State.DONE
-    return any((output.path if done else output.moved_from) == path for output in record.outputs)
 
 
 def _described(output: Output, path: str, media: Media) -> Output:

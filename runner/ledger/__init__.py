@@ -28,6 +28,7 @@ from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.lock import Holder, private, read_holder, run_lock
 from runner.ledger.log import Log, line_of
 from runner.ledger.reading import NOTHING, Reader, Together, Writer, divided
+from runner.ledger.standing import Standing, stands_at
 from runner.model import OWED, Record, State
 from runner.shards import shard_of
 
@@ -83,6 +84,8 @@ class Ledger:
         self._waiting = _Batch()
         self._writing = False
         self._at_once = 0
+        self._looking = asyncio.Lock()
+        self._all_found = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self.judgement = Judgement()
         """Whether a line is written where it stands."""
@@ -166,6 +169,30 @@ class Ledger:
         """Every purchase as it stands, in order of first appearance."""
         return self._log.latest()
 
+    async def standing_at(self, path: str) -> Record | None:
+        """The purchase whose file stands at ``path`` or is just being moved away from there; of several the newest."""
+        async with self._looking:
+            if not self._all_found:
+                await self._find_all()
+        number = self._log.standing.at(path) if self._log.standing is not None else None
+        record = None if number is None else self._log.purchase(number)
+        return record if record is not None and stands_at(record, path) else None
+
+    async def _find_all(self) -> None:
+        """Look through all purchases, with a turn for others now and then; what they write meanwhile is noted, too."""
+        standing = self._log.standing = Standing()
+        for number in self._log.index.numbers():
+            record = self._log.purchase(number)
+            if record is not None and not any(self._is_newer(other, record) for other in standing.where(record)):
+                standing.note(record, number)
+            if number % TURNS == 0:
+                await asyncio.sleep(0)
+        self._all_found = True
+
+    def _is_newer(self, number: int, record: Record) -> bool:
+        other = self._log.purchase(number)
+        return other is not None and other.at > record.at
+
     def compact(self) -> None:
         """Rewrite the file if most of it is superseded. The last thing that is done with a ledger."""
         self._log.compact()
@@ -185,6 +212,10 @@ class Shards(Together):
 
     async def append(self, record: Record) -> Record:
         return await self._ledgers[shard_of(record.id, len(self._ledgers))].append(record)
+
+    async def standing_at(self, path: str) -> Record | None:
+        found = [await ledger.standing_at(path) for ledger in self._ledgers.values()]
+        return max(filter(None, found), key=lambda record: record.at, default=None)
 
     def compact(self) -> None:
         for ledger in self._ledgers.values():

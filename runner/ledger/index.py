@@ -39,8 +39,8 @@ class Index:
         self._later = _Later()
         self._unsettled: dict[int, State] = {}
 
-    def add(self, record: Record, offset: int, length: int) -> None:
-        """Count one more line of the log."""
+    def add(self, record: Record, offset: int, length: int) -> int:
+        """Count one more line of the log; the number of its purchase."""
         self.lines += 1
         if record.redo:
             standing = RedoStanding(record.redo, record.redo_chosen, record.redo_closed)
@@ -60,6 +60,7 @@ class Index:
             self._unsettled[number] = record.state
         elif self._unsettled:
             self._unsettled.pop(number, None)
+        return number
 
     def _forget_old(self, record: Record) -> None:
         """A purchase that appears under its new id is forgotten under its old one."""
@@ -93,7 +94,15 @@ class Index:
 
     def all(self) -> Iterator[tuple[int, int]]:
         """Every purchase's last line, in order of the purchase's first appearance; new ones do not appear in it."""
-        return (self._span(number) for number in range(len(self._lengths)) if self._lengths[number])
+        return (self._span(number) for number in self.numbers() if self._lengths[number])
+
+    def numbers(self) -> range:
+        """Of every purchase, in order of first appearance; new ones do not appear in it."""
+        return range(len(self._lengths))
+
+    def span(self, number: int) -> tuple[int, int] | None:
+        """Offset and length of the last line of a purchase; None for one that goes on under another id."""
+        return self._span(number) if self._lengths[number] else None
 
     def _span(self, number: int) -> tuple[int, int]:
         return self._offsets[number], self._lengths[number]

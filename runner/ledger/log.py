@@ -19,6 +19,7 @@ from pathlib import Path
 from runner import disk
 from runner.errors import LedgerCorrupt, LedgerError
 from runner.ledger.index import Index
+from runner.ledger.standing import Standing
 from runner.model import Record, State
 from runner.records import BadLine, check, decode, decode_all, encode, reread
 
@@ -36,6 +37,8 @@ class Log:
         self.path = path
         self._name = str(path)
         self.index = Index()
+        self.standing: Standing | None = None
+        """Whose files stand where, if anybody has asked."""
         self.torn = b""
         self._ended = "" if writable else "opened for reading"
         """Why nothing may be written any more, once there is a reason."""
@@ -129,8 +132,10 @@ class Log:
     def count(self, records: Sequence[Record], lines: Sequence[bytes]) -> None:
         """Index what ``write`` has written."""
         for record, line in zip(records, lines, strict=True):
-            self.index.add(record, self._end, len(line) - 1)
+            number = self.index.add(record, self._end, len(line) - 1)
             self._end += len(line)
+            if self.standing is not None:
+                self.standing.note(record, number)
 
     def _fail(self, error: OSError) -> None:
         """Remember the failure, and take back what may stand half written."""
@@ -144,6 +149,11 @@ class Log:
             return reread(self.read_bytes(span))
         except BadLine as error:
             raise LedgerError(f"{self.path} was altered while it was in use ({error}); run again") from None
+
+    def purchase(self, number: int) -> Record | None:
+        """The purchase of that number in the index; None for one that goes on under another id."""
+        span = self.index.span(number)
+        return None if span is None else self.read(span)
 
     def read_bytes(self, span: tuple[int, int]) -> bytes:
         if self._handle is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from runner.ledger import Ledger, Log
 from runner.ledger.log import line_of
-from runner.model import OWED, Record, State
+from runner.model import OWED, Output, Record, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -247,3 +248,57 @@ def compare(ledger: Ledger, model: Model) -> None:
 
 def unordered(records: object) -> list[tuple[str, int]]:
     return sorted((one.id, one.purchase) for one in records)  # type: ignore[attr-defined]
+
+
+# Whose file stands where
+
+
+@pytest.mark.anyio
+async def test_whose_file_stands_at_a_path_is_known_as_it_changes(book: Book, record: MakeRecord) -> None:
+    """Of several that stood there the newest; what is being moved away stands where it was, until it is elsewhere."""
+
+    def said(job: str, state: State, at: str, *outputs: Output, **changes: Any) -> Record:
+        return record(job, state, at=at, outputs=outputs, request_id=f"r-{job}", **changes)
+
+    def there(path: str, moved_from: str | None = None) -> Output:
+        return Output(url="https://x.runcomfy.net/0.png", path=path, moved_from=moved_from)
+
+    book.add(
+        said("new", State.DONE, "2026-11-23", there("1.png")),
+        said("old", State.DONE, "2026-11-22", there("1.png")),
+        said("gone", State.DONE, "2026-11-22", there("2.png")),
+        said("renamed", State.DONE, "2026-11-22", there("2.png"), renamed_from="gone"),
+    )
+
+    async def owner(path: str) -> str | None:
+        found = await book.ledger.standing_at(path)
+        return found and found.id
+
+    assert [await owner(f"{number}.png") for number in range(4)] == [None, "new", "renamed", None]
+    book.add(said("new", State.GENERATED, "2026-11-24", there("3.png", "1.png")))
+    assert [await owner(f"{number}.png") for number in range(4)] == [None, "new", "renamed", None]
+    book.add(said("new", State.DONE, "2026-11-24", there("3.png")))
+    assert [await owner(f"{number}.png") for number in range(4)] == [None, None, "renamed", "new"]
+    book.add(said("old", State.DONE, "2026-11-25", there("1.png")))
+    assert await owner("1.png") == "old"
+
+
+@pytest.mark.anyio
+async def test_what_is_written_while_all_are_looked_through_counts(book: Book, record: MakeRecord) -> None:
+    """Others have their turn meanwhile, and what they say is newer than what is read."""
+
+    def done(number: int, path: str) -> Record:
+        output = Output(url="https://x.runcomfy.net/0.png", path=path)
+        return record(f"j{number}", State.DONE, at=f"{number:04}", outputs=(output,), request_id=f"r{number}")
+
+    book.add(*(done(number, f"{number}.png") for number in range(300)))
+
+    async def write() -> None:
+        book.add(done(1000, "299.png"), done(1001, "1001.png"))
+
+    looking = asyncio.create_task(book.ledger.standing_at("299.png"))
+    await asyncio.sleep(0)
+    assert not looking.done()
+    await write()
+    found = [await looking, await book.ledger.standing_at("1001.png"), await book.ledger.standing_at("5.png")]
+    assert [one and one.id for one in found] == ["j1000", "j1001", "j5"]

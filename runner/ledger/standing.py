@@ -1,0 +1,49 @@
+"""Whose file stands at a path: asked only where something is in a job's way, and then perhaps for every job.
+
+Each path is a digest, with the number of the purchase that was last said to stand there. Who asks reads that purchase
+again, so what has moved since is not believed.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+
+from runner.digests import Numbering, digest
+from runner.model import Record, State
+
+
+class Standing:
+    """Paths → numbers of purchases in the index; some 30 bytes for each path."""
+
+    def __init__(self) -> None:
+        self._paths = Numbering()
+        self._purchases = array("I")
+
+    def note(self, record: Record, number: int) -> None:
+        """Purchase ``number`` is as ``record`` says from now on."""
+        for path in _paths_of(record):
+            place = self._paths.add(digest(path))
+            if place == len(self._purchases):
+                self._purchases.append(number)
+            self._purchases[place] = number
+
+    def at(self, path: str) -> int | None:
+        """The number of the purchase that was last said to stand at ``path``."""
+        place = self._paths.find(digest(path))
+        return None if place is None else self._purchases[place]
+
+    def where(self, record: Record) -> set[int]:
+        """The purchases that were last said to stand where ``record`` does."""
+        return {number for path in _paths_of(record) if (number := self.at(path)) is not None}
+
+
+def stands_at(record: Record, path: str) -> bool:
+    """Whether a purchase's file stands at ``path``, or is just being moved away from there."""
+    return path in _paths_of(record)
+
+
+def _paths_of(record: Record) -> Iterator[str]:
+    done = record.state is State.DONE
+    places = (output.path if done else output.moved_from for output in record.outputs)
+    return (path for path in places if path is not None)
