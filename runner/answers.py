@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
-from runner.model import Fault, Json
+from runner.model import OUR_CODES, Fault, Json
 
 MOST_USD = 1e9
 """Nothing that is bought or reserved here costs more: beyond it a number is damage, and no sum could be trusted."""
@@ -51,12 +51,15 @@ def error_code(document: dict[str, Json]) -> str:
 
 
 def read_code(value: Json) -> str:
-    """A code as text, 400001.0 like 400001. Nothing but zeros is no code: many a service says so that all went well."""
+    """A code as text, 400001.0 like 400001. Nothing but zeros is no code: many a service says so that all went well.
+
+    A word that means something of ours is marked as the API's.
+    """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
     code = str(whole).strip()[:LONGEST_WORD]
-    return code if code.strip("0") else ""
+    return "" if not code.strip("0") else f"api_{code}" if code in OUR_CODES else code
 
 
 def read_fault(status: int, document: dict[str, Json]) -> Fault:

@@ -81,7 +81,9 @@ class Batch:
         again = await self._open_redo(surveyor, jobs)
         self._check_room()
         await self._open_purse()
-        await self._carry(self._owed_work(found), self._job_work(surveyor, jobs(), found))
+        owed = self._owed_work(found)
+        self._purse.expect(work.record for work in owed if work.record is not None)
+        await self._carry(owed, self._job_work(surveyor, jobs(), found))
         if found.changed and not self.site.stop.stopped:
             await self._carry([], self._changed_work(surveyor, jobs(), found))
         if redo is Choice.MISSING and not self.site.stop.stopped:
@@ -180,7 +182,7 @@ class Batch:
         for model in sorted(self._models):
             entry = None if self._terms.offline else await self.site.api.catalogue_entry(model)
             price = base_price(entry) if entry is not None else self._purse.earlier_price(model)
-            self._purse.prices[model] = price
+            self._purse.set_price(model, price)
             if price is None and self._terms.budget is not None:
                 self._refuse_unpriced(model, reachable=entry is not None)
 

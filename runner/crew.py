@@ -16,10 +16,10 @@ from runner.disk import Disk
 from runner.download.place import Folder
 from runner.job.buy import Buyer
 from runner.job.collect import Collector
-from runner.job.deliver import DEFAULT_MAX_FILE, DISK, Bounds, Deliverer
+from runner.job.deliver import DEFAULT_MAX_FILE, Bounds, Deliverer
 from runner.job.suspects import Suspects
 from runner.ledger import NOTHING, Reader, Writer
-from runner.model import Budget, Halt, Job, Record
+from runner.model import DISK, Budget, Halt, Job, Record
 from runner.plan import most_waiting
 from runner.polling import Durations
 from runner.purse import Purse

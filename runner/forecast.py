@@ -122,8 +122,10 @@ class Forecast:
         if self.budget is None or self.purse is None:
             return {"budget": None, "budget_left_usd": None, "affordable": None}
         self.today = quote.today
-        self.purse.prices = self._prices(quote)
-        priced = all(price is not None for price in self.purse.prices.values())
+        prices = self._prices(quote)
+        for model, price in prices.items():
+            self.purse.set_price(model, price)
+        priced = all(price is not None for price in prices.values())
         return {
             "budget": f"${self.budget.usd:g}{' a day' if self.budget.per_day else ''}",
             "budget_left_usd": round(self.purse.left_usd, 6),

@@ -43,6 +43,14 @@ MAX_FAULT = 2000
 
 STUCK_CODES = frozenset({"expired", "no_output", "wrong_output"})
 """Errors of owed purchases that do not heal by themselves and wait for the user's word."""
+TIMEOUT = "timeout"
+"""The code of a request that did not end in its time."""
+LOST = "lost"
+"""The code of a purchase that the user has given up: no try of the service's, and no answer to a redo."""
+DISK = "disk"
+"""The code of a purchase that this machine's disk did not take; nothing more should be bought."""
+OUR_CODES = STUCK_CODES | {TIMEOUT, LOST, DISK}
+"""Codes that decide something. The API may use the same words for things of its own: ``answers`` tells them apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,12 +21,10 @@ import msgspec
 from runner.capacity import MOST
 from runner.clock import epoch
 from runner.manifest import spelling
-from runner.model import Job, Output, Record, State
+from runner.model import LOST, Job, Output, Record, State
 
 MAX_PURCHASES = 3
 """Of one fingerprint: after so many, a failure that might heal is not paid for again."""
-LOST = "lost"
-"""The error code of a purchase that the user has given up: no try of the service's, and no answer to a redo."""
 OLD_SECONDS = 24 * 3600.0
 """A paid result that has waited for so long stops the buying until it is home."""
 

@@ -4,24 +4,62 @@ Every purchase takes its reserve before its intent is written, and the bill sett
 reserve: unknowns, failures without a stated cost, whatever is still under way. Days are the API's, by the ``Date`` of
 its answers; as long as it names none, every purchase counts as today's.
 
-Until a bill for a model and size is known, a job of that kind goes alone: the next one reserves what that one cost.
+Until a bill for a model and size is known, a job of that kind goes alone: the next one reserves what that one cost. A
+bill that is higher than what was reserved raises what others of its kind, which are under way, are reserved at.
 
 The purse of a shard holds what ``shares.allowance`` gives it of the folder's budget.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
+import msgspec
 from anyio import Event
 
 from runner.model import Budget, Job, Record, State, kind_of
-from runner.money import megapixels, reserve, spent
+from runner.money import Basis, basis_of, megapixels, reserve, spent
 from runner.progress import Cap
 from runner.shards import Shard, shard_of
 from runner.shares import NANO, allowance, nano
 from runner.stop import Stop
+
+
+class _Reserved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a purchase under way stands at, until it is billed."""
+
+    kind: Hashable
+    day: str | None
+    usd: float
+
+
+class _Account:
+    """What the purchases of a shard, or of the folder, come to by day."""
+
+    def __init__(self) -> None:
+        self.usd: defaultdict[str | None, float] = defaultdict(float)
+        self.unpriced: Counter[tuple[str | None, str, int]] = Counter()
+        """Purchases that were perhaps charged and that no price was known for: by day, model and megapixels."""
+
+    def count(self, record: Record) -> None:
+        if basis_of(record) is Basis.UNPRICED:
+            self.unpriced[record.day, record.model, megapixels(record.inputs)] += 1
+        else:
+            self.usd[record.day] += spent(record)
+
+    def take_out(self, record: Record) -> None:
+        """Count no longer what was counted."""
+        if basis_of(record) is Basis.UNPRICED:
+            self.unpriced[record.day, record.model, megapixels(record.inputs)] -= 1
+        else:
+            self.usd[record.day] -= spent(record)
+
+    def days(self, price: Callable[[str], float]) -> Iterator[tuple[str | None, float]]:
+        """Day and amount, several times a day: what had no price is counted at the one of its model now."""
+        yield from self.usd.items()
+        for (day, model, pixels), count in self.unpriced.items():
+            yield day, count * pixels * price(model)
 
 
 class Purse:
@@ -31,21 +69,21 @@ class Purse:
         self, budget: Budget | None, stop: Stop, today: Callable[[], str | None], shard: Shard | None = None
     ) -> None:
         """``today`` is the API's day (``2026-11-22``), None as long as it is not known."""
-        self.prices: dict[str, float | None] = {}
+        self._prices: dict[str, float | None] = {}
         """Base price by model, as far as the catalogue names it."""
         self._budget = budget
         self._stop = stop
         self._today = today
         self._shard = shard
-        self._spent: dict[str | None, float] = {}
-        self._elsewhere: defaultdict[int, dict[str | None, float]] = defaultdict(dict)
+        self._spent = _Account()
+        self._elsewhere: defaultdict[int, _Account] = defaultdict(_Account)
         """What other shards had spent, by their index, when the run began."""
         self._limits: dict[str | None, float] = {}
         """What that leaves to this one, by the API's day."""
         self._bills: dict[Hashable, float] = {}
         self._earlier: dict[str, float] = {}
         self._alone: set[Hashable] = set()
-        self._under_way: dict[tuple[str, int], tuple[str | None, float]] = {}
+        self._under_way: dict[tuple[str, int], _Reserved] = {}
         self._changed = Event()
 
     def load(self, records: Iterable[Record]) -> None:
@@ -57,13 +95,18 @@ class Purse:
             if record.reserved_usd is not None:
                 self._earlier[record.model] = record.reserved_usd / megapixels(record.inputs)
 
+    def set_price(self, model: str, price: float | None) -> None:
+        """``price`` is what the catalogue names, or what was paid before; None: nothing says so."""
+        self._prices[model] = price
+        self._limits.clear()
+
     def earlier_price(self, model: str) -> float | None:
         """The price that the newest purchase of ``model`` reserved by: what to go by while the catalogue is away."""
         return self._earlier.get(model)
 
     def reserve(self, job: Job) -> float | None:
         """What the next purchase of ``job`` may cost; None where nothing says so."""
-        estimate = reserve(self.prices.get(job.model), job.inputs)
+        estimate = reserve(self._prices.get(job.model), job.inputs)
         billed = self._bills.get(kind_of(job))
         return max(estimate or 0.0, billed) if billed is not None else estimate
 
@@ -78,7 +121,7 @@ class Purse:
         """The budget and what stands against it, for one who looks; None without a budget."""
         if self._budget is None:
             return None
-        reserved = sum(usd for _, usd in self._under_way.values())
+        reserved = sum(taken.usd for taken in self._under_way.values())
         spent_usd = max(0.0, self._counted() - reserved)
         return Cap(usd=self._limit(), per_day=self._budget.per_day, spent_usd=spent_usd, reserved_usd=reserved)
 
@@ -113,33 +156,62 @@ class Purse:
         if self._budget is None:
             return
         self._add(record.day, record.reserved_usd or 0.0)
-        self._under_way[record.id, record.purchase] = record.day, record.reserved_usd or 0.0
-        if kind_of(record) not in self._bills:
-            self._alone.add(kind_of(record))
+        self._reserve(record, record.reserved_usd or 0.0)
+
+    def expect(self, records: Iterable[Record]) -> None:
+        """These are asked after in this run: what earlier runs left at its reserve is perhaps billed soon."""
+        for record in records:
+            if self._budget is not None and record.state is State.SUBMITTED:
+                self._spent.take_out(record)
+                usd = self._counts(record)
+                self._add(record.day, usd)
+                self._reserve(record, usd)
+
+    def _reserve(self, record: Record, usd: float) -> None:
+        kind = kind_of(record)
+        self._under_way[record.id, record.purchase] = _Reserved(kind=kind, day=record.day, usd=usd)
+        if kind not in self._bills:
+            self._alone.add(kind)
 
     def settle(self, record: Record) -> None:
         """A purchase is over as far as this run goes: count what it came to instead of its reserve."""
         taken = self._under_way.pop((record.id, record.purchase), None)
         if taken is None:
             return
-        day, reserved = taken
-        self._add(day, spent(record) - reserved)
+        self._add(taken.day, self._counts(record) - taken.usd)
         self._learn(record)
         if record.request_id is not None:
-            self._bills.setdefault(kind_of(record), reserved)
-        self._alone.discard(kind_of(record))
+            self._bills.setdefault(taken.kind, taken.usd)
+        self._raise_to(self._bills.get(taken.kind, 0.0), taken.kind)
+        self._alone.discard(taken.kind)
         self._changed.set()
         self._changed = Event()
 
+    def _raise_to(self, bill: float, kind: Hashable) -> None:
+        """Others of a kind that was billed higher than they are reserved at will be, too."""
+        for name, taken in self._under_way.items():
+            if taken.kind == kind and taken.usd < bill:
+                self._add(taken.day, bill - taken.usd)
+                self._under_way[name] = msgspec.structs.replace(taken, usd=bill)
+
+    def _counts(self, record: Record) -> float:
+        """What a purchase stands at: one that no price was known for when it was made, at the price of now."""
+        if basis_of(record) is Basis.UNPRICED:
+            return megapixels(record.inputs) * self._price(record.model)
+        return spent(record)
+
+    def _price(self, model: str) -> float:
+        """What an output costs by the megapixel, for one that was bought without knowing; 0 where nothing says so."""
+        return self._prices.get(model) or self._earlier.get(model) or 0.0
+
     def _add(self, day: str | None, usd: float) -> None:
-        self._spent[day] = self._spent.get(day, 0.0) + usd
+        self._spent.usd[day] += usd
 
     def _count(self, record: Record) -> None:
         """Put what an earlier run has spent to the account of its shard."""
-        account = self._spent
-        if self._shard is not None and not self._shard.owns(record.id):
-            account = self._elsewhere[shard_of(record.id, self._shard.of)]
-        account[record.day] = account.get(record.day, 0.0) + spent(record)
+        own = self._shard is None or self._shard.owns(record.id)
+        account = self._spent if own else self._elsewhere[shard_of(record.id, self._shard.of if self._shard else 1)]
+        account.count(record)
 
     def _learn(self, record: Record) -> None:
         if record.cost_usd is not None and record.state is not State.CANCELLED and record.restored_from is None:
@@ -150,12 +222,11 @@ class Purse:
         """What stands against the budget: all of it, or today's and what has no day."""
         return self._sum(self._spent)
 
-    def _sum(self, account: dict[str | None, float]) -> float:
+    def _sum(self, account: _Account) -> float:
         assert self._budget is not None
         today = self._today()
-        if not self._budget.per_day or today is None:
-            return sum(account.values())
-        return account.get(today, 0.0) + account.get(None, 0.0)
+        every = not self._budget.per_day or today is None
+        return sum(usd for day, usd in account.days(self._price) if every or day in (today, None))
 
     def _limit(self) -> float:
         """How much may stand against it."""

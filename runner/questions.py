@@ -22,8 +22,7 @@ from enum import StrEnum
 import msgspec
 
 from runner.answers import REQUEST_ID
-from runner.model import Fault, Record, State
-from runner.plan import LOST
+from runner.model import LOST, Fault, Record, State
 from runner.records import follow
 
 SHOWN = 3

@@ -17,9 +17,9 @@ from runner.batch import GRACE_SECONDS
 from runner.crew import Site
 from runner.disk import Disk, in_thread
 from runner.errors import OutputError, RunnerError
-from runner.job.deliver import DISK, Deliverer
+from runner.job.deliver import Deliverer
 from runner.job.suspects import Suspects
-from runner.model import Output, Record, State
+from runner.model import DISK, Output, Record, State
 from runner.verify import Finding, Findings, Kind, check
 
 WORKERS = 4

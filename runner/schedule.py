@@ -22,7 +22,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from runner.errors import RunnerError
-from runner.model import Job, Record, State
+from runner.model import TIMEOUT, Job, Record, State
 from runner.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class _Shop:
             await made.put((work, record))
             return False
         self._steps.settle(work, record)
-        return record is not None and record.error is not None and record.error.code == "timeout"
+        return record is not None and record.error is not None and record.error.code == TIMEOUT
 
     async def _room(self) -> bool:
         """Wait while too many paid results are not on disk; False: buying stopped."""

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.answers import MAX_OUTPUTS, Answer, find_urls, parse_object, read_retry_after, read_usd
-from runner.model import State
+from runner.model import OUR_CODES, State
 from runner.wire import (
     Accepted,
     Again,
@@ -609,3 +609,15 @@ def test_an_answer_about_another_request_never_ends_this_one(document: dict[str,
     body = json.dumps({**document, "request_id": f"other-{other}"}).encode()
     verdict = read_progress(Answer(status=status, body=body), REQUEST)
     assert not isinstance(verdict, Completed | Ended | Unfinished)
+
+
+@pytest.mark.parametrize("code", sorted(OUR_CODES))
+def test_a_code_of_the_apis_never_decides_what_a_word_of_ours_does(code: str) -> None:
+    """A token that is `expired` makes no request stuck; whatever answer brings such a word, it is marked as theirs."""
+    denied = read_progress(answer(403, error(code)), "r")
+    failed = read_progress(answer(200, {"status": "failed", "error": {"code": code}}), "r")
+    refused = read_submission(answer(422, error(code)))
+    codes = [
+        told.fault.code for told in (denied, failed, refused) if not isinstance(told, Accepted | Completed | Unfinished)
+    ]
+    assert codes == [f"api_{code}"] * 3

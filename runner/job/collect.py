@@ -12,7 +12,7 @@ from runner.api import Api
 from runner.clock import Clock, epoch, timestamp
 from runner.job.suspects import Suspects
 from runner.ledger import Writer
-from runner.model import Fault, Output, Record, State, kind_of
+from runner.model import TIMEOUT, Fault, Output, Record, State, kind_of
 from runner.pace import backoff
 from runner.polling import Durations, Watch
 from runner.records import follow
@@ -25,7 +25,7 @@ DENIALS = 3
 
 log = logging.getLogger(__name__)
 
-_NOT_YET = Fault(code="timeout", message="not final yet")
+_NOT_YET = Fault(code=TIMEOUT, message="not final yet")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,7 +127,7 @@ class Collector:
             return following
         if isinstance(progress, Unfinished):
             inquiry.denials = 0
-            inquiry.last = Fault(code="timeout", message=f"still {progress.state}")
+            inquiry.last = Fault(code=TIMEOUT, message=f"still {progress.state}")
             if not progress.known and progress.state not in self._strange:
                 self._strange.add(progress.state)
                 log.warning("the API says %r, a state not known here; taken as unfinished", progress.state[:100])
@@ -145,7 +145,7 @@ class Collector:
             return follow(inquiry.record, inquiry.record.state, at, error=fault)
         if self._clock.monotonic() >= inquiry.deadline:
             text = f"no final state within {self._timeout:g} s ({inquiry.last.message})"
-            return follow(inquiry.record, inquiry.record.state, at, error=Fault(code="timeout", message=text))
+            return follow(inquiry.record, inquiry.record.state, at, error=Fault(code=TIMEOUT, message=text))
         return None
 
     def _age(self, inquiry: _Inquiry) -> float:

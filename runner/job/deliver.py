@@ -24,7 +24,7 @@ from runner.errors import OutputError, RunnerError
 from runner.http import Broken, NotConnected, TooLarge
 from runner.job.suspects import Suspects
 from runner.ledger import Writer
-from runner.model import Fault, Output, Record, State
+from runner.model import DISK, Fault, Output, Record, State
 from runner.pace import backoff
 from runner.records import follow
 from runner.wire import Completed, Gone
@@ -43,9 +43,6 @@ class _Rejected(RunnerError):
 class _Gone(RunnerError):
     """Neither the storage nor the API has the files any more."""
 
-
-DISK = "disk"
-"""The error code of a purchase that this machine's disk did not take; nothing more should be bought."""
 
 _CODES: dict[type[RunnerError], str] = {
     RefusedUrl: "untrusted_host",

@@ -150,3 +150,16 @@ async def test_a_changed_token_is_not_taken_for_lost_requests(make_service):
     service.fault()
     assert (await service.run(service.manifest(*plain(8), timeout="1h"))).done == 8
     assert service.submissions == 8
+
+
+@pytest.mark.parametrize("code", ["lost", "timeout", "expired", "disk"])
+async def test_a_word_of_the_apis_is_not_taken_for_one_of_ours(service, code):
+    """Its failures may bear a code that means something here: no job is bought for ever, and no lane is given up."""
+    service.fault(Fault(on="job", kind="fail", text=code, times=2, each=1))
+    manifest = service.manifest(*plain(6), concurrency=1)
+    report = await service.run(manifest)
+    assert (report.done, report.failed) == (4, 2)
+    assert service.record("a").error.code == f"api_{code}"
+    for _ in range(4):
+        await service.run(manifest)
+    assert service.emulator.stats["submissions"] <= 8

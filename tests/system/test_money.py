@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 import anyio
+import msgspec
 import pytest
 from harness import plain
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from virtual_time import LoopClock
 
 from runner.emulator import Fault
-from runner.model import State
+from runner.model import Budget, Job, Record, State
+from runner.purse import Purse
+from runner.stop import Stop
 
 pytestmark = pytest.mark.anyio
 
@@ -125,6 +128,48 @@ async def test_a_bill_above_its_reserve_stops_the_buying_before_the_next(make_se
     report = await service.run(service.manifest(*jobs, budget="0.03"))
     assert report.done == 2
     assert report.spent_usd <= 0.03
+
+
+async def test_what_earlier_runs_left_counts_at_its_bill_once_it_is_home(service):
+    """Large pictures are reserved for by the megapixel and billed at the base price: then there is room for more."""
+    jobs = [{"id": f"j{n}", "prompt": f"p{n}", "size": "2048x2048"} for n in range(12)]
+    service.fault(Fault(on="result", kind="hang"))
+    assert (await service.run(service.manifest(*jobs[:8], concurrency=8, timeout="1m"))).owed == 8
+    service.fault()
+    report = await service.run(service.manifest(*jobs, concurrency=8, budget="0.2"))
+    assert (report.done, report.exit_code) == (12, 0)
+    assert report.spent_usd == pytest.approx(12 * PRICE)
+
+
+async def test_what_was_bought_without_knowing_a_price_is_not_free(service):
+    """Bought offline, its outcome unknown: a budget that comes later counts it at the price of now."""
+    service.fault(Fault(on="submit", kind="reset", when="after", times=3))
+    report = await service.run(service.manifest(*plain(3)), offline=True)
+    assert (report.unknown, report.spent_usd) == (3, 0)
+    report = await service.run(service.manifest(*plain(9), budget=f"{5 * PRICE}"))
+    assert (report.done, report.left, report.unknown) == (2, 4, 3)
+
+
+def test_a_bill_above_its_reserve_raises_what_else_is_under_way():
+    """Of eight that a crash left one is billed fourfold: the other seven, and whatever is bought next, will be, too."""
+
+    def purchase(job_id: str, state: State, **money: float) -> Record:
+        fields = {"at": "", "api": "a", "manifest": "-", "model": "m", "inputs": {}, "fingerprint": "f", "file": job_id}
+        return Record(id=job_id, purchase=1, state=state, request_id=job_id, **fields, **money)
+
+    owed = [purchase(f"j{n}", State.SUBMITTED, reserved_usd=1.0) for n in range(8)]
+    purse = Purse(Budget(usd=100.0), Stop(), lambda: None)
+    purse.load(owed)
+    purse.set_price("m", 1.0)
+    purse.expect(owed)
+    assert purse.left_usd == 92
+    job = Job(id="new", model="m", inputs={}, fingerprint="n", file="new")
+    assert not purse.admits(job), "until a bill is known, one of a kind goes alone"
+    purse.settle(purchase("j0", State.GENERATED, reserved_usd=1.0, cost_usd=4.0))
+    assert (purse.left_usd, purse.reserve(job), purse.admits(job)) == (100 - 8 * 4, 4, True)
+    for record in owed[1:]:
+        purse.settle(msgspec.structs.replace(record, state=State.GENERATED, cost_usd=4.5))
+    assert (purse.left_usd, purse.reserve(job)) == (100 - 4 - 7 * 4.5, 4.5)
 
 
 async def test_a_budget_without_a_price_is_refused(service):
