@@ -22,6 +22,9 @@ PATIENCE = 15 * 60.0
 DOUBTS = 5
 """So many submissions in a row with an unreadable outcome count as trouble of the service."""
 
+LEAST_SECONDS = 1.0
+"""Who asks for a shorter pause than this asks for none: then it is as long as where nothing is asked."""
+
 log = logging.getLogger(__name__)
 
 
@@ -49,28 +52,52 @@ class Throttle:
         self._refusals = 0
         self._doubts = 0
         self._refused_since: float | None = None
-        self._probe = Lock()
+        self._trial = Lock()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[bool]:
         """Wait for the right to submit once, and hold it alone while the API is refusing. False: buying stopped."""
-        await self._pause()
-        if not self._refusals:
-            yield await self._spaced()
-            return
-        async with self._probe:
-            await self._pause()
-            yield await self._spaced()
+        trying = await self._wait_for_turn()
+        try:
+            yield not self._stop.stopped
+        finally:
+            if trying:
+                self._trial.release()
+
+    async def _wait_for_turn(self) -> bool:
+        """Whether this lane is the one that tries first, and holds ``_trial``. What changes meanwhile is heeded."""
+        trying = False
+        try:
+            while not self._stop.stopped:
+                await self._pause()
+                if self._refusals and not trying:
+                    await self._trial.acquire()
+                    trying = True
+                    continue
+                if trying and not self._refusals:
+                    self._trial.release()
+                    trying = False
+                await self._space()
+                if not self._paused and (trying or not self._refusals):
+                    break
+        except BaseException:
+            if trying:
+                self._trial.release()
+            raise
+        return trying
+
+    @property
+    def _paused(self) -> bool:
+        return self._clock.monotonic() < self._until
 
     async def _pause(self) -> None:
         while not self._stop.stopped and (wait := self._until - self._clock.monotonic()) > 0:
             await self._stop.wait(wait)
 
-    async def _spaced(self) -> bool:
+    async def _space(self) -> None:
         wait = self._pace.reserve(self._clock.monotonic())
         if wait > 0 and not self._stop.stopped:
             await self._stop.wait(wait)
-        return not self._stop.stopped
 
     def accepted(self) -> None:
         """Something was accepted: the API is well."""
@@ -79,12 +106,18 @@ class Throttle:
         self._delays = backoff(self._rng, base=2.0, cap=60.0)
 
     def refused(self, reason: str, retry_after: float | None) -> None:
-        """Pause every lane, or stop buying where that has gone on for too long."""
+        """Pause every lane, or stop buying where that has gone on for too long.
+
+        What was under way when a pause began and is refused as well says nothing new, unless it says for how long.
+        """
         self._refusals += 1
         now = self._clock.monotonic()
         if self._refused_since is None:
             self._refused_since = now
-        wait = next(self._delays) if retry_after is None else retry_after
+        asked = retry_after is not None and retry_after >= LEAST_SECONDS
+        if self._paused and not asked:
+            return
+        wait = retry_after if asked and retry_after is not None else next(self._delays)
         if now + wait - self._refused_since > PATIENCE:
             self._stop.buying(f"the API accepts nothing: {reason}", 69)
             return

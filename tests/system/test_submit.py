@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from harness import plain
@@ -154,6 +155,49 @@ async def test_retry_after_holds_every_lane(service):
 
     in_flight_then = 3  # those of the other lanes had left already
     assert sum(epoch(at) - epoch(released) < 60 for at in later) <= in_flight_then
+
+
+def created(service) -> list[float]:
+    """When the accepted requests were, in seconds after the first."""
+    times = sorted(request["created"] for request in service.emulator.requests)
+    return [time - times[0] for time in times]
+
+
+async def test_a_pause_holds_lanes_that_wait_for_their_turn_of_a_rate(service):
+    """The second submission is refused for 8 s: those whose turn comes meanwhile wait, and keep the rate afterwards."""
+    service.fault(submit("status", status=429, retry_after=8, after=1))
+    manifest = service.manifest(*plain(12), rate="2/s", concurrency=12)
+    assert (await service.run(manifest)).done == 12
+    times = created(service)
+    assert times[1] >= 8
+    assert all(later - earlier >= 0.499 for earlier, later in pairwise(times))
+
+
+async def test_a_retry_after_of_nothing_is_no_invitation(service):
+    """`Retry-After: 0` for a quarter of an hour: it is tried ever more rarely, not as fast as it goes."""
+    service.fault(submit("status", status=429, retry_after=0, times=None))
+    report = await service.run(jobs=4)
+    assert (report.exit_code, report.left) == (69, 4)
+    assert service.submissions < 100
+
+
+async def test_after_a_pause_one_lane_tries_and_then_all_go(make_service):
+    """Each of 32 lanes is refused once: it does not take a turn for each until all are at work again."""
+    service = await make_service(workers=32, seconds=1.0)
+    service.fault(submit("status", status=429, retry_after=1, times=32), Fault(on="submit", kind="slow", seconds=1.0))
+    jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(32)]
+    assert (await service.run(service.manifest(*jobs, concurrency=32))).done == 32
+    times = created(service)
+    assert times[-1] - times[1] < 2
+
+
+async def test_refusals_that_were_under_way_together_are_one(make_service):
+    """Eight lanes are refused at once: that is no reason to wait as after eight refusals in a row."""
+    service = await make_service(workers=8, seconds=1.0)
+    service.fault(submit("status", status=429, times=8))
+    report = await service.run(service.manifest(*plain(8), concurrency=8))
+    assert report.done == 8
+    assert report.seconds < 6
 
 
 async def test_an_api_that_accepts_nothing_for_a_quarter_of_an_hour_ends_the_run(service):
