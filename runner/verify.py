@@ -22,9 +22,9 @@ import msgspec
 from runner.disk import hash_file
 from runner.download.place import Folder
 from runner.errors import OutputError
+from runner.formats import EXTENSIONS
 from runner.ledger import Reader
 from runner.model import Output, Record, State
-from runner.surveyor import PICTURES
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -249,7 +249,7 @@ def _pictures(root: Path) -> Iterator[str]:
         inside = Path(folder).relative_to(root)
         below[:] = sorted(name for name in below if inside.parts or name != ".runner")
         for name in sorted(names):
-            if name.rpartition(".")[2].lower() in PICTURES:
+            if name.rpartition(".")[2].lower() in EXTENSIONS:
                 yield (inside / name).as_posix()
 
 

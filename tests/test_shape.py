@@ -50,7 +50,7 @@ ROWS = [
         "shares",
     },
     {"manifest", "settings", "wire", "answers", "records", "spreadsheet"},
-    {"model", "errors", "clock", "digests", "disk", "shards"},
+    {"model", "errors", "clock", "digests", "disk", "formats", "shards"},
 ]
 """From the top; a module imports from its own row and those below."""
 

@@ -20,12 +20,11 @@ import msgspec
 
 from runner.disk import hash_file
 from runner.errors import RunnerError
+from runner.formats import MAX_PIXELS, MP4, PICTURES, PNG, QUICKTIME, WEBM, Format
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 89_000_000
-"""Above 9,000 x 9,000 a picture is taken for a bomb, as Pillow does."""
 MAX_DECODED = 1 << 29
 """Bytes of a picture that decoders want in memory as a whole. A PNG or a video is read piece by piece."""
 _LARGE = 5_000_000
@@ -42,15 +41,7 @@ MAX_PARTS = 1_000_000
 MAX_SCANS = 20
 """Of a JPEG of ``MAX_PIXELS``; of a smaller one so many more."""
 _MAX_BOXES = 100_000
-_PILLOW = {
-    "JPEG": ("image/jpeg", "jpg"),
-    "WEBP": ("image/webp", "webp"),
-    "GIF": ("image/gif", "gif"),
-    "AVIF": ("image/avif", "avif"),
-    "TIFF": ("image/tiff", "tiff"),
-    "BMP": ("image/bmp", "bmp"),
-}
-
+_PILLOW = [name for name, kind in PICTURES.items() if kind is not PNG]
 
 _turn = Lock()
 """Held by whoever decodes a large picture."""
@@ -88,13 +79,20 @@ def _inspect(file: BinaryIO, size: int, digest: str) -> Media:
     file.seek(0)
     if head.startswith(_PNG):
         width, height = _read_png(file, size)
-        return Media(media_type="image/png", extension="png", bytes=size, sha256=digest, width=width, height=height)
+        return _media(PNG, size, digest, width, height)
     if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
-        return _video(file, size, digest, head)
+        _check_boxes(file, size)
+        return _media(QUICKTIME if head[8:12] == b"qt  " else MP4, size, digest)
     if head.startswith(_EBML):
         _check_webm(file, size)
-        return Media(media_type="video/webm", extension="webm", bytes=size, sha256=digest)
+        return _media(WEBM, size, digest)
     return _decoded(file, size, digest, head)
+
+
+def _media(kind: Format, size: int, digest: str, width: int | None = None, height: int | None = None) -> Media:
+    return Media(
+        media_type=kind.media_type, extension=kind.extension, bytes=size, sha256=digest, width=width, height=height
+    )
 
 
 def _read_png(file: BinaryIO, size: int) -> tuple[int, int]:
@@ -193,8 +191,7 @@ def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
     except Exception as error:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
         raise BadMedia(_what_else(head, error)) from None
     _CHECK_END.get(kind, lambda _file, _size: None)(file, size)
-    media_type, extension = _PILLOW[kind]
-    return Media(media_type=media_type, extension=extension, bytes=size, sha256=digest, width=width, height=height)
+    return _media(PICTURES[kind], size, digest, width, height)
 
 
 def _decode(file: BinaryIO) -> tuple[int, int, str]:
@@ -319,8 +316,8 @@ def _what_else(head: bytes, error: Exception) -> str:
     return f"no whole picture or video: {error}"
 
 
-def _video(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
-    """An MP4 or QuickTime file whose boxes fill it exactly."""
+def _check_boxes(file: BinaryIO, size: int) -> None:
+    """Of an MP4 or QuickTime file: they fill it exactly."""
     position = 0
     kinds = set()
     for _ in range(_MAX_BOXES):
@@ -334,13 +331,6 @@ def _video(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
             break
     if position != size or not {b"moov", b"mdat"} <= kinds:
         raise BadMedia("the video is cut short: its boxes do not fill the file")
-    quicktime = head[8:12] == b"qt  "
-    return Media(
-        media_type="video/quicktime" if quicktime else "video/mp4",
-        extension="mov" if quicktime else "mp4",
-        bytes=size,
-        sha256=digest,
-    )
 
 
 def _check_webm(file: BinaryIO, size: int) -> None:

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
+from runner.formats import EXTENSIONS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,7 +25,6 @@ CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _OWN: Final = re.compile(
     r"results(?:\.[0-9]+-of-[0-9]+)?\.jsonl.*|\.(?:runner|replaced|rejected).*|.*\.altered", re.IGNORECASE
 )
-EXTENSIONS: Final = ("png", "jpg", "jpeg", "webp", "gif", "mp4", "webm", "mov")
 _EXTENSION: Final = re.compile(rf"\.(?:{'|'.join(EXTENSIONS)})\Z", re.IGNORECASE)
 _EXT_TEMPLATE: Final = re.compile(r"\.\{\{ *ext *\}\}\Z")
 _SLUG_LENGTH: Final = 40

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ManifestError
+from runner.formats import FORMATS
 from runner.manifest import check_file_name, check_id, load
 from runner.manifest.names import folded, normal, slug, without_extension
 
@@ -129,6 +130,11 @@ def test_slugs_are_readable(text: str, expected: str) -> None:
     [
         ("mug.png", "mug"),
         ("a/mug.JPEG", "a/mug"),
+        ("mug.avif", "mug"),
+        ("mug.TIFF", "mug"),
+        ("mug.tif", "mug"),
+        ("mug.bmp", "mug"),
+        *((f"mug.{kind.extension}", "mug") for kind in FORMATS),
         ("mug.{{ ext }}", "mug"),
         ("mug.{{ext}}", "mug"),
         ("mug.psd", "mug.psd"),
