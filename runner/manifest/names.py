@@ -6,12 +6,13 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
-from runner.formats import EXTENSIONS
+from runner.answers import MAX_OUTPUTS
+from runner.formats import EXTENSIONS, FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONGEST_ENDING: Final = "-99.webm"
+LONGEST_ENDING: Final = f"-{MAX_OUTPUTS}.{max((kind.extension for kind in FORMATS), key=len)}"
 """The longest that is ever put behind a stem: the number of a further output, and an extension."""
 
 MAX_PART_BYTES: Final = 255
