@@ -19,6 +19,7 @@ import msgspec
 
 from runner.digests import Names
 from runner.disk import hash_file
+from runner.download.names import places_of
 from runner.download.place import Folder
 from runner.errors import OutputError
 from runner.formats import EXTENSIONS
@@ -115,7 +116,7 @@ def check(ledger: Reader, folder: Folder) -> Findings:
     named = Names()
     checked, wrong = 0, []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as threads:
-        for looked, finding in _in_threads(threads, lambda item: _look(folder, item), _expected(ledger, folder, named)):
+        for looked, finding in _in_threads(threads, lambda item: _look(folder, item), _expected(ledger, named)):
             checked += looked
             wrong += [finding] if finding is not None else []
     foreign = [Finding(kind=Kind.FOREIGN, path=path) for path in _pictures(folder.root) if normal(path) not in named]
@@ -133,7 +134,7 @@ def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iter
         yield waiting.popleft().result()
 
 
-def _expected(ledger: Reader, folder: Folder, named: Names) -> Iterator[_Expected]:
+def _expected(ledger: Reader, named: Names) -> Iterator[_Expected]:
     """Every file to look for, purchase by purchase; all paths that records name go into ``named``.
 
     They are kept as one form of each: how a disk composes letters is its own business.
@@ -142,7 +143,7 @@ def _expected(ledger: Reader, folder: Folder, named: Names) -> Iterator[_Expecte
     for record in ledger.latest():
         force = is_in_force(record, newest)
         for output in record.outputs:
-            places = folder.places(record, output)
+            places = places_of(record, output)
             for place in places:
                 named.add(normal(place))
             if output.path is None or output.sha256 is None:

@@ -104,8 +104,8 @@ def _with_redo(record: Record, standing: RedoStanding) -> Record:
     )
 
 
-def merge(root: Path, shards: tuple[Shard, ...]) -> int:
-    """Make one results manifest of those of ``shards``; how many purchases it holds.
+def merge(root: Path, shards: tuple[Shard, ...]) -> None:
+    """Make one results manifest of those of ``shards``.
 
     Raises ``LedgerError``, ``LedgerCorrupt``, or ``ConflictError`` while a redo is not finished; the folder then stays
     split.
@@ -124,7 +124,6 @@ def merge(root: Path, shards: tuple[Shard, ...]) -> int:
             _clear(root)
         except OSError as error:
             raise LedgerError(f"{root}: cannot be merged: {error.strerror}. Nothing is lost; repeat it.") from error
-        return sum(len(log.index) for log in logs)
 
 
 def _refuse_unfinished(logs: Iterable[Log], shards: Iterable[Shard]) -> None:
