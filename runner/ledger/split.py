@@ -27,12 +27,10 @@ from runner.ledger.index import RedoStanding
 from runner.ledger.layout import ledgers_of_shards, path_of, shard_named
 from runner.ledger.lock import FOLDER
 from runner.ledger.log import Log
+from runner.ledger.story import Key
 from runner.model import Record
 from runner.records import RESULTS, encode
 from runner.shards import Shard, shard_of
-
-Key = tuple[str, int]
-"""A purchase: the job's id and the number."""
 
 BUFFER = 1 << 18
 """Bytes that are written at once."""

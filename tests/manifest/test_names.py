@@ -257,3 +257,11 @@ def test_a_thousand_outputs_fit_under_the_longest_name(file: str, longest: int) 
     record = intent(job, 1, at="", api="", manifest="")
     paths = [f"{record.stem(number)}.{kind.extension}" for number in (1, MAX_OUTPUTS) for kind in FORMATS]
     assert max(len(part.encode()) for path in paths for part in path.split("/")) <= 255
+
+
+@pytest.mark.parametrize("sign", ["\x1b", "\u202e", "\u200e", "\u200f", "\u2066", "\u2028"])
+def test_a_message_shows_no_sign_that_turns_or_drives_the_line(sign: str) -> None:
+    """What a manifest holds is quoted, and stays where it is quoted, whatever the terminal makes of odd characters."""
+    (told,) = problems(f"{{id: m, prompt: a, 'wid{ascii(sign)[1:-1]}th': 64}}".replace("'", '"'))
+    assert sign not in told
+    assert "wid\ufffdth" in told
