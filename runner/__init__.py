@@ -15,8 +15,8 @@ The map, top to bottom; imports point down only::
     schedule | job          lanes and stop | one job's steps
     api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
                             throttle, purse (the budget), cache (the catalogue's schemas), stop and loop
-    plan | pace | polling | survival | drain | capacity | money | shares | questions | summary | progress | ending |
-                            receipts: decisions, pure functions of values
+    plan | pace | polling | survival | drain | capacity | money | shares | questions | summary | progress | events |
+                            ending | words | receipts: decisions, pure functions of values
     manifest | settings | wire | answers | records | spreadsheet text ↔ values
     model | errors | clock | disk | digests | formats | shards   frozen values, the error tree, time as an argument,
                             durable steps, names by the million, kinds of files, which part a job belongs to

@@ -46,6 +46,8 @@ ROWS = [
         "questions",
         "summary",
         "progress",
+        "events",
+        "words",
         "ending",
         "receipts",
         "shares",
