@@ -3,21 +3,23 @@
 The map, top to bottom; imports point down only::
 
     cli                     arguments, signals, exit codes, printing
-    commands, display       one module a verb; what is seen of a run while it goes on; hook hears of its end
+    commands, display       one module a verb; what is seen of a run while it goes on; hook hears of its end;
+                            console is how they speak to a person
     cluster                 a batch in shards on a cluster: hands them out, follows them; each is a run as below
     app, options, forecast  wires the parts; what the command line and the library both use; what a run would do;
                             beside them settle (the user's word) and catalogue (what models take that are not bundled)
     batch                   one run from the survey to the report; crew does its steps, books count them;
                             beside it redo, cancel, verify and restore
-    survey                  the manifest's jobs held against the results manifest; surveyor decides about each
+    survey                  the manifest's jobs held against the results manifest; surveyor decides about each,
+                            and asks unclaimed what a renamed job may take over
     schedule | job          lanes and stop | one job's steps
     api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
-                            throttle, purse (the budget), cache (the catalogue's schemas) and stop
-    plan | pace | polling | survival | capacity | money | shares | questions | summary | progress | ending | receipts
-                            decisions: pure functions of values
+                            throttle, purse (the budget), cache (the catalogue's schemas), stop and loop
+    plan | pace | polling | survival | drain | capacity | money | shares | questions | summary | progress | events |
+                            ending | words | receipts: decisions, pure functions of values
     manifest | settings | wire | answers | records | spreadsheet text ↔ values
-    model | errors | clock | disk | digests | shards   frozen values, the error tree, time as an argument, durable
-                            steps, names by the million, which part a job belongs to
+    model | errors | clock | disk | digests | formats | shards   frozen values, the error tree, time as an argument,
+                            durable steps, names by the million, kinds of files, which part a job belongs to
 
 A manifest file becomes typed jobs in a spool (``manifest``); each job is compared with what the results manifest
 already knows (``plan``); lanes (``schedule``) carry the rest one job at a time (``job``): intent into the ledger,

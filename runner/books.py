@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from runner.digests import Names
 from runner.model import Record, State
 from runner.plan import Action, Decision
 from runner.schedule import Work
-from runner.summary import COUNTS, MAX_EXAMPLES, Causes, Report, Stopped, Tally, outcome_of_decision, outcome_of_record
+from runner.summary import COUNTS, MAX_EXAMPLES, Causes, Report, Stopped, outcome_of_decision, outcome_of_record
 
 
 class Books:
@@ -23,7 +24,7 @@ class Books:
         """What a person should know at the end, whatever the counts."""
         self.missing = Names()
         """Ids of done jobs whose files could not be had anywhere in this run."""
-        self._tally = Tally()
+        self._counts = Counter[str]()
         self._examples: list[Record] = []
         self._causes = Causes()
         self._open: dict[str, Work] = {}
@@ -33,26 +34,30 @@ class Books:
     @property
     def counts(self) -> dict[str, int]:
         """How many jobs stand under which count right now."""
-        return {name: self._tally.counts[name] for name in COUNTS}
+        return {name: self._counts[name] for name in COUNTS}
 
     def enter(self, decision: Decision) -> None:
         """Count a job by what was decided about it."""
-        self._tally.add(outcome_of_decision(decision))
+        self._counts[outcome_of_decision(decision)] += 1
         if decision.action in (Action.HOLD, Action.FAILED) and decision.record is not None:
             self._remember(decision.record, outcome_of_decision(decision))
 
     def enter_owed(self, record: Record) -> None:
         """Count a purchase of a job that is not selected and is brought home all the same."""
-        self._tally.add(outcome_of_record(record))
+        self._counts[outcome_of_record(record)] += 1
 
     def decide_again(self, decision: Decision) -> None:
         """A job that stood under ``left`` until its old purchase was home."""
         if decision.action is not Action.COLLECT:
-            self._tally.change("left", outcome_of_decision(decision))
+            self._move("left", outcome_of_decision(decision))
 
     def choose(self, outcome: str) -> None:
         """A done job that stood under ``outcome`` is to be bought anew."""
-        self._tally.change(outcome, "left")
+        self._move(outcome, "left")
+
+    def _move(self, before: str, after: str) -> None:
+        self._counts[before] -= 1
+        self._counts[after] += 1
 
     def begin(self, job_id: str, work: Work) -> None:
         self._open[job_id] = work
@@ -82,14 +87,14 @@ class Books:
         That is no example of what went wrong any more, once its job ended otherwise.
         """
         ended = self._ended.pop(work.job_id, None)
-        self._tally.change(work.before if ended is None else outcome_of_record(ended), outcome)
+        self._move(work.before if ended is None else outcome_of_record(ended), outcome)
         if ended is not None:
             self._causes.drop(ended, outcome_of_record(ended))
             self._examples = [record for record in self._examples if record is not ended]
 
     def correct(self, before: Record, after: Record) -> None:
         """A purchase that was settled as ``before`` turned out to be ``after``."""
-        self._tally.change(outcome_of_record(before), outcome_of_record(after))
+        self._move(outcome_of_record(before), outcome_of_record(after))
         self._causes.drop(before, outcome_of_record(before))
         self._remember(after, outcome_of_record(after))
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from runner.progress import in_words, plain, usd
 from runner.summary import COUNTS, Cause, Report
+from runner.words import in_words, plain, usd
 
 MAX_LINES = 15
 MAX_CAUSES = 5

@@ -100,6 +100,12 @@ def in_force(history: Sequence[Record]) -> Record | None:
     return next((record for record in reversed(history) if record.state is State.DONE), newest)
 
 
+def shown(history: Sequence[Record]) -> Record | None:
+    """The purchase that tells of its job: one that is perhaps bought must be seen, else the one in force."""
+    question = next((record for record in reversed(history) if record.open), None)
+    return question or in_force(history)
+
+
 def made(history: Sequence[Record]) -> list[Record]:
     """Purchases without the released: those were never made, and so answer no question and count as no try."""
     return [record for record in history if record.state is not State.RELEASED]

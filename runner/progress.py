@@ -1,4 +1,4 @@
-"""What is known of a run under way: counts, money, rate, time left, what happened last. Pure: time is an argument.
+"""What is known of a run under way: counts, money, rate, time left. Pure: time is an argument.
 
 Two sources: the *standing*, which the run gives out whenever it is asked (each selected job under exactly one count),
 and the records as they become durable, which tell what is at the API right now.
@@ -6,16 +6,14 @@ and the records as they become durable, which tell what is at the API right now.
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
-from itertools import chain
 from typing import Protocol, runtime_checkable
 
-from runner.model import CONTROL, Json, Record, State
+from runner.model import Record, State
 from runner.summary import COUNTS
+from runner.words import in_words, usd
 
 WINDOW_SECONDS = 180.0
 """The rate is that of so long: jobs end in bursts, a lane's worth at a time."""
@@ -23,14 +21,6 @@ SAMPLE_SECONDS = 1.0
 SURE_SECONDS = 10.0
 SURE_COUNT = 5
 """Before so many jobs have ended, or a whole set of those in flight up to 20, a time left would be a guess."""
-LAST_EVENTS = 4
-LAST_ALERTS = 2
-"""So many of the last events may be older ones that need a person."""
-MAX_TEXT = 300
-
-_QUERY = re.compile(r"(\bhttps?://[^\s?#'\"]+)[?#][^\s'\"]*")
-_LONG = 12
-"""A text input shorter than this is no prompt that anyone would recognise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,33 +55,6 @@ class Watcher(Protocol):
 
     def watch(self, read: Callable[[], Standing]) -> None:
         """``read`` may be called at any time until the run has ended."""
-
-
-class Weight(IntEnum):
-    """Who should hear of an event."""
-
-    STEP = 0
-    """Whoever asks for everything."""
-    NEWS = 1
-    """Whoever is looking."""
-    WORD = 2
-    """Whoever reads the log."""
-    ALERT = 3
-    """It needs a person."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One thing that happened, in words and, for a program, in ``fields``."""
-
-    at: float
-    """Seconds since the epoch."""
-    name: str
-    text: str
-    weight: Weight = Weight.WORD
-    cause: str = ""
-    """What events of the same trouble have in common."""
-    fields: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,93 +167,6 @@ class Track:
             return None, False
         enough = max(SURE_COUNT, min(in_flight, 4 * SURE_COUNT))
         return ended / seconds, seconds >= SURE_SECONDS and ended >= enough
-
-
-class LastEvents:
-    """The few events that fit under a progress bar. What needs a person is not pushed out by what does not."""
-
-    def __init__(self) -> None:
-        self._news: deque[tuple[int, Event]] = deque(maxlen=LAST_EVENTS)
-        self._alerts: deque[tuple[int, Event]] = deque(maxlen=LAST_ALERTS)
-        self._count = 0
-
-    def add(self, event: Event) -> None:
-        self._count += 1
-        (self._alerts if event.weight is Weight.ALERT else self._news).append((self._count, event))
-
-    def __iter__(self) -> Iterator[Event]:
-        """At most ``LAST_EVENTS``, the latest last."""
-        room = LAST_EVENTS - len(self._alerts)
-        news = list(self._news)[-room:] if room else []
-        return (event for _, event in sorted(chain(news, self._alerts), key=lambda pair: pair[0]))
-
-
-def event_of(record: Record, at: float) -> Event:
-    """What a transition is for a person and for a program: never a prompt, an output's address, or the token."""
-    error = record.error
-    why = plain(error.message, record) if error is not None else ""
-    fields: dict[str, Json] = {"id": record.id, "purchase": record.purchase, "state": record.state.value}
-    optional = {"request_id": record.request_id, "cost_usd": record.cost_usd, "warning": record.warning}
-    fields |= {name: value for name, value in optional.items() if value is not None}
-    if error is not None:
-        known = {"code": error.code, "message": why, "retryable": error.retryable, "http_status": error.http_status}
-        fields["error"] = {name: value for name, value in known.items() if value is not None}
-    return Event(
-        at=at,
-        name="transition",
-        text=f"{record.id}: {_words(record)}" + (f" ({plain(error.code)[:40]}): {why}" if error is not None else ""),
-        weight=weight_of(record),
-        cause=f"{record.state} {error.code}" if error is not None else record.state.value,
-        fields=fields,
-    )
-
-
-_WORDS = {
-    State.UNKNOWN: "may have been bought, its answer was lost",
-    State.RELEASED: "refused, nothing was bought",
-}
-
-
-def _words(record: Record) -> str:
-    if record.owed and record.error is not None:
-        return "stuck" if record.stuck else "paid, and not on disk yet"
-    if record.state is State.SUBMITTED:
-        return f"submitted as request {record.request_id}"
-    warning = f", with another {record.warning} than asked for" if record.warning else ""
-    return _WORDS.get(record.state, record.state.value) + warning
-
-
-def weight_of(record: Record) -> Weight:
-    """Who should hear of a transition."""
-    if record.state in (State.FAILED, State.CANCELLED, State.UNKNOWN) or record.stuck:
-        return Weight.ALERT
-    if record.error is not None and record.owed:
-        return Weight.WORD
-    if record.state is State.DONE and record.warning:
-        return Weight.WORD
-    return Weight.NEWS if record.state is State.DONE else Weight.STEP
-
-
-def plain(text: str, record: Record | None = None) -> str:
-    """``text`` on one line, without control characters, what follows ``?`` in addresses, and ``record``'s prompts."""
-    for value in record.inputs.values() if record is not None else ():
-        if isinstance(value, str) and len(value) >= _LONG:
-            text = text.replace(value, "…")
-    text = _QUERY.sub(r"\1?…", CONTROL.sub(" ", text)).strip()
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-
-
-def in_words(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3 h 05 min``: as exact as a person needs it."""
-    if seconds < 89.5:
-        return f"{max(0.0, seconds):.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def usd(amount: float) -> str:
-    """``$0.0045`` below ten dollars, else cents are enough."""
-    return f"${amount:,.4f}" if abs(amount) < 9.99995 else f"${amount:,.2f}"
 
 
 def counts_in_words(snapshot: Snapshot) -> str:

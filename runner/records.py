@@ -20,8 +20,8 @@ RESULTS = "results.jsonl"
 LEDGER = re.compile(r"results(?:\.([1-9][0-9]{0,3})-of-([1-9][0-9]{0,3}))?\.jsonl")
 """The name of any: the folder's, or that of one of its shards."""
 
-MAX_PURCHASES = 100_000
-"""Of one job: a number beyond it is no count, and looking through so many would take for ever."""
+LARGEST_PURCHASE = 100_000
+"""Beyond it a purchase's number is no count, and looking through so many would take for ever."""
 
 QUOTED = 100
 """So many characters of a bad value are shown."""
@@ -130,11 +130,11 @@ def reread(line: bytes) -> Record:
 
 def _why_not(record: Record) -> str:
     if _has_plain_names(record):
-        return _why_not_request(record) or _why_not_numbers(record)
+        return _why_not_purchase(record) or _why_not_numbers(record)
     for job_id in (record.id, record.renamed_from):
         if job_id is not None and not _is_id(job_id):
             return f"id {_quoted(job_id)} is no job id"
-    return _why_not_request(record) or _why_not_numbers(record) or _why_not_paths(record)
+    return _why_not_purchase(record) or _why_not_numbers(record) or _why_not_paths(record)
 
 
 def _has_plain_names(record: Record) -> bool:
@@ -151,8 +151,9 @@ def _has_plain_names(record: Record) -> bool:
     return text.count("\n") == len(names) - 1 and _NAMES.fullmatch(text) is not None
 
 
-def _why_not_request(record: Record) -> str:
-    if not 1 <= record.purchase <= MAX_PURCHASES:
+def _why_not_purchase(record: Record) -> str:
+    """What is wrong with its number or its request."""
+    if not 1 <= record.purchase <= LARGEST_PURCHASE:
         return f"purchase {_quoted(record.purchase)} of {_quoted(record.id)}: they count from 1"
     if record.request_id is not None and not REQUEST_ID.fullmatch(record.request_id):
         return f"request_id {_quoted(record.request_id)} is not one of the API's"

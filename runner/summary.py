@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.model import Halt, Record, State
@@ -42,24 +41,6 @@ def outcome_of_decision(decision: Decision) -> str:
         case Action.COLLECT if decision.record is not None:
             return outcome_of_record(decision.record)
     return "left"
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """Counts as the run goes. Each job stands under exactly one of ``COUNTS`` at any time."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    stuck: int = 0
-    sized: int = 0
-    """Pictures of another size than asked for."""
-    cost_usd: float = 0.0
-
-    def add(self, outcome: str) -> None:
-        self.counts[outcome] += 1
-
-    def change(self, before: str, after: str) -> None:
-        self.counts[before] -= 1
-        self.counts[after] += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

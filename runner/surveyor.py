@@ -18,14 +18,13 @@ import msgspec
 from runner.digests import Names
 from runner.download.listing import Listing
 from runner.download.place import Folder
+from runner.formats import EXTENSIONS
 from runner.ledger import NOTHING, Reader
 from runner.manifest import Spool, bundled_models, spelling
 from runner.model import Job, Record, State
 from runner.plan import Action, Decision, as_bought, decide, will_buy
 from runner.settings import EMULATOR
 from runner.unclaimed import Unclaimed
-
-PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "bmp", "mp4", "mov", "webm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +260,7 @@ class Surveyor:
 
     def in_the_way(self, job: Job) -> list[str]:
         """Pictures that stand where the job's would go and that no purchase of this job names."""
-        path = f"{self._folder.root}/{job.file}"  # text: a million jobs have eleven million paths
+        path = f"{self._folder.root}/{job.file}"  # text: a million jobs have many million paths
         folder, _, stem = path.rpartition("/")
         found = _look(folder)
         if found is None or not stat.S_ISDIR(found.st_mode):
@@ -269,7 +268,7 @@ class Surveyor:
             return [part for part in parents if (self._folder.root / part).is_file()]
         if not self._listing.may_hold(folder, stem, found):
             return []
-        there = [f"{job.file}.{extension}" for extension in PICTURES if _look(f"{path}.{extension}")]
+        there = [f"{job.file}.{extension}" for extension in EXTENSIONS if _look(f"{path}.{extension}")]
         mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else ()
         return [path for path in there if path not in mine]
 

@@ -7,24 +7,25 @@ that was set aside and is gone is nobody's loss.
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from runner.digests import Names
 from runner.disk import hash_file
+from runner.download.names import places_of
 from runner.download.place import Folder
 from runner.errors import OutputError
+from runner.formats import EXTENSIONS
 from runner.ledger import Reader
+from runner.manifest.names import normal
 from runner.model import Output, Record, State
-from runner.surveyor import PICTURES
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -112,13 +113,13 @@ class _Expected:
 
 def check(ledger: Reader, folder: Folder) -> Findings:
     """Hold every file against its record. Raises ``OutputError`` where the folder cannot be read."""
-    named: set[bytes] = set()
+    named = Names()
     checked, wrong = 0, []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as threads:
-        for looked, finding in _in_threads(threads, lambda item: _look(folder, item), _expected(ledger, folder, named)):
+        for looked, finding in _in_threads(threads, lambda item: _look(folder, item), _expected(ledger, named)):
             checked += looked
             wrong += [finding] if finding is not None else []
-    foreign = [Finding(kind=Kind.FOREIGN, path=path) for path in _pictures(folder.root) if _key(path) not in named]
+    foreign = [Finding(kind=Kind.FOREIGN, path=path) for path in _pictures(folder.root) if normal(path) not in named]
     return Findings(checked=checked, wrong=(*_name_owners(ledger, wrong), *foreign))
 
 
@@ -133,14 +134,18 @@ def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iter
         yield waiting.popleft().result()
 
 
-def _expected(ledger: Reader, folder: Folder, named: set[bytes]) -> Iterator[_Expected]:
-    """Every file to look for, purchase by purchase; all paths that records name go into ``named``."""
+def _expected(ledger: Reader, named: Names) -> Iterator[_Expected]:
+    """Every file to look for, purchase by purchase; all paths that records name go into ``named``.
+
+    They are kept as one form of each: how a disk composes letters is its own business.
+    """
     newest = newest_in_place(ledger)
     for record in ledger.latest():
         force = is_in_force(record, newest)
         for output in record.outputs:
-            places = folder.places(record, output)
-            named.update(map(_key, places))
+            places = places_of(record, output)
+            for place in places:
+                named.add(normal(place))
             if output.path is None or output.sha256 is None:
                 continue
             if force:
@@ -249,7 +254,7 @@ def _pictures(root: Path) -> Iterator[str]:
         inside = Path(folder).relative_to(root)
         below[:] = sorted(name for name in below if inside.parts or name != ".runner")
         for name in sorted(names):
-            if name.rpartition(".")[2].lower() in PICTURES:
+            if name.rpartition(".")[2].lower() in EXTENSIONS:
                 yield (inside / name).as_posix()
 
 
@@ -258,8 +263,3 @@ def _refuse(error: OSError) -> None:
         f"{error.filename}: cannot be read: {error.strerror}. Nothing was changed or bought; give the folder "
         "back its rights, and repeat."
     ) from error
-
-
-def _key(path: str) -> bytes:
-    """16 bytes for a path, however the disk composes its letters."""
-    return blake2b(unicodedata.normalize("NFC", path).encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -7,7 +7,8 @@ from io import StringIO
 
 from runner.display.jsonlog import JsonLog
 from runner.display.lines import Lines
-from runner.progress import Event, Snapshot, Weight
+from runner.events import Event, Weight
+from runner.progress import Snapshot
 
 
 def test_a_log_gets_a_line_every_thirty_seconds_and_none_twice():

@@ -8,24 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.events import LAST_EVENTS, Event, LastEvents, Weight, event_of
 from runner.model import Fault, Record, State
-from runner.progress import (
-    LAST_EVENTS,
-    Cap,
-    Event,
-    LastEvents,
-    Snapshot,
-    Standing,
-    Track,
-    Weight,
-    event_of,
-    in_words,
-    line_of,
-    money_in_words,
-    plain,
-    usd,
-)
+from runner.progress import Cap, Snapshot, Standing, Track, line_of, money_in_words
 from runner.summary import COUNTS
+from runner.words import in_words, plain, usd
 
 PROMPT = "a teapot on a marble table"
 FAULTS = [None, Fault(code="timeout", message="late"), Fault(code="expired", message="gone", http_status=404)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from runner import records
 from runner.manifest import check_file_name, check_id
 from runner.model import MAX_FAULT, Fault, Job, Output, Record, State
-from runner.records import MAX_PURCHASES, BadLine, decode, decode_all, encode, follow, intent, is_inside
+from runner.records import LARGEST_PURCHASE, BadLine, decode, decode_all, encode, follow, intent, is_inside
 
 LINE: dict[str, Any] = {
     "id": "mug",
@@ -91,7 +91,7 @@ def test_what_a_later_version_adds_does_not_make_a_record_unreadable() -> None:
         "$HOME",
         "%2e%2e",
         "a b",
-        "x" * 247,
+        "x" * 245,
         "\U0010fffd",
     ],
 )
@@ -199,7 +199,7 @@ def test_every_state_is_read_and_no_other(state: State) -> None:
         decode(line(state=state.value.upper()))
 
 
-@pytest.mark.parametrize("purchase", [0, -1, MAX_PURCHASES + 1, 10**18, 10**30, True, 1.5, "1", None])
+@pytest.mark.parametrize("purchase", [0, -1, LARGEST_PURCHASE + 1, 10**18, 10**30, True, 1.5, "1", None])
 def test_a_number_that_counts_no_purchase_is_refused(purchase: Any) -> None:
     """An absurd number neither hides a purchase nor makes a run count for ever."""
     with pytest.raises(BadLine):
@@ -310,7 +310,7 @@ def test_the_words_of_an_error_command_no_terminal(odd: str) -> None:
 RECORDS = st.builds(
     Record,
     id=NAMES.filter(lambda name: check_id(name) is None),
-    purchase=st.integers(1, MAX_PURCHASES),
+    purchase=st.integers(1, LARGEST_PURCHASE),
     state=st.sampled_from(State),
     at=TEXTS,
     api=TEXTS,
@@ -436,7 +436,7 @@ NAMED_LINES = st.builds(
 
 
 AMOUNTS = st.sampled_from([None, 0, 0.5, -1, -1e-300, 1e5, 1e7, 1e12, 1e308])
-NUMBERS = st.sampled_from([0, 1, 2, -1, MAX_PURCHASES, MAX_PURCHASES + 1, 2**62, -(2**62)])
+NUMBERS = st.sampled_from([0, 1, 2, -1, LARGEST_PURCHASE, LARGEST_PURCHASE + 1, 2**62, -(2**62)])
 NUMBERED_LINES = st.fixed_dictionaries(
     {},
     optional={

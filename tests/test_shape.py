@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,12 +46,14 @@ ROWS = [
         "questions",
         "summary",
         "progress",
+        "events",
+        "words",
         "ending",
         "receipts",
         "shares",
     },
     {"manifest", "settings", "wire", "answers", "records", "spreadsheet"},
-    {"model", "errors", "clock", "digests", "disk", "shards"},
+    {"model", "errors", "clock", "digests", "disk", "formats", "shards"},
 ]
 """From the top; a module imports from its own row and those below."""
 
@@ -105,6 +108,12 @@ def told(found: list[tuple[str, int, str]]) -> list[str]:
 def test_every_module_has_its_place() -> None:
     """A new module is given a row before it is imported."""
     assert {part_of(name) for name in TREES} - {"", "emulator"} - set(RANK) == set()
+
+
+def test_every_module_is_on_the_map() -> None:
+    """Who opens the package finds each part named there, with what it is for."""
+    named = set(re.findall(r"\w+", runner.__doc__ or ""))
+    assert set(RANK) - named == {"__main__"}
 
 
 def test_imports_point_down_only() -> None:

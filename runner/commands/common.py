@@ -1,4 +1,4 @@
-"""What several verbs share: finding the manifest and the folder, running the event loop, signals."""
+"""What several verbs share: finding the manifest and the folder, signals."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ from runner.commands.common import find_folder, signals, spoken
 from runner.display import Telling, Watch
 from runner.ending import Typed
 from runner.errors import RunnerError
+from runner.events import Weight
 from runner.hook import call
 from runner.ledger import path_of
 from runner.model import Json
-from runner.progress import Weight
 from runner.shards import Shard
 from runner.summary import Report
 

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from runner.commands.common import known_folder, manifest_argument, place_options
+from runner.download.names import places_of
 from runner.download.place import Folder
 from runner.errors import OutputError
 from runner.ledger import Reader
@@ -82,7 +83,7 @@ class Rows:
 
     def _set_aside(self, record: Record, output: Output) -> str | None:
         """Where an older purchase's file is, or would be if nobody had deleted it."""
-        places = [path for path in self._folder.places(record, output) if path.startswith(".replaced/")]
+        places = [path for path in places_of(record, output) if path.startswith(".replaced/")]
         return next((path for path in places if os.path.lexists(self._folder.root / path)), places[0])
 
 

@@ -20,7 +20,7 @@ from runner.gallery.thumbnails import Look, Thumbnails
 from runner.ledger import Reader
 from runner.model import Record
 from runner.options import reading
-from runner.plan import in_force
+from runner.plan import shown
 from runner.settings import EMULATOR, results_folder
 
 REPORT = "report.html"
@@ -85,13 +85,10 @@ def _read(ledger: Reader) -> tuple[list[Record], list[Record]]:
     histories: dict[str, list[Record]] = {}
     for record in ledger.latest():
         histories.setdefault(record.id, []).append(record)
-    shown = []
     for history in histories.values():
         history.sort(key=lambda record: record.purchase)
-        question = next((record for record in reversed(history) if record.open), None)
-        force = question or in_force(history)
-        shown += [force] if force is not None else []
-    return shown, [record for history in histories.values() for record in history]
+    chosen = [record for record in map(shown, histories.values()) if record is not None]
+    return chosen, [record for history in histories.values() for record in history]
 
 
 def _look(root: Path, records: Sequence[Record]) -> dict[tuple[str, int], Look]:

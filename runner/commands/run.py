@@ -28,13 +28,13 @@ from runner.commands.conclude import Place, conclude, telling_options
 from runner.display import Telling, Watch, watch
 from runner.download.place import Folder
 from runner.errors import ManifestError, RunnerError, UsageError
+from runner.events import Weight
 from runner.ledger import look
 from runner.ledger.filesystem import doubt_about
 from runner.loop import run_loop
 from runner.manifest import Manifest, OnUnknown
 from runner.model import Budget
 from runner.options import RunOptions, api_of, reading
-from runner.progress import Weight
 from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import Report

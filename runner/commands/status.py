@@ -20,7 +20,7 @@ from runner.ledger import Layout, Reader, holders, look
 from runner.model import Record
 from runner.money import exact, spent
 from runner.options import reading
-from runner.plan import in_force
+from runner.plan import shown
 from runner.summary import COUNTS, Report, outcome_of_record
 
 SHOWN = 20
@@ -66,7 +66,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
 
 
 def _read(ledger: Reader, folder: Folder) -> Standing:
-    """One pass over every purchase; of a job with several, the one in force counts."""
+    """One pass over every purchase; of a job with several, the one that is shown counts."""
     standing, again = Standing(), Names()
     for record in ledger.latest():
         standing.spent_usd += exact(spent(record))
@@ -79,9 +79,7 @@ def _read(ledger: Reader, folder: Folder) -> Standing:
         if record.id not in again:
             _add(standing, record, folder)
         elif seen.add(record.id):
-            history = ledger.history(record.id)
-            question = next((purchase for purchase in reversed(history) if purchase.open), None)
-            _add(standing, question or in_force(history) or record, folder)  # an open question is what must be seen
+            _add(standing, shown(ledger.history(record.id)) or record, folder)
     return standing
 
 

@@ -22,9 +22,9 @@ from runner.restore import Restored
 from runner.verify import Finding, Findings, Kind, Stand, check
 
 SHOWN = 50
+"""So many of a kind are printed; ``--json`` has them all."""
 MAX_NAME = 300
 """Characters of what damage gives for an id."""
-"""So many of a kind are printed; ``--json`` has them all."""
 
 
 @click.command("verify")

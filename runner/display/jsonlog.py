@@ -38,8 +38,9 @@ from dataclasses import asdict
 from typing import TextIO
 
 from runner.clock import timestamp
+from runner.events import Event, Weight
 from runner.model import Json
-from runner.progress import Event, Snapshot, Weight
+from runner.progress import Snapshot
 
 PROGRESS_SECONDS = 30.0
 

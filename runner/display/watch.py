@@ -16,10 +16,12 @@ from runner.clock import Clock, SystemClock
 from runner.console import MAX_PROBLEMS, show_error, warning_words
 from runner.ending import Typed, cause_fields, next_steps, summary_lines
 from runner.errors import ManifestError, RunnerError
+from runner.events import Event, Weight, event_of, weight_of
 from runner.model import Json, Problem, Record
-from runner.progress import Event, Snapshot, Standing, Track, Weight, event_of, plain, weight_of
+from runner.progress import Snapshot, Standing, Track
 from runner.stop import Stop
 from runner.summary import Report
+from runner.words import plain
 
 KEPT_ERRORS = 16
 """So many of the last records with an error are kept, so that no log line repeats a prompt that the API echoed."""

@@ -21,7 +21,8 @@ from anyio import CancelScope, sleep
 
 from runner.disk import Disk, flush_file, in_thread, timed, write_all
 from runner.download.body import BLOCK, Body, most_seconds
-from runner.download.media import BadMedia, Media, inspect, inspect_bytes
+from runner.download.media import Media, inspect, inspect_bytes
+from runner.download.parts import BadMedia
 from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError

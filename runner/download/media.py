@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -19,45 +17,24 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from runner.disk import hash_file
-from runner.errors import RunnerError
+from runner.download.parts import BLOCK, BadMedia, count_parts, exactly
+from runner.download.png import SIGNATURE, read_png
+from runner.download.videos import EBML, check_boxes, check_webm
+from runner.formats import MAX_PIXELS, MP4, PICTURES, PNG, QUICKTIME, WEBM, Format
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 89_000_000
-"""Above 9,000 x 9,000 a picture is taken for a bomb, as Pillow does."""
 MAX_DECODED = 1 << 29
 """Bytes of a picture that decoders want in memory as a whole. A PNG or a video is read piece by piece."""
 _LARGE = 5_000_000
 """Pixels: of pictures beyond that one is decoded at a time, since each takes four bytes a pixel or more."""
-_BLOCK = 1 << 20
-_EBML = b"\x1a\x45\xdf\xa3"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""The seven passes of an interlaced PNG: first column and row, steps across and down."""
-MAX_PARTS = 1_000_000
-"""Chunks of a PNG, segments of a JPEG, blocks of a GIF: some seconds of work."""
 MAX_SCANS = 20
 """Of a JPEG of ``MAX_PIXELS``; of a smaller one so many more."""
-_MAX_BOXES = 100_000
-_PILLOW = {
-    "JPEG": ("image/jpeg", "jpg"),
-    "WEBP": ("image/webp", "webp"),
-    "GIF": ("image/gif", "gif"),
-    "AVIF": ("image/avif", "avif"),
-    "TIFF": ("image/tiff", "tiff"),
-    "BMP": ("image/bmp", "bmp"),
-}
-
+_PILLOW = [name for name, kind in PICTURES.items() if kind is not PNG]
 
 _turn = Lock()
 """Held by whoever decodes a large picture."""
-
-
-class BadMedia(RunnerError):
-    """The bytes are no picture or video, or not a whole one."""
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,99 +63,22 @@ def inspect_bytes(body: bytes) -> Media:
 def _inspect(file: BinaryIO, size: int, digest: str) -> Media:
     head = file.read(64)
     file.seek(0)
-    if head.startswith(_PNG):
-        width, height = _read_png(file, size)
-        return Media(media_type="image/png", extension="png", bytes=size, sha256=digest, width=width, height=height)
+    if head.startswith(SIGNATURE):
+        width, height = read_png(file, size)
+        return _media(PNG, size, digest, width, height)
     if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
-        return _video(file, size, digest, head)
-    if head.startswith(_EBML):
-        _check_webm(file, size)
-        return Media(media_type="video/webm", extension="webm", bytes=size, sha256=digest)
+        check_boxes(file, size)
+        return _media(QUICKTIME if head[8:12] == b"qt  " else MP4, size, digest)
+    if head.startswith(EBML):
+        check_webm(file, size)
+        return _media(WEBM, size, digest)
     return _decoded(file, size, digest, head)
 
 
-def _read_png(file: BinaryIO, size: int) -> tuple[int, int]:
-    """Width and height of a PNG whose chunks are all there with good checksums and hold every row."""
-    file.seek(len(_PNG))
-    rows = _Rows()
-    for number in _parts("PNG"):
-        length, kind = struct.unpack(">I4s", _exactly(file, 8))
-        if length > size:
-            raise BadMedia(f"the PNG is cut short: a chunk of {length:,} bytes in a file of {size:,}")
-        if (kind == b"IHDR") != (number == 0):
-            raise BadMedia("the PNG is damaged: its header is not where it should be")
-        _read_chunk(file, kind, length, rows)
-        if kind == b"IEND":
-            break
-    return rows.end()
-
-
-def _read_chunk(file: BinaryIO, kind: bytes, length: int, rows: _Rows) -> None:
-    """Read one chunk in blocks, so that a long one does not fill the memory, and compare its checksum."""
-    checksum = zlib.crc32(kind)
-    while length:
-        block = _exactly(file, min(length, _BLOCK))
-        length -= len(block)
-        checksum = zlib.crc32(block, checksum)
-        if kind == b"IHDR":
-            rows.begin(block)
-        elif kind == b"IDAT":
-            rows.feed(block)
-    if struct.unpack(">I", _exactly(file, 4))[0] != checksum:
-        raise BadMedia(f"the PNG is damaged: wrong checksum in its {kind!r} chunk")
-
-
-def _exactly(file: BinaryIO, length: int, what: str = "PNG") -> bytes:
-    data = file.read(length)
-    if len(data) != length:
-        raise BadMedia(f"the {what} is cut short")
-    return data
-
-
-def _parts(what: str) -> Iterator[int]:
-    """Count the parts of a file, each of which takes time however short it is. Raises ``BadMedia`` for too many."""
-    yield from range(MAX_PARTS)
-    raise BadMedia(f"the {what} is in more than {MAX_PARTS:,} pieces")
-
-
-class _Rows:
-    """Counts the bytes that a PNG's compressed data unpack to, without keeping them."""
-
-    def __init__(self) -> None:
-        self.width = self.height = self._expected = self._seen = 0
-        self._unpack = zlib.decompressobj()
-
-    def begin(self, header: bytes) -> None:
-        if len(header) != 13:
-            raise BadMedia("the PNG's header has the wrong length")
-        self.width, self.height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-        if depth not in _DEPTHS.get(colour, ()) or not 0 < self.width * self.height <= MAX_PIXELS:
-            raise BadMedia(
-                f"a PNG of {self.width}x{self.height} pixels, colour type {colour}, depth {depth}, is not accepted"
-            )
-        bits = depth * _CHANNELS[colour]
-        passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
-        self._expected = sum(_pass_bytes(self.width, self.height, bits, *step) for step in passes)
-
-    def feed(self, body: bytes) -> None:
-        """Unpack a chunk in small steps, and never more than a little past what the header promises."""
-        try:
-            while body and self._seen <= self._expected:
-                self._seen += len(self._unpack.decompress(body, _BLOCK))
-                body = self._unpack.unconsumed_tail
-        except zlib.error as error:
-            raise BadMedia(f"the PNG is damaged: {error}") from None
-
-    def end(self) -> tuple[int, int]:
-        if self._seen != self._expected:
-            raise BadMedia("the PNG is damaged: rows are missing or too many")
-        return self.width, self.height
-
-
-def _pass_bytes(width: int, height: int, bits: int, left: int, top: int, across: int, down: int) -> int:
-    """Unpacked bytes of one pass: every ``across``-th pixel of every ``down``-th row, and a filter byte a row."""
-    columns, rows = -(-(width - left) // across), -(-(height - top) // down)
-    return rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
+def _media(kind: Format, size: int, digest: str, width: int | None = None, height: int | None = None) -> Media:
+    return Media(
+        media_type=kind.media_type, extension=kind.extension, bytes=size, sha256=digest, width=width, height=height
+    )
 
 
 def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
@@ -193,8 +93,7 @@ def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
     except Exception as error:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
         raise BadMedia(_what_else(head, error)) from None
     _CHECK_END.get(kind, lambda _file, _size: None)(file, size)
-    media_type, extension = _PILLOW[kind]
-    return Media(media_type=media_type, extension=extension, bytes=size, sha256=digest, width=width, height=height)
+    return _media(PICTURES[kind], size, digest, width, height)
 
 
 def _decode(file: BinaryIO) -> tuple[int, int, str]:
@@ -236,7 +135,7 @@ def _check_scans(file: BinaryIO, pixels: int) -> None:
     """Of a JPEG, which may go over all its pixels again for a hundred bytes more."""
     file.seek(0)
     scans, before = 0, b""
-    while block := file.read(_BLOCK):
+    while block := file.read(BLOCK):
         scans += (before + block).count(b"\xff\xda")
         before = block[-1:]
     if scans * pixels > MAX_SCANS * MAX_PIXELS:
@@ -260,13 +159,13 @@ def _check_webp_size(head: bytes) -> None:
 def _check_jpeg_end(file: BinaryIO, _size: int) -> None:
     """Decoders may forgive a missing end marker; some writers put more after it. No pixels hold its two bytes."""
     file.seek(2)
-    for _ in _parts("JPEG"):
-        kind, length = struct.unpack(">2sH", _exactly(file, 4, "JPEG"))
+    for _ in count_parts("JPEG"):
+        kind, length = struct.unpack(">2sH", exactly(file, 4, "JPEG"))
         if kind == b"\xff\xda":  # the thumbnail before the pixels may have an end of its own
             break
         file.seek(max(length - 2, 0) if kind != b"\xff\xff" else -3, 1)  # any number of 0xff may fill a gap
     before = b""
-    while block := file.read(_BLOCK):
+    while block := file.read(BLOCK):
         if b"\xff\xd9" in before + block:
             return
         before = block[-1:]
@@ -276,30 +175,30 @@ def _check_jpeg_end(file: BinaryIO, _size: int) -> None:
 def _check_gif_end(file: BinaryIO, _size: int) -> None:
     """Walk the blocks to the trailer: of a moving picture, only the first frame was decoded."""
     file.seek(10)
-    parts = _parts("GIF")
-    _skip_colours(file, _exactly(file, 3, "GIF")[0])
-    while (kind := _exactly(file, 1, "GIF")) != b";":
+    parts = count_parts("GIF")
+    _skip_colours(file, exactly(file, 3, "GIF")[0])
+    while (kind := exactly(file, 1, "GIF")) != b";":
         if kind == b"!":
-            _exactly(file, 1, "GIF")
+            exactly(file, 1, "GIF")
         elif kind == b",":
-            _skip_colours(file, _exactly(file, 9, "GIF")[8])
-            _exactly(file, 1, "GIF")
+            _skip_colours(file, exactly(file, 9, "GIF")[8])
+            exactly(file, 1, "GIF")
         else:
             raise BadMedia("the GIF is damaged: a block of no known kind")
-        while length := _exactly(file, 1, "GIF")[0]:
-            _exactly(file, length, "GIF")
+        while length := exactly(file, 1, "GIF")[0]:
+            exactly(file, length, "GIF")
             next(parts)
         next(parts)
 
 
 def _skip_colours(file: BinaryIO, flags: int) -> None:
     if flags & 0x80:
-        _exactly(file, 3 << (flags & 7) + 1, "GIF")
+        exactly(file, 3 << (flags & 7) + 1, "GIF")
 
 
 def _check_webp_end(file: BinaryIO, size: int) -> None:
     file.seek(4)
-    if struct.unpack("<I", _exactly(file, 4, "WebP"))[0] + 8 > size:
+    if struct.unpack("<I", exactly(file, 4, "WebP"))[0] + 8 > size:
         raise BadMedia("the WebP is cut short")
 
 
@@ -317,50 +216,3 @@ def _what_else(head: bytes, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "no whole picture or video of a known kind"
     return f"no whole picture or video: {error}"
-
-
-def _video(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
-    """An MP4 or QuickTime file whose boxes fill it exactly."""
-    position = 0
-    kinds = set()
-    for _ in range(_MAX_BOXES):
-        file.seek(position)
-        length, kind = struct.unpack(">I4s", _exactly(file, 8, "video"))
-        if length == 1:
-            length = struct.unpack(">Q", _exactly(file, 8, "video"))[0]
-        kinds.add(kind)
-        position = position + max(length, 8) if length else size
-        if position >= size:
-            break
-    if position != size or not {b"moov", b"mdat"} <= kinds:
-        raise BadMedia("the video is cut short: its boxes do not fill the file")
-    quicktime = head[8:12] == b"qt  "
-    return Media(
-        media_type="video/quicktime" if quicktime else "video/mp4",
-        extension="mov" if quicktime else "mp4",
-        bytes=size,
-        sha256=digest,
-    )
-
-
-def _check_webm(file: BinaryIO, size: int) -> None:
-    """A header and a segment that ends within the file, or says that its length was not known."""
-    file.seek(len(_EBML))
-    length, _ = _ebml_length(file)
-    file.seek(length, 1)
-    if _exactly(file, 4, "video") != b"\x18\x53\x80\x67":
-        raise BadMedia("the video is damaged: it has no segment")
-    length, known = _ebml_length(file)
-    if known and file.tell() + length > size:
-        raise BadMedia("the video is cut short")
-
-
-def _ebml_length(file: BinaryIO) -> tuple[int, bool]:
-    """A length of one to eight bytes, and whether it is one: all bits set mean that it was not known."""
-    first = _exactly(file, 1, "video")
-    more = 8 - first[0].bit_length()
-    if more > 7:
-        raise BadMedia("the video is damaged: a length of more than eight bytes")
-    bits = 7 * (more + 1)
-    value = int.from_bytes(first + _exactly(file, more, "video")) & (1 << bits) - 1
-    return value, value != (1 << bits) - 1

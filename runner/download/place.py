@@ -274,10 +274,6 @@ class Folder:
         """Whether an arrival was just fetched, and stands where only its own delivery looks."""
         return str(arrival.source).startswith(self._arriving)
 
-    def places(self, record: Record, output: Output) -> list[str]:
-        """Every path at which a purchase's file may stand, its own place first."""
-        return places_of(record, output)
-
     def set_apart(self, path: str) -> str:
         """Keep what stands at ``path`` beside it as ``<file>.altered``, over no other file; return where.
 

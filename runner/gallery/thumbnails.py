@@ -16,16 +16,14 @@ from threading import get_ident
 from PIL import Image, ImageOps
 
 from runner.disk import hash_file, is_within
+from runner.formats import MAX_PIXELS, PICTURES
 from runner.model import Output
 
 EDGE = 320
 """Pixels of a thumbnail's longer side."""
 QUALITY = 70
-MAX_PIXELS = 89_000_000
-"""Above it nothing is decoded, as when it was downloaded."""
 CACHE = ".runner/thumbnails"
 SHA256 = re.compile(r"[0-9a-f]{64}")
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP")
 
 
 class Stand(StrEnum):
@@ -128,7 +126,7 @@ def _put(path: Path, small: bytes, mtime_ns: int) -> None:
 def make_thumbnail(path: Path) -> bytes | None:
     """A small WebP of the picture at ``path``; None for a video, and for what is no picture or too large a one."""
     try:
-        with Image.open(path, formats=[name for name in FORMATS if name in _openable()]) as image:
+        with Image.open(path, formats=[name for name in PICTURES if name in _openable()]) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
             image.draft("RGB", (EDGE, EDGE))

@@ -39,6 +39,8 @@ class _Inquiry:
     trouble: Iterator[float]
     by_status: bool = False
     denials: int = 0
+    place: int | None = None
+    """Where in the API's queue it was last said to be, counted as the API does."""
     last: Fault = _NOT_YET
 
 
@@ -128,10 +130,17 @@ class Collector:
         if isinstance(progress, Unfinished):
             inquiry.denials = 0
             inquiry.last = Fault(code=TIMEOUT, message=f"still {progress.state}")
-            if not progress.known and progress.state not in self._strange:
-                self._strange.add(progress.state)
-                log.warning("the API says %r, a state not known here; taken as unfinished", progress.state[:100])
+            self._tell(inquiry, progress)
         return self._conclude_trouble(inquiry, progress, at)
+
+    def _tell(self, inquiry: _Inquiry, progress: Unfinished) -> None:
+        """Say what is new: a state never seen, a request's place in the queue."""
+        if not progress.known and progress.state not in self._strange:
+            self._strange.add(progress.state)
+            log.warning("the API says %r, a state not known here; taken as unfinished", progress.state[:100])
+        if progress.queue_position is not None and progress.queue_position != inquiry.place:
+            inquiry.place = progress.queue_position
+            log.info("%s: at place %d of the queue", inquiry.record.id, inquiry.place)
 
     def _conclude_trouble(self, inquiry: _Inquiry, progress: Progress, at: str) -> Record | None:
         if isinstance(progress, Again | NotYet | Gone | Denied):

@@ -16,7 +16,8 @@ from runner.api import Api
 from runner.clock import Clock, timestamp
 from runner.disk import Disk, in_thread
 from runner.download.fetch import SMALL, StorageAnswer, fetch
-from runner.download.media import BadMedia, Media
+from runner.download.media import Media
+from runner.download.parts import BadMedia
 from runner.download.place import Arrival, Folder
 from runner.download.trouble import Occupied, Vanished
 from runner.download.urls import Allowed, RefusedUrl

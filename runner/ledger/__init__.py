@@ -25,7 +25,7 @@ from runner.errors import LedgerError
 from runner.ledger.hold import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
 from runner.ledger.index import RedoStanding
 from runner.ledger.layout import Layout, look, path_of
-from runner.ledger.lock import Holder, private, read_holder, run_lock
+from runner.ledger.lock import private, read_holder, run_lock
 from runner.ledger.log import Log, line_of
 from runner.ledger.reading import NOTHING, Reader, Together, Writer, divided
 from runner.ledger.standing import Standing, stands_at
@@ -34,14 +34,12 @@ from runner.shards import shard_of
 
 __all__ = [
     "NOTHING",
-    "Holder",
     "Layout",
     "Ledger",
     "Log",
     "Parts",
     "Passing",
     "Reader",
-    "RedoStanding",
     "Together",
     "Writer",
     "divided",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from runner.answers import REQUEST_ID
 from runner.model import Json, Record
-from runner.records import MAX_PURCHASES, decode
+from runner.records import LARGEST_PURCHASE, decode
 
 _START = re.compile(r'(?=\{\s*"id"\s*:\s*")')
 """Where a record begins: its id is its first field."""
@@ -98,7 +98,7 @@ def _purchase(text: str) -> int | None:
     """The number, unless it may be cut short or is none."""
     found = re.search(r'"purchase"\s*:\s*(\d{1,6})(?=\s*[,}])', text)
     number = int(found[1]) if found else 0
-    return number if 1 <= number <= MAX_PURCHASES else None
+    return number if 1 <= number <= LARGEST_PURCHASE else None
 
 
 def _recurs(job_id: str, text: str) -> bool:

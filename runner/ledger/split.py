@@ -27,12 +27,10 @@ from runner.ledger.index import RedoStanding
 from runner.ledger.layout import ledgers_of_shards, path_of, shard_named
 from runner.ledger.lock import FOLDER
 from runner.ledger.log import Log
+from runner.ledger.story import Key
 from runner.model import Record
 from runner.records import RESULTS, encode
 from runner.shards import Shard, shard_of
-
-Key = tuple[str, int]
-"""A purchase: the job's id and the number."""
 
 BUFFER = 1 << 18
 """Bytes that are written at once."""
@@ -104,8 +102,8 @@ def _with_redo(record: Record, standing: RedoStanding) -> Record:
     )
 
 
-def merge(root: Path, shards: tuple[Shard, ...]) -> int:
-    """Make one results manifest of those of ``shards``; how many purchases it holds.
+def merge(root: Path, shards: tuple[Shard, ...]) -> None:
+    """Make one results manifest of those of ``shards``.
 
     Raises ``LedgerError``, ``LedgerCorrupt``, or ``ConflictError`` while a redo is not finished; the folder then stays
     split.
@@ -124,7 +122,6 @@ def merge(root: Path, shards: tuple[Shard, ...]) -> int:
             _clear(root)
         except OSError as error:
             raise LedgerError(f"{root}: cannot be merged: {error.strerror}. Nothing is lost; repeat it.") from error
-        return sum(len(log.index) for log in logs)
 
 
 def _refuse_unfinished(logs: Iterable[Log], shards: Iterable[Shard]) -> None:

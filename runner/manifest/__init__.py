@@ -26,16 +26,14 @@ from runner.manifest.inputs import bundled_models, bundled_schema
 from runner.manifest.loader import MAX_BYTES, Manifest, load, salvage_settings
 from runner.manifest.model_schema import usable
 from runner.manifest.names import check_file_name, check_id
-from runner.manifest.offers import Offer, Offers
-from runner.manifest.settings import OnBadRow, OnUnknown, Settings, parse_budget
+from runner.manifest.offers import Offer
+from runner.manifest.settings import OnUnknown, Settings, parse_budget
 from runner.manifest.spool import Spool
 
 __all__ = [
     "MAX_BYTES",
     "Manifest",
     "Offer",
-    "Offers",
-    "OnBadRow",
     "OnUnknown",
     "Settings",
     "Spool",

@@ -8,9 +8,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from runner.errors import ManifestError
-from runner.manifest.names import CONTROL
 from runner.manifest.nodes import Mark, RowMark, Scalar, scalars
-from runner.model import Place, Problem
+from runner.model import DRIVES, Place, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +21,8 @@ LIMIT: Final = 10_000
 
 _LISTED: Final = 20
 _LONGEST: Final = 600
-_UNSHOWN: Final = re.compile(rf"{CONTROL.pattern}|[\u202a-\u202e\u2066-\u2069]")
-"""What is not for the reader's terminal: control characters, and those that turn the direction of writing."""
+_UNSHOWN: Final = re.compile(rf"[\n{DRIVES}\ud800-\udfff]")
+"""What is not for the reader's terminal: what drives it, and what no encoding can write."""
 
 T = TypeVar("T")
 

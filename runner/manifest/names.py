@@ -6,10 +6,13 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
+from runner.answers import MAX_OUTPUTS
+from runner.formats import EXTENSIONS, FORMATS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONGEST_ENDING: Final = "-99.webm"
+LONGEST_ENDING: Final = f"-{MAX_OUTPUTS}.{max((kind.extension for kind in FORMATS), key=len)}"
 """The longest that is ever put behind a stem: the number of a further output, and an extension."""
 
 MAX_PART_BYTES: Final = 255
@@ -23,7 +26,6 @@ CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _OWN: Final = re.compile(
     r"results(?:\.[0-9]+-of-[0-9]+)?\.jsonl.*|\.(?:runner|replaced|rejected).*|.*\.altered", re.IGNORECASE
 )
-EXTENSIONS: Final = ("png", "jpg", "jpeg", "webp", "gif", "mp4", "webm", "mov")
 _EXTENSION: Final = re.compile(rf"\.(?:{'|'.join(EXTENSIONS)})\Z", re.IGNORECASE)
 _EXT_TEMPLATE: Final = re.compile(r"\.\{\{ *ext *\}\}\Z")
 _SLUG_LENGTH: Final = 40

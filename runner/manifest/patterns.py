@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from runner.formats import EXTENSIONS
 from runner.manifest import notation
 from runner.manifest.feeds import SUFFIXES
 from runner.manifest.inputs import MODEL
-from runner.manifest.names import DEVICES, EXTENSIONS, MAX_STEM_BYTES
+from runner.manifest.names import DEVICES, MAX_STEM_BYTES
 from runner.manifest.settings import MAX_TIMEOUT_SECONDS
 
 _FRACTION: Final = r"(?:\.\d{1,6})?"

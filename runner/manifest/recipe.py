@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from runner.manifest.findings import FAILED, Failure, Wrong
-from runner.manifest.given import KEYS, given_inputs, read_size, refuse_beside
+from runner.manifest.given import given_inputs, read_size, refuse_beside
 from runner.manifest.matrix import SIZE_KEYS, Axis, Matrix, MatrixReader
 from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, without_extension
 from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
@@ -316,4 +316,3 @@ def read_file(value: str) -> str:
 
 JOB_COLUMNS: Final = ("id", "size", "file")
 """Keys of a job, beside its inputs, that a row may set; the others of ``KEYS`` belong to the entry."""
-ENTRY_KEYS: Final = tuple(key for key in KEYS if key not in JOB_COLUMNS)

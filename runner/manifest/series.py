@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runner.answers import MAX_OUTPUTS
 from runner.manifest import notation
 from runner.manifest.findings import FAILED, Wrong, shown
 from runner.manifest.fingerprints import fingerprint
@@ -125,9 +126,9 @@ class Series:
         file = self._file(cells.file, job_id, copy)
         if file is None:
             return None
-        file, numbered_at = _numbered(file)
         if not self._has_good_names(job_id, file):
             return None
+        file, numbered_at = _numbered(file)
         job = Job(id=job_id, model=model.model, inputs=values, fingerprint=digest, file=file,
                   numbered_at=numbered_at, line=recipe.entry.line, column=recipe.entry.column,
                   checked=model.inputs.live)  # fmt: skip
@@ -219,15 +220,17 @@ class Series:
         return recipe.model.defaults.marks.get(name) or recipe.entry, False
 
     def _has_good_names(self, job_id: str, file: str) -> bool:
-        """Note an id or file that may not be used, now that it is filled in and completed."""
+        """Note an id or file that may not be used, now that it is filled in and completed, whatever the output."""
         recipe = self._recipe
         if reason := check_id(job_id):
             what = f"the id {shown(job_id)} {reason}" if job_id else "the id is empty"
             self._note_name(recipe.id, "id", what, id_advice(reason))
             return False
-        if file != job_id and (reason := check_file_name(file)):
-            self._note_name(recipe.file, "file", f"the file {shown(file)} {reason}", file_advice(reason))
-            return False
+        for number in (1, MAX_OUTPUTS) if OUTPUT_MARK in file else (1,):
+            name = file.replace(OUTPUT_MARK, str(number))
+            if name != job_id and (reason := check_file_name(name)):
+                self._note_name(recipe.file, "file", f"the file {shown(name)} {reason}", file_advice(reason))
+                return False
         return True
 
     def _note_name(self, stem: Stem, key: str, what: str, advice: str) -> None:

@@ -92,11 +92,6 @@ class Spool:
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def size_bytes(self) -> int:
-        """How much of the temporary folder it takes."""
-        return self._end
-
     def find(self, job_id: str) -> Job | None:
         """The job with exactly this id."""
         offset = self.claims.ids.get(key_of(job_id))

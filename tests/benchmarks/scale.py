@@ -39,7 +39,7 @@ _LOAD = """
 import sys, time, runner
 started = time.perf_counter()
 jobs = runner.load(sys.argv[1]).jobs
-print(f"{time.perf_counter() - started:.2f} s to load, {jobs.size_bytes / 1e6:,.0f} MB in the temporary folder")
+print(f"{time.perf_counter() - started:.2f} s to load")
 """
 _OPEN = """
 import sys, time

@@ -20,7 +20,8 @@ from runner.download import body as pacing
 from runner.download import fetch as fetching
 from runner.download.body import most_seconds
 from runner.download.fetch import SMALL, StorageAnswer, fetch
-from runner.download.media import BadMedia, Media
+from runner.download.media import Media
+from runner.download.parts import BadMedia
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError
 from runner.http import Broken, NotConnected, Patience, TooLarge, session

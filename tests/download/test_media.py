@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from runner.download import media
-from runner.download.media import BadMedia, inspect, inspect_bytes
+from runner.download import media as media_module
+from runner.download import parts
+from runner.download import png as png_module
+from runner.download.media import inspect, inspect_bytes
+from runner.download.parts import BadMedia
 from runner.emulator.clips import clip
 
 if TYPE_CHECKING:
@@ -247,7 +250,7 @@ def test_a_file_of_countless_pieces_is_refused(
     refused: Callable[[bytes], str], picture: Picture, chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each takes time, however short it is: chunks of nothing, bytes between segments, blocks of one byte."""
-    monkeypatch.setattr(media, "MAX_PARTS", 1000)
+    monkeypatch.setattr(parts, "MAX_PARTS", 1000)
     whole = picture()
     assert "the PNG is in more than 1,000 pieces" in refused(whole[:33] + chunk(b"noTe", b"") * 1000 + whole[33:])
     jpeg = picture("JPEG")
@@ -272,7 +275,7 @@ def test_pixels_are_counted_before_anything_decodes(refused: Callable[[bytes], s
 
 def test_rows_beyond_what_the_header_promises_are_not_unpacked() -> None:
     """A bomb costs no time either: a thousand times its bytes would be unpacked for nothing."""
-    rows = media._Rows()
+    rows = png_module._Rows()
     rows.begin(struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
     rows.feed(zlib.compress(bytes(20 << 20)))
     assert 72 < rows._seen <= 72 + (1 << 20)
@@ -284,7 +287,7 @@ def test_what_must_be_decoded_whole_may_not_have_any_length(
     refused: Callable[[bytes], str], picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Decoders read such a file into memory at once, whatever ``max_file`` allows; a PNG is read in pieces."""
-    monkeypatch.setattr(media, "MAX_DECODED", 500)
+    monkeypatch.setattr(media_module, "MAX_DECODED", 500)
     for kind in ("JPEG", "WEBP", "GIF", "BMP"):
         assert "no picture of a kind that may have" in refused(picture(kind))
     assert inspect_bytes(picture()).bytes > 500
@@ -364,7 +367,8 @@ def test_rows_may_be_spread_over_many_chunks(
 BOMB = """
 import resource, sys
 from pathlib import Path
-from runner.download.media import BadMedia, inspect
+from runner.download.media import inspect
+from runner.download.parts import BadMedia
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     inspect(Path(sys.argv[1]))

@@ -16,6 +16,7 @@ import pytest
 
 from runner.disk import hash_file
 from runner.download import place
+from runner.download.names import places_of
 from runner.download.place import Arrival, Folder, aside_path
 from runner.download.trouble import Occupied, Vanished
 from runner.errors import OutputError
@@ -545,7 +546,7 @@ def test_a_hash_that_is_none_is_no_part_of_a_path(desk: Desk, tmp_path: Path) ->
     """Where a file is set aside is made of what the record says; that cannot lead out of the job's own folder."""
     first = desk.deliver(1, b"one")
     hostile = msgspec.structs.replace(first.outputs[0], sha256="/../../x")
-    places = desk.folder.places(first, hostile)
+    places = places_of(first, hostile)
     assert all(place == "mug.png" or place.startswith(".replaced/mug/1/mug.") for place in places)
     assert not [place for place in places if ".." in place]
 

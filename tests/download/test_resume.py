@@ -16,7 +16,8 @@ import pytest
 from runner.disk import Disk
 from runner.download import fetch as fetching
 from runner.download.fetch import RESUME_BYTES, StorageAnswer, fetch
-from runner.download.media import BadMedia, Media
+from runner.download.media import Media
+from runner.download.parts import BadMedia
 from runner.download.resume import Part, validator
 from runner.download.urls import Allowed, RefusedUrl
 from runner.http import Broken, TooLarge, session

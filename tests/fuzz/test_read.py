@@ -18,7 +18,8 @@ from yarl import URL
 
 import runner
 from runner.answers import Answer, find_urls
-from runner.download.media import BadMedia, inspect_bytes
+from runner.download.media import inspect_bytes
+from runner.download.parts import BadMedia
 from runner.download.urls import STORAGE, Allowed, RefusedUrl
 from runner.errors import LedgerCorrupt
 from runner.gallery.page import Batch, render

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from shelf import picture
 
-from runner.gallery.thumbnails import CACHE, EDGE, MAX_PIXELS, Stand, Thumbnails, make_thumbnail
+from runner.formats import MAX_PIXELS
+from runner.gallery.thumbnails import CACHE, EDGE, Stand, Thumbnails, make_thumbnail
 
 
 def look(shelf, job_id="a"):

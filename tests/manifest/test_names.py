@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.answers import MAX_OUTPUTS
 from runner.errors import ManifestError
+from runner.formats import FORMATS
 from runner.manifest import check_file_name, check_id, load
 from runner.manifest.names import folded, normal, slug, without_extension
+from runner.model import Job
+from runner.records import intent
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 
@@ -23,17 +27,21 @@ def problems(*jobs: str) -> list[str]:
     return [str(problem).removeprefix("-:") for problem in caught.value.problems]
 
 
-def jobs_of(*jobs: str) -> list[tuple[str, str]]:
+def made(*jobs: str) -> list[Job]:
     text = f"model: {KLEIN}\njobs:\n" + "".join(f"- {job}\n" for job in jobs)
     manifest = load("-", text=text.encode())
-    found = [(job.id, job.file) for job in manifest.jobs]
+    found = list(manifest.jobs)
     manifest.jobs.close()
     return found
 
 
+def jobs_of(*jobs: str) -> list[tuple[str, str]]:
+    return [(job.id, job.file) for job in made(*jobs)]
+
+
 @pytest.mark.parametrize(
     "stem",
-    ["mug", "a/b/c", "1:30", "no", "tasse-é", "杯", ".hidden", "con-1", "com10", "a.b", "a" * 247],
+    ["mug", "a/b/c", "1:30", "no", "tasse-é", "杯", ".hidden", "con-1", "com10", "a.b", "a" * 245],
 )
 def test_ordinary_names_may_be_used(stem: str) -> None:
     """Names that every system takes are taken, folders included."""
@@ -64,8 +72,8 @@ def test_ordinary_names_may_be_used(stem: str) -> None:
         (".Replaced", "has the part `.Replaced`, a name that runner keeps for itself"),
         (".rejected", "has the part `.rejected`, a name that runner keeps for itself"),
         ("a.altered", "has the part `a.altered`, a name that runner keeps for itself"),
-        ("a" * 248, "is too long: a name has at most 247 bytes before its extension"),
-        ("é" * 124, "is too long: a name has at most 247 bytes before its extension"),
+        ("a" * 246, "is too long: a name has at most 245 bytes before its extension"),
+        ("é" * 123, "is too long: a name has at most 245 bytes before its extension"),
     ],
 )
 def test_names_that_no_run_may_write(stem: str, reason: str) -> None:
@@ -74,7 +82,7 @@ def test_names_that_no_run_may_write(stem: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a/b", "a\\b", "..", "a\x00", "nul", "results.jsonl", "Results.2-OF-4.jsonl", "x" * 248]
+    "text", ["", "a/b", "a\\b", "..", "a\x00", "nul", "results.jsonl", "Results.2-OF-4.jsonl", "x" * 246]
 )
 def test_ids_that_cannot_be(text: str) -> None:
     """An id is also the name of a folder, and obeys the same rules without slashes."""
@@ -89,7 +97,7 @@ def test_a_name_that_passes_stays_inside_the_folder_on_every_system(stem: str) -
             assert not path.is_absolute()
             assert not path.anchor
             assert ".." not in path.parts
-        assert all(len(f"{part}-99.webm".encode()) <= 255 for part in stem.split("/"))
+        assert all(len(f"{part}-1000.webm".encode()) <= 255 for part in stem.split("/"))
 
 
 @given(st.text())
@@ -129,6 +137,11 @@ def test_slugs_are_readable(text: str, expected: str) -> None:
     [
         ("mug.png", "mug"),
         ("a/mug.JPEG", "a/mug"),
+        ("mug.avif", "mug"),
+        ("mug.TIFF", "mug"),
+        ("mug.tif", "mug"),
+        ("mug.bmp", "mug"),
+        *((f"mug.{kind.extension}", "mug") for kind in FORMATS),
         ("mug.{{ ext }}", "mug"),
         ("mug.{{ext}}", "mug"),
         ("mug.psd", "mug.psd"),
@@ -228,6 +241,27 @@ def test_files_that_only_look_alike_do_not_collide() -> None:
 
 def test_a_name_that_its_size_makes_too_long_is_an_error() -> None:
     """What is put behind a name counts."""
-    name = "x" * 245
+    name = "x" * 243
     (told,) = problems(f"{{id: {name}, prompt: a, sizes: [64x64]}}")
-    assert "is too long: a name has at most 247 bytes before its extension" in told
+    assert "is too long: a name has at most 245 bytes before its extension" in told
+
+
+@pytest.mark.parametrize(
+    ("file", "longest"), [("{}", 245), ("shop/{}", 245), ("{}{{{{ output }}}}", 241), ("{}{{{{ output }}}}/x", 241)]
+)
+def test_a_thousand_outputs_fit_under_the_longest_name(file: str, longest: int) -> None:
+    """What is accepted and paid can be put on the disk: as many outputs as an answer may bring, of any format."""
+    (told,) = problems(f"{{id: m, prompt: a, file: '{file.format('x' * (longest + 1))}'}}")
+    assert "too long" in told
+    (job,) = made(f"{{id: m, prompt: a, file: '{file.format('x' * longest)}'}}")
+    record = intent(job, 1, at="", api="", manifest="")
+    paths = [f"{record.stem(number)}.{kind.extension}" for number in (1, MAX_OUTPUTS) for kind in FORMATS]
+    assert max(len(part.encode()) for path in paths for part in path.split("/")) <= 255
+
+
+@pytest.mark.parametrize("sign", ["\x1b", "\u202e", "\u200e", "\u200f", "\u2066", "\u2028"])
+def test_a_message_shows_no_sign_that_turns_or_drives_the_line(sign: str) -> None:
+    """What a manifest holds is quoted, and stays where it is quoted, whatever the terminal makes of odd characters."""
+    (told,) = problems(f"{{id: m, prompt: a, 'wid{ascii(sign)[1:-1]}th': 64}}".replace("'", '"'))
+    assert sign not in told
+    assert "wid\ufffdth" in told

@@ -59,6 +59,16 @@ async def test_modes_of_a_real_service_change_nothing(make_service, mode):
     assert service.submissions == 3
 
 
+async def test_a_place_in_the_queue_is_told_when_it_changes(make_service, caplog):
+    """`--verbose` says where a waiting request stands: each place once, however often it is asked after."""
+    caplog.set_level("INFO", logger="runner.job.collect")
+    service = await make_service(workers=1, seconds=300.0, spread=0.0)
+    assert (await service.run(service.manifest(*plain(3), timeout="1h"))).done == 3
+    told = [line for line in caplog.messages if line.startswith("c:")]
+    assert told == [f"c: at place {place} of the queue" for place in (1, 0)]
+    assert service.emulator.stats["calls"]["result"] > 2 * len(caplog.messages)
+
+
 async def test_a_request_that_does_not_end_in_time_stays_owed(make_service):
     """`timeout` is no loss: the purchase stays owed, exit 75, and a later run collects it without buying."""
     service = await make_service(seconds=300.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 import pytest
 from harness import plain
@@ -132,13 +133,20 @@ async def test_an_altered_file_never_takes_the_place_of_an_earlier_one(service):
 async def test_pictures_that_no_record_names_are_foreign(service):
     """Other files, and `runner`'s own, are nobody's business; repair leaves the foreign ones where they are."""
     await service.run()
-    for path in ("mine.PNG", "shop/clip.mp4", "notes.txt", "a.psd", ".runner/x.png"):
+    for path in ("mine.PNG", "scan.tif", "shop/clip.mp4", "notes.txt", "a.psd", ".runner/x.png"):
         (service.output / path).parent.mkdir(exist_ok=True)
         (service.output / path).write_bytes(b"x")
-    assert named(look(service)) == {"mine.PNG": "foreign", "shop/clip.mp4": "foreign"}
+    assert named(look(service)) == dict.fromkeys(("mine.PNG", "scan.tif", "shop/clip.mp4"), "foreign")
     done = await repair(service)
     assert (done.repaired, done.failed) == ([], {})
-    assert named(done.after) == {"mine.PNG": "foreign", "shop/clip.mp4": "foreign"}
+    assert named(done.after) == dict.fromkeys(("mine.PNG", "scan.tif", "shop/clip.mp4"), "foreign")
+
+
+async def test_a_name_that_a_disk_composes_otherwise_is_not_foreign(service):
+    """A folder that was on a Mac has `é` as two characters: its pictures are nobody else's for that."""
+    await service.run(service.manifest({"id": "é", "prompt": "a mug"}))
+    (service.output / "é.png").rename(service.output / normalize("NFD", "é.png"))
+    assert Kind.FOREIGN not in named(look(service)).values()
 
 
 async def test_what_the_api_no_longer_has_stays_reported(service):

@@ -1,0 +1,87 @@
+"""PNG: every chunk with its checksum, and every row, without keeping more than a block in memory."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import BinaryIO
+
+from runner.download.parts import BLOCK, BadMedia, count_parts, exactly
+from runner.formats import MAX_PIXELS
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""The seven passes of an interlaced PNG: first column and row, steps across and down."""
+
+
+def read_png(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Width and height of a PNG whose chunks are all there with good checksums and hold every row."""
+    file.seek(len(SIGNATURE))
+    rows = _Rows()
+    for number in count_parts("PNG"):
+        length, kind = struct.unpack(">I4s", exactly(file, 8))
+        if length > size:
+            raise BadMedia(f"the PNG is cut short: a chunk of {length:,} bytes in a file of {size:,}")
+        if (kind == b"IHDR") != (number == 0):
+            raise BadMedia("the PNG is damaged: its header is not where it should be")
+        _read_chunk(file, kind, length, rows)
+        if kind == b"IEND":
+            break
+    return rows.end()
+
+
+def _read_chunk(file: BinaryIO, kind: bytes, length: int, rows: _Rows) -> None:
+    """Read one chunk in blocks, so that a long one does not fill the memory, and compare its checksum."""
+    checksum = zlib.crc32(kind)
+    while length:
+        block = exactly(file, min(length, BLOCK))
+        length -= len(block)
+        checksum = zlib.crc32(block, checksum)
+        if kind == b"IHDR":
+            rows.begin(block)
+        elif kind == b"IDAT":
+            rows.feed(block)
+    if struct.unpack(">I", exactly(file, 4))[0] != checksum:
+        raise BadMedia(f"the PNG is damaged: wrong checksum in its {kind!r} chunk")
+
+
+class _Rows:
+    """Counts the bytes that a PNG's compressed data unpack to, without keeping them."""
+
+    def __init__(self) -> None:
+        self.width = self.height = self._expected = self._seen = 0
+        self._unpack = zlib.decompressobj()
+
+    def begin(self, header: bytes) -> None:
+        if len(header) != 13:
+            raise BadMedia("the PNG's header has the wrong length")
+        self.width, self.height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+        if depth not in _DEPTHS.get(colour, ()) or not 0 < self.width * self.height <= MAX_PIXELS:
+            raise BadMedia(
+                f"a PNG of {self.width}x{self.height} pixels, colour type {colour}, depth {depth}, is not accepted"
+            )
+        bits = depth * _CHANNELS[colour]
+        passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+        self._expected = sum(_pass_bytes(self.width, self.height, bits, *step) for step in passes)
+
+    def feed(self, body: bytes) -> None:
+        """Unpack a chunk in small steps, and never more than a little past what the header promises."""
+        try:
+            while body and self._seen <= self._expected:
+                self._seen += len(self._unpack.decompress(body, BLOCK))
+                body = self._unpack.unconsumed_tail
+        except zlib.error as error:
+            raise BadMedia(f"the PNG is damaged: {error}") from None
+
+    def end(self) -> tuple[int, int]:
+        if self._seen != self._expected:
+            raise BadMedia("the PNG is damaged: rows are missing or too many")
+        return self.width, self.height
+
+
+def _pass_bytes(width: int, height: int, bits: int, left: int, top: int, across: int, down: int) -> int:
+    """Unpacked bytes of one pass: every ``across``-th pixel of every ``down``-th row, and a filter byte a row."""
+    columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+    return rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
