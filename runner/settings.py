@@ -154,13 +154,24 @@ def output_folder(manifest: Path | None, name: str, chosen: Path | None, *, emul
     """Where results go, whatever the current folder is.
 
     ``chosen`` (``--output``, else the manifest's ``output:``) as it is; else ``output/<name>`` in the manifest's folder
-    or the one above, the first that has an ``output/``; else a new one beside the manifest.
+    or the one above: the first that has results, so that nothing which is made later leads away from them; else the
+    first whose ``output/`` exists; else a new one beside the manifest.
     """
     if chosen is not None:
         return chosen.absolute()
     home = manifest.absolute().parent if manifest is not None else Path.cwd()
-    root = next((folder for folder in (home, home.parent) if (folder / "output").is_dir()), home)
-    return root / "output" / (f"{name}-emulator" if emulator else name)
+    folders = [root / "output" / (f"{name}-emulator" if emulator else name) for root in (home, home.parent)]
+    begun = (folder for folder in folders if has_results(folder))
+    likely = (folder for folder in folders if folder.parent.is_dir())
+    return next(begun, None) or next(likely, folders[0])
+
+
+def has_results(folder: Path) -> bool:
+    """Whether a run has written down anything there."""
+    try:
+        return any(LEDGER.fullmatch(path.name) for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def results_folder(target: Path) -> Path | None:

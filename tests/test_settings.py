@@ -344,6 +344,20 @@ def test_results_go_to_the_first_output_folder_at_or_above_the_manifest(tmp_path
     assert output_folder(manifest, "spring", None, emulator=False) == jobs / "output" / "spring"
 
 
+@pytest.mark.parametrize("name", ["results.jsonl", "results.2-of-4.jsonl"])
+def test_results_stay_where_they_began(tmp_path: Path, name: str) -> None:
+    """An ``output/`` that appears nearer by later does not make a run buy everything again."""
+    (tmp_path / "jobs").mkdir()
+    begun = tmp_path / "output" / "spring"
+    begun.mkdir(parents=True)
+    (tmp_path / "jobs" / "output").mkdir()
+    manifest = tmp_path / "jobs" / "spring.yaml"
+    assert output_folder(manifest, "spring", None, emulator=False) == tmp_path / "jobs" / "output" / "spring"
+    (begun / name).touch()
+    assert output_folder(manifest, "spring", None, emulator=False) == begun
+    assert output_folder(manifest, "summer", None, emulator=False) == tmp_path / "jobs" / "output" / "summer"
+
+
 def test_the_emulators_results_have_a_folder_of_their_own(tmp_path: Path) -> None:
     """Trying a manifest on the emulator touches nothing that was bought."""
     manifest = tmp_path / "spring.yaml"
