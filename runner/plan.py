@@ -91,19 +91,16 @@ def _is_old(record: Record, now: float) -> bool:
 
 
 def in_force(history: Sequence[Record]) -> Record | None:
-    """The purchase that decides what the job's files are: the newest, unless that brought nothing."""
+    """The purchase that tells of its job and decides what its files are: the newest, unless that brought nothing.
+
+    One that is perhaps bought is seen as long as it is the newest: what was bought anew since is no question any more.
+    """
     if not history:
         return None
     newest = (made(history) or history)[-1]
     if newest.state not in (State.FAILED, State.CANCELLED, State.RELEASED):
         return newest
     return next((record for record in reversed(history) if record.state is State.DONE), newest)
-
-
-def shown(history: Sequence[Record]) -> Record | None:
-    """The purchase that tells of its job: one that is perhaps bought must be seen, else the one in force."""
-    question = next((record for record in reversed(history) if record.open), None)
-    return question or in_force(history)
 
 
 def made(history: Sequence[Record]) -> list[Record]:

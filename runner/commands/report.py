@@ -20,7 +20,7 @@ from runner.gallery.thumbnails import Look, Thumbnails
 from runner.ledger import Reader
 from runner.model import Record
 from runner.options import reading
-from runner.plan import shown
+from runner.plan import in_force
 from runner.settings import EMULATOR, results_folder
 
 REPORT = "report.html"
@@ -87,7 +87,7 @@ def _read(ledger: Reader) -> tuple[list[Record], list[Record]]:
         histories.setdefault(record.id, []).append(record)
     for history in histories.values():
         history.sort(key=lambda record: record.purchase)
-    chosen = [record for record in map(shown, histories.values()) if record is not None]
+    chosen = [record for record in map(in_force, histories.values()) if record is not None]
     return chosen, [record for history in histories.values() for record in history]
 
 

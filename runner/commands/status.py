@@ -20,7 +20,7 @@ from runner.ledger import Layout, Reader, holders, look
 from runner.model import Record
 from runner.money import exact, spent
 from runner.options import reading
-from runner.plan import shown
+from runner.plan import in_force
 from runner.summary import COUNTS, Report, outcome_of_record
 
 SHOWN = 20
@@ -79,7 +79,7 @@ def _read(ledger: Reader, folder: Folder) -> Standing:
         if record.id not in again:
             _add(standing, record, folder)
         elif seen.add(record.id):
-            _add(standing, shown(ledger.history(record.id)) or record, folder)
+            _add(standing, in_force(ledger.history(record.id)) or record, folder)
     return standing
 
 

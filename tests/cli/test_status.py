@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 
 def test_during_a_crash_and_after(desk, serve):
     """Who is at it; then that nobody is and what to do; failures first, what is owed with its age; then the end."""
@@ -64,3 +66,21 @@ def test_a_stuck_purchase_is_named_once(desk):
     assert told.count("mug (request r)") == 1
     assert "1 unknown" in told
     assert "Owed" not in told
+
+
+@pytest.mark.parametrize("word", ["resubmit", "rebuy"])
+def test_what_was_bought_anew_is_no_question_any_more(desk, serve, word):
+    """Once the second purchase is home, status says done, and the report shows the picture."""
+    desk.base = serve("--fault", "submit reset when=after times=1").base
+    manifest = desk.jobs(1)
+    assert desk("run", manifest).returncode == 2
+    if word == "rebuy":
+        assert desk("reconcile", manifest, "--rebuy", "job-0").returncode == 0
+        assert json.loads(desk("status", manifest, "--json").stdout)["left"] == 1
+        assert desk("run", manifest).returncode == 0
+    else:
+        assert desk("run", manifest, "--on-unknown", "resubmit").returncode == 0
+    status = json.loads(desk("status", manifest, "--json").stdout)
+    assert (status["done"], status["total"], status["open"]) == (1, 1, [])
+    assert desk("report", manifest).returncode == 0
+    assert "job-0.png" in (desk.folder / "out" / "report.html").read_text()
