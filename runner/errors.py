@@ -19,7 +19,7 @@ Trouble with one job is no exception: it ends in the job's record and in the rep
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +31,8 @@ class RunnerError(Exception):
     """Root of everything that ``runner`` raises on purpose; ``str()`` is fit for a person to read."""
 
     exit_code: ClassVar[int] = 70
+    did: dict[str, Any] | None = None
+    """What was done all the same, as the object of ``--json`` says it."""
 
 
 class UsageError(RunnerError):

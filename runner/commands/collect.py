@@ -40,11 +40,15 @@ def command(
     Example:
       runner collect output/spring
     """
-    folder = known_folder(manifest, output, emulator=emulator)
     options = RunOptions(emulator=emulator, api=api, shard=shard)
     place = Place(manifest=manifest, output=output, emulator=emulator, shard=shard)
     told = watch(telling)
-    return conclude(lambda: run_loop(lambda: _collect(folder, options, told)), told, place, as_json=as_json)
+
+    def go() -> Report:
+        folder = known_folder(manifest, output, emulator=emulator)
+        return run_loop(lambda: _collect(folder, options, told))
+
+    return conclude(go, told, place, as_json=as_json)
 
 
 async def _collect(folder: Folder, options: RunOptions, told: Watch) -> Report:

@@ -8,8 +8,11 @@ import os
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -23,8 +26,10 @@ from runner.events import Weight
 from runner.hook import call
 from runner.ledger import path_of
 from runner.model import Json
+from runner.money import exact, spent
+from runner.options import reading
 from runner.shards import Shard
-from runner.summary import Report
+from runner.summary import Report, outcome_of_record
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,10 +74,23 @@ class Place:
         words += ["--shard", str(self.shard)] if self.shard is not None else []
         return shlex.join(words if named else [*words[:2], "MANIFEST", *words[2:]])
 
-    def nothing(self, error: str) -> dict[str, Json]:
-        """The object of ``--json`` where the command could not do its work: nothing counted, and why."""
-        root = find_folder(self.manifest, self.output, emulator=self.emulator).root
-        return {**Report(output=str(root), results=str(path_of(root, self.shard))).as_json(), "error": error}
+    def standing(self) -> dict[str, Json]:
+        """The object of ``--json`` where the command could not do its work: what the folder owes and has cost."""
+        folder = find_folder(self.manifest, self.output, emulator=self.emulator)
+        counts: Counter[str] = Counter()
+        usd = Decimal()
+        with suppress(RunnerError), reading(folder) as ledger:
+            for record in ledger.latest():
+                if self.shard is None or self.shard.owns(record.id):
+                    counts[outcome_of_record(record)] += record.owed or record.question
+                    usd += exact(spent(record))
+        return Report(
+            output=str(folder.root),
+            results=str(path_of(folder.root, self.shard)),
+            spent_usd=float(usd),
+            owed=counts["owed"],
+            unknown=counts["unknown"],
+        ).as_json()
 
 
 def conclude(
@@ -82,14 +100,17 @@ def conclude(
 
     ``on_finish`` hears of every ending, but for a kill and a second signal, at which the process is gone at once.
     """
+    heard = as_json or on_finish is not None
     try:
         report = _interruptible(work)
     except RunnerError as error:
         watch.fail(error)
-        summary, code = place.nothing(str(error)), error.exit_code
+        did = error.did or (place.standing() if heard else {})
+        summary, code = {**did, "error": str(error)}, error.exit_code
     except Exception as error:
         watch.close()
-        _call(on_finish, {**place.nothing(type(error).__name__), "exit_code": 70}, watch)
+        did = place.standing() if heard else {}
+        _call(on_finish, {**did, "error": type(error).__name__, "exit_code": 70}, watch)
         raise
     else:
         watch.finish(report, place.typed())

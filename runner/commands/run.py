@@ -33,7 +33,7 @@ from runner.ledger import look
 from runner.ledger.filesystem import doubt_about
 from runner.loop import run_loop
 from runner.manifest import Manifest, OnUnknown
-from runner.model import Budget
+from runner.model import Budget, Json
 from runner.options import RunOptions, api_of, reading
 from runner.shards import Shard
 from runner.stop import Stop
@@ -154,11 +154,11 @@ def _go(target: str, options: RunOptions, cluster: str | None, told: Watch) -> R
     """Read the manifest and run it. Raises ``RunnerError``."""
     try:
         loaded = read_manifest(target, options)
-    except ManifestError:
+    except ManifestError as error:
         try:
-            _collect_all_the_same(target, options, told)
-        except RunnerError as error:  # the faults of the manifest are to be heard all the same
-            told.say(str(error), weight=Weight.ALERT, level="error", message=str(error))
+            error.did = _collect_all_the_same(target, options, told)
+        except RunnerError as other:  # the faults of the manifest are to be heard all the same
+            told.say(str(other), weight=Weight.ALERT, level="error", message=str(other))
         raise
     if cluster is not None:
         return _on_cluster(loaded, options, cluster, told)
@@ -200,17 +200,18 @@ def _on_cluster(manifest: Manifest, options: RunOptions, address: str, told: Wat
     return anyio.run(attend, work, told)
 
 
-def _collect_all_the_same(target: str, options: RunOptions, told: Watch) -> None:
-    """A manifest with faults buys nothing; what is owed from before is brought home nevertheless."""
+def _collect_all_the_same(target: str, options: RunOptions, told: Watch) -> dict[str, Json] | None:
+    """A manifest with faults buys nothing; what is owed from before is brought home nevertheless, and is counted."""
     folder = find_folder(target, options.output, emulator=options.emulator)
     if not look(folder.root).found:
         options = replace(options, shard=None)
     owed = _count_owed(folder, options)
     if not owed:
-        return
+        return None
     told.say(f"bringing home {owed} paid results of earlier runs all the same")
     report = run_loop(lambda: attend(lambda stop: app.collect(folder, options, observer=told, stop=stop), told))
     told.say(f"{report.done:,} brought home, {report.owed + report.unknown:,} still owed")
+    return report.as_json()
 
 
 def _count_owed(folder: Folder, options: RunOptions) -> int:

@@ -60,6 +60,33 @@ def test_json_comes_even_with_an_error(desk):
     assert "token" in json.loads(locked_out.stdout)["error"]
 
 
+def test_what_is_owed_is_not_forgotten_where_a_run_cannot_start(desk, serve):
+    """A script that watches `owed` and `spent_usd` sees the folder's, with the token gone and a manifest broken."""
+    served = serve("--fault", "file status status=500")
+    desk.base = served.base
+    manifest = desk.jobs(2, retries=0)
+    assert json.loads(desk("run", manifest, "--json").stdout)["owed"] == 2
+    desk.base = ""
+    locked_out = desk("run", manifest, "--json")
+    found = json.loads(locked_out.stdout)
+    assert (locked_out.returncode, found["owed"], found["total"], found["spent_usd"]) == (77, 2, 2, 0.009)
+    desk.base = serve().base
+    folder = desk.folder / "nothing"
+    folder.mkdir()
+    assert json.loads(desk("collect", folder, "--json").stdout)["error"].endswith("nothing was run there yet")
+
+
+def test_what_a_broken_manifest_brings_home_is_counted(desk, serve):
+    """Nothing is bought, and the object says what came home and what the folder has cost."""
+    desk.base = serve("--fault", "file status status=500 times=2").base
+    assert desk("run", desk.jobs(2, retries=0)).returncode == 75
+    broken = desk.write("output: out\njobs: []\n")
+    ended = desk("run", broken, "--json")
+    found = json.loads(ended.stdout)
+    assert (ended.returncode, found["done"], found["owed"], found["spent_usd"]) == (65, 2, 0, 0.009)
+    assert "batch.yaml:2:" in found["error"]
+
+
 def test_status_counts_what_was_not_tried_and_knows_a_dead_holder(desk, serve):
     """After kill -9, `status` says how many jobs are left, and does not claim that a dead process holds the folder."""
     served = serve("--seconds", "30")
