@@ -78,8 +78,10 @@ def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:
     waiting = [record for record in owed if not record.stuck and not record.rebuy]
     if len(waiting) > most:
         return f"{len(waiting)} paid results of earlier runs wait; they are fetched first"
-    if any(_is_old(record, now) for record in waiting):
-        return "a paid result has waited for more than a day; what is owed is fetched first"
+    old = next((record for record in waiting if _is_old(record, now)), None)
+    if old is not None:
+        way_out = f"; if it never comes, `runner reconcile` gives it up: --lost {old.id}" if old.error else ""
+        return f"a paid result has waited for more than a day; what is owed is fetched first{way_out}"
     return ""
 
 

@@ -10,7 +10,8 @@ lost      is ``released``: never bought, counts for nothing   is ``failed``: pai
 rebuy     stays, counts at its reserve                        stays, counts at its cost or reserve, is asked after
 ========  ==================================================  ======================================================
 
-After *lost* and *rebuy* the next run buys the job anew, once.
+After *lost* and *rebuy* the next run buys the job anew, once. What is owed and was asked after in vain is no question,
+but who names it may say the same of it as of a stuck one.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Questions:
     stuck: tuple[Record, ...] = ()
     passed: tuple[Record, ...] = ()
     """Never answered, but no question any more: the job was bought anew, or will be. They count as spent."""
+    late: tuple[Record, ...] = ()
+    """Owed, and asked after in vain at least once: no question, but the user may give up on one by its name."""
 
     @property
     def open(self) -> tuple[Record, ...]:
@@ -71,14 +74,14 @@ class Questions:
 
     def about(self, saying: Saying) -> list[Record]:
         """The purchases that a saying may mean, the open ones before those passed over (which nobody buys again)."""
-        for group in (self.open, self.passed if saying.word is not Word.REBUY else ()):
+        for group in (self.open, self.passed if saying.word is not Word.REBUY else (), self.late):
             found = [r for r in group if r.id == saying.id and saying.purchase in (None, r.purchase)]
             if found:
                 return found
         return []
 
 
-def sort_out(records: Iterable[Record], newer: Iterable[bool]) -> Questions:
+def sort_out(records: Iterable[Record], newer: Iterable[bool], late: Iterable[Record] = ()) -> Questions:
     """``records`` are unknown or stuck; ``newer`` tells of each whether its job has bought anew since."""
     unknown: list[Record] = []
     stuck: list[Record] = []
@@ -86,7 +89,7 @@ def sort_out(records: Iterable[Record], newer: Iterable[bool]) -> Questions:
     for record, later in zip(records, newer, strict=True):
         target = passed if record.rebuy or (later and record.open) else unknown if record.open else stuck
         target.append(record)
-    return Questions(unknown=tuple(unknown), stuck=tuple(stuck), passed=tuple(passed))
+    return Questions(unknown=tuple(unknown), stuck=tuple(stuck), passed=tuple(passed), late=tuple(late))
 
 
 def parse_adopt(text: str) -> Saying:

@@ -22,9 +22,15 @@ ALL = "all"
 
 
 def find_questions(ledger: Reader) -> Questions:
-    """All that is unknown or stuck, at any API."""
-    records = [record for record in ledger.latest() if record.open or record.stuck]
-    return sort_out(records, [_bought_since(ledger, record) for record in records])
+    """All that is unknown or stuck, at any API, and what else is owed and was asked after in vain."""
+    records: list[Record] = []
+    late: list[Record] = []
+    for record in ledger.latest():
+        if record.open or record.stuck:
+            records.append(record)
+        elif record.owed and record.error is not None:
+            late.append(record)
+    return sort_out(records, [_bought_since(ledger, record) for record in records], late)
 
 
 def _bought_since(ledger: Reader, record: Record) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 from harness import Service, plain
 
@@ -269,3 +270,21 @@ async def test_an_unknown_that_was_resubmitted_is_no_question_any_more(service):
     await service.settle(f"adopt a={request_id}")
     assert (await service.run()).exit_code == 0
     assert [record.state for record in service.purchases("a")] == ["done", "done"]
+
+
+@pytest.mark.parametrize("word", ["lost", "rebuy"])
+async def test_a_request_that_never_ends_can_be_given_up(make_service, word):
+    """After a day it stops all buying; it is no question, but who names it may settle it, and the next run buys."""
+    service = await make_service(seconds=1e7)
+    manifest = service.manifest(*plain(1), timeout="10m")
+    await service.run(manifest)
+    for _ in range(2):
+        await anyio.sleep(45_000)
+    stopped = (await service.run(manifest)).stopped
+    assert stopped is not None
+    assert "`runner reconcile` gives it up: --lost a" in stopped.reason
+    assert questions(service).open == ()
+    await service.settle(f"{word} a")
+    await service.run(manifest)
+    assert [record.state for record in service.purchases("a")][1:] == [State.SUBMITTED]
+    assert service.submissions == 2
