@@ -29,8 +29,6 @@ from runner.summary import Report, outcome_of_decision, outcome_of_record
 from runner.survey import Survey, doubt, survey
 from runner.surveyor import Surveyor
 
-GRACE_SECONDS = 20.0
-"""How long an interrupted run collects and delivers what is in flight."""
 DISK_THREADS = 16
 """Of a slow disk; on a quick one they are hardly used."""
 
@@ -258,7 +256,7 @@ class Batch:
                 self._adaptive,
             )
             async with anyio.create_task_group() as group:
-                group.start_soon(self._end_grace, group.cancel_scope)
+                group.start_soon(self.site.stop.end_grace, group.cancel_scope)
                 group.start_soon(self._end_at_the_hour)
                 self._lost = await run_batch(
                     owed,
@@ -277,11 +275,6 @@ class Batch:
         self._durations.draining = False
         yield from jobs
         self._durations.draining = True
-
-    async def _end_grace(self, scope: anyio.CancelScope) -> None:
-        await self.site.stop.interrupted.wait()
-        await anyio.sleep(GRACE_SECONDS)
-        scope.cancel()
 
     async def _end_at_the_hour(self) -> None:
         """``--until``: stop buying when it comes; what is in flight is brought home."""

@@ -13,7 +13,6 @@ from random import Random
 
 import anyio
 
-from runner.batch import GRACE_SECONDS
 from runner.crew import Site
 from runner.disk import Disk, in_thread
 from runner.errors import OutputError, RunnerError
@@ -114,17 +113,12 @@ class _Repair:
         """Deliver the purchases concerned, a few at a time; ends with the grace of an interruption."""
         work = iter(self._concerned.items())
         async with anyio.create_task_group() as group:
-            group.start_soon(self._end_grace, group.cancel_scope)
+            group.start_soon(self._site.stop.end_grace, group.cancel_scope)
             async with anyio.create_task_group() as workers:
                 for _ in range(WORKERS):
                     workers.start_soon(self._work, work)
             group.cancel_scope.cancel()
         self.done.interrupted = self._site.stop.interrupted.is_set()
-
-    async def _end_grace(self, scope: anyio.CancelScope) -> None:
-        await self._site.stop.interrupted.wait()
-        await anyio.sleep(GRACE_SECONDS)
-        scope.cancel()
 
     async def _work(self, work: Iterator[tuple[tuple[str, int], str]]) -> None:
         for (job_id, purchase), path in work:
