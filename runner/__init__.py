@@ -12,7 +12,7 @@ The map, top to bottom; imports point down only::
     survey                  the manifest's jobs held against the results manifest; surveyor decides about each
     schedule | job          lanes and stop | one job's steps
     api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
-                            throttle, purse (the budget), cache (the catalogue's schemas) and stop
+                            throttle, purse (the budget), cache (the catalogue's schemas), threads and stop
     plan | pace | polling | survival | capacity | money | shares | questions | summary | progress | ending | receipts
                             decisions: pure functions of values
     manifest | settings | wire | answers | records | spreadsheet text ↔ values

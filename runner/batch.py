@@ -28,6 +28,7 @@ from runner.schedule import Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
 from runner.survey import Survey, doubt, survey
 from runner.surveyor import Surveyor
+from runner.threads import at_work
 
 DISK_THREADS = 16
 """Of a slow disk; on a quick one they are hardly used."""
@@ -243,7 +244,7 @@ class Batch:
         """Run the lanes until there is nothing left, buying stopped, or the grace of an interruption is over."""
         self._check_backlog(owed)
         suspects = Suspects(sum(work.record is not None and not work.record.stuck for work in owed))
-        with Disk(DISK_THREADS, "disk") as disk:
+        async with at_work(Disk(DISK_THREADS, "disk")) as disk:
             crew = Crew(
                 self.site,
                 self._terms,

@@ -19,6 +19,7 @@ from runner.errors import OutputError, RunnerError
 from runner.job.deliver import DISK, Deliverer
 from runner.job.suspects import Suspects
 from runner.model import Output, Record, State
+from runner.threads import at_work
 from runner.verify import Finding, Findings, Kind, check
 
 WORKERS = 4
@@ -45,7 +46,7 @@ async def restore(site: Site) -> Restored:
     Raises ``OutputError`` where the disk refuses, ``LedgerError`` where the results manifest cannot be written.
     """
     site.folder.prepare()
-    with Disk(WORKERS, "disk") as disk:
+    async with at_work(Disk(WORKERS, "disk")) as disk:
         before = await in_thread(disk, check, site.ledger, site.folder)
         repair = _Repair(site, disk)
         await repair.clear(before.wrong)
