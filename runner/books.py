@@ -54,6 +54,10 @@ class Books:
         """A done job that stood under ``outcome`` is to be bought anew."""
         self._tally.change(outcome, "left")
 
+    def leave(self, outcome: str) -> None:
+        """All that still stand under ``outcome`` were to be looked at for the same; an interruption came before."""
+        self._tally.counts["left"] += self._tally.counts.pop(outcome, 0)
+
     def begin(self, job_id: str, work: Work) -> None:
         self._open[job_id] = work
 

@@ -48,8 +48,8 @@ async def to_its_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     return result
 
 
-async def pull(items: Iterator[T], most: int) -> list[T]:
-    """So many of the next ``items``, worked out in a thread; empty at their end."""
+async def pull(items: Iterator[T], most: int = 256) -> list[T]:
+    """At most so many of the next ``items``, worked out in a thread; empty at their end."""
     return await in_thread(None, list, islice(items, most))
 
 
