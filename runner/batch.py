@@ -15,13 +15,13 @@ from runner.crew import Crew, Site, Terms
 from runner.disk import Disk, in_thread
 from runner.errors import ConflictError
 from runner.job.suspects import Suspects
-from runner.model import Fault, Job, Record, State
+from runner.model import Job, Record
 from runner.money import base_price, total_spent
 from runner.plan import Action, Decision, revive, too_much_waits
 from runner.polling import Durations
 from runner.progress import Standing
 from runner.purse import Purse
-from runner.records import follow
+from runner.records import in_doubt
 from runner.redo import Choice, Redo
 from runner.schedule import PAUSE, Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
@@ -162,10 +162,7 @@ class Batch:
         """Clear what a crash left: temporary files, and intents that became open questions."""
         self.site.folder.prepare()
         for record in self.site.ledger.interrupted():
-            text = "the process ended between the intent and the answer; the request may have been bought"
-            fault = Fault(code="interrupted", message=text)
-            at = timestamp(self.site.clock.now())
-            await self.site.ledger.append(follow(record, State.UNKNOWN, at, error=fault))
+            await self.site.ledger.append(in_doubt(record, timestamp(self.site.clock.now())))
 
     async def _take_over(self, surveyor: Surveyor, jobs: Iterable[Job]) -> None:
         """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
