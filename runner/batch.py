@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from itertools import chain, repeat
 
 import anyio
@@ -95,14 +96,10 @@ class Batch:
     async def _open_redo(self, surveyor: Surveyor, jobs: Jobs) -> Redo:
         """Go on with the redo that an earlier run left, or begin the one asked for."""
         redo = Redo(self.site.ledger, surveyor, self.site.api.base.name, self.site.stop, self._choose)
-        try:
+        async with self._bringing_home():
             await redo.go_on(self._redo, jobs)
             if self._redo is Choice.SELECTED:
                 await self._choose_among(redo, jobs, "skipped")
-        except ConflictError:
-            await self._bring_home()
-            await self._finish()
-            raise
         return redo
 
     async def _choose_among(self, redo: Redo, jobs: Jobs, outcome: str) -> None:
@@ -136,24 +133,27 @@ class Batch:
         return await self._finish()
 
     async def _survey(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Survey:
-        """Decide about every job. Where something is in the way nothing is bought, but what is owed is brought home.
+        """Decide about every job.
 
         In a thread: over a million jobs that takes minutes, and the loop has to hear the signals that come meanwhile.
         """
         self._claimed = surveyor.claims
+        async with self._bringing_home():
+            self._looking = True
+            try:
+                return await in_thread(None, survey, surveyor, jobs, self._enter)
+            finally:
+                self._looking = False
+
+    @asynccontextmanager
+    async def _bringing_home(self) -> AsyncIterator[None]:
+        """Where something turns out to be in the way, what is owed is brought home all the same."""
         try:
-            return await self._look(surveyor, jobs)
+            yield
         except ConflictError:
             await self._bring_home()
             await self._finish()
             raise
-
-    async def _look(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Survey:
-        self._looking = True
-        try:
-            return await in_thread(None, survey, surveyor, jobs, self._enter)
-        finally:
-            self._looking = False
 
     async def _bring_home(self) -> None:
         await self._carry(self._owed_work(Survey()), iter(()))
