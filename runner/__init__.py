@@ -14,7 +14,7 @@ The map, top to bottom; imports point down only::
                             and asks unclaimed what a renamed job may take over
     schedule | job          lanes and stop | one job's steps
     api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
-                            throttle, purse (the budget), cache (the catalogue's schemas), stop and loop
+                            throttle, purse (the budget), cache (the catalogue's schemas), threads, stop and loop
     plan | pace | polling | survival | drain | capacity | money | shares | questions | summary | progress | events |
                             ending | words | receipts: decisions, pure functions of values
     manifest | settings | wire | answers | records | spreadsheet text ↔ values

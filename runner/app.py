@@ -25,7 +25,7 @@ from runner.errors import AccountError, UsageError, one_error
 from runner.forecast import Quote
 from runner.http import session
 from runner.job.deliver import Bounds
-from runner.ledger import Parts, Passing, hold, hold_all, look, open_ledger, path_of, private
+from runner.ledger import Parts, Passing, Reader, Writer, hold, hold_all, look, open_ledger, path_of, private
 from runner.manifest import Manifest
 from runner.model import Job, Json, Record
 from runner.money import base_price
@@ -36,6 +36,7 @@ from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import Report
 from runner.surveyor import manifest_path
+from runner.threads import to_its_end
 
 if TYPE_CHECKING:
     from runner.ledger.repair import Mended
@@ -231,15 +232,14 @@ async def _batch(
             stop = stop if stop is not None else Stop()
             held = await _hold(stack, folder.root, options.shard, clock, stop, buys=buys)
             folder = Folder(folder.root, private(folder.root, options.shard))
-            ledger = open_ledger(folder.root, held, observer or (lambda _: None))
-            stack.callback(ledger.close)
+            ledger, others = await to_its_end(_open, stack, folder, options.shard, held, observer or (lambda _: None))
             api = await stack.enter_async_context(_reach(base, token, folder, clock))
             resolver = PublicResolver(api.base.origin)
             client = await stack.enter_async_context(session(keepalive_seconds=75.0, resolver=resolver))
             site = Site(
                 folder=folder,
                 ledger=ledger,
-                others=stack.enter_context(reading_others(folder, options.shard)),
+                others=others,
                 shard=options.shard,
                 api=api,
                 storage=client,
@@ -250,6 +250,15 @@ async def _batch(
             if isinstance(observer, Watcher):
                 observer.watch(batch.standing)
             yield batch
+
+
+def _open(
+    stack: AsyncExitStack, folder: Folder, shard: Shard | None, held: Parts, observer: Observer
+) -> tuple[Writer, Reader]:
+    """What this run writes and what other shards know, closed with ``stack``. Read whole: a million lines take long."""
+    ledger = open_ledger(folder.root, held, observer)
+    stack.callback(ledger.close)
+    return ledger, stack.enter_context(reading_others(folder, shard))
 
 
 async def _hold(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from itertools import chain, repeat
 
 import anyio
@@ -13,26 +13,27 @@ from runner.books import Books
 from runner.capacity import Adaptive, Capacity
 from runner.clock import timestamp
 from runner.crew import Crew, Site, Terms
-from runner.disk import Disk
+from runner.disk import Disk, in_thread
 from runner.errors import ConflictError
 from runner.job.suspects import Suspects
-from runner.model import Fault, Job, Record, State
+from runner.model import Job, Record
 from runner.money import base_price, total_spent
 from runner.plan import Action, Decision, revive, too_much_waits
 from runner.polling import Durations
 from runner.progress import Standing
 from runner.purse import Purse
-from runner.records import follow
+from runner.records import in_doubt
 from runner.redo import Choice, Redo
-from runner.schedule import Work, run_batch
+from runner.schedule import PAUSE, Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
 from runner.survey import Survey, doubt, survey
 from runner.surveyor import Surveyor
+from runner.threads import at_work, pull, to_its_end
 
-GRACE_SECONDS = 20.0
-"""How long an interrupted run collects and delivers what is in flight."""
 DISK_THREADS = 16
 """Of a slow disk; on a quick one they are hardly used."""
+PAUSES = 256
+"""After so many jobs that are looked at the event loop has its turn."""
 
 log = logging.getLogger(__name__)
 
@@ -87,25 +88,27 @@ class Batch:
         if found.changed and not self.site.stop.stopped:
             await self._carry([], self._changed_work(surveyor, jobs(), found))
         if redo is Choice.MISSING and not self.site.stop.stopped:
-            await again.choose(lambda: self._missing(jobs()))
+            await self._choose_among(again, lambda: self._missing(jobs()), "missing")
             await self._carry([], self._missing_work(surveyor, jobs()))
         await again.close(every())
         if again.unfinished:
             self._books.notes.append("the redo is not finished: run the same command again, and it goes on with it")
-        return self._finish()
+        return await self._finish()
 
     async def _open_redo(self, surveyor: Surveyor, jobs: Jobs) -> Redo:
         """Go on with the redo that an earlier run left, or begin the one asked for."""
-        redo = Redo(self.site.ledger, surveyor, self.site.api.base.name, self._choose)
-        try:
+        redo = Redo(self.site.ledger, surveyor, self.site.api.base.name, self.site.stop, self._choose)
+        async with self._bringing_home():
             await redo.go_on(self._redo, jobs)
             if self._redo is Choice.SELECTED:
-                await redo.choose(jobs)
-        except ConflictError:
-            await self._bring_home()
-            self._finish()
-            raise
+                await self._choose_among(redo, jobs, "skipped")
         return redo
+
+    async def _choose_among(self, redo: Redo, jobs: Jobs, outcome: str) -> None:
+        """Let ``redo`` choose. What an interruption keeps it from choosing was not tried, and is no ``outcome``."""
+        await redo.choose(jobs)
+        if redo.choosing and self.site.stop.interrupted.is_set():
+            self._books.leave(outcome)
 
     def _choose(self, job: Job, decision: Decision) -> None:
         self._books.choose("missing" if job.id in self._books.missing else outcome_of_decision(decision))
@@ -116,7 +119,11 @@ class Batch:
 
     def _missing_work(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Iterator[Work]:
         """What a redo chose because its files are gone everywhere."""
-        for job in self._missing(jobs):
+        for number, job in enumerate(jobs, 1):
+            if number % PAUSES == 0:
+                yield PAUSE
+            if job.id not in self._books.missing:
+                continue
             decision = surveyor.decide(job)
             if decision.action is Action.BUY:
                 yield from self._work(job, decision)
@@ -125,27 +132,30 @@ class Batch:
         """Bring home what is owed, buy nothing, and report."""
         await self._prepare()
         await self._bring_home()
-        return self._finish()
+        return await self._finish()
 
     async def _survey(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Survey:
-        """Decide about every job. Where something is in the way nothing is bought, but what is owed is brought home.
+        """Decide about every job.
 
         In a thread: over a million jobs that takes minutes, and the loop has to hear the signals that come meanwhile.
         """
         self._claimed = surveyor.claims
+        async with self._bringing_home():
+            self._looking = True
+            try:
+                return await in_thread(None, survey, surveyor, jobs, self._enter)
+            finally:
+                self._looking = False
+
+    @asynccontextmanager
+    async def _bringing_home(self) -> AsyncIterator[None]:
+        """Where something turns out to be in the way, what is owed is brought home all the same."""
         try:
-            return await self._look(surveyor, jobs)
+            yield
         except ConflictError:
             await self._bring_home()
-            self._finish()
+            await self._finish()
             raise
-
-    async def _look(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Survey:
-        self._looking = True
-        try:
-            return await asyncio.get_running_loop().run_in_executor(None, survey, surveyor, jobs, self._enter)
-        finally:
-            self._looking = False
 
     async def _bring_home(self) -> None:
         await self._carry(self._owed_work(Survey()), iter(()))
@@ -154,19 +164,17 @@ class Batch:
         """Clear what a crash left: temporary files, and intents that became open questions."""
         self.site.folder.prepare()
         for record in self.site.ledger.interrupted():
-            text = "the process ended between the intent and the answer; the request may have been bought"
-            fault = Fault(code="interrupted", message=text)
-            at = timestamp(self.site.clock.now())
-            await self.site.ledger.append(follow(record, State.UNKNOWN, at, error=fault))
+            await self.site.ledger.append(in_doubt(record, timestamp(self.site.clock.now())))
 
     async def _take_over(self, surveyor: Surveyor, jobs: Iterable[Job]) -> None:
         """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
         surveyor.begin_again()
-        for job in jobs:
-            old_id = surveyor.renamed_from(job, surveyor.history(job))
-            for record in reversed(surveyor.takeover(job, old_id) if old_id else []):
-                log.info("%s takes over purchase %d of %s", job.id, record.purchase, old_id)
-                await self.site.ledger.append(record)
+        renamed = ((job, old_id) for job in jobs if (old_id := surveyor.renamed_from(job, surveyor.history(job))))
+        while some := await pull(renamed):
+            for job, old_id in some:
+                for record in reversed(surveyor.takeover(job, old_id)):
+                    log.info("%s takes over purchase %d of %s", job.id, record.purchase, old_id)
+                    await self.site.ledger.append(record)
 
     def _enter(self, job: Job, decision: Decision) -> None:
         self._books.enter(decision)
@@ -177,8 +185,9 @@ class Batch:
         """Learn what the models to be bought from cost; with a budget nothing is bought without a price."""
         if self._terms.budget is not None:
             api = self.site.api.base.name
-            known = chain(self.site.ledger.latest(), self.site.others.latest())
-            self._purse.load(record for record in known if record.api == api)
+            known = (record for record in self._known() if record.api == api)
+            while some := await pull(known):
+                self._purse.load(some)
         for model in sorted(self._models):
             entry = None if self._terms.offline else await self.site.api.catalogue_entry(model)
             price = base_price(entry) if entry is not None else self._purse.earlier_price(model)
@@ -218,13 +227,17 @@ class Batch:
     def _job_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
         """What is to be done for each job as things stand when its turn comes."""
         settled = repeat(0) if self._redo is Choice.SELECTED else found.settled
-        for job, nothing_to_do in zip(jobs, settled, strict=False):
+        for number, (job, nothing_to_do) in enumerate(zip(jobs, settled, strict=False), 1):
+            if number % PAUSES == 0:
+                yield PAUSE
             if not nothing_to_do and job.id not in found.changed:
                 yield from self._work(job, surveyor.decide(job))
 
     def _changed_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
         """The jobs whose inputs had changed while an older purchase was owed, once that is home."""
-        for job in jobs:
+        for number, job in enumerate(jobs, 1):
+            if number % PAUSES == 0:
+                yield PAUSE
             if job.id in found.changed:
                 decision = surveyor.decide(job)
                 self._books.decide_again(decision)
@@ -247,7 +260,7 @@ class Batch:
         """Run the lanes until there is nothing left, buying stopped, or the grace of an interruption is over."""
         self._check_backlog(owed)
         suspects = Suspects(sum(work.record is not None and not work.record.stuck for work in owed))
-        with Disk(DISK_THREADS, "disk") as disk:
+        async with at_work(Disk(DISK_THREADS, "disk")) as disk:
             crew = Crew(
                 self.site,
                 self._terms,
@@ -260,7 +273,7 @@ class Batch:
                 self._adaptive,
             )
             async with anyio.create_task_group() as group:
-                group.start_soon(self._end_grace, group.cancel_scope)
+                group.start_soon(self.site.stop.end_grace, group.cancel_scope)
                 group.start_soon(self._end_at_the_hour)
                 self._lost = await run_batch(
                     owed,
@@ -279,11 +292,6 @@ class Batch:
         self._durations.draining = False
         yield from jobs
         self._durations.draining = True
-
-    async def _end_grace(self, scope: anyio.CancelScope) -> None:
-        await self.site.stop.interrupted.wait()
-        await anyio.sleep(GRACE_SECONDS)
-        scope.cancel()
 
     async def _end_at_the_hour(self) -> None:
         """``--until``: stop buying when it comes; what is in flight is brought home."""
@@ -316,15 +324,19 @@ class Batch:
             if (record.id, record.purchase) not in uncounted:
                 self._books.correct(record, verdict)
 
-    def _finish(self) -> Report:
-        ledger, api = self.site.ledger, self.site.api.base.name
-        total = total_spent(chain(ledger.latest(), self.site.others.latest()), api)
-        ledger.compact()
+    def _known(self) -> Iterator[Record]:
+        """Every purchase, of this run's jobs and of other shards'."""
+        return chain(self.site.ledger.latest(), self.site.others.latest())
+
+    async def _finish(self) -> Report:
+        """Sum up, and leave the results manifest tidy. In threads, as the survey."""
+        total = await in_thread(None, total_spent, self._known(), self.site.api.base.name)
+        await to_its_end(self.site.ledger.compact)
         return self._books.report(
             spent_usd=total,
             seconds=self.site.clock.monotonic() - self._started,
             output=str(self.site.folder.root),
-            results=str(ledger.path),
+            results=str(self.site.ledger.path),
             stopped=self.site.stop.why,
         )
 

@@ -59,6 +59,10 @@ class Books:
         self._counts[before] -= 1
         self._counts[after] += 1
 
+    def leave(self, outcome: str) -> None:
+        """All that still stand under ``outcome`` were to be looked at for the same; an interruption came before."""
+        self._counts["left"] += self._counts.pop(outcome, 0)
+
     def begin(self, job_id: str, work: Work) -> None:
         self._open[job_id] = work
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import anyio
@@ -31,60 +31,81 @@ class Cancelled:
     """Still to be collected: finished meanwhile, not to be called off, or not heard of."""
     stuck: int = 0
     """Owed, and waiting for the user's word."""
+    unanswered: int = 0
+    """Asked, when an interruption's grace period ended before anything was heard: perhaps called off, still owed."""
     trouble: str = ""
     """What went wrong with one of them, if anything did."""
 
     @property
     def exit_code(self) -> int:
-        return 75 if self.owed else 2 if self.stuck else 0
+        return 75 if self.owed or self.unanswered else 2 if self.stuck else 0
 
 
 async def cancel_owed(site: Site) -> Cancelled:
-    """Ask for every submitted request to be called off; several at once, oldest first."""
+    """Ask for every submitted request to be called off; several at once, oldest first.
+
+    After an interruption no other is asked, and those that were have a grace period to answer.
+    """
     api = site.api.base.name
-    waiting = iter([record for record in site.ledger.owed(api) if record.state is State.SUBMITTED])
-    states: Counter[State] = Counter()
-    trouble: list[str] = []
+    round_ = _Round(site, [record for record in site.ledger.owed(api) if record.state is State.SUBMITTED])
     async with anyio.create_task_group() as group:
-        for _ in range(LANES):
-            group.start_soon(_work, site, waiting, states, trouble)
+        group.start_soon(site.stop.end_grace, group.cancel_scope)
+        async with anyio.create_task_group() as lanes:
+            for _ in range(LANES):
+                lanes.start_soon(round_.work)
+        group.cancel_scope.cancel()
     left = [record for record in site.ledger.owed(api) if not record.rebuy]
     stuck = sum(record.stuck for record in left)
     return Cancelled(
-        cancelled=states[State.CANCELLED],
-        failed=states[State.FAILED],
+        cancelled=round_.states[State.CANCELLED],
+        failed=round_.states[State.FAILED],
         owed=len(left) - stuck,
         stuck=stuck,
-        trouble=next(iter(trouble), ""),
+        unanswered=round_.asked - round_.states.total(),
+        trouble=next(iter(round_.trouble), ""),
     )
 
 
-async def _work(site: Site, waiting: Iterator[Record], states: Counter[State], trouble: list[str]) -> None:
-    for record in waiting:
-        if site.stop.stopped:
-            return
-        after = await _call_off(site, record, trouble)
-        states[after.state] += 1
+class _Round:
+    """Requests on their way to be called off."""
 
+    def __init__(self, site: Site, records: Iterable[Record]) -> None:
+        self.asked = 0
+        self.states: Counter[State] = Counter()
+        """Of those that were asked: how each stands by what the API said, if anything."""
+        self.trouble: list[str] = []
+        self._site = site
+        self._waiting = iter(records)
 
-async def _call_off(site: Site, record: Record, trouble: list[str]) -> Record:
-    """``record`` as the API says that it ended, recorded; or as it was, owed."""
-    request_id = record.request_id or ""
-    answer = await site.api.cancel(request_id)
-    if isinstance(answer, Again):
-        trouble.append(f"{record.id}: {answer.fault.message}")
-    agreed = isinstance(answer, Cancelling) and answer.agreed
-    for seconds in WAITS:
-        await anyio.sleep(seconds)
-        progress = await _ask(site, request_id)
-        following = after_end(record, progress, timestamp(site.clock.now()))
-        if following is not None:
-            return await site.ledger.append(following)
-        if isinstance(progress, Gone | Denied | Again):
-            trouble.append(f"{record.id}: {progress.fault.message}")
-        if isinstance(progress, Gone | Denied) or (isinstance(progress, Unfinished) and not agreed):
-            break
-    return record
+    async def work(self) -> None:
+        """Call off one request after the other."""
+        for record in self._waiting:
+            if self._site.stop.stopped:
+                return
+            self.asked += 1
+            following = await self._call_off(record)
+            with anyio.CancelScope(shield=True):  # what is recorded is counted as well
+                after = record if following is None else await self._site.ledger.append(following)
+                self.states[after.state] += 1
+
+    async def _call_off(self, record: Record) -> Record | None:
+        """``record`` as the API says that it ended; None: it stays as it was, owed."""
+        request_id = record.request_id or ""
+        answer = await self._site.api.cancel(request_id)
+        if isinstance(answer, Again):
+            self.trouble.append(f"{record.id}: {answer.fault.message}")
+        agreed = isinstance(answer, Cancelling) and answer.agreed
+        for seconds in WAITS:
+            await anyio.sleep(seconds)
+            progress = await _ask(self._site, request_id)
+            following = after_end(record, progress, timestamp(self._site.clock.now()))
+            if following is not None:
+                return following
+            if isinstance(progress, Gone | Denied | Again):
+                self.trouble.append(f"{record.id}: {progress.fault.message}")
+            if isinstance(progress, Gone | Denied) or (isinstance(progress, Unfinished) and not agreed):
+                break
+        return None
 
 
 async def _ask(site: Site, request_id: str) -> Progress:

@@ -120,8 +120,8 @@ def timed(judgement: Judgement, call: Callable[P, T], *args: P.args, **kwargs: P
         judgement.learn(perf_counter() - start)
 
 
-async def in_thread(executor: Executor, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``call`` in ``executor``. A cancelled caller leaves; the call itself goes on to its end."""
+async def in_thread(executor: Executor | None, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``call`` in ``executor``, None: the loop's own. A cancelled caller leaves; the call goes on to its end."""
     return await asyncio.get_running_loop().run_in_executor(executor, lambda: call(*args, **kwargs))
 
 

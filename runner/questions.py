@@ -24,7 +24,7 @@ import msgspec
 
 from runner.answers import REQUEST_ID
 from runner.model import LOST, Fault, Record, State
-from runner.records import follow
+from runner.records import follow, in_doubt
 
 SHOWN = 3
 """So many ids or purchases are named in an error."""
@@ -115,23 +115,15 @@ def settled(record: Record, saying: Saying, at: str) -> Record:
     match saying.word:
         case Word.ADOPT:
             adopted = {"request_id": saying.request_id, "submitted_at": at, "rebuy": False}
-            return follow(_in_doubt(record), State.SUBMITTED, at, **adopted)
+            return follow(in_doubt(record, record.at), State.SUBMITTED, at, **adopted)
         case Word.LOST if record.open:
             fault = Fault(code=LOST, message="settled with `reconcile --lost`: nothing was bought", retryable=True)
-            return follow(_in_doubt(record), State.RELEASED, at, error=fault, rebuy=False)
+            return follow(in_doubt(record, record.at), State.RELEASED, at, error=fault, rebuy=False)
         case Word.LOST:
             why = record.error.message if record.error else "stuck"
             fault = Fault(code=LOST, message=f"given up with `reconcile --lost` ({why})", retryable=True)
             return follow(record, State.FAILED, at, error=fault, rebuy=False)
-    return msgspec.structs.replace(_in_doubt(record), at=at, rebuy=True)
-
-
-def _in_doubt(record: Record) -> Record:
-    """An intent that no answer followed is the same as an unknown."""
-    if record.state is not State.SUBMITTING:
-        return record
-    fault = Fault(code="interrupted", message="the process ended between the intent and the answer")
-    return follow(record, State.UNKNOWN, record.at, error=fault)
+    return msgspec.structs.replace(in_doubt(record, record.at), at=at, rebuy=True)
 
 
 def why_not(saying: Saying, found: Sequence[Record], owners: dict[str, Record]) -> str:

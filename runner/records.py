@@ -12,7 +12,7 @@ from itertools import pairwise
 import msgspec
 
 from runner.answers import MOST_USD, REQUEST_ID
-from runner.model import Job, Record, State
+from runner.model import Fault, Job, Record, State
 
 RESULTS = "results.jsonl"
 """The name of the results manifest in its output folder."""
@@ -39,6 +39,9 @@ _NAMES = re.compile(rf"{_PART}(?:\n{_TARGET})+")
 _ALL_NAMES = re.compile(rf"(?:{_PART}(?:\n{_TARGET})+\n\n)*")
 """An id and its paths, a line each, and an empty line; of many records."""
 _ALL_REQUESTS = re.compile(rf"(?:{REQUEST_ID.pattern}\n)*")
+
+DOUBT = "the process ended between the intent and the answer; the request may have been bought"
+"""What an intent says that no answer followed."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
@@ -233,3 +236,10 @@ def follow(record: Record, state: State, at: str, **changes: object) -> Record:
     if record.state is State.SUBMITTING and state is State.UNKNOWN:
         changes["intended_at"] = record.at
     return msgspec.structs.replace(record, **{"state": state, "at": at, "error": None, **changes})
+
+
+def in_doubt(record: Record, at: str) -> Record:
+    """An intent that no answer followed is the same as an unknown; any other record is what it is."""
+    if record.state is not State.SUBMITTING:
+        return record
+    return follow(record, State.UNKNOWN, at, error=Fault(code="interrupted", message=DOUBT))

@@ -4,22 +4,29 @@ A redo has a number. It marks the purchase in force of every job that it chooses
 before the first purchase; the last of them says so (``redo_chosen``). A purchase that answers a mark carries the number
 as ``redone``, so that a mark is bought once. When every chosen job of the manifest is at an end, one line closes the
 redo (``redo_closed``); until then the same command goes on with it, and so does a run without ``--redo``.
+
+Each pass over the jobs or the ledger is made in a thread. An interruption cuts the choice short, and what is marked by
+then is as a crash would leave it; a redo whose jobs are all at an end is closed all the same, else the next would not
+be a new one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from itertools import islice
+from itertools import takewhile
 
 import anyio
 import msgspec
 
+from runner.disk import in_thread
 from runner.errors import ConflictError, UsageError
 from runner.ledger import Reader, Writer
 from runner.model import Job, Record
 from runner.plan import Action, Decision, redo_pending, wanted_redo
+from runner.stop import Stop
 from runner.surveyor import Surveyor
+from runner.threads import pull
 
 CHUNK = 256
 """Marks that are written together."""
@@ -72,12 +79,15 @@ class Marks:
 
 
 class Redo(Marks):
-    """The newest redo of a folder, as one run goes on with it."""
+    """The newest redo of a folder, as one run goes on with it. Meanwhile nobody else may use the ledger."""
 
-    def __init__(self, ledger: Writer, surveyor: Surveyor, api: str, chosen: Callable[[Job, Decision], None]) -> None:
+    def __init__(
+        self, ledger: Writer, surveyor: Surveyor, api: str, stop: Stop, chosen: Callable[[Job, Decision], None]
+    ) -> None:
         """``chosen`` is told of each job that is about to be marked, and what was decided about it before."""
         super().__init__(ledger, surveyor, api)
         self._ledger = ledger
+        self._stop = stop
         self._tell = chosen
 
     async def go_on(self, choice: Choice | None, jobs: Jobs) -> None:
@@ -90,26 +100,33 @@ class Redo(Marks):
             return
         if choice is None and not standing.chosen:
             await self._end_choice(standing.number)
-        elif choice is not None:
-            self.check_choice(jobs)
+        elif choice is not None and not self._interrupted:
+            await in_thread(None, self.check_choice, jobs)
 
     async def choose(self, jobs: Jobs) -> None:
         """Mark the done ones of ``jobs``, unless an unfinished redo has chosen already. Raises ``ConflictError``."""
         number = self.choosing
         if not number:
             return
-        self._check(jobs, number)
+        await in_thread(None, self._check, jobs, number)
+        candidates = self._candidates(jobs, number)
         last = None
-        for marks in _chunks(self._marks(jobs, number)):
-            more = marks if last is None else [last, *marks]
-            last = more.pop()
-            async with anyio.create_task_group() as group:
-                for mark in more:
-                    group.start_soon(self._ledger.append, mark)
-        if last is not None:
+        while chosen := await pull(candidates, CHUNK):
+            marks = [*filter(None, [last]), *(self._mark(job, decision, number) for job, decision in chosen)]
+            last = marks.pop()
+            await self._write(marks)
+        if self._interrupted:
+            await self._write([last] if last is not None else [])
+        elif last is not None:
             await self._ledger.append(msgspec.structs.replace(last, redo_chosen=True))
         elif not self._ledger.redo(self._api).closed:
             await self._end_choice(number)
+
+    async def _write(self, marks: Iterable[Record]) -> None:
+        """Make them durable together."""
+        async with anyio.create_task_group() as group:
+            for mark in marks:
+                group.start_soon(self._ledger.append, mark)
 
     def _check(self, jobs: Jobs, number: int) -> None:
         buy = Decision(action=Action.BUY, reason="redo")
@@ -118,22 +135,26 @@ class Redo(Marks):
         if conflicts:
             raise ConflictError("\n".join(conflicts) + "\nNothing was bought.")
 
-    def _marks(self, jobs: Jobs, number: int) -> Iterator[Record]:
-        for job, decision in self._candidates(jobs, number):
-            self._tell(job, decision)
-            assert decision.record is not None
-            yield msgspec.structs.replace(decision.record, redo=number, redo_chosen=False, redo_closed=False)
+    def _mark(self, job: Job, decision: Decision, number: int) -> Record:
+        self._tell(job, decision)
+        assert decision.record is not None
+        return msgspec.structs.replace(decision.record, redo=number, redo_chosen=False, redo_closed=False)
 
     def _candidates(self, jobs: Jobs, number: int) -> Iterator[tuple[Job, Decision]]:
-        """The jobs that are done and not marked with ``number`` yet."""
-        for job in jobs():
+        """The jobs that are done and not marked with ``number`` yet, until an interruption."""
+        for job in takewhile(lambda _: not self._interrupted, jobs()):
             decision = self._surveyor.decide(job)
             if self.would_choose(job, decision, number):
                 yield job, decision
 
+    @property
+    def _interrupted(self) -> bool:
+        return self._stop.interrupted.is_set()
+
     async def _end_choice(self, number: int) -> None:
         """A crash came while jobs were being chosen: what is marked is the choice."""
-        await self._ledger.append(msgspec.structs.replace(next(self._all_marks(number)), redo_chosen=True))
+        for mark in await pull(self._all_marks(number), 1):
+            await self._ledger.append(msgspec.structs.replace(mark, redo_chosen=True))
 
     def _all_marks(self, number: int) -> Iterator[Record]:
         return (record for record in self._ledger.latest() if record.api == self._api and record.redo == number)
@@ -144,19 +165,18 @@ class Redo(Marks):
         Marks of jobs that are gone or have other inputs by now are answered by this, so that they stay unbought.
         """
         number, chosen, closed = self._ledger.redo(self._api)
-        if closed or not chosen:
+        if closed or not chosen or await in_thread(None, self._is_pending, jobs, number):
             return
-        if any(redo_pending(self._ledger.purchases(job.id, self._api), job.fingerprint, number) for job in jobs):
-            return
+        marks = self._all_marks(number)
         last = None
-        for mark in self._all_marks(number):
-            last = mark
-            if wanted_redo(self._ledger.purchases(mark.id, self._api), mark.fingerprint) == number:
-                last = await self._ledger.append(msgspec.structs.replace(mark, redone=number))
+        while some := await pull(marks, CHUNK):
+            for mark in some:
+                last = mark
+                if wanted_redo(self._ledger.purchases(mark.id, self._api), mark.fingerprint) == number:
+                    last = await self._ledger.append(msgspec.structs.replace(mark, redone=number))
         if last is not None:
             await self._ledger.append(msgspec.structs.replace(last, redo_chosen=True, redo_closed=True))
 
-
-def _chunks(marks: Iterator[Record]) -> Iterator[list[Record]]:
-    while chunk := list(islice(marks, CHUNK)):
-        yield chunk
+    def _is_pending(self, jobs: Iterable[Job], number: int) -> bool:
+        """Whether any of ``jobs`` still waits for redo ``number``."""
+        return any(redo_pending(self._ledger.purchases(job.id, self._api), job.fingerprint, number) for job in jobs)

@@ -13,13 +13,13 @@ from random import Random
 
 import anyio
 
-from runner.batch import GRACE_SECONDS
 from runner.crew import Site
 from runner.disk import Disk, in_thread
 from runner.errors import OutputError, RunnerError
 from runner.job.deliver import Deliverer
 from runner.job.suspects import Suspects
 from runner.model import DISK, Output, Record, State
+from runner.threads import at_work
 from runner.verify import Finding, Findings, Kind, check
 
 WORKERS = 4
@@ -46,7 +46,7 @@ async def restore(site: Site) -> Restored:
     Raises ``OutputError`` where the disk refuses, ``LedgerError`` where the results manifest cannot be written.
     """
     site.folder.prepare()
-    with Disk(WORKERS, "disk") as disk:
+    async with at_work(Disk(WORKERS, "disk")) as disk:
         before = await in_thread(disk, check, site.ledger, site.folder)
         repair = _Repair(site, disk)
         await repair.clear(before.wrong)
@@ -114,17 +114,12 @@ class _Repair:
         """Deliver the purchases concerned, a few at a time; ends with the grace of an interruption."""
         work = iter(self._concerned.items())
         async with anyio.create_task_group() as group:
-            group.start_soon(self._end_grace, group.cancel_scope)
+            group.start_soon(self._site.stop.end_grace, group.cancel_scope)
             async with anyio.create_task_group() as workers:
                 for _ in range(WORKERS):
                     workers.start_soon(self._work, work)
             group.cancel_scope.cancel()
         self.done.interrupted = self._site.stop.interrupted.is_set()
-
-    async def _end_grace(self, scope: anyio.CancelScope) -> None:
-        await self._site.stop.interrupted.wait()
-        await anyio.sleep(GRACE_SECONDS)
-        scope.cancel()
 
     async def _work(self, work: Iterator[tuple[tuple[str, int], str]]) -> None:
         for (job_id, purchase), path in work:

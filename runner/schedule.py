@@ -49,6 +49,10 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         return self.record.id if self.record is not None else ""
 
 
+PAUSE = Work(before="")
+"""Nothing to do: stands where many jobs had nothing, so that the event loop has its turn."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
     """What a lane and a delivery call; each returns the record as it then stands."""
@@ -133,6 +137,7 @@ class _Shop:
         self._lanes = lost
         self._told = 0
         self._closing = False
+        self._pausing = False
         self._waiting = 0
         self._failed = 0
         self._errors: list[RunnerError] = []
@@ -173,7 +178,7 @@ class _Shop:
         for work in self._owed:
             keeps_slot |= await self._carry(work, made)
         while not keeps_slot and self._is_wanted() and await self._room():
-            job = next(self._jobs, None)
+            job = self._next()
             if job is None:
                 self._closing = True
                 break
@@ -189,17 +194,27 @@ class _Shop:
 
     async def _work_for_free(self, made: Made) -> None:
         """Buying stopped: what costs nothing is done all the same, unless the run is to end."""
-        for work in self._jobs:
-            if self._stop.interrupted.is_set():
-                return
+        while not self._stop.interrupted.is_set() and (work := self._next()) is not None:
             if work.job is None:
                 await self._carry(work, made)
             else:
                 self._steps.settle(work, None)
                 await checkpoint()
 
+    def _next(self) -> Work | None:
+        return PAUSE if self._pausing else next(self._jobs, None)
+
+    async def _pause(self) -> None:
+        """Let the event loop have its turn. Until then no other lane looks at more jobs."""
+        first, self._pausing = not self._pausing, True
+        await checkpoint()
+        self._pausing &= not first
+
     async def _carry(self, work: Work, made: Made) -> bool:
         """Take one piece of work to its final state and hand it over; whether its request still holds the slot."""
+        if work is PAUSE:
+            await self._pause()
+            return False
         record = work.record
         if work.job is not None:
             record = await self._steps.buy(work.job)

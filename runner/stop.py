@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from anyio import CancelScope, Event, create_task_group, move_on_after
+from anyio import CancelScope, Event, create_task_group, move_on_after, sleep
 
 from runner.summary import Stopped, most_serious
+
+GRACE_SECONDS = 20.0
+"""How long after an interruption what is in flight is brought home."""
 
 
 class Stop:
@@ -34,6 +37,12 @@ class Stop:
         """End the run soon: buy nothing more, bring home what is in flight."""
         self.buying(reason, exit_code)
         self.interrupted.set()
+
+    async def end_grace(self, scope: CancelScope, extra: float = 0.0) -> None:
+        """Cancel ``scope`` when the grace period of an interruption is over, and so many seconds more."""
+        await self.interrupted.wait()
+        await sleep(GRACE_SECONDS + extra)
+        scope.cancel()
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Sleep for ``seconds`` or until buying stops; whether it has."""

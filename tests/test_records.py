@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from runner import records
 from runner.manifest import check_file_name, check_id
 from runner.model import MAX_FAULT, Fault, Job, Output, Record, State
-from runner.records import LARGEST_PURCHASE, BadLine, decode, decode_all, encode, follow, intent, is_inside
+from runner.records import LARGEST_PURCHASE, BadLine, decode, decode_all, encode, follow, in_doubt, intent, is_inside
 
 LINE: dict[str, Any] = {
     "id": "mug",
@@ -468,3 +468,16 @@ def test_lines_read_together_are_those_that_can_be_read_alone(lines: list[bytes]
     lines = [part for part in lines if part.endswith(b"\n")] + [part for part in lines if not part.endswith(b"\n")][:1]
     alone = [decoded(part) for part in lines]
     assert decode_all(lines) == ([] if None in alone else alone)
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_intent_in_doubt_is_unknown_and_keeps_its_time(state: State) -> None:
+    """It may have been bought, and people look for it by the time of its intent. Any other record stays as it is."""
+    before = record(state=state.value)
+    after = in_doubt(before, "2026-11-23T00:00:00.000Z")
+    if state is not State.SUBMITTING:
+        assert after is before
+        return
+    assert (after.state, after.intended_at, after.error and after.error.code) == ("unknown", before.at, "interrupted")
+    assert after.error is not None
+    assert "may have been bought" in after.error.message

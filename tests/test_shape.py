@@ -34,7 +34,7 @@ ROWS = [
         "verify",
         "restore",
     },
-    {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache", "loop"},
+    {"api", "download", "ledger", "gallery", "throttle", "purse", "stop", "http", "cache", "loop", "threads"},
     {
         "plan",
         "pace",

@@ -27,6 +27,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._virtual = 1000.0
         self.threads = 0
+        self.turns = 0
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
@@ -51,6 +52,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._loop.turns += 1
         if timeout is not None and timeout <= 0:
             return super().select(timeout)
         ready = super().select(SETTLE_SECONDS)

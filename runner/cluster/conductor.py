@@ -15,7 +15,6 @@ import anyio
 from anyio import to_thread
 
 from runner import __version__
-from runner.batch import GRACE_SECONDS
 from runner.clock import Clock, SystemClock, timestamp
 from runner.cluster.board import Board, jobs_by_shard
 from runner.cluster.engine import Engine, reach
@@ -172,7 +171,8 @@ class _Run:
         self._engine.listen(self._order.run, self._board.hear)
         async with anyio.create_task_group() as group:
             group.start_soon(self._pass_on_stop)
-            group.start_soon(self._end_grace, group.cancel_scope)
+            # after a signal nobody waits for a shard that does not answer
+            group.start_soon(self._stop.end_grace, group.cancel_scope, AGAIN_SECONDS)
             group.start_soon(self._beat, group.cancel_scope)
             async with anyio.create_task_group() as working:
                 for number in range(1, slots + 1):
@@ -186,12 +186,6 @@ class _Run:
         while self._stop.why is not None:  # again and again: a shard may begin at a worker that has just come
             await self._engine.interrupt(self._order.run, self._stop.why.reason, self._stop.why.exit_code)
             await anyio.sleep(AGAIN_SECONDS)
-
-    async def _end_grace(self, scope: anyio.CancelScope) -> None:
-        """After a signal nobody waits for a shard that does not answer."""
-        await self._stop.interrupted.wait()
-        await anyio.sleep(GRACE_SECONDS + AGAIN_SECONDS)
-        scope.cancel()
 
     async def _beat(self, scope: anyio.CancelScope) -> None:
         """Let the shards know that this run is alive, and see whether there is anybody to run them."""

@@ -48,7 +48,7 @@ async def _cancel(folder: Folder, options: RunOptions, watch: Watch) -> Cancelle
 
 
 def _as_json(result: Cancelled, folder: Folder) -> dict[str, object]:
-    counts = {name: getattr(result, name) for name in ("cancelled", "failed", "owed", "stuck")}
+    counts = {name: getattr(result, name) for name in ("cancelled", "failed", "owed", "stuck", "unanswered")}
     return {**counts, "output": str(folder.root), "results": str(look(folder.root).results)}
 
 
@@ -58,6 +58,11 @@ def _show(result: Cancelled, manifest: str) -> None:
         say(f"{result.failed:,} had failed meanwhile")
     if result.owed:
         say(f"They are bought: `runner collect {manifest}` or the next run brings them home.")
+    if result.unanswered:
+        say(
+            f"{result.unanswered:,} were asked and gave no answer before the end: perhaps they are cancelled. The next "
+            f"run finds out, or `runner cancel {manifest}` asks again."
+        )
     if result.stuck:
         say(f"{result.stuck:,} are stuck and wait for your word: `runner reconcile {manifest}`")
     if result.trouble:

@@ -26,7 +26,7 @@ from runner.options import RunOptions
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder
 from runner.shards import Shard, find_shard
-from runner.stop import Stop
+from runner.stop import GRACE_SECONDS, Stop
 
 T = TypeVar("T")
 
@@ -146,8 +146,6 @@ async def attend(work: Callable[[Stop], Awaitable[T]], watch: Watch) -> T:
 
 async def _heed_signals(stop: Stop, watch: Watch) -> None:
     """The first signal ends the run gently, the second at once: nothing is lost either way."""
-    from runner.batch import GRACE_SECONDS  # noqa: PLC0415 - loaded by now; verbs that only look do without it
-
     with anyio.open_signal_receiver(*signals()) as received:
         async for number in received:
             if stop.interrupted.is_set():

@@ -14,6 +14,7 @@ from runner.gallery.thumbnails import NOTHING, Look, Stand
 from runner.model import Json, Output, Record, State
 from runner.money import spent
 from runner.receipts import LARGEST
+from runner.records import DOUBT
 from runner.summary import outcome_of_record
 
 STATES = ("failed", "unknown", "stuck", "missing", "altered", "owed", "cancelled", "left", "done")
@@ -157,7 +158,7 @@ _WORDS = {
 def why(record: Record) -> str:
     """The record's error on one line, its code first; empty without one."""
     if record.error is None:
-        return "the process ended between the intent and the answer" if record.state is State.SUBMITTING else ""
+        return DOUBT if record.state is State.SUBMITTING else ""
     status = f" (HTTP {record.error.http_status})" if record.error.http_status else ""
     return f"{record.error.code}{status}: {record.error.message}"
 

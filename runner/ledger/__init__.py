@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from anyio import CancelScope
-
 from runner.disk import Judgement, timed
 from runner.errors import LedgerError
 from runner.ledger.hold import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
@@ -31,6 +29,7 @@ from runner.ledger.reading import NOTHING, Reader, Together, Writer, divided
 from runner.ledger.standing import Standing, stands_at
 from runner.model import OWED, Record, State
 from runner.shards import shard_of
+from runner.threads import outlast
 
 __all__ = [
     "NOTHING",
@@ -111,7 +110,7 @@ class Ledger:
         batch.records.append(record)
         if not self._writing:
             self._write_waiting()
-        cancelled = await _outlast(batch.ended)
+        cancelled = await outlast(batch.ended)
         if batch.error is not None:
             raise batch.error
         self._notify(record)
@@ -240,15 +239,3 @@ def open_ledger(root: Path, held: Parts, notify: Callable[[Record], None] = lamb
             ledger.close()
         raise
     return Shards(root, ledgers)
-
-
-async def _outlast(event: asyncio.Event) -> asyncio.CancelledError | None:
-    """Wait for ``event`` whatever happens; return the cancellation that came meanwhile, for the caller to raise."""
-    cancelled = None
-    with CancelScope(shield=True):
-        while not event.is_set():
-            try:
-                await event.wait()
-            except asyncio.CancelledError as error:  # from outside anyio, which no shield keeps off
-                cancelled = error
-    return cancelled

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 from harness import Service, plain
 from virtual_time import LoopClock
 
 from runner import app
-from runner.cancel import Cancelled
+from runner.cancel import LANES, Cancelled
+from runner.commands.cancel import _show
 from runner.emulator import Fault
 from runner.model import State
+from runner.stop import GRACE_SECONDS, Stop
 
 pytestmark = pytest.mark.anyio
 
 
-async def cancel(service: Service) -> Cancelled:
+async def cancel(service: Service, stop: Stop | None = None) -> Cancelled:
     return await app.cancel(
-        app.Folder(service.output), observer=service.seen.append, clock=LoopClock(), environ=service.environ
+        app.Folder(service.output), observer=service.seen.append, stop=stop, clock=LoopClock(), environ=service.environ
     )
 
 
@@ -114,3 +118,38 @@ async def test_stuck_ones_are_told_apart(service):
     await service.run()
     result = await cancel(service)
     assert (result.stuck, result.owed, result.exit_code) == (1, 0, 2)
+
+
+@pytest.mark.parametrize("on", ["cancel", "result"])
+async def test_an_interruption_waits_for_a_hung_api_no_longer_than_its_grace(slow, on):
+    """Who was asked and did not answer is told apart and stays owed; who was not yet is not asked any more."""
+    await owing(slow, 20)
+    slow.fault(Fault(on=on, kind="hang", seconds=10_000_000.0))
+    stop, clock = Stop(), LoopClock()
+    begun = clock.now()
+    asyncio.get_running_loop().call_later(5.0, stop.interrupt, "interrupted by SIGINT")
+    result = await cancel(slow, stop)
+    assert clock.now() - begun <= 5 + GRACE_SECONDS + 1
+    assert (result.cancelled, result.owed, result.unanswered, result.exit_code) == (0, 20, LANES, 75)
+    slow.fault()
+    again = await cancel(slow)
+    assert (again.cancelled, again.owed, again.unanswered) == (18, 2, 0)
+    assert slow.submissions == 20
+
+
+async def test_what_is_answered_within_the_grace_is_recorded_and_counted(slow):
+    """An API that answers slowly is heard out after a signal; what it agreed to is not asked again."""
+    await owing(slow, 5)
+    slow.fault(Fault(on="cancel", kind="slow", seconds=10.0))
+    stop = Stop()
+    asyncio.get_running_loop().call_later(5.0, stop.interrupt, "interrupted by SIGINT")
+    assert await cancel(slow, stop) == Cancelled(cancelled=3, owed=2)
+    assert [slow.record(job).state for job in "abcde"].count(State.CANCELLED) == 3
+
+
+def test_who_did_not_answer_is_said_apart(capsys):
+    """Whoever interrupts reads how many may be cancelled without a word of it, and how to find out."""
+    _show(Cancelled(owed=20, unanswered=16), "output/spring")
+    said = capsys.readouterr().out
+    assert "16 were asked and gave no answer before the end: perhaps they are cancelled" in said
+    assert "`runner cancel output/spring` asks again" in said
