@@ -70,9 +70,10 @@ def next_time(text: str, now: float) -> float:
 
     Of an hour that the clocks pass over it is as long after midnight as on any other day.
     """
-    hour, minute = (int(part) for part in text.split(":"))
+    shown = time.strptime(text, "%H:%M")
     today = datetime.fromtimestamp(now)  # noqa: DTZ006 - what the clock on the wall shows
-    days = (today.replace(hour=hour, minute=minute, second=0, microsecond=0) + timedelta(days=n) for n in (0, 1))
+    then = today.replace(hour=shown.tm_hour, minute=shown.tm_min, second=0, microsecond=0)
+    days = (then, then + timedelta(days=1))
     moments = (day.replace(fold=fold).timestamp() for day in days for fold in (0, 1))  # an hour may come twice
     return next(moment for moment in moments if moment > now)
 

@@ -134,7 +134,7 @@ def _refuse_unfinished(logs: Iterable[Log], shards: Iterable[Shard]) -> None:
     if open_:
         raise ConflictError(
             f"a redo is not finished in shard {', '.join(map(str, open_))}: `runner run … --shard {open_[0]}` goes on "
-            "with it. Merge then; nothing was changed."
+            "with it, after `runner reconcile` where a job in doubt keeps it open. Merge then; nothing was changed."
         )
 
 

@@ -44,8 +44,8 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        self.claims = Claims()
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="runner-")  # noqa: SIM115 - closed by close()
+        self.claims = Claims()
         self._lock = threading.Lock()
         self._end = 0
         self._count = 0
@@ -113,4 +113,5 @@ class Spool:
             self._file.close()
 
     def __del__(self) -> None:
-        self.close()
+        with suppress(AttributeError):  # a signal came before there was a file
+            self.close()
