@@ -23,6 +23,7 @@ from runner.disk import Disk, flush_file, in_thread, timed, write_all
 from runner.download.body import BLOCK, Body, most_seconds
 from runner.download.media import Media, inspect, inspect_bytes
 from runner.download.parts import BadMedia
+from runner.download.png import SIGNATURE
 from runner.download.resume import Part
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
@@ -196,9 +197,12 @@ async def _receive(
 
 
 async def _keep_small(target: Path, body: bytes, disk: Disk) -> Media:
-    """Check and write a small file: where it stands if that is quick, else in a thread, and then to the end."""
+    """Check and write a small file: where it stands if that is quick, else in a thread, and then to the end.
+
+    A PNG is read as it comes; other kinds are decoded, and a few bytes of those may say very much.
+    """
     judgement = disk.judgement(_keep)
-    if judgement.quick():
+    if body.startswith(SIGNATURE) and judgement.quick():
         return timed(judgement, _keep, disk, target, body)
     return await _by_disk(in_thread(disk, _keep, disk, target, body), target)
 

@@ -7,6 +7,7 @@ import gzip
 import socket
 import struct
 import sys
+import threading
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from runner.download import body as pacing
 from runner.download import fetch as fetching
 from runner.download.body import most_seconds
 from runner.download.fetch import SMALL, StorageAnswer, fetch
-from runner.download.media import Media
+from runner.download.media import Media, inspect_bytes
 from runner.download.parts import BadMedia
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError
@@ -571,3 +572,20 @@ async def test_a_disk_that_is_full_in_the_middle_is_an_error_of_the_output(
     done = await anyio.run_process(command)
     assert done.stdout.decode() == f"{folder}: cannot be written: File too large []\n"
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF"])
+async def test_a_small_picture_that_must_be_decoded_holds_up_nobody(storage, get, picture, monkeypatch, kind):
+    """Few bytes may hold very many pixels: whatever is not read as it comes is decoded beside the event loop."""
+    where = []
+
+    def noted(body: bytes) -> Media:
+        where.append(threading.current_thread())
+        return inspect_bytes(body)
+
+    monkeypatch.setattr(fetching, "inspect_bytes", noted)
+    storage.serve(picture(kind))
+    assert (await get()).width == 23
+    storage.serve(picture("PNG"))
+    await get()
+    assert [thread is threading.main_thread() for thread in where] == [False, True]
