@@ -22,10 +22,11 @@ class Pace:
     per_second: float | None
     _next: float = float("-inf")
 
-    def reserve(self, now: float) -> float:
-        """Take the next free start and return the seconds until it. ``now`` is on a monotonic clock."""
-        if self.per_second is None:
-            return 0.0
-        start = max(now, self._next)
-        self._next = start + 1.0 / self.per_second
-        return start - now
+    def wait(self, now: float) -> float:
+        """Seconds until the next start is free. ``now`` is on a monotonic clock."""
+        return max(0.0, self._next - now) if self.per_second is not None else 0.0
+
+    def take(self, now: float) -> None:
+        """Start now, or a moment before the next start is free: the one after that keeps its distance."""
+        if self.per_second is not None:
+            self._next = max(now, self._next) + 1.0 / self.per_second

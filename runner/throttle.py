@@ -25,6 +25,9 @@ DOUBTS = 5
 LEAST_SECONDS = 1.0
 """Who asks for a shorter pause than this asks for none: then it is as long as where nothing is asked."""
 
+TOLERANCE_SECONDS = 1e-6
+"""Clocks and sums of floating-point numbers are no more exact than this; the rate itself is kept exactly."""
+
 log = logging.getLogger(__name__)
 
 
@@ -52,51 +55,27 @@ class Throttle:
         self._refusals = 0
         self._doubts = 0
         self._refused_since: float | None = None
-        self._trial = Lock()
+        self._gate = Lock(fast_acquire=True)
+        """One lane at a time waits for its turn, so that none has a turn long before it can use it."""
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[bool]:
         """Wait for the right to submit once, and hold it alone while the API is refusing. False: buying stopped."""
-        trying = await self._wait_for_turn()
-        try:
-            yield not self._stop.stopped
-        finally:
-            if trying:
-                self._trial.release()
+        async with self._gate:
+            await self._wait()
+            if self._refusals:
+                yield not self._stop.stopped
+                return
+        yield not self._stop.stopped
 
-    async def _wait_for_turn(self) -> bool:
-        """Whether this lane is the one that tries first, and holds ``_trial``. What changes meanwhile is heeded."""
-        trying = False
-        try:
-            while not self._stop.stopped:
-                await self._pause()
-                if self._refusals and not trying:
-                    await self._trial.acquire()
-                    trying = True
-                    continue
-                if trying and not self._refusals:
-                    self._trial.release()
-                    trying = False
-                await self._space()
-                if not self._paused and (trying or not self._refusals):
-                    break
-        except BaseException:
-            if trying:
-                self._trial.release()
-            raise
-        return trying
-
-    @property
-    def _paused(self) -> bool:
-        return self._clock.monotonic() < self._until
-
-    async def _pause(self) -> None:
-        while not self._stop.stopped and (wait := self._until - self._clock.monotonic()) > 0:
-            await self._stop.wait(wait)
-
-    async def _space(self) -> None:
-        wait = self._pace.reserve(self._clock.monotonic())
-        if wait > 0 and not self._stop.stopped:
+    async def _wait(self) -> None:
+        """Wait until no pause holds and the rate allows one more. A pause that begins meanwhile is heeded."""
+        while not self._stop.stopped:
+            now = self._clock.monotonic()
+            wait = max(self._until - now, self._pace.wait(now))
+            if wait <= TOLERANCE_SECONDS:
+                self._pace.take(now)
+                return
             await self._stop.wait(wait)
 
     def accepted(self) -> None:
@@ -114,10 +93,11 @@ class Throttle:
         now = self._clock.monotonic()
         if self._refused_since is None:
             self._refused_since = now
-        asked = retry_after is not None and retry_after >= LEAST_SECONDS
-        if self._paused and not asked:
+        if retry_after is not None and retry_after < LEAST_SECONDS:
+            retry_after = None
+        if retry_after is None and now < self._until:
             return
-        wait = retry_after if asked and retry_after is not None else next(self._delays)
+        wait = next(self._delays) if retry_after is None else retry_after
         if now + wait - self._refused_since > PATIENCE:
             self._stop.buying(f"the API accepts nothing: {reason}", 69)
             return

@@ -173,6 +173,18 @@ async def test_a_pause_holds_lanes_that_wait_for_their_turn_of_a_rate(service):
     assert all(later - earlier >= 0.499 for earlier, later in pairwise(times))
 
 
+async def test_a_refusal_costs_a_low_rate_its_pause_and_no_more(service):
+    """A picture every ten minutes, twelve lanes, one refusal: no lane has put its name down for the next two hours."""
+    service.fault(submit("status", status=429, retry_after=30, after=1))
+    manifest = service.manifest(*plain(12), rate="6/h", concurrency=12)
+    assert (await service.run(manifest)).done == 12
+    times = created(service)
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert min(gaps) >= 599
+    assert gaps[0] <= 1201
+    assert max(gaps[1:]) <= 601
+
+
 async def test_a_retry_after_of_nothing_is_no_invitation(service):
     """`Retry-After: 0` for a quarter of an hour: it is tried ever more rarely, not as fast as it goes."""
     service.fault(submit("status", status=429, retry_after=0, times=None))
