@@ -119,7 +119,7 @@ def repair_log(
     folder: Folder, options: RunOptions, *, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
 ) -> list[Mended]:
     """Make a damaged results manifest readable again, in a folder that is split each of them; what that came to."""
-    from runner.ledger.repair import mend  # noqa: PLC0415 - likewise
+    from runner.ledger.repair import mend  # noqa: PLC0415 - only a damaged results manifest needs it
 
     at = timestamp((clock or SystemClock()).now())
     api = api_of(options, environ).name

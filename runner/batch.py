@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain, repeat
+from typing import TypeVar
 
 import anyio
 
@@ -37,6 +38,7 @@ PAUSES = 256
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Jobs = Callable[[], Iterable[Job]]
 """Gives the selected jobs afresh each time it is called."""
 
@@ -119,14 +121,12 @@ class Batch:
 
     def _missing_work(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Iterator[Work]:
         """What a redo chose because its files are gone everywhere."""
-        for number, job in enumerate(jobs, 1):
-            if number % PAUSES == 0:
-                yield PAUSE
-            if job.id not in self._books.missing:
-                continue
-            decision = surveyor.decide(job)
-            if decision.action is Action.BUY:
+
+        def work(job: Job) -> Iterator[Work]:
+            if job.id in self._books.missing and (decision := surveyor.decide(job)).action is Action.BUY:
                 yield from self._work(job, decision)
+
+        return _with_pauses(jobs, work)
 
     async def collect(self) -> Report:
         """Bring home what is owed, buy nothing, and report."""
@@ -227,21 +227,24 @@ class Batch:
     def _job_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
         """What is to be done for each job as things stand when its turn comes."""
         settled = repeat(0) if self._redo is Choice.SELECTED else found.settled
-        for number, (job, nothing_to_do) in enumerate(zip(jobs, settled, strict=False), 1):
-            if number % PAUSES == 0:
-                yield PAUSE
+
+        def work(pair: tuple[Job, int]) -> Iterator[Work]:
+            job, nothing_to_do = pair
             if not nothing_to_do and job.id not in found.changed:
                 yield from self._work(job, surveyor.decide(job))
 
+        return _with_pauses(zip(jobs, settled, strict=False), work)
+
     def _changed_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
         """The jobs whose inputs had changed while an older purchase was owed, once that is home."""
-        for number, job in enumerate(jobs, 1):
-            if number % PAUSES == 0:
-                yield PAUSE
+
+        def work(job: Job) -> Iterator[Work]:
             if job.id in found.changed:
                 decision = surveyor.decide(job)
                 self._books.decide_again(decision)
                 yield from self._work(job, decision)
+
+        return _with_pauses(jobs, work)
 
     def _work(self, job: Job, decision: Decision) -> Iterator[Work]:
         before = outcome_of_decision(decision)
@@ -339,6 +342,14 @@ class Batch:
             results=str(self.site.ledger.path),
             stopped=self.site.stop.why,
         )
+
+
+def _with_pauses(jobs: Iterable[T], work: Callable[[T], Iterator[Work]]) -> Iterator[Work]:
+    """What is to be done for each of ``jobs``, and a pause now and then, since for very many it may be nothing."""
+    for number, job in enumerate(jobs, 1):
+        if number % PAUSES == 0:
+            yield PAUSE
+        yield from work(job)
 
 
 def _held_by_shards(count: int) -> str:

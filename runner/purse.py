@@ -42,18 +42,12 @@ class _Account:
         self.unpriced: Counter[tuple[str | None, str, int]] = Counter()
         """Purchases that were perhaps charged and that no price was known for: by day, model and megapixels."""
 
-    def count(self, record: Record) -> None:
+    def count(self, record: Record, times: int = 1) -> None:
+        """Count ``record``; -1 times: no longer."""
         if basis_of(record) is Basis.UNPRICED:
-            self.unpriced[record.day, record.model, megapixels(record.inputs)] += 1
+            self.unpriced[record.day, record.model, megapixels(record.inputs)] += times
         else:
-            self.usd[record.day] += spent(record)
-
-    def take_out(self, record: Record) -> None:
-        """Count no longer what was counted."""
-        if basis_of(record) is Basis.UNPRICED:
-            self.unpriced[record.day, record.model, megapixels(record.inputs)] -= 1
-        else:
-            self.usd[record.day] -= spent(record)
+            self.usd[record.day] += times * spent(record)
 
     def days(self, price: Callable[[str], float]) -> Iterator[tuple[str | None, float]]:
         """Day and amount, several times a day: what had no price is counted at the one of its model now."""
@@ -162,7 +156,7 @@ class Purse:
         """These are asked after in this run: what earlier runs left at its reserve is perhaps billed soon."""
         for record in records:
             if self._budget is not None and record.state is State.SUBMITTED:
-                self._spent.take_out(record)
+                self._spent.count(record, -1)
                 usd = self._counts(record)
                 self._add(record.day, usd)
                 self._reserve(record, usd)

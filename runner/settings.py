@@ -161,12 +161,12 @@ def output_folder(manifest: Path | None, name: str, chosen: Path | None, *, emul
         return chosen.absolute()
     home = manifest.absolute().parent if manifest is not None else Path.cwd()
     folders = [root / "output" / (f"{name}-emulator" if emulator else name) for root in (home, home.parent)]
-    begun = (folder for folder in folders if has_results(folder))
+    begun = (folder for folder in folders if _has_results(folder))
     likely = (folder for folder in folders if folder.parent.is_dir())
     return next(begun, None) or next(likely, folders[0])
 
 
-def has_results(folder: Path) -> bool:
+def _has_results(folder: Path) -> bool:
     """Whether a run has written down anything there."""
     try:
         return any(LEDGER.fullmatch(path.name) for path in folder.iterdir())

@@ -19,7 +19,7 @@ def probe(mark: str, manifest: str, api: str | None) -> dict[str, str]:
     answer = {"runner": _runner(), "mark": _read(mark), "manifest": _read(manifest)}
     try:
         from runner.errors import RunnerError  # noqa: PLC0415 - a worker may have no runner
-        from runner.settings import find_api, find_token  # noqa: PLC0415 - likewise
+        from runner.settings import find_api, find_token  # noqa: PLC0415 - a worker may have no runner
     except ImportError:
         return answer
     try:
@@ -43,7 +43,7 @@ def begin(version: str, order: bytes) -> Any:
 def _runner() -> str:
     """Which runner this worker has."""
     try:
-        from runner import __version__  # noqa: PLC0415 - it may have none
+        from runner import __version__  # noqa: PLC0415 - a worker may have no runner
     except ImportError as error:
         return f"none that can be imported ({error})"
     return __version__

@@ -52,7 +52,7 @@ def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     return [CompletionItem(incomplete, type="file")]
 
 
-class ShardType(click.ParamType):  # type: ignore[type-arg]  # as above
+class ShardType(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
     """``2/4``, or ``auto``: what an array of jobs says in the environment."""
 
     name = "shard"

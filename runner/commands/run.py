@@ -53,7 +53,7 @@ class Concurrency(click.ParamType):  # type: ignore[type-arg]  # before 8.4 clic
         return int(str(value))
 
 
-class ClockTime(click.ParamType):  # type: ignore[type-arg]  # as above
+class ClockTime(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
     """The next time that the local clock shows ``HH:MM``, in seconds since the epoch."""
 
     name = "time"

@@ -66,7 +66,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
 
 
 def _read(ledger: Reader, folder: Folder) -> Standing:
-    """One pass over every purchase; of a job with several, the one that is shown counts."""
+    """One pass over every purchase; of a job with several, the one in force counts."""
     standing, again = Standing(), Names()
     for record in ledger.latest():
         standing.spent_usd += exact(spent(record))

@@ -128,7 +128,7 @@ def _stand(stand: Stand) -> str:
 
 
 def _mend(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
-    from runner.app import repair_log  # noqa: PLC0415 - as above
+    from runner.app import repair_log  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
 
     mended = repair_log(folder, options)
     if as_json:

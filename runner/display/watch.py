@@ -124,15 +124,18 @@ class Watch:
     def interrupted(self, signal: str, grace_seconds: float) -> None:
         """A signal ends the run, whether buying had stopped before or not."""
         text = f"{signal}: finishing what is in flight, at most {grace_seconds:.0f} s; again to stop at once"
-        self._tell_stop(text, f"interrupted by {signal}")
+        self._say_stopping(text, f"interrupted by {signal}")
 
-    def _tell_stop(self, text: str = "", reason: str = "") -> None:
-        """Say why nothing more is bought, once; or what else the person should know of the end."""
+    def _tell_stop(self) -> None:
+        """Say why nothing more is bought, once."""
         why = self._stop.why if self._stop is not None else None
-        if why is not None and (text or why.reason != self._told_stop):
+        if why is not None and why.reason != self._told_stop:
+            self._say_stopping(f"buying nothing more: {plain(why.reason)}", plain(why.reason))
+
+    def _say_stopping(self, text: str, reason: str) -> None:
+        why = self._stop.why if self._stop is not None else None
+        if why is not None:
             self._told_stop = why.reason
-            reason = reason or plain(why.reason)
-            text = text or f"buying nothing more: {reason}"
             self.say(text, "stopping", Weight.ALERT, reason=reason, exit_code=why.exit_code)
 
     def _hear(self, record: logging.LogRecord) -> None:

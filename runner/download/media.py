@@ -211,7 +211,7 @@ def _what_else(head: bytes, error: Exception) -> str:
         return "an error page or message came instead of a picture"
     if not head:
         return "the file is empty"
-    from PIL import UnidentifiedImageError  # noqa: PLC0415 - likewise
+    from PIL import UnidentifiedImageError  # noqa: PLC0415 - PNGs and videos are read without it
 
     if isinstance(error, UnidentifiedImageError):
         return "no whole picture or video of a known kind"

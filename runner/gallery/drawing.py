@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pygal  # type: ignore[import-untyped]  # it brings no types, and what it draws is read as text
 from markupsafe import Markup
-from pygal.style import Style  # type: ignore[import-untyped]  # as above
+from pygal.style import Style  # type: ignore[import-untyped]  # it brings no types, and what it draws is read as text
 
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 

@@ -89,7 +89,7 @@ class Expression:
                 text_of(value)
         except Wrong:
             raise
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - whatever an expression over a row does, it is the row's fault
             raise _failed(error) from None
         return value
 

@@ -54,5 +54,5 @@ def test_it_is_never_past_and_never_more_than_a_day_and_an_hour_away(now, minute
 @pytest.mark.parametrize("text", ["1_0:30", "24:00", "06:60", "6", "06:30:00", "-1:30", ""])
 def test_what_is_no_time_of_day_is_refused(text):
     """Exit 64 at once, and not a run that stops at a time that nobody meant."""
-    with pytest.raises(ValueError, match=r".*"):
+    with pytest.raises(ValueError, match=r"time data|unconverted"):
         next_time(text, 1.8e9)

@@ -96,5 +96,5 @@ async def test_an_abandoned_hang_is_forgotten():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         with anyio.fail_after(1):
-            while any("handle" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110 - as above
+            while any("handle" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110 - there is no event on the other side of a socket
                 await asyncio.sleep(0)
