@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import anyio
+import msgspec
 
 from runner.clock import timestamp
 from runner.crew import Site
@@ -19,8 +19,7 @@ WAITS = (0.0, 1.0, 2.0, 4.0)
 """Seconds before each question: a service that agreed may take a moment, and a question may fail."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it, in requests."""
 
     cancelled: int = 0

@@ -15,9 +15,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from itertools import accumulate
 from math import log, sqrt
+
+import msgspec
 
 KEPT = 16
 """Pairs for each number in flight."""
@@ -41,8 +42,7 @@ SHRINK = 0.7
 """After a refusal the limit is this share of itself."""
 
 
-@dataclass(slots=True)
-class Capacity:
+class Capacity(msgspec.Struct):
     """What is known of the API's workers."""
 
     workers: int | None = None
@@ -51,7 +51,7 @@ class Capacity:
     bend: bool = False
     sure: bool = False
     """Whether the bend is more than chance."""
-    _seen: dict[tuple[Hashable, int], deque[tuple[int, float]]] = field(default_factory=dict)
+    _seen: dict[tuple[Hashable, int], deque[tuple[int, float]]] = msgspec.field(default_factory=dict)
     _news: int = 0
     _count: int = 0
 
@@ -117,8 +117,7 @@ class _Kind:
         return self.count * product / square
 
 
-@dataclass(slots=True)
-class Adaptive:
+class Adaptive(msgspec.Struct):
     """``concurrency: auto``: how many requests to keep in flight.
 
     It starts small. Each request that is found at work, not waiting, makes room for one more, so the limit doubles with

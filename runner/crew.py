@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 
 import aiohttp
+import msgspec
 
 from runner.api import Api
 from runner.books import Books
@@ -32,8 +32,7 @@ from runner.throttle import Throttle
 MOST_DELIVERIES = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a manifest says about its run; the defaults serve where there is no manifest."""
 
     manifest: str = "-"
@@ -59,8 +58,7 @@ class Terms:
         return most_waiting(self.lanes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(msgspec.Struct, frozen=True, kw_only=True):
     """What a batch works with and on."""
 
     folder: Folder

@@ -6,7 +6,8 @@ At most ``MAX_LINES``: it is read in the morning, in a mail or at the end of a t
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+
+import msgspec
 
 from runner.summary import COUNTS, Cause, Report
 from runner.words import in_words, plain, usd
@@ -21,8 +22,7 @@ _ORDER = ("failed", "unknown", "cancelled", "owed", "missing", "done", "skipped"
 """What a person should see first, of several causes. Why jobs were left is why buying stopped, which is said."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
+class Typed(msgspec.Struct, frozen=True, kw_only=True):
     """What the person typed, so that the next command can be said as it has to be typed."""
 
     again: str
@@ -33,8 +33,7 @@ class Typed:
     """What runs the same jobs, for more options; with MANIFEST where that was standard input or a folder."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What to do next: the command, and what it does or what has to be done before it."""
 
     command: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import chain
+
+import msgspec
 
 from runner.model import Json, Record, State
 from runner.words import plain
@@ -29,8 +30,7 @@ class Weight(IntEnum):
     """It needs a person."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened, in words and, for a program, in ``fields``."""
 
     at: float
@@ -40,7 +40,7 @@ class Event:
     weight: Weight = Weight.WORD
     cause: str = ""
     """What events of the same trouble have in common."""
-    fields: Mapping[str, Json] = field(default_factory=dict)
+    fields: Mapping[str, Json] = msgspec.field(default_factory=dict)
 
 
 class LastEvents:

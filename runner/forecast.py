@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -31,11 +30,10 @@ Visit = Callable[[Job, Action, str], None]
 """Told of each job under which of ``CATEGORIES`` it is counted, and why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """What the catalogue says; ``prices`` has the models that it answered for, with None where it names no price."""
 
-    prices: Mapping[str, float | None] = field(default_factory=dict)
+    prices: Mapping[str, float | None] = msgspec.field(default_factory=dict)
     today: str | None = None
     """The API's day."""
     asked: bool = False
@@ -61,14 +59,13 @@ class Queue:
         return (self._examples[number] for number in chain(self._now, self._later))
 
 
-@dataclass(slots=True, kw_only=True)
-class Forecast:
+class Forecast(msgspec.Struct, kw_only=True):
     """What a run would do. Each selected job stands under one category; one that is bought, under ``BUY``."""
 
     output: str
     budget: Budget | None = None
     purse: Purse | None = None
-    counts: Counter[Action] = field(default_factory=Counter)
+    counts: Counter[Action] = msgspec.field(default_factory=Counter)
     after_collecting: int = 0
     """Of those to be bought: jobs with an older purchase that is brought home first."""
     others: int = 0
@@ -77,8 +74,8 @@ class Forecast:
     """Jobs that may only look new or changed, because the schema that they were bought by is away."""
     not_now: str = ""
     """Why the next run buys nothing of this."""
-    estimate: Estimate = field(default_factory=Estimate)
-    queue: Queue = field(default_factory=Queue)
+    estimate: Estimate = msgspec.field(default_factory=Estimate)
+    queue: Queue = msgspec.field(default_factory=Queue)
     today: str | None = None
     """The API's day, once there is a quote."""
 

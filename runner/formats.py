@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
+
+class Format(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of file."""
 
     media_type: str

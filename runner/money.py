@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+
+import msgspec
 
 from runner.answers import MOST_USD, read_usd
 from runner.model import Job, Json, Record, State
@@ -33,11 +34,10 @@ def megapixels(inputs: dict[str, Json]) -> int:
     return min(MOST_MEGAPIXELS, max(1, -(-width * height // 1_000_000)))
 
 
-@dataclass(slots=True)
-class Estimate:
+class Estimate(msgspec.Struct):
     """What the jobs to be bought may cost: no call quotes an exact total, so this is a range with gaps."""
 
-    counts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    counts: Counter[tuple[str, int]] = msgspec.field(default_factory=Counter)
     """How many jobs of a model, by the megapixels begun."""
 
     def add(self, job: Job) -> None:

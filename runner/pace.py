@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 
 def backoff(rng: random.Random, *, base: float = 0.5, cap: float = 30.0) -> Iterator[float]:
@@ -15,8 +16,7 @@ def backoff(rng: random.Random, *, base: float = 0.5, cap: float = 30.0) -> Iter
         ceiling = min(cap, ceiling * 2)
 
 
-@dataclass(slots=True)
-class Pace:
+class Pace(msgspec.Struct):
     """At most ``per_second`` starts in any stretch of time, evenly spaced (GCRA without a burst); None: no limit."""
 
     per_second: float | None

@@ -24,9 +24,10 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
 from math import sqrt
+
+import msgspec
 
 from runner.capacity import Adaptive, Capacity
 from runner.drain import idle_seconds
@@ -84,24 +85,23 @@ def best_questions(groups: Sequence[Group], price: float) -> list[int]:
     return following
 
 
-@dataclass(slots=True)
-class _Kind:
+class _Kind(msgspec.Struct):
     """What is known of one model and size."""
 
-    recent: deque[float] = field(default_factory=deque)
-    ranked: list[float] = field(default_factory=list)
-    open: set[Watch] = field(default_factory=set)
+    recent: deque[float] = msgspec.field(default_factory=deque)
+    ranked: list[float] = msgspec.field(default_factory=list)
+    open: set[Watch] = msgspec.field(default_factory=set)
     news: int = 0
     """Times learnt since the questions were laid out."""
     pressure: float = 0.0
     """The pressure for which they were."""
-    times: list[float] = field(default_factory=list)
-    following: list[int] = field(default_factory=list)
-    left: list[float] = field(default_factory=lambda: [1.0])
+    times: list[float] = msgspec.field(default_factory=list)
+    following: list[int] = msgspec.field(default_factory=list)
+    left: list[float] = msgspec.field(default_factory=lambda: [1.0])
     """The weight of all groups, of all but the first, and so on; at last 0."""
     ended: bool = False
     """Whether one of them was heard of to its end, however it ended: then others are no scouts any more."""
-    rounds: deque[float] = field(default_factory=deque)
+    rounds: deque[float] = msgspec.field(default_factory=deque)
     """When scouts were sent."""
 
     def learn(self, seconds: float) -> None:
@@ -150,8 +150,7 @@ class _Kind:
         return True
 
 
-@dataclass(slots=True, eq=False)
-class Watch:
+class Watch(msgspec.Struct, eq=False):
     """One request that is asked after. All times are seconds on a monotonic clock."""
 
     durations: Durations

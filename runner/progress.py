@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from runner.model import Record, State
 from runner.summary import COUNTS
@@ -23,8 +24,7 @@ SURE_COUNT = 5
 """Before so many jobs have ended, or a whole set of those in flight up to 20, a time left would be a guess."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cap:
+class Cap(msgspec.Struct, frozen=True, kw_only=True):
     """The budget, and what stands against it. ``spent_usd`` counts what is not reserved for requests under way."""
 
     usd: float
@@ -33,11 +33,10 @@ class Cap:
     reserved_usd: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What a run says of itself at one moment."""
 
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Jobs by ``COUNTS``; those under way still stand where they stood before."""
     cost_usd: float = 0.0
     """Billed to this run."""
@@ -57,8 +56,7 @@ class Watcher(Protocol):
         """``read`` may be called at any time until the run has ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """How far a run is. Each job stands under exactly one of the nine counts; they add up to ``total``."""
 
     done: int = 0

@@ -17,7 +17,6 @@ but who names it may say the same of it as of a stuck one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import msgspec
@@ -38,8 +37,7 @@ class Word(StrEnum):
     REBUY = "rebuy"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saying:
+class Saying(msgspec.Struct, frozen=True, kw_only=True):
     """One word about one purchase of a job: the one that is open, or the one with this number."""
 
     word: Word
@@ -53,8 +51,7 @@ class Saying:
         return f"--{self.word} {self.id}{number}{request}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Questions:
+class Questions(msgspec.Struct, frozen=True, kw_only=True):
     """What is open in a folder, in order of first appearance."""
 
     unknown: tuple[Record, ...] = ()
@@ -99,7 +96,7 @@ def parse_adopt(text: str) -> Saying:
         raise ValueError(f"--adopt {text}: write ID=REQUEST_ID, with the id that RunComfy's Generations page shows")
     if not REQUEST_ID.fullmatch(request_id):
         raise ValueError(f"--adopt {text}: {request_id!r} is no request id; one has letters, digits, - and _ only")
-    return replace(parse_name(Word.ADOPT, name), request_id=request_id)
+    return msgspec.structs.replace(parse_name(Word.ADOPT, name), request_id=request_id)
 
 
 def parse_name(word: Word, text: str) -> Saying:

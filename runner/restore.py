@@ -8,10 +8,10 @@ A crash in between leaves every file where ``verify``, or a run, finds it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from random import Random
 
 import anyio
+import msgspec
 
 from runner.crew import Site
 from runner.disk import Disk, in_thread
@@ -26,16 +26,15 @@ WORKERS = 4
 RETRIES = 4
 
 
-@dataclass(slots=True)
-class Restored:
+class Restored(msgspec.Struct):
     """What a repair did, and what is still wrong."""
 
-    after: Findings = field(default_factory=lambda: Findings(checked=0, wrong=()))
-    repaired: list[str] = field(default_factory=list)
+    after: Findings = msgspec.field(default_factory=lambda: Findings(checked=0, wrong=()))
+    repaired: list[str] = msgspec.field(default_factory=list)
     """Paths that are right again."""
-    kept: list[str] = field(default_factory=list)
+    kept: list[str] = msgspec.field(default_factory=list)
     """Where altered versions are kept."""
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = msgspec.field(default_factory=dict)
     """Why, by path, for what could not be put right."""
     interrupted: bool = False
 

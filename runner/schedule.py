@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from asyncio import Queue
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -53,8 +52,7 @@ PAUSE = Work(before="")
 """Nothing to do: stands where many jobs had nothing, so that the event loop has its turn."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class Steps(msgspec.Struct, frozen=True, kw_only=True):
     """What a lane and a delivery call; each returns the record as it then stands."""
 
     buy: Callable[[Job], Awaitable[Record | None]]
@@ -77,8 +75,7 @@ class Lanes(Protocol):
         """Call ``tell`` when the limit has changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(msgspec.Struct, frozen=True):
     """As many lanes as the user said."""
 
     limit: int
@@ -87,8 +84,7 @@ class Fixed:
         """It never does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much goes on at once."""
 
     lanes: Lanes

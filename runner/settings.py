@@ -59,8 +59,7 @@ class Token:
         return body.replace(spelled, "…".encode())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiBase:
+class ApiBase(msgspec.Struct, frozen=True, kw_only=True):
     """Where the API is: ``url`` with ``/v1`` and without a trailing slash; ``name`` is what records call it."""
 
     url: str

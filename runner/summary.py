@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from runner.model import Halt, Record, State
 from runner.plan import Action, Decision
 
@@ -43,8 +45,7 @@ def outcome_of_decision(decision: Decision) -> str:
     return "left"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """Why some jobs ended as they did: how many of one error, and one of them."""
 
     outcome: str
@@ -97,8 +98,7 @@ def _key(record: Record, outcome: str) -> tuple[str, str, int | None]:
     return outcome, record.error.code, record.error.http_status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     """Why a run bought no more, and the exit code that this alone would give."""
 
     reason: str
@@ -172,7 +172,8 @@ class Report:
         if not count:
             return self
         rows = "1 row of a feed was" if count == 1 else f"{count:,} rows of feeds were"
-        return replace(self, bad_rows=count, notes=(*self.notes, f"{rows} left out: see the warning at the beginning"))
+        notes = (*self.notes, f"{rows} left out: see the warning at the beginning")
+        return replace(self, bad_rows=count, notes=notes)
 
     def as_json(self) -> dict[str, object]:
         """The object that ``--json`` prints; its field names are a promise."""

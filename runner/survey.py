@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -24,25 +23,24 @@ SETTLED = (Action.REUSE, Action.HOLD, Action.FAILED)
 """What is decided once and for the whole run, unless a redo chooses the job."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Survey:
+class Survey(msgspec.Struct, kw_only=True):
     """What a run would do with the selected jobs."""
 
-    actions: Counter[Action] = field(default_factory=Counter)
-    collecting: set[str] = field(default_factory=set)
+    actions: Counter[Action] = msgspec.field(default_factory=Counter)
+    collecting: set[str] = msgspec.field(default_factory=set)
     """Ids of selected jobs with something owed."""
-    changed: set[str] = field(default_factory=set)
+    changed: set[str] = msgspec.field(default_factory=set)
     """Those to be decided about again once that is home: their inputs are others by now, or a newer purchase is there,
     or the user wants them bought beside it."""
-    doubtful: Counter[str] = field(default_factory=Counter)
+    doubtful: Counter[str] = msgspec.field(default_factory=Counter)
     """Jobs, by model, that may only look new or changed because the schema they were read by is away."""
     renamed: int = 0
     """Jobs that take over the records of an id which is gone from the manifest."""
     elsewhere: int = 0
     """Jobs that would, were those records not another shard's: held."""
-    taken_over: set[str] = field(default_factory=set)
+    taken_over: set[str] = msgspec.field(default_factory=set)
     """Those ids, as far as something of them is owed."""
-    settled: bytearray = field(default_factory=bytearray)
+    settled: bytearray = msgspec.field(default_factory=bytearray)
     """A byte for each job, in their order: 1 where there is nothing to do, and nothing that this run does for other
     jobs can change that."""
 

@@ -7,7 +7,6 @@ import os
 import os.path
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain, islice
 from pathlib import Path
@@ -27,8 +26,7 @@ from runner.settings import EMULATOR
 from runner.unclaimed import Unclaimed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs of the manifest a command is about: ``--only`` and then ``--limit``."""
 
     only: str | None = None
@@ -40,13 +38,12 @@ class Selection:
         return islice(chosen, self.limit)
 
 
-@dataclass(slots=True)
-class Unread:
+class Unread(msgspec.Struct):
     """Purchases that no job of the manifest claims, of models whose schema comes and goes."""
 
-    ids: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = msgspec.field(default_factory=dict)
     """By how their inputs were written."""
-    models: set[str] = field(default_factory=set)
+    models: set[str] = msgspec.field(default_factory=set)
     """Those of which some were read by a schema."""
 
 

@@ -11,12 +11,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
+import msgspec
 
 from runner.commands.common import find_folder, signals, spoken
 from runner.display import Telling, Watch
@@ -50,8 +50,7 @@ def telling_options(function: Callable[..., T]) -> Callable[..., T]:
     return with_telling
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Which results a command line is about."""
 
     manifest: str

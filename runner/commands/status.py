@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
 from decimal import Decimal
 from heapq import nsmallest
 from pathlib import Path
 
 import click
+import msgspec
 
 from runner.clock import SystemClock, epoch
 from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
@@ -26,16 +26,15 @@ from runner.summary import COUNTS, Report, outcome_of_record
 SHOWN = 20
 
 
-@dataclass(slots=True)
-class Standing:
+class Standing(msgspec.Struct):
     """Counts of jobs by what their purchase in force says, and what needs a person."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = msgspec.field(default_factory=Counter)
     spent_usd: Decimal = Decimal(0)
-    failed: list[Record] = field(default_factory=list)
+    failed: list[Record] = msgspec.field(default_factory=list)
     """The first of them; ``counts`` has their number."""
-    unknown: list[Record] = field(default_factory=list)
-    owed: list[Record] = field(default_factory=list)
+    unknown: list[Record] = msgspec.field(default_factory=list)
+    owed: list[Record] = msgspec.field(default_factory=list)
 
 
 @click.command("status")

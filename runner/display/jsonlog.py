@@ -34,8 +34,9 @@ No object holds a prompt, the token, or the address of an output (such an addres
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TextIO
+
+import msgspec
 
 from runner.clock import timestamp
 from runner.events import Event, Weight
@@ -102,7 +103,7 @@ class JsonLog:
 
 def progress_fields(snapshot: Snapshot) -> dict[str, Json]:
     """A snapshot as numbers; what is not known is left out."""
-    fields: dict[str, Json] = {**asdict(snapshot), "total": snapshot.total}
+    fields: dict[str, Json] = {**msgspec.structs.asdict(snapshot), "total": snapshot.total}
     if snapshot.cap is not None:
         fields |= {"budget_usd": snapshot.cap.usd, "budget_spent_usd": snapshot.cap.spent_usd}
     wanted = {key: value for key, value in fields.items() if key in FIELDS["progress"] and value is not None}

@@ -7,10 +7,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
+import msgspec
 
 from runner.clock import Clock, SystemClock
 from runner.console import MAX_PROBLEMS, show_error, warning_words
@@ -49,8 +49,7 @@ class Face(Protocol):
         """Leave the terminal as it was. May be called twice."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
+class Telling(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is to be told."""
 
     quiet: bool = False
@@ -60,10 +59,13 @@ class Telling:
     """JSON objects instead of text."""
 
 
+PLAINLY = Telling()
+
+
 class Watch:
     """Follows one run as its observer."""
 
-    def __init__(self, face: Face, telling: Telling = Telling(), clock: Clock | None = None) -> None:
+    def __init__(self, face: Face, telling: Telling = PLAINLY, clock: Clock | None = None) -> None:
         self._face = face
         self._telling = telling
         self._clock = clock or SystemClock()

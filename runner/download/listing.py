@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from itertools import islice
 from unicodedata import normalize
+
+import msgspec
 
 MOST_NAMES = 20_000
 """Of one folder; a fuller one is not listed."""
 MOST_FOLDERS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(msgspec.Struct, frozen=True):
     """A folder as it was listed."""
 
     folder: tuple[int, int, int]

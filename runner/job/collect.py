@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from random import Random
+
+import msgspec
 
 from runner.api import Api
 from runner.clock import Clock, epoch, timestamp
@@ -28,8 +29,7 @@ log = logging.getLogger(__name__)
 _NOT_YET = Fault(code=TIMEOUT, message="not final yet")
 
 
-@dataclass(slots=True, kw_only=True)
-class _Inquiry:
+class _Inquiry(msgspec.Struct, kw_only=True):
     """One request being asked after."""
 
     record: Record

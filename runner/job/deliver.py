@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from weakref import WeakValueDictionary
 
@@ -67,8 +66,7 @@ def _wants_fresh_links(failure: RunnerError | None) -> bool:
     return isinstance(failure, RefusedUrl | NotConnected) or (isinstance(failure, StorageAnswer) and failure.expired)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What a download may be; the manifest's settings, else those that the record carries."""
 
     trusted_hosts: tuple[str, ...]

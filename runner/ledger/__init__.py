@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from runner.disk import Judgement, timed
 from runner.errors import LedgerError
@@ -60,13 +61,12 @@ TURNS = 64
 """After so many lines written at once the event loop has its turn."""
 
 
-@dataclass(slots=True)
-class _Batch:
+class _Batch(msgspec.Struct):
     """Records that go to the disk together, and how that ended."""
 
-    records: list[Record] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    records: list[Record] = msgspec.field(default_factory=list)
+    lines: list[bytes] = msgspec.field(default_factory=list)
+    ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     error: BaseException | None = None
 
 

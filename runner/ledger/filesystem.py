@@ -15,8 +15,9 @@ The lock is ``flock``. It keeps processes on other machines out only where the f
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 _SMB = frozenset({"cifs", "smb3", "smbfs", "smb2"})
 _PERHAPS = _SMB | {"beegfs", "afs", "wekafs", "panfs", "pvfs2", "fuse.ceph", "fuse.ceph-fuse", "fuse.glusterfs"}
@@ -34,8 +35,7 @@ _ENDS_HERE = "locks end at this machine"
 _UNSEEN = "whether locks hold between machines cannot be seen from here"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
     """A line of ``/proc/self/mountinfo``."""
 
     point: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from runner.answers import REQUEST_ID
 from runner.model import Json, Record
@@ -18,8 +19,7 @@ _AFTER_INPUTS = ("fingerprint", "file", "submitted_at", "renamed_from")
 _DECODER = json.JSONDecoder()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fragment:
+class Fragment(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of bytes that is no record; None for what cannot be read in it."""
 
     size: int
@@ -29,12 +29,11 @@ class Fragment:
     request_id: str | None = None
     recurs: bool = False
     """Whether the id is also the name of the file: read twice, it is hardly garbled."""
-    fields: dict[str, Json] = field(default_factory=dict)
+    fields: dict[str, Json] = msgspec.field(default_factory=dict)
     """More of the record, by name: ``api``, ``model``, ``inputs``, ``fingerprint`` …"""
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(msgspec.Struct, frozen=True):
     """A record that is readable, and its bytes without a newline."""
 
     record: Record

@@ -10,8 +10,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from runner.errors import ConflictError, LedgerCorrupt, LedgerError, Locked, OutputError
 from runner.ledger.layout import Layout, look, path_of
@@ -24,8 +25,7 @@ class Passing(Locked):
     """Another run holds the folder; if it is of a shard too, only for a moment."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What is held: the folder as a whole, or some of its shards."""
 
     parts: tuple[Shard | None, ...]

@@ -8,16 +8,16 @@ of the folder takes them away. Where it is not and ``results.2-of-4.jsonl`` is, 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from runner.errors import ConflictError, OutputError
 from runner.records import LEDGER, RESULTS
 from runner.shards import MOST_SHARDS, Shard
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """What lies in a folder."""
 
     root: Path

@@ -8,7 +8,6 @@ Damage that names nobody holds every job that a run would buy next.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -28,8 +27,7 @@ _NEEDED = frozenset({"api", "model", "inputs", "fingerprint", "file"})
 """What must be known of a purchase before its request can be collected for a job."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
     """One stretch that was cut: the line it stood in, from 1, and what it still said."""
 
     line: int
@@ -38,8 +36,7 @@ class Damage:
     """Whether it is clear whose purchase it was about."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Salvage:
+class Salvage(msgspec.Struct, frozen=True, kw_only=True):
     """What a log comes to once it is mended."""
 
     data: bytes
@@ -104,13 +101,13 @@ class _Desk:
         """``fragment`` with the purchase that it is about, or None where that cannot be trusted."""
         key = self._requests.get(fragment.request_id or "")
         if key is not None:
-            return replace(fragment, id=key[0], purchase=key[1])
+            return msgspec.structs.replace(fragment, id=key[0], purchase=key[1])
         renamed = any(fragment.id == old for old, _ in self._story.renamed)
         if fragment.id is None or not (fragment.recurs or renamed or fragment.id in self._story.numbers):
             return None
         newest = self._story.newest(fragment.id)
         likely = fragment.purchase is None or newest is None or fragment.purchase <= newest.purchase + 1
-        return fragment if likely else replace(fragment, purchase=None)
+        return fragment if likely else msgspec.structs.replace(fragment, purchase=None)
 
     def _hold(self, fragment: Fragment, before: int) -> bool:
         """Hold the purchase of ``fragment`` unless nothing of it is hidden; False where no record can be made."""
@@ -229,8 +226,7 @@ def _next_purchase(record: Record, purchase: int) -> Record:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mended:
+class Mended(msgspec.Struct, frozen=True, kw_only=True):
     """A log that was looked through."""
 
     path: Path

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from runner.ledger.fragments import Fragment, Whole, pieces
 from runner.model import Record, State
@@ -13,8 +14,7 @@ Key = tuple[str, int]
 """A purchase: the job's id and the number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(msgspec.Struct, frozen=True):
     """A stretch that is no record, in ``line`` (from 1), with so many readable lines ``before`` it."""
 
     line: int
@@ -22,17 +22,16 @@ class Cut:
     fragment: Fragment
 
 
-@dataclass(slots=True)
-class Story:
+class Story(msgspec.Struct):
     """The readable lines, and where the last one of each purchase stands."""
 
-    lines: list[bytes] = field(default_factory=list)
-    cuts: list[Cut] = field(default_factory=list)
-    numbers: dict[str, list[int]] = field(default_factory=dict)
+    lines: list[bytes] = msgspec.field(default_factory=list)
+    cuts: list[Cut] = msgspec.field(default_factory=list)
+    numbers: dict[str, list[int]] = msgspec.field(default_factory=dict)
     """The purchases of each job, as they appeared."""
-    last: dict[Key, tuple[int, State]] = field(default_factory=dict)
+    last: dict[Key, tuple[int, State]] = msgspec.field(default_factory=dict)
     """Position in ``lines`` of a purchase's last line, and its state."""
-    renamed: dict[Key, int] = field(default_factory=dict)
+    renamed: dict[Key, int] = msgspec.field(default_factory=dict)
     """The last position of purchases that went on under another id."""
 
     def take(self, whole: Whole) -> None:

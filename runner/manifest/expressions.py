@@ -6,9 +6,9 @@ This module imports jinja2 and is imported only when a template is met.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from jinja2 import Template as Compiled
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 
@@ -36,17 +36,16 @@ _SPACED: Final = 'a name has no spaces; any header can be reached by row["Any he
 _STATEMENTS: Final = "templates know {{ … }}, {% if … %} … {% endif %} and {% raw %}"
 
 
-@dataclass(slots=True)
-class Names:
+class Names(msgspec.Struct):
     """What a template refers to."""
 
-    used: set[str] = field(default_factory=set)
+    used: set[str] = msgspec.field(default_factory=set)
     """Bare names, ``row`` and ``job`` excepted."""
-    optional: set[str] = field(default_factory=set)
+    optional: set[str] = msgspec.field(default_factory=set)
     """Those of them, and of the columns, that the template itself asks about: ``default``, ``is defined``."""
-    columns: set[str] = field(default_factory=set)
+    columns: set[str] = msgspec.field(default_factory=set)
     """``row["…"]``."""
-    job: set[str] = field(default_factory=set)
+    job: set[str] = msgspec.field(default_factory=set)
     """``job.…``."""
     row: bool = False
     """Whether ``row`` is used in any way."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
 
 from runner.manifest.findings import FAILED, Wrong, nearest, shown
 from runner.manifest.given import KEYS, read_size
@@ -44,8 +45,7 @@ class Option(NamedTuple):
         return self.value, self.written
 
 
-@dataclass(slots=True)
-class Axis:
+class Axis(msgspec.Struct):
     """A key of the matrix and its values."""
 
     name: str
@@ -64,12 +64,11 @@ class Combination(NamedTuple):
     rendered: tuple[Rendered, ...]
 
 
-@dataclass(slots=True)
-class Matrix:
+class Matrix(msgspec.Struct):
     """The axes of one entry; none is one combination of nothing."""
 
-    axes: list[Axis] = field(default_factory=list)
-    exclude: list[tuple[Mark, dict[str, Json]]] = field(default_factory=list)
+    axes: list[Axis] = msgspec.field(default_factory=list)
+    exclude: list[tuple[Mark, dict[str, Json]]] = msgspec.field(default_factory=list)
     from_sizes: bool = False
     """Whether ``size`` is an axis because of ``sizes:``."""
     _kept: list[Combination] | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from runner.manifest.findings import FAILED, Failure, Wrong
 from runner.manifest.given import given_inputs, read_size, refuse_beside
@@ -36,8 +37,7 @@ MAX_REPEAT: Final = 10_000_000
 Stem = str | Template | Failure | None
 
 
-@dataclass(slots=True)
-class Recipe:
+class Recipe(msgspec.Struct):
     """What all jobs of one entry share."""
 
     entry: Mapping
@@ -46,7 +46,7 @@ class Recipe:
     rendered: list[Rendered]
     id: Stem
     file: Stem
-    matrix: Matrix = field(default_factory=Matrix)
+    matrix: Matrix = msgspec.field(default_factory=Matrix)
     repeat: int = 1
     feed: Feed | None = None
     size: Template | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from runner.answers import MAX_OUTPUTS
 from runner.manifest import notation
@@ -43,27 +44,25 @@ class Made(NamedTuple):
     generated: str | None
 
 
-@dataclass(slots=True)
-class Cells:
+class Cells(msgspec.Struct):
     """What a row sets by itself, where rows are jobs."""
 
-    inputs: dict[str, Json] = field(default_factory=dict)
+    inputs: dict[str, Json] = msgspec.field(default_factory=dict)
     id: str | None = None
     file: str | None = None
-    failed: set[str] = field(default_factory=set)
+    failed: set[str] = msgspec.field(default_factory=set)
 
 
 NO_CELLS = Cells()
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(msgspec.Struct):
     """One job in the making."""
 
     own: dict[str, Json]
     marks: dict[str, Mark]
     failed: set[str]
-    values: dict[str, Json] = field(default_factory=dict)
+    values: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class Series:

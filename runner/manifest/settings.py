@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
 
 from runner.manifest import notation
 from runner.manifest.findings import FAILED, Findings, Wrong, nearest, shown
@@ -40,8 +41,7 @@ class OnUnknown(StrEnum):
     RESUBMIT = "resubmit"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a manifest wants to be run."""
 
     name: str
