@@ -7,6 +7,7 @@ meets a connection the server has just given up is a purchase with an unknown ou
 
 from __future__ import annotations
 
+from asyncio import Semaphore
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
@@ -14,7 +15,6 @@ from urllib.parse import urlencode
 import aiohttp
 import msgspec
 from aiohttp import hdrs
-from anyio import Semaphore
 
 from runner.answers import Answer, parse_object, read_day
 from runner.http import Broken, NotConnected, Patience, TooLarge, read_bounded, send, session
@@ -56,9 +56,9 @@ class Api:
         self._token = token
         self._buying = buying
         self._asking = asking
-        self.submitting = Semaphore(MAX_SUBMITTING, fast_acquire=True)
+        self.submitting = Semaphore(MAX_SUBMITTING)
         """Room for submissions, to be held around ``submit`` and what belongs to it."""
-        self._asking_room = Semaphore(MAX_ASKING, fast_acquire=True)
+        self._asking_room = Semaphore(MAX_ASKING)
         self.today: str | None = None
         """The API's day, ``2026-11-22``, by the last answer that bore a date."""
 

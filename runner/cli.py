@@ -43,6 +43,7 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command = import_module(f"runner.commands.{cmd_name}").command
+        gc.freeze()  # what a verb is made of stays: no look for garbage goes through it
         assert isinstance(command, click.Command)
         return command
 
@@ -72,7 +73,7 @@ def cli() -> None:
     """
 
 
-GARBAGE = 50_000
+GARBAGE = 100_000
 """After so many new objects cycles of garbage are looked for. A run makes hardly any, and many objects that are soon
 gone: to look after every 700 of them, as Python does by itself, takes a tenth of the time."""
 

@@ -89,14 +89,14 @@ class Disk(ThreadPoolExecutor):
         """What is known of steps like ``call``."""
         return self._judgements[call.__name__]
 
-    def fits(self, folder: Path, length: int) -> bool:
-        """Whether there is room for so many bytes more: by a look of late, less what was ``wrote`` since.
+    def fits(self, target: str, length: int) -> bool:
+        """Whether there is room for so many bytes more at ``target``: by a look of late, less what was ``wrote`` since.
 
         Raises ``OSError``.
         """
         now = monotonic()
         if now >= self._looked + LOOK_SECONDS:
-            self._room, self._looked = room(folder), now
+            self._room, self._looked = room(Path(target).parent), now
         return length < self._room
 
     def wrote(self, length: int) -> None:
@@ -183,7 +183,7 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system answers that has no links."""
 
 
-def give_name(source: Path, target: Path | str) -> None:
+def give_name(source: Path | str, target: Path | str) -> None:
     """Rename, never over another file, even one that only the server of a shared folder knows of yet.
 
     To be made durable by the caller. Raises ``FileExistsError`` where something has that name, or another ``OSError``.
@@ -196,7 +196,7 @@ def give_name(source: Path, target: Path | str) -> None:
             raise
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        source.rename(target)
+        os.rename(source, target)  # noqa: PTH104 - names may be text
 
 
 def is_within(path: Path, root: Path) -> bool:

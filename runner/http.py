@@ -167,6 +167,7 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return bytes(body)
 
 
+@lru_cache  # of submissions all but a few go to the same address
 def _as_given(url: str) -> URL:
     """The address to the letter, where it can be sent so: a storage may have signed it. Else as yarl mends it."""
     return URL(url, encoded=_SENDABLE.fullmatch(url) is not None)

@@ -8,11 +8,10 @@ pause one lane tries first, and the others follow once something was accepted ag
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from asyncio import Lock
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from random import Random
-
-from anyio import Lock
 
 from runner.clock import Clock
 from runner.pace import Pace, backoff
@@ -29,6 +28,19 @@ TOLERANCE_SECONDS = 1e-6
 """Clocks and sums of floating-point numbers are no more exact than this; the rate itself is kept exactly."""
 
 log = logging.getLogger(__name__)
+
+
+class _Gate(Lock):
+    """A lock that whoever has it already gives back at the end of its ``with``."""
+
+    def __enter__(self) -> None:
+        """It was waited for before."""
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+_OPEN = nullcontext()
 
 
 class Throttle:
@@ -55,18 +67,24 @@ class Throttle:
         self._refusals = 0
         self._doubts = 0
         self._refused_since: float | None = None
-        self._gate = Lock(fast_acquire=True)
+        self._gate = _Gate()
         """One lane at a time waits for its turn, so that none has a turn long before it can use it."""
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[bool]:
-        """Wait for the right to submit once, and hold it alone while the API is refusing. False: buying stopped."""
-        async with self._gate:
+    async def turn(self) -> AbstractContextManager[None]:
+        """Wait for the right to submit once, or until buying stops: to be held, ``with``, up to the answer.
+
+        While the API is refusing no other lane has a turn before that.
+        """
+        await self._gate.acquire()
+        try:
             await self._wait()
-            if self._refusals:
-                yield not self._stop.stopped
-                return
-        yield not self._stop.stopped
+        except BaseException:
+            self._gate.release()
+            raise
+        if self._refusals:
+            return self._gate
+        self._gate.release()
+        return _OPEN
 
     async def _wait(self) -> None:
         """Wait until no pause holds and the rate allows one more. A pause that begins meanwhile is heeded."""

@@ -75,9 +75,9 @@ def test_room_is_looked_for_now_and_then_and_what_is_written_meanwhile_counts(
     monkeypatch.setattr(disks, "LOOK_SECONDS", 3600.0)
     monkeypatch.setattr(disks, "room", lambda _: rooms.pop())
     with Disk(1, "disk") as disk:
-        assert [disk.fits(tmp_path, length) for length in (100, 99, 60)] == [False, True, True]
+        assert [disk.fits(str(tmp_path / "x"), length) for length in (100, 99, 60)] == [False, True, True]
         disk.wrote(60)
-        assert [disk.fits(tmp_path, length) for length in (40, 39)] == [False, True]
+        assert [disk.fits(str(tmp_path / "x"), length) for length in (40, 39)] == [False, True]
         assert rooms == [100]
         monkeypatch.setattr(disks, "LOOK_SECONDS", 0.0)
-        assert disk.fits(tmp_path, 99)
+        assert disk.fits(str(tmp_path / "x"), 99)

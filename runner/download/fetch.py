@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urljoin
@@ -25,6 +25,7 @@ from runner.download.media import Media, inspect, inspect_bytes
 from runner.download.parts import BadMedia
 from runner.download.png import SIGNATURE
 from runner.download.resume import Part
+from runner.download.trouble import WriteErrors
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
 from runner.http import Broken, NotConnected, Patience, TooLarge, send
@@ -57,7 +58,7 @@ class StorageAnswer(RunnerError):
 async def fetch(
     client: aiohttp.ClientSession,
     url: str,
-    target: Path,
+    target: str,
     *,
     allowed: Allowed,
     max_bytes: int,
@@ -79,7 +80,7 @@ async def fetch(
         return await in_thread(disk, _finish, target)
     except BaseException:
         with suppress(OSError):
-            target.unlink(missing_ok=True)  # noqa: ASYNC240 - takes no time, and must not be cancelled
+            Path(target).unlink(missing_ok=True)  # noqa: ASYNC240 - takes no time, and must not be cancelled
         raise
 
 
@@ -90,7 +91,7 @@ class _Download:
         self,
         client: aiohttp.ClientSession,
         url: str,
-        target: Path,
+        target: str,
         allowed: Allowed,
         max_bytes: int,
         disk: Disk,
@@ -166,7 +167,7 @@ def _joined(url: str, location: str) -> str:
 
 
 async def _receive(
-    response: aiohttp.ClientResponse, target: Path, part: Part, max_bytes: int, disk: Disk, begun: float
+    response: aiohttp.ClientResponse, target: str, part: Part, max_bytes: int, disk: Disk, begun: float
 ) -> Media | None:
     """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block.
 
@@ -182,7 +183,7 @@ async def _receive(
     await disk.small(_check_room, disk, target, response.content_length or len(block))
     if not part.written and len(block) < BLOCK:
         disk.wrote(len(block))
-        await _by_disk(in_thread(disk, target.write_bytes, block), target)
+        await _by_disk(in_thread(disk, Path(target).write_bytes, block), target)
         return None
     file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
     try:
@@ -196,7 +197,7 @@ async def _receive(
     return None
 
 
-async def _keep_small(target: Path, body: bytes, disk: Disk) -> Media:
+async def _keep_small(target: str, body: bytes, disk: Disk) -> Media:
     """Check and write a small file: where it stands if that is quick, else in a thread, and then to the end.
 
     A PNG is read as it comes; other kinds are decoded, and a few bytes of those may say very much.
@@ -207,19 +208,11 @@ async def _keep_small(target: Path, body: bytes, disk: Disk) -> Media:
     return await _by_disk(in_thread(disk, _keep, disk, target, body), target)
 
 
-async def _by_disk(step: Awaitable[T], target: Path) -> T:
+async def _by_disk(step: Awaitable[T], target: str) -> T:
     """Wait for one short step of the disk's, cancelled or not: its thread cannot be stopped. Raises ``OutputError``."""
-    with _disk_errors(target), CancelScope(shield=True):
+    with WriteErrors(target), CancelScope(shield=True):
         done = await step
     return done  # noqa: RET504 - a scope may swallow, and then nothing is returned
-
-
-@contextmanager
-def _disk_errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{target.parent}: cannot be written: {error.strerror}") from error
 
 
 def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: int) -> None:
@@ -231,20 +224,22 @@ def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: in
         raise TooLarge(f"the file has {length:,} bytes; max_file allows {max_bytes:,}")
 
 
-def _check_room(disk: Disk, target: Path, length: int) -> None:
+def _check_room(disk: Disk, target: str, length: int) -> None:
     """Raise ``OutputError`` where ``length`` bytes more would use up what is to stay free."""
-    with _disk_errors(target):
-        fits = disk.fits(target.parent, length)
+    with WriteErrors(target):
+        fits = disk.fits(target, length)
     if not fits:
-        raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
+        raise OutputError(
+            f"{Path(target).parent}: the disk is nearly full; make room, and run again. The picture is paid."
+        )
 
 
-def _keep(disk: Disk, target: Path, body: bytes) -> Media:
+def _keep(disk: Disk, target: str, body: bytes) -> Media:
     """Check a small file and write it. Raises ``BadMedia`` or ``OutputError``."""
     _check_room(disk, target, len(body))
     disk.wrote(len(body))
     media = inspect_bytes(body)
-    with _disk_errors(target):
+    with WriteErrors(target):
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             write_all(handle, body)
@@ -253,9 +248,9 @@ def _keep(disk: Disk, target: Path, body: bytes) -> Media:
     return media
 
 
-def _finish(target: Path) -> Media:
+def _finish(target: str) -> Media:
     """Check the whole file and flush it to the disk. Raises ``BadMedia`` or ``OutputError``."""
-    with _disk_errors(target):
-        media = inspect(target)
+    with WriteErrors(target):
+        media = inspect(Path(target))
         flush_file(target)
     return media

@@ -29,10 +29,15 @@ MOST_FOLDERS = 10_000
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """A checked file at ``source`` that is to stand at ``output.path``."""
 
-    source: Path
+    name: str
+    """Its source as text: every file of every job passes here."""
     output: Output
     flushed: bool = True
     """False: its bytes are to be flushed before it gets its name."""
+
+    @property
+    def source(self) -> Path:
+        return Path(self.name)
 
 
 class Folder:
@@ -64,10 +69,10 @@ class Folder:
         if not self._holds(self._incoming):
             raise OutputError(f"{self.incoming} leaves the output folder by a link; remove the link")
 
-    def new_arrival(self) -> Path:
+    def new_arrival(self) -> str:
         """A name that nobody else has, for a file on its way. Raises ``OutputError`` where a link leads out."""
         self._require_incoming()
-        return Path(f"{self._arriving}{next(self._names)}")
+        return f"{self._arriving}{next(self._names)}"
 
     def nearly_full(self) -> bool:
         """Whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
@@ -158,7 +163,7 @@ class Folder:
         if not self._is_passing(arrival):
             return False
         try:
-            _move(arrival.source, target)
+            _move(arrival.name, target)
         except FileExistsError:
             return False
         return True
@@ -236,7 +241,7 @@ class Folder:
 
     def _copy(self, source: Path, target: Path) -> None:
         """Give ``source`` a second file under another name, whole and durably. What a crash leaves is emptied later."""
-        temporary = self.new_arrival()
+        temporary = Path(self.new_arrival())
         with source.open("rb") as whole, temporary.open("xb") as file:
             shutil.copyfileobj(whole, file)
             file.flush()
@@ -272,7 +277,7 @@ class Folder:
 
     def _is_passing(self, arrival: Arrival) -> bool:
         """Whether an arrival was just fetched, and stands where only its own delivery looks."""
-        return str(arrival.source).startswith(self._arriving)
+        return arrival.name.startswith(self._arriving)
 
     def set_apart(self, path: str) -> str:
         """Keep what stands at ``path`` beside it as ``<file>.altered``, over no other file; return where.
@@ -333,7 +338,7 @@ def _flush(arrivals: Iterable[Arrival]) -> None:
     """Put the bytes of small arrivals on the disk: no name may ever lead to less than the whole file."""
     for arrival in arrivals:
         if not arrival.flushed:
-            disk.flush_file(arrival.source)
+            disk.flush_file(arrival.name)
 
 
 def _first_free(paths: Iterable[Path]) -> Path:
@@ -366,7 +371,7 @@ def _rename(source: Path, target: Path) -> None:
         disk.flush_folder(source.parent)
 
 
-def _move(source: Path, target: Path | str) -> None:
+def _move(source: Path | str, target: Path | str) -> None:
     """The same, to be made durable by the caller."""
     try:
         disk.give_name(source, target)

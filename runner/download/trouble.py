@@ -29,6 +29,20 @@ class DiskErrors:
             raise OutputError(f"{error.filename or self.where}: cannot be read or written: {error.strerror}") from error
 
 
+class WriteErrors:
+    """The same where a file on its way to ``target`` is written, whose own name says nothing to anybody."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    def __enter__(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise OutputError(f"{Path(self._target).parent}: cannot be written: {error.strerror}") from error
+
+
 class FileErrors(DiskErrors):
     """The same, but for what concerns one job's file alone: ``Vanished`` and ``Occupied``."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from aiohttp.resolver import ThreadedResolver
 from runner.errors import RunnerError
 from runner.settings import is_loopback, origin_of
 
+_PLAIN = re.compile(r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)/[\x21-\x3f\x41-\x5b\x5d-\x7e]*")
+"""An address of which the part before the path says all that is judged: in it nothing is odd."""
 _ODD = re.compile(r"[\\\x00-\x20\x7f]")
 MAX_URL = 16_384
 """Characters; a longer one is no link."""
@@ -32,6 +35,11 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self, url: str) -> None:
         """Raise ``RefusedUrl`` unless files may come from ``url``."""
+        plain = _PLAIN.fullmatch(url)
+        if plain is None or len(url) > MAX_URL or not _known_good(self, plain[1]):
+            self._look_closely(url)
+
+    def _look_closely(self, url: str) -> None:
         if len(url) > MAX_URL:
             raise RefusedUrl(f"an address of {len(url):,} characters, {url[:80]!r}…, is no link to a file")
         try:
@@ -51,6 +59,16 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
             raise RefusedUrl(f"{host} is not one of RunComfy's storage hosts; if it is right, add it to trusted_hosts")
         if _is_address(ascii_host) and not _is_public(ascii_host):
             raise RefusedUrl(f"{host} is a private address")
+
+
+@lru_cache
+def _known_good(allowed: Allowed, origin: str) -> bool:
+    """Whether files may come from an origin: many come from the same."""
+    try:
+        allowed._look_closely(origin)  # noqa: SLF001 - a method cannot be remembered: it would keep its object
+    except RefusedUrl:
+        return False
+    return True
 
 
 def _ascii(host: str) -> str:

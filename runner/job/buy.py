@@ -58,11 +58,12 @@ class Buyer:
         while record is None or record.state is State.RELEASED:
             if not await self._purse.admit(job):
                 return record
-            async with self._api.submitting, self._throttle.turn() as may_buy:  # nothing is waited for after the turn
-                if not may_buy or job.model in self._dead_models:
-                    return record
-                if self._purse.admits(job):
-                    record = await self._submit(job)
+            async with self._api.submitting:
+                with await self._throttle.turn():  # nothing is waited for after it
+                    if self._stop.stopped or job.model in self._dead_models:
+                        return record
+                    if self._purse.admits(job):
+                        record = await self._submit(job)
         return record
 
     async def _submit(self, job: Job) -> Record:

@@ -220,7 +220,7 @@ class Deliverer:
             path = _final_path(record, number, found.rpartition(".")[2])
             moved_from = found if found != path else None
             here = msgspec.structs.replace(output, path=path, moved_from=moved_from)
-            return Arrival(source=self._folder.path(found), output=here)
+            return Arrival(name=str(self._folder.path(found)), output=here)
         bounds = self._bounds_of(record)
         target = self._folder.new_arrival()
         media = await fetch(
@@ -232,7 +232,7 @@ class Deliverer:
             disk=self._disk,
         )
         path = _final_path(record, number, media.extension)
-        return Arrival(source=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
+        return Arrival(name=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
 
     def _allowed(self, bounds: Bounds) -> Allowed:
         return Allowed(api=self._origin, trusted_hosts=bounds.trusted_hosts)

@@ -96,7 +96,7 @@ class Ledger:
         line = line_of(record)
         if not self._writing and self.judgement.quick():
             timed(self.judgement, self._log.write, [line])
-            self._log.count([record], [line])
+            self._log.count(record, len(line))
             self._notify(record)
             self._at_once += 1
             if self._at_once % TURNS == 0:
@@ -136,7 +136,8 @@ class Ledger:
         self._writing = False
         batch.error = work.exception()
         if batch.error is None:
-            self._log.count(batch.records, batch.lines)
+            for record, line in zip(batch.records, batch.lines, strict=True):
+                self._log.count(record, len(line))
         batch.ended.set()
         if self._waiting.records:
             self._write_waiting()

@@ -129,13 +129,12 @@ class Log:
         if not here:
             raise OSError(errno.ENOENT, "it was moved, replaced or deleted while a run used it")
 
-    def count(self, records: Sequence[Record], lines: Sequence[bytes]) -> None:
-        """Index what ``write`` has written."""
-        for record, line in zip(records, lines, strict=True):
-            number = self.index.add(record, self._end, len(line) - 1)
-            self._end += len(line)
-            if self.standing is not None:
-                self.standing.note(record, number)
+    def count(self, record: Record, length: int) -> None:
+        """Index a record whose line of so many bytes ``write`` has written; of several one after the other."""
+        number = self.index.add(record, self._end, length - 1)
+        self._end += length
+        if self.standing is not None:
+            self.standing.note(record, number)
 
     def _fail(self, error: OSError) -> None:
         """Remember the failure, and take back what may stand half written."""

@@ -119,7 +119,7 @@ async def get(storage: Storage, tmp_path: Path) -> AsyncIterator[Callable[..., A
                     return await fetch(
                         client,
                         url or storage.url(),
-                        target,
+                        str(target),
                         allowed=allowed,
                         max_bytes=max_bytes,
                         disk=disk,
@@ -541,7 +541,7 @@ async def main(url, port, target):
         async with session(keepalive_seconds=1) as client:
             allowed = Allowed(api=("http", "127.0.0.1", port))
             try:
-                await fetch(client, url, target, allowed=allowed, max_bytes=10**8, disk=disk)
+                await fetch(client, url, str(target), allowed=allowed, max_bytes=10**8, disk=disk)
             except OutputError as error:
                 print(error, list(target.parent.iterdir()))
 

@@ -48,7 +48,7 @@ class Desk:
         self.arrived += 1
         source = self.folder.incoming / str(self.arrived)
         source.write_bytes(body)
-        return Arrival(source=source, output=output_of(path, body))
+        return Arrival(name=str(source), output=output_of(path, body))
 
     def deliver(self, number: int, body: bytes, *older: Record, path: str = "mug.png", **changes: Any) -> Record:
         """Bring one picture of a purchase home, and return it done."""
@@ -63,7 +63,7 @@ class Desk:
         (output,) = record.outputs
         found = self.folder.find_checked(record, output)
         if found is not None:
-            arrival = Arrival(source=self.folder.path(found), output=output)
+            arrival = Arrival(name=str(self.folder.path(found)), output=output)
         else:
             arrival = self.arrive("mug.png", BODIES[record.purchase])
         self.folder.place(record, [arrival], [*older, record])
@@ -297,7 +297,7 @@ def test_the_same_picture_found_in_place_after_a_crash_serves_both(desk: Desk, s
     for _ in range(3):
         found = desk.folder.find_checked(second, second.outputs[0])
         assert found == "mug.png"
-        arrival = Arrival(source=desk.folder.path(found), output=second.outputs[0])
+        arrival = Arrival(name=str(desk.folder.path(found)), output=second.outputs[0])
         desk.folder.place(second, [arrival], [first, second])
         assert desk.files() == {"mug.png": b"same", ".replaced/mug/1/mug.png": b"same"}
     assert (desk.root / "mug.png").stat().st_ino != (desk.root / ".replaced/mug/1/mug.png").stat().st_ino
@@ -341,7 +341,7 @@ def test_where_every_name_aside_is_taken_nothing_is_overwritten(desk: Desk) -> N
     with pytest.raises(Occupied, match=r"\.replaced/mug/1/.*is not ours"):
         desk.deliver(2, b"two", first)
     second = purchase(2, first.outputs[0], state=State.GENERATED)
-    arrival = Arrival(source=desk.root / "mug.png", output=first.outputs[0])
+    arrival = Arrival(name=str(desk.root / "mug.png"), output=first.outputs[0])
     with pytest.raises(Occupied):
         desk.folder.place(second, [arrival], [first, second])
     assert desk.files() == before
@@ -422,7 +422,7 @@ def test_files_are_taken_back_and_put_aside_in_one_go(desk: Desk) -> None:
     for _ in range(2):
         found = desk.folder.find_checked(third, output)
         assert found is not None
-        desk.folder.place(third, [Arrival(source=desk.folder.path(found), output=output)], [first, second, third])
+        desk.folder.place(third, [Arrival(name=str(desk.folder.path(found)), output=output)], [first, second, third])
         assert desk.files()["mug.png"] == b"one"
         assert desk.files()[".replaced/mug/2/mug.png"] == b"two"
 
@@ -434,11 +434,11 @@ def test_a_job_that_gets_another_file_name_moves_its_file(desk: Desk) -> None:
     moved = purchase(1, output, state=State.GENERATED)
     found = desk.folder.find_checked(moved, output)
     assert found == "mug.png"
-    arrival = Arrival(source=desk.folder.path(found), output=output)
+    arrival = Arrival(name=str(desk.folder.path(found)), output=output)
     for history in ([moved], [first]):
         desk.folder.place(moved, [arrival], history)
         assert desk.files() == {"cups/mug.png": b"one"}
-        arrival = Arrival(source=desk.folder.path("cups/mug.png"), output=output)
+        arrival = Arrival(name=str(desk.folder.path("cups/mug.png")), output=output)
 
 
 # Links
@@ -524,7 +524,7 @@ def test_a_link_planted_under_a_temporary_name_overwrites_nothing(desk: Desk, tm
     aside.mkdir(parents=True)
     (aside / "mug.png.tmp").symlink_to(theirs)
     second = purchase(2, first.outputs[0], state=State.GENERATED)
-    arrival = Arrival(source=desk.root / "mug.png", output=first.outputs[0])
+    arrival = Arrival(name=str(desk.root / "mug.png"), output=first.outputs[0])
     desk.folder.place(second, [arrival], [first, second])
     assert theirs.read_bytes() == b"theirs"
     assert (aside / "mug.png").read_bytes() == b"same"
@@ -657,7 +657,7 @@ def test_a_rejected_picture_is_kept_and_found_again(desk: Desk) -> None:
     record = msgspec.structs.replace(record, outputs=(kept,))
     found = desk.folder.find_checked(record, kept)
     assert found == kept.path
-    again = Arrival(source=desk.folder.path(found), output=output_of("x/mug.png", b"one", moved_from=found))
+    again = Arrival(name=str(desk.folder.path(found)), output=output_of("x/mug.png", b"one", moved_from=found))
     assert (
         desk.folder.reject(record, [again]) == desk.folder.reject(record, [desk.arrive("x/mug.png", b"one")]) == (kept,)
     )
@@ -687,7 +687,7 @@ def test_a_move_never_replaces_what_came_between_look_and_step(tmp_path: Path) -
 def moving(desk: Desk) -> tuple[Record, Arrival]:
     """A job's picture, found under ``y.png`` and to be moved to ``x.png``, when another job takes that name."""
     mine = desk.deliver(1, b"mine", path="y.png", id="mug", file="y")
-    arrival = Arrival(source=desk.root / "y.png", output=output_of("x.png", b"mine"))
+    arrival = Arrival(name=str(desk.root / "y.png"), output=output_of("x.png", b"mine"))
     desk.folder.vacate(mine, "y.png")
     desk.deliver(1, b"another's", path="y.png", id="cup", file="y")
     return msgspec.structs.replace(mine, file="x", outputs=(arrival.output,)), arrival

@@ -103,7 +103,7 @@ async def get(storage: Storage, target: Path, *, resume_bytes: int = MIB, max_by
                 return await fetch(
                     client,
                     storage.url(),
-                    target,
+                    str(target),
                     allowed=allowed,
                     max_bytes=max_bytes,
                     disk=disk,

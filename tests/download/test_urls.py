@@ -15,6 +15,8 @@ from runner.download.urls import Allowed, PublicResolver, RefusedUrl
 from runner.http import NotConnected, Patience, send, session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.abc import ResolveResult
 
 API = ("https", "model-api.runcomfy.net", 443)
@@ -252,6 +254,25 @@ def test_what_is_allowed_is_read_the_same_by_the_client(before: list[str], after
     assert asked.scheme == "https"
     assert (asked.raw_host or "").removesuffix(".").endswith((".runcomfy.net", ".runcomfy.com"))
     assert asked.user is None
+
+
+def refusal(look: Callable[[str], None], url: str) -> str | None:
+    try:
+        return look(url)
+    except RefusedUrl as error:
+        return str(error)
+
+
+@given(st.sampled_from(["https", "http", "HTTPS", "ftp"]), HOSTS, HOSTS, HOSTS, st.sampled_from([API, EMULATOR]))
+@settings(max_examples=1000)
+def test_an_origin_that_was_judged_before_is_judged_the_same(
+    scheme: str, before: list[str], after: list[str], path: list[str], api: tuple[str, str, int]
+) -> None:
+    """Many addresses have one origin, and it is remembered: nothing else in them escapes a look because of that."""
+    allowed = Allowed(api=api, trusted_hosts=TRUSTED)
+    for host in ("storage.runcomfy.net", "127.0.0.1:8080"):
+        url = f"{scheme}://{''.join(before)}{host}{''.join(after)}/{''.join(path)}"
+        assert refusal(allowed.check, url) == refusal(allowed._look_closely, url)
 
 
 @pytest.mark.anyio

@@ -35,7 +35,8 @@ class Book:
     def add(self, *records: Record) -> None:
         lines = [line_of(record) for record in records]
         self.log.write(lines)
-        self.log.count(records, lines)
+        for record, line in zip(records, lines, strict=True):
+            self.log.count(record, len(line))
 
     def reopen(self, *, compact: bool = False) -> None:
         if compact:

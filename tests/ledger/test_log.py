@@ -31,7 +31,8 @@ def append(path: Path, *records: Record) -> None:
     log = Log(path, writable=True)
     lines = [line_of(record) for record in records]
     log.write(lines)
-    log.count(records, lines)
+    for record, line in zip(records, lines, strict=True):
+        log.count(record, len(line))
     log.close()
 
 
