@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import ssl
 from asyncio import timeout
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import lru_cache
+from typing import TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,6 +18,8 @@ from yarl import URL
 
 from runner.errors import RunnerError
 from runner.settings import is_loopback
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 USER_AGENT = "runcomfy-runner"
@@ -58,10 +61,16 @@ class Patience:
 
     def __init__(self, seconds: float, *, whole: bool) -> None:
         """The ``whole`` answer is to come in that time, however it drips in; else its headers, and then each piece."""
-        total, read = (seconds, None) if whole else (None, seconds)
-        self.parts = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=read)
-        self.headers_seconds = read
+        self.limits = aiohttp.ClientTimeout(total=seconds if whole else None, sock_connect=CONNECT_SECONDS)
+        self._piece_seconds = None if whole else seconds
         self._too_late = f"no whole answer within {seconds:g} s" if whole else "no answer in time"
+
+    async def wait(self, part: Awaitable[T]) -> T:
+        """Wait for the headers, which may drip in as well, or for a piece of the body. Raises ``TimeoutError``."""
+        if self._piece_seconds is None:
+            return await part
+        async with timeout(self._piece_seconds):
+            return await part
 
     def __enter__(self) -> None:
         """From here on only errors of ours leave."""
@@ -97,14 +106,11 @@ async def send(
         _as_given(url),
         data=body,
         headers=headers if body is None else {**(headers or {}), hdrs.CONTENT_TYPE: "application/json"},
-        timeout=patience.parts,
+        timeout=patience.limits,
         allow_redirects=False,
         proxy=proxy_for(url),
     )
-    if patience.headers_seconds is None:
-        return await asked
-    async with timeout(patience.headers_seconds):  # each piece is waited for by itself, and headers may drip in
-        return await asked
+    return await patience.wait(asked)
 
 
 def at_end(content: aiohttp.StreamReader) -> bool:

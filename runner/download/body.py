@@ -6,7 +6,7 @@ from asyncio import get_running_loop
 
 import aiohttp
 
-from runner.http import Broken, TooLarge, at_end
+from runner.http import Broken, Patience, TooLarge, at_end
 
 BLOCK = 1 << 20
 """Bytes that are handed on together."""
@@ -26,8 +26,11 @@ def most_seconds(received: int) -> float:
 class Body:
     """What one answer brings of a file of which ``there`` bytes have come since ``begun``."""
 
-    def __init__(self, response: aiohttp.ClientResponse, *, there: int, max_bytes: int, begun: float) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, patience: Patience, *, there: int, max_bytes: int, begun: float
+    ) -> None:
         self._response = response
+        self._patience = patience
         self._content = response.content
         self._total = there
         self._max_bytes = max_bytes
@@ -49,7 +52,7 @@ class Body:
 
     async def _chunk(self) -> bytes:
         asked = self._now()
-        chunk = await self._content.readany()
+        chunk = await self._piece()
         now = self._now()
         self._total += len(chunk)
         if self._total > self._max_bytes:
@@ -62,6 +65,12 @@ class Body:
         if self._waited >= SLOW_SECONDS:
             self._waited, self._received = 0.0, 0
         return chunk
+
+    async def _piece(self) -> bytes:
+        """What has come; nothing is waited for where that is all."""
+        if self._content.is_eof():
+            return await self._content.readany()
+        return await self._patience.wait(self._content.readany())
 
     def _require_pace(self, seconds: float) -> None:
         """Raise ``Broken`` where all that came in ``seconds``, or what came of late, is too little."""

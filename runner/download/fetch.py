@@ -174,7 +174,7 @@ async def _receive(
     Says what a small one is, which is checked with that.
     """
     _check_announced(response, part.written, max_bytes)
-    body = Body(response, there=part.written, max_bytes=max_bytes, begun=begun)
+    body = Body(response, READ_PATIENCE, there=part.written, max_bytes=max_bytes, begun=begun)
     block = await body.block()
     if not part.written and len(block) <= SMALL:
         return await _keep_small(target, block, disk)
