@@ -27,10 +27,13 @@ flush_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 """Flush a file's bytes and length, where the system can leave out its times."""
 
 
-SLOW_SECONDS = 0.0003
-"""A small step that takes longer is worth a thread: that costs about as much."""
+THREAD_SECONDS = 0.0003
+"""What it costs to hand a small step to a thread: one that takes longer would have been worth that."""
+MOST_LOST = 10 * THREAD_SECONDS
+"""So much may be lost by doing steps where they stand, less what was won by it: then it is the disk's doing. One slow
+step is nobody's, and where threads are busy with other steps each step waits for the interpreter now and then."""
 TWICE = 2
-"""So many slow steps in a row are the disk's doing; one may be anybody's."""
+"""At least so many slow steps come to that, however slow."""
 CAUTION = 100
 """Then so many go to threads before the disk is tried again; twice as many each time that it is still slow."""
 MOST_CAUTION = 100_000
@@ -48,11 +51,11 @@ LOOK_SECONDS = 0.1
 
 
 class Judgement:
-    """Whether one kind of step is quick on this disk."""
+    """Whether one kind of step is quick on this disk, and so better done where it stands."""
 
     def __init__(self) -> None:
         self._careful = 0
-        self._slow = 0
+        self._lost = 0.0
         self._caution = CAUTION
 
     def quick(self) -> bool:
@@ -63,16 +66,16 @@ class Judgement:
 
     def learn(self, seconds: float) -> None:
         """Count a step that was done where it stood."""
-        if seconds <= SLOW_SECONDS:
-            self._slow, self._caution = 0, CAUTION
-            return
-        self._slow += 1
-        if self._slow == TWICE:
+        lost = min(seconds - THREAD_SECONDS, MOST_LOST / TWICE)
+        self._lost = max(0.0, self._lost + lost)
+        if self._lost >= MOST_LOST:
             self.take_care()
+        elif lost <= 0:
+            self._caution = CAUTION
 
     def take_care(self) -> None:
         """Use threads for the next ones."""
-        self._careful, self._slow = self._caution + 1, 0
+        self._careful, self._lost = self._caution + 1, 0.0
         self._caution = min(MOST_CAUTION, 2 * self._caution)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner import disk as disks
-from runner.disk import CAUTION, SLOW_SECONDS, TWICE, Disk, Judgement
+from runner.disk import CAUTION, MOST_LOST, THREAD_SECONDS, TWICE, Disk, Judgement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +34,23 @@ def test_one_slow_step_is_anybodys_doing() -> None:
 def test_a_disk_that_stays_slow_is_tried_ever_more_rarely() -> None:
     """Each try holds up everything else, so there are few of them; a disk that has become quick is found out."""
     judgement = Judgement()
-    waits = [seen(judgement, 2 * SLOW_SECONDS) for _ in range(4 * TWICE)]
+    waits = [seen(judgement, 1) for _ in range(4 * TWICE)]
     assert waits == [0, 0, CAUTION, 0, 2 * CAUTION, 0, 4 * CAUTION, 0]
     assert seen(judgement, 0) == 8 * CAUTION
     assert [seen(judgement, 0) for _ in range(3)] == [0, 0, 0]
+
+
+def test_a_disk_is_slow_once_more_is_lost_than_a_few_threads_would_cost() -> None:
+    """A little too slow each time is noticed as well, later."""
+    judgement = Judgement()
+    steps = int(MOST_LOST / THREAD_SECONDS)
+    assert [seen(judgement, 2.001 * THREAD_SECONDS) for _ in range(steps + 1)] == [0] * steps + [CAUTION]
+
+
+def test_steps_that_wait_for_the_interpreter_now_and_then_stay_where_they_are() -> None:
+    """Threads that are busy with other steps hold up each third one: more threads would only do so more."""
+    judgement = Judgement()
+    assert [seen(judgement, seconds * THREAD_SECONDS) for seconds in (2, 0.3, 0.3) * 1000] == [0] * 3000
 
 
 async def test_kinds_of_steps_are_judged_apart() -> None:
