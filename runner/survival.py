@@ -62,9 +62,10 @@ def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[Gr
     were seen not to have ended.
     """
     weights = product_limit(finished, sorted(unfinished))
-    line = _fit(finished, weights)
+    logs = [log(max(LEAST, seconds)) for seconds in finished]
+    line = _fit(logs, weights)
     rest = max(0.0, 1.0 - sum(weights))
-    points = sorted([*_widened(finished, weights, line.spread), *_tail(finished[-1], line, rest)])
+    points = sorted([*_widened(finished, weights, logs, line.spread), *_tail(finished[-1], line, rest)])
     return list(_grouped(points))
 
 
@@ -82,13 +83,12 @@ def product_limit(finished: Sequence[float], unfinished: Sequence[float]) -> lis
     return weights
 
 
-def _fit(finished: Sequence[float], weights: Sequence[float]) -> _Line:
+def _fit(logs: Sequence[float], weights: Sequence[float]) -> _Line:
     """Least squares of the logarithm of each time against the normal score of its quantile."""
     scores, done = [], 0.0
     for weight in weights:
         scores.append(_NORMAL.inv_cdf(min(0.999, max(0.001, done + weight / 2))))
         done += weight
-    logs = [log(max(LEAST, seconds)) for seconds in finished]
     score, middle = sum(scores) / len(scores), sum(logs) / len(logs)
     square = sum((z - score) ** 2 for z in scores)
     product = sum((z - score) * (y - middle) for z, y in zip(scores, logs, strict=True))
@@ -96,19 +96,23 @@ def _fit(finished: Sequence[float], weights: Sequence[float]) -> _Line:
     return _Line(middle - spread * score, spread)
 
 
-def _widened(finished: Sequence[float], weights: Sequence[float], spread: float) -> Iterator[tuple[float, float]]:
+def _widened(
+    finished: Sequence[float], weights: Sequence[float], logs: Sequence[float], spread: float
+) -> Iterator[tuple[float, float]]:
     count = len(finished)
     usual = spread * count**-0.5  # narrower than the usual fifth root: two speeds of a model shall stay two
     parts = min(8, max(1, POINTS // count))
-    for seconds, weight, lonely in zip(finished, weights, _distances(finished), strict=True):
-        scores = _SCORES[8 if lonely > 2 * usual else parts]
-        for score in scores:
-            yield seconds * exp(max(usual, lonely) * score), weight / len(scores)
+    factors = [exp(usual * score) for score in _SCORES[parts]]
+    for seconds, weight, lonely in zip(finished, weights, _distances(logs), strict=True):
+        wide = factors
+        if lonely > usual:
+            wide = [exp(lonely * score) for score in _SCORES[8 if lonely > 2 * usual else parts]]
+        for factor in wide:
+            yield seconds * factor, weight / len(wide)
 
 
-def _distances(finished: Sequence[float]) -> Iterator[float]:
+def _distances(logs: Sequence[float]) -> Iterator[float]:
     """How far each time is from the nearest other, in logarithms: one that stands alone stands for a wider range."""
-    logs = [log(max(LEAST, seconds)) for seconds in finished]
     gaps = [inf, *(after - before for before, after in pairwise(logs)), inf]
     for gap in map(min, pairwise(gaps)):
         yield min(SPREAD, gap)

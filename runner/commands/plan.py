@@ -12,12 +12,14 @@ import click
 from runner.clock import SystemClock
 from runner.commands.common import BudgetType, ShardType, manifest_argument, place_options, read_manifest
 from runner.console import say, show_warnings
+from runner.errors import AccountError
 from runner.forecast import KEYS, Forecast, Quote, foretell
 from runner.loop import run_loop
 from runner.manifest import OnUnknown
 from runner.model import Budget, Job
 from runner.options import RunOptions
 from runner.plan import Action
+from runner.settings import find_token
 from runner.shards import Shard
 
 
@@ -95,6 +97,10 @@ def command(
 def _quote(forecast: Forecast, options: RunOptions, *, offline: bool) -> Quote:
     models = forecast.estimate.models
     if offline or not models:
+        return Quote()
+    try:
+        find_token(os.environ)
+    except AccountError:
         return Quote()
     from runner.app import quote  # noqa: PLC0415 - HTTP takes a while to load, and most plans need none
 
