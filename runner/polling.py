@@ -37,7 +37,7 @@ WINDOW = 200
 MOST_KINDS = 256
 PRICE = 0.036
 """Of one question, in seconds for a request of one second: five calls a job in all at a lag of a tenth of the time."""
-SCALE = 0.58
+SCALE = 0.66
 """The power of the mean time with which the price grows."""
 QUEUED = 9.0
 """How much higher the price is, at most, while requests wait in the API's queue."""
