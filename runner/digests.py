@@ -60,8 +60,16 @@ class Numbering:
         count = self._count
         slots[slot] = self._count = count + 1
         if 3 * count > 2 * last:
-            self._grow()
+            self._make_room(2 * len(slots))
         return count
+
+    def expect(self, count: int) -> None:
+        """Make room for so many at once: growing to it moves each of them once on the average."""
+        slots = len(self._slots)
+        while 3 * count > 2 * (slots - 1):
+            slots *= 2
+        if slots > len(self._slots):
+            self._make_room(slots)
 
     def drop(self, key: bytes) -> None:
         """Forget ``key``: if it comes again, it gets a new number."""
@@ -79,9 +87,9 @@ class Numbering:
             slot = slot + 1 & last  # a dropped one has an empty slice, and is never equal
         return slot
 
-    def _grow(self) -> None:
-        """Make room. They are all different, so nothing is compared."""
-        slots = array("I", bytes(2 * 4 * len(self._slots)))
+    def _make_room(self, count: int) -> None:
+        """Have so many slots. What stands in them is all different, so nothing is compared."""
+        slots = array("I", bytes(4 * count))
         last = len(slots) - 1
         for number, (key,) in enumerate(iter_unpack(f"{_BYTES}s", self._digests), 1):
             if key != _NOBODY:

@@ -27,18 +27,18 @@ QUOTED = 100
 """So many characters of a bad value are shown."""
 
 # One expression for a whole path: records are read by the million. A part is neither empty nor `.` nor `..`.
-_PART = r"(?!\.{1,2}(?:[/\n]|\Z))[^/\\\x00-\x1f\x7f]+"
+_PART = r"(?!\.\.?(?:[/\n]|\Z))[^/\\\x00-\x1f\x7f]++"
 _ID = re.compile(_PART)
 _INSIDE = re.compile(rf"(?![A-Za-z]:){_PART}(?:/{_PART})*")
 _OURS = re.compile(r"results(?:\.[0-9]+-of-[0-9]+)?\.jsonl|\.runner|\.replaced", re.IGNORECASE)
 """What no picture of ours may replace: the state, and what was set aside."""
-_TARGET = rf"(?!(?i:{_OURS.pattern})(?:[/\n]|\Z))(?![A-Za-z]:){_PART}(?:/{_PART})*"
+_TARGET = rf"(?!(?=[.rR])(?i:{_OURS.pattern})(?:[/\n]|\Z))(?![A-Za-z]:){_PART}(?:/{_PART})*+"
 _NAMES = re.compile(rf"{_PART}(?:\n{_TARGET})+")
 """An id and its paths, a line each."""
 
-_ALL_NAMES = re.compile(rf"(?:{_PART}(?:\n{_TARGET})+\n\n)*")
+_ALL_NAMES = re.compile(rf"(?:{_PART}(?:\n{_TARGET})++\n\n)*+")
 """An id and its paths, a line each, and an empty line; of many records."""
-_ALL_REQUESTS = re.compile(rf"(?:{REQUEST_ID.pattern}\n)*")
+_ALL_REQUESTS = re.compile(rf"(?:{REQUEST_ID.pattern}\n)*+")
 
 DOUBT = "the process ended between the intent and the answer; the request may have been bought"
 """What an intent says that no answer followed."""
@@ -75,10 +75,11 @@ def check(record: Record) -> None:
 
 def decode_all(lines: list[bytes]) -> list[Record]:
     """The records in ``lines``, in half the time; empty if any line is no record, and ``decode`` says which."""
-    if not all(line.startswith(b"{") and line.endswith((b"}\n", b"}")) for line in lines):
+    data = b"".join(lines)
+    if not (data.startswith(b"{") and data.endswith((b"}\n", b"}")) and data.count(b"}\n{") == len(lines) - 1):
         return []  # else two objects in one line and an empty line beside it would count as two lines
     try:
-        records = _decoder.decode_lines(b"".join(lines))
+        records = _decoder.decode_lines(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     return records if len(records) == len(lines) and _are_good(records) else []
@@ -97,6 +98,8 @@ def _are_good(records: list[Record]) -> bool:
         for output in record.outputs:
             if output.path is not None:
                 names.append(output.path)
+            if output.moved_from is not None and _why_not(record):
+                return False
         names.append("")
         if record.request_id is not None:
             requests.append(record.request_id)
@@ -109,12 +112,7 @@ def _is_plain(record: Record) -> bool:
         return False
     if not (0 <= (record.reserved_usd or 0) <= MOST_USD and 0 <= (record.cost_usd or 0) <= MOST_USD):
         return False
-    if record.request_id is None and record.owed:
-        return False
-    for output in record.outputs:  # noqa: SIM110 - a generator for each of a million lines takes longer
-        if output.moved_from is not None:
-            return False
-    return True
+    return record.request_id is not None or not record.owed
 
 
 def _all_match(pattern: re.Pattern[str], lines: list[str]) -> bool:

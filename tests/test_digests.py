@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from runner.digests import Names, Numbering, digest
 from runner.unclaimed import Unclaimed
 
-STEPS = st.lists(st.tuples(st.sampled_from(["add", "drop", "find"]), st.integers(0, 40)), max_size=200)
+STEPS = st.lists(st.tuples(st.sampled_from(["add", "drop", "find", "expect"]), st.integers(0, 40)), max_size=200)
 
 
 @settings(deadline=None)
@@ -25,6 +25,8 @@ def test_numbers_are_given_once_and_in_order(steps: list[tuple[str, int]]) -> No
         elif step == "drop":
             numbering.drop(key)
             known.pop(name, None)
+        elif step == "expect":
+            numbering.expect(100 * name)
         assert numbering.find(key) == known.get(name)
         assert len(numbering) == given
 

@@ -42,12 +42,8 @@ class Index:
     def add(self, record: Record, offset: int, length: int) -> int:
         """Count one more line of the log; the number of its purchase."""
         self.lines += 1
-        if record.redo:
-            standing = RedoStanding(record.redo, record.redo_chosen, record.redo_closed)
-            known = self.redo.get(record.api)
-            self.redo[record.api] = standing if known is None else max(known, standing)
-        if record.renamed_from is not None:
-            self._forget_old(record)
+        if record.redo or record.renamed_from is not None:
+            self._note(record)
         number = self._purchases.add(key_of(record.id, record.purchase))
         if number == len(self._offsets):
             self._offsets.append(offset)
@@ -56,11 +52,24 @@ class Index:
                 self._later.add(record.id, record.purchase)
         else:
             self._offsets[number], self._lengths[number] = offset, length
-        if record.state in _UNSETTLED:
-            self._unsettled[number] = record.state
+        state = record.state
+        if state is not State.DONE and state in _UNSETTLED:
+            self._unsettled[number] = state
         elif self._unsettled:
             self._unsettled.pop(number, None)
         return number
+
+    def expect(self, lines: int) -> None:
+        """Make room for the purchases of so many lines more."""
+        self._purchases.expect(len(self._purchases) + lines)
+
+    def _note(self, record: Record) -> None:
+        """What a line says beside where its purchase stands."""
+        if record.redo:
+            standing = RedoStanding(record.redo, record.redo_chosen, record.redo_closed)
+            known = self.redo.get(record.api)
+            self.redo[record.api] = standing if known is None else max(known, standing)
+        self._forget_old(record)
 
     def _forget_old(self, record: Record) -> None:
         """A purchase that appears under its new id is forgotten under its old one."""

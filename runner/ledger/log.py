@@ -63,10 +63,14 @@ class Log:
         with open(self._handle, "rb", closefd=False) as file:
             while not self.torn and (lines := file.readlines(TOGETHER)):
                 records = decode_all(lines) or self._one_by_one(lines, number)
+                add = self.index.add
                 for record, line in zip(records, lines, strict=False):
+                    length = len(line)
                     if record is not None:
-                        self.index.add(record, offset, len(line) - line.endswith(b"\n"))
-                    offset += len(line)
+                        add(record, offset, length - line.endswith(b"\n"))
+                    offset += length
+                if number == 1 and offset:
+                    self.index.expect(os.fstat(self._handle).st_size * len(lines) // offset)
                 number += len(lines)
         return offset
 
