@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -163,17 +163,17 @@ def room(folder: Path) -> int:
     return found.free - min(RESERVE_BYTES, found.total // RESERVE_SHARE)
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
+def replace_file(path: Path, data: bytes | Iterable[bytes], mode: int = 0o644) -> None:
     """Put ``data`` under ``path`` whole or not at all, durably, and through no link; the umask narrows ``mode``."""
+    pieces = [data] if isinstance(data, bytes) else data
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.unlink(missing_ok=True)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            write_all(handle, data)
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(pieces)
+            file.flush()
             os.fsync(handle)
-        finally:
-            os.close(handle)
         temporary.replace(path)
     except OSError:
         with suppress(OSError):

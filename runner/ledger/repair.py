@@ -7,7 +7,9 @@ Damage that names nobody holds every job that a run would buy next.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from filecmp import cmp
 from itertools import count
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from runner.ledger.fragments import Fragment
 from runner.ledger.story import Cut, Key, Story, read_story
 from runner.model import OPEN, OWED, Fault, Record, State
 from runner.records import decode, encode, follow
+
+BLOCK = 1 << 20
+"""So many bytes of a log are copied at once."""
 
 _GOES_ON = OPEN | OWED | {State.RELEASED}
 """After these a job's next line is about the same purchase; after the others, or a ``rebuy``, it begins a new one."""
@@ -39,14 +44,23 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
 class Salvage(msgspec.Struct, frozen=True, kw_only=True):
     """What a log comes to once it is mended."""
 
-    data: bytes
-    """The new file."""
-    kept: int
-    """Readable lines."""
+    lines: Sequence[bytes]
+    """The readable ones, without their newlines. They are in memory once: a million jobs have a gigabyte of them."""
     damages: tuple[Damage, ...]
     """Empty where the log was in order; a torn tail is none, since every opening of the log cuts that."""
     held: tuple[Record, ...]
     """Lines that were added: ``unknown``, or ``submitted`` where a request could be read."""
+
+    @property
+    def kept(self) -> int:
+        """Readable lines."""
+        return len(self.lines)
+
+    def written(self) -> Iterator[bytes]:
+        """The new file, line by line."""
+        for line in self.lines:
+            yield line + b"\n"
+        yield from map(encode, self.held)
 
     @property
     def hidden(self) -> bool:
@@ -54,20 +68,18 @@ class Salvage(msgspec.Struct, frozen=True, kw_only=True):
         return any(not damage.named for damage in self.damages)
 
 
-def salvage(data: bytes, *, at: str, api: str) -> Salvage:
-    """Mend the bytes of a log. Never raises, and what comes of it always loads.
+def salvage(lines: Iterable[bytes], *, at: str, api: str) -> Salvage:
+    """Mend the ``lines`` of a log, as a file gives them. Raises only what that raises; what comes of it always loads.
 
     ``at`` is the time of the lines that are added; ``api`` is how records call the API that a run would buy from, for
     damage that names none in a log where no readable line can tell.
     """
-    story = read_story(data)
+    story = read_story(lines)
     desk = _Desk(story, at=at, api=api)
     damages = tuple(map(desk.settle, story.cuts))
     if not all(damage.named for damage in damages):
         desk.hold_all()
-    held = tuple(desk.held.values())
-    lines = [*(line + b"\n" for line in story.lines), *map(encode, held)]
-    return Salvage(data=b"".join(lines), kept=len(story.lines), damages=damages, held=held)
+    return Salvage(lines=story.lines, damages=damages, held=tuple(desk.held.values()))
 
 
 class _Desk:
@@ -241,16 +253,16 @@ def mend(path: Path, *, at: str, api: str) -> Mended:
     Needs the lock. Atomic, and may be repeated. Raises ``LedgerError`` where the disk refuses; the log then stays.
     """
     try:
-        data = path.read_bytes()
-        found = salvage(data, at=at, api=api)
+        with path.open("rb") as file:
+            found = salvage(file, at=at, api=api)
         if not found.damages:
             return Mended(path=path, found=found, copy=None)
-        copy = _copy_for(path, data)
+        copy = _copy_for(path)
         mode = path.stat().st_mode & 0o777
         if not copy.exists():
-            disk.replace_file(copy, data, mode)
+            disk.replace_file(copy, _blocks(path), mode)
             copy.chmod(mode)
-        disk.replace_file(path, found.data, mode)
+        disk.replace_file(path, found.written(), mode)
         with suppress(OSError):
             path.chmod(mode)
     except OSError as error:
@@ -261,7 +273,12 @@ def mend(path: Path, *, at: str, api: str) -> Mended:
     return Mended(path=path, found=found, copy=copy)
 
 
-def _copy_for(path: Path, data: bytes) -> Path:
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from iter(lambda: file.read(BLOCK), b"")
+
+
+def _copy_for(path: Path) -> Path:
     """A free name for a copy of the damaged log, or the copy that an interrupted repair made."""
     names = (path.parent / ".runner" / f"{path.name}.damaged-{number}" for number in count(1))
-    return next(name for name in names if not name.exists() or name.read_bytes() == data)
+    return next(name for name in names if not name.exists() or cmp(name, path, shallow=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -77,15 +77,14 @@ class Story(msgspec.Struct):
         }
 
 
-def read_story(data: bytes) -> Story:
+def read_story(lines: Iterable[bytes]) -> Story:
     """Read a log line by line. What follows its last newline was never acknowledged: only whole records count there."""
     story = Story()
-    lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
-        for piece in _pieces(line):
+        for piece in _pieces(line.removesuffix(b"\n")):
             if isinstance(piece, Whole):
                 story.take(piece)
-            elif number < len(lines):
+            elif line.endswith(b"\n"):
                 story.cuts.append(Cut(number, len(story.lines), piece))
     return story
 

@@ -260,8 +260,8 @@ def test_a_log(folder: Path, data: bytes) -> None:
     try:
         records = list(_latest(path))
     except LedgerCorrupt:
-        mended = salvage(data, at="2026-11-22T01:02:03.456Z", api="api")
-        path.write_bytes(mended.data)
+        mended = salvage(io.BytesIO(data), at="2026-11-22T01:02:03.456Z", api="api")
+        path.write_bytes(b"".join(mended.written()))
         records = list(_latest(path))
     for found in records:
         assert decode(encode(found)) == found

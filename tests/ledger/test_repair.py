@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,11 @@ REFUSED = Fault(code="400", message="bad prompt")
 
 def mended(*lines: bytes | Record) -> Salvage:
     data = b"".join(encode(line) if isinstance(line, Record) else line + b"\n" for line in lines)
-    return salvage(data, at=NOW, api=API)
+    return salvage(BytesIO(data), at=NOW, api=API)
 
 
 def records(found: Salvage) -> list[Record]:
-    return [decode(line) for line in found.data.splitlines()]
+    return list(map(decode, found.written()))
 
 
 def damaged(record: Record, *, keep: int | None = None) -> bytes:
@@ -363,7 +364,7 @@ def test_no_damage_to_a_line_makes_a_run_buy_what_was_bought(case: tuple[list[Re
         return
     before, after = lines[:number], lines[number + 1 :]
     data = b"".join(map(encode, before)) + now + b"".join(map(encode, after))
-    found = salvage(data, at=NOW, api=API)
+    found = salvage(BytesIO(data), at=NOW, api=API)
     kept = records(found)
     assert [entry for entry in kept if entry in before + after][: len(before)] == before
     torn = not found.damages and number == len(lines) - 1
@@ -394,18 +395,19 @@ def test_whatever_the_bytes_the_outcome_loads_and_loses_no_readable_line(
 ) -> None:
     """It never raises; readable lines stay in order; the new file is clean, and mending it again changes nothing."""
     data = b"\n".join(lines) + (b"\n" if ended else b"")
-    found = salvage(data, at=NOW, api=API)
-    kept = iter(found.data.splitlines())
+    found = salvage(BytesIO(data), at=NOW, api=API)
+    now = b"".join(found.written())
+    kept = iter(now.splitlines())
     for line in data.split(b"\n"):
         try:
             readable = decode(line)
         except BadLine:
             continue
         assert any(decode(other) == readable for other in kept)
-    again = salvage(found.data, at=NOW, api=API)
-    assert (again.data, again.damages, again.held) == (found.data, (), ())
+    again = salvage(BytesIO(now), at=NOW, api=API)
+    assert (b"".join(again.written()), again.damages, again.held) == (now, (), ())
     path = tmp_path_factory.mktemp("log") / "results.jsonl"
-    path.write_bytes(found.data)
+    path.write_bytes(now)
     log = Log(path, writable=False)
     assert log.torn == b""
     log.close()
