@@ -30,10 +30,10 @@ flush_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 THREAD_SECONDS = 0.0003
 """What it costs to hand a small step to a thread: one that takes longer would have been worth that."""
 MOST_LOST = 10 * THREAD_SECONDS
-"""So much may be lost by doing steps where they stand, less what was won by it: then it is the disk's doing. One slow
-step is nobody's, and where threads are busy with other steps each step waits for the interpreter now and then."""
+"""So much may be lost by doing steps where they stand, less what was won by it: then it is the disk's doing. Where
+threads are busy with other steps each step waits for the interpreter now and then."""
 TWICE = 2
-"""At least so many slow steps come to that, however slow."""
+"""At least so many slow steps come to that, for none counts as more than its share of it: one is nobody's doing."""
 CAUTION = 100
 """Then so many go to threads before the disk is tried again; twice as many each time that it is still slow."""
 MOST_CAUTION = 100_000

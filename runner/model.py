@@ -85,7 +85,8 @@ class Budget:
     per_day: bool = False
 
 
-class Halt(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
     """When to stop buying because too much fails: at ``count`` failures, or at ``share`` (0 to 1) of what finished."""
 
     count: int | None = None

@@ -32,13 +32,13 @@ _ID = re.compile(_PART)
 _INSIDE = re.compile(rf"(?![A-Za-z]:){_PART}(?:/{_PART})*")
 _OURS = re.compile(r"results(?:\.[0-9]+-of-[0-9]+)?\.jsonl|\.runner|\.replaced", re.IGNORECASE)
 """What no picture of ours may replace: the state, and what was set aside."""
-_TARGET = rf"(?!(?=[.rR])(?i:{_OURS.pattern})(?:[/\n]|\Z))(?![A-Za-z]:){_PART}(?:/{_PART})*+"
+_TARGET = rf"(?!(?=[.rR])(?i:{_OURS.pattern})(?:[/\n]|\Z))(?![A-Za-z]:){_PART}(?:/{_PART})*"
 _NAMES = re.compile(rf"{_PART}(?:\n{_TARGET})+")
 """An id and its paths, a line each."""
 
-_ALL_NAMES = re.compile(rf"(?:{_PART}(?:\n{_TARGET})++\n\n)*+")
+_ALL_NAMES = re.compile(rf"(?:{_PART}(?:\n{_TARGET})+\n\n)*")
 """An id and its paths, a line each, and an empty line; of many records."""
-_ALL_REQUESTS = re.compile(rf"(?:{REQUEST_ID.pattern}\n)*+")
+_ALL_REQUESTS = re.compile(rf"(?:{REQUEST_ID.pattern}\n)*")
 
 DOUBT = "the process ended between the intent and the answer; the request may have been bought"
 """What an intent says that no answer followed."""

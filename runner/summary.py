@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
 from runner.model import Halt, Record, State
 from runner.plan import Action, Decision
 
@@ -45,7 +43,8 @@ def outcome_of_decision(decision: Decision) -> str:
     return "left"
 
 
-class Cause(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
     """Why some jobs ended as they did: how many of one error, and one of them."""
 
     outcome: str
@@ -98,7 +97,8 @@ def _key(record: Record, outcome: str) -> tuple[str, str, int | None]:
     return outcome, record.error.code, record.error.http_status
 
 
-class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
     """Why a run bought no more, and the exit code that this alone would give."""
 
     reason: str

@@ -59,9 +59,9 @@ class Index:
             self._unsettled.pop(number, None)
         return number
 
-    def expect(self, lines: int) -> None:
-        """Make room for the purchases of so many lines more."""
-        self._purchases.expect(len(self._purchases) + lines)
+    def expect(self, purchases: int) -> None:
+        """Make room for so many in all."""
+        self._purchases.expect(purchases)
 
     def _note(self, record: Record) -> None:
         """What a line says beside where its purchase stands."""

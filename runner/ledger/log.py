@@ -25,6 +25,8 @@ from runner.records import BadLine, check, decode, decode_all, encode, reread
 
 logger = logging.getLogger(__name__)
 
+SAMPLE = 1 << 20
+"""So many bytes tell how many purchases the rest holds: in fewer the first ones have only begun."""
 TOGETHER = 1 << 15
 """So many bytes of lines are read and checked at once; more is no quicker."""
 
@@ -59,7 +61,7 @@ class Log:
         """Index every line and return where the next one goes; what is torn is kept in ``self.torn``."""
         if self._handle is None:
             return 0
-        offset, number = 0, 1
+        offset, number, expected = 0, 1, 0
         with open(self._handle, "rb", closefd=False) as file:
             while not self.torn and (lines := file.readlines(TOGETHER)):
                 records = decode_all(lines) or self._one_by_one(lines, number)
@@ -69,9 +71,10 @@ class Log:
                     if record is not None:
                         add(record, offset, length - line.endswith(b"\n"))
                     offset += length
-                if number == 1 and offset:
-                    self.index.expect(os.fstat(self._handle).st_size * len(lines) // offset)
                 number += len(lines)
+                if expected == 0 and offset >= SAMPLE:
+                    expected = len(self.index) * os.fstat(self._handle).st_size // offset
+                    self.index.expect(expected)
         return offset
 
     def _one_by_one(self, lines: list[bytes], number: int) -> Iterator[Record | None]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-import msgspec
 
 from runner.manifest import notation
 from runner.manifest.findings import FAILED, Findings, Wrong, nearest, shown
@@ -41,7 +40,8 @@ class OnUnknown(StrEnum):
     RESUBMIT = "resubmit"
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
     """How a manifest wants to be run."""
 
     name: str

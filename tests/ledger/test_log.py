@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
 from runner.errors import LedgerCorrupt, LedgerError
 from runner.ledger import Log
-from runner.ledger.log import line_of
+from runner.ledger.log import SAMPLE, line_of
 from runner.model import Fault, Record, State
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ def opened(path: Path, *, writable: bool = True) -> list[Record]:
         return list(log.latest())
     finally:
         log.close()
+
+
+def memory(path: Path) -> int:
+    """Bytes that an open log holds."""
+    tracemalloc.start()
+    log = Log(path, writable=False)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    log.close()
+    return held
 
 
 def append(path: Path, *records: Record) -> None:
@@ -352,3 +363,23 @@ def test_two_records_in_one_line_are_damage_whatever_stands_beside_them(tmp_path
     path.write_bytes(one.rstrip(b"\n") + two + b"\n")
     with pytest.raises(LedgerCorrupt, match=r"results\.jsonl:1"):
         Log(path, writable=False)
+
+
+def test_a_log_in_which_each_purchase_has_many_lines_takes_no_memory_for_more(
+    tmp_path: Path, record: MakeRecord
+) -> None:
+    """As a run leaves it that did not come to its end: room is made for purchases, not for lines."""
+    jobs, path = 6000, tmp_path / "results.jsonl"
+    steps = (State.SUBMITTING, State.SUBMITTED, State.DONE)
+    with path.open("wb") as file:
+        for number in range(jobs):
+            file.writelines(line_of(record(f"mug-{number}", state, request_id=f"r-{number}")) for state in steps)
+    assert path.stat().st_size > 3 * SAMPLE
+    assert memory(path) < 56 * jobs
+
+
+def test_a_log_that_is_mostly_empty_lines_takes_no_memory_for_them(tmp_path: Path, record: MakeRecord) -> None:
+    """They are no purchases, however many there are: a strange file must not keep a run from opening it."""
+    path = tmp_path / "results.jsonl"
+    path.write_bytes((b" " * 31 + b"\n") * (SAMPLE // 32) + line_of(record()))
+    assert memory(path) < 100_000
