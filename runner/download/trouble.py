@@ -18,7 +18,7 @@ class Vanished(RunnerError):
 class DiskErrors:
     """Turns what the disk says into ``OutputError``, naming the file that it is about, else ``where``."""
 
-    def __init__(self, where: Path) -> None:
+    def __init__(self, where: Path | str) -> None:
         self.where = where
 
     def __enter__(self) -> None:
@@ -29,18 +29,12 @@ class DiskErrors:
             raise OutputError(f"{error.filename or self.where}: cannot be read or written: {error.strerror}") from error
 
 
-class WriteErrors:
-    """The same where a file on its way to ``target`` is written, whose own name says nothing to anybody."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-
-    def __enter__(self) -> None:
-        """Nothing is held."""
+class WriteErrors(DiskErrors):
+    """The same ``where`` a file on its way is written: it names the folder, since the file's own name means nothing."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
-            raise OutputError(f"{Path(self._target).parent}: cannot be written: {error.strerror}") from error
+            raise OutputError(f"{Path(self.where).parent}: cannot be written: {error.strerror}") from error
 
 
 class FileErrors(DiskErrors):
