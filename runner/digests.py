@@ -64,7 +64,7 @@ class Numbering:
         return count
 
     def expect(self, count: int) -> None:
-        """Make room for so many at once: growing to it moves each of them once on the average."""
+        """Make room for so many in all at once: to get there by doubling, each would be moved about once."""
         slots = len(self._slots)
         while 3 * count > 2 * (slots - 1):
             slots *= 2

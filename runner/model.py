@@ -2,6 +2,9 @@
 
 Words: a *job* is ours, a *request* theirs; a *purchase* is one job's try at buying; an *output* is a URI, a
 *file* is on disk. *Owed* means bought and not yet delivered.
+
+Values are Structs: there are many, and a dataclass takes a millisecond of every start to define. What callers of the
+library set or read whole (``RunOptions``, ``Report``, ``Budget``, ``ManifestError.problems``) are dataclasses.
 """
 
 from __future__ import annotations

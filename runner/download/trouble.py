@@ -30,7 +30,7 @@ class DiskErrors:
 
 
 class WriteErrors(DiskErrors):
-    """The same ``where`` a file on its way is written: it names the folder, since the file's own name means nothing."""
+    """The same for a file on its way to ``where``: named is its folder, for its own name tells nobody anything."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):

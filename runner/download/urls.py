@@ -37,38 +37,40 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
         """Raise ``RefusedUrl`` unless files may come from ``url``."""
         plain = _PLAIN.fullmatch(url)
         if plain is None or len(url) > MAX_URL or not _known_good(self, plain[1]):
-            self._look_closely(url)
-
-    def _look_closely(self, url: str) -> None:
-        if len(url) > MAX_URL:
-            raise RefusedUrl(f"an address of {len(url):,} characters, {url[:80]!r}…, is no link to a file")
-        try:
-            scheme, host, port = origin_of(url)
-            named = urlsplit(url)
-            ascii_host = _ascii(host)
-        except ValueError as error:
-            raise RefusedUrl(f"{url[:200]!r} is no address: {error}") from None
-        odd = "@" in named.netloc or _ODD.search(url)
-        if odd or scheme not in ("http", "https") or not host:
-            raise RefusedUrl(f"{url[:200]!r} is no plain http(s) address")
-        if (scheme, host, port) == self.api and (scheme == "https" or is_loopback(host)):
-            return
-        if scheme != "https":
-            raise RefusedUrl(f"files come over https only, not from {scheme}://{host}")
-        if not any(_matches(ascii_host, pattern) for pattern in STORAGE + self.trusted_hosts):
-            raise RefusedUrl(f"{host} is not one of RunComfy's storage hosts; if it is right, add it to trusted_hosts")
-        if _is_address(ascii_host) and not _is_public(ascii_host):
-            raise RefusedUrl(f"{host} is a private address")
+            _look_closely(self, url)
 
 
 @lru_cache
 def _known_good(allowed: Allowed, origin: str) -> bool:
     """Whether files may come from an origin: many come from the same."""
     try:
-        allowed._look_closely(origin)  # noqa: SLF001 - a method cannot be remembered: it would keep its object
+        _look_closely(allowed, origin)
     except RefusedUrl:
         return False
     return True
+
+
+def _look_closely(allowed: Allowed, url: str) -> None:
+    """``check``, part by part."""
+    if len(url) > MAX_URL:
+        raise RefusedUrl(f"an address of {len(url):,} characters, {url[:80]!r}…, is no link to a file")
+    try:
+        scheme, host, port = origin_of(url)
+        named = urlsplit(url)
+        ascii_host = _ascii(host)
+    except ValueError as error:
+        raise RefusedUrl(f"{url[:200]!r} is no address: {error}") from None
+    odd = "@" in named.netloc or _ODD.search(url)
+    if odd or scheme not in ("http", "https") or not host:
+        raise RefusedUrl(f"{url[:200]!r} is no plain http(s) address")
+    if (scheme, host, port) == allowed.api and (scheme == "https" or is_loopback(host)):
+        return
+    if scheme != "https":
+        raise RefusedUrl(f"files come over https only, not from {scheme}://{host}")
+    if not any(_matches(ascii_host, pattern) for pattern in STORAGE + allowed.trusted_hosts):
+        raise RefusedUrl(f"{host} is not one of RunComfy's storage hosts; if it is right, add it to trusted_hosts")
+    if _is_address(ascii_host) and not _is_public(ascii_host):
+        raise RefusedUrl(f"{host} is a private address")
 
 
 def _ascii(host: str) -> str:

@@ -53,7 +53,7 @@ class Index:
         else:
             self._offsets[number], self._lengths[number] = offset, length
         state = record.state
-        if state is not State.DONE and state in _UNSETTLED:
+        if state is not State.DONE and state in _UNSETTLED:  # nearly all are done, and texts are compared slowly
             self._unsettled[number] = state
         elif self._unsettled:
             self._unsettled.pop(number, None)

@@ -65,11 +65,10 @@ class Log:
         with open(self._handle, "rb", closefd=False) as file:
             while not self.torn and (lines := file.readlines(TOGETHER)):
                 records = decode_all(lines) or self._one_by_one(lines, number)
-                add = self.index.add
                 for record, line in zip(records, lines, strict=False):
                     length = len(line)
                     if record is not None:
-                        add(record, offset, length - line.endswith(b"\n"))
+                        self.index.add(record, offset, length - line.endswith(b"\n"))
                     offset += length
                 number += len(lines)
                 if expected == 0 and offset >= SAMPLE:
