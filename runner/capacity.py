@@ -8,6 +8,11 @@ Requests beyond what the API works on wait in its queue, and take longer by as m
 and pairs (n, seconds) tell W and S by least squares: the bend in that line. Each kind of request has an S of its own;
 W is common to all. As long as no bend is in sight, W is at least the largest n tried. For every n the last few pairs
 are kept, however long ago: a run that always has the same number in flight would otherwise forget where the bend is.
+
+A few requests are asked after early, and the API says of each whether it waits. That comes long before a bend can be
+told from chance, but does not say whose requests they wait for. With a fixed number in flight others may be in front,
+and an end that goes unnoticed costs a place in that queue: so both must agree there. Where the number follows
+(``Adaptive``), those that wait are a queue, and a bend while none waits is a mistake.
 """
 
 from __future__ import annotations
@@ -33,8 +38,14 @@ SIGNIFICANT = 6.0
 """A bend that explains so many times more than one request's share of the scatter is no chance."""
 GAIN = 2.0
 """The API counts as well filled when half as many requests wait as are worked on."""
+LIKELY = 0.6
+"""So well filled it is taken to be when all that are asked after early wait, and the number in flight follows."""
+EARLY_ANSWERS = 4
+"""So many of the last count; one alone says nothing."""
 MARGIN = 4.0
 """Standard deviations of the number of requests that have ended unnoticed."""
+CORRECTION = 0.25
+"""The step by which the limit grows, whatever the estimate, while most that are asked after early are worked on."""
 START = 8
 MOST = 256
 LEAST = 2
@@ -54,6 +65,21 @@ class Capacity(msgspec.Struct):
     _seen: dict[tuple[Hashable, int], deque[tuple[int, float]]] = msgspec.field(default_factory=dict)
     _news: int = 0
     _count: int = 0
+    _early: deque[bool] = msgspec.field(default_factory=lambda: deque(maxlen=EARLY_ANSWERS))
+
+    @property
+    def waiting(self) -> float:
+        """Of the last requests that were asked after early, the share that waited."""
+        return sum(self._early) / len(self._early) if len(self._early) > 1 else 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether at least half of the last requests that were asked after early were worked on at once."""
+        return len(self._early) > 1 and self.waiting <= 0.5
+
+    def asked_early(self, *, waits: bool) -> None:
+        """Count what the API said of a request soon after it was accepted."""
+        self._early.append(waits)
 
     def learn(self, kind: Hashable, in_flight: int, seconds: float) -> None:
         """Count a request that took ``seconds``; ``in_flight`` were there when it was submitted, itself included."""
@@ -67,10 +93,10 @@ class Capacity(msgspec.Struct):
             self._estimate()
 
     def queued(self, in_flight: int) -> float:
-        """How many of ``in_flight`` wait, as a share of the workers, at most 1; 0 where none is known to."""
+        """How well filled the API's queue is with ``in_flight``, from 0, where none is known to wait, to 1."""
         if self.workers is None or not self.sure:
             return 0.0
-        return min(1.0, max(0.0, GAIN * (in_flight / self.workers - 1.0)))
+        return self.waiting * min(1.0, max(0.0, GAIN * (in_flight / self.workers - 1.0)))
 
     def _estimate(self) -> None:
         pairs: dict[Hashable, list[tuple[int, float]]] = {}
@@ -142,6 +168,10 @@ class Adaptive(msgspec.Struct):
         """Call ``tell`` whenever the limit allows another whole number of requests."""
         self._tell = tell
 
+    def queued(self, in_flight: int) -> float:
+        """How well filled the API's queue is with ``in_flight``, from 0 to 1."""
+        return max(LIKELY * self.capacity.waiting, self.capacity.queued(in_flight))
+
     def at_work(self) -> None:
         """A request was asked after for the first time and is being worked on."""
         if self._searching:
@@ -161,12 +191,15 @@ class Adaptive(msgspec.Struct):
                 self._grow(1.0)
             return
         self._searching = False
-        if capacity.bend:
-            unnoticed = capacity.workers * self.lag / max(1e-3, capacity.service_seconds)
-            wanted = capacity.workers + MARGIN * sqrt(unnoticed) + 1
-            self._grow(max(-1.0, min(1.0, wanted - self.limit)))
-        elif in_flight >= int(self.limit) - 1:
-            self._grow(1.0)
+        full = in_flight >= int(self.limit) - 1
+        if capacity.bend and not (full and capacity.idle):
+            self._grow(max(-1.0, min(1.0, self._wanted(capacity.workers) - self.limit)))
+        elif full:
+            self._grow(CORRECTION if capacity.bend else 1.0)
+
+    def _wanted(self, workers: int) -> float:
+        unnoticed = workers * self.lag / max(1e-3, self.capacity.service_seconds)
+        return workers + MARGIN * sqrt(unnoticed) + 1
 
     def refused(self) -> None:
         """The API refused because it is busy: less is kept in flight from now on."""

@@ -211,8 +211,6 @@ class Durations:
         self._in_flight = 0
         self._most = 1
         self._submitted = 0
-        self._waited: deque[bool] = deque(maxlen=4)
-        """What the last probes said."""
 
     def watch(self, kind: Hashable, started: float, *, fresh: bool = True) -> Watch:
         """Begin to ask after a request that was accepted at ``started``; ``fresh``: in this run."""
@@ -277,11 +275,11 @@ class Durations:
         return kind.scout(now, now - watch.started)
 
     def answered(self, watch: Watch, *, waits: bool) -> None:
-        if self._adaptive is not None and watch.fresh and not watch.asked:
+        first, watch.asked = watch.fresh and not watch.asked, True
+        if first and self._adaptive is not None:
             self._adaptive.waits() if waits else self._adaptive.at_work()
-        if watch.probe and not watch.asked:
-            self._waited.append(waits)
-        watch.asked = True
+        if first and (watch.probe or not self._kinds[watch.kind].ranked):
+            self.capacity.asked_early(waits=waits)
 
     def learn(self, watch: Watch, seconds: float, age: float) -> None:
         self._kinds[watch.kind].learn(seconds)
@@ -300,8 +298,8 @@ class Durations:
 
     def _pressure(self) -> float:
         """What a question costs now, compared with usual times."""
-        waited = sum(self._waited) / len(self._waited) if self._waited else 0.0
-        queued = 1.0 + QUEUED * waited * self.capacity.queued(self._in_flight)
+        filled = self.capacity if self._adaptive is None else self._adaptive
+        queued = 1.0 + QUEUED * filled.queued(self._in_flight)
         return queued * self._in_flight / self._most if self.draining else queued
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.capacity import LEAST, MOST, START, Adaptive, Capacity
+from runner.capacity import EARLY_ANSWERS, LEAST, MOST, START, Adaptive, Capacity
 
 
 class Queue:
@@ -31,14 +31,15 @@ class Queue:
 
 
 def learn(queue: Queue, capacity: Capacity, requests: int, in_flight: Callable[[], int], lag: float = 0.1) -> None:
-    """Keep ``in_flight()`` requests there, each end noticed ``lag`` seconds later."""
+    """Keep ``in_flight()`` requests there, each end noticed ``lag`` seconds later; all are asked after early."""
     ends: list[tuple[float, float, int]] = []
     now = 0.0
     for _ in range(requests):
         if len(ends) >= in_flight():
             now, seconds, count = heappop(ends)
             capacity.learn("kind", count, seconds)
-        _, end = queue.submit(now)
+        start, end = queue.submit(now)
+        capacity.asked_early(waits=start > now)
         heappush(ends, (end + lag, end - now, len(ends) + 1))
 
 
@@ -59,6 +60,8 @@ def test_no_more_requests_than_workers_show_no_queue(seed: int) -> None:
     """16 in flight at 16 workers: the scatter of the times is not taken for a queue."""
     capacity = Capacity()
     learn(Queue(16, seed), capacity, 300, lambda: 16)
+    capacity.asked_early(waits=True)
+    capacity.asked_early(waits=True)
     assert capacity.queued(16) == 0.0
 
 
@@ -68,7 +71,68 @@ def test_kinds_of_different_length_are_not_taken_for_a_queue() -> None:
     for kind, seconds, in_flight in [("small", 0.5, 8), ("large", 4.0, 16)]:
         for number in range(60):
             capacity.learn(kind, 1 + number % in_flight, seconds * rng.lognormvariate(-0.02, 0.2))
+            capacity.asked_early(waits=True)
     assert capacity.queued(16) == 0.0
+
+
+def waiting(*answers: bool) -> Capacity:
+    """What is known after early answers alone; True: it waits."""
+    capacity = Capacity()
+    for waits in answers:
+        capacity.asked_early(waits=waits)
+    return capacity
+
+
+def test_where_the_concurrency_follows_those_that_wait_are_a_queue() -> None:
+    """Early answers tell it long before times do; with fixed lanes others may be in front, and nothing changes."""
+    capacity = waiting(True, True)
+    assert Adaptive(capacity).queued(24) > 0.5
+    assert capacity.queued(24) == 0.0
+
+
+@pytest.mark.parametrize("answers", [[], [True], [False, False], [True, True, False, False, False, False]])
+def test_one_answer_and_old_ones_make_no_queue(answers: list[bool]) -> None:
+    """A request may wait by chance, and a queue that was there an hour ago has gone."""
+    assert Adaptive(waiting(*answers)).queued(24) == 0.0
+
+
+def believing(workers: int, limit: float) -> Adaptive:
+    """A run that takes the API for smaller than it is, from 80 requests with the ``limit`` in flight at most."""
+    adaptive = Adaptive(Capacity(), limit=limit)
+    for number in range(80):
+        in_flight = 1 + number % int(limit)
+        adaptive.capacity.learn("kind", in_flight, max(1.0, in_flight / workers))
+    assert adaptive.capacity.bend
+    return adaptive
+
+
+@pytest.mark.parametrize(("waits", "grows"), [(False, True), (True, False)])
+def test_an_estimate_that_is_too_low_does_not_confirm_itself(waits: bool, grows: bool) -> None:
+    """While requests are worked on at once there is room for more, whatever their times seemed to say."""
+    adaptive = believing(10, limit=20)
+    for _ in range(40):
+        adaptive.capacity.asked_early(waits=waits)
+        adaptive.finished(0.1, int(adaptive.limit), first_answer=False)
+    assert (adaptive.limit > 25) is grows
+
+
+def test_lanes_that_stand_empty_are_no_reason_for_more() -> None:
+    """Workers are free because little is submitted: that says nothing about how many there are."""
+    adaptive = believing(10, limit=20)
+    for _ in range(40):
+        adaptive.capacity.asked_early(waits=False)
+        adaptive.finished(0.1, 5, first_answer=False)
+    assert adaptive.limit < 17
+
+
+def test_with_fixed_lanes_times_and_answers_must_agree() -> None:
+    """Where none waits any more, slow requests are slow by themselves: the queue that times told of has gone."""
+    capacity = Capacity()
+    learn(Queue(8, seed=1), capacity, 300, lambda: 32)
+    assert capacity.queued(32) == 1.0
+    for _ in range(EARLY_ANSWERS):
+        capacity.asked_early(waits=False)
+    assert capacity.queued(32) == 0.0
 
 
 def run(workers: int, jobs: int, seed: int = 1) -> tuple[Adaptive, list[float]]:

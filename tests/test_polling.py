@@ -12,7 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.polling import FIRST, GROWTH, IDLE, LONGEST, SCOUTS, SHORTEST, SOON, WINDOW, Durations, best_questions
+from runner.capacity import Adaptive, Capacity
+from runner.polling import (
+    EARLY,
+    FIRST,
+    GROWTH,
+    IDLE,
+    LONGEST,
+    PROBES,
+    SCOUTS,
+    SHORTEST,
+    SOON,
+    WINDOW,
+    Durations,
+    Watch,
+    best_questions,
+)
 from runner.survival import Group
 
 TIMES = st.lists(st.floats(0, 1000), max_size=60)
@@ -218,6 +233,61 @@ def run_batch(draw: Callable[[], float], jobs: int, lanes: int) -> tuple[float, 
             watch = durations.watch("kind", now)
         heappush(asks, (now + watch.gap(now), next(numbers), watch, seconds))
     return now / max(ideal), questions / jobs
+
+
+@pytest.mark.parametrize(("fresh", "share"), [(True, 1.0), (False, 0.0)])
+def test_the_first_answers_of_a_run_tell_whether_the_api_has_a_queue(fresh: bool, share: float) -> None:
+    """Nobody knows yet what early is: they are early enough. What an earlier run left there tells nothing."""
+    durations = Durations(Adaptive(Capacity()))
+    for watch in [durations.watch("kind", 0.0, fresh=fresh) for _ in range(3)]:
+        watch.unfinished(FIRST, waits=True)
+        watch.unfinished(2.0, waits=False)
+    assert durations.capacity.waiting == share
+
+
+def test_later_only_those_that_are_asked_early_tell_whether_the_api_has_a_queue() -> None:
+    """Who is asked when it should just be ready has left the queue long ago, if there was one."""
+    durations = learnt([1.0] * 50)
+    for watch in [durations.watch("kind", 0.0) for _ in range(3 * PROBES)]:
+        watch.unfinished(EARLY if watch.probe else 0.9, waits=watch.probe)
+    assert durations.capacity.waiting == 1.0
+
+
+def run_following(draw: Callable[[], float], jobs: int, workers: int) -> tuple[float, float]:
+    """Wall time against that of workers which are never idle, and questions a request, with ``concurrency: auto``."""
+    adaptive, numbers = Adaptive(Capacity()), counted()
+    durations, free, ideal = Durations(adaptive), [0.0] * workers, [0.0] * workers
+    asks: list[tuple[float, int, Watch, float, float]] = []
+    now, submitted, questions = 0.0, 0, 0
+    while asks or not submitted:
+        while len(asks) < int(adaptive.limit) and submitted < jobs:
+            seconds, start = draw(), max(now, free[0])
+            heapreplace(free, start + seconds)
+            heapreplace(ideal, ideal[0] + seconds)
+            submitted += 1
+            watch = durations.watch("kind", now)
+            heappush(asks, (now + watch.gap(now), next(numbers), watch, start, start + seconds))
+        durations.draining = submitted == jobs
+        now, _, watch, start, end = heappop(asks)
+        asked = watch.due(now)
+        questions += asked
+        if asked and now >= end:
+            watch.finished(now, end - watch.started)
+            watch.close()
+            continue
+        if asked:
+            watch.unfinished(now, waits=now < start)
+        heappush(asks, (now + watch.gap(now), next(numbers), watch, start, end))
+    return now / max(ideal), questions / jobs
+
+
+@pytest.mark.parametrize(("workers", "jobs"), [(8, 400), (16, 400), (48, 1000)])
+def test_an_api_whose_size_is_unknown_is_kept_busy_with_few_questions(workers: int, jobs: int) -> None:
+    """``auto`` finds out how many workers there are; the mean over batches is near what never idle ones would take."""
+    rng = random.Random(6)
+    ran = [run_following(lambda: 0.8 * rng.lognormvariate(-0.08, 0.4), jobs, workers) for _ in range(20)]
+    assert sum(ratio for ratio, _ in ran) / len(ran) < 1.03
+    assert sum(questions for _, questions in ran) / len(ran) < 2.15
 
 
 def test_a_batch_of_three_rounds_ends_soon_after_its_last_request() -> None:
