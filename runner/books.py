@@ -11,6 +11,8 @@ from runner.plan import Action, Decision
 from runner.schedule import Work
 from runner.summary import COUNTS, MAX_EXAMPLES, Causes, Report, Stopped, outcome_of_decision, outcome_of_record
 
+_FINISHED = (State.DONE, State.FAILED, State.CANCELLED)
+
 
 class Books:
     """Every selected job stands under exactly one count, from the survey to the report."""
@@ -80,7 +82,7 @@ class Books:
             self._ended[record.id] = record
         if outcome == "missing":
             self.missing.add(record.id)
-        self.finished += record.state in (State.DONE, State.FAILED, State.CANCELLED)
+        self.finished += record.state in _FINISHED
         self.failed += record.state is State.FAILED
         if record.state is not State.DONE or record.error is not None or record.warning is not None:
             self._remember(record, outcome)

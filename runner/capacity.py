@@ -83,12 +83,15 @@ class Capacity(msgspec.Struct):
 
     def learn(self, kind: Hashable, in_flight: int, seconds: float) -> None:
         """Count a request that took ``seconds``; ``in_flight`` were there when it was submitted, itself included."""
-        self._seen.setdefault((kind, int(log(in_flight, STEP))), deque(maxlen=KEPT)).append((in_flight, seconds))
-        if len(self._seen) > MOST_KEPT:
-            del self._seen[next(iter(self._seen))]
+        place = kind, int(log(in_flight, STEP))
+        if place not in self._seen:
+            self._seen[place] = deque(maxlen=KEPT)
+            if len(self._seen) > MOST_KEPT:
+                del self._seen[next(iter(self._seen))]
+        self._seen[place].append((in_flight, seconds))
         self._news += 1
         self._count += 1
-        if self._count >= ENOUGH and self._news > min(self._count // 16, 4 * KEPT):
+        if self._count >= ENOUGH and self._news > min(self._count // 16, 8 * KEPT):
             self._news = 0
             self._estimate()
 

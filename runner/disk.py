@@ -66,7 +66,11 @@ class Judgement:
 
     def learn(self, seconds: float) -> None:
         """Count a step that was done where it stood."""
-        lost = min(seconds - THREAD_SECONDS, MOST_LOST / TWICE)
+        lost = seconds - THREAD_SECONDS
+        if lost <= 0 and not self._lost:  # as nearly always
+            self._caution = CAUTION
+            return
+        lost = min(lost, MOST_LOST / TWICE)
         self._lost = max(0.0, self._lost + lost)
         if self._lost >= MOST_LOST:
             self.take_care()
@@ -152,9 +156,9 @@ def identity(file: int | str) -> tuple[int, int]:
 
 def write_all(handle: int, data: bytes) -> None:
     """``os.write`` until nothing is left; it may take less than it is given."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
+    written = os.write(handle, data)
+    while written < len(data):
+        written += os.write(handle, memoryview(data)[written:])
 
 
 def room(folder: Path) -> int:

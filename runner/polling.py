@@ -34,6 +34,8 @@ from runner.drain import idle_seconds
 from runner.survival import Group, groups_of
 
 WINDOW = 200
+RENEWAL = 2
+"""Questions are laid out anew when more than one in so many of the times is new."""
 MOST_KINDS = 256
 PRICE = 0.039
 """Of one question, in seconds for a request of one second: five calls a job in all at a lag of a tenth of the time."""
@@ -111,9 +113,13 @@ class _Kind(msgspec.Struct):
         insort(self.ranked, seconds)
         self.news += 1
 
+    def mean(self) -> float:
+        """Seconds that one takes, where at least one is known."""
+        return sum(self.ranked) / len(self.ranked)
+
     def next_question(self, age: float, pressure: float) -> float | None:
         """The age at which to ask next; None beyond all that is likely."""
-        outdated = self.news > max(1, len(self.ranked) // 4) or not self.times
+        outdated = self.news > max(1, len(self.ranked) // RENEWAL) or not self.times
         if outdated or not 0.8 * self.pressure <= pressure <= 1.25 * self.pressure:
             self._lay_out(pressure)
         passed = bisect_right(self.times, SAME * age)
@@ -150,11 +156,17 @@ class _Kind(msgspec.Struct):
         return True
 
 
+_UNKNOWN = _Kind()
+"""A kind of which nothing was seen."""
+
+
 class Watch(msgspec.Struct, eq=False):
     """One request that is asked after. All times are seconds on a monotonic clock."""
 
     durations: Durations
     kind: Hashable
+    known: _Kind
+    """What is known of its kind."""
     started: float
     in_flight: int
     """How many there were when it was submitted, itself included."""
@@ -169,8 +181,8 @@ class Watch(msgspec.Struct, eq=False):
     def gap(self, now: float) -> float:
         """Seconds until it is worth a look."""
         if self.probe and not self.asked:
-            return _between(EARLY * self.durations.mean(self.kind))
-        return max(self.durations.gap(self.kind, now - self.started), self.durations.idle(self, now))
+            return _between(EARLY * self.known.mean())
+        return max(self.durations.gap_of(self.known, now - self.started), self.durations.idle(self, now))
 
     def due(self, now: float) -> bool:
         """Whether it is to be asked after now; False: others tell as much."""
@@ -216,8 +228,8 @@ class Durations:
         """Begin to ask after a request that was accepted at ``started``; ``fresh``: in this run."""
         self._in_flight += 1
         self._most = max(self._most, self._in_flight)
-        watch = Watch(self, kind, started, self._in_flight, fresh)
         known = self._known(kind)
+        watch = Watch(self, kind, known, started, self._in_flight, fresh)
         known.open.add(watch)
         if fresh and known.ranked:
             self._submitted += 1
@@ -235,30 +247,27 @@ class Durations:
                     self._kinds[oldest] = forgotten
         return self._kinds[kind]
 
-    def mean(self, kind: Hashable) -> float:
-        """Seconds that requests of a kind take, of which at least one is known."""
-        known = self._kinds[kind]
-        return sum(known.ranked) / len(known.ranked)
-
     def gap(self, kind: Hashable, age: float) -> float:
         """Seconds to wait before asking after a request that was accepted ``age`` seconds ago."""
-        known = self._kinds.get(kind)
-        if known is None or not known.ranked:
+        return self.gap_of(self._kinds.get(kind, _UNKNOWN), age)
+
+    def gap_of(self, known: _Kind, age: float) -> float:
+        """The same, by what is known of its kind."""
+        if not known.ranked:
             return _between(max(FIRST, age) if age < SOON else GROWTH * age)
         pressure = self._pressure()
         at = known.next_question(age, pressure)
         late = LATE_GROWTH * age * min(1.0, sqrt(pressure))
         if at is None:
             return _between(late)
-        sparse = self.draining and age > self.mean(kind)  # groups of times so long are far apart
+        sparse = self.draining and age > known.mean()  # groups of times so long are far apart
         return _between(min(late, at - age) if sparse else at - age)
 
     def idle(self, watch: Watch, now: float) -> float:
         """Seconds in which it does not matter whether a request has ended, because others have not."""
-        known = self._kinds[watch.kind]
-        if not self.draining or not known.ranked:
+        if not self.draining or not watch.known.ranked:
             return 0.0
-        most = IDLE * max(now - watch.started, self.mean(watch.kind))
+        most = IDLE * max(now - watch.started, watch.known.mean())
         return min(LONGEST, idle_seconds(lambda seconds: self._others_ended(watch, now + seconds), most))
 
     def _others_ended(self, watch: Watch, at: float) -> Iterator[float]:
@@ -269,20 +278,20 @@ class Durations:
                     yield known.has_ended(other, at)
 
     def due(self, watch: Watch, now: float) -> bool:
-        kind = self._kinds[watch.kind]
-        if kind.ranked or kind.ended or not watch.fresh or (self._adaptive is not None and not watch.asked):
+        known = watch.known
+        if known.ranked or known.ended or not watch.fresh or (self._adaptive is not None and not watch.asked):
             return True
-        return kind.scout(now, now - watch.started)
+        return known.scout(now, now - watch.started)
 
     def answered(self, watch: Watch, *, waits: bool) -> None:
         first, watch.asked = watch.fresh and not watch.asked, True
         if first and self._adaptive is not None:
             self._adaptive.waits() if waits else self._adaptive.at_work()
-        if first and (watch.probe or not self._kinds[watch.kind].ranked):
+        if first and (watch.probe or not watch.known.ranked):
             self.capacity.asked_early(waits=waits)
 
     def learn(self, watch: Watch, seconds: float, age: float) -> None:
-        self._kinds[watch.kind].learn(seconds)
+        watch.known.learn(seconds)
         self.capacity.learn(watch.kind, watch.in_flight, seconds)
         if self._adaptive is not None:
             self._adaptive.finished(age - seconds, self._in_flight, first_answer=not watch.asked)
@@ -292,8 +301,8 @@ class Durations:
         self._known(kind).learn(seconds)
 
     def close(self, watch: Watch) -> None:
-        self._kinds[watch.kind].open.discard(watch)
-        self._kinds[watch.kind].ended = True
+        watch.known.open.discard(watch)
+        watch.known.ended = True
         self._in_flight -= 1
 
     def _pressure(self) -> float:

@@ -131,7 +131,8 @@ def reread(line: bytes) -> Record:
 
 def _why_not(record: Record) -> str:
     if _has_plain_names(record):
-        return _why_not_purchase(record) or _why_not_numbers(record)
+        plain = _is_plain(record)
+        return _why_not_request(record) if plain else _why_not_purchase(record) or _why_not_numbers(record)
     for job_id in (record.id, record.renamed_from):
         if job_id is not None and not _is_id(job_id):
             return f"id {_quoted(job_id)} is no job id"
@@ -156,6 +157,10 @@ def _why_not_purchase(record: Record) -> str:
     """What is wrong with its number or its request."""
     if not 1 <= record.purchase <= LARGEST_PURCHASE:
         return f"purchase {_quoted(record.purchase)} of {_quoted(record.id)}: they count from 1"
+    return _why_not_request(record)
+
+
+def _why_not_request(record: Record) -> str:
     if record.request_id is not None and not REQUEST_ID.fullmatch(record.request_id):
         return f"request_id {_quoted(record.request_id)} is not one of the API's"
     if record.owed and record.request_id is None:
@@ -164,8 +169,6 @@ def _why_not_purchase(record: Record) -> str:
 
 
 def _why_not_numbers(record: Record) -> str:
-    if not (record.reserved_usd or record.cost_usd or record.redo or record.redone):
-        return ""
     amounts = record.reserved_usd or 0, record.cost_usd or 0
     if min(amounts) < 0:
         return f"{_quoted(record.id)} cost less than nothing"

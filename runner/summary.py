@@ -18,6 +18,9 @@ MAX_EXAMPLES = 20
 COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "missing")
 
 
+_ENDS = {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "cancelled"}
+
+
 def outcome_of_record(record: Record) -> str:
     """Under which count a purchase stands at the end of a run."""
     if record.rebuy and (record.owed or record.open):
@@ -26,7 +29,7 @@ def outcome_of_record(record: Record) -> str:
         return "unknown" if record.stuck else "owed"
     if record.open:
         return "unknown"
-    return {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "cancelled"}.get(record.state, "left")
+    return _ENDS.get(record.state, "left")
 
 
 def outcome_of_decision(decision: Decision) -> str:

@@ -90,12 +90,11 @@ class Index:
         """Whether there is such a purchase under this id."""
         return self._purchases.find(key_of(job_id, purchase)) is not None
 
-    def purchases(self, job_id: str, but: int = 0) -> Iterator[tuple[int, int]]:
+    def purchases(self, job_id: str, but: int = 0) -> list[tuple[int, int]]:
         """Offset and length of the last line of each purchase of a job ``but`` one, oldest first."""
-        for purchase in (1, *self._later.of(job_id)):
-            number = self._purchases.find(key_of(job_id, purchase)) if purchase != but else None
-            if number is not None:
-                yield self._span(number)
+        purchases = (1, *self._later.of(job_id))
+        found = [self._purchases.find(key_of(job_id, purchase)) for purchase in purchases if purchase != but]
+        return [self._span(number) for number in found if number is not None]
 
     def unsettled(self, *states: State) -> list[tuple[int, int]]:
         """The purchases whose last line is in one of ``states`` (owed or an intent)."""
