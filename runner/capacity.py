@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from itertools import accumulate
 from math import log, sqrt
+from operator import mul
 
 import msgspec
 
@@ -121,13 +122,15 @@ class _Kind:
     """The pairs of one model and size, in order: it has its own S, and shares the W."""
 
     def __init__(self, pairs: list[tuple[int, float]]) -> None:
-        self.in_flight = [in_flight for in_flight, _ in pairs]
+        self.in_flight: tuple[int, ...]
+        seconds: tuple[float, ...]
+        self.in_flight, seconds = zip(*pairs, strict=True)
         self.count = len(pairs)
-        self._squares = 1e-12 + sum(seconds * seconds for _, seconds in pairs)
+        self._squares: float = 1e-12 + sum(map(mul, seconds, seconds))
         # sums over the first 0, 1, 2, … pairs, so that each W costs one look: of seconds, n · seconds and n²
-        self._seconds = [0.0, *accumulate(seconds for _, seconds in pairs)]
-        self._products = [0.0, *accumulate(in_flight * seconds for in_flight, seconds in pairs)]
-        self._loads = [0, *accumulate(in_flight * in_flight for in_flight, _ in pairs)]
+        self._seconds = [0.0, *accumulate(seconds)]
+        self._products: list[float] = [0.0, *accumulate(map(mul, self.in_flight, seconds))]
+        self._loads: list[int] = [0, *accumulate(map(mul, self.in_flight, self.in_flight))]
 
     def _fit(self, workers: int) -> tuple[float, float]:
         """The sums of seconds times load and of squared loads, where the load is max(1, n / W)."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from instead import prompt_of
 from measure import Measured, measure
 
 HERE = Path(__file__).parent
@@ -116,7 +117,7 @@ def _command(case: Case, client: str, base: str, folder: Path) -> list[str]:
         own = {"curl": ["bash", str(HERE / "curl.sh")]}
         return [*own.get(client, [PYTHON, str(HERE / "instead.py"), client]), *numbers]
     manifest = folder / "batch.yaml"
-    jobs = "".join(f"- {{id: job-{n}, prompt: picture {n}}}\n" for n in range(case.jobs))
+    jobs = "".join(f"- {{id: job-{n}, prompt: {prompt_of(n)}}}\n" for n in range(case.jobs))
     head = "model: blackforestlabs/flux-2-klein/4b/text-to-image\ndefaults: {width: 64, height: 64}\n"
     manifest.write_text(f"{head}concurrency: {case.lanes or 'auto'}\njobs:\n{jobs}", encoding="utf-8")
     program = ["-c", SLOW_FLUSH] if client == "runner, slow disk" else ["-m", "runner"]
