@@ -285,9 +285,11 @@ class Durations:
 
     def answered(self, watch: Watch, *, waits: bool) -> None:
         first, watch.asked = watch.fresh and not watch.asked, True
+        early = watch.probe
         if first and self._adaptive is not None:
             self._adaptive.waits() if waits else self._adaptive.at_work()
-        if first and (watch.probe or not watch.known.ranked):
+            early |= not watch.known.ranked  # all are asked as soon as possible then, to find out how many there may be
+        if first and early:
             self.capacity.asked_early(waits=waits)
 
     def learn(self, watch: Watch, seconds: float, age: float) -> None:
