@@ -12,7 +12,7 @@ are kept, however long ago: a run that always has the same number in flight woul
 A few requests are asked after early, and the API says of each whether it waits. That comes long before a bend can be
 told from chance, but does not say whose requests they wait for. With a fixed number in flight others may be in front,
 and an end that goes unnoticed costs a place in that queue: so both must agree there. Where the number follows
-(``Adaptive``), those that wait are a queue, and a bend while none waits is a mistake.
+(``Adaptive``), it makes up for such places: those that wait are a queue, and a bend while none waits is a mistake.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SIGNIFICANT = 6.0
 GAIN = 2.0
 """The API counts as well filled when half as many requests wait as are worked on."""
 LIKELY = 0.6
-"""So well filled it is taken to be when all that are asked after early wait, and the number in flight follows."""
+"""So well filled it is taken to be when all that are asked after early wait, where the number in flight follows."""
 EARLY_ANSWERS = 4
 """So many of the last count; one alone says nothing."""
 MARGIN = 4.0
@@ -152,13 +152,15 @@ class _Kind:
 class Adaptive(msgspec.Struct):
     """``concurrency: auto``: how many requests to keep in flight.
 
-    It starts small. Each request that is found at work, not waiting, makes room for one more, so the limit doubles with
-    every generation until requests wait. From then on it follows the workers, with just enough more that none is idle
-    while an ended request goes unnoticed: ended ones come at W / S a second and stay unnoticed for the ``lag``, so
-    W·lag / S of them are there on average, and ``MARGIN`` times the root of that covers the fluctuation. (What is
-    unnoticed counts as in flight when the workers are estimated, so the average is in that estimate already.) A refusal
-    shrinks it, once until something is accepted again, and what was refused is then approached in small steps: one for
-    each generation, and at last one for ten.
+    It starts small. Each request that is found at work, not waiting, makes room for one more, so the limit doubles
+    with every generation until requests wait. From then on it follows the workers, with just enough more that none is
+    idle while an ended request goes unnoticed: ended ones come at W / S a second and stay unnoticed for the ``lag``,
+    so W·lag / S of them are there on average, and ``MARGIN`` times the root of that covers the fluctuation. (What is
+    unnoticed counts as in flight when the workers are estimated, so the average is in that estimate already.) Too low
+    an estimate would confirm itself, since nothing beyond it is tried: while at least half of those asked after early
+    are worked on and all lanes are full, the limit grows all the same. A refusal shrinks it, once until something is
+    accepted again, and what was refused is then approached in small steps: one for each generation, and at last one
+    for ten.
     """
 
     capacity: Capacity
@@ -175,8 +177,14 @@ class Adaptive(msgspec.Struct):
         self._tell = tell
 
     def queued(self, in_flight: int) -> float:
-        """How well filled the API's queue is with ``in_flight``, from 0 to 1."""
-        return max(LIKELY * self.capacity.waiting, self.capacity.queued(in_flight))
+        """How well filled the API's queue is with ``in_flight``, from 0 to 1.
+
+        Where the limit cannot grow any more, times must say so, too: an API that lets each request wait a moment before
+        it is taken up has no queue for that, and each end that goes unnoticed would leave a worker idle.
+        """
+        known = self.capacity.queued(in_flight)
+        bounded = self._refused_at is not None or self.limit >= MOST
+        return known if bounded else max(known, LIKELY * self.capacity.waiting)
 
     def at_work(self) -> None:
         """A request was asked after for the first time and is being worked on."""

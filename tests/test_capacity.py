@@ -90,6 +90,15 @@ def test_where_the_concurrency_follows_those_that_wait_are_a_queue() -> None:
     assert capacity.queued(24) == 0.0
 
 
+def test_a_moment_before_each_request_is_no_queue_where_no_more_may_be_in_flight() -> None:
+    """Some services take each request up after a moment: asking late would leave their workers idle."""
+    refused, full, free = (Adaptive(waiting(True, True), limit=limit) for limit in (20.0, MOST, MOST - 1))
+    refused.refused()
+    assert refused.queued(14) == 0.0
+    assert full.queued(MOST) == 0.0
+    assert free.queued(MOST - 1) > 0.0
+
+
 @pytest.mark.parametrize("answers", [[], [True], [False, False], [True, True, False, False, False, False]])
 def test_one_answer_and_old_ones_make_no_queue(answers: list[bool]) -> None:
     """A request may wait by chance, and a queue that was there an hour ago has gone."""
@@ -106,12 +115,12 @@ def believing(workers: int, limit: float) -> Adaptive:
     return adaptive
 
 
-@pytest.mark.parametrize(("waits", "grows"), [(False, True), (True, False)])
-def test_an_estimate_that_is_too_low_does_not_confirm_itself(waits: bool, grows: bool) -> None:
-    """While requests are worked on at once there is room for more, whatever their times seemed to say."""
+@pytest.mark.parametrize(("waits", "grows"), [([False], True), ([True, False], True), ([True], False)])
+def test_an_estimate_that_is_too_low_does_not_confirm_itself(waits: list[bool], grows: bool) -> None:
+    """While half of the requests are worked on at once there is room for more, whatever their times seemed to say."""
     adaptive = believing(10, limit=20)
-    for _ in range(40):
-        adaptive.capacity.asked_early(waits=waits)
+    for number in range(40):
+        adaptive.capacity.asked_early(waits=waits[number % len(waits)])
         adaptive.finished(0.1, int(adaptive.limit), first_answer=False)
     assert (adaptive.limit > 25) is grows
 
