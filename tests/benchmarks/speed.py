@@ -6,7 +6,8 @@
 Each client runs as a process of its own against an emulator of its own; results go to memory-backed storage where there
 is some. *ratio* is the wall time, from the start of the process to its end, against the ideal schedule: the emulator's
 own durations, first come first served, on min(lanes, workers) slots, with no network and no client at all. *req/job*
-counts every HTTP request. Compare lines of one run only: a bound in seconds means nothing on another machine.
+counts every HTTP request. Few prompts serve all jobs, so that the emulator draws little: else its pencil is what every
+client waits for. Compare lines of one run only: a bound in seconds means nothing on another machine.
 """
 
 from __future__ import annotations
