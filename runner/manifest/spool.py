@@ -10,6 +10,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
+from weakref import finalize
 
 import msgspec
 
@@ -45,6 +46,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="runner-")  # noqa: SIM115 - closed by close()
+        self._free = finalize(self, _close, self._file)  # not ``__del__``: in a cycle the file might go before it
         self.claims = Claims()
         self._lock = threading.Lock()
         self._end = 0
@@ -109,9 +111,9 @@ class Spool:
 
     def close(self) -> None:
         """Free the file; nothing can be read after that. Closing twice is fine."""
-        with suppress(OSError):  # what a full disk did not take is not wanted any more
-            self._file.close()
+        self._free()
 
-    def __del__(self) -> None:
-        with suppress(AttributeError):  # a signal came before there was a file
-            self.close()
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # what a full disk did not take is not wanted any more
+        file.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import weakref
 from pathlib import Path
 from textwrap import dedent
 
@@ -294,6 +295,17 @@ def test_a_spool_is_read_again_and_by_several() -> None:
     assert [job.id for job in reader] == expected[1:]
     spool.close()
     spool.close()
+
+
+def test_a_spool_that_is_left_in_a_cycle_frees_its_file_without_a_word() -> None:
+    """An error keeps what it passed through; the collector ends such a cycle in any order, the file first, too."""
+    first, second = (manifest_of(f"model: {KLEIN}\njobs: [{{prompt: a}}]").jobs for _ in range(2))
+    first._file, second._file = second._file, first._file  # the older file belongs to the younger spool
+    files = [weakref.ref(first._file), weakref.ref(second._file)]
+    first.other, second.other = second, first  # type: ignore[attr-defined]  # the cycle
+    del first, second
+    gc.collect()
+    assert [file() for file in files] == [None, None]
 
 
 def test_membership_is_exact() -> None:
