@@ -46,7 +46,7 @@ EARLY_ANSWERS = 4
 MARGIN = 4.0
 """Standard deviations of the number of requests that have ended unnoticed."""
 CORRECTION = 0.25
-"""The step by which the limit grows, whatever the estimate, while most that are asked after early are worked on."""
+"""The step by which the limit grows, whatever the estimate, while half of those asked after early are worked on."""
 START = 8
 MOST = 256
 LEAST = 2
@@ -74,7 +74,7 @@ class Capacity(msgspec.Struct):
         return sum(self._early) / len(self._early) if len(self._early) > 1 else 0.0
 
     @property
-    def idle(self) -> bool:
+    def has_room(self) -> bool:
         """Whether at least half of the last requests that were asked after early were worked on at once."""
         return len(self._early) > 1 and self.waiting <= 0.5
 
@@ -206,7 +206,7 @@ class Adaptive(msgspec.Struct):
             return
         self._searching = False
         full = in_flight >= int(self.limit) - 1
-        if capacity.bend and not (full and capacity.idle):
+        if capacity.bend and not (full and capacity.has_room):
             self._grow(max(-1.0, min(1.0, self._wanted(capacity.workers) - self.limit)))
         elif full:
             self._grow(CORRECTION if capacity.bend else 1.0)

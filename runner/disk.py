@@ -66,11 +66,7 @@ class Judgement:
 
     def learn(self, seconds: float) -> None:
         """Count a step that was done where it stood."""
-        lost = seconds - THREAD_SECONDS
-        if lost <= 0 and not self._lost:  # as nearly always
-            self._caution = CAUTION
-            return
-        lost = min(lost, MOST_LOST / TWICE)
+        lost = min(seconds - THREAD_SECONDS, MOST_LOST / TWICE)
         self._lost = max(0.0, self._lost + lost)
         if self._lost >= MOST_LOST:
             self.take_care()

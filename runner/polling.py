@@ -156,10 +156,6 @@ class _Kind(msgspec.Struct):
         return True
 
 
-_UNKNOWN = _Kind()
-"""A kind of which nothing was seen."""
-
-
 class Watch(msgspec.Struct, eq=False):
     """One request that is asked after. All times are seconds on a monotonic clock."""
 
@@ -182,7 +178,7 @@ class Watch(msgspec.Struct, eq=False):
         """Seconds until it is worth a look."""
         if self.probe and not self.asked:
             return _between(EARLY * self.known.mean())
-        return max(self.durations.gap_of(self.known, now - self.started), self.durations.idle(self, now))
+        return max(self.durations.gap(self.kind, now - self.started), self.durations.idle(self, now))
 
     def due(self, now: float) -> bool:
         """Whether it is to be asked after now; False: others tell as much."""
@@ -249,11 +245,8 @@ class Durations:
 
     def gap(self, kind: Hashable, age: float) -> float:
         """Seconds to wait before asking after a request that was accepted ``age`` seconds ago."""
-        return self.gap_of(self._kinds.get(kind, _UNKNOWN), age)
-
-    def gap_of(self, known: _Kind, age: float) -> float:
-        """The same, by what is known of its kind."""
-        if not known.ranked:
+        known = self._kinds.get(kind)
+        if known is None or not known.ranked:
             return _between(max(FIRST, age) if age < SOON else GROWTH * age)
         pressure = self._pressure()
         at = known.next_question(age, pressure)
@@ -284,12 +277,15 @@ class Durations:
         return known.scout(now, now - watch.started)
 
     def answered(self, watch: Watch, *, waits: bool) -> None:
-        first, watch.asked = watch.fresh and not watch.asked, True
+        first = watch.fresh and not watch.asked
+        watch.asked = True
+        if not first:
+            return
         early = watch.probe
-        if first and self._adaptive is not None:
+        if self._adaptive is not None:
             self._adaptive.waits() if waits else self._adaptive.at_work()
             early |= not watch.known.ranked  # all are asked as soon as possible then, to find out how many there may be
-        if first and early:
+        if early:
             self.capacity.asked_early(waits=waits)
 
     def learn(self, watch: Watch, seconds: float, age: float) -> None:
