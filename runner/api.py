@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import hdrs
 
 from runner.answers import Answer, parse_object, read_day
-from runner.http import Broken, NotConnected, Patience, TooLarge, read_bounded, send, session
+from runner.http import Broken, NotConnected, Patience, Reading, TooLarge, read_bounded, send, session
 from runner.model import Fault, Json
 from runner.settings import ApiBase, Token
 from runner.wire import (
@@ -139,7 +139,7 @@ class Api:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
         try:
             with patience:
-                async with await send(client, method, url, patience, body=body) as response:
+                with Reading(await send(client, method, url, patience, body=body)) as response:
                     headers = response.headers
                     retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
                     self.today = read_day(date) or self.today

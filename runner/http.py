@@ -65,12 +65,9 @@ class Patience:
         self._piece_seconds = None if whole else seconds
         self._too_late = f"no whole answer within {seconds:g} s" if whole else "no answer in time"
 
-    async def wait(self, part: Awaitable[T]) -> T:
-        """Wait for the headers, which may drip in as well, or for a piece of the body. Raises ``TimeoutError``."""
-        if self._piece_seconds is None:
-            return await part
-        async with timeout(self._piece_seconds):
-            return await part
+    def wait(self, part: Awaitable[T]) -> Awaitable[T]:
+        """To be awaited: the headers, which may drip in as well, or a piece of the body. Raises ``TimeoutError``."""
+        return part if self._piece_seconds is None else _within(self._piece_seconds, part)
 
     def __enter__(self) -> None:
         """From here on only errors of ours leave."""
@@ -88,6 +85,27 @@ class Patience:
             raise Broken(_words(error.with_traceback(None))) from None
 
 
+async def _within(seconds: float, part: Awaitable[T]) -> T:
+    async with timeout(seconds):
+        return await part
+
+
+class Reading:
+    """``with`` it an answer is read: to its end, by which its connection is free again, or it is given up here."""
+
+    __slots__ = ("_response",)
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    def __enter__(self) -> aiohttp.ClientResponse:
+        return self._response
+
+    def __exit__(self, *_: object) -> None:
+        if not self._response.closed:
+            self._response.release()
+
+
 async def send(
     client: aiohttp.ClientSession,
     method: str,
@@ -97,7 +115,7 @@ async def send(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> aiohttp.ClientResponse:
-    """Send one request, following no redirect; the answer as soon as its headers are there, for the caller to close.
+    """Send one request, following no redirect; the answer as soon as its headers are there, to be ``Reading``.
 
     To be called, and the body to be read, ``with patience``: here aiohttp's errors are raised as they are.
     """

@@ -28,7 +28,7 @@ from runner.download.resume import Part
 from runner.download.trouble import WriteErrors
 from runner.download.urls import Allowed, RefusedUrl
 from runner.errors import OutputError, RunnerError
-from runner.http import Broken, NotConnected, Patience, TooLarge, send
+from runner.http import Broken, NotConnected, Patience, Reading, TooLarge, send
 
 T = TypeVar("T")
 
@@ -130,12 +130,12 @@ class _Download:
         """What is not there yet, else all of it where the storage has another file or cannot go on."""
         with READ_PATIENCE:
             if self._part.headers:
-                async with await self._answer(self._part.headers) as response:
+                with Reading(await self._answer(self._part.headers)) as response:
                     if response.status == 200 or (response.status == 206 and self._part.continued_by(response.headers)):
                         return await self._receive(response)
                     response.close()
                 self._part.forget()
-            async with await self._answer({}) as response:
+            with Reading(await self._answer({})) as response:
                 if response.status != 200:
                     raise StorageAnswer(response.status)
                 return await self._receive(response)
