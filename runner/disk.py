@@ -66,12 +66,15 @@ class Judgement:
 
     def learn(self, seconds: float) -> None:
         """Count a step that was done where it stood."""
-        lost = min(seconds - THREAD_SECONDS, MOST_LOST / TWICE)
-        self._lost = max(0.0, self._lost + lost)
+        lost = seconds - THREAD_SECONDS
+        if lost <= 0:
+            self._caution = CAUTION
+            if self._lost:
+                self._lost = max(0.0, self._lost + lost)
+            return
+        self._lost += min(lost, MOST_LOST / TWICE)
         if self._lost >= MOST_LOST:
             self.take_care()
-        elif lost <= 0:
-            self._caution = CAUTION
 
     def take_care(self) -> None:
         """Use threads for the next ones."""

@@ -7,6 +7,7 @@ since a results manifest may come from anywhere: states, ids, paths that stay in
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
@@ -143,12 +144,18 @@ def _has_plain_names(record: Record) -> bool:
     """Whether all its names are good, seen at one look; False leaves it to a closer one."""
     if record.numbered_at or record.renamed_from is not None:
         return False
-    names = [record.id, record.file]
+    paths = []
     for output in record.outputs:
         if output.moved_from is not None:
             return False
         if output.path is not None:
-            names.append(output.path)
+            paths.append(output.path)
+    return _are_plain(record.id, record.file, *paths)
+
+
+@lru_cache(maxsize=1024)
+def _are_plain(*names: str) -> bool:
+    """Whether an id and its paths are good. The lines of a purchase that a run writes have much the same ones."""
     text = "\n".join(names)
     return text.count("\n") == len(names) - 1 and _NAMES.fullmatch(text) is not None
 
@@ -234,9 +241,10 @@ def follow(record: Record, state: State, at: str, **changes: object) -> Record:
 
     What became of an intent in doubt keeps the time when that was written: people look for it by that.
     """
-    if record.state is State.SUBMITTING and state is State.UNKNOWN:
+    if state is State.UNKNOWN and record.state is State.SUBMITTING:
         changes["intended_at"] = record.at
-    return msgspec.structs.replace(record, **{"state": state, "at": at, "error": None, **changes})
+    changes.setdefault("error")
+    return msgspec.structs.replace(record, state=state, at=at, **changes)
 
 
 def in_doubt(record: Record, at: str) -> Record:

@@ -92,8 +92,10 @@ class Index:
 
     def purchases(self, job_id: str, but: int = 0) -> list[tuple[int, int]]:
         """Offset and length of the last line of each purchase of a job ``but`` one, oldest first."""
-        purchases = (1, *self._later.of(job_id))
-        found = [self._purchases.find(key_of(job_id, purchase)) for purchase in purchases if purchase != but]
+        found = [] if but == 1 else [self._purchases.find(key_of(job_id, 1))]
+        if self._later:
+            purchases = self._later.of(job_id)
+            found += [self._purchases.find(key_of(job_id, purchase)) for purchase in purchases if purchase != but]
         return [self._span(number) for number in found if number is not None]
 
     def unsettled(self, *states: State) -> list[tuple[int, int]]:
@@ -137,9 +139,13 @@ class _Later:
         self._before.append(self._newest[job])
         self._newest[job] = len(self._numbers)
 
+    def __len__(self) -> int:
+        """How many jobs have any."""
+        return len(self._jobs)
+
     def of(self, job_id: str) -> list[int]:
         """Ascending, each once."""
-        if not len(self._jobs) or (job := self._jobs.find(digest(job_id))) is None:
+        if (job := self._jobs.find(digest(job_id))) is None:
             return []
         found, place = set(), self._newest[job]
         while place:
