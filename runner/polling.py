@@ -25,7 +25,7 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import accumulate
-from math import sqrt
+from math import inf, sqrt
 
 import msgspec
 
@@ -72,18 +72,20 @@ def best_questions(groups: Sequence[Group], price: float) -> list[int]:
     """
     weight = [0.0, *accumulate(group.weight for group in groups)]
     moment = [0.0, *accumulate(group.weight * group.mean for group in groups)]
-    last = len(groups)
-    cost = [0.0] * (last + 1)
+    ends = [group.last for group in groups]
+    last = furthest = len(groups)
+    # what asking next at the end of each group costs, but for what it owes to the question before
+    costs = [end * ended - missed for end, ended, missed in zip(ends, weight[1:], moment[1:], strict=True)]
     following = [last] * last
     for i in range(last - 1, -1, -1):
-        best = float("inf")
-        for j in range(i + 1, last + 1):
-            lag = groups[j - 1].last * (weight[j] - weight[i]) - (moment[j] - moment[i])
-            if lag > best:
-                break  # it only grows from here
-            if lag + cost[j] < best:
-                best, following[i] = lag + cost[j], j
-        cost[i] = best + price * (weight[last] - weight[i])
+        best = inf
+        for j in range(furthest, i, -1):  # who was asked earlier is not asked again later
+            cost = costs[j - 1] - ends[j - 1] * weight[i]
+            if cost <= best:
+                best, furthest = cost, j
+        following[i] = furthest
+        if i:
+            costs[i - 1] += best + moment[i] + price * (weight[last] - weight[i])
     return following
 
 
