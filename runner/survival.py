@@ -6,10 +6,14 @@ counts both: going up through the times, every end takes its share of the weight
 were still under way then. The weight left at the end belongs to times longer than any seen; it is spread along the
 log-normal line that fits the observed quantiles best, pulled towards ``SPREAD`` while there are few. Each time seen
 stands for times like it: it is widened by a kernel that narrows as more is known, but not where it stands alone.
+
+Only the last times count (``Sample``), and they are judged anew only when they are not like those judged before.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate, repeat
@@ -18,6 +22,14 @@ from operator import mul, sub
 from statistics import NormalDist
 from typing import NamedTuple
 
+import msgspec
+
+WINDOW = 200
+"""So many of the last times count."""
+RENEWAL = 2
+"""They are compared with those judged before when more than one in so many is new."""
+SETTLED = 400
+"""After so many new ones they are judged anew even if alike: a few that are very slow hardly move the others' ranks."""
 SPREAD = 0.7
 """Standard deviation of the logarithm, before anything is known of it."""
 BELIEF = 4.0
@@ -71,6 +83,56 @@ def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[Gr
     points += _tail(finished[-1], line, max(0.0, 1.0 - sum(weights)))
     points.sort()
     return _grouped(points)
+
+
+class Sample(msgspec.Struct):
+    """The last times of one kind."""
+
+    ranked: list[float] = msgspec.field(default_factory=list)
+    """In order."""
+    _recent: deque[float] = msgspec.field(default_factory=deque)
+    _judged: list[float] = msgspec.field(default_factory=list)
+    """Those judged last, in order."""
+    _news: int = 0
+    """Times learnt since."""
+    _compared: int = 0
+    """How many of them were found to change nothing."""
+
+    def learn(self, seconds: float) -> None:
+        if len(self._recent) == WINDOW:
+            del self.ranked[bisect_right(self.ranked, self._recent.popleft()) - 1]
+        self._recent.append(seconds)
+        insort(self.ranked, seconds)
+        self._news += 1
+
+    def mean(self) -> float:
+        """Seconds that one takes, where at least one is known."""
+        return sum(self.ranked) / len(self.ranked)
+
+    def has_changed(self) -> bool:
+        """Whether they are to be judged anew."""
+        if self._judged and self._news - self._compared <= max(1, len(self.ranked) // RENEWAL):
+            return False
+        self._compared = self._news
+        return self._news > SETTLED or not are_alike(self.ranked, self._judged)
+
+    def judged(self, unfinished: Iterable[float]) -> list[Group]:
+        """Their groups, as of now."""
+        self._judged, self._news, self._compared = self.ranked[:], 0, 0
+        return groups_of(self.ranked, unfinished)
+
+
+def are_alike(now: Sequence[float], before: Sequence[float]) -> bool:
+    """Whether two samples, both in order, may come from one distribution.
+
+    No time is a tenth of the ranks away from where it was (as Kolmogorov and Smirnov test it, but for either end), and
+    no more than a few are longer than any before.
+    """
+    far, few = len(now) // 10, len(now) // 40
+    if len(now) != len(before) or now[-1 - few] > before[-1]:
+        return False
+    within = zip(before, now[far:], before[2 * far :], strict=False)
+    return all(low <= seconds <= high for low, seconds, high in within)
 
 
 def product_limit(finished: Sequence[float], unfinished: Sequence[float]) -> list[float]:
