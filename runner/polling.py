@@ -93,7 +93,9 @@ class _Kind(msgspec.Struct):
     open: set[Watch] = msgspec.field(default_factory=set)
     pressure: float = 0.0
     """That for which the questions are laid out."""
+    groups: list[Group] = msgspec.field(default_factory=list)
     times: list[float] = msgspec.field(default_factory=list)
+    """When each group ends."""
     following: list[int] = msgspec.field(default_factory=list)
     left: list[float] = msgspec.field(default_factory=lambda: [1.0])
     """The weight of all groups, of all but the first, and so on; at last 0."""
@@ -104,18 +106,24 @@ class _Kind(msgspec.Struct):
 
     def next_question(self, age: float, pressure: float) -> float | None:
         """The age at which to ask next; None beyond all that is likely."""
-        if self.sample.has_changed() or not 0.8 * self.pressure <= pressure <= 1.25 * self.pressure:
+        fits = 0.8 * self.pressure <= pressure <= 1.25 * self.pressure
+        changed = self.sample.has_changed(few=not fits)
+        if changed:
+            self._judge()
+        if changed or not fits:
             self._lay_out(pressure)
         passed = bisect_right(self.times, SAME * age)
         return self.times[self.following[passed] - 1] if passed < len(self.times) else None
 
+    def _judge(self) -> None:
+        self.groups = self.sample.judged(watch.unfinished_at for watch in self.open)
+        self.times = [group.last for group in self.groups]
+        self.left = [1.0, *(max(0.0, 1.0 - ended) for ended in accumulate(group.weight for group in self.groups))]
+
     def _lay_out(self, pressure: float) -> None:
         self.pressure = pressure
-        groups = self.sample.judged(watch.unfinished_at for watch in self.open)
-        mean = sum(group.weight * group.mean for group in groups)
-        self.times = [group.last for group in groups]
-        self.following = best_questions(groups, PRICE * mean**SCALE * pressure)
-        self.left = [1.0, *(max(0.0, 1.0 - ended) for ended in accumulate(group.weight for group in groups))]
+        mean = sum(group.weight * group.mean for group in self.groups)
+        self.following = best_questions(self.groups, PRICE * mean**SCALE * pressure)
 
     def beyond(self, age: float) -> float:
         """The share of requests that take longer: those of a group end evenly since the group before."""

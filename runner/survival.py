@@ -109,9 +109,10 @@ class Sample(msgspec.Struct):
         """Seconds that one takes, where at least one is known."""
         return sum(self.ranked) / len(self.ranked)
 
-    def has_changed(self) -> bool:
-        """Whether they are to be judged anew."""
-        if self._judged and self._news - self._compared <= max(1, len(self.ranked) // RENEWAL):
+    def has_changed(self, *, few: bool = False) -> bool:
+        """Whether they are to be judged anew; ``few``: even a few new ones are compared."""
+        enough = 0 if few else max(1, len(self.ranked) // RENEWAL)
+        if self._judged and self._news - self._compared <= enough:
             return False
         self._compared = self._news
         return self._news > SETTLED or not are_alike(self.ranked, self._judged)
