@@ -9,7 +9,7 @@ request that was not ready at tᵢ is best asked after next at the tⱼ that min
 which is solved once from the back for every i. So the first question comes when the request should just be ready, and
 the gaps follow what is still likely; a model with two speeds gets questions around both.
 
-The price grows with the mean time, a little less than in proportion. It is higher while requests wait in the API's
+The price grows with the mean time, but less than in proportion. It is higher while requests wait in the API's
 queue, as their times (``capacity``) and the states of a few that are asked early say: then a request that ended
 unnoticed keeps no worker idle. When nothing is left to submit, only the last to end decides when the run does: the
 others are not asked while it is most likely still under way (``drain``), and the fewer are left, the less a question
@@ -34,9 +34,9 @@ from runner.drain import idle_seconds
 from runner.survival import Group, Sample
 
 MOST_KINDS = 256
-PRICE = 0.039
+PRICE = 0.0383
 """Of one question, in seconds for a request of one second: five calls a job in all at a lag of a tenth of the time."""
-SCALE = 0.66
+SCALE = 0.58
 """The power of the mean time with which the price grows."""
 QUEUED = 9.0
 """How much higher the price is, at most, while requests wait in the API's queue."""
