@@ -9,7 +9,7 @@ request that was not ready at tᵢ is best asked after next at the tⱼ that min
 which is solved once from the back for every i. So the first question comes when the request should just be ready, and
 the gaps follow what is still likely; a model with two speeds gets questions around both.
 
-The price grows with the mean time, a little less than in proportion. It is higher while requests wait in the API's
+The price grows with the mean time, but less than in proportion. It is higher while requests wait in the API's
 queue, as their times (``capacity``) and the states of a few that are asked early say: then a request that ended
 unnoticed keeps no worker idle. When nothing is left to submit, only the last to end decides when the run does: the
 others are not asked while it is most likely still under way (``drain``), and the fewer are left, the less a question
@@ -21,25 +21,22 @@ finished request tells about all of them. Requests of earlier runs are asked aft
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import accumulate
-from math import sqrt
+from math import inf, sqrt
 
 import msgspec
 
 from runner.capacity import Adaptive, Capacity
 from runner.drain import idle_seconds
-from runner.survival import Group, groups_of
+from runner.survival import Group, Sample
 
-WINDOW = 200
-RENEWAL = 2
-"""Questions are laid out anew when more than one in so many of the times is new."""
 MOST_KINDS = 256
-PRICE = 0.039
+PRICE = 0.0383
 """Of one question, in seconds for a request of one second: five calls a job in all at a lag of a tenth of the time."""
-SCALE = 0.66
+SCALE = 0.58
 """The power of the mean time with which the price grows."""
 QUEUED = 9.0
 """How much higher the price is, at most, while requests wait in the API's queue."""
@@ -72,32 +69,33 @@ def best_questions(groups: Sequence[Group], price: float) -> list[int]:
     """
     weight = [0.0, *accumulate(group.weight for group in groups)]
     moment = [0.0, *accumulate(group.weight * group.mean for group in groups)]
-    last = len(groups)
-    cost = [0.0] * (last + 1)
+    ends = [group.last for group in groups]
+    last = furthest = len(groups)
+    # what asking next at the end of each group costs, but for what it owes to the question before
+    costs = [end * ended - missed for end, ended, missed in zip(ends, weight[1:], moment[1:], strict=True)]
     following = [last] * last
     for i in range(last - 1, -1, -1):
-        best = float("inf")
-        for j in range(i + 1, last + 1):
-            lag = groups[j - 1].last * (weight[j] - weight[i]) - (moment[j] - moment[i])
-            if lag > best:
-                break  # it only grows from here
-            if lag + cost[j] < best:
-                best, following[i] = lag + cost[j], j
-        cost[i] = best + price * (weight[last] - weight[i])
+        best = inf
+        for j in range(furthest, i, -1):  # who was asked earlier is not asked again later
+            cost = costs[j - 1] - ends[j - 1] * weight[i]
+            if cost <= best:
+                best, furthest = cost, j
+        following[i] = furthest
+        if i:
+            costs[i - 1] += best + moment[i] + price * (weight[last] - weight[i])
     return following
 
 
 class _Kind(msgspec.Struct):
     """What is known of one model and size."""
 
-    recent: deque[float] = msgspec.field(default_factory=deque)
-    ranked: list[float] = msgspec.field(default_factory=list)
+    sample: Sample = msgspec.field(default_factory=Sample)
     open: set[Watch] = msgspec.field(default_factory=set)
-    news: int = 0
-    """Times learnt since the questions were laid out."""
     pressure: float = 0.0
-    """The pressure for which they were."""
+    """That for which the questions are laid out."""
+    groups: list[Group] = msgspec.field(default_factory=list)
     times: list[float] = msgspec.field(default_factory=list)
+    """When each group ends."""
     following: list[int] = msgspec.field(default_factory=list)
     left: list[float] = msgspec.field(default_factory=lambda: [1.0])
     """The weight of all groups, of all but the first, and so on; at last 0."""
@@ -106,32 +104,26 @@ class _Kind(msgspec.Struct):
     rounds: deque[float] = msgspec.field(default_factory=deque)
     """When scouts were sent."""
 
-    def learn(self, seconds: float) -> None:
-        if len(self.recent) == WINDOW:
-            del self.ranked[bisect_right(self.ranked, self.recent.popleft()) - 1]
-        self.recent.append(seconds)
-        insort(self.ranked, seconds)
-        self.news += 1
-
-    def mean(self) -> float:
-        """Seconds that one takes, where at least one is known."""
-        return sum(self.ranked) / len(self.ranked)
-
     def next_question(self, age: float, pressure: float) -> float | None:
         """The age at which to ask next; None beyond all that is likely."""
-        outdated = self.news > max(1, len(self.ranked) // RENEWAL) or not self.times
-        if outdated or not 0.8 * self.pressure <= pressure <= 1.25 * self.pressure:
+        fits = 0.8 * self.pressure <= pressure <= 1.25 * self.pressure
+        changed = self.sample.has_changed(few=not fits)
+        if changed:
+            self._judge()
+        if changed or not fits:
             self._lay_out(pressure)
         passed = bisect_right(self.times, SAME * age)
         return self.times[self.following[passed] - 1] if passed < len(self.times) else None
 
+    def _judge(self) -> None:
+        self.groups = self.sample.judged(watch.unfinished_at for watch in self.open)
+        self.times = [group.last for group in self.groups]
+        self.left = [1.0, *(max(0.0, 1.0 - ended) for ended in accumulate(group.weight for group in self.groups))]
+
     def _lay_out(self, pressure: float) -> None:
-        self.news, self.pressure = 0, pressure
-        groups = groups_of(self.ranked, (watch.unfinished_at for watch in self.open))
-        mean = sum(group.weight * group.mean for group in groups)
-        self.times = [group.last for group in groups]
-        self.following = best_questions(groups, PRICE * mean**SCALE * pressure)
-        self.left = [1.0, *(max(0.0, 1.0 - ended) for ended in accumulate(group.weight for group in groups))]
+        self.pressure = pressure
+        mean = sum(group.weight * group.mean for group in self.groups)
+        self.following = best_questions(self.groups, PRICE * mean**SCALE * pressure)
 
     def beyond(self, age: float) -> float:
         """The share of requests that take longer: those of a group end evenly since the group before."""
@@ -177,7 +169,7 @@ class Watch(msgspec.Struct, eq=False):
     def gap(self, now: float) -> float:
         """Seconds until it is worth a look."""
         if self.probe and not self.asked:
-            return _between(EARLY * self.known.mean())
+            return _between(EARLY * self.known.sample.mean())
         return max(self.durations.gap(self.kind, now - self.started), self.durations.idle(self, now))
 
     def due(self, now: float) -> bool:
@@ -227,7 +219,7 @@ class Durations:
         known = self._known(kind)
         watch = Watch(self, kind, known, started, self._in_flight, fresh)
         known.open.add(watch)
-        if fresh and known.ranked:
+        if fresh and known.sample.ranked:
             self._submitted += 1
             watch.probe = self._submitted % PROBES == 1
         return watch
@@ -246,21 +238,21 @@ class Durations:
     def gap(self, kind: Hashable, age: float) -> float:
         """Seconds to wait before asking after a request that was accepted ``age`` seconds ago."""
         known = self._kinds.get(kind)
-        if known is None or not known.ranked:
+        if known is None or not known.sample.ranked:
             return _between(max(FIRST, age) if age < SOON else GROWTH * age)
         pressure = self._pressure()
         at = known.next_question(age, pressure)
         late = LATE_GROWTH * age * min(1.0, sqrt(pressure))
         if at is None:
             return _between(late)
-        sparse = self.draining and age > known.mean()  # groups of times so long are far apart
+        sparse = self.draining and age > known.sample.mean()  # groups of times so long are far apart
         return _between(min(late, at - age) if sparse else at - age)
 
     def idle(self, watch: Watch, now: float) -> float:
         """Seconds in which it does not matter whether a request has ended, because others have not."""
-        if not self.draining or not watch.known.ranked:
+        if not self.draining or not watch.known.sample.ranked:
             return 0.0
-        most = IDLE * max(now - watch.started, watch.known.mean())
+        most = IDLE * max(now - watch.started, watch.known.sample.mean())
         return min(LONGEST, idle_seconds(lambda seconds: self._others_ended(watch, now + seconds), most))
 
     def _others_ended(self, watch: Watch, at: float) -> Iterator[float]:
@@ -272,7 +264,7 @@ class Durations:
 
     def due(self, watch: Watch, now: float) -> bool:
         known = watch.known
-        if known.ranked or known.ended or not watch.fresh or (self._adaptive is not None and not watch.asked):
+        if known.sample.ranked or known.ended or not watch.fresh or (self._adaptive is not None and not watch.asked):
             return True
         return known.scout(now, now - watch.started)
 
@@ -284,19 +276,19 @@ class Durations:
         early = watch.probe
         if self._adaptive is not None:
             self._adaptive.waits() if waits else self._adaptive.at_work()
-            early |= not watch.known.ranked  # all are asked as soon as possible then, to find out how many there may be
+            early |= not watch.known.sample.ranked  # all are asked soon then, to find out how many there may be
         if early:
             self.capacity.asked_early(waits=waits)
 
     def learn(self, watch: Watch, seconds: float, age: float) -> None:
-        watch.known.learn(seconds)
+        watch.known.sample.learn(seconds)
         self.capacity.learn(watch.kind, watch.in_flight, seconds)
         if self._adaptive is not None:
             self._adaptive.finished(age - seconds, self._in_flight, first_answer=not watch.asked)
 
     def learn_old(self, kind: Hashable, seconds: float) -> None:
         """Count a request of an earlier run: it says nothing about the lanes of this one."""
-        self._known(kind).learn(seconds)
+        self._known(kind).sample.learn(seconds)
 
     def close(self, watch: Watch) -> None:
         watch.known.open.discard(watch)

@@ -23,12 +23,11 @@ from runner.polling import (
     SCOUTS,
     SHORTEST,
     SOON,
-    WINDOW,
     Durations,
     Watch,
     best_questions,
 )
-from runner.survival import Group
+from runner.survival import WINDOW, Group
 
 TIMES = st.lists(st.floats(0, 1000), max_size=60)
 

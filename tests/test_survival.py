@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.survival import GROUPS, TAIL_SHARE, groups_of, product_limit
+from runner.survival import GROUPS, SETTLED, TAIL_SHARE, WINDOW, Sample, are_alike, groups_of, product_limit
 
 TIMES = st.lists(st.floats(0, 1e4), max_size=40)
 
@@ -52,3 +52,63 @@ def test_groups_are_a_distribution_in_order_of_time(finished: list[float], unfin
     assert [group.last for group in groups] == sorted(group.last for group in groups)
     assert all(group.mean <= group.last * (1 + 1e-9) + 1e-12 for group in groups)
     assert len(groups) <= GROUPS / TAIL_SHARE
+
+
+def judgements(sample: Sample, times: list[float]) -> int:
+    """How often the sample is judged anew while it learns these."""
+    count = 0
+    for seconds in times:
+        sample.learn(seconds)
+        if sample.has_changed():
+            sample.judged([])
+            count += 1
+    return count
+
+
+def drawn(seed: int, median: float = 1.0, count: int = WINDOW) -> list[float]:
+    rng = random.Random(seed)
+    return [median * rng.lognormvariate(0, 0.3) for _ in range(count)]
+
+
+def full(times: list[float]) -> Sample:
+    sample = Sample()
+    judgements(sample, times)
+    sample.judged([])
+    return sample
+
+
+@pytest.mark.parametrize("times", [[0.0] * WINDOW, [1.0, 2.0] * (WINDOW // 2), drawn(1)])
+def test_times_like_those_before_are_not_judged_anew(times: list[float]) -> None:
+    """But once in a while: a few slow ones hardly move the ranks of the others."""
+    sample = full(times)
+    assert judgements(sample, times[: WINDOW - 1]) == 0
+    assert judgements(sample, times * (1 + SETTLED // WINDOW)) == 1
+
+
+@pytest.mark.parametrize("others", [drawn(2, 1.3), drawn(2, 0.8), [1.0] * WINDOW, [*[6.0] * 20, *drawn(2)[20:]]])
+def test_times_of_another_distribution_are_judged_anew(others: list[float]) -> None:
+    """Slower, faster, less scattered, or a few much slower: seen within one window."""
+    assert judgements(full(drawn(1)), others) > 0
+
+
+def test_a_drift_so_slow_that_neighbours_look_alike_is_seen() -> None:
+    """Times are compared with those judged last, not with those just before."""
+    sample, rng = full(drawn(1)), random.Random(3)
+    times = [(1 + n / 1000) * rng.lognormvariate(0, 0.3) for n in range(SETTLED)]
+    assert judgements(sample, times) > 0
+
+
+@given(times=TIMES)
+def test_a_sample_is_like_itself_and_not_like_one_of_another_size(times: list[float]) -> None:
+    """Only as many can be compared rank by rank; few are soon judged anew."""
+    times = [0.0, *sorted(times)]
+    assert are_alike(times, times)
+    assert not are_alike(times, times[1:])
+
+
+@given(times=st.lists(st.floats(0, 100), min_size=1, max_size=WINDOW + 50))
+def test_a_sample_holds_the_last_times_in_order(times: list[float]) -> None:
+    sample = Sample()
+    for seconds in times:
+        sample.learn(seconds)
+    assert sample.ranked == sorted(times[-WINDOW:])
