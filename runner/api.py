@@ -138,13 +138,12 @@ class Api:
     ) -> Answer:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
         try:
-            with patience:
-                with Reading(await send(client, method, url, patience, body=body)) as response:
-                    headers = response.headers
-                    retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
-                    self.today = read_day(date) or self.today
-                    answered = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
-                    return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
+            with patience, Reading(await send(client, method, url, patience, body=body)) as response:
+                headers = response.headers
+                retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
+                self.today = read_day(date) or self.today
+                answered = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
+                return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
         except (NotConnected, Broken, TooLarge) as error:  # in words that may be the server's
             raise type(error)(self._token.struck(str(error))) from None
 
