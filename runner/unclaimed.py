@@ -38,6 +38,8 @@ class Unclaimed:
 
     def take(self, fingerprint: str) -> str | None:
         """The oldest id that nobody has taken."""
+        if not self._next:
+            return None
         if self._left is None:
             self._left = self._first[:]
         number = self._fingerprints.find(digest(fingerprint))
@@ -48,7 +50,7 @@ class Unclaimed:
 
     def find(self, fingerprint: str) -> str | None:
         """The oldest id, whoever has taken it."""
-        number = self._fingerprints.find(digest(fingerprint))
+        number = self._fingerprints.find(digest(fingerprint)) if self._next else None
         return None if number is None else self._id(self._first[number])
 
     def _id(self, place: int) -> str:

@@ -92,6 +92,8 @@ class Index:
 
     def purchases(self, job_id: str, but: int = 0) -> list[tuple[int, int]]:
         """Offset and length of the last line of each purchase of a job ``but`` one, oldest first."""
+        if not self._offsets:
+            return []
         found = [] if but == 1 else [self._purchases.find(key_of(job_id, 1))]
         if self._later:
             purchases = self._later.of(job_id)
