@@ -95,7 +95,7 @@ class Ledger:
         """
         line = line_of(record)
         if not self._writing and self.judgement.quick():
-            timed(self.judgement, self._log.write, [line])
+            timed(self.judgement, self._log.write, [line], buys=record.state is State.SUBMITTING)
             self._log.count(record, len(line))
             self._notify(record)
             self._at_once += 1

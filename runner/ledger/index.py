@@ -38,13 +38,26 @@ class Index:
         self._forgotten = 0
         self._later = _Later()
         self._unsettled: dict[int, State] = {}
+        self._under_way: dict[tuple[str, int], int] = {}
+        """Numbers of purchases that a run is just working on: a few lines of each come soon after one another."""
 
-    def add(self, record: Record, offset: int, length: int) -> int:
-        """Count one more line of the log; the number of its purchase."""
+    def follow(self, record: Record, offset: int, length: int) -> int:
+        """Count a line that was just written; the number of its purchase."""
+        if record.renamed_from is not None:
+            self._under_way.clear()
+        name = record.id, record.purchase
+        number = self.add(record, offset, length, self._under_way.pop(name, None))
+        if number in self._unsettled:
+            self._under_way[name] = number
+        return number
+
+    def add(self, record: Record, offset: int, length: int, number: int | None = None) -> int:
+        """Count one more line of the log; the number of its purchase, if it is not known before."""
         self.lines += 1
         if record.redo or record.renamed_from is not None:
             self._note(record)
-        number = self._purchases.add(key_of(record.id, record.purchase))
+        if number is None:
+            number = self._purchases.add(key_of(record.id, record.purchase))
         if number == len(self._offsets):
             self._offsets.append(offset)
             self._lengths.append(length)

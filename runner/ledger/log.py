@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 from runner import disk
 from runner.errors import LedgerCorrupt, LedgerError
@@ -29,6 +30,8 @@ SAMPLE = 1 << 20
 """So many bytes tell how many purchases the rest holds: in fewer the first ones have only begun."""
 TOGETHER = 1 << 15
 """So many bytes of lines are read and checked at once; more is no quicker."""
+LOOK_SECONDS = 0.01
+"""So long it is enough to have seen the log under its name, for a line about what is bought already."""
 
 
 class Log:
@@ -42,6 +45,7 @@ class Log:
         self.standing: Standing | None = None
         """Whose files stand where, if anybody has asked."""
         self.torn = b""
+        self._looked = float("-inf")
         self._ended = "" if writable else "opened for reading"
         """Why nothing may be written any more, once there is a reason."""
         self._handle = _open(path, writable=writable)
@@ -111,15 +115,16 @@ class Log:
         except OSError as error:
             raise LedgerError(f"{self.path}: cannot be mended after a crash: {error.strerror}") from error
 
-    def write(self, lines: Sequence[bytes]) -> None:
+    def write(self, lines: Sequence[bytes], *, buys: bool = True) -> None:
         """Write and flush all ``lines`` in one go. Safe in a thread.
 
-        Raises ``LedgerError``; after a failure nothing is written ever again, since what the disk holds is not known.
+        Before one that ``buys`` the log is looked for under its name, before others now and then. Raises ``LedgerError``; after a failure nothing is written ever again, since what the disk holds is not known.
         """
         if self._ended or self._handle is None:
             raise LedgerError(f"{self.path}: {self._ended or 'not open'}; nothing more is bought")
         try:
-            self._require_place()
+            if buys or monotonic() >= self._looked + LOOK_SECONDS:
+                self._require_place()
             disk.write_all(self._handle, b"".join(lines))
             disk.flush_data(self._handle)
         except OSError as error:
@@ -134,10 +139,11 @@ class Log:
             here = False
         if not here:
             raise OSError(errno.ENOENT, "it was moved, replaced or deleted while a run used it")
+        self._looked = monotonic()
 
     def count(self, record: Record, length: int) -> None:
         """Index a record whose line of so many bytes ``write`` has written; of several one after the other."""
-        number = self.index.add(record, self._end, length - 1)
+        number = self.index.follow(record, self._end, length - 1)
         self._end += length
         if self.standing is not None:
             self.standing.note(record, number)

@@ -13,6 +13,7 @@ import pytest
 
 from runner.errors import LedgerError
 from runner.ledger import Ledger, Log
+from runner.ledger import log as log_module
 from runner.model import Record, State
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ class Watched(Log):
         self.busy = threading.Event()
         self.broken = False
 
-    def write(self, lines: Sequence[bytes]) -> None:
+    def write(self, lines: Sequence[bytes], *, buys: bool = True) -> None:
         self.sizes.append(len(lines))
         self.busy.set()
         assert self.free.wait(30)
         if self.broken:
             raise LedgerError("the disk is gone")
-        super().write(lines)
+        super().write(lines, buys=buys)
 
 
 def on_disk(path: Path) -> list[str]:
@@ -80,8 +81,8 @@ async def test_concurrent_appends_are_all_durable_in_order_and_share_flushes(pat
 class Slow(Watched):
     """A disk that takes a few milliseconds for a flush."""
 
-    def write(self, lines: Sequence[bytes]) -> None:
-        super().write(lines)
+    def write(self, lines: Sequence[bytes], *, buys: bool = True) -> None:
+        super().write(lines, buys=buys)
         time.sleep(0.003)
 
 
@@ -222,11 +223,20 @@ async def test_appending_after_compaction_is_an_error(path: Path, record: MakeRe
 
 
 @pytest.mark.parametrize("slow", [False, True])
-@pytest.mark.parametrize("state", [State.SUBMITTING, State.SUBMITTED, State.DONE])
+@pytest.mark.parametrize(
+    ("state", "look_seconds"), [(State.SUBMITTING, 3600.0), (State.SUBMITTED, 0.0), (State.DONE, 0.0)]
+)
 async def test_nothing_is_written_to_a_file_that_lost_its_name(
-    path: Path, record: MakeRecord, state: State, *, slow: bool
+    path: Path,
+    record: MakeRecord,
+    monkeypatch: pytest.MonkeyPatch,
+    state: State,
+    look_seconds: float,
+    *,
+    slow: bool,
 ) -> None:
-    """The next run would not find it; each line sees that, on a quick disk and on a slow one."""
+    """The next run would not find it: each intent sees that, and any line a moment later, on a quick and a slow disk."""
+    monkeypatch.setattr(log_module, "LOOK_SECONDS", look_seconds)
     ledger = Ledger(Log(path, writable=True))
     if slow:
         ledger.judgement.take_care()
