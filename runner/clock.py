@@ -34,13 +34,19 @@ class SystemClock:
 
 def timestamp(epoch_seconds: float) -> str:
     """``2026-11-22T01:02:03.456Z``, the form of every time in the results manifest."""
-    second, millisecond = divmod(round(epoch_seconds * 1_000_000) // 1000, 1000)
+    return _in_milliseconds(round(epoch_seconds * 1_000_000) // 1000)
+
+
+@lru_cache(maxsize=16)
+def _in_milliseconds(epoch_milliseconds: int) -> str:
+    """What happens at one moment is formatted once: each record bears a time or more."""
+    second, millisecond = divmod(epoch_milliseconds, 1000)
     return f"{_second(second)}.{millisecond:03d}Z"
 
 
 @lru_cache(maxsize=16)
 def _second(epoch_second: int) -> str:
-    """Whole seconds are formatted once: each record bears a time, and many are written in a second."""
+    """The same for whole seconds, of which many records are."""
     return datetime.fromtimestamp(epoch_second, tz=UTC).isoformat()[:-6]
 
 

@@ -90,7 +90,7 @@ class Watch:
         """One transition, once it is durable."""
         if record.error is not None:
             self._erred.append(record)
-        self.count(record)
+        self._track.see(record)
         if weight_of(record) >= self._face.least:
             self._tell(event_of(record, self._clock.now()))
 

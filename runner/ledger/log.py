@@ -118,7 +118,9 @@ class Log:
     def write(self, lines: Sequence[bytes], *, buys: bool = True) -> None:
         """Write and flush all ``lines`` in one go. Safe in a thread.
 
-        Before one that ``buys`` the log is looked for under its name, before others now and then. Raises ``LedgerError``; after a failure nothing is written ever again, since what the disk holds is not known.
+        Before one that ``buys`` the log is looked for under its name, before others now and then.
+
+        Raises ``LedgerError``; after a failure nothing is written ever again, since what the disk holds is not known.
         """
         if self._ended or self._handle is None:
             raise LedgerError(f"{self.path}: {self._ended or 'not open'}; nothing more is bought")

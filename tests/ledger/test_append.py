@@ -235,7 +235,7 @@ async def test_nothing_is_written_to_a_file_that_lost_its_name(
     *,
     slow: bool,
 ) -> None:
-    """The next run would not find it: each intent sees that, and any line a moment later, on a quick and a slow disk."""
+    """The next run would not find it: each intent sees that, and any line a moment later; on any disk."""
     monkeypatch.setattr(log_module, "LOOK_SECONDS", look_seconds)
     ledger = Ledger(Log(path, writable=True))
     if slow:
