@@ -35,6 +35,8 @@ class Owners:
         return self._owners[number]
 
     def get(self, key: bytes) -> int | None:
+        if not self._owners:
+            return None
         number = self._numbers.find(key)
         return None if number is None else self._owners[number]
 

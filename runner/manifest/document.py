@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+import msgspec
 import yaml
 
 from runner.manifest.findings import Findings, Wrong, shown
@@ -18,23 +19,23 @@ MAX_DEPTH: Final = 64
 MAX_EXPANDED: Final = 1_000_000
 """Nodes that aliases may add; a document without aliases has no such bound."""
 
-_STYLES: Final = {"'": Style.QUOTED, '"': Style.QUOTED, "|": Style.BLOCK, ">": Style.BLOCK}
+# A member of an enum costs as much as a call to look up, and there are several scalars to each of a million jobs.
+_PLAIN: Final = Style.PLAIN
+_BLOCK: Final = Style.BLOCK
+_STYLES: Final = {"'": Style.QUOTED, '"': Style.QUOTED, "|": _BLOCK, ">": _BLOCK}
 _COMMENT: Final = re.compile(r"([ \t]+)#(.?)")
-_DROPPED: Final = Scalar(0, 0, "", Style.PLAIN)
+_DROPPED: Final = Scalar(0, 0, "", _PLAIN)
 """The key of a value that is left out because its real key cannot be used."""
 
 
-class _Frame:
+class _Frame(msgspec.Struct):
     """A list or mapping that is still open; later, what its anchor stands for."""
 
-    __slots__ = ("closed", "height", "key", "node", "size")
-
-    def __init__(self, node: Sequence | Mapping | Scalar, size: int) -> None:
-        self.node = node
-        self.size = size
-        self.key: Scalar | None = None
-        self.height = 1
-        self.closed = False
+    node: Sequence | Mapping | Scalar
+    size: int
+    key: Scalar | None = None
+    height: int = 1
+    closed: bool = False
 
 
 class Document:
@@ -78,18 +79,17 @@ class Document:
 
     def _scalar(self, event: Any) -> None:
         text, mark = event.value, event.start_mark
-        style = _STYLES.get(event.style, Style.PLAIN)
+        style = _STYLES.get(event.style, _PLAIN)
         cut = False
-        if style is Style.PLAIN:
+        if style is _PLAIN:
             cut = self._may_cut and self._cuts_text(event.end_mark.index)
-        elif style is Style.BLOCK:
+        elif style is _BLOCK:
             text = text.removesuffix("\n")
         node = Scalar(mark.line + 1, mark.column + 1, text, style, cut)
         if event.tag is not None or "\0" in text:
             self._refuse(node, event.tag)
         if event.anchor is not None:
-            self._anchors[event.anchor] = anchor = _Frame(node, 1)
-            anchor.closed = True
+            self._anchors[event.anchor] = _Frame(node, 1, closed=True)
         self._size += 1
         self._attach(node)
 
@@ -131,7 +131,8 @@ class Document:
 
     def _raise_height(self, height: int) -> None:
         parent = self._open[-1]
-        parent.height = max(parent.height, height + 1)
+        if parent.height <= height:
+            parent.height = height + 1
 
     def _check_depth(self, node: Mark, height: int) -> None:
         if len(self._open) + height > MAX_DEPTH:
@@ -165,18 +166,19 @@ class Document:
             return
         frame = self._open[-1]
         parent = frame.node
-        if isinstance(parent, Sequence):
+        if isinstance(parent, Mapping):
+            if frame.key is None:
+                frame.key = self._as_key(parent, node)
+            else:
+                self._put(parent, frame.key, node)
+                frame.key = None
+        elif isinstance(parent, Sequence):
             parent.items.append(node)
-        elif frame.key is None:
-            frame.key = self._as_key(parent, node)
-        elif isinstance(parent, Mapping):
-            self._put(parent, frame.key, node)
-            frame.key = None
 
     def _as_key(self, parent: Node, node: Node) -> Scalar:
         if not isinstance(node, Scalar):
             self._refuse_key(parent, node)
-        elif node.text == "<<" and node.style is Style.PLAIN:
+        elif node.text == "<<" and node.style is _PLAIN:
             advice = "values for every job go under `defaults:`"
             self._findings.error(node, "merge keys (`<<`) are not used in manifests", advice)
         else:
@@ -193,12 +195,11 @@ class Document:
     def _put(self, parent: Mapping, key: Scalar, value: Node) -> None:
         if key is _DROPPED:
             return
-        if key.text in parent.items:
-            first = parent.items[key.text][0]
-            what = f"{shown(key.text)} is given twice; the first is at {self._findings.place(first)}"
+        pair = (key, value)
+        first = parent.items.setdefault(key.text, pair)
+        if first is not pair:
+            what = f"{shown(key.text)} is given twice; the first is at {self._findings.place(first[0])}"
             self._findings.error(key, what, "keep one")
-        else:
-            parent.items[key.text] = (key, value)
 
 
 def _start(event: Any) -> Mark:

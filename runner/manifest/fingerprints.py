@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from runner.manifest.findings import Wrong
 from runner.manifest.nodes import Scalar, Style
 from runner.manifest.scalars import json_value
@@ -16,12 +18,19 @@ if TYPE_CHECKING:
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _EXACT: Final = 2**53
 
+_canonical_of_plain: Final = msgspec.json.Encoder(order="sorted").encode
+_PLAIN: Final = frozenset((str, int, bool, type(None)))
+"""Types of values that both encoders write alike; floats are not among them."""
+
 
 def fingerprint(model: str, inputs: dict[str, Json]) -> str:
     """``sha256:`` and the hex digest of ``{"inputs":…,"model":…}`` as canonical JSON: keys sorted, no blanks,
     UTF-8, and a number without a fraction as an integer."""
-    text = _canonical({"model": model, "inputs": _normal(inputs)})
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    if _PLAIN.issuperset(map(type, inputs.values())):
+        data = _canonical_of_plain({"inputs": inputs, "model": model})
+    else:
+        data = _canonical({"inputs": _normal(inputs), "model": model}).encode()
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def spelling(model: str, inputs: dict[str, Json]) -> str:

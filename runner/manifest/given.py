@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file")
 """The keys of a job that are not inputs of its model."""
+_OWN: Final = frozenset(KEYS)
 
 Given = dict[str, Pair]
 Size = tuple[int, int]
@@ -43,7 +44,7 @@ class Inputs:
 
 def given_inputs(mapping: Mapping, findings: Findings) -> Given:
     """The inputs in ``mapping`` by name: its own keys left out, those under ``inputs:`` taken in."""
-    given = {name: pair for name, pair in mapping.items.items() if name not in KEYS}
+    given = {name: pair for name, pair in mapping.items.items() if name not in _OWN}
     if "inputs" not in mapping.items:
         return given
     inputs = mapping.items["inputs"][1]
@@ -105,11 +106,8 @@ class KnownModel:
         """The inputs of one entry; what is wrong with them is noted."""
         inputs = Inputs()
         for name, (key, node) in given.items():
-            if not self.inputs.knows(name):
-                self._refuse_unknown(key, name, inputs)
+            if not self.inputs.names(name) and not self._accepts(key, name, inputs):
                 continue
-            if not self.inputs.names(name):
-                self._doubt(key, name)
             value = self._findings.read(name, node, self.inputs.converter(name))
             if value is FAILED:
                 inputs.failed.add(name)
@@ -117,6 +115,14 @@ class KnownModel:
                 inputs.values[name] = value
                 inputs.marks[name] = node
         return inputs
+
+    def _accepts(self, key: Mark, name: str, inputs: Inputs) -> bool:
+        """Whether the model may take an input that its schema does not name; if not, or perhaps not, that is noted."""
+        if self.inputs.knows(name):
+            self._doubt(key, name)
+            return True
+        self._refuse_unknown(key, name, inputs)
+        return False
 
     def _doubt(self, key: Mark, name: str) -> None:
         """Nothing tells an input of an unknown model from a misspelt key of a job, but likeness."""

@@ -31,7 +31,7 @@ class Hints:
         # Most prompts are too short to be worth encoding.
         if isinstance(prompt, str) and len(prompt) > _PROMPT_TOKENS and _tokens(prompt) > _PROMPT_TOKENS:
             self._note("long", self._long, place)
-        if isinstance(width, int) and isinstance(height, int) and 9 * max(width, height) > 16 * min(width, height):
+        if isinstance(width, int) and isinstance(height, int) and (9 * width > 16 * height or 9 * height > 16 * width):
             self._note("wide", self._wide, place)
 
     def _note(self, what: str, first: list[Mark], place: Mark) -> None:

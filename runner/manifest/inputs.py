@@ -74,7 +74,8 @@ class ModelInputs:
     def merged(self, own: dict[str, Json], defaults: dict[str, Json]) -> dict[str, Json]:
         """``own``, then ``defaults``, then what the schema fills in; in the schema's order, if any."""
         values = {**self.defaults, **defaults, **own}
-        return {name: values[name] for name in [*(self.known or ()), *own, *values] if name in values}
+        merged = {name: values[name] for name in self.known or () if name in values}
+        return merged if len(merged) == len(values) else {**merged, **own, **values}
 
     def converter(self, name: str) -> Callable[[Node], Json]:
         """What turns a node into the value of the input ``name``, or raises ``Wrong``."""

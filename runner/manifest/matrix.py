@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SIZE_KEYS: Final = ("size", "width", "height")
 RESERVED: Final = ("job", "row", "copy", "ext", "output", "self")
+_MULTIPLYING: Final = frozenset(("from", "sizes", "matrix", "repeat"))
 _KEPT: Final = 10_000
 """Combinations that are made once and kept; more are made again for each row."""
 
@@ -112,6 +113,10 @@ class Matrix(msgspec.Struct):
         merged = [{k: v for part in choice for k, v in part.items()} for choice in product(*choices)]
         # A model that nobody describes may take a list for a width, and a list cannot stand in a set.
         return {(repr(inputs.get("width")), repr(inputs.get("height"))) for inputs in merged}
+
+
+NO_MATRIX: Final = Matrix()
+"""The one of every entry that has no axes; its single combination is made once."""
 
 
 def _inputs_of(option: Option) -> set[str]:
@@ -292,6 +297,8 @@ def least_jobs(entry: Node) -> int:
     """How many jobs an entry makes at least, told without making one: a feed may be empty, `exclude` unknown."""
     if not isinstance(entry, Mapping) or "from" in entry.items:
         return 0
+    if _MULTIPLYING.isdisjoint(entry.items):
+        return 1
     sizes = entry.items.get("sizes")
     count = len(sizes[1].items) if sizes is not None and isinstance(sizes[1], Sequence) else 1
     matrix = entry.items.get("matrix")

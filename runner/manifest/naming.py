@@ -9,6 +9,8 @@ from runner.manifest.names import folded
 from runner.manifest.nodes import Mark, RowMark
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.manifest.findings import Findings
     from runner.manifest.spool import Spool, Spooled
     from runner.model import Job
@@ -37,15 +39,22 @@ class Register:
             first = self._claims.ids.take(key_of(str(generated)), owner)
         if first != owner:
             return self._refuse_id(job, self._spool.at(first), generated=generated is not None, mark=id_mark)
-        file_key = key if job.file == job.id else key_of(job.file)
-        above = [(folder, key_of(folder)) for folder in folders(job.file)]
-        if clash := self._file_clash(job, owner, file_key, above):
+        if clash := self._take_file(job, owner, key):
             self._findings.error(file_mark, clash, "give each job a file of its own")
-        if file_key != key:
-            self._claims.files.take(file_key, owner)
+        return None
+
+    def _take_file(self, job: Job, owner: int, id_key: bytes) -> str | None:
+        """Claim the file, unless it is called like the job, and its folders. Returns what it clashes with."""
+        if job.file == job.id:
+            return self._file_clash(job, owner, id_key, ())
+        key = key_of(job.file)
+        above = [(folder, key_of(folder)) for folder in folders(job.file)]
+        clash = self._file_clash(job, owner, key, above)
+        if key != id_key:
+            self._claims.files.take(key, owner)
             for _, folder_key in above:
                 self._claims.folders.take(folder_key, owner)
-        return None
+        return clash
 
     def _refuse_id(self, job: Job, other: Spooled, *, generated: bool, mark: Mark) -> None:
         if not job.model:
@@ -60,23 +69,26 @@ class Register:
             what = f"the ids `{job.id}` and `{other.id}`, of {self._where(other)}, differ in case only"
             self._findings.error(mark, what, "they are one on many disks: choose another")
 
-    def _file_clash(self, job: Job, owner: int, key: bytes, above: list[tuple[str, bytes]]) -> str | None:
+    def _file_clash(self, job: Job, owner: int, key: bytes, above: Sequence[tuple[str, bytes]]) -> str | None:
         """``key`` is that of the file, ``above`` its folders and their keys."""
-        if (other := self._owner_of_file(job.file, key, owner)) is not None:
+        if (other := self._owner_of_file(job.file, key, job, owner)) is not None:
             return f"the file `{job.file}` is also that of {self._where(other)}"
         inside = self._claims.folders.get(key)
         if inside is not None:
             other = self._spool.at(inside)
             return f"the file `{job.file}` is a folder of `{other.file}`, the file of {self._where(other)}"
         for folder, folder_key in above:
-            if (other := self._owner_of_file(folder, folder_key, owner)) is not None:
+            if (other := self._owner_of_file(folder, folder_key, job, owner)) is not None:
                 return f"`{folder}`, a folder of the file `{job.file}`, is the file of {self._where(other)}"
         return None
 
-    def _owner_of_file(self, file: str, key: bytes, owner: int) -> Spooled | None:
+    def _owner_of_file(self, file: str, key: bytes, job: Job, owner: int) -> Spooled | None:
+        """The other job that writes to ``file``, if ``job`` does not have it to itself."""
         found = self._claims.files.get(key)
         if found is not None:
             return self._spool.at(found)
+        if file == job.id:
+            return None  # it was claimed a moment ago
         # A job that has no file of its own writes to its id.
         found = self._claims.ids.get(key)
         if found is None or found == owner:

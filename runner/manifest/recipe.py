@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from runner.manifest.findings import FAILED, Failure, Wrong
 from runner.manifest.given import given_inputs, read_size, refuse_beside
-from runner.manifest.matrix import SIZE_KEYS, Axis, Matrix, MatrixReader
+from runner.manifest.matrix import NO_MATRIX, SIZE_KEYS, Axis, Matrix, MatrixReader
 from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, without_extension
 from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
 from runner.manifest.rendering import Rendered, render
@@ -33,8 +33,20 @@ if TYPE_CHECKING:
 SEVERAL: Final = ("from", "matrix", "repeat", "sizes")
 """Keys that make several jobs of one entry; only beside these are inputs and ids templates."""
 MAX_REPEAT: Final = 10_000_000
+_SEVERAL: Final = frozenset(SEVERAL)
+_SIZED: Final = frozenset(("size", "sizes"))
 
 Stem = str | Template | Failure | None
+
+
+class Ending(NamedTuple):
+    """What ``runner`` puts behind a stem that does not tell an entry's jobs apart."""
+
+    size: bool
+    copy: bool
+
+
+NO_ENDING: Final = Ending(size=False, copy=False)
 
 
 class Recipe(msgspec.Struct):
@@ -46,7 +58,9 @@ class Recipe(msgspec.Struct):
     rendered: list[Rendered]
     id: Stem
     file: Stem
-    matrix: Matrix = msgspec.field(default_factory=Matrix)
+    matrix: Matrix
+    templates: list[Template]
+    """All that must have names."""
     repeat: int = 1
     feed: Feed | None = None
     size: Template | None = None
@@ -61,12 +75,13 @@ class Recipe(msgspec.Struct):
 
     def count_jobs(self) -> int:
         """How many jobs each row makes, or the entry without rows."""
+        if not self.matrix.axes:
+            return self.repeat
         combinations = sum(1 for _ in self.matrix) if self.matrix.exclude else len(self.matrix)
         return combinations * self.repeat
 
-    @property
-    def templates(self) -> list[Template]:
-        """All that must have names."""
+    def find_templates(self) -> list[Template]:
+        """``templates``, as far as the entry has been read."""
         found = [template for rendered in self.rendered for template in rendered.templates]
         for axis in self.matrix.axes:
             found += [t for option in axis.options if option.rendered for t in option.rendered.templates]
@@ -77,8 +92,14 @@ class Recipe(msgspec.Struct):
         own_id = self.id is not None
         return Vocabulary(matrix=self.matrix.names, has_rows=self.feed is not None, own_id=own_id)
 
-    def completes_size(self, stem: Stem) -> bool:
-        """Whether ``runner`` puts the size behind ``stem``: several sizes, and it does not tell them apart."""
+    def ending(self, stem: Stem) -> Ending:
+        """What is put behind ``stem``: nothing, where there is but one job to a row."""
+        if self.repeat == 1 and not self.matrix.axes:
+            return NO_ENDING
+        return Ending(size=self._completes_size(stem), copy=self._completes_copy(stem))
+
+    def _completes_size(self, stem: Stem) -> bool:
+        """Whether there are several sizes, and ``stem`` does not tell them apart."""
         sizes = self.matrix.sizes()
         if sizes is None:
             return False
@@ -90,8 +111,7 @@ class Recipe(msgspec.Struct):
             return len({size[place] for size in sizes}) < len(sizes)
         return True
 
-    def completes_copy(self, stem: Stem) -> bool:
-        """Whether ``runner`` puts the number of a copy behind ``stem``."""
+    def _completes_copy(self, stem: Stem) -> bool:
         return not (isinstance(stem, Template) and stem.jobs_own & {"copy", "id"})
 
 
@@ -103,40 +123,41 @@ class RecipeReader:
         self._findings = findings
 
     def read(self, entry: Mapping, model: KnownModel, feed: Feed | None) -> Recipe:
-        several = any(key in entry.items for key in SEVERAL)
+        several = not _SEVERAL.isdisjoint(entry.items)
         given = given_inputs(entry, self._findings)
         recipe = self._read_inputs(entry, model, given, several=several)
         recipe.feed = feed
         recipe.repeat = self._read_repeat(entry)
         self._read_size(recipe, given)
-        named = {name for template in recipe.templates for name in template.names.used}
-        matrix = MatrixReader(model, self._templates, self._findings, named).read(entry)
-        if matrix is FAILED:
-            recipe.good = False
-        else:
-            recipe.matrix = matrix
-            self._check_matrix(recipe, given)
         if several:
+            self._read_matrix(recipe, given)
             self._render_defaults(recipe, given)
+            recipe.templates = recipe.find_templates()
         recipe.rows_as_jobs = "from" in entry.items and not self._sets_required(recipe, given)
         return recipe
 
     def _read_inputs(self, entry: Mapping, model: KnownModel, given: Given, *, several: bool) -> Recipe:
         rendered: list[Rendered] = []
-        plain: Given = {}
         failed: set[str] = set()
+        inputs = model.read(self._take_rendered(given, model, rendered, failed) if several else given)
+        inputs.failed |= failed
+        job_id = self._stem(entry, "id", _id, several=several)
+        file = self._stem(entry, "file", _file, several=True)
+        templates = [file] if isinstance(file, Template) else []
+        return Recipe(entry, model, inputs, rendered, job_id, file, NO_MATRIX, templates)
+
+    def _take_rendered(self, given: Given, model: KnownModel, rendered: list[Rendered], failed: set[str]) -> Given:
+        """Put the inputs that hold templates into ``rendered``, or ``failed``. Returns the others."""
+        plain: Given = {}
         for name, pair in given.items():
-            found = self._render(name, pair[1], model) if several and model.inputs.knows(name) else None
+            found = self._render(name, pair[1], model) if model.inputs.knows(name) else None
             if found is None:
                 plain[name] = pair
             elif found is FAILED:
                 failed.add(name)
             else:
                 rendered.append(found)
-        inputs = model.read(plain)
-        inputs.failed |= failed
-        job_id = self._stem(entry, "id", _id, several=several)
-        return Recipe(entry, model, inputs, rendered, job_id, self._stem(entry, "file", _file, several=True))
+        return plain
 
     def _render(self, name: str, node: Node, model: KnownModel) -> Rendered | Failure | None:
         convert = model.inputs.converter(name)
@@ -181,6 +202,8 @@ class RecipeReader:
     def _read_size(self, recipe: Recipe, given: Given) -> None:
         """``size`` of the entry, and whatever may not stand beside it or beside other sizes."""
         entry, inputs = recipe.entry, recipe.inputs
+        if _SIZED.isdisjoint(entry.items):
+            return
         pairs = [entry.items[key] for key in ("size", "sizes") if key in entry.items]
         refuse_beside(given, pairs, self._findings)
         if len(pairs) > 1:
@@ -189,13 +212,14 @@ class RecipeReader:
             recipe.good = False
         elif "size" in entry.items:
             self._read_one_size(recipe, pairs[0][1])
-        if pairs and not recipe.model.inputs.takes_size:
+        if not recipe.model.inputs.takes_size:
             self._findings.error(pairs[-1][1], f"{recipe.model.model} takes no width and height", "leave the size out")
             recipe.good = False
         inputs.failed |= {"width", "height"} if not recipe.good else set()
 
     def _read_one_size(self, recipe: Recipe, node: Node) -> None:
-        if any(key in recipe.entry.items for key in SEVERAL) and isinstance(node, Scalar) and is_template(node.text):
+        several = not _SEVERAL.isdisjoint(recipe.entry.items)
+        if several and isinstance(node, Scalar) and is_template(node.text):
             found = self._findings.read("size", node, lambda _: self._templates.compile("size", node, node.text))
             recipe.size = None if found is FAILED else found
             recipe.good = recipe.good and found is not FAILED
@@ -205,6 +229,15 @@ class RecipeReader:
             recipe.inputs.failed |= {"width", "height"}
         elif recipe.model.inputs.takes_size:
             recipe.inputs.put_size(size, node)
+
+    def _read_matrix(self, recipe: Recipe, given: Given) -> None:
+        named = {name for template in recipe.find_templates() for name in template.names.used}
+        matrix = MatrixReader(recipe.model, self._templates, self._findings, named).read(recipe.entry)
+        if matrix is FAILED:
+            recipe.good = False
+        else:
+            recipe.matrix = matrix
+            self._check_matrix(recipe, given)
 
     def _check_matrix(self, recipe: Recipe, given: Given) -> None:
         """Whatever may not stand beside the matrix, and keys that an id leaves out."""
@@ -248,7 +281,7 @@ class RecipeReader:
                     what = f"`{key}` leaves out `{axis.name}`, a key of the matrix: its jobs would share one"
                     self._findings.error(recipe.mark(key), what, f"add {{{{ {axis.name} }}}}")
                     recipe.good = False
-            sent = {name for t in recipe.templates if t.field != "file" for name in t.names.used}
+            sent = {name for t in recipe.find_templates() if t.field != "file" for name in t.names.used}
             if recipe.id is None and axis.own and axis.name not in sent and len(axis.options) > 1:
                 what = f"nothing that is sent depends on `{axis.name}`, a key of the matrix: its jobs would be the same"
                 self._findings.error(axis.key, what, f"use {{{{ {axis.name} }}}} in the prompt or in an `id`")

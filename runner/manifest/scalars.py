@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from runner.model import Json
 
+_PLAIN: Final = Style.PLAIN
+"""Once for all: a member of an enum costs as much as a call to look up."""
 _WORDS: Final = {"true": True, "false": False, "null": None, "~": None, "": None}
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.0+)?", re.ASCII)
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
@@ -30,7 +32,7 @@ def text(node: Node) -> str:
     """A text as written. Raises ``Wrong`` for ``true``, ``false``, ``null``, ``~`` and nothing at all."""
     if not isinstance(node, Scalar):
         raise Wrong(f"takes a text, not {kind(node)}", "put the text in quotes")
-    if node.style is Style.PLAIN and node.text in _WORDS:
+    if node.style is _PLAIN and node.text in _WORDS:
         _no_text(node)
     return node.text
 
@@ -93,7 +95,7 @@ def json_value(node: Node) -> Json:
         return [json_value(item) for item in node.items]
     if isinstance(node, Mapping):
         return {name: json_value(value) for name, (_, value) in node.items.items()}
-    if node.style is not Style.PLAIN:
+    if node.style is not _PLAIN:
         return node.text
     if node.text in _WORDS:
         return _WORDS[node.text]
@@ -128,7 +130,7 @@ def _too_large(spelling: str) -> Wrong:
 def _plain(node: Node, wanted: str, advise: Callable[[str], str]) -> str:
     if not isinstance(node, Scalar):
         raise Wrong(f"takes {wanted}, not {kind(node)}", _ALONE)
-    if node.style is not Style.PLAIN:
+    if node.style is not _PLAIN:
         right = _DECIMAL.fullmatch(node.text) or node.text in ("true", "false")
         advice = "drop the quotes" if right else advise(node.text)
         raise Wrong(f"takes {wanted}, not the text {shown(node.text)}", advice)
@@ -140,7 +142,7 @@ def _plain(node: Node, wanted: str, advise: Callable[[str], str]) -> str:
 def kind(node: Node) -> str:
     """What ``node`` is, with its article, for a message."""
     if isinstance(node, Scalar):
-        return shown(node.text) if node.text or node.style is not Style.PLAIN else "nothing"
+        return shown(node.text) if node.text or node.style is not _PLAIN else "nothing"
     return "a list" if isinstance(node, Sequence) else "a mapping"
 
 

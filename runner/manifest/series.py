@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runner.manifest.given import KnownModel
     from runner.manifest.matrix import Combination
     from runner.manifest.nodes import Mark
-    from runner.manifest.recipe import Recipe, Stem
+    from runner.manifest.recipe import Ending, Recipe, Stem
     from runner.manifest.rendering import Rendered
     from runner.manifest.templates import Templates
     from runner.model import Json
@@ -76,18 +76,26 @@ class Series:
         self._names = templates.names
         self._templates = templates
         self._loose = loose
-        matrix = recipe.matrix.names
+        self._of_row: dict[int, bool] = {}
+        self._id_ending = recipe.ending(recipe.id)
+        self._file_ending = recipe.ending(recipe.file)
+        self._uses_names = bool(recipe.templates) or self._id_ending.size or self._file_ending.size
+        """Whether anything is made of what a job is called and how large it is; most jobs are known without."""
+        if self._uses_names:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        recipe, matrix = self._recipe, self._recipe.matrix.names
         self._of_row = {id(t): recipe.feed is not None and t.depends_on_row(matrix) for t in recipe.templates}
         self._first = [rendered for rendered in recipe.rendered if rendered.name in SIZES]
         self._rest = [rendered for rendered in recipe.rendered if rendered.name not in SIZES]
-        self._id_ending = recipe.completes_size(recipe.id), recipe.completes_copy(recipe.id)
-        self._file_ending = recipe.completes_size(recipe.file), recipe.completes_copy(recipe.file)
 
     def jobs(self, columns: dict[str, Json], cells: Cells) -> Iterator[Made]:
         """The jobs of one row, or of an entry without rows. ``columns`` are the names that the row gives."""
         for combination in self._recipe.matrix:
             for copy in range(1, self._recipe.repeat + 1):
-                self._set_names(columns, combination, copy)
+                if self._uses_names:
+                    self._set_names(columns, combination, copy)
                 made = self._make(combination, cells, copy)
                 if made is not None:
                     yield made
@@ -107,31 +115,39 @@ class Series:
         recipe, model = self._recipe, self._recipe.model
         own = {**recipe.inputs.values, **cells.inputs, **combination.inputs}
         draft = _Draft(own, combination.marks, recipe.inputs.failed | cells.failed)
-        self._fill(draft, [*self._first, *(r for r in combination.rendered if r.name in SIZES)])
-        self._fill_size(draft)
-        self._name_size(model.inputs.merged(draft.own, model.defaults.values))
+        if self._uses_names:
+            self._fill_sizes(draft, combination)
         stem = self._stem(cells.id, recipe.id)
         ending = self._ending(self._id_ending, copy)
-        if isinstance(stem, str):
-            self._names["job"]["id"] = stem + ending
-        self._fill(draft, [*self._rest, *(r for r in combination.rendered if r.name not in SIZES)])
+        if self._uses_names:
+            self._fill_others(draft, combination, stem, ending)
         draft.values = values = model.inputs.merged(draft.own, model.defaults.values)
         readable = self._check(draft)
         if stem is FAILED or (stem is None and not readable):
             return None
         digest = fingerprint(model.model, values)
         generated = None if stem is not None else generated_id(model, values, digest)
-        job_id = self._names["job"]["id"] = f"{generated if stem is None else stem}{ending}"
+        job_id = f"{generated if stem is None else stem}{ending}"
         file = self._file(cells.file, job_id, copy)
-        if file is None:
-            return None
-        if not self._has_good_names(job_id, file):
+        if file is None or not self._has_good_names(job_id, file):
             return None
         file, numbered_at = _numbered(file)
         job = Job(id=job_id, model=model.model, inputs=values, fingerprint=digest, file=file,
                   numbered_at=numbered_at, line=recipe.entry.line, column=recipe.entry.column,
                   checked=model.inputs.live)  # fmt: skip
         return Made(job, generated if copy == 1 else None)
+
+    def _fill_sizes(self, draft: _Draft, combination: Combination) -> None:
+        """Width and height, which the other templates may name."""
+        self._fill(draft, [*self._first, *(r for r in combination.rendered if r.name in SIZES)])
+        self._fill_size(draft)
+        model = self._recipe.model
+        self._name_size(model.inputs.merged(draft.own, model.defaults.values))
+
+    def _fill_others(self, draft: _Draft, combination: Combination, stem: Stem, ending: str) -> None:
+        if isinstance(stem, str):
+            self._names["job"]["id"] = stem + ending
+        self._fill(draft, [*self._rest, *(r for r in combination.rendered if r.name not in SIZES)])
 
     def _fill(self, draft: _Draft, fields: list[Rendered]) -> None:
         for rendered in fields:
@@ -179,15 +195,17 @@ class Series:
     def _file(self, cell: str | None, job_id: str, copy: int) -> str | None:
         if cell is None and self._recipe.file is None:
             return job_id
-        self._names["job"]["output"] = self._names["output"] = OUTPUT_MARK
+        if self._uses_names:
+            self._names["job"]["id"] = job_id
+            self._names["job"]["output"] = self._names["output"] = OUTPUT_MARK
         stem = self._stem(cell, self._recipe.file)
         if not isinstance(stem, str):
             return None
         return without_extension(stem) + self._ending(self._file_ending, copy)
 
-    def _ending(self, completes: tuple[bool, bool], copy: int) -> str:
-        size = f"-{self._names['job'].get('size', '')}" if completes[0] else ""
-        return f"{size}-{copy}" if completes[1] and copy > 1 else size
+    def _ending(self, ending: Ending, copy: int) -> str:
+        size = f"-{self._names['job'].get('size', '')}" if ending.size else ""
+        return f"{size}-{copy}" if ending.copy and copy > 1 else size
 
     def _check(self, draft: _Draft) -> bool:
         """Note what the schema has against the values; whether every one of them could be read at all."""
@@ -221,13 +239,14 @@ class Series:
     def _has_good_names(self, job_id: str, file: str) -> bool:
         """Note an id or file that may not be used, now that it is filled in and completed, whatever the output."""
         recipe = self._recipe
-        if reason := check_id(job_id):
+        # What the entry itself says was checked when it was read.
+        if job_id != recipe.id and (reason := check_id(job_id)):
             what = f"the id {shown(job_id)} {reason}" if job_id else "the id is empty"
             self._note_name(recipe.id, "id", what, id_advice(reason))
             return False
         for number in (1, MAX_OUTPUTS) if OUTPUT_MARK in file else (1,):
             name = file.replace(OUTPUT_MARK, str(number))
-            if name != job_id and (reason := check_file_name(name)):
+            if name not in (job_id, recipe.file) and (reason := check_file_name(name)):
                 self._note_name(recipe.file, "file", f"the file {shown(name)} {reason}", file_advice(reason))
                 return False
         return True

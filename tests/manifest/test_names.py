@@ -6,14 +6,14 @@ import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.answers import MAX_OUTPUTS
 from runner.errors import ManifestError
 from runner.formats import FORMATS
 from runner.manifest import check_file_name, check_id, load
-from runner.manifest.names import folded, normal, slug, without_extension
+from runner.manifest.names import DEVICES, folded, normal, slug, without_extension
 from runner.model import Job
 from runner.records import intent
 
@@ -98,6 +98,15 @@ def test_a_name_that_passes_stays_inside_the_folder_on_every_system(stem: str) -
             assert not path.anchor
             assert ".." not in path.parts
         assert all(len(f"{part}-1000.webm".encode()) <= 255 for part in stem.split("/"))
+
+
+@given(st.text(st.sampled_from("conprauxlmtCONPRAUXLMT0123456789_-$ ."), min_size=1, max_size=8))
+@example("prn")
+@example("nul-1")
+def test_only_names_that_windows_keeps_are_refused_among_ordinary_ones(text: str) -> None:
+    """What is told at one look is told rightly, however near it comes to a device."""
+    kept = text.partition(".")[0].rstrip(" ").upper() in DEVICES
+    assert bool(check_id(text)) == (kept or text[-1] in ". " or text in ("..", "."))
 
 
 @given(st.text())
