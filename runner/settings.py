@@ -50,13 +50,19 @@ class Token:
         """An answer's body without the token, however its JSON spells it: a service may echo what it was sent."""
         if len(self.value) < SHORTEST_SECRET:
             return body
-        spelled = msgspec.json.encode(self.value)[1:-1]
+        spelled = _spelled(self.value)
         if b"\\" in body:
             try:
                 body = msgspec.json.encode(msgspec.json.decode(body))  # the one spelling in which it is looked for
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 return body.replace(spelled, "…".encode())
         return body.replace(spelled, "…".encode())
+
+
+@lru_cache(maxsize=1)
+def _spelled(value: str) -> bytes:
+    """How JSON spells a token, without quotes."""
+    return msgspec.json.encode(value)[1:-1]
 
 
 class ApiBase(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,8 @@ class Throttle:
 
         While the API is refusing no other lane has a turn before that.
         """
+        if not self._refusals and not self._gate.locked() and self._take() == 0:
+            return _OPEN  # nobody waits, and there is nothing to wait for
         await self._gate.acquire()
         try:
             await self._wait()
@@ -88,13 +90,17 @@ class Throttle:
 
     async def _wait(self) -> None:
         """Wait until no pause holds and the rate allows one more. A pause that begins meanwhile is heeded."""
-        while not self._stop.stopped:
-            now = self._clock.monotonic()
-            wait = max(self._until - now, self._pace.wait(now))
-            if wait <= TOLERANCE_SECONDS:
-                self._pace.take(now)
-                return
+        while not self._stop.stopped and (wait := self._take()):
             await self._stop.wait(wait)
+
+    def _take(self) -> float:
+        """Take a turn, if one may be had now; else the seconds until there may be one."""
+        now = self._clock.monotonic()
+        wait = max(self._until - now, self._pace.wait(now))
+        if wait > TOLERANCE_SECONDS:
+            return wait
+        self._pace.take(now)
+        return 0.0
 
     def accepted(self) -> None:
         """Something was accepted: the API is well."""

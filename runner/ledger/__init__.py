@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 import msgspec
 
-from runner.disk import Judgement, timed
+from runner.disk import Judgement
 from runner.errors import LedgerError
 from runner.ledger.hold import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
 from runner.ledger.index import RedoStanding
@@ -95,7 +96,9 @@ class Ledger:
         """
         line = line_of(record)
         if not self._writing and self.judgement.quick():
-            timed(self.judgement, self._log.write, [line], buys=record.state is State.SUBMITTING)
+            begun = perf_counter()
+            self._log.write([line], buys=record.state is State.SUBMITTING)
+            self.judgement.learn(perf_counter() - begun)
             self._log.count(record, len(line))
             self._notify(record)
             self._at_once += 1
