@@ -4,7 +4,7 @@ The flow, each step a module::
 
     bytes ── encoding ──> text ── document ──> nodes (scalars, lists, mappings; each knows its place)
     nodes ── settings ───────────────────────> Settings
-    nodes ── entries: recipe, with given, inputs, matrix ──> what the jobs of an entry share
+    nodes ── entries: recipe_reader, with given, inputs, matrix ──> recipe: what the jobs of an entry share
     feed  ── feeds: lines, then tables or jsonlines ───────> rows
     recipe and row ── rows, columns, series ── jobs ── intake ── naming, claims ──> spool
 

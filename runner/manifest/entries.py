@@ -10,7 +10,7 @@ from runner.manifest.given import KnownModel
 from runner.manifest.inputs import is_model_id
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
 from runner.manifest.offers import Offer
-from runner.manifest.recipe import Recipe, RecipeReader
+from runner.manifest.recipe_reader import RecipeReader
 from runner.manifest.rows import FeedReader
 from runner.manifest.scalars import filled_text, kind
 from runner.manifest.series import Series
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runner.manifest.findings import Failure, Findings
     from runner.manifest.given import Defaults
     from runner.manifest.intake import Intake
+    from runner.manifest.recipe import Recipe
 
 
 class Entries:
