@@ -46,7 +46,7 @@ def _in_milliseconds(epoch_milliseconds: int) -> str:
 
 @lru_cache(maxsize=16)
 def _second(epoch_second: int) -> str:
-    """The same for whole seconds, of which many records are."""
+    """Whole seconds are what takes long to format, and many moments share one."""
     return datetime.fromtimestamp(epoch_second, tz=UTC).isoformat()[:-6]
 
 

@@ -243,7 +243,7 @@ def follow(record: Record, state: State, at: str, **changes: object) -> Record:
     """
     if state is State.UNKNOWN and record.state is State.SUBMITTING:
         changes["intended_at"] = record.at
-    changes.setdefault("error")
+    changes.setdefault("error", None)
     return msgspec.structs.replace(record, state=state, at=at, **changes)
 
 
