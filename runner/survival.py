@@ -26,7 +26,7 @@ import msgspec
 
 WINDOW = 200
 """So many of the last times count."""
-RENEWAL = 2
+RENEWAL = 8
 """They are compared with those judged before when more than one in so many is new."""
 SETTLED = 400
 """After so many new ones they are judged anew even if alike: a few that are very slow hardly move the others' ranks."""

@@ -204,6 +204,14 @@ def test_two_speeds_and_a_drift_are_followed() -> None:
         assert questions < 5
 
 
+def test_a_service_that_changes_its_pace_is_followed_within_a_few_requests() -> None:
+    """Every few hundred requests four times as slow, or as fast again: what was learnt before soon counts for less."""
+    rng = random.Random(2)
+    average, lag, questions = simulate(lambda n: (1 if n // 250 % 2 else 4) * rng.lognormvariate(-0.02, 0.2), 2000)
+    assert lag / average < 0.14
+    assert questions < 4.5
+
+
 def run_batch(draw: Callable[[], float], jobs: int, lanes: int) -> tuple[float, float]:
     """Wall time against that of lanes which notice every end at once, and questions a request, of one whole batch."""
     durations, numbers = Durations(), counted()
