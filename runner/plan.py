@@ -147,12 +147,12 @@ def _users_word(job: Job, history: Sequence[Record]) -> str:
 
 def wanted_redo(history: Sequence[Record], fingerprint: str) -> int:
     """The number of the redo that has yet to buy these done inputs anew; 0 for none."""
-    if not history:
-        return 0
     done = _newest_done(history, fingerprint)
+    if done is None or not done.redo:
+        return 0
     answers = (record for record in made(history) if not _given_up(record))
     served = max((record.redone for record in answers), default=0)
-    return done.redo if done is not None and done.redo > served else 0
+    return done.redo if done.redo > served else 0
 
 
 def redo_pending(history: Sequence[Record], fingerprint: str, number: int) -> bool:

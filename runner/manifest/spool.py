@@ -50,6 +50,7 @@ class Spool:
         self.claims = Claims()
         self._lock = threading.Lock()
         self._end = 0
+        self._flushed = 0
         self._count = 0
 
     def add(self, job: Job, row: RowMark | None = None) -> int:
@@ -106,7 +107,9 @@ class Spool:
             return False
         beginning = b'{"id":%b,' % _encode(job_id)
         with self._lock:
-            self._file.flush()
+            if self._flushed != self._end:
+                self._file.flush()
+                self._flushed = self._end
             return os.pread(self._file.fileno(), len(beginning), offset) == beginning
 
     def close(self) -> None:
