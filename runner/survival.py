@@ -27,7 +27,8 @@ import msgspec
 WINDOW = 200
 """So many of the last times count."""
 RENEWAL = 8
-"""They are compared with those judged before when more than one in so many is new."""
+"""They are compared with those judged before when more than one in so many is new: later, and a change of pace is met
+with old questions for too long; sooner, and it is met no better."""
 SETTLED = 400
 """After so many new ones they are judged anew even if alike: a few that are very slow hardly move the others' ranks."""
 SPREAD = 0.7

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -150,8 +151,8 @@ def _filters(cards: Sequence[Card]) -> list[tuple[str, str, list[tuple[str, int]
     ]
 
 
-def _counted(values: Iterable[str], key: Callable[[str], object]) -> list[tuple[str, int]]:
-    return sorted(Counter(values).items(), key=lambda item: key(item[0]))  # type: ignore[arg-type, return-value]
+def _counted(values: Iterable[str], key: Callable[[str], Any]) -> list[tuple[str, int]]:
+    return sorted(Counter(values).items(), key=lambda item: key(item[0]))
 
 
 def _by_numbers(size: str) -> list[int]:

@@ -50,7 +50,7 @@ class Spool:
         self.claims = Claims()
         self._lock = threading.Lock()
         self._end = 0
-        self._flushed = 0
+        self._flushed = 0  # so far ``pread`` can see it
         self._count = 0
 
     def add(self, job: Job, row: RowMark | None = None) -> int:
