@@ -11,7 +11,8 @@ The map, top to bottom; imports point down only::
     batch                   one run from the survey to the report; crew does its steps, books count them;
                             beside it redo, cancel, verify and restore
     survey                  the manifest's jobs held against the results manifest; surveyor decides about each,
-                            and asks unclaimed what a renamed job may take over
+                            and asks unclaimed what a renamed job may take over;
+                            chosen are the jobs that a command is about
     schedule | job          lanes and stop | one job's steps
     api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
                             throttle, purse (the budget), cache (the catalogue's schemas), threads, stop and loop
@@ -26,7 +27,7 @@ already knows (``plan``); lanes (``schedule``) carry the rest one job at a time 
 request to the API, answer into the ledger, files onto the disk, *done* into the ledger. ``emulator`` stands apart
 and imports nothing of this.
 
-A run of a shard is the same run with less: ``options`` keeps its jobs (``shards.Shard``) and its lanes (``shares``),
+A run of a shard is the same run with less: ``chosen`` keeps its jobs (``shards.Shard``) and its lanes (``shares``),
 ``ledger.hold`` gives it a results manifest and a lock of its own, and ``others`` is all that it knows of the rest. Only
 ``surveyor`` asks those, so that nothing is bought twice under a new id, and ``purse``, so that the budget is one.
 

@@ -7,7 +7,7 @@ same with no jobs: it needs nothing but the folder.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +27,9 @@ from runner.http import session
 from runner.job.deliver import Bounds
 from runner.ledger import Parts, Passing, Reader, Writer, hold, hold_all, look, open_ledger, path_of, private
 from runner.manifest import Manifest
-from runner.model import Job, Json, Record
+from runner.model import Json, Record
 from runner.money import base_price
-from runner.options import RunOptions, api_of, gap_of, lanes_of, own_jobs, rate_of, reading_others, surveyor_of
+from runner.options import RunOptions, api_of, chosen, gap_of, lanes_of, rate_of, reading_others, surveyor_of
 from runner.progress import Watcher
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
 from runner.shards import Shard
@@ -72,14 +72,7 @@ async def run(
     async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ, buys=True) as batch:
         site = batch.site
         surveyor = surveyor_of(manifest, options, site.ledger, site.folder, site.api.base, site.others)
-
-        def every() -> Iterator[Job]:
-            return map(surveyor.as_bought, own_jobs(manifest.jobs, options.shard))
-
-        def selected() -> Iterable[Job]:
-            return options.selection.of(every())
-
-        report = await batch.run(surveyor, selected, redo=options.choice, every=every)
+        report = await batch.run(surveyor, chosen(manifest, options, surveyor), redo=options.choice)
     return report.with_bad_rows(manifest.skipped_rows)
 
 

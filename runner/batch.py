@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from itertools import chain, repeat
+from itertools import chain
 from typing import TypeVar
 
 import anyio
 
 from runner.books import Books
 from runner.capacity import Adaptive, Capacity
+from runner.chosen import Chosen
 from runner.clock import timestamp
 from runner.crew import Crew, Site, Terms
 from runner.disk import Disk, in_thread
@@ -24,7 +25,7 @@ from runner.polling import Durations
 from runner.progress import Standing
 from runner.purse import Purse
 from runner.records import in_doubt
-from runner.redo import Choice, Redo
+from runner.redo import Choice, Jobs, Redo
 from runner.schedule import PAUSE, Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
 from runner.survey import Survey, doubt, survey
@@ -39,8 +40,6 @@ PAUSES = 256
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Jobs = Callable[[], Iterable[Job]]
-"""Gives the selected jobs afresh each time it is called."""
 
 
 class Batch:
@@ -67,32 +66,32 @@ class Batch:
         lanes = int(self._adaptive.limit) if self._adaptive is not None else self._terms.lanes
         return Standing(counts=books.counts, cost_usd=books.cost_usd, lanes=lanes, cap=self._purse.cap)
 
-    async def run(self, surveyor: Surveyor, jobs: Jobs, *, redo: Choice | None = None, every: Jobs) -> Report:
+    async def run(self, surveyor: Surveyor, jobs: Chosen, *, redo: Choice | None = None) -> Report:
         """Survey, bring home what is owed, buy beside it, and report.
 
-        ``jobs`` are the selected ones, ``every`` those of the manifest. ``redo`` buys done jobs of ``jobs`` anew.
+        ``redo`` buys done ones of ``jobs`` anew.
         """
         self._redo = redo
         await self._prepare()
-        found = await self._survey(surveyor, jobs())
+        found = await self._survey(surveyor, jobs.selected())
         if found.renamed:
-            await self._take_over(surveyor, jobs())
+            await self._take_over(surveyor, jobs.selected())
         if found.elsewhere:
             self._books.notes.append(_held_by_shards(found.elsewhere))
         if found.doubtful:
             self.site.stop.buying(doubt(found.doubtful), 69)
-        again = await self._open_redo(surveyor, jobs)
+        again = await self._open_redo(surveyor, jobs.selected)
         self._check_room()
         await self._open_purse()
         owed = self._owed_work(found)
         self._purse.expect(work.record for work in owed if work.record is not None)
-        await self._carry(owed, self._job_work(surveyor, jobs(), found))
+        await self._carry(owed, self._job_work(surveyor, jobs, found))
         if found.changed and not self.site.stop.stopped:
-            await self._carry([], self._changed_work(surveyor, jobs(), found))
+            await self._carry([], self._changed_work(surveyor, jobs.selected(), found))
         if redo is Choice.MISSING and not self.site.stop.stopped:
-            await self._choose_among(again, lambda: self._missing(jobs()), "missing")
-            await self._carry([], self._missing_work(surveyor, jobs()))
-        await again.close(every())
+            await self._choose_among(again, lambda: self._missing(jobs.selected()), "missing")
+            await self._carry([], self._missing_work(surveyor, jobs.selected()))
+        await again.close(jobs.every())
         if again.unfinished:
             self._books.notes.append("the redo is not finished: run the same command again, and it goes on with it")
         return await self._finish()
@@ -224,16 +223,15 @@ class Batch:
             for record in owed
         ]
 
-    def _job_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
+    def _job_work(self, surveyor: Surveyor, jobs: Chosen, found: Survey) -> Iterator[Work]:
         """What is to be done for each job as things stand when its turn comes."""
-        settled = repeat(0) if self._redo is Choice.SELECTED else found.settled
 
-        def work(pair: tuple[Job, int]) -> Iterator[Work]:
-            job, nothing_to_do = pair
-            if not nothing_to_do and job.id not in found.changed:
+        def work(job: Job | None) -> Iterator[Work]:
+            if job is not None and job.id not in found.changed:
                 yield from self._work(job, surveyor.decide(job))
 
-        return _with_pauses(zip(jobs, settled, strict=False), work)
+        again = self._redo is Choice.SELECTED
+        return _with_pauses(jobs.selected() if again else jobs.unsettled(found.unsettled), work)
 
     def _changed_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
         """The jobs whose inputs had changed while an older purchase was owed, once that is home."""

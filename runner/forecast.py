@@ -5,23 +5,22 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from functools import partial
 from itertools import chain
 from typing import Any
 
 import msgspec
 
+from runner.chosen import Chosen
 from runner.ledger import NOTHING, Reader, divided, look, misfit
 from runner.manifest import Manifest
 from runner.model import Budget, Job, kind_of
 from runner.money import Estimate
-from runner.options import RunOptions, api_of, lanes_of, own_jobs, reading, surveyor_of
+from runner.options import RunOptions, api_of, chosen, lanes_of, reading, surveyor_of
 from runner.plan import Action, Decision, most_waiting, too_much_waits
 from runner.purse import Purse
 from runner.redo import Choice, Marks
 from runner.stop import Stop
 from runner.survey import Survey, doubt, survey
-from runner.surveyor import Surveyor
 
 CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.HOLD, Action.FAILED)
 KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
@@ -156,14 +155,14 @@ def foretell(
         base = api_of(options, environ)
         ledger, others = (known, NOTHING) if options.shard is None else divided(known, options.shard)
         surveyor = surveyor_of(manifest, options, ledger, folder, base, others)
-        jobs = options.selection.of(map(surveyor.as_bought, own_jobs(manifest.jobs, options.shard)))
-        redo = _Redo(ledger, surveyor, base.name, options, manifest)
+        jobs = chosen(manifest, options, surveyor)
+        redo = _Redo(Marks(ledger, surveyor, base.name), options, jobs)
 
         def enter(job: Job, decision: Decision) -> None:
             decision = redo.decide(job, decision)
             visit(job, forecast.count(job, decision), _reason(decision))
 
-        found = survey(surveyor, jobs, enter)
+        found = survey(surveyor, jobs.selected(), enter)
         most = most_waiting(lanes_of(manifest, options))
         _look_at_owed(forecast, found, ledger, base.name, most=most, now=now)
         forecast.not_now = misfit(look(folder.root), options.shard) or forecast.not_now
@@ -190,11 +189,10 @@ def _reason(decision: Decision) -> str:
 class _Redo:
     """Which decisions the redo that is asked for changes."""
 
-    def __init__(self, ledger: Reader, surveyor: Surveyor, api: str, options: RunOptions, manifest: Manifest) -> None:
-        self._redo = Marks(ledger, surveyor, api)
+    def __init__(self, marks: Marks, options: RunOptions, jobs: Chosen) -> None:
+        self._redo = marks
         if options.choice is not None:
-            own = partial(own_jobs, manifest.jobs, options.shard)
-            self._redo.check_choice(lambda: options.selection.of(map(surveyor.as_bought, own())))
+            self._redo.check_choice(jobs.selected)
         self._number = self._redo.choosing if options.choice is Choice.SELECTED else 0
 
     def decide(self, job: Job, decision: Decision) -> Decision:

@@ -5,22 +5,23 @@ Everything that needs no network is here, apart from ``app``, so that looking is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from runner import shares
+from runner.chosen import Chosen, Selection
 from runner.download.place import Folder
 from runner.errors import UsageError
 from runner.ledger import NOTHING, Ledger, Log, Reader, Together, look, path_of
 from runner.manifest import Manifest, OnUnknown
-from runner.model import Budget, Job
+from runner.model import Budget
 from runner.redo import Choice
 from runner.settings import EMULATOR, ApiBase, find_api, output_folder
 from runner.shards import Shard
-from runner.surveyor import Selection, Surveyor, manifest_path
+from runner.surveyor import Surveyor, manifest_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ class RunOptions:
 
     @property
     def selection(self) -> Selection:
-        return Selection(only=self.only, limit=self.limit)
+        return Selection(shard=self.shard, only=self.only, limit=self.limit)
 
     def folder(self, manifest: Manifest) -> Folder:
         """Where the results of ``manifest`` go."""
@@ -128,9 +129,9 @@ def surveyor_of(
     )
 
 
-def own_jobs(jobs: Iterable[Job], shard: Shard | None) -> Iterable[Job]:
-    """Those of the shard; all of them without one."""
-    return jobs if shard is None else (job for job in jobs if shard.owns(job.id))
+def chosen(manifest: Manifest, options: RunOptions, surveyor: Surveyor) -> Chosen:
+    """The jobs of ``manifest`` that a run is about, each as its purchase was read."""
+    return Chosen(manifest.jobs, options.selection, surveyor.as_bought)
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def in_force(history: Sequence[Record]) -> Record | None:
     """
     if not history:
         return None
-    newest = (made(history) or history)[-1]
+    newest = newest_made(history) or history[-1]
     if newest.state not in (State.FAILED, State.CANCELLED, State.RELEASED):
         return newest
     return next((record for record in reversed(history) if record.state is State.DONE), newest)
@@ -108,6 +108,14 @@ def in_force(history: Sequence[Record]) -> Record | None:
 def made(history: Sequence[Record]) -> list[Record]:
     """Purchases without the released: those were never made, and so answer no question and count as no try."""
     return [record for record in history if record.state is not State.RELEASED]
+
+
+def newest_made(history: Sequence[Record]) -> Record | None:
+    """The last of ``made``: it is asked for each of a million jobs."""
+    for record in reversed(history):
+        if record.state is not State.RELEASED:
+            return record
+    return None
 
 
 def next_purchase(history: Sequence[Record]) -> int:
@@ -125,9 +133,10 @@ def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: b
     owed = next((record for record in history if record.owed and not record.rebuy), None)
     if owed is not None:
         return Decision(action=Action.COLLECT, reason=_owed_reason(owed, job), record=owed)
-    if any(record.question for record in made(history)[-1:]) and not _may_resubmit(history, resubmit=resubmit):
-        return _held(history)
-    word = _users_word(job, history)
+    newest = newest_made(history)
+    if newest is not None and newest.question and not _may_resubmit(history, resubmit=resubmit):
+        return _held(newest)
+    word = _users_word(job, newest, history)
     if word:
         return Decision(action=Action.BUY, reason=word)
     force = in_force(history)
@@ -136,9 +145,8 @@ def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: b
     return _take_back_or_buy(job, history, present)
 
 
-def _users_word(job: Job, history: Sequence[Record]) -> str:
+def _users_word(job: Job, newest: Record | None, history: Sequence[Record]) -> str:
     """Why the job is bought anew whatever its purchases brought, because the user said so; else empty."""
-    newest = next(iter(made(history)[-1:]), None)
     if newest is not None and newest.rebuy and newest.fingerprint == job.fingerprint and (newest.open or newest.owed):
         return f"purchase {newest.purchase} is left as it is and bought anew, as you said (reconcile --rebuy)"
     number = wanted_redo(history, job.fingerprint)
@@ -159,13 +167,15 @@ def redo_pending(history: Sequence[Record], fingerprint: str, number: int) -> bo
     """Whether redo ``number`` still waits for this job: chosen, and not bought or not at an end."""
     if all(record.redo != number for record in history):
         return False
-    newest = made(history)[-1]
-    return newest.owed or newest.open or wanted_redo(history, fingerprint) == number
+    newest = newest_made(history)
+    return (newest is not None and (newest.owed or newest.open)) or wanted_redo(history, fingerprint) == number
 
 
 def _newest_done(history: Sequence[Record], fingerprint: str) -> Record | None:
-    done = (record for record in reversed(history) if record.state is State.DONE)
-    return next((record for record in done if record.fingerprint == fingerprint), None)
+    for record in reversed(history):
+        if record.state is State.DONE and record.fingerprint == fingerprint:
+            return record
+    return None
 
 
 def _given_up(record: Record) -> bool:
@@ -182,8 +192,7 @@ def _may_resubmit(history: Sequence[Record], *, resubmit: bool) -> bool:
     return resubmit and sum(record.open for record in history) == 1
 
 
-def _held(history: Sequence[Record]) -> Decision:
-    newest = made(history)[-1]
+def _held(newest: Record) -> Decision:
     reason = f"purchase {newest.purchase} may have been bought; see `runner reconcile`"
     return Decision(action=Action.HOLD, reason=reason, record=newest)
 
@@ -222,9 +231,9 @@ def _after_failure(tries: Sequence[Record]) -> Decision:
 
 
 def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
-    question = next((record for record in made(history)[-1:] if record.open), None)
-    if question is not None:
-        return f"purchase {question.purchase} is unknown; on_unknown: resubmit buys once more"
+    newest = newest_made(history)
+    if newest is not None and newest.open:
+        return f"purchase {newest.purchase} is unknown; on_unknown: resubmit buys once more"
     if not same:
         return "inputs changed"
     return {State.RELEASED: "refused before, nothing was bought", State.CANCELLED: "cancelled before"}.get(

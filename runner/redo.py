@@ -32,6 +32,7 @@ CHUNK = 256
 """Marks that are written together."""
 
 Jobs = Callable[[], Iterable[Job]]
+"""Gives the same jobs afresh each time it is called."""
 
 
 class Choice(StrEnum):

@@ -40,9 +40,9 @@ class Survey(msgspec.Struct, kw_only=True):
     """Jobs that would, were those records not another shard's: held."""
     taken_over: set[str] = msgspec.field(default_factory=set)
     """Those ids, as far as something of them is owed."""
-    settled: bytearray = msgspec.field(default_factory=bytearray)
-    """A byte for each job, in their order: 1 where there is nothing to do, and nothing that this run does for other
-    jobs can change that."""
+    unsettled: bytearray = msgspec.field(default_factory=bytearray)
+    """A byte for each job, in their order: 0 where there is nothing to do, and nothing that this run does for other
+    jobs can change that; else 1."""
 
 
 class _Conflicts:
@@ -94,7 +94,7 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
             result.changed.add(job.id)
         if job.id in result.changed and decision.action is Action.COLLECT:
             decision = msgspec.structs.replace(decision, then=surveyor.decide_then(job, old_id))
-        result.settled.append(not old_id and decision.action in SETTLED)
+        result.unsettled.append(old_id is not None or decision.action not in SETTLED)
         visit(job, decision)
         if conflict := surveyor.conflicts(job, decision):
             conflicts.note(conflict)

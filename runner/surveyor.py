@@ -6,9 +6,8 @@ import errno
 import os
 import os.path
 import stat
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
-from itertools import chain, islice
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,6 @@ from runner.model import Job, Record, State
 from runner.plan import Action, Decision, as_bought, decide, will_buy
 from runner.settings import EMULATOR
 from runner.unclaimed import Unclaimed
-
-
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs of the manifest a command is about: ``--only`` and then ``--limit``."""
-
-    only: str | None = None
-    limit: int | None = None
-
-    def of(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """The chosen jobs, in the manifest's order."""
-        chosen = (job for job in jobs if self.only is None or fnmatchcase(job.id, self.only))
-        return islice(chosen, self.limit)
 
 
 class Unread(msgspec.Struct):
@@ -128,14 +115,22 @@ class Surveyor:
     def _read_unclaimed(self) -> Unread:
         if self._unread is None:
             self._unread = Unread()
-            for record in chain(self._ledger.latest(), self._others.latest()):
-                if record.model not in self._bundled and self._is_unclaimed(record):
+            for record in chain(self._find_gone(self._ledger), self._find_gone(self._others)):
+                if record.model not in self._bundled:
                     self._unread.ids.setdefault(spelling(record.model, record.inputs), record.id)
                     if record.checked:
                         self._unread.models.add(record.model)
         return self._unread
 
-    def _is_unclaimed(self, record: Record) -> bool:
+    def _find_gone(self, reader: Reader) -> Iterator[Record]:
+        """This manifest's purchases at this API under ids that it has no more."""
+        if next(reader.latest(), None) is None:
+            return iter(())
+        for job_id in self._jobs.ids():
+            reader.claim(job_id)
+        return filter(self._is_gone, reader.unclaimed())
+
+    def _is_gone(self, record: Record) -> bool:
         mine = record.api == self._api and not self.belongs_elsewhere(record)
         return mine and record.id not in self._jobs and record.state is not State.RELEASED
 
@@ -180,9 +175,8 @@ class Surveyor:
     def _find_unclaimed(self, reader: Reader) -> Unclaimed:
         """The ids that only the ledger knows."""
         found = Unclaimed()
-        for record in reader.latest():
-            if self._is_unclaimed(record):
-                found.add(record.fingerprint, record.id)
+        for record in self._find_gone(reader):
+            found.add(record.fingerprint, record.id)
         return found
 
     def takeover(self, job: Job, old_id: str) -> list[Record]:

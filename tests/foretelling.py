@@ -392,7 +392,7 @@ def _pictures(service: Service) -> dict[str, str]:
     return {name: sha256((service.output / name).read_bytes()).hexdigest() for name in names}
 
 
-MODULES = ("plan", "surveyor", "survey", "options", "forecast")
+MODULES = ("plan", "surveyor", "survey", "chosen", "options", "forecast")
 """What a plan is made of, in the order in which these import each other."""
 
 

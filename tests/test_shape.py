@@ -26,6 +26,7 @@ ROWS = [
         "cancel",
         "crew",
         "redo",
+        "chosen",
         "survey",
         "surveyor",
         "unclaimed",

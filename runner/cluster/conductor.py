@@ -15,6 +15,7 @@ import anyio
 from anyio import to_thread
 
 from runner import __version__
+from runner.chosen import Chosen
 from runner.clock import Clock, SystemClock, timestamp
 from runner.cluster.board import Board, jobs_by_shard
 from runner.cluster.engine import Engine, reach
@@ -85,7 +86,8 @@ async def run(
 
 def _read(manifest: Manifest, options: RunOptions, count: int) -> tuple[Counter[int], str]:
     """How many of the chosen jobs each shard has, and the digest of all. Over a million jobs that takes a minute."""
-    return jobs_by_shard((job.id for job in options.selection.of(manifest.jobs)), count), digest_of(manifest.jobs)
+    jobs = Chosen(manifest.jobs, options.selection).selected()
+    return jobs_by_shard((job.id for job in jobs), count), digest_of(manifest.jobs)
 
 
 def _order(manifest: Manifest, options: RunOptions, digest: str) -> Order:

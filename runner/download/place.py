@@ -104,11 +104,11 @@ class Folder:
 
     def present(self, record: Record) -> bool:
         """Whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
-        return bool(record.outputs) and all(
-            os.path.isfile(f"{self.root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
-            or any(_is_file(self.root / path) for path in places_of(record, output))
-            for output in record.outputs
-        )
+        for output in record.outputs:
+            there = os.path.isfile(f"{self._root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
+            if not there and not any(_is_file(self.root / path) for path in places_of(record, output)):
+                return False
+        return bool(record.outputs)
 
     def holds(self, record: Record) -> bool:
         """Whether every file of a done purchase stands somewhere with its own bytes."""
@@ -120,7 +120,7 @@ class Folder:
 
     def displaced(self, record: Record) -> bool:
         """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
-        if not _has_asides(f"{self.root}/{REPLACED}", record):
+        if not self._has_asides(record.id) and not (record.renamed_from and self._has_asides(record.renamed_from)):
             return False
         with FileErrors(self.root):
             return any(
@@ -128,6 +128,10 @@ class Folder:
                 for output in record.outputs
                 if any(_is_file(self.root / path) for path in asides_of(record, output))
             )
+
+    def _has_asides(self, job_id: str) -> bool:
+        """Whether anything of the job was set aside at all: mostly not, and that is one look."""
+        return os.access(f"{self._root}/{REPLACED}/{job_id}", os.F_OK)
 
     def find_checked(self, record: Record, output: Output) -> str | None:
         """The path at which a purchase's file stands with the bytes recorded, or None.
@@ -327,11 +331,6 @@ class Folder:
         elif kept != arrival.source:
             arrival.source.unlink(missing_ok=True)
         return places[kept]
-
-
-def _has_asides(replaced: str, record: Record) -> bool:
-    """Whether anything of the job was set aside at all: mostly not, and that is one look."""
-    return any(os.access(f"{replaced}/{job_id}", os.F_OK) for job_id in (record.id, record.renamed_from) if job_id)
 
 
 def _flush(arrivals: Iterable[Arrival]) -> None:

@@ -170,6 +170,14 @@ class Ledger:
         """Every purchase as it stands, in order of first appearance."""
         return self._log.latest()
 
+    def claim(self, job_id: str) -> None:
+        """Say that the manifest has this job."""
+        self._log.index.claim(job_id)
+
+    def unclaimed(self) -> Iterator[Record]:
+        """Every purchase as it stands of jobs that were not claimed; the others are not even read."""
+        return self._log.unclaimed()
+
     async def standing_at(self, path: str) -> Record | None:
         """The purchase whose file stands at ``path`` or is just being moved away from there; of several the newest."""
         async with self._looking:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from runner.digests import Numbering, digest
@@ -37,6 +38,8 @@ class Index:
         self._lengths = array("Q")  # 0 for a purchase that goes on under another id
         self._forgotten = 0
         self._later = _Later()
+        self._claimed = bytearray()
+        """A 1 for each purchase of a job that somebody knows."""
         self._unsettled: dict[int, State] = {}
         self._under_way: dict[tuple[str, int], int] = {}
         """Numbers of purchases that a run is just working on: a few lines of each come soon after one another."""
@@ -105,13 +108,28 @@ class Index:
 
     def purchases(self, job_id: str, but: int = 0) -> list[tuple[int, int]]:
         """Offset and length of the last line of each purchase of a job ``but`` one, oldest first."""
-        if not self._offsets:
-            return []
-        found = [] if but == 1 else [self._purchases.find(key_of(job_id, 1))]
+        return [self._span(number) for number in self._numbers_of(job_id, but)] if self._offsets else []
+
+    def _numbers_of(self, job_id: str, but: int = 0) -> list[int]:
+        first = None if but == 1 else self._purchases.find(key_of(job_id, 1))
+        found = [] if first is None else [first]
         if self._later:
             purchases = self._later.of(job_id)
-            found += [self._purchases.find(key_of(job_id, purchase)) for purchase in purchases if purchase != but]
-        return [self._span(number) for number in found if number is not None]
+            later = (self._purchases.find(key_of(job_id, purchase)) for purchase in purchases if purchase != but)
+            found += [number for number in later if number is not None]
+        return found
+
+    def claim(self, job_id: str) -> None:
+        """Somebody knows this job: what there is of it is not ``unclaimed``."""
+        self._claimed += bytes(len(self._lengths) - len(self._claimed))
+        for number in self._numbers_of(job_id):
+            self._claimed[number] = 1
+
+    def unclaimed(self) -> Iterator[tuple[int, int]]:
+        """The last lines of the purchases of all other jobs, in order of first appearance."""
+        claims = chain(self._claimed, repeat(0))
+        numbers = (number for number, claimed in zip(self.numbers(), claims, strict=False) if not claimed)
+        return (self._span(number) for number in numbers if self._lengths[number])
 
     def unsettled(self, *states: State) -> list[tuple[int, int]]:
         """The purchases whose last line is in one of ``states`` (owed or an intent)."""

@@ -177,6 +177,10 @@ class Log:
         """Every purchase as it stands, in order of first appearance."""
         return map(self.read, self.index.all())
 
+    def unclaimed(self) -> Iterator[Record]:
+        """Likewise, without those of jobs that ``index.claim`` was told of."""
+        return map(self.read, self.index.unclaimed())
+
     def unsettled(self, *states: State) -> list[Record]:
         """The purchases whose last line is in one of ``states`` (owed or an intent), oldest first."""
         records = [self.read(span) for span in self.index.unsettled(*states)]

@@ -27,6 +27,10 @@ class Reader(Protocol):
 
     def latest(self) -> Iterator[Record]: ...
 
+    def claim(self, job_id: str) -> None: ...
+
+    def unclaimed(self) -> Iterator[Record]: ...
+
 
 class Writer(Reader, Protocol):
     """What a run holds."""
@@ -75,6 +79,14 @@ class Together:
     def latest(self) -> Iterator[Record]:
         return chain.from_iterable(part.latest() for part in self._parts.values())
 
+    def claim(self, job_id: str) -> None:
+        part = self._parts.get(shard_of(job_id, self._count))
+        if part is not None:
+            part.claim(job_id)
+
+    def unclaimed(self) -> Iterator[Record]:
+        return chain.from_iterable(part.unclaimed() for part in self._parts.values())
+
 
 NOTHING = Together(1, {})
 """Knows of no purchase."""
@@ -105,6 +117,13 @@ class Part:
 
     def latest(self) -> Iterator[Record]:
         return (record for record in self._reader.latest() if self._owns(record.id))
+
+    def claim(self, job_id: str) -> None:
+        if self._owns(job_id):
+            self._reader.claim(job_id)
+
+    def unclaimed(self) -> Iterator[Record]:
+        return (record for record in self._reader.unclaimed() if self._owns(record.id))
 
     def _of(self, records: Iterator[Record]) -> list[Record]:
         return [record for record in records if self._owns(record.id)]

@@ -35,7 +35,14 @@ class Spooled(Job, frozen=True, kw_only=True, omit_defaults=True):
     row: int = 0
 
 
+class _Named(msgspec.Struct):
+    """As much of a job as says which it is."""
+
+    id: str
+
+
 _decode_with_row: Final = msgspec.json.Decoder(Spooled).decode
+_decode_id: Final = msgspec.json.Decoder(_Named).decode
 
 
 class Spool:
@@ -79,11 +86,22 @@ class Spool:
         return _decode_with_row(line)
 
     def __iter__(self) -> Iterator[Job]:
+        return map(_decode, self._lines())
+
+    def flagged(self, flags: bytearray) -> Iterator[Job | None]:
+        """The first jobs, one for each of ``flags``; None for one that has a 0 there, and is not read."""
+        return (_decode(line) if flag else None for flag, line in zip(flags, self._lines(), strict=False))
+
+    def ids(self) -> Iterator[str]:
+        """The id of every job, in the order of the manifest."""
+        return (_decode_id(line).id for line in self._lines())
+
+    def _lines(self) -> Iterator[bytes]:
         offset, rest = 0, b""
         while block := self._read(offset):
             offset += len(block)
             *lines, rest = (rest + block).split(b"\n")
-            yield from map(_decode, lines)
+            yield from lines
 
     def _read(self, offset: int) -> bytes:
         with self._lock:

@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
 from runner.manifest.claims import key_of
 from runner.manifest.spool import Spool
 from runner.model import Job
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def test_a_job_is_found_as_soon_as_it_is_added_and_under_no_other_id() -> None:
-    """Whoever looks for an id while jobs still come sees those that have come, letter for letter."""
+
+@pytest.fixture
+def spool() -> Iterator[Spool]:
     spool = Spool()
+    yield spool
+    spool.close()
+
+
+def job(name: str) -> Job:
+    return Job(id=name, model="a/b", inputs={"prompt": name}, file=name, fingerprint="f")
+
+
+def test_a_job_is_found_as_soon_as_it_is_added_and_under_no_other_id(spool: Spool) -> None:
+    """Whoever looks for an id while jobs still come sees those that have come, letter for letter."""
     for name in ("Mug", "cup"):
-        job = Job(id=name, model="a/b", inputs={"prompt": name}, file=name, fingerprint="f")
-        spool.claims.ids.take(key_of(name), spool.add(job))
+        spool.claims.ids.take(key_of(name), spool.add(job(name)))
         assert name in spool
     assert "mug" not in spool
-    spool.close()
+
+
+def test_ids_are_read_without_their_jobs_whatever_stands_in_them(spool: Spool) -> None:
+    """An id is what the manifest says, quotes, backslashes and all, and not what an input is called."""
+    names = ["mug", 'the "old" mug', "a\\b", "Tasse-ä", "z" * 300_000]
+    for name in names:
+        spool.add(msgspec.structs.replace(job(name), inputs={"id": "another"}))
+    assert list(spool.ids()) == names
+
+
+def test_only_flagged_jobs_are_read_and_each_keeps_its_place(spool: Spool) -> None:
+    """A pass over what is left of a batch stops where its flags end, though the manifest goes on."""
+    jobs = [job(name) for name in "abcde"]
+    for one in jobs:
+        spool.add(one)
+    assert list(spool.flagged(bytearray([0, 1, 0, 1]))) == [None, jobs[1], None, jobs[3]]
+    assert list(spool.flagged(bytearray())) == []

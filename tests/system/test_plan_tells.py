@@ -44,9 +44,9 @@ FAULTS = {
         module="surveyor", old="        return self._unclaimed.take(job.fingerprint)", new="        return None"
     ),
     "the limit counts before --only": Mutation(
-        module="surveyor",
-        old="(job for job in jobs if self.only",
-        new="(job for job in islice(jobs, self.limit) if self.only",
+        module="chosen",
+        old="(job for job in self.every() if only",
+        new="(job for job in islice(self.every(), self._limit) if only",
     ),
     "what is bought once an older purchase is home is forgotten": Mutation(
         module="plan", old=" or (self.then is not None and self.then.buys)", new=""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,36 +16,44 @@ from harness import Service, plain
 
 import runner
 from runner.ledger import log
-from runner.manifest import parse_budget
+from runner.manifest import Spool, parse_budget
 from runner.model import Record, State
 from runner.records import decode, encode
 from runner.stop import Stop
-from runner.surveyor import Surveyor
 
 pytestmark = pytest.mark.anyio
 
 JOBS = 1500
 AT_ONCE = 600
-"""Lines and jobs that the loop may look at in one turn: a few milliseconds' worth."""
+"""Lines and jobs that the loop may pass in one turn: a few milliseconds' worth."""
 
 
 @pytest.fixture
 async def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
-    """How many lines of results manifests and jobs the loop itself looked at, by its turns."""
+    """How many lines of results manifests and jobs the loop itself passed, by its turns."""
     loop: Any = asyncio.get_running_loop()
     seen: Counter[int] = Counter()
 
+    def count(number: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            seen[loop.turns] += number
+
     def counted(call: Callable[..., Any], size: Callable[..., int]) -> Callable[..., Any]:
         def look(*args: Any) -> Any:
-            if threading.current_thread() is threading.main_thread():
-                seen[loop.turns] += size(*args)
+            count(size(*args))
             return call(*args)
 
         return look
 
+    def passed(spool: Spool) -> Iterator[bytes]:
+        for line in lines(spool):
+            count(1)
+            yield line
+
+    lines = Spool._lines
+    monkeypatch.setattr(Spool, "_lines", passed)
     monkeypatch.setattr(os, "pread", counted(os.pread, lambda *_: 1))
     monkeypatch.setattr(log, "decode_all", counted(log.decode_all, len))
-    monkeypatch.setattr(Surveyor, "as_bought", counted(Surveyor.as_bought, lambda *_: 1))
     return seen
 
 
