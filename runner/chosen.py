@@ -39,7 +39,7 @@ class Chosen:
     def selected(self) -> Iterator[Job]:
         """Those of them that match, up to the limit."""
         only = self._only
-        matching = (job for job in self.every() if only is None or fnmatchcase(job.id, only))
+        matching = self.every() if only is None else (job for job in self.every() if fnmatchcase(job.id, only))
         return islice(matching, self._limit)
 
     def unsettled(self, flags: bytearray) -> Iterator[Job | None]:

@@ -21,12 +21,13 @@ MAX_CONFLICTS = 1000
 """Told one by one; beyond that they are counted."""
 SETTLED = (Action.REUSE, Action.HOLD, Action.FAILED)
 """What is decided once and for the whole run, unless a redo chooses the job."""
+PLACING = (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER)
+"""What puts files where others may stand."""
 
 
 class Survey(msgspec.Struct, kw_only=True):
     """What a run would do with the selected jobs."""
 
-    actions: Counter[Action] = msgspec.field(default_factory=Counter)
     collecting: set[str] = msgspec.field(default_factory=set)
     """Ids of selected jobs with something owed."""
     changed: set[str] = msgspec.field(default_factory=set)
@@ -78,31 +79,66 @@ class _Conflicts:
 
 def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decision], None]) -> Survey:
     """Decide about every job, tell ``visit`` each decision, and raise ``ConflictError`` with all that is in the way."""
-    result, conflicts = Survey(), _Conflicts()
-    owed, pursued = surveyor.owed(), surveyor.pursued()
+    found = _Findings(surveyor)
+    unsettled = found.survey.unsettled
     for job in jobs:
         history = surveyor.history(job)
         old_id = surveyor.renamed_from(job, history)
         decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job, history)
-        result.renamed += old_id is not None
-        if old_id in owed:
-            result.taken_over.add(old_id)
-        _count(result, job, decision)
-        if not old_id and surveyor.is_doubtful(job, decision):
-            result.doubtful[job.model] += 1
-        if (job.id in pursued and decision.action is Action.BUY) or _is_late(surveyor, decision):
-            result.changed.add(job.id)
-        if job.id in result.changed and decision.action is Action.COLLECT:
-            decision = msgspec.structs.replace(decision, then=surveyor.decide_then(job, old_id))
-        result.unsettled.append(old_id is not None or decision.action not in SETTLED)
+        if old_id or decision.action is not Action.REUSE:  # of a million jobs most are done, and that is all of it
+            decision = found.note(job, old_id, decision)
+        unsettled.append(old_id is not None or decision.action not in SETTLED)
         visit(job, decision)
+    found.conflicts.raise_any()
+    return found.survey
+
+
+class _Findings:
+    """What the pass has come upon so far."""
+
+    def __init__(self, surveyor: Surveyor) -> None:
+        self.survey = Survey()
+        self.conflicts = _Conflicts()
+        self._surveyor = surveyor
+        self._owed = surveyor.owed()
+        self._pursued = surveyor.pursued()
+
+    def note(self, job: Job, old_id: str | None, decision: Decision) -> Decision:
+        """Keep what is to be known of a decision, and return it with what follows; ``old_id`` is a renamed job's."""
+        self._count(job, old_id, decision)
+        if self._is_changed(job, decision):
+            self.survey.changed.add(job.id)
+            if decision.action is Action.COLLECT:
+                decision = msgspec.structs.replace(decision, then=self._surveyor.decide_then(job, old_id))
+        self._look_for_conflicts(job, old_id, decision)
+        return decision
+
+    def _count(self, job: Job, old_id: str | None, decision: Decision) -> None:
+        found = self.survey
+        found.renamed += old_id is not None
+        if old_id in self._owed:
+            found.taken_over.add(old_id)
+        found.elsewhere += decision.action is Action.HOLD and decision.record is None
+        if decision.action is Action.COLLECT and decision.record is not None:
+            found.collecting.add(job.id)
+        if not old_id and self._surveyor.is_doubtful(job, decision):
+            found.doubtful[job.model] += 1
+
+    def _is_changed(self, job: Job, decision: Decision) -> bool:
+        """Whether the job is to be decided about again once what is owed of it is home."""
+        if decision.action is Action.BUY:
+            return job.id in self._pursued
+        if decision.action is not Action.COLLECT or decision.record is None:
+            return False
+        return decision.record.fingerprint != job.fingerprint or self._surveyor.superseded(decision.record)
+
+    def _look_for_conflicts(self, job: Job, old_id: str | None, decision: Decision) -> None:
+        surveyor = self._surveyor
         if conflict := surveyor.conflicts(job, decision):
-            conflicts.note(conflict)
-        if decision.action in (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER) and not old_id:
+            self.conflicts.note(conflict)
+        if decision.action in PLACING and not old_id:
             for path in filter(surveyor.is_foreign, surveyor.in_the_way(job)):
-                conflicts.note_path(path, job, another_shard=surveyor.is_of_another_shard(path))
-    conflicts.raise_any()
-    return result
+                self.conflicts.note_path(path, job, another_shard=surveyor.is_of_another_shard(path))
 
 
 def doubt(jobs: Counter[str]) -> str:
@@ -112,17 +148,3 @@ def doubt(jobs: Counter[str]) -> str:
         f"the input schema that earlier purchases were read by is away, and without it jobs look new or changed "
         f"({models}); try again when the catalogue can be asked, or buy into another output folder"
     )
-
-
-def _count(result: Survey, job: Job, decision: Decision) -> None:
-    result.actions[decision.action] += 1
-    result.elsewhere += decision.action is Action.HOLD and decision.record is None
-    if decision.action is Action.COLLECT and decision.record is not None:
-        result.collecting.add(job.id)
-        if decision.record.fingerprint != job.fingerprint:
-            result.changed.add(job.id)
-
-
-def _is_late(surveyor: Surveyor, decision: Decision) -> bool:
-    """Whether what is to be collected is older than what the job has by now."""
-    return decision.action is Action.COLLECT and decision.record is not None and surveyor.superseded(decision.record)

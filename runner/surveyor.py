@@ -126,8 +126,7 @@ class Surveyor:
         """This manifest's purchases at this API under ids that it has no more."""
         if next(reader.latest(), None) is None:
             return iter(())
-        for job_id in self._jobs.ids():
-            reader.claim(job_id)
+        reader.claim(self._jobs.ids())
         return filter(self._is_gone, reader.unclaimed())
 
     def _is_gone(self, record: Record) -> bool:
@@ -140,7 +139,7 @@ class Surveyor:
         A takeover that a crash interrupted is found by the lines that it left, and goes on.
         """
         if history:
-            return next(filter(lambda old_id: self._was_interrupted(job, old_id, history), _old_ids(history)), None)
+            return next((old_id for old_id in _old_ids(history) if self._was_interrupted(job, old_id, history)), None)
         if self._unclaimed is None:
             self._unclaimed = self._find_unclaimed(self._ledger)
         return self._unclaimed.take(job.fingerprint)
@@ -300,7 +299,8 @@ def _goes_to(source: Job | Record) -> dict[str, Any]:
 
 
 def _old_ids(history: list[Record]) -> list[str]:
-    return sorted({record.renamed_from for record in history if record.renamed_from})
+    found = {record.renamed_from for record in history if record.renamed_from}
+    return sorted(found) if found else []
 
 
 def manifest_path(manifest: Path | None, folder: Path) -> str:

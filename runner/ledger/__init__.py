@@ -12,7 +12,7 @@ one, or those of all shards ``Together``, or a ``Part``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -170,9 +170,9 @@ class Ledger:
         """Every purchase as it stands, in order of first appearance."""
         return self._log.latest()
 
-    def claim(self, job_id: str) -> None:
-        """Say that the manifest has this job."""
-        self._log.index.claim(job_id)
+    def claim(self, ids: Iterable[str]) -> None:
+        """Say that the manifest has these jobs."""
+        self._log.index.claim(ids)
 
     def unclaimed(self) -> Iterator[Record]:
         """Every purchase as it stands of jobs that were not claimed; the others are not even read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ class Index:
         self._offsets = array("Q")
         self._lengths = array("Q")  # 0 for a purchase that goes on under another id
         self._forgotten = 0
-        self._later = _Later()
+        self._later: _Later | None = None
         self._claimed = bytearray()
         """A 1 for each purchase of a job that somebody knows."""
         self._unsettled: dict[int, State] = {}
@@ -65,6 +65,7 @@ class Index:
             self._offsets.append(offset)
             self._lengths.append(length)
             if record.purchase > 1:
+                self._later = self._later or _Later()
                 self._later.add(record.id, record.purchase)
         else:
             self._offsets[number], self._lengths[number] = offset, length
@@ -111,19 +112,21 @@ class Index:
         return [self._span(number) for number in self._numbers_of(job_id, but)] if self._offsets else []
 
     def _numbers_of(self, job_id: str, but: int = 0) -> list[int]:
-        first = None if but == 1 else self._purchases.find(key_of(job_id, 1))
+        first = None if but == 1 else self._purchases.find(digest(job_id))
         found = [] if first is None else [first]
-        if self._later:
+        if self._later is not None:
             purchases = self._later.of(job_id)
             later = (self._purchases.find(key_of(job_id, purchase)) for purchase in purchases if purchase != but)
             found += [number for number in later if number is not None]
         return found
 
-    def claim(self, job_id: str) -> None:
-        """Somebody knows this job: what there is of it is not ``unclaimed``."""
-        self._claimed += bytes(len(self._lengths) - len(self._claimed))
-        for number in self._numbers_of(job_id):
-            self._claimed[number] = 1
+    def claim(self, ids: Iterable[str]) -> None:
+        """Somebody knows these jobs: what there is of them is not ``unclaimed``."""
+        claimed = self._claimed
+        claimed += bytes(len(self._lengths) - len(claimed))
+        for job_id in ids:
+            for number in self._numbers_of(job_id):
+                claimed[number] = 1
 
     def unclaimed(self) -> Iterator[tuple[int, int]]:
         """The last lines of the purchases of all other jobs, in order of first appearance."""
@@ -171,10 +174,6 @@ class _Later:
         self._numbers.append(purchase)
         self._before.append(self._newest[job])
         self._newest[job] = len(self._numbers)
-
-    def __len__(self) -> int:
-        """How many jobs have any."""
-        return len(self._jobs)
 
     def of(self, job_id: str) -> list[int]:
         """Ascending, each once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +27,7 @@ class Reader(Protocol):
 
     def latest(self) -> Iterator[Record]: ...
 
-    def claim(self, job_id: str) -> None: ...
+    def claim(self, ids: Iterable[str]) -> None: ...
 
     def unclaimed(self) -> Iterator[Record]: ...
 
@@ -79,10 +79,11 @@ class Together:
     def latest(self) -> Iterator[Record]:
         return chain.from_iterable(part.latest() for part in self._parts.values())
 
-    def claim(self, job_id: str) -> None:
-        part = self._parts.get(shard_of(job_id, self._count))
-        if part is not None:
-            part.claim(job_id)
+    def claim(self, ids: Iterable[str]) -> None:
+        for job_id in ids:
+            part = self._parts.get(shard_of(job_id, self._count))
+            if part is not None:
+                part.claim((job_id,))
 
     def unclaimed(self) -> Iterator[Record]:
         return chain.from_iterable(part.unclaimed() for part in self._parts.values())
@@ -118,9 +119,8 @@ class Part:
     def latest(self) -> Iterator[Record]:
         return (record for record in self._reader.latest() if self._owns(record.id))
 
-    def claim(self, job_id: str) -> None:
-        if self._owns(job_id):
-            self._reader.claim(job_id)
+    def claim(self, ids: Iterable[str]) -> None:
+        self._reader.claim(filter(self._owns, ids))
 
     def unclaimed(self) -> Iterator[Record]:
         return (record for record in self._reader.unclaimed() if self._owns(record.id))

@@ -45,8 +45,8 @@ FAULTS = {
     ),
     "the limit counts before --only": Mutation(
         module="chosen",
-        old="(job for job in self.every() if only",
-        new="(job for job in islice(self.every(), self._limit) if only",
+        old="(job for job in self.every() if fnmatchcase",
+        new="(job for job in islice(self.every(), self._limit) if fnmatchcase",
     ),
     "what is bought once an older purchase is home is forgotten": Mutation(
         module="plan", old=" or (self.then is not None and self.then.buys)", new=""
