@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import pairwise
+from operator import methodcaller
 
 import msgspec
 
@@ -46,6 +47,8 @@ DOUBT = "the process ended between the intent and the answer; the request may ha
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
+_begins_well = methodcaller("startswith", b"{")
+_ends_well = methodcaller("endswith", (b"}\n", b"}"))
 
 
 class BadLine(ValueError):
@@ -76,11 +79,10 @@ def check(record: Record) -> None:
 
 def decode_all(lines: list[bytes]) -> list[Record]:
     """The records in ``lines``, in half the time; empty if any line is no record, and ``decode`` says which."""
-    data = b"".join(lines)
-    if not (data.startswith(b"{") and data.endswith((b"}\n", b"}")) and data.count(b"}\n{") == len(lines) - 1):
+    if not (all(map(_begins_well, lines)) and all(map(_ends_well, lines))):
         return []  # else two objects in one line and an empty line beside it would count as two lines
     try:
-        records = _decoder.decode_lines(data)
+        records = _decoder.decode_lines(b"".join(lines))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     return records if len(records) == len(lines) and _are_good(records) else []

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner import records
@@ -461,8 +461,18 @@ def decoded(data: bytes) -> Record | None:
         return None
 
 
+BEFORE_INPUTS, INPUTS = line().split(b" {", 1)
+TWO_IN_TWO = [
+    [line() + line() + b"\n", b"\n"],
+    [BEFORE_INPUTS + b"\n", b"{" + INPUTS + line() + b"\n"],
+]
+"""Lines that hold as many records as they are, though not one each."""
+
+
 @settings(deadline=None, max_examples=400)
 @given(lines=st.lists(st.just(line() + b"\n") | ODD_LINES | NAMED_LINES | NUMBERED_LINES, max_size=4))
+@example(lines=TWO_IN_TWO[0])
+@example(lines=TWO_IN_TWO[1])
 def test_lines_read_together_are_those_that_can_be_read_alone(lines: list[bytes]) -> None:
     """A results manifest is opened many lines at a time; that lets nothing in which a single line would not."""
     lines = [part for part in lines if part.endswith(b"\n")] + [part for part in lines if not part.endswith(b"\n")][:1]
