@@ -461,10 +461,11 @@ def decoded(data: bytes) -> Record | None:
         return None
 
 
-BEFORE_INPUTS, INPUTS = line().split(b" {", 1)
+BEFORE, AFTER = line().split(b"{", 2)[1], line().split(b"}", 1)[1]
 TWO_IN_TWO = [
     [line() + line() + b"\n", b"\n"],
-    [BEFORE_INPUTS + b"\n", b"{" + INPUTS + line() + b"\n"],
+    [b"{" + BEFORE + b"\n", b"{}" + AFTER + line() + b"\n"],
+    [b"{" + BEFORE + b"{}\n", AFTER + line() + b"\n"],
 ]
 """Lines that hold as many records as they are, though not one each."""
 
@@ -473,6 +474,7 @@ TWO_IN_TWO = [
 @given(lines=st.lists(st.just(line() + b"\n") | ODD_LINES | NAMED_LINES | NUMBERED_LINES, max_size=4))
 @example(lines=TWO_IN_TWO[0])
 @example(lines=TWO_IN_TWO[1])
+@example(lines=TWO_IN_TWO[2])
 def test_lines_read_together_are_those_that_can_be_read_alone(lines: list[bytes]) -> None:
     """A results manifest is opened many lines at a time; that lets nothing in which a single line would not."""
     lines = [part for part in lines if part.endswith(b"\n")] + [part for part in lines if not part.endswith(b"\n")][:1]
