@@ -45,7 +45,7 @@ class Chosen:
     def unsettled(self, flags: bytearray) -> Iterator[Job | None]:
         """The selected jobs, and None in the place of those that have a 0 in ``flags``, which holds one for each.
 
-        Where they are simply the manifest's first ones, those others are not even read: of a million it may be all.
+        Where they are simply the manifest's first ones, those others are not even decoded: of a million it may be all.
         """
         if self._shard is None and self._only is None:
             return (self._as_bought(job) if job else None for job in self._jobs.flagged(flags))

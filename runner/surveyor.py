@@ -130,6 +130,7 @@ class Surveyor:
         return filter(self._is_gone, reader.unclaimed())
 
     def _is_gone(self, record: Record) -> bool:
+        """Asked of all that is unclaimed: among it is what was recorded since, whose jobs the manifest has."""
         mine = record.api == self._api and not self.belongs_elsewhere(record)
         return mine and record.id not in self._jobs and record.state is not State.RELEASED
 

@@ -171,11 +171,11 @@ class Ledger:
         return self._log.latest()
 
     def claim(self, ids: Iterable[str]) -> None:
-        """Say that the manifest has these jobs."""
+        """Say that the manifest has these jobs. It is remembered as long as this ledger is open: one manifest each."""
         self._log.index.claim(ids)
 
     def unclaimed(self) -> Iterator[Record]:
-        """Every purchase as it stands of jobs that were not claimed; the others are not even read."""
+        """Every purchase as it stands of jobs that were not claimed, and what came after that; no other is read."""
         return self._log.unclaimed()
 
     async def standing_at(self, path: str) -> Record | None:

@@ -121,7 +121,7 @@ class Index:
         return found
 
     def claim(self, ids: Iterable[str]) -> None:
-        """Somebody knows these jobs: what there is of them is not ``unclaimed``."""
+        """Somebody knows these jobs: what there is of them by now is not ``unclaimed``."""
         claimed = self._claimed
         claimed += bytes(len(self._lengths) - len(claimed))
         for job_id in ids:
@@ -129,7 +129,7 @@ class Index:
                 claimed[number] = 1
 
     def unclaimed(self) -> Iterator[tuple[int, int]]:
-        """The last lines of the purchases of all other jobs, in order of first appearance."""
+        """The last lines of all other purchases, and of those that came since, in order of first appearance."""
         claims = chain(self._claimed, repeat(0))
         numbers = (number for number, claimed in zip(self.numbers(), claims, strict=False) if not claimed)
         return (self._span(number) for number in numbers if self._lengths[number])

@@ -89,7 +89,7 @@ class Spool:
         return map(_decode, self._lines())
 
     def flagged(self, flags: bytearray) -> Iterator[Job | None]:
-        """The first jobs, one for each of ``flags``; None for one that has a 0 there, and is not read."""
+        """The first jobs, one for each of ``flags``; None for one that has a 0 there, and is not decoded."""
         return (_decode(line) if flag else None for flag, line in zip(flags, self._lines(), strict=False))
 
     def ids(self) -> Iterator[str]:
