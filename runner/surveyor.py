@@ -125,12 +125,12 @@ class Surveyor:
     def _find_gone(self, reader: Reader) -> Iterator[Record]:
         """This manifest's purchases at this API under ids that it has no more."""
         if next(reader.latest(), None) is None:
-            return iter(())
+            return iter(())  # nothing to find among a million ids
         reader.claim(self._jobs.ids())
         return filter(self._is_gone, reader.unclaimed())
 
     def _is_gone(self, record: Record) -> bool:
-        """Asked of all that is unclaimed: among it is what was recorded since, whose jobs the manifest has."""
+        """Whether a job of the manifest may take it over; its id is looked up once more, by the name itself."""
         mine = record.api == self._api and not self.belongs_elsewhere(record)
         return mine and record.id not in self._jobs and record.state is not State.RELEASED
 

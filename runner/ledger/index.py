@@ -112,7 +112,7 @@ class Index:
         return [self._span(number) for number in self._numbers_of(job_id, but)] if self._offsets else []
 
     def _numbers_of(self, job_id: str, but: int = 0) -> list[int]:
-        first = None if but == 1 else self._purchases.find(digest(job_id))
+        first = None if but == 1 else self._purchases.find(digest(job_id))  # the ``key_of`` of a first one
         found = [] if first is None else [first]
         if self._later is not None:
             purchases = self._later.of(job_id)
