@@ -19,8 +19,9 @@ The map, top to bottom; imports point down only::
     plan | pace | polling | survival | drain | capacity | money | shares | questions | summary | progress | events |
                             ending | words | receipts: decisions, pure functions of values
     manifest | settings | wire | answers | records | spreadsheet text ↔ values
-    model | errors | clock | disk | digests | formats | shards   frozen values, the error tree, time as an argument,
-                            durable steps, names by the million, kinds of files, which part a job belongs to
+    model | errors | clock | disk | digests | formats | shards | characters   frozen values, the error tree, time as
+                            an argument, durable steps, names by the million, kinds of files, which part a job
+                            belongs to, what drives a terminal
 
 A manifest file becomes typed jobs in a spool (``manifest``); each job is compared with what the results manifest
 already knows (``plan``); lanes (``schedule``) carry the rest one job at a time (``job``): intent into the ledger,

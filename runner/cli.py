@@ -6,7 +6,6 @@ A verb's module is imported when it is called, so that ``runner --help`` answers
 from __future__ import annotations
 
 import gc
-import traceback
 from importlib import import_module
 
 import click
@@ -94,6 +93,8 @@ def main() -> int:
         show_error(error)
         code = error.exit_code
     except Exception:  # noqa: BLE001 - whatever is left is a bug of ours, and a script must be able to tell
+        import traceback  # noqa: PLC0415 - nobody else should wait for it
+
         traceback.print_exc()
         click.echo(
             "runner: a bug of runner's; what was bought is recorded, and the same command again goes on", err=True

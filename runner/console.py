@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
+from runner.characters import DRIVES
 from runner.errors import ManifestError, RunnerError
-from runner.model import DRIVES, Problem
+
+if TYPE_CHECKING:
+    from runner.model import Problem
 
 MAX_PROBLEMS = 200
 _CONTROL = re.compile(f"[{DRIVES}]")

@@ -9,13 +9,14 @@ library set or read whole (``RunOptions``, ``Report``, ``Budget``, ``ManifestErr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import msgspec
+
+from runner.characters import CONTROL
 
 Json = Any  # a JSON value: None, bool, int, float, str, or lists and string-keyed dicts of these
 
@@ -37,10 +38,6 @@ OWED = frozenset({State.SUBMITTED, State.GENERATED})
 OPEN = frozenset({State.SUBMITTING, State.UNKNOWN})
 """Perhaps bought: an intent that nothing followed means the same as ``unknown``."""
 
-DRIVES = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
-"""What makes a terminal do something, or a line read otherwise than it is written; for a class of characters."""
-CONTROL = re.compile(f"[\n{DRIVES}]+")
-"""That, and what ends a line."""
 MAX_FAULT = 2000
 """Characters that a fault's text may have."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from runner.model import CONTROL, Record
+from runner.characters import CONTROL
+from runner.model import Record
 
 MAX_TEXT = 300
 

@@ -54,7 +54,7 @@ ROWS = [
         "shares",
     },
     {"manifest", "settings", "wire", "answers", "records", "spreadsheet"},
-    {"model", "errors", "clock", "digests", "disk", "formats", "shards"},
+    {"model", "errors", "characters", "clock", "digests", "disk", "formats", "shards"},
 ]
 """From the top; a module imports from its own row and those below."""
 
@@ -182,6 +182,17 @@ def test_the_package_imports_nothing_of_its_own_at_once() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
     assert printed.stdout.strip() == "[]"
+
+
+def test_help_loads_nothing_but_what_prints_it() -> None:
+    """``runner --help`` answers at once: no verb, no value of a batch, no library but the command line's."""
+    code = (
+        "import sys; from runner.cli import main; sys.argv = ['runner', '--help']; main();"
+        "print(sorted(name for name in sys.modules if name.startswith('runner.')), 'msgspec' in sys.modules)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    needed = ["runner.characters", "runner.cli", "runner.console", "runner.errors"]
+    assert printed.stdout.splitlines()[-1] == f"{needed} False"
 
 
 FUNCTIONS = {
