@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from runner import disk
 from runner.errors import Locked, OutputError
@@ -64,6 +63,8 @@ def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[N
 
     Raises ``Locked`` naming the holder, or ``OutputError``.
     """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - who only reads a folder should not wait for it
+
     folder = private(output, shard)
     lock = FileLock(folder / "lock", timeout=0, thread_local=False, fallback_to_soft=False)
     if not disk.is_within(folder, output):
