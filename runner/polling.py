@@ -31,7 +31,7 @@ import msgspec
 
 from runner.capacity import Adaptive, Capacity
 from runner.drain import idle_seconds
-from runner.survival import Group, Sample
+from runner.survival import LEAST, Group, Sample
 
 MOST_KINDS = 256
 PRICE = 0.036
@@ -55,7 +55,7 @@ SOON = 0.25
 SCOUTS = 8
 """Beyond, one of so many requests alike is asked in each round, as long as nothing is known."""
 SHORTEST = 0.005
-"""Between two questions; a service that answers at once is asked at once."""
+"""Between two questions; a service that answers at once is asked at once for the first time."""
 LONGEST = 10.0
 PROBES = 16
 """One request in so many is asked after early, at ``EARLY`` of the mean time, to see whether it waits."""
@@ -115,6 +115,10 @@ class _Kind(msgspec.Struct):
         passed = bisect_right(self.times, SAME * age)
         return self.times[self.following[passed] - 1] if passed < len(self.times) else None
 
+    def answers_at_once(self) -> bool:
+        """Whether a request is best asked after as soon as it is accepted."""
+        return bool(self.times) and self.times[self.following[0] - 1] <= LEAST
+
     def _judge(self) -> None:
         self.groups = self.sample.judged(watch.unfinished_at for watch in self.open)
         self.times = [group.last for group in self.groups]
@@ -168,6 +172,8 @@ class Watch(msgspec.Struct, eq=False):
 
     def gap(self, now: float) -> float:
         """Seconds until it is worth a look."""
+        if not self.asked and self.known.answers_at_once():
+            return 0.0  # without a timer, which would cost more than it waits
         if self.probe and not self.asked:
             return _between(EARLY * self.known.sample.mean())
         return max(self.durations.gap(self.kind, now - self.started), self.durations.idle(self, now))

@@ -67,8 +67,20 @@ def test_beyond_all_that_is_likely_the_gap_grows_again() -> None:
 
 
 def test_a_service_that_answers_at_once_is_asked_at_once() -> None:
-    """Where requests take no time, no time is spent waiting for them."""
-    assert learnt([0.0] * 10).gap("kind", 0.0) == SHORTEST
+    """Where requests take no time, none is spent waiting for them; one that takes some is not asked in a tight loop."""
+    durations = learnt([0.0] * 10)
+    assert durations.watch("kind", 5.0).gap(5.0) == SHORTEST  # the first of them finds out
+    watch = durations.watch("kind", 5.0)
+    assert watch.gap(5.0) == 0.0
+    watch.unfinished(5.0, waits=False)
+    assert watch.gap(5.0) >= SHORTEST
+
+
+def test_a_few_that_take_no_time_hurry_no_question() -> None:
+    """Where one in 25 is there at once, and the others in a second, none is asked in vain as soon as it is bought."""
+    durations = learnt([0.0, *[1.0] * 24] * 4)
+    watches = [durations.watch("kind", 5.0) for _ in range(3)]
+    assert min(watch.gap(5.0) for watch in watches[1:]) > 0.1
 
 
 def test_kinds_are_learnt_apart() -> None:

@@ -92,7 +92,8 @@ class Collector:
     async def _rest(self, inquiry: _Inquiry, wait: float) -> None:
         """Wait; and longer, as long as the answers to others tell as much."""
         while True:
-            await asyncio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
+            if wait > 0.0:
+                await asyncio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
             now = self._clock.monotonic()
             if now >= inquiry.deadline or inquiry.watch.due(now):
                 return
