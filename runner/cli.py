@@ -72,14 +72,8 @@ def cli() -> None:
     """
 
 
-GARBAGE = 100_000
-"""After so many new objects cycles of garbage are looked for. A run makes hardly any, and many objects that are soon
-gone: to look after every 700 of them, as Python does by itself, takes a tenth of the time."""
-
-
 def main() -> int:
     """Run the command line and return its exit code; only a bug of ours shows a traceback."""
-    gc.set_threshold(GARBAGE)
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.Exit as end:
