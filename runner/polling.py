@@ -55,7 +55,7 @@ SOON = 0.25
 SCOUTS = 8
 """Beyond, one of so many requests alike is asked in each round, as long as nothing is known."""
 SHORTEST = 0.005
-"""Between two questions; a service that answers at once is asked at once for the first time."""
+"""Between two questions; the first may come at once, where that is how a service answers."""
 LONGEST = 10.0
 PROBES = 16
 """One request in so many is asked after early, at ``EARLY`` of the mean time, to see whether it waits."""
