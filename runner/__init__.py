@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runner.app import run
-    from runner.errors import (
+    from runner.core.errors import (
         AccountError,
         ConflictError,
         LedgerCorrupt,
@@ -60,37 +60,37 @@ if TYPE_CHECKING:
         Unavailable,
         UsageError,
     )
+    from runner.core.models import Budget, Fault, Job, Output, Record, State
+    from runner.core.shards import Shard
     from runner.manifest import Manifest, load
-    from runner.model import Budget, Fault, Job, Output, Record, State
     from runner.options import RunOptions
-    from runner.shards import Shard
     from runner.stop import Stop
     from runner.summary import Report
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "AccountError": "errors",
-    "Budget": "model",
-    "ConflictError": "errors",
-    "Fault": "model",
-    "Job": "model",
-    "LedgerCorrupt": "errors",
-    "LedgerError": "errors",
-    "Locked": "errors",
+    "AccountError": "core.errors",
+    "Budget": "core.models",
+    "ConflictError": "core.errors",
+    "Fault": "core.models",
+    "Job": "core.models",
+    "LedgerCorrupt": "core.errors",
+    "LedgerError": "core.errors",
+    "Locked": "core.errors",
     "Manifest": "manifest",
-    "ManifestError": "errors",
-    "Output": "model",
-    "OutputError": "errors",
-    "Record": "model",
+    "ManifestError": "core.errors",
+    "Output": "core.models",
+    "OutputError": "core.errors",
+    "Record": "core.models",
     "Report": "summary",
     "RunOptions": "options",
-    "RunnerError": "errors",
-    "Shard": "shards",
-    "State": "model",
+    "RunnerError": "core.errors",
+    "Shard": "core.shards",
+    "State": "core.models",
     "Stop": "stop",
-    "Unavailable": "errors",
-    "UsageError": "errors",
+    "Unavailable": "core.errors",
+    "UsageError": "core.errors",
     "load": "manifest",
     "run": "app",
 }

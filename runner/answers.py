@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
-from runner.model import OUR_CODES, Fault, Json
+from runner.core.models import OUR_CODES, Fault, Json
 
 MOST_USD = 1e9
 """Nothing that is bought or reserved here costs more: beyond it a number is damage, and no sum could be trusted."""

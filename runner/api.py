@@ -17,8 +17,8 @@ import msgspec
 from aiohttp import hdrs
 
 from runner.answers import Answer, parse_object, read_day
-from runner.http import Broken, NotConnected, Patience, Reading, TooLarge, read_bounded, send, session
-from runner.model import Fault, Json
+from runner.core.http import Broken, NotConnected, Patience, Reading, TooLarge, read_bounded, send, session
+from runner.core.models import Fault, Json
 from runner.settings import ApiBase, Token
 from runner.wire import (
     Again,

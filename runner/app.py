@@ -17,26 +17,26 @@ import anyio
 from runner.api import Api, connect
 from runner.batch import Batch
 from runner.cancel import Cancelled, cancel_owed
-from runner.clock import Clock, SystemClock, timestamp
+from runner.core.aio import to_its_end
+from runner.core.clock import Clock, SystemClock, timestamp
+from runner.core.errors import AccountError, UsageError, one_error
+from runner.core.http import session
+from runner.core.models import Json, Record
+from runner.core.shards import Shard
 from runner.crew import Site, Terms
 from runner.download.place import Folder
 from runner.download.urls import PublicResolver
-from runner.errors import AccountError, UsageError, one_error
 from runner.forecast import Quote
-from runner.http import session
 from runner.job.deliver import Bounds
 from runner.ledger import Parts, Passing, Reader, Writer, hold, hold_all, look, open_ledger, path_of, private
 from runner.manifest import Manifest
-from runner.model import Json, Record
 from runner.money import base_price
 from runner.options import RunOptions, api_of, chosen, gap_of, lanes_of, rate_of, reading_others, surveyor_of
 from runner.progress import Watcher
 from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
-from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import Report
 from runner.surveyor import manifest_path
-from runner.threads import to_its_end
 
 if TYPE_CHECKING:
     from runner.ledger.repair import Mended

@@ -13,12 +13,13 @@ import anyio
 from runner.books import Books
 from runner.capacity import Adaptive, Capacity
 from runner.chosen import Chosen
-from runner.clock import timestamp
+from runner.core.aio import at_work, pull, to_its_end
+from runner.core.clock import timestamp
+from runner.core.disk import Disk, in_thread
+from runner.core.errors import ConflictError
+from runner.core.models import Job, Record
 from runner.crew import Crew, Site, Terms
-from runner.disk import Disk, in_thread
-from runner.errors import ConflictError
 from runner.job.suspects import Suspects
-from runner.model import Job, Record
 from runner.money import base_price, total_spent
 from runner.plan import Action, Decision, revive, too_much_waits
 from runner.polling import Durations
@@ -30,7 +31,6 @@ from runner.schedule import PAUSE, Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
 from runner.survey import Survey, doubt, survey
 from runner.surveyor import Surveyor
-from runner.threads import at_work, pull, to_its_end
 
 DISK_THREADS = 16
 """Of a slow disk; on a quick one they are hardly used."""

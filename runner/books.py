@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from runner.digests import Names
-from runner.model import Record, State
+from runner.core.compact import Names
+from runner.core.models import Record, State
 from runner.plan import Action, Decision
 from runner.schedule import Work
 from runner.summary import COUNTS, MAX_EXAMPLES, Causes, Report, Stopped, outcome_of_decision, outcome_of_record

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from runner.model import Json
+from runner.core.models import Json
 
 MAX_BYTES = 1 << 20
 LATEST = 1e11

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import anyio
 import msgspec
 
-from runner.clock import timestamp
+from runner.core.clock import timestamp
+from runner.core.models import Record, State
 from runner.crew import Site
 from runner.job.collect import after_end
-from runner.model import Record, State
 from runner.wire import Again, Cancelling, Denied, Gone, NotYet, Progress, Unfinished
 
 LANES = 16

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from runner.cache import Kept, find_cache
-from runner.clock import Clock, SystemClock, timestamp
-from runner.errors import AccountError
+from runner.core.clock import Clock, SystemClock, timestamp
+from runner.core.errors import AccountError
+from runner.core.models import Json
 from runner.manifest import Offer, usable
 from runner.manifest.findings import Wrong
-from runner.model import Json
 from runner.options import RunOptions, api_of
 
 FRESH_SECONDS = 24 * 3600.0

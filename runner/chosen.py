@@ -8,9 +8,9 @@ from itertools import islice
 
 import msgspec
 
+from runner.core.models import Job
+from runner.core.shards import Shard
 from runner.manifest import Spool
-from runner.model import Job
-from runner.shards import Shard
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import click
 
 from runner import __version__
 from runner.console import show_error
-from runner.errors import RunnerError
+from runner.core.errors import RunnerError
 
 VERBS = {
     "init": "Write a commented manifest to start from, which runs as it is.",

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.characters import DRIVES
-from runner.errors import ManifestError, RunnerError
+from runner.core.errors import ManifestError, RunnerError
+from runner.core.text import DRIVES
 
 if TYPE_CHECKING:
-    from runner.model import Problem
+    from runner.core.models import Problem
 
 MAX_PROBLEMS = 200
 _CONTROL = re.compile(f"[{DRIVES}]")

@@ -11,20 +11,20 @@ import msgspec
 from runner.api import Api
 from runner.books import Books
 from runner.capacity import START, Adaptive
-from runner.clock import Clock
-from runner.disk import Disk
+from runner.core.clock import Clock
+from runner.core.disk import Disk
+from runner.core.models import DISK, Budget, Halt, Job, Record
+from runner.core.shards import Shard
 from runner.download.place import Folder
 from runner.job.buy import Buyer
 from runner.job.collect import Collector
 from runner.job.deliver import DEFAULT_MAX_FILE, Bounds, Deliverer
 from runner.job.suspects import Suspects
 from runner.ledger import NOTHING, Reader, Writer
-from runner.model import DISK, Budget, Halt, Job, Record
 from runner.plan import most_waiting
 from runner.polling import Durations
 from runner.purse import Purse
 from runner.schedule import Fixed, Limits, Steps, Work
-from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import HALTED, halted
 from runner.throttle import Throttle

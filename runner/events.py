@@ -9,7 +9,7 @@ from itertools import chain
 
 import msgspec
 
-from runner.model import Json, Record, State
+from runner.core.models import Json, Record, State
 from runner.words import plain
 
 LAST_EVENTS = 4

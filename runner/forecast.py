@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from runner.chosen import Chosen
+from runner.core.models import Budget, Job, kind_of
 from runner.ledger import NOTHING, Reader, divided, look, misfit
 from runner.manifest import Manifest
-from runner.model import Budget, Job, kind_of
 from runner.money import Estimate
 from runner.options import RunOptions, api_of, chosen, lanes_of, reading, surveyor_of
 from runner.plan import Action, Decision, most_waiting, too_much_waits

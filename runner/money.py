@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from runner.answers import MOST_USD, read_usd
-from runner.model import Job, Json, Record, State
+from runner.core.models import Job, Json, Record, State
 
 MOST_MEGAPIXELS = 10**12
 """A size beyond it is no size, and too large a number to calculate a price with."""

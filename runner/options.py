@@ -13,14 +13,14 @@ from typing import Literal
 
 from runner import shares
 from runner.chosen import Chosen, Selection
+from runner.core.errors import UsageError
+from runner.core.models import Budget
+from runner.core.shards import Shard
 from runner.download.place import Folder
-from runner.errors import UsageError
 from runner.ledger import NOTHING, Ledger, Log, Reader, Together, look, path_of
 from runner.manifest import Manifest, OnUnknown
-from runner.model import Budget
 from runner.redo import Choice
 from runner.settings import EMULATOR, ApiBase, find_api, output_folder
-from runner.shards import Shard
 from runner.surveyor import Surveyor, manifest_path
 
 

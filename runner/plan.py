@@ -19,9 +19,9 @@ from enum import StrEnum
 import msgspec
 
 from runner.capacity import MOST
-from runner.clock import epoch
+from runner.core.clock import epoch
+from runner.core.models import LOST, Job, Output, Record, State
 from runner.manifest import spelling
-from runner.model import LOST, Job, Output, Record, State
 
 MAX_PURCHASES = 3
 """Of one fingerprint: after so many, a failure that might heal is not paid for again."""

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from runner.model import Record, State
+from runner.core.models import Record, State
 from runner.summary import COUNTS
 from runner.words import in_words, usd
 

@@ -18,10 +18,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 import msgspec
 from anyio import Event
 
-from runner.model import Budget, Job, Record, State, kind_of
+from runner.core.models import Budget, Job, Record, State, kind_of
+from runner.core.shards import Shard, shard_of
 from runner.money import Basis, basis_of, megapixels, reserve, spent
 from runner.progress import Cap
-from runner.shards import Shard, shard_of
 from runner.shares import NANO, allowance, nano
 from runner.stop import Stop
 

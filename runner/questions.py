@@ -22,7 +22,7 @@ from enum import StrEnum
 import msgspec
 
 from runner.answers import REQUEST_ID
-from runner.model import LOST, Fault, Record, State
+from runner.core.models import LOST, Fault, Record, State
 from runner.records import follow, in_doubt
 
 SHOWN = 3

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from runner.model import Json, Output, Record, State
+from runner.core.models import Json, Output, Record, State
 from runner.money import Basis, basis_of, exact, spent
 
 LARGEST = 2**31

@@ -14,7 +14,7 @@ from operator import methodcaller
 import msgspec
 
 from runner.answers import MOST_USD, REQUEST_ID
-from runner.model import Fault, Job, Record, State
+from runner.core.models import Fault, Job, Record, State
 
 RESULTS = "results.jsonl"
 """The name of the results manifest in its output folder."""

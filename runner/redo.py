@@ -19,14 +19,14 @@ from itertools import takewhile
 import anyio
 import msgspec
 
-from runner.disk import in_thread
-from runner.errors import ConflictError, UsageError
+from runner.core.aio import pull
+from runner.core.disk import in_thread
+from runner.core.errors import ConflictError, UsageError
+from runner.core.models import Job, Record
 from runner.ledger import Reader, Writer
-from runner.model import Job, Record
 from runner.plan import Action, Decision, redo_pending, wanted_redo
 from runner.stop import Stop
 from runner.surveyor import Surveyor
-from runner.threads import pull
 
 CHUNK = 256
 """Marks that are written together."""

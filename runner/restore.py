@@ -13,13 +13,13 @@ from random import Random
 import anyio
 import msgspec
 
+from runner.core.aio import at_work
+from runner.core.disk import Disk, in_thread
+from runner.core.errors import OutputError, RunnerError
+from runner.core.models import DISK, Output, Record, State
 from runner.crew import Site
-from runner.disk import Disk, in_thread
-from runner.errors import OutputError, RunnerError
 from runner.job.deliver import Deliverer
 from runner.job.suspects import Suspects
-from runner.model import DISK, Output, Record, State
-from runner.threads import at_work
 from runner.verify import Finding, Findings, Kind, check
 
 WORKERS = 4

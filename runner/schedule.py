@@ -20,8 +20,8 @@ import msgspec
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from runner.errors import RunnerError
-from runner.model import TIMEOUT, Job, Record, State
+from runner.core.errors import RunnerError
+from runner.core.models import TIMEOUT, Job, Record, State
 from runner.stop import Stop
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from runner.errors import AccountError, UsageError
+from runner.core.errors import AccountError, UsageError
 from runner.records import LEDGER
 
 DEFAULT_API = "https://model-api.runcomfy.net/v1"

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from runner.clock import Clock, SystemClock, timestamp
+from runner.core.clock import Clock, SystemClock, timestamp
+from runner.core.errors import UsageError
+from runner.core.models import Record
+from runner.core.shards import Shard
 from runner.download.place import Folder
-from runner.errors import UsageError
 from runner.ledger import Reader, hold_all, open_ledger
 from runner.manifest.findings import nearest
-from runner.model import Record
 from runner.plan import made
 from runner.questions import Questions, Saying, Word, settled, sort_out, why_not
-from runner.shards import Shard
 
 ALL = "all"
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runner.errors import UsageError
-from runner.shards import Shard
+from runner.core.errors import UsageError
+from runner.core.shards import Shard
 
 NANO = 1_000_000_000
 """Amounts are counted in billionths of a dollar: integers, so that parts sum to the whole."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.model import Halt, Record, State
+from runner.core.models import Halt, Record, State
 from runner.plan import Action, Decision
 
 HALTED = 1

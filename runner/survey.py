@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from runner.digests import Names
-from runner.errors import ConflictError
-from runner.model import Job
+from runner.core.compact import Names
+from runner.core.errors import ConflictError
+from runner.core.models import Job
 from runner.plan import Action, Decision
 from runner.surveyor import Surveyor
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from runner.digests import Names
+from runner.core.compact import Names
+from runner.core.formats import EXTENSIONS
+from runner.core.models import Job, Record, State
 from runner.download.listing import Listing
 from runner.download.place import Folder
-from runner.formats import EXTENSIONS
 from runner.ledger import NOTHING, Reader
 from runner.manifest import Spool, bundled_models, spelling
-from runner.model import Job, Record, State
 from runner.plan import Action, Decision, as_bought, decide, will_buy
 from runner.settings import EMULATOR
 from runner.unclaimed import Unclaimed

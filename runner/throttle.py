@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from random import Random
 
-from runner.clock import Clock
+from runner.core.clock import Clock
 from runner.pace import Pace, backoff
 from runner.stop import Stop
 

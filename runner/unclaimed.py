@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from runner.digests import Names, Numbering, digest
+from runner.core.compact import Names, Numbering, digest
 
 
 class Unclaimed:

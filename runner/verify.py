@@ -16,15 +16,15 @@ from typing import TypeVar
 
 import msgspec
 
-from runner.digests import Names
-from runner.disk import hash_file
+from runner.core.compact import Names
+from runner.core.disk import hash_file
+from runner.core.errors import OutputError
+from runner.core.formats import EXTENSIONS
+from runner.core.models import Output, Record, State
 from runner.download.names import places_of
 from runner.download.place import Folder
-from runner.errors import OutputError
-from runner.formats import EXTENSIONS
 from runner.ledger import Reader
 from runner.manifest.names import normal
-from runner.model import Output, Record, State
 
 T = TypeVar("T")
 V = TypeVar("V")

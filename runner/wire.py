@@ -34,8 +34,8 @@ from runner.answers import (
     read_text,
     read_usd,
 )
-from runner.clock import epoch
-from runner.model import Fault, Json, State
+from runner.core.clock import epoch
+from runner.core.models import Fault, Json, State
 
 _QUEUED = frozenset({"in_queue", "pending", "waiting"})
 _RUNNING = frozenset({"in_progress", "starting", "processing"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from runner.characters import CONTROL
-from runner.model import Record
+from runner.core.models import Record
+from runner.core.text import CONTROL
 
 MAX_TEXT = 300
 

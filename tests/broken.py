@@ -19,7 +19,7 @@ import pytest
 from made_manifests import MADE
 
 from runner.console import show_error, show_warnings
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
 from runner.manifest import Offer, load
 
 BROKEN = Path(__file__).with_name("manifest") / "broken"

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from virtual_time import LoopClock, VirtualLoop
 
 from runner import RunnerError, app, forecast
+from runner.core.models import Record, State
 from runner.emulator import Fault, Options, serve
 from runner.manifest import OnUnknown
-from runner.model import Record, State
 
 PROMPTS = ("ash", "elm", "fir", "oak")
 """None is part of another: faults are aimed by them."""

@@ -14,9 +14,9 @@ from virtual_time import LoopClock
 import runner
 from runner import app
 from runner.catalogue import offers
+from runner.core.models import Record
 from runner.emulator import Emulator, Fault
 from runner.manifest import Offer
-from runner.model import Record
 from runner.questions import Questions, Word, parse_adopt, parse_name
 from runner.records import decode
 from runner.settle import settle

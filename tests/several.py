@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.model import Record
+from runner.core.models import Record
 from runner.records import decode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"

@@ -13,7 +13,7 @@ import msgspec
 from PIL import Image
 
 from runner.commands.report import command
-from runner.model import Fault, Output, Record, State
+from runner.core.models import Fault, Output, Record, State
 from runner.records import encode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"

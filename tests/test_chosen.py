@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.chosen import Chosen, Selection
+from runner.core.models import Job
+from runner.core.shards import Shard
 from runner.manifest import Spool
-from runner.model import Job
-from runner.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

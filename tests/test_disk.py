@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner import disk as disks
-from runner.disk import CAUTION, MOST_LOST, THREAD_SECONDS, TWICE, Disk, Judgement
+from runner.core import disk as disks
+from runner.core.disk import CAUTION, MOST_LOST, THREAD_SECONDS, TWICE, Disk, Judgement
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.model import Record, State
+from runner.core.models import Record, State
 from runner.money import base_price, reserve, spent
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.core.models import Fault, Record, State
 from runner.events import LAST_EVENTS, Event, LastEvents, Weight, event_of
-from runner.model import Fault, Record, State
 from runner.progress import Cap, Snapshot, Standing, Track, line_of, money_in_words
 from runner.summary import COUNTS
 from runner.words import in_words, plain, usd

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.commands import export, status
+from runner.core.models import Fault, Output, Record, State
 from runner.download.place import Folder
-from runner.model import Fault, Output, Record, State
 from runner.money import Basis, exact
 from runner.options import reading
 from runner.receipts import Receipt, receipts

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.clock import SystemClock, epoch, timestamp
-from runner.errors import AccountError, UsageError
+from runner.core.clock import SystemClock, epoch, timestamp
+from runner.core.errors import AccountError, UsageError
 from runner.settings import (
     DEFAULT_API,
     ApiBase,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import UsageError
-from runner.shards import MOST_SHARDS, Shard, find_shard, shard_of
+from runner.core.errors import UsageError
+from runner.core.shards import MOST_SHARDS, Shard, find_shard, shard_of
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import UsageError
-from runner.model import Budget, Record, State
+from runner.core.errors import UsageError
+from runner.core.models import Budget, Record, State
+from runner.core.shards import MOST_SHARDS, Shard, shard_of
 from runner.purse import Purse
-from runner.shards import MOST_SHARDS, Shard, shard_of
 from runner.shares import allowance, lanes, share
 from runner.stop import Stop
 

@@ -9,8 +9,8 @@ from itertools import count
 import anyio
 import pytest
 
-from runner.disk import Disk
-from runner.threads import at_work, pull, to_its_end
+from runner.core.aio import at_work, pull, to_its_end
+from runner.core.disk import Disk
 
 pytestmark = pytest.mark.anyio
 

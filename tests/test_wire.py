@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.answers import MAX_OUTPUTS, Answer, find_urls, parse_object, read_retry_after, read_usd
-from runner.model import OUR_CODES, State
+from runner.core.models import OUR_CODES, State
 from runner.wire import (
     Accepted,
     Again,

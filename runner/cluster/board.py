@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.cluster.messages import News
-from runner.model import Record
+from runner.core.models import Record
+from runner.core.shards import Shard, shard_of
 from runner.progress import Standing
-from runner.shards import Shard, shard_of
 from runner.summary import Report
 
 

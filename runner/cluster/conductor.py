@@ -16,20 +16,20 @@ from anyio import to_thread
 
 from runner import __version__
 from runner.chosen import Chosen
-from runner.clock import Clock, SystemClock, timestamp
 from runner.cluster.board import Board, jobs_by_shard
 from runner.cluster.engine import Engine, reach
 from runner.cluster.messages import Order, Outcome, digest_of
 from runner.cluster.workers import check_workers
+from runner.core.clock import Clock, SystemClock, timestamp
+from runner.core.errors import Locked, RunnerError, UsageError
+from runner.core.models import Record
+from runner.core.shards import MOST_SHARDS, Shard
 from runner.download.place import Folder
-from runner.errors import Locked, RunnerError, UsageError
 from runner.ledger import hold_all, look, merge_shards
 from runner.manifest import Manifest
-from runner.model import Record
 from runner.money import total_spent
 from runner.options import RunOptions, api_of, lanes_of, reading
 from runner.progress import Watcher
-from runner.shards import MOST_SHARDS, Shard
 from runner.stop import Stop
 from runner.summary import HALTED, Report, Stopped, together
 

@@ -16,7 +16,7 @@ from runner.cluster import deaf
 from runner.cluster import probe as probing
 from runner.cluster.messages import News, Order, Outcome, decode
 from runner.cluster.work import beat, interrupt
-from runner.errors import Unavailable
+from runner.core.errors import Unavailable
 
 LOCAL = "local"
 REACH_SECONDS = 10

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from runner.model import Job, Record
+from runner.core.models import Job, Record
 from runner.options import RunOptions
 from runner.summary import Report
 

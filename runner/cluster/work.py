@@ -17,10 +17,10 @@ from distributed import get_worker
 from runner import app
 from runner.catalogue import offers
 from runner.cluster.messages import News, Order, Outcome, digest_of, encode, told
-from runner.errors import Locked, RunnerError, UsageError, one_error
-from runner.loop import run_loop
+from runner.core.errors import Locked, RunnerError, UsageError, one_error
+from runner.core.loop import run_loop
+from runner.core.models import Record
 from runner.manifest import Manifest, load
-from runner.model import Record
 from runner.progress import Standing
 from runner.stop import Stop
 from runner.summary import Report

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner import __version__
 from runner.cluster.engine import Engine
-from runner.errors import OutputError, UsageError
+from runner.core.errors import OutputError, UsageError
 from runner.ledger import private
 from runner.manifest import Manifest
 from runner.options import RunOptions, api_of

@@ -11,10 +11,10 @@ from runner import app
 from runner.cancel import Cancelled
 from runner.commands.common import attend, known_folder, manifest_argument, place_options
 from runner.console import say
+from runner.core.loop import run_loop
 from runner.display import Watch, plain_watch
 from runner.download.place import Folder
 from runner.ledger import look
-from runner.loop import run_loop
 from runner.options import RunOptions
 
 

@@ -9,11 +9,11 @@ import click
 from runner import app
 from runner.commands.common import ShardType, attend, known_folder, manifest_argument, place_options
 from runner.commands.conclude import Place, conclude, telling_options
+from runner.core.loop import run_loop
+from runner.core.shards import Shard
 from runner.display import Telling, Watch, watch
 from runner.download.place import Folder
-from runner.loop import run_loop
 from runner.options import RunOptions
-from runner.shards import Shard
 from runner.summary import Report
 
 

@@ -15,17 +15,17 @@ import click
 from click.shell_completion import CompletionItem
 
 from runner.catalogue import offers
+from runner.core.errors import ManifestError, UsageError, one_error
+from runner.core.loop import run_loop
+from runner.core.models import Budget, Job
+from runner.core.shards import Shard, find_shard
 from runner.display import Watch
 from runner.download.place import Folder
-from runner.errors import ManifestError, UsageError, one_error
 from runner.ledger import look
-from runner.loop import run_loop
 from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
-from runner.model import Budget, Job
 from runner.options import RunOptions
 from runner.records import RESULTS
 from runner.settings import output_folder, results_folder
-from runner.shards import Shard, find_shard
 from runner.stop import GRACE_SECONDS, Stop
 
 T = TypeVar("T")

@@ -19,16 +19,16 @@ import click
 import msgspec
 
 from runner.commands.common import find_folder, signals, spoken
+from runner.core.errors import RunnerError
+from runner.core.models import Json
+from runner.core.shards import Shard
 from runner.display import Telling, Watch
 from runner.ending import Typed
-from runner.errors import RunnerError
 from runner.events import Weight
 from runner.hook import call
 from runner.ledger import path_of
-from runner.model import Json
 from runner.money import exact, spent
 from runner.options import reading
-from runner.shards import Shard
 from runner.summary import Report, outcome_of_record
 
 P = ParamSpec("P")

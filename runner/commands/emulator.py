@@ -8,8 +8,8 @@ import anyio
 import click
 
 from runner.commands.common import signals
+from runner.core.loop import run_loop
 from runner.emulator import Fault, Options, load_faults, parse_fault, serve
-from runner.loop import run_loop
 
 
 def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tuple[Fault, ...]]:

@@ -12,11 +12,11 @@ import click
 import msgspec
 
 from runner.commands.common import known_folder, manifest_argument, place_options
+from runner.core.errors import OutputError
+from runner.core.models import Output, Record, State
 from runner.download.names import places_of
 from runner.download.place import Folder
-from runner.errors import OutputError
 from runner.ledger import Reader
-from runner.model import Output, Record, State
 from runner.money import Basis
 from runner.options import reading
 from runner.receipts import Receipt, receipts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from runner.errors import OutputError, UsageError
+from runner.core.errors import OutputError, UsageError
 
 DEFAULT = "batch.yaml"
 

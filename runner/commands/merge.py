@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from runner.clock import SystemClock, timestamp
 from runner.commands.common import known_folder, manifest_argument, place_options
 from runner.console import say
+from runner.core.clock import SystemClock, timestamp
 from runner.ledger import merge_shards, path_of
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from runner import app
-from runner.characters import CONTROL
-from runner.errors import Unavailable, UsageError
-from runner.loop import run_loop
+from runner.core.errors import Unavailable, UsageError
+from runner.core.loop import run_loop
+from runner.core.models import Json
+from runner.core.text import CONTROL
 from runner.manifest import usable
 from runner.manifest.findings import Wrong
-from runner.model import Json
 from runner.money import base_price
 from runner.options import RunOptions
 

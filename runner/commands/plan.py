@@ -9,18 +9,18 @@ from typing import Any
 
 import click
 
-from runner.clock import SystemClock
 from runner.commands.common import BudgetType, ShardType, manifest_argument, place_options, read_manifest
 from runner.console import say, show_warnings
-from runner.errors import AccountError
+from runner.core.clock import SystemClock
+from runner.core.errors import AccountError
+from runner.core.loop import run_loop
+from runner.core.models import Budget, Job
+from runner.core.shards import Shard
 from runner.forecast import KEYS, Forecast, Quote, foretell
-from runner.loop import run_loop
 from runner.manifest import OnUnknown
-from runner.model import Budget, Job
 from runner.options import RunOptions
 from runner.plan import Action
 from runner.settings import find_token
-from runner.shards import Shard
 
 
 @click.command("plan")

@@ -10,11 +10,11 @@ import click
 
 from runner.commands.common import known_folder, manifest_argument, place_options
 from runner.console import say
+from runner.core.errors import UsageError
+from runner.core.loop import run_loop
+from runner.core.models import Record, State
 from runner.download.place import Folder
-from runner.errors import UsageError
 from runner.ledger import holders, look
-from runner.loop import run_loop
-from runner.model import Record, State
 from runner.options import reading
 from runner.questions import Questions, Saying, Word, parse_adopt, parse_name
 from runner.settle import find_questions, settle

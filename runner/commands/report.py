@@ -10,15 +10,15 @@ from pathlib import Path
 
 import click
 
-from runner.clock import SystemClock
 from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
 from runner.console import say
-from runner.errors import UsageError
+from runner.core.clock import SystemClock
+from runner.core.errors import UsageError
+from runner.core.models import Record
 from runner.gallery.cards import files_of
 from runner.gallery.safe import Thumbs
 from runner.gallery.thumbnails import Look, Thumbnails
 from runner.ledger import Reader
-from runner.model import Record
 from runner.options import reading
 from runner.plan import in_force
 from runner.settings import EMULATOR, results_folder

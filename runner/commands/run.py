@@ -25,17 +25,17 @@ from runner.commands.common import (
     read_manifest,
 )
 from runner.commands.conclude import Place, conclude, telling_options
+from runner.core.errors import ManifestError, RunnerError, UsageError
+from runner.core.loop import run_loop
+from runner.core.models import Budget, Json
+from runner.core.shards import Shard
 from runner.display import Telling, Watch, watch
 from runner.download.place import Folder
-from runner.errors import ManifestError, RunnerError, UsageError
 from runner.events import Weight
 from runner.ledger import look
 from runner.ledger.filesystem import doubt_about
-from runner.loop import run_loop
 from runner.manifest import Manifest, OnUnknown
-from runner.model import Budget, Json
 from runner.options import RunOptions, api_of, reading
-from runner.shards import Shard
 from runner.stop import Stop
 from runner.summary import Report
 

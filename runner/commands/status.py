@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from runner.clock import SystemClock, epoch
 from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
 from runner.console import say
-from runner.digests import Names
+from runner.core.clock import SystemClock, epoch
+from runner.core.compact import Names
+from runner.core.models import Record
 from runner.download.place import Folder
 from runner.ledger import Layout, Reader, holders, look
-from runner.model import Record
 from runner.money import exact, spent
 from runner.options import reading
 from runner.plan import in_force

@@ -10,13 +10,13 @@ import click
 
 from runner.commands.common import attend, known_folder, manifest_argument, place_options
 from runner.console import say
+from runner.core.errors import UsageError
+from runner.core.loop import run_loop
+from runner.core.models import Record
 from runner.display import plain_watch
 from runner.download.place import Folder
-from runner.errors import UsageError
 from runner.ledger import holders, look
 from runner.ledger.repair import Damage, Mended, Salvage
-from runner.loop import run_loop
-from runner.model import Record
 from runner.options import RunOptions, reading
 from runner.restore import Restored
 from runner.verify import Finding, Findings, Kind, Stand, check

@@ -38,9 +38,9 @@ from typing import TextIO
 
 import msgspec
 
-from runner.clock import timestamp
+from runner.core.clock import timestamp
+from runner.core.models import Json
 from runner.events import Event, Weight
-from runner.model import Json
 from runner.progress import Snapshot
 
 PROGRESS_SECONDS = 30.0

@@ -12,12 +12,12 @@ from typing import Protocol
 import anyio
 import msgspec
 
-from runner.clock import Clock, SystemClock
 from runner.console import MAX_PROBLEMS, show_error, warning_words
+from runner.core.clock import Clock, SystemClock
+from runner.core.errors import ManifestError, RunnerError
+from runner.core.models import Json, Problem, Record
 from runner.ending import Typed, cause_fields, next_steps, summary_lines
-from runner.errors import ManifestError, RunnerError
 from runner.events import Event, Weight, event_of, weight_of
-from runner.model import Json, Problem, Record
 from runner.progress import Snapshot, Standing, Track
 from runner.stop import Stop
 from runner.summary import Report

@@ -6,7 +6,7 @@ from asyncio import get_running_loop
 
 import aiohttp
 
-from runner.http import Broken, Patience, TooLarge, at_end
+from runner.core.http import Broken, Patience, TooLarge, at_end
 
 BLOCK = 1 << 20
 """Bytes that are handed on together."""

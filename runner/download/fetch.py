@@ -19,7 +19,9 @@ import aiohttp
 from aiohttp import hdrs
 from anyio import CancelScope, sleep
 
-from runner.disk import Disk, flush_file, in_thread, timed, write_all
+from runner.core.disk import Disk, flush_file, in_thread, timed, write_all
+from runner.core.errors import OutputError, RunnerError
+from runner.core.http import Broken, NotConnected, Patience, Reading, TooLarge, send
 from runner.download.body import BLOCK, Body, most_seconds
 from runner.download.media import Media, inspect, inspect_bytes
 from runner.download.parts import BadMedia
@@ -27,8 +29,6 @@ from runner.download.png import SIGNATURE
 from runner.download.resume import Part
 from runner.download.trouble import WriteErrors
 from runner.download.urls import Allowed, RefusedUrl
-from runner.errors import OutputError, RunnerError
-from runner.http import Broken, NotConnected, Patience, Reading, TooLarge, send
 
 T = TypeVar("T")
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from runner.disk import hash_file
+from runner.core.disk import hash_file
+from runner.core.formats import MAX_PIXELS, MP4, PICTURES, PNG, QUICKTIME, WEBM, Format
 from runner.download.parts import BLOCK, BadMedia, count_parts, exactly
 from runner.download.png import SIGNATURE, read_png
 from runner.download.videos import EBML, check_boxes, check_webm
-from runner.formats import MAX_PIXELS, MP4, PICTURES, PNG, QUICKTIME, WEBM, Format
 
 if TYPE_CHECKING:
     from PIL import Image

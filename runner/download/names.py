@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from runner.model import Output, Record
+from runner.core.models import Output, Record
 
 REPLACED = ".replaced"
 """Where the files of older purchases are kept, ``<id>/<purchase>`` below it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from runner.errors import RunnerError
+from runner.core.errors import RunnerError
 
 BLOCK = 1 << 20
 """Bytes that are read at once."""

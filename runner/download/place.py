@@ -13,12 +13,12 @@ from threading import Lock
 
 import msgspec
 
-from runner import disk
-from runner.disk import hash_file
+from runner.core import disk
+from runner.core.disk import hash_file
+from runner.core.errors import OutputError
+from runner.core.models import Output, Record, State
 from runner.download.names import REPLACED, aside_path, asides_of, by_bytes, names_beside, places_of
 from runner.download.trouble import DiskErrors, FileErrors, Occupied, Vanished
-from runner.errors import OutputError
-from runner.model import Output, Record, State
 
 log = logging.getLogger(__name__)
 

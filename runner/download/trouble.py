@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runner.errors import OutputError, RunnerError
+from runner.core.errors import OutputError, RunnerError
 
 
 class Occupied(RunnerError):

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from runner.errors import RunnerError
+from runner.core.errors import RunnerError
 from runner.settings import is_loopback, origin_of
 
 _PLAIN = re.compile(r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)/[\x21-\x3f\x41-\x5b\x5d-\x7e]*")

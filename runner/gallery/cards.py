@@ -9,9 +9,9 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import TypeGuard
 
-from runner.clock import epoch
+from runner.core.clock import epoch
+from runner.core.models import Json, Output, Record, State
 from runner.gallery.thumbnails import NOTHING, Look, Stand
-from runner.model import Json, Output, Record, State
 from runner.money import spent
 from runner.receipts import LARGEST
 from runner.records import DOUBT

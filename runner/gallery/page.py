@@ -16,13 +16,13 @@ import jinja2
 from markupsafe import Markup
 
 from runner import __version__
-from runner.disk import replace_file
-from runner.errors import OutputError, UsageError
+from runner.core.disk import replace_file
+from runner.core.errors import OutputError, UsageError
+from runner.core.models import Record
 from runner.gallery.cards import STATES, Card, interval, make_cards, table
 from runner.gallery.plots import plots
 from runner.gallery.safe import Thumbs, content_policy, data_block, link, source
 from runner.gallery.thumbnails import Look
-from runner.model import Record
 from runner.money import spent
 
 MARK = "<!doctype html><!-- made by `runner report`, which writes over it -->"

@@ -8,10 +8,10 @@ from itertools import accumulate
 
 from markupsafe import Markup
 
-from runner.clock import epoch
+from runner.core.clock import epoch
+from runner.core.models import Record
 from runner.gallery.cards import interval
 from runner.gallery.drawing import Point, draw
-from runner.model import Record
 from runner.money import spent
 
 POINTS = 400

@@ -15,9 +15,9 @@ from threading import get_ident
 
 from PIL import Image, ImageOps
 
-from runner.disk import hash_file, is_within
-from runner.formats import MAX_PIXELS, PICTURES
-from runner.model import Output
+from runner.core.disk import hash_file, is_within
+from runner.core.formats import MAX_PIXELS, PICTURES
+from runner.core.models import Output
 
 EDGE = 320
 """Pixels of a thumbnail's longer side."""

@@ -9,10 +9,10 @@ from anyio import CancelScope, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from runner.api import Api
-from runner.clock import Clock, timestamp
-from runner.errors import LedgerError
+from runner.core.clock import Clock, timestamp
+from runner.core.errors import LedgerError
+from runner.core.models import Fault, Job, Record, State
 from runner.ledger import Writer
-from runner.model import Fault, Job, Record, State
 from runner.plan import next_purchase, wanted_redo
 from runner.purse import Purse
 from runner.records import follow, intent

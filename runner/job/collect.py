@@ -10,10 +10,10 @@ from random import Random
 import msgspec
 
 from runner.api import Api
-from runner.clock import Clock, epoch, timestamp
+from runner.core.clock import Clock, epoch, timestamp
+from runner.core.models import TIMEOUT, Fault, Output, Record, State, kind_of
 from runner.job.suspects import Suspects
 from runner.ledger import Writer
-from runner.model import TIMEOUT, Fault, Output, Record, State, kind_of
 from runner.pace import backoff
 from runner.polling import Durations, Watch
 from runner.records import follow

@@ -12,19 +12,19 @@ import aiohttp
 import msgspec
 
 from runner.api import Api
-from runner.clock import Clock, timestamp
-from runner.disk import Disk, in_thread
+from runner.core.clock import Clock, timestamp
+from runner.core.disk import Disk, in_thread
+from runner.core.errors import OutputError, RunnerError
+from runner.core.http import Broken, NotConnected, TooLarge
+from runner.core.models import DISK, Fault, Output, Record, State
 from runner.download.fetch import SMALL, StorageAnswer, fetch
 from runner.download.media import Media
 from runner.download.parts import BadMedia
 from runner.download.place import Arrival, Folder
 from runner.download.trouble import Occupied, Vanished
 from runner.download.urls import Allowed, RefusedUrl
-from runner.errors import OutputError, RunnerError
-from runner.http import Broken, NotConnected, TooLarge
 from runner.job.suspects import Suspects
 from runner.ledger import Writer
-from runner.model import DISK, Fault, Output, Record, State
 from runner.pace import backoff
 from runner.records import follow
 from runner.wire import Completed, Gone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.model import Record
+from runner.core.models import Record
 
 
 class Suspects:

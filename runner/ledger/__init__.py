@@ -20,8 +20,11 @@ from time import perf_counter
 
 import msgspec
 
-from runner.disk import Judgement
-from runner.errors import LedgerError
+from runner.core.aio import outlast
+from runner.core.disk import Judgement
+from runner.core.errors import LedgerError
+from runner.core.models import OWED, Record, State
+from runner.core.shards import shard_of
 from runner.ledger.hold import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
 from runner.ledger.index import RedoStanding
 from runner.ledger.layout import Layout, look, path_of
@@ -29,9 +32,6 @@ from runner.ledger.lock import private, read_holder, run_lock
 from runner.ledger.log import Log, line_of
 from runner.ledger.reading import NOTHING, Reader, Together, Writer, divided
 from runner.ledger.standing import Standing, stands_at
-from runner.model import OWED, Record, State
-from runner.shards import shard_of
-from runner.threads import outlast
 
 __all__ = [
     "NOTHING",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from runner.answers import REQUEST_ID
-from runner.model import Json, Record
+from runner.core.models import Json, Record
 from runner.records import LARGEST_PURCHASE, decode
 
 _START = re.compile(r'(?=\{\s*"id"\s*:\s*")')

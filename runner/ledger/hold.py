@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from runner.errors import ConflictError, LedgerCorrupt, LedgerError, Locked, OutputError
+from runner.core.errors import ConflictError, LedgerCorrupt, LedgerError, Locked, OutputError
+from runner.core.shards import Shard
 from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.lock import FOLDER, read_holder, run_lock
 from runner.ledger.split import made, make_shards, merge, split, tidy
-from runner.shards import Shard
 
 
 class Passing(Locked):

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
 from typing import NamedTuple
 
-from runner.digests import Numbering, digest
-from runner.model import OWED, Record, State
+from runner.core.compact import Numbering, digest
+from runner.core.models import OWED, Record, State
 
 _UNSETTLED = (State.SUBMITTING, *OWED)
 

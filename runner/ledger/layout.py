@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from runner.errors import ConflictError, OutputError
+from runner.core.errors import ConflictError, OutputError
+from runner.core.shards import MOST_SHARDS, Shard
 from runner.records import LEDGER, RESULTS
-from runner.shards import MOST_SHARDS, Shard
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):

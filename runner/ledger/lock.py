@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from runner import disk
-from runner.errors import Locked, OutputError
-from runner.shards import Shard
+from runner.core import disk
+from runner.core.errors import Locked, OutputError
+from runner.core.shards import Shard
 
 FOLDER = ".runner"
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}

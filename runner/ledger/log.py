@@ -17,11 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from runner import disk
-from runner.errors import LedgerCorrupt, LedgerError
+from runner.core import disk
+from runner.core.errors import LedgerCorrupt, LedgerError
+from runner.core.models import Record, State
 from runner.ledger.index import Index
 from runner.ledger.standing import Standing
-from runner.model import Record, State
 from runner.records import BadLine, check, decode, decode_all, encode, reread
 
 logger = logging.getLogger(__name__)

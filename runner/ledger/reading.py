@@ -7,9 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
+from runner.core.models import Record
+from runner.core.shards import Shard, shard_of
 from runner.ledger.index import RedoStanding
-from runner.model import Record
-from runner.shards import Shard, shard_of
 
 
 class Reader(Protocol):

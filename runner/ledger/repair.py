@@ -15,11 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from runner import disk
-from runner.errors import LedgerError
+from runner.core import disk
+from runner.core.errors import LedgerError
+from runner.core.models import OPEN, OWED, Fault, Record, State
 from runner.ledger.fragments import Fragment
 from runner.ledger.story import Cut, Key, Story, read_story
-from runner.model import OPEN, OWED, Fault, Record, State
 from runner.records import decode, encode, follow
 
 BLOCK = 1 << 20

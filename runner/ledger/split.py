@@ -21,16 +21,16 @@ from typing import BinaryIO
 
 import msgspec
 
-from runner import disk
-from runner.errors import ConflictError, LedgerError
+from runner.core import disk
+from runner.core.errors import ConflictError, LedgerError
+from runner.core.models import Record
+from runner.core.shards import Shard, shard_of
 from runner.ledger.index import RedoStanding
 from runner.ledger.layout import ledgers_of_shards, path_of, shard_named
 from runner.ledger.lock import FOLDER
 from runner.ledger.log import Log
 from runner.ledger.story import Key
-from runner.model import Record
 from runner.records import RESULTS, encode
-from runner.shards import Shard, shard_of
 
 BUFFER = 1 << 18
 """Bytes that are written at once."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
-from runner.digests import Numbering, digest
-from runner.model import Record, State
+from runner.core.compact import Numbering, digest
+from runner.core.models import Record, State
 
 
 class Standing:

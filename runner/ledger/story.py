@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from runner.core.models import Record, State
 from runner.ledger.fragments import Fragment, Whole, pieces
-from runner.model import Record, State
 from runner.records import BadLine, decode
 
 Key = tuple[str, int]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from runner.digests import Numbering, digest
+from runner.core.compact import Numbering, digest
 from runner.manifest.names import folded
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from runner.manifest.templates import SHORT
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from runner.core.models import Json
     from runner.manifest.recipe import Recipe
-    from runner.model import Json
 
 _SIZES: Final = ("width", "height")
 

@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from runner.characters import DRIVES
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
+from runner.core.models import Place, Problem
+from runner.core.text import DRIVES
 from runner.manifest.nodes import Mark, RowMark, Scalar, scalars
-from runner.model import Place, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -13,7 +13,7 @@ from runner.manifest.nodes import Scalar, Style
 from runner.manifest.scalars import json_value
 
 if TYPE_CHECKING:
-    from runner.model import Json
+    from runner.core.models import Json
 
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _EXACT: Final = 2**53

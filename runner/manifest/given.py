@@ -15,9 +15,9 @@ from runner.manifest.settings import KEYS as TOP_KEYS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from runner.core.models import Json
     from runner.manifest.findings import Findings
     from runner.manifest.offers import Offer
-    from runner.model import Json
 
 KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file")
 """The keys of a job that are not inputs of its model."""

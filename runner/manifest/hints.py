@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from runner.core.models import Job
     from runner.manifest.findings import Findings
     from runner.manifest.nodes import Mark
-    from runner.model import Job
 
 _KLEIN: Final = "blackforestlabs/flux-2-klein/"
 _PROMPT_TOKENS: Final = 512

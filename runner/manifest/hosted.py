@@ -12,7 +12,7 @@ from runner.manifest.findings import Wrong, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runner.model import Json
+    from runner.core.models import Json
 
 ADVICE: Final = (
     "the service fetches it: put it where anybody can, without a login, and write its https address; "

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import jsonschema_rs
 
+    from runner.core.models import Json
     from runner.manifest.nodes import Node
-    from runner.model import Json
 
 MODEL: Final = re.compile(r"(?!.*(?:^|/)\.)[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 _SCHEMAS: Final = Path(__file__).parent / "schemas"  # importlib.resources alone would be 2 % of every start

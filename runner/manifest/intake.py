@@ -10,12 +10,12 @@ from runner.manifest.series import NO_CELLS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from runner.core.models import Json
     from runner.manifest.findings import Findings, Wrong
     from runner.manifest.naming import Register
     from runner.manifest.nodes import Mark, RowMark
     from runner.manifest.recipe import Recipe
     from runner.manifest.series import Cells, Fault, Made, Series
-    from runner.model import Json
 
 _EXAMPLES: Final = 3
 

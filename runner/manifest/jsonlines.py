@@ -14,8 +14,8 @@ from runner.manifest.lines import Row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runner.core.models import Json
     from runner.manifest.lines import Lines
-    from runner.model import Json
 
 _decode: Final = msgspec.json.Decoder().decode
 _BYTE: Final = re.compile(r"\(byte (\d+)\)")

@@ -9,7 +9,7 @@ from runner.manifest.findings import Wrong
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runner.model import Json
+    from runner.core.models import Json
 
 MAX_LINE_BYTES: Final = 10_000_000
 """A line longer than this ends the reading: it is no feed, and would fill the memory."""

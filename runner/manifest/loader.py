@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runner.errors import OutputError
+from runner.core.errors import OutputError
 from runner.manifest.document import Document
 from runner.manifest.encoding import decode
 from runner.manifest.entries import Entries
@@ -26,8 +26,8 @@ from runner.manifest.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runner.core.models import Problem
     from runner.manifest.offers import Offer, Offers
-    from runner.model import Problem
 
 MAX_JOBS: Final = 10_000_000
 MAX_BYTES: Final = 256 << 20

@@ -17,10 +17,10 @@ from runner.manifest.scalars import json_value, kind, text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runner.core.models import Json
     from runner.manifest.findings import Failure, Findings
     from runner.manifest.given import KnownModel
     from runner.manifest.templates import Templates
-    from runner.model import Json
 
 SIZE_KEYS: Final = ("size", "width", "height")
 RESERVED: Final = ("job", "row", "copy", "ext", "output", "self")

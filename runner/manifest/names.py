@@ -7,7 +7,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from runner.answers import MAX_OUTPUTS
-from runner.formats import EXTENSIONS, FORMATS
+from runner.core.formats import EXTENSIONS, FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

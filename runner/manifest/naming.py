@@ -11,9 +11,9 @@ from runner.manifest.nodes import Mark, RowMark
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runner.core.models import Job
     from runner.manifest.findings import Findings
     from runner.manifest.spool import Spool, Spooled
-    from runner.model import Job
 
 
 class Register:

@@ -9,8 +9,8 @@ import re
 from ipaddress import ip_address
 from typing import Final
 
+from runner.core.models import Budget, Halt
 from runner.manifest.findings import Wrong, shown
-from runner.model import Budget, Halt
 
 _WHOLE: Final = r"(?:0|[1-9]\d{0,14})"
 DECIMAL: Final = rf"{_WHOLE}(?:\.\d{{1,6}})?"

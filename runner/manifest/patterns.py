@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from runner.formats import EXTENSIONS
+from runner.core.formats import EXTENSIONS
 from runner.manifest import notation
 from runner.manifest.feeds import SUFFIXES
 from runner.manifest.inputs import MODEL

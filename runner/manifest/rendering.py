@@ -12,7 +12,7 @@ from runner.manifest.templates import Template, Templates, is_template
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from runner.model import Json
+    from runner.core.models import Json
 
     Convert = Callable[[Node], Json]
     Make = Callable[[Any, bool], Json]

@@ -15,7 +15,7 @@ from runner.manifest.nodes import Mapping, Node, Scalar, Sequence, Style
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runner.model import Json
+    from runner.core.models import Json
 
 _PLAIN: Final = Style.PLAIN
 """Once for all: a member of an enum costs as much as a call to look up."""

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from runner.answers import MAX_OUTPUTS
+from runner.core.models import Job
 from runner.manifest import notation
 from runner.manifest.findings import FAILED, Wrong, shown
 from runner.manifest.fingerprints import fingerprint
 from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, slug, without_extension
 from runner.manifest.templates import OUTPUT_MARK, SIZES, Template
-from runner.model import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runner.core.models import Json
     from runner.manifest.given import KnownModel
     from runner.manifest.matrix import Combination
     from runner.manifest.nodes import Mark
     from runner.manifest.recipe import Ending, Recipe, Stem
     from runner.manifest.rendering import Rendered
     from runner.manifest.templates import Templates
-    from runner.model import Json
 
 
 class Fault(NamedTuple):

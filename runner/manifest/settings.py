@@ -16,7 +16,7 @@ from runner.manifest.scalars import boolean, filled_text, integer, kind, text, w
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runner.model import Budget, Halt
+    from runner.core.models import Budget, Halt
 
 GIB: Final = 1 << 30
 MAX_TIMEOUT_SECONDS: Final = 24 * 3600

@@ -14,8 +14,8 @@ from weakref import finalize
 
 import msgspec
 
+from runner.core.models import Job
 from runner.manifest.claims import Claims, key_of
-from runner.model import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import runner
-from runner.model import Job, Output, Record, State
+from runner.core.models import Job, Output, Record, State
 from runner.records import RESULTS, encode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"

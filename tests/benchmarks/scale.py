@@ -46,7 +46,7 @@ import sys, time
 from pathlib import Path
 import msgspec
 from runner.ledger import Log
-from runner.model import Record
+from runner.core.models import Record
 path, decode = Path(sys.argv[1]), msgspec.json.Decoder(Record).decode
 with path.open("rb") as file:
     start = time.process_time()

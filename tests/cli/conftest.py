@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from runner.model import Record
+from runner.core.models import Record
 from runner.records import decode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"

@@ -10,7 +10,7 @@ import sys
 import pytest
 from broken import BROKEN, golden
 
-from runner.model import State
+from runner.core.models import State
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 

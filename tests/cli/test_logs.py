@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from runner.clock import epoch
+from runner.core.clock import epoch
 from runner.display.jsonlog import FIELDS
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from runner.core.shards import Shard
 from runner.ledger import run_lock
-from runner.shards import Shard
 
 
 def test_shards_by_hand(desk, serve):

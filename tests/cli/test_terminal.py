@@ -10,7 +10,7 @@ import sys
 import pytest
 from terminal import Terminal
 
-from runner.model import State
+from runner.core.models import State
 
 RUNNER = [sys.executable, "-W", "error", "-m", "runner"]
 SGR = re.compile(r"\x1b\[[\d;]*m")

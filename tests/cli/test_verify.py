@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from runner.model import State
+from runner.core.models import State
 
 
 def spoil(desk) -> None:

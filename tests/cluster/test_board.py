@@ -16,9 +16,9 @@ from runner.cluster.board import Board, jobs_by_shard
 from runner.cluster.conductor import divide, slots_of
 from runner.cluster.messages import News, decode, digest_of, encode, told
 from runner.cluster.workers import _faults
-from runner.model import Record, State
+from runner.core.models import Record, State
+from runner.core.shards import Shard, shard_of
 from runner.options import RunOptions, gap_of
-from runner.shards import Shard, shard_of
 from runner.summary import COUNTS, Report, Stopped, together
 
 JOBS = {1: 5, 2: 0, 3: 7}

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from several import Site, wait_for
 
-from runner.shards import Shard
+from runner.core.shards import Shard
 
 
 @pytest.fixture

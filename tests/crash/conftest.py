@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from runner.model import Record, State
+from runner.core.models import Record, State
 from runner.records import decode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"

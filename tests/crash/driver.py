@@ -143,10 +143,10 @@ os.fsync = os.fdatasync = lambda handle, /: trap.sync(handle)
 import anyio._backends._asyncio  # noqa: E402, F401 - once, not in every child
 
 from runner import app, load  # noqa: E402 - after the wrappers
-from runner.errors import RunnerError  # noqa: E402
+from runner.core.errors import RunnerError  # noqa: E402
+from runner.core.models import Record  # noqa: E402
+from runner.core.shards import find_shard  # noqa: E402
 from runner.ledger import merge_shards  # noqa: E402
-from runner.model import Record  # noqa: E402
-from runner.shards import find_shard  # noqa: E402
 
 
 class FastSelector(selectors.DefaultSelector):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner.model import Record, State
+from runner.core.models import Record, State
 from runner.records import decode
 
 if TYPE_CHECKING:

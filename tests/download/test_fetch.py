@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from runner import disk as disks
-from runner.disk import Disk
+from runner.core import disk as disks
+from runner.core.disk import Disk
+from runner.core.errors import OutputError
+from runner.core.http import Broken, NotConnected, Patience, TooLarge, session
 from runner.download import body as pacing
 from runner.download import fetch as fetching
 from runner.download.body import most_seconds
@@ -24,8 +26,6 @@ from runner.download.fetch import SMALL, StorageAnswer, fetch
 from runner.download.media import Media, inspect_bytes
 from runner.download.parts import BadMedia
 from runner.download.urls import Allowed, RefusedUrl
-from runner.errors import OutputError
-from runner.http import Broken, NotConnected, Patience, TooLarge, session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -529,12 +529,12 @@ async def test_a_disk_that_refuses_is_an_error_of_the_output(
 
 FULL = """
 import asyncio, resource, sys
-from runner.disk import Disk
+from runner.core.disk import Disk
 from pathlib import Path
 from runner.download.fetch import fetch
 from runner.download.urls import Allowed
-from runner.errors import OutputError
-from runner.http import session
+from runner.core.errors import OutputError
+from runner.core.http import session
 
 async def main(url, port, target):
     with Disk(1, "disk") as disk:

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from runner.disk import hash_file
+from runner.core.disk import hash_file
+from runner.core.errors import OutputError
+from runner.core.models import Output, Record, State
 from runner.download import place
 from runner.download.names import places_of
 from runner.download.place import Arrival, Folder, aside_path
 from runner.download.trouble import Occupied, Vanished
-from runner.errors import OutputError
-from runner.model import Output, Record, State
 
 
 def output_of(path: str | None, body: bytes, **changes: Any) -> Output:

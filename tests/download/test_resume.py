@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner.disk import Disk
+from runner.core.disk import Disk
+from runner.core.http import Broken, TooLarge, session
 from runner.download import fetch as fetching
 from runner.download.fetch import RESUME_BYTES, StorageAnswer, fetch
 from runner.download.media import Media
 from runner.download.parts import BadMedia
 from runner.download.resume import Part, validator
 from runner.download.urls import Allowed, RefusedUrl
-from runner.http import Broken, TooLarge, session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from runner.core.http import NotConnected, Patience, send, session
 from runner.download.urls import Allowed, PublicResolver, RefusedUrl, _look_closely
-from runner.http import NotConnected, Patience, send, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

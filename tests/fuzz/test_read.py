@@ -18,10 +18,11 @@ from yarl import URL
 
 import runner
 from runner.answers import Answer, find_urls
+from runner.core.errors import LedgerCorrupt
+from runner.core.models import Fault, Output, Record, State
 from runner.download.media import inspect_bytes
 from runner.download.parts import BadMedia
 from runner.download.urls import STORAGE, Allowed, RefusedUrl
-from runner.errors import LedgerCorrupt
 from runner.gallery.page import Batch, render
 from runner.gallery.safe import Thumbs
 from runner.job.collect import after_end
@@ -29,7 +30,6 @@ from runner.ledger import Log
 from runner.ledger.log import line_of
 from runner.ledger.repair import salvage
 from runner.manifest import check_file_name, check_id
-from runner.model import Fault, Output, Record, State
 from runner.money import basis_of, spent
 from runner.receipts import receipts
 from runner.records import BadLine, decode, encode, follow, is_inside

@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from shelf import PAYLOADS, Shelf, changed, picture
 
-from runner.model import Fault, State
+from runner.core.models import Fault, State
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from shelf import changed, record
 
+from runner.core.models import Fault, Output, State
 from runner.gallery.cards import LARGEST_SET, STATES, find_families, make_cards, table
 from runner.gallery.thumbnails import Look, Stand
-from runner.model import Fault, Output, State
 
 RIGHT = Look(stand=Stand.RIGHT)
 OUTPUT = Output(url="https://x/1", path="a.png", sha256="0" * 64, bytes=9, width=1024, height=768)

@@ -11,10 +11,10 @@ import pytest
 from shelf import Shelf, changed, data_of
 
 from runner.commands.report import command
-from runner.errors import OutputError, UsageError
+from runner.core.errors import OutputError, UsageError
+from runner.core.models import State
 from runner.gallery.page import MARK
 from runner.ledger import run_lock
-from runner.model import State
 from runner.verify import check
 
 

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelf import PAYLOADS, data_of, record
 
-from runner.clock import epoch
+from runner.core.clock import epoch
+from runner.core.models import Fault, Output, State
 from runner.gallery.page import Batch, render
 from runner.gallery.safe import Thumbs, data_block, link
 from runner.gallery.thumbnails import Look, Stand
-from runner.model import Fault, Output, State
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(PAYLOADS)
 VALUES = st.recursive(

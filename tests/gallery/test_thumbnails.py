@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from shelf import picture
 
-from runner.formats import MAX_PIXELS
+from runner.core.formats import MAX_PIXELS
 from runner.gallery.thumbnails import CACHE, EDGE, Stand, Thumbnails, make_thumbnail
 
 

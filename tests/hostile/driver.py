@@ -16,8 +16,8 @@ from typing import Any
 
 from runner import api
 from runner.cli import main
+from runner.core.http import Patience
 from runner.download import body, fetch
-from runner.http import Patience
 from runner.job import collect
 
 api.SUBMIT_PATIENCE = Patience(8.0, whole=True)

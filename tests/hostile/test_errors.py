@@ -15,8 +15,8 @@ from hostile.server import ESCAPES, http
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from runner.errors import RunnerError
-from runner.http import Broken, NotConnected, Patience, send, session
+from runner.core.errors import RunnerError
+from runner.core.http import Broken, NotConnected, Patience, send, session
 
 TOKEN = "rc-hostile-0123456789abcdef"
 ADDRESS = URL("https://model-api.runcomfy.net/v1/models/x")

@@ -25,7 +25,7 @@ from hostile.attacks import ATTACKS, Attack, prepare
 from hostile.server import World, serving
 
 from runner.api import MAX_ANSWER
-from runner.model import Record
+from runner.core.models import Record
 from runner.records import decode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from runner.model import Record, State
+from runner.core.models import Record, State
 
 
 class MakeRecord(Protocol):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from runner.errors import LedgerError
+from runner.core.errors import LedgerError
+from runner.core.models import Record, State
 from runner.ledger import Ledger, Log
 from runner.ledger import log as log_module
-from runner.model import Record, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

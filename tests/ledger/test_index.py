@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner.core.models import OWED, Output, Record, State
 from runner.ledger import Ledger, Log
 from runner.ledger.log import line_of
-from runner.model import OWED, Output, Record, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from runner.errors import Locked, OutputError
+from runner.core.errors import Locked, OutputError
 from runner.ledger import read_holder, run_lock
 
 if TYPE_CHECKING:

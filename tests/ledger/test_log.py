@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner.errors import LedgerCorrupt, LedgerError
+from runner.core.errors import LedgerCorrupt, LedgerError
+from runner.core.models import Fault, Record, State
 from runner.ledger import Log
 from runner.ledger.log import SAMPLE, line_of
-from runner.model import Fault, Record, State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -306,7 +306,7 @@ def test_what_a_killed_compaction_left_is_cleared(path: Path, record: MakeRecord
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from runner.errors import LedgerError
+from runner.core.errors import LedgerError
 from runner.ledger import Log
 
 path, size = Path(sys.argv[1]), int(sys.argv[2])

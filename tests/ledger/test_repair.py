@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.errors import LedgerCorrupt
+from runner.core.errors import LedgerCorrupt
+from runner.core.models import Fault, Job, Output, Record, State
 from runner.ledger import Log
 from runner.ledger.repair import Salvage, mend, salvage
-from runner.model import Fault, Job, Output, Record, State
 from runner.plan import Action, Decision, decide
 from runner.records import BadLine, decode, encode
 

@@ -11,13 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from runner.errors import ConflictError, LedgerCorrupt, LedgerError
+from runner.core.errors import ConflictError, LedgerCorrupt, LedgerError
+from runner.core.models import Record, State
+from runner.core.shards import Shard, shard_of
 from runner.ledger import Ledger, Log, Together, hold, hold_all, look, merge_shards, path_of, run_lock
 from runner.ledger.layout import shard_named
 from runner.ledger.split import merge, split
-from runner.model import Record, State
 from runner.records import encode
-from runner.shards import Shard, shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

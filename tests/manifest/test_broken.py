@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.console import show_error
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
+from runner.core.models import Place
 from runner.manifest import load
-from runner.model import Place
 
 KLEIN_ID = "blackforestlabs/flux-2-klein/4b/text-to-image"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
 from runner.manifest import load
 from runner.manifest.document import Document
 from runner.manifest.encoding import decode

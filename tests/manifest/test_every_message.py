@@ -18,9 +18,9 @@ from typing import NamedTuple
 from broken import CASES, golden, printed_of
 
 import runner.manifest
+from runner.core.models import Problem
 from runner.manifest.findings import Findings, Wrong
 from runner.manifest.series import Fault
-from runner.model import Problem
 
 SOURCES = sorted(Path(runner.manifest.__file__).parent.glob("*.py"))
 OF_EDITORS = ("patterns.py", "schema.py", "schema_jobs.py", "schema_models.py", "schema_values.py")

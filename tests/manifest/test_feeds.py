@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
+from runner.core.models import Job
 from runner.manifest import Manifest, load
-from runner.model import Job
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 BY_SKU = '{from: f.csv, id: "{{ sku }}", prompt: "a {{ name }}"}'

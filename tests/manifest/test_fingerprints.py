@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from runner.core.models import Json
 from runner.manifest import fingerprint
-from runner.model import Json
 
 TEXTS = st.text(
     st.characters(exclude_categories=("Cs",))

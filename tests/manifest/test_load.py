@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
+from runner.core.models import Job
 from runner.manifest import (
     Manifest,
     OnUnknown,
@@ -23,7 +24,6 @@ from runner.manifest import (
     load,
     salvage_settings,
 )
-from runner.model import Job
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
+from runner.core.models import Job
 from runner.manifest import load
-from runner.model import Job
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 JOBS = Path(__file__).parents[2] / "jobs"

@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.answers import MAX_OUTPUTS
-from runner.errors import ManifestError
-from runner.formats import FORMATS
+from runner.core.errors import ManifestError
+from runner.core.formats import FORMATS
+from runner.core.models import Job
 from runner.manifest import check_file_name, check_id, load
 from runner.manifest.names import DEVICES, folded, normal, slug, without_extension
-from runner.model import Job
 from runner.records import intent
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"

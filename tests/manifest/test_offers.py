@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
 from runner.manifest import Manifest, Offer, bundled_schema, fingerprint, load, spelling
 from runner.manifest.inputs import bundled_models
 

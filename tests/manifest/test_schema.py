@@ -13,7 +13,7 @@ from editor import as_an_editor_reads
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
 from runner.manifest import bundled_models, bundled_schema, load, notation, patterns
 from runner.manifest.findings import Wrong
 from runner.manifest.given import KEYS as KEYS_OF_JOBS

@@ -16,11 +16,11 @@ from editor import as_an_editor_reads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.errors import ManifestError
+from runner.core.errors import ManifestError
+from runner.core.models import Problem
 from runner.manifest import load
 from runner.manifest.given import KEYS as KEYS_OF_JOBS
 from runner.manifest.schema import manifest_schema
-from runner.model import Problem
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 KLEIN_9B = KLEIN.replace("4b", "9b")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from runner.core.models import Job
 from runner.manifest.claims import key_of
 from runner.manifest.spool import Spool
-from runner.model import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.core.models import Job
 from runner.manifest import load
 from runner.manifest.expressions import Compiler, Expression
 from runner.manifest.fields import read_fields
 from runner.manifest.findings import Wrong
 from runner.manifest.nodes import Mark
 from runner.manifest.templates import Templates
-from runner.model import Job
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 ROW = {

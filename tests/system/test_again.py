@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.model import State
+from runner.core.models import State
 
 pytestmark = pytest.mark.anyio
 

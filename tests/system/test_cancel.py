@@ -12,8 +12,8 @@ from virtual_time import LoopClock
 from runner import app
 from runner.cancel import LANES, Cancelled
 from runner.commands.cancel import _show
+from runner.core.models import State
 from runner.emulator import Fault
-from runner.model import State
 from runner.stop import GRACE_SECONDS, Stop
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from harness import plain
 
+from runner.core.models import State
 from runner.emulator import Fault
-from runner.model import State
 
 pytestmark = pytest.mark.anyio
 

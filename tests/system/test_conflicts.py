@@ -12,8 +12,8 @@ from virtual_time import LoopClock
 
 import runner
 from runner import app
+from runner.core.models import State
 from runner.emulator import Fault
-from runner.model import State
 from runner.records import encode
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from harness import plain
 
-from runner.disk import Judgement
+from runner.core.disk import Judgement
 from runner.emulator import Fault
 from runner.stop import Stop
 

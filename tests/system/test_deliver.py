@@ -7,10 +7,10 @@ import gc
 import pytest
 from harness import plain
 
-from runner import disk
+from runner.core import disk
+from runner.core.models import State
 from runner.download.fetch import _Download
 from runner.emulator import Fault
-from runner.model import State
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,8 @@ from harness import plain
 from virtual_time import LoopClock
 
 from runner import app
+from runner.core.models import State
 from runner.emulator import Fault
-from runner.model import State
 from runner.stop import Stop
 
 pytestmark = pytest.mark.anyio

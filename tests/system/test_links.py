@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from harness import Service
 
+from runner.core.errors import LedgerError, OutputError, UsageError
 from runner.emulator import Fault
-from runner.errors import LedgerError, OutputError, UsageError
 from runner.gallery.page import check_target
 from runner.ledger import Log
 from runner.ledger.repair import mend

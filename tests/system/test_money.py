@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from virtual_time import LoopClock
 
+from runner.core.models import Budget, Job, Record, State
 from runner.emulator import Fault
-from runner.model import Budget, Job, Record, State
 from runner.purse import Purse
 from runner.stop import Stop
 

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from harness import Service
 
-from runner.clock import epoch
+from runner.core.clock import epoch
+from runner.core.models import State
 from runner.emulator import Fault
-from runner.model import State
 
 pytestmark = pytest.mark.anyio
 

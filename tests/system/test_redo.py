@@ -8,8 +8,8 @@ from harness import plain
 
 import runner
 from runner import app
+from runner.core.models import State
 from runner.emulator import Fault
-from runner.model import State
 from runner.options import reading
 from runner.plan import Action
 from runner.records import encode

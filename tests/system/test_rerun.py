@@ -9,9 +9,9 @@ from virtual_time import LoopClock
 
 import runner
 from runner import RunOptions
+from runner.core.models import State
 from runner.emulator import Fault
 from runner.forecast import Quote, foretell
-from runner.model import State
 from runner.records import encode
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ import pytest
 from harness import KLEIN, plain
 from PIL import Image
 
-from runner.clock import epoch
-from runner.model import Job, State
+from runner.core.clock import epoch
+from runner.core.models import Job, State
 
 pytestmark = pytest.mark.anyio
 

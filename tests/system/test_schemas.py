@@ -9,8 +9,8 @@ from virtual_time import LoopClock
 
 from runner import app
 from runner.catalogue import offers
+from runner.core.errors import ManifestError
 from runner.emulator import Fault
-from runner.errors import ManifestError
 
 pytestmark = pytest.mark.anyio
 

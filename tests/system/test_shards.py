@@ -11,13 +11,13 @@ from virtual_time import LoopClock
 
 import runner
 from runner import app
+from runner.core.models import State
+from runner.core.shards import Shard, shard_of
 from runner.download.place import Folder
 from runner.emulator import Fault
 from runner.ledger import merge_shards, run_lock
-from runner.model import State
 from runner.options import reading
 from runner.records import encode
-from runner.shards import Shard, shard_of
 
 pytestmark = pytest.mark.anyio
 

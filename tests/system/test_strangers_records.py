@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from harness import Service
 
-from runner.model import Output, Record, State
+from runner.core.models import Output, Record, State
 from runner.records import encode
 
 pytestmark = pytest.mark.anyio

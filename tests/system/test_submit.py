@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 from harness import plain
 
-from runner import disk
 from runner.api import MAX_SUBMITTING
-from runner.disk import Judgement
+from runner.core import disk
+from runner.core.disk import Judgement
+from runner.core.models import State
 from runner.emulator import Fault
-from runner.model import State
 from runner.stop import Stop
 
 pytestmark = pytest.mark.anyio
@@ -151,7 +151,7 @@ async def test_retry_after_holds_every_lane(service):
     released = next(record.at for record in service.seen if record.state is State.RELEASED)
     later = [record.at for record in service.seen if record.state is State.SUBMITTED and record.at > released]
     assert len(later) >= 5
-    from runner.clock import epoch
+    from runner.core.clock import epoch
 
     in_flight_then = 3  # those of the other lanes had left already
     assert sum(epoch(at) - epoch(released) < 60 for at in later) <= in_flight_then

@@ -30,8 +30,8 @@ from virtual_time import LoopClock
 
 import runner
 from runner import app
+from runner.core.models import State
 from runner.emulator import Fault, parse_fault
-from runner.model import State
 from runner.summary import Report
 
 pytestmark = pytest.mark.anyio

@@ -15,9 +15,9 @@ from benchmarks.material import FLAT, write_done, write_feed
 from harness import Service, plain
 
 import runner
+from runner.core.models import Record, State
 from runner.ledger import log
 from runner.manifest import Spool, parse_budget
-from runner.model import Record, State
 from runner.records import decode, encode
 from runner.stop import Stop
 

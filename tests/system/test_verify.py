@@ -10,8 +10,8 @@ from harness import plain
 from virtual_time import LoopClock
 
 from runner import app
+from runner.core.models import State
 from runner.emulator import Fault
-from runner.model import State
 from runner.options import reading
 from runner.records import encode
 from runner.verify import Findings, Kind, check

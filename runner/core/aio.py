@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 
 from anyio import CancelScope
 
-from runner.disk import in_thread
+from runner.core.disk import in_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from runner.errors import UsageError
+from runner.core.errors import UsageError
 
 MOST_SHARDS = 500
 """A run of one keeps the results manifests of all open, and a process may often open 1,024 files."""

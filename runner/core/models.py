@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from runner.characters import CONTROL
+from runner.core.text import CONTROL
 
 Json = Any  # a JSON value: None, bool, int, float, str, or lists and string-keyed dicts of these
 

@@ -16,7 +16,7 @@ from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from runner.errors import RunnerError
+from runner.core.errors import RunnerError
 from runner.settings import is_loopback
 
 T = TypeVar("T")

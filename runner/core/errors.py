@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from runner.model import Problem
+    from runner.core.models import Problem
 
 
 class RunnerError(Exception):

@@ -1,0 +1,1 @@
+"""Values, errors, the clock and small helpers that every package may use."""
