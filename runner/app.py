@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runner.api import Api, connect
+from runner.api.client import Api, connect
+from runner.api.config import EMULATOR, ApiBase, Token, find_api, find_token
 from runner.batch import Batch
 from runner.cancel import Cancelled, cancel_owed
 from runner.core.aio import to_its_end
@@ -33,7 +34,6 @@ from runner.manifest import Manifest
 from runner.money import base_price
 from runner.options import RunOptions, api_of, chosen, gap_of, lanes_of, rate_of, reading_others, surveyor_of
 from runner.progress import Watcher
-from runner.settings import EMULATOR, ApiBase, Token, find_api, find_token
 from runner.stop import Stop
 from runner.summary import Report
 from runner.surveyor import manifest_path

@@ -8,7 +8,7 @@ from random import Random
 import aiohttp
 import msgspec
 
-from runner.api import Api
+from runner.api.client import Api
 from runner.books import Books
 from runner.capacity import START, Adaptive
 from runner.core.clock import Clock

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
-from runner.settings import TOKEN_VARIABLES
+from runner.api.config import TOKEN_VARIABLES
 
 SECONDS = 60.0
 """So long it may take."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from runner.answers import MOST_USD, read_usd
+from runner.api.fields import MOST_USD, read_usd
 from runner.core.models import Job, Json, Record, State
 
 MOST_MEGAPIXELS = 10**12

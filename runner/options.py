@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from runner import shares
+from runner.api.config import EMULATOR, ApiBase, find_api, output_folder
 from runner.chosen import Chosen, Selection
 from runner.core.errors import UsageError
 from runner.core.models import Budget
@@ -20,7 +21,6 @@ from runner.download.place import Folder
 from runner.ledger import NOTHING, Ledger, Log, Reader, Together, look, path_of
 from runner.manifest import Manifest, OnUnknown
 from runner.redo import Choice
-from runner.settings import EMULATOR, ApiBase, find_api, output_folder
 from runner.surveyor import Surveyor, manifest_path
 
 

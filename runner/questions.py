@@ -21,7 +21,7 @@ from enum import StrEnum
 
 import msgspec
 
-from runner.answers import REQUEST_ID
+from runner.api.fields import REQUEST_ID
 from runner.core.models import LOST, Fault, Record, State
 from runner.records import follow, in_doubt
 

@@ -13,7 +13,7 @@ from operator import methodcaller
 
 import msgspec
 
-from runner.answers import MOST_USD, REQUEST_ID
+from runner.api.fields import MOST_USD, REQUEST_ID
 from runner.core.models import Fault, Job, Record, State
 
 RESULTS = "results.jsonl"

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from runner.api.config import EMULATOR
 from runner.core.compact import Names
 from runner.core.formats import EXTENSIONS
 from runner.core.models import Job, Record, State
@@ -21,7 +22,6 @@ from runner.download.place import Folder
 from runner.ledger import NOTHING, Reader
 from runner.manifest import Spool, bundled_models, spelling
 from runner.plan import Action, Decision, as_bought, decide, will_buy
-from runner.settings import EMULATOR
 from runner.unclaimed import Unclaimed
 
 

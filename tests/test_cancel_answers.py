@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from runner.answers import Answer
-from runner.wire import Again, Cancelling, read_cancel
+from runner.api.fields import Answer
+from runner.api.responses import Again, Cancelling, read_cancel
 
 ANSWERS = {
     "cancelled": (200, {"outcome": "cancelled"}, Cancelling(agreed=True)),

@@ -13,9 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.core.clock import SystemClock, epoch, timestamp
-from runner.core.errors import AccountError, UsageError
-from runner.settings import (
+from runner.api.config import (
     DEFAULT_API,
     ApiBase,
     Token,
@@ -26,6 +24,8 @@ from runner.settings import (
     output_folder,
     results_folder,
 )
+from runner.core.clock import SystemClock, epoch, timestamp
+from runner.core.errors import AccountError, UsageError
 
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(-timedelta(hours=12, minutes=30))])
 SECRET = "rc-secret-1234567890"

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.answers import MAX_OUTPUTS, Answer, find_urls, parse_object, read_retry_after, read_usd
-from runner.core.models import OUR_CODES, State
-from runner.wire import (
+from runner.api.fields import MAX_OUTPUTS, Answer, find_urls, parse_object, read_retry_after, read_usd
+from runner.api.responses import (
     Accepted,
     Again,
     Cause,
@@ -27,6 +26,7 @@ from runner.wire import (
     read_progress,
     read_submission,
 )
+from runner.core.models import OUR_CODES, State
 
 DATE = "Sun, 22 Nov 2026 01:00:00 GMT"
 IN_A_MINUTE = "Sun, 22 Nov 2026 01:01:00 GMT"

@@ -18,8 +18,8 @@ def probe(mark: str, manifest: str, api: str | None) -> dict[str, str]:
     """What this worker has: its runner, what it reads at two paths, and whether it knows a token (never which)."""
     answer = {"runner": _runner(), "mark": _read(mark), "manifest": _read(manifest)}
     try:
+        from runner.api.config import find_api, find_token  # noqa: PLC0415 - a worker may have no runner
         from runner.core.errors import RunnerError  # noqa: PLC0415 - a worker may have no runner
-        from runner.settings import find_api, find_token  # noqa: PLC0415 - a worker may have no runner
     except ImportError:
         return answer
     try:

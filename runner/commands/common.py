@@ -14,6 +14,7 @@ import anyio
 import click
 from click.shell_completion import CompletionItem
 
+from runner.api.config import output_folder, results_folder
 from runner.catalogue import offers
 from runner.core.errors import ManifestError, UsageError, one_error
 from runner.core.loop import run_loop
@@ -25,7 +26,6 @@ from runner.ledger import look
 from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
 from runner.options import RunOptions
 from runner.records import RESULTS
-from runner.settings import output_folder, results_folder
 from runner.stop import GRACE_SECONDS, Stop
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from runner.api.config import find_token
 from runner.commands.common import BudgetType, ShardType, manifest_argument, place_options, read_manifest
 from runner.console import say, show_warnings
 from runner.core.clock import SystemClock
@@ -20,7 +21,6 @@ from runner.forecast import KEYS, Forecast, Quote, foretell
 from runner.manifest import OnUnknown
 from runner.options import RunOptions
 from runner.plan import Action
-from runner.settings import find_token
 
 
 @click.command("plan")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from runner.api.config import EMULATOR, results_folder
 from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
 from runner.console import say
 from runner.core.clock import SystemClock
@@ -21,7 +22,6 @@ from runner.gallery.thumbnails import Look, Thumbnails
 from runner.ledger import Reader
 from runner.options import reading
 from runner.plan import in_force
-from runner.settings import EMULATOR, results_folder
 
 REPORT = "report.html"
 MOST_EMBEDDED = 2000

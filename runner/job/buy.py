@@ -8,7 +8,8 @@ from collections.abc import Callable
 from anyio import CancelScope, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from runner.api import Api
+from runner.api.client import Api
+from runner.api.responses import Accepted, Cause, Refused, Submission, Unreadable
 from runner.core.clock import Clock, timestamp
 from runner.core.errors import LedgerError
 from runner.core.models import Fault, Job, Record, State
@@ -18,7 +19,6 @@ from runner.purse import Purse
 from runner.records import follow, intent
 from runner.stop import Stop
 from runner.throttle import Throttle
-from runner.wire import Accepted, Cause, Refused, Submission, Unreadable
 
 log = logging.getLogger(__name__)
 

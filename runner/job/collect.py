@@ -9,7 +9,8 @@ from random import Random
 
 import msgspec
 
-from runner.api import Api
+from runner.api.client import Api
+from runner.api.responses import Again, Completed, Denied, Ended, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import Clock, epoch, timestamp
 from runner.core.models import TIMEOUT, Fault, Output, Record, State, kind_of
 from runner.job.suspects import Suspects
@@ -17,7 +18,6 @@ from runner.ledger import Writer
 from runner.pace import backoff
 from runner.polling import Durations, Watch
 from runner.records import follow
-from runner.wire import Again, Completed, Denied, Ended, Gone, NotYet, Progress, Unfinished
 
 GRACE_SECONDS = 30.0
 """So long after its submission a request may still be unknown to the API that accepted it."""

@@ -11,7 +11,8 @@ from weakref import WeakValueDictionary
 import aiohttp
 import msgspec
 
-from runner.api import Api
+from runner.api.client import Api
+from runner.api.responses import Completed, Gone
 from runner.core.clock import Clock, timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
@@ -27,7 +28,6 @@ from runner.job.suspects import Suspects
 from runner.ledger import Writer
 from runner.pace import backoff
 from runner.records import follow
-from runner.wire import Completed, Gone
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from runner.answers import REQUEST_ID
+from runner.api.fields import REQUEST_ID
 from runner.core.models import Json, Record
 from runner.records import LARGEST_PURCHASE, decode
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
-from runner.answers import MAX_OUTPUTS
+from runner.api.fields import MAX_OUTPUTS
 from runner.core.formats import EXTENSIONS, FORMATS
 
 if TYPE_CHECKING:

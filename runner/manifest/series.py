@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from runner.answers import MAX_OUTPUTS
+from runner.api.fields import MAX_OUTPUTS
 from runner.core.models import Job
 from runner.manifest import notation
 from runner.manifest.findings import FAILED, Wrong, shown

@@ -17,7 +17,8 @@ from shelf import PAYLOADS, record
 from yarl import URL
 
 import runner
-from runner.answers import Answer, find_urls
+from runner.api.fields import Answer, find_urls
+from runner.api.responses import Accepted, read_cancel, read_entry, read_progress, read_submission
 from runner.core.errors import LedgerCorrupt
 from runner.core.models import Fault, Output, Record, State
 from runner.download.media import inspect_bytes
@@ -33,7 +34,6 @@ from runner.manifest import check_file_name, check_id
 from runner.money import basis_of, spent
 from runner.receipts import receipts
 from runner.records import BadLine, decode, encode, follow, is_inside
-from runner.wire import Accepted, read_cancel, read_entry, read_progress, read_submission
 
 ROOT = Path(__file__).parents[2]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(PAYLOADS)

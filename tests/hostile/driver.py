@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runner import api
+from runner.api import client
 from runner.cli import main
 from runner.core.http import Patience
 from runner.download import body, fetch
 from runner.job import collect
 
-api.SUBMIT_PATIENCE = Patience(8.0, whole=True)
-api.ASK_PATIENCE = Patience(3.0, whole=True)
+client.SUBMIT_PATIENCE = Patience(8.0, whole=True)
+client.ASK_PATIENCE = Patience(3.0, whole=True)
 collect.GRACE_SECONDS = 1.0
 fetch.READ_PATIENCE = Patience(3.0, whole=False)
 body.SLOW_SECONDS = 1.5

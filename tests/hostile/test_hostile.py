@@ -24,7 +24,7 @@ import pytest
 from hostile.attacks import ATTACKS, Attack, prepare
 from hostile.server import World, serving
 
-from runner.api import MAX_ANSWER
+from runner.api.client import MAX_ANSWER
 from runner.core.models import Record
 from runner.records import decode
 

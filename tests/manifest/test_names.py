@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner.answers import MAX_OUTPUTS
+from runner.api.fields import MAX_OUTPUTS
 from runner.core.errors import ManifestError
 from runner.core.formats import FORMATS
 from runner.core.models import Job

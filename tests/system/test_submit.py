@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from harness import plain
 
-from runner.api import MAX_SUBMITTING
+from runner.api.client import MAX_SUBMITTING
 from runner.core import disk
 from runner.core.disk import Judgement
 from runner.core.models import State

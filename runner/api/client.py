@@ -16,11 +16,9 @@ import aiohttp
 import msgspec
 from aiohttp import hdrs
 
-from runner.answers import Answer, parse_object, read_day
-from runner.core.http import Broken, NotConnected, Patience, Reading, TooLarge, read_bounded, send, session
-from runner.core.models import Fault, Json
-from runner.settings import ApiBase, Token
-from runner.wire import (
+from runner.api.config import ApiBase, Token
+from runner.api.fields import Answer, parse_object, read_day
+from runner.api.responses import (
     Again,
     Cancelling,
     Cause,
@@ -33,6 +31,8 @@ from runner.wire import (
     read_progress,
     read_submission,
 )
+from runner.core.http import Broken, NotConnected, Patience, Reading, TooLarge, read_bounded, send, session
+from runner.core.models import Fault, Json
 
 SUBMIT_PATIENCE = Patience(120.0, whole=True)
 """Giving up on a submission's answer costs money, waiting does not."""

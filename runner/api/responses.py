@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import msgspec
 
-from runner.answers import (
+from runner.api.fields import (
     LONGEST_WORD,
     REQUEST_ID,
     Answer,

@@ -1,0 +1,1 @@
+"""The RunComfy Model API: client, responses and credentials."""
