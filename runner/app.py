@@ -25,8 +25,8 @@ from runner.core.http import session
 from runner.core.models import Json, Record
 from runner.core.shards import Shard
 from runner.crew import Site, Terms
-from runner.download.place import Folder
-from runner.download.urls import PublicResolver
+from runner.files.output_folder import Folder
+from runner.files.urls import PublicResolver
 from runner.forecast import Quote
 from runner.job.deliver import Bounds
 from runner.ledger import Parts, Passing, Reader, Writer, hold, hold_all, look, open_ledger, path_of, private

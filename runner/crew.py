@@ -15,7 +15,7 @@ from runner.core.clock import Clock
 from runner.core.disk import Disk
 from runner.core.models import DISK, Budget, Halt, Job, Record
 from runner.core.shards import Shard
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.job.buy import Buyer
 from runner.job.collect import Collector
 from runner.job.deliver import DEFAULT_MAX_FILE, Bounds, Deliverer

@@ -17,7 +17,7 @@ from runner.chosen import Chosen, Selection
 from runner.core.errors import UsageError
 from runner.core.models import Budget
 from runner.core.shards import Shard
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.ledger import NOTHING, Ledger, Log, Reader, Together, look, path_of
 from runner.manifest import Manifest, OnUnknown
 from runner.redo import Choice

@@ -12,7 +12,7 @@ from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import UsageError
 from runner.core.models import Record
 from runner.core.shards import Shard
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.ledger import Reader, hold_all, open_ledger
 from runner.manifest.findings import nearest
 from runner.plan import made

@@ -17,11 +17,11 @@ from runner.api.config import EMULATOR
 from runner.core.compact import Names
 from runner.core.formats import EXTENSIONS
 from runner.core.models import Job, Record, State
-from runner.download.listing import Listing
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.ledger import NOTHING, Reader
 from runner.manifest import Spool, bundled_models, spelling
 from runner.plan import Action, Decision, as_bought, decide, will_buy
+from runner.planning.conflicts import Listing
 from runner.unclaimed import Unclaimed
 
 

@@ -21,8 +21,8 @@ from runner.core.disk import hash_file
 from runner.core.errors import OutputError
 from runner.core.formats import EXTENSIONS
 from runner.core.models import Output, Record, State
-from runner.download.names import places_of
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
+from runner.files.paths import places_of
 from runner.ledger import Reader
 from runner.manifest.names import normal
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from runner.commands import export, status
 from runner.core.models import Fault, Output, Record, State
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.money import Basis, exact
 from runner.options import reading
 from runner.receipts import Receipt, receipts

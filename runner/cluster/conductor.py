@@ -24,7 +24,7 @@ from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import Locked, RunnerError, UsageError
 from runner.core.models import Record
 from runner.core.shards import MOST_SHARDS, Shard
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.ledger import hold_all, look, merge_shards
 from runner.manifest import Manifest
 from runner.money import total_spent

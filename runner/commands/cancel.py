@@ -13,7 +13,7 @@ from runner.commands.common import attend, known_folder, manifest_argument, plac
 from runner.console import say
 from runner.core.loop import run_loop
 from runner.display import Watch, plain_watch
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.ledger import look
 from runner.options import RunOptions
 

@@ -12,7 +12,7 @@ from runner.commands.conclude import Place, conclude, telling_options
 from runner.core.loop import run_loop
 from runner.core.shards import Shard
 from runner.display import Telling, Watch, watch
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.options import RunOptions
 from runner.summary import Report
 

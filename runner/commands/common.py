@@ -21,7 +21,7 @@ from runner.core.loop import run_loop
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard, find_shard
 from runner.display import Watch
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.ledger import look
 from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
 from runner.options import RunOptions

@@ -14,8 +14,8 @@ import msgspec
 from runner.commands.common import known_folder, manifest_argument, place_options
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
-from runner.download.names import places_of
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
+from runner.files.paths import places_of
 from runner.ledger import Reader
 from runner.money import Basis
 from runner.options import reading

@@ -13,7 +13,7 @@ from runner.console import say
 from runner.core.errors import UsageError
 from runner.core.loop import run_loop
 from runner.core.models import Record, State
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.ledger import holders, look
 from runner.options import reading
 from runner.questions import Questions, Saying, Word, parse_adopt, parse_name

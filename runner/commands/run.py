@@ -30,8 +30,8 @@ from runner.core.loop import run_loop
 from runner.core.models import Budget, Json
 from runner.core.shards import Shard
 from runner.display import Telling, Watch, watch
-from runner.download.place import Folder
 from runner.events import Weight
+from runner.files.output_folder import Folder
 from runner.ledger import look
 from runner.ledger.filesystem import doubt_about
 from runner.manifest import Manifest, OnUnknown

@@ -16,7 +16,7 @@ from runner.console import say
 from runner.core.clock import SystemClock, epoch
 from runner.core.compact import Names
 from runner.core.models import Record
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.ledger import Layout, Reader, holders, look
 from runner.money import exact, spent
 from runner.options import reading

@@ -14,7 +14,7 @@ from runner.core.errors import UsageError
 from runner.core.loop import run_loop
 from runner.core.models import Record
 from runner.display import plain_watch
-from runner.download.place import Folder
+from runner.files.output_folder import Folder
 from runner.ledger import holders, look
 from runner.ledger.repair import Damage, Mended, Salvage
 from runner.options import RunOptions, reading

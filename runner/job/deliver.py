@@ -18,12 +18,12 @@ from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.http import Broken, NotConnected, TooLarge
 from runner.core.models import DISK, Fault, Output, Record, State
-from runner.download.fetch import SMALL, StorageAnswer, fetch
-from runner.download.media import Media
-from runner.download.parts import BadMedia
-from runner.download.place import Arrival, Folder
-from runner.download.trouble import Occupied, Vanished
-from runner.download.urls import Allowed, RefusedUrl
+from runner.files.download import SMALL, StorageAnswer, fetch
+from runner.files.errors import Occupied, Vanished
+from runner.files.media import Media
+from runner.files.output_folder import Arrival, Folder
+from runner.files.parts import BadMedia
+from runner.files.urls import Allowed, RefusedUrl
 from runner.job.suspects import Suspects
 from runner.ledger import Writer
 from runner.pace import backoff

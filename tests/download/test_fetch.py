@@ -19,13 +19,13 @@ from runner.core import disk as disks
 from runner.core.disk import Disk
 from runner.core.errors import OutputError
 from runner.core.http import Broken, NotConnected, Patience, TooLarge, session
-from runner.download import body as pacing
-from runner.download import fetch as fetching
-from runner.download.body import most_seconds
-from runner.download.fetch import SMALL, StorageAnswer, fetch
-from runner.download.media import Media, inspect_bytes
-from runner.download.parts import BadMedia
-from runner.download.urls import Allowed, RefusedUrl
+from runner.files import body as pacing
+from runner.files import download as fetching
+from runner.files.body import most_seconds
+from runner.files.download import SMALL, StorageAnswer, fetch
+from runner.files.media import Media, inspect_bytes
+from runner.files.parts import BadMedia
+from runner.files.urls import Allowed, RefusedUrl
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -531,8 +531,8 @@ FULL = """
 import asyncio, resource, sys
 from runner.core.disk import Disk
 from pathlib import Path
-from runner.download.fetch import fetch
-from runner.download.urls import Allowed
+from runner.files.download import fetch
+from runner.files.urls import Allowed
 from runner.core.errors import OutputError
 from runner.core.http import session
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.download import listing
-from runner.download.listing import Listing
+from runner.planning import conflicts
+from runner.planning.conflicts import Listing
 
 STEMS = st.text(st.sampled_from("aAbßẞéÉ\u0301.ıİ-"), min_size=1, max_size=4).filter(lambda text: text.strip("."))
 
@@ -55,13 +55,13 @@ def test_a_folder_that_cannot_be_listed_is_not_judged(tmp_path: Path, monkeypatc
     file = tmp_path / "file"
     file.touch()
     assert may_hold(file, "mug")
-    monkeypatch.setattr(listing, "MOST_NAMES", 0)
+    monkeypatch.setattr(conflicts, "MOST_NAMES", 0)
     assert may_hold(tmp_path, "mug")
 
 
 def test_of_many_folders_not_all_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder for each of a million rows must not fill the memory, and is judged right all the same."""
-    monkeypatch.setattr(listing, "MOST_FOLDERS", 2)
+    monkeypatch.setattr(conflicts, "MOST_FOLDERS", 2)
     seen = Listing()
     folders = [tmp_path / str(number) for number in range(5)]
     for folder in folders:

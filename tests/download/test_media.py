@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from runner.download import media as media_module
-from runner.download import parts
-from runner.download import png as png_module
-from runner.download.media import inspect, inspect_bytes
-from runner.download.parts import BadMedia
 from runner.emulator.clips import clip
+from runner.files import containers as png_module
+from runner.files import media as media_module
+from runner.files import parts
+from runner.files.media import inspect, inspect_bytes
+from runner.files.parts import BadMedia
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -297,7 +297,7 @@ TOGETHER = """
 import sys, re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from runner.download.media import inspect
+from runner.files.media import inspect
 with ThreadPoolExecutor(8) as pool:
     assert {media.width for media in pool.map(inspect, [Path(sys.argv[1])] * int(sys.argv[2]))} == {5000}
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -367,8 +367,8 @@ def test_rows_may_be_spread_over_many_chunks(
 BOMB = """
 import resource, sys
 from pathlib import Path
-from runner.download.media import inspect
-from runner.download.parts import BadMedia
+from runner.files.media import inspect
+from runner.files.parts import BadMedia
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     inspect(Path(sys.argv[1]))

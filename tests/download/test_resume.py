@@ -15,12 +15,12 @@ import pytest
 
 from runner.core.disk import Disk
 from runner.core.http import Broken, TooLarge, session
-from runner.download import fetch as fetching
-from runner.download.fetch import RESUME_BYTES, StorageAnswer, fetch
-from runner.download.media import Media
-from runner.download.parts import BadMedia
-from runner.download.resume import Part, validator
-from runner.download.urls import Allowed, RefusedUrl
+from runner.files import download as fetching
+from runner.files.download import RESUME_BYTES, StorageAnswer, fetch
+from runner.files.media import Media
+from runner.files.parts import BadMedia
+from runner.files.resume import Part, validator
+from runner.files.urls import Allowed, RefusedUrl
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

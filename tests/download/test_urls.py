@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from runner.core.http import NotConnected, Patience, send, session
-from runner.download.urls import Allowed, PublicResolver, RefusedUrl, _look_closely
+from runner.files.urls import Allowed, PublicResolver, RefusedUrl, _look_closely
 
 if TYPE_CHECKING:
     from collections.abc import Callable

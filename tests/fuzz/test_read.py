@@ -21,9 +21,9 @@ from runner.api.fields import Answer, find_urls
 from runner.api.responses import Accepted, read_cancel, read_entry, read_progress, read_submission
 from runner.core.errors import LedgerCorrupt
 from runner.core.models import Fault, Output, Record, State
-from runner.download.media import inspect_bytes
-from runner.download.parts import BadMedia
-from runner.download.urls import STORAGE, Allowed, RefusedUrl
+from runner.files.media import inspect_bytes
+from runner.files.parts import BadMedia
+from runner.files.urls import STORAGE, Allowed, RefusedUrl
 from runner.gallery.page import Batch, render
 from runner.gallery.safe import Thumbs
 from runner.job.collect import after_end

@@ -110,7 +110,7 @@ def test_thumbnails_beside_the_page_make_it_small(batch):
 
 def test_verify_still_finds_all_in_order(batch):
     """Neither page nor thumbnails are foreign to it."""
-    from runner.download.place import Folder
+    from runner.files.output_folder import Folder
     from runner.options import reading
 
     batch.report()

@@ -17,13 +17,13 @@ from typing import Any
 from runner.api import client
 from runner.cli import main
 from runner.core.http import Patience
-from runner.download import body, fetch
+from runner.files import body, download
 from runner.job import collect
 
 client.SUBMIT_PATIENCE = Patience(8.0, whole=True)
 client.ASK_PATIENCE = Patience(3.0, whole=True)
 collect.GRACE_SECONDS = 1.0
-fetch.READ_PATIENCE = Patience(3.0, whole=False)
+download.READ_PATIENCE = Patience(3.0, whole=False)
 body.SLOW_SECONDS = 1.5
 
 NAMES = {

@@ -9,8 +9,8 @@ from harness import plain
 
 from runner.core import disk
 from runner.core.models import State
-from runner.download.fetch import _Download
 from runner.emulator import Fault
+from runner.files.download import _Download
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ from harness import Service, plain
 
 import runner
 from runner.core.models import State
-from runner.download.place import Folder
 from runner.emulator import Fault
+from runner.files.output_folder import Folder
 from runner.options import reading
 from runner.questions import Questions, parse_adopt
 from runner.settle import find_questions

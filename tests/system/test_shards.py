@@ -13,8 +13,8 @@ import runner
 from runner import app
 from runner.core.models import State
 from runner.core.shards import Shard, shard_of
-from runner.download.place import Folder
 from runner.emulator import Fault
+from runner.files.output_folder import Folder
 from runner.ledger import merge_shards, run_lock
 from runner.options import reading
 from runner.records import encode

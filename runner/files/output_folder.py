@@ -17,8 +17,8 @@ from runner.core import disk
 from runner.core.disk import hash_file
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
-from runner.download.names import REPLACED, aside_path, asides_of, by_bytes, names_beside, places_of
-from runner.download.trouble import DiskErrors, FileErrors, Occupied, Vanished
+from runner.files.errors import DiskErrors, FileErrors, Occupied, Vanished
+from runner.files.paths import REPLACED, aside_path, asides_of, by_bytes, names_beside, places_of
 
 log = logging.getLogger(__name__)
 

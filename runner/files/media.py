@@ -18,9 +18,9 @@ import msgspec
 
 from runner.core.disk import hash_file
 from runner.core.formats import MAX_PIXELS, MP4, PICTURES, PNG, QUICKTIME, WEBM, Format
-from runner.download.parts import BLOCK, BadMedia, count_parts, exactly
-from runner.download.png import SIGNATURE, read_png
-from runner.download.videos import EBML, check_boxes, check_webm
+from runner.files.containers import SIGNATURE, read_png
+from runner.files.parts import BLOCK, BadMedia, count_parts, exactly
+from runner.files.videos import EBML, check_boxes, check_webm
 
 if TYPE_CHECKING:
     from PIL import Image

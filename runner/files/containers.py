@@ -7,7 +7,7 @@ import zlib
 from typing import BinaryIO
 
 from runner.core.formats import MAX_PIXELS
-from runner.download.parts import BLOCK, BadMedia, count_parts, exactly
+from runner.files.parts import BLOCK, BadMedia, count_parts, exactly
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}

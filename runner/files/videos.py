@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from runner.download.parts import BadMedia, exactly
+from runner.files.parts import BadMedia, exactly
 
 EBML = b"\x1a\x45\xdf\xa3"
 _MAX_BOXES = 100_000

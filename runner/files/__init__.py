@@ -1,0 +1,1 @@
+"""Downloads, checks of media files, and the output folder."""

@@ -1,0 +1,1 @@
+"""Decisions about each job of a manifest. Nothing here changes anything."""
