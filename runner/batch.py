@@ -20,12 +20,12 @@ from runner.core.errors import ConflictError
 from runner.core.models import Job, Record
 from runner.crew import Crew, Site, Terms
 from runner.job.suspects import Suspects
+from runner.ledger.records import in_doubt
 from runner.money import base_price, total_spent
 from runner.plan import Action, Decision, revive, too_much_waits
 from runner.polling import Durations
 from runner.progress import Standing
 from runner.purse import Purse
-from runner.records import in_doubt
 from runner.redo import Choice, Jobs, Redo
 from runner.schedule import PAUSE, Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record

@@ -23,7 +23,7 @@ import msgspec
 
 from runner.api.fields import REQUEST_ID
 from runner.core.models import LOST, Fault, Record, State
-from runner.records import follow, in_doubt
+from runner.ledger.records import follow, in_doubt
 
 SHOWN = 3
 """So many ids or purchases are named in an error."""

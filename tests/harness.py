@@ -16,9 +16,9 @@ from runner import app
 from runner.catalogue import offers
 from runner.core.models import Record
 from runner.emulator import Emulator, Fault
+from runner.ledger.records import decode
 from runner.manifest import Offer
 from runner.questions import Questions, Word, parse_adopt, parse_name
-from runner.records import decode
 from runner.settle import settle
 from runner.stop import Stop
 from runner.summary import Report

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.models import Record
-from runner.records import decode
+from runner.ledger.records import decode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 PATIENCE_SECONDS = 60

@@ -14,7 +14,7 @@ from PIL import Image
 
 from runner.commands.report import command
 from runner.core.models import Fault, Output, Record, State
-from runner.records import encode
+from runner.ledger.records import encode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 PAYLOADS = (

@@ -11,10 +11,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner import records
 from runner.core.models import MAX_FAULT, Fault, Job, Output, Record, State
+from runner.ledger import records
+from runner.ledger.records import (
+    LARGEST_PURCHASE,
+    BadLine,
+    decode,
+    decode_all,
+    encode,
+    follow,
+    in_doubt,
+    intent,
+    is_inside,
+)
 from runner.manifest import check_file_name, check_id
-from runner.records import LARGEST_PURCHASE, BadLine, decode, decode_all, encode, follow, in_doubt, intent, is_inside
 
 LINE: dict[str, Any] = {
     "id": "mug",

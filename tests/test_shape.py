@@ -70,7 +70,7 @@ ROWS = [
         "runner.api.config",
         "runner.api.responses",
         "runner.api.fields",
-        "runner.records",
+        "runner.ledger.records",
         "runner.spreadsheet",
     },
     {

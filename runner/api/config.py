@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from runner.core.errors import AccountError, UsageError
-from runner.records import LEDGER
+from runner.ledger.records import LEDGER
 
 DEFAULT_API = "https://model-api.runcomfy.net/v1"
 SHORTEST_SECRET = 10

@@ -23,9 +23,9 @@ from runner.core.shards import Shard, find_shard
 from runner.display import Watch
 from runner.files.output_folder import Folder
 from runner.ledger import look
+from runner.ledger.records import RESULTS
 from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
 from runner.options import RunOptions
-from runner.records import RESULTS
 from runner.stop import GRACE_SECONDS, Stop
 
 T = TypeVar("T")

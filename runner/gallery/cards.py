@@ -12,9 +12,9 @@ from typing import TypeGuard
 from runner.core.clock import epoch
 from runner.core.models import Json, Output, Record, State
 from runner.gallery.thumbnails import NOTHING, Look, Stand
+from runner.ledger.records import DOUBT
 from runner.money import spent
 from runner.receipts import LARGEST
-from runner.records import DOUBT
 from runner.summary import outcome_of_record
 
 STATES = ("failed", "unknown", "stuck", "missing", "altered", "owed", "cancelled", "left", "done")

@@ -26,8 +26,8 @@ from runner.files.parts import BadMedia
 from runner.files.urls import Allowed, RefusedUrl
 from runner.job.suspects import Suspects
 from runner.ledger import Writer
+from runner.ledger.records import follow
 from runner.pace import backoff
-from runner.records import follow
 
 log = logging.getLogger(__name__)
 

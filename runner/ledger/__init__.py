@@ -25,13 +25,13 @@ from runner.core.disk import Judgement
 from runner.core.errors import LedgerError
 from runner.core.models import OWED, Record, State
 from runner.core.shards import shard_of
-from runner.ledger.hold import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
+from runner.ledger.file_owners import Standing, stands_at
 from runner.ledger.index import RedoStanding
 from runner.ledger.layout import Layout, look, path_of
-from runner.ledger.lock import private, read_holder, run_lock
+from runner.ledger.lockfile import private, read_holder, run_lock
+from runner.ledger.locking import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
 from runner.ledger.log import Log, line_of
-from runner.ledger.reading import NOTHING, Reader, Together, Writer, divided
-from runner.ledger.standing import Standing, stands_at
+from runner.ledger.readers import NOTHING, Reader, Together, Writer, divided
 
 __all__ = [
     "NOTHING",

@@ -10,7 +10,7 @@ import msgspec
 
 from runner.api.fields import REQUEST_ID
 from runner.core.models import Json, Record
-from runner.records import LARGEST_PURCHASE, decode
+from runner.ledger.records import LARGEST_PURCHASE, decode
 
 _START = re.compile(r'(?=\{\s*"id"\s*:\s*")')
 """Where a record begins: its id is its first field."""

@@ -14,7 +14,7 @@ import msgspec
 
 from runner.core.errors import ConflictError, OutputError
 from runner.core.shards import MOST_SHARDS, Shard
-from runner.records import LEDGER, RESULTS
+from runner.ledger.records import LEDGER, RESULTS
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):

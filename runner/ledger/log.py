@@ -20,9 +20,9 @@ from time import monotonic
 from runner.core import disk
 from runner.core.errors import LedgerCorrupt, LedgerError
 from runner.core.models import Record, State
+from runner.ledger.file_owners import Standing
 from runner.ledger.index import Index
-from runner.ledger.standing import Standing
-from runner.records import BadLine, check, decode, decode_all, encode, reread
+from runner.ledger.records import BadLine, check, decode, decode_all, encode, reread
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from runner.core import disk
 from runner.core.errors import LedgerError
 from runner.core.models import OPEN, OWED, Fault, Record, State
 from runner.ledger.fragments import Fragment
-from runner.ledger.story import Cut, Key, Story, read_story
-from runner.records import decode, encode, follow
+from runner.ledger.records import decode, encode, follow
+from runner.ledger.salvage import Cut, Key, Story, read_story
 
 BLOCK = 1 << 20
 """So many bytes of a log are copied at once."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import runner
 from runner.core.models import Job, Output, Record, State
-from runner.records import RESULTS, encode
+from runner.ledger.records import RESULTS, encode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 FLAT = "flat"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from runner.core.models import Record
-from runner.records import decode
+from runner.ledger.records import decode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 RUNNER = [sys.executable, "-W", "error", "-m", "runner"]

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from runner.core.models import Record, State
-from runner.records import decode
+from runner.ledger.records import decode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 SHEET = "emulator/contact-sheet/text-to-image"

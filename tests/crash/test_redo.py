@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner.core.models import Record, State
-from runner.records import decode
+from runner.ledger.records import decode
 
 if TYPE_CHECKING:
     from conftest import Bench

@@ -29,11 +29,11 @@ from runner.gallery.safe import Thumbs
 from runner.job.collect import after_end
 from runner.ledger import Log
 from runner.ledger.log import line_of
+from runner.ledger.records import BadLine, decode, encode, follow, is_inside
 from runner.ledger.repair import salvage
 from runner.manifest import check_file_name, check_id
 from runner.money import basis_of, spent
 from runner.receipts import receipts
-from runner.records import BadLine, decode, encode, follow, is_inside
 
 ROOT = Path(__file__).parents[2]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(PAYLOADS)

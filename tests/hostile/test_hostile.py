@@ -26,7 +26,7 @@ from hostile.server import World, serving
 
 from runner.api.client import MAX_ANSWER
 from runner.core.models import Record
-from runner.records import decode
+from runner.ledger.records import decode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 TOKEN = "rc-hostile-0123456789abcdef"

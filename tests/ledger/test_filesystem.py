@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.ledger.filesystem import doubt, doubt_about, mount_of
-from runner.ledger.lock import lock_words
+from runner.ledger.lockfile import lock_words
 
 MOUNTS = r"""
 22 27 0:21 / /proc rw,relatime - proc proc rw

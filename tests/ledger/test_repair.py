@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from runner.core.errors import LedgerCorrupt
 from runner.core.models import Fault, Job, Output, Record, State
 from runner.ledger import Log
+from runner.ledger.records import BadLine, decode, encode
 from runner.ledger.repair import Salvage, mend, salvage
 from runner.plan import Action, Decision, decide
-from runner.records import BadLine, decode, encode
 
 if TYPE_CHECKING:
     from pathlib import Path

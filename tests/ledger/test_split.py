@@ -16,8 +16,8 @@ from runner.core.models import Record, State
 from runner.core.shards import Shard, shard_of
 from runner.ledger import Ledger, Log, Together, hold, hold_all, look, merge_shards, path_of, run_lock
 from runner.ledger.layout import shard_named
-from runner.ledger.split import merge, split
-from runner.records import encode
+from runner.ledger.records import encode
+from runner.ledger.sharding import merge, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

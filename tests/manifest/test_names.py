@@ -13,9 +13,9 @@ from runner.api.fields import MAX_OUTPUTS
 from runner.core.errors import ManifestError
 from runner.core.formats import FORMATS
 from runner.core.models import Job
+from runner.ledger.records import intent
 from runner.manifest import check_file_name, check_id, load
 from runner.manifest.names import DEVICES, folded, normal, slug, without_extension
-from runner.records import intent
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 

@@ -14,7 +14,7 @@ import runner
 from runner import app
 from runner.core.models import State
 from runner.emulator import Fault
-from runner.records import encode
+from runner.ledger.records import encode
 
 pytestmark = pytest.mark.anyio
 

@@ -10,9 +10,9 @@ import runner
 from runner import app
 from runner.core.models import State
 from runner.emulator import Fault
+from runner.ledger.records import encode
 from runner.options import reading
 from runner.plan import Action
-from runner.records import encode
 from runner.survey import survey
 
 pytestmark = pytest.mark.anyio

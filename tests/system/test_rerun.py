@@ -12,7 +12,7 @@ from runner import RunOptions
 from runner.core.models import State
 from runner.emulator import Fault
 from runner.forecast import Quote, foretell
-from runner.records import encode
+from runner.ledger.records import encode
 
 pytestmark = pytest.mark.anyio
 

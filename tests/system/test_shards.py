@@ -16,8 +16,8 @@ from runner.core.shards import Shard, shard_of
 from runner.emulator import Fault
 from runner.files.output_folder import Folder
 from runner.ledger import merge_shards, run_lock
+from runner.ledger.records import encode
 from runner.options import reading
-from runner.records import encode
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ import pytest
 from harness import Service
 
 from runner.core.models import Output, Record, State
-from runner.records import encode
+from runner.ledger.records import encode
 
 pytestmark = pytest.mark.anyio
 

@@ -17,8 +17,8 @@ from harness import Service, plain
 import runner
 from runner.core.models import Record, State
 from runner.ledger import log
+from runner.ledger.records import decode, encode
 from runner.manifest import Spool, parse_budget
-from runner.records import decode, encode
 from runner.stop import Stop
 
 pytestmark = pytest.mark.anyio

@@ -12,8 +12,8 @@ from virtual_time import LoopClock
 from runner import app
 from runner.core.models import State
 from runner.emulator import Fault
+from runner.ledger.records import encode
 from runner.options import reading
-from runner.records import encode
 from runner.verify import Findings, Kind, check
 
 if TYPE_CHECKING:

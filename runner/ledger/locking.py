@@ -17,8 +17,8 @@ import msgspec
 from runner.core.errors import ConflictError, LedgerCorrupt, LedgerError, Locked, OutputError
 from runner.core.shards import Shard
 from runner.ledger.layout import Layout, look, path_of
-from runner.ledger.lock import FOLDER, read_holder, run_lock
-from runner.ledger.split import made, make_shards, merge, split, tidy
+from runner.ledger.lockfile import FOLDER, read_holder, run_lock
+from runner.ledger.sharding import made, make_shards, merge, split, tidy
 
 
 class Passing(Locked):

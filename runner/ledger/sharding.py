@@ -27,10 +27,10 @@ from runner.core.models import Record
 from runner.core.shards import Shard, shard_of
 from runner.ledger.index import RedoStanding
 from runner.ledger.layout import ledgers_of_shards, path_of, shard_named
-from runner.ledger.lock import FOLDER
+from runner.ledger.lockfile import FOLDER
 from runner.ledger.log import Log
-from runner.ledger.story import Key
-from runner.records import RESULTS, encode
+from runner.ledger.records import RESULTS, encode
+from runner.ledger.salvage import Key
 
 BUFFER = 1 << 18
 """Bytes that are written at once."""

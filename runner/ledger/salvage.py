@@ -8,7 +8,7 @@ import msgspec
 
 from runner.core.models import Record, State
 from runner.ledger.fragments import Fragment, Whole, pieces
-from runner.records import BadLine, decode
+from runner.ledger.records import BadLine, decode
 
 Key = tuple[str, int]
 """A purchase: the job's id and the number."""
