@@ -13,7 +13,7 @@ from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import AccountError
 from runner.core.models import Json
 from runner.manifest import Offer, usable
-from runner.manifest.findings import Wrong
+from runner.manifest.problems import Wrong
 from runner.options import RunOptions, api_of
 
 FRESH_SECONDS = 24 * 3600.0

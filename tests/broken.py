@@ -62,7 +62,7 @@ def staged(case: str) -> Iterator[None]:
     """What no file can bring about: disks that fail."""
     with pytest.MonkeyPatch.context() as patch:
         if case in FAILING_DISKS:
-            patch.setattr("runner.manifest.feeds.Feed._open_file", lambda _feed: FAILING_DISKS[case]())
+            patch.setattr("runner.manifest.feeds.feed.Feed._open_file", lambda _feed: FAILING_DISKS[case]())
         yield
 
 

@@ -15,7 +15,7 @@ from runner.core.loop import run_loop
 from runner.core.models import Json
 from runner.core.text import CONTROL
 from runner.manifest import usable
-from runner.manifest.findings import Wrong
+from runner.manifest.problems import Wrong
 from runner.money import base_price
 from runner.options import RunOptions
 

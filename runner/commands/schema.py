@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from runner.manifest.schema import schema_text
+from runner.manifest.editor_schema.schema import schema_text
 
 
 @click.command("schema")

@@ -21,14 +21,14 @@ a JSON Schema of the manifest itself; nothing is loaded by it.
 
 from __future__ import annotations
 
-from runner.manifest.fingerprints import fingerprint, spelling
-from runner.manifest.inputs import bundled_models, bundled_schema
+from runner.manifest.jobs.fingerprint import fingerprint, spelling
+from runner.manifest.jobs.store import Spool
 from runner.manifest.loader import MAX_BYTES, Manifest, load, salvage_settings
-from runner.manifest.model_schema import usable
+from runner.manifest.models.inputs import bundled_models, bundled_schema
+from runner.manifest.models.offers import Offer
+from runner.manifest.models.schema import usable
 from runner.manifest.names import check_file_name, check_id
-from runner.manifest.offers import Offer
 from runner.manifest.settings import OnUnknown, Settings, parse_budget
-from runner.manifest.spool import Spool
 
 __all__ = [
     "MAX_BYTES",

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.manifest.feeds import Feed, read_feed
-from runner.manifest.findings import FAILED, Wrong, shown
-from runner.manifest.given import KnownModel
-from runner.manifest.inputs import is_model_id
+from runner.manifest.feeds.feed import Feed, read_feed
+from runner.manifest.jobs.entry_reader import RecipeReader
+from runner.manifest.jobs.expansion import Series
+from runner.manifest.jobs.inputs import KnownModel
+from runner.manifest.jobs.rows import FeedReader
+from runner.manifest.models.inputs import is_model_id
+from runner.manifest.models.offers import Offer
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
-from runner.manifest.offers import Offer
-from runner.manifest.recipe_reader import RecipeReader
-from runner.manifest.rows import FeedReader
-from runner.manifest.scalars import filled_text, kind
-from runner.manifest.series import Series
-from runner.manifest.templates import Templates
+from runner.manifest.problems import FAILED, Wrong, shown
+from runner.manifest.templates.template import Templates
+from runner.manifest.yaml.scalars import filled_text, kind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner.manifest.findings import Failure, Findings
-    from runner.manifest.given import Defaults
-    from runner.manifest.intake import Intake
-    from runner.manifest.recipe import Recipe
+    from runner.manifest.jobs.collector import Intake
+    from runner.manifest.jobs.entry import Recipe
+    from runner.manifest.jobs.inputs import Defaults
+    from runner.manifest.problems import Failure, Findings
 
 
 class Entries:

@@ -9,25 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runner.core.errors import OutputError
-from runner.manifest.document import Document
-from runner.manifest.encoding import decode
 from runner.manifest.entries import Entries
-from runner.manifest.findings import Findings, Wrong
-from runner.manifest.given import Defaults
-from runner.manifest.intake import Intake
-from runner.manifest.matrix import least_jobs
-from runner.manifest.naming import Register
+from runner.manifest.jobs.collector import Intake
+from runner.manifest.jobs.inputs import Defaults
+from runner.manifest.jobs.matrix import least_jobs
+from runner.manifest.jobs.store import Spool
+from runner.manifest.jobs.uniqueness import Register
+from runner.manifest.models.offers import ask
 from runner.manifest.nodes import WHOLE_FILE, Mapping, Node, Scalar, Sequence
-from runner.manifest.offers import ask
-from runner.manifest.scalars import kind
+from runner.manifest.problems import Findings, Wrong
 from runner.manifest.settings import OnBadRow, Settings, check_keys, read_settings
-from runner.manifest.spool import Spool
+from runner.manifest.yaml.document import Document
+from runner.manifest.yaml.encoding import decode
+from runner.manifest.yaml.scalars import kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.core.models import Problem
-    from runner.manifest.offers import Offer, Offers
+    from runner.manifest.models.offers import Offer, Offers
 
 MAX_JOBS: Final = 10_000_000
 MAX_BYTES: Final = 256 << 20

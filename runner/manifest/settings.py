@@ -7,11 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from runner.manifest import notation
-from runner.manifest.findings import FAILED, Findings, Wrong, nearest, shown
+from runner.manifest import units
 from runner.manifest.names import check_id, has_control, normal
 from runner.manifest.nodes import Mapping, Node, Scalar, Sequence
-from runner.manifest.scalars import boolean, filled_text, integer, kind, text, written
+from runner.manifest.problems import FAILED, Findings, Wrong, nearest, shown
+from runner.manifest.yaml.scalars import boolean, filled_text, integer, kind, text, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,7 @@ def read_settings(root: Mapping, *, stem: str, folder: Path, findings: Findings)
 def parse_budget(text: str) -> Budget:
     """A budget as a manifest writes it: ``25.00``, ``25.00/day``. Raises ``ValueError`` saying how it is written."""
     try:
-        return notation.budget(text.strip())
+        return units.budget(text.strip())
     except Wrong as wrong:
         raise ValueError(f"it {wrong.what} ({wrong.advice})") from None
 
@@ -131,21 +131,21 @@ def _written(read: Callable[[str], T]) -> Callable[[Node], T]:
 
 
 def _rate(node: Node) -> float:
-    value = _written(notation.rate)(node)
+    value = _written(units.rate)(node)
     if value <= 0:
         raise Wrong("is 0, which would never submit anything", "leave the key out for no limit")
     return value
 
 
 def _timeout(node: Node) -> float:
-    value = _written(notation.duration)(node)
+    value = _written(units.duration)(node)
     if not 0 < value <= MAX_TIMEOUT_SECONDS:
         raise Wrong(f"is {shown(written(node))}; it goes from above 0 to 24h")
     return value
 
 
 def _max_file(node: Node) -> int:
-    value = _written(notation.byte_count)(node)
+    value = _written(units.byte_count)(node)
     if value < 1:
         raise Wrong("is 0, which would refuse every file", "write 200MB, or leave the key out for 2GiB")
     return value
@@ -174,7 +174,7 @@ def _trusted_hosts(node: Node, findings: Findings) -> tuple[str, ...]:
 
 
 def _host(node: Node) -> str:
-    host = notation.host(written(node))
+    host = units.host(written(node))
     text(node)  # `null`, `true` and `false` look like names
     return host
 
@@ -206,8 +206,8 @@ _READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
     "retries": ("retries", _within(0, MAX_RETRIES)),
     "on_unknown": ("on_unknown", _word(OnUnknown)),
     "on_bad_row": ("on_bad_row", _word(OnBadRow)),
-    "budget": ("budget", _written(notation.budget)),
-    "halt": ("halt", _written(notation.halt)),
+    "budget": ("budget", _written(units.budget)),
+    "halt": ("halt", _written(units.halt)),
     "strict_size": ("strict_size", boolean),
     "max_file": ("max_file_bytes", _max_file),
     "output": ("output", _output),

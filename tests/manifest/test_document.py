@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from runner.core.errors import ManifestError
 from runner.manifest import load
-from runner.manifest.document import Document
-from runner.manifest.encoding import decode
-from runner.manifest.findings import Findings
 from runner.manifest.nodes import Mapping, Node, Scalar, Sequence, Style
-from runner.manifest.scalars import json_value
+from runner.manifest.problems import Findings
+from runner.manifest.yaml.document import Document
+from runner.manifest.yaml.encoding import decode
+from runner.manifest.yaml.scalars import json_value
 
 
 def read(text: str | bytes) -> Node:

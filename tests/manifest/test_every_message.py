@@ -19,10 +19,10 @@ from broken import CASES, golden, printed_of
 
 import runner.manifest
 from runner.core.models import Problem
-from runner.manifest.findings import Findings, Wrong
-from runner.manifest.series import Fault
+from runner.manifest.jobs.expansion import Fault
+from runner.manifest.problems import Findings, Wrong
 
-SOURCES = sorted(Path(runner.manifest.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(runner.manifest.__file__).parent.rglob("*.py"))
 OF_EDITORS = ("patterns.py", "schema.py", "schema_jobs.py", "schema_models.py", "schema_values.py")
 """What an editor says of a manifest while it is written, and the loader never."""
 NO_MESSAGE = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.manifest.findings import Wrong
-from runner.manifest.hosted import check_address, is_hosted
+from runner.manifest.models.file_inputs import check_address, is_hosted
+from runner.manifest.problems import Wrong
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.manifest import usable
-from runner.manifest.findings import Wrong
-from runner.manifest.inputs import ModelInputs
-from runner.manifest.model_schema import MAX_DEPTH, compiled, with_json_types
+from runner.manifest.models.inputs import ModelInputs
+from runner.manifest.models.schema import MAX_DEPTH, compiled, with_json_types
+from runner.manifest.problems import Wrong
 
 FLUX = {
     "type": "object",

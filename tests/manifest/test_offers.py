@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runner.core.errors import ManifestError
 from runner.manifest import Manifest, Offer, bundled_schema, fingerprint, load, spelling
-from runner.manifest.inputs import bundled_models
+from runner.manifest.models.inputs import bundled_models
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 MODEL = "vendor/edit/image-to-image"

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from runner.core.errors import ManifestError
 from runner.core.models import Problem
 from runner.manifest import load
-from runner.manifest.given import KEYS as KEYS_OF_JOBS
-from runner.manifest.schema import manifest_schema
+from runner.manifest.editor_schema.schema import manifest_schema
+from runner.manifest.jobs.inputs import KEYS as KEYS_OF_JOBS
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 KLEIN_9B = KLEIN.replace("4b", "9b")

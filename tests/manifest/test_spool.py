@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from runner.core.models import Job
-from runner.manifest.claims import key_of
-from runner.manifest.spool import Spool
+from runner.manifest.jobs.claims import key_of
+from runner.manifest.jobs.store import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from runner.core.models import Job
 from runner.manifest import load
-from runner.manifest.expressions import Compiler, Expression
-from runner.manifest.fields import read_fields
-from runner.manifest.findings import Wrong
 from runner.manifest.nodes import Mark
-from runner.manifest.templates import Templates
+from runner.manifest.problems import Wrong
+from runner.manifest.templates.compiler import Compiler, Expression
+from runner.manifest.templates.fields import read_fields
+from runner.manifest.templates.template import Templates
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 ROW = {

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.manifest import notation
-from runner.manifest.findings import Wrong
+from runner.manifest import units
 from runner.manifest.nodes import Scalar, Style
-from runner.manifest.scalars import boolean, integer, json_value, number, text
+from runner.manifest.problems import Wrong
+from runner.manifest.yaml.scalars import boolean, integer, json_value, number, text
 
 
 def plain(spelling: str) -> Scalar:
@@ -136,20 +136,20 @@ def test_jsons_spelling_decides_where_nothing_else_does() -> None:
 )
 def test_durations(spelling: str, seconds: float) -> None:
     """Seconds, or hours, minutes and seconds with their letters."""
-    assert notation.duration(spelling) == seconds
+    assert units.duration(spelling) == seconds
 
 
 @given(st.integers(0, 99), st.integers(0, 999), st.integers(0, 9999))
 def test_durations_add_up(hours: int, minutes: int, seconds: int) -> None:
     """What is written is what is waited."""
-    assert notation.duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
+    assert units.duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
 
 
 @pytest.mark.parametrize("spelling", ["", "1:30", "10 m", "10min", "-5", "5m1h", "m", "1h30", "012", "1d", "٣"])
 def test_durations_that_are_none(spelling: str) -> None:
     """Anything that could be read in two ways is an error."""
     with pytest.raises(Wrong, match="takes a duration"):
-        notation.duration(spelling)
+        units.duration(spelling)
 
 
 @pytest.mark.parametrize(
@@ -165,27 +165,27 @@ def test_durations_that_are_none(spelling: str) -> None:
 )
 def test_rates(spelling: str, per_second: float) -> None:
     """So many submissions in a second, minute or hour."""
-    assert notation.rate(spelling) == pytest.approx(per_second)
+    assert units.rate(spelling) == pytest.approx(per_second)
 
 
 @pytest.mark.parametrize("spelling", ["", "5", "5/day", "/s", "-1/s", "5/2s"])
 def test_rates_that_are_none(spelling: str) -> None:
     """A rate without its time is no rate."""
     with pytest.raises(Wrong, match="takes a rate"):
-        notation.rate(spelling)
+        units.rate(spelling)
 
 
 @given(st.integers(1, 10**8), st.integers(1, 10**8), st.sampled_from(["x", " x ", "×", " × ", "X", "x ", " ×"]))
 def test_sizes(width: int, height: int, times: str) -> None:
     """Width, a cross, height; blanks do not matter."""
-    assert notation.size(f"{width}{times}{height}") == (width, height)
+    assert units.size(f"{width}{times}{height}") == (width, height)
 
 
 @pytest.mark.parametrize("spelling", ["", "64", "64x", "0x64", "064x64", "64*64", "64x64x64", "-1x1", "64.0x64"])
 def test_sizes_that_are_none(spelling: str) -> None:
     """Anything else is no size."""
     with pytest.raises(Wrong, match="takes a size"):
-        notation.size(spelling)
+        units.size(spelling)
 
 
 @pytest.mark.parametrize(
@@ -196,14 +196,14 @@ def test_sizes_that_are_none(spelling: str) -> None:
 )  # fmt: skip
 def test_bytes(spelling: str, count: int) -> None:
     """Powers of ten, or of two with an ``i``; bare numbers where they can only be bytes."""
-    assert notation.byte_count(spelling) == count
+    assert units.byte_count(spelling) == count
 
 
 @pytest.mark.parametrize("spelling", ["", "200", "2gb", "GB", "-1MB", "1iB", "1e9"])
 def test_bytes_that_are_none(spelling: str) -> None:
     """A small number without a unit has two readings, and is an error."""
     with pytest.raises(Wrong):
-        notation.byte_count(spelling)
+        units.byte_count(spelling)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_bytes_that_are_none(spelling: str) -> None:
 )  # fmt: skip
 def test_hosts(spelling: str, host: str) -> None:
     """A host name, or all names below one, in lower case and ASCII."""
-    assert notation.host(spelling) == host
+    assert units.host(spelling) == host
 
 
 LOCAL = [
@@ -245,12 +245,12 @@ NO_HOSTS = [
 def test_hosts_that_cannot_be_trusted(spelling: str) -> None:
     """Schemes, ports, paths, this machine and private networks, in whatever spelling, are errors."""
     with pytest.raises(Wrong):
-        notation.host(spelling)
+        units.host(spelling)
 
 
 @given(st.text())
 def test_no_text_breaks_a_notation(spelling: str) -> None:
     """Every notation returns a value or says how it is written."""
-    for read in (notation.duration, notation.rate, notation.size, notation.byte_count, notation.host):
+    for read in (units.duration, units.rate, units.size, units.byte_count, units.host):
         with suppress(Wrong):
             read(spelling)

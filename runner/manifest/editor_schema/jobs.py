@@ -1,0 +1,198 @@
+"""The schema of an entry of ``jobs:`` and of ``defaults:``, whatever their model."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from runner.manifest.editor_schema import values
+from runner.manifest.editor_schema.schema_values import Schema, absent, any_of, filled, has, size, string, text
+from runner.manifest.jobs.entry import MAX_REPEAT, SEVERAL
+from runner.manifest.jobs.inputs import KEYS
+from runner.manifest.jobs.matrix import RESERVED
+
+MAKES_SEVERAL: Final = any_of(*map(has, SEVERAL))
+"""Entries in which inputs and ids may be templates."""
+
+_SIDES: Final = ("width", "height")
+_NO_AXIS: Final = (*RESERVED, *(key for key in KEYS if key != "size"))
+_AXIS: Final = rf"^(?!(?:{'|'.join(_NO_AXIS)})$)(?:[A-Za-z_]|[^\u0000-\u007f])(?:[A-Za-z0-9_]|[^\u0000-\u007f])*$"
+
+
+def job(model: Schema) -> Schema:
+    """One entry; ``model`` is the schema of that key."""
+    return {
+        "title": "Job",
+        "description": "One picture, or one for each row, combination, size and copy. A key that is none of runner's "
+        "own is an input of the model.",
+        "type": "object",
+        "properties": {**_own_keys(model), **_inputs()},
+        "dependencies": {
+            "size": _without_other_sizes("sizes"),
+            "sizes": _without_other_sizes("size"),
+            "width": _given_once("width"),
+            "height": _given_once("height"),
+            "prompt": _given_once("prompt"),
+        },
+        "allOf": [
+            {"if": has("inputs", "prompt"), "then": {"properties": {"matrix": absent("prompt")}}},
+            *({"if": has("inputs", side), "then": {"properties": {"matrix": absent("size", side)}}} for side in _SIDES),
+            _tells_apart(),
+        ],
+        "if": MAKES_SEVERAL,
+        "then": {"properties": {"size": size(or_template=True)}},
+        "else": {"properties": {"id": _no_template(), "size": size()}},
+    }
+
+
+def _own_keys(model: Schema) -> dict[str, Schema]:
+    return {
+        "id": text(
+            f"{values.TEMPLATE}|{values.ID}",
+            "no slash (folders go into `file`), no dot or space at its end, no name that Windows or runner keeps",
+            title="Id",
+            description="What the job is called, from run to run; unique in the manifest. Default: a readable one "
+            "made of the prompt and a hash. A template where the entry has `from`, `matrix`, `repeat` or `sizes`.",
+            examples=["mug-hero", "{{ sku }}-{{ view }}"],
+        ),
+        "model": model,
+        "inputs": {
+            "title": "Inputs",
+            "description": "Inputs of the model by their own names, also those that are called like a key of a job.",
+            "type": "object",
+            "properties": {"prompt": filled()},
+        },
+        "size": {
+            "title": "Size",
+            "description": "Width x height in pixels; the same as `width` and `height`.",
+            "examples": ["1024x768"],
+        },
+        "sizes": _list(
+            size(), title="Sizes", description="One job for each size.", examples=[["1024x1024", "768x1024"]]
+        ),
+        "from": string(
+            values.FEED,
+            "write the path of a .csv, .tsv or .jsonl file",
+            title="From",
+            description="A feed: one job for each row of a .csv, .tsv or .jsonl file; the path starts at the "
+            "manifest. Its columns are names for templates, or, where the entry sets no prompt, the keys of its jobs.",
+            examples=["products.csv"],
+        ),
+        "matrix": _matrix(),
+        "repeat": {
+            "title": "Repeat",
+            "description": "Variations of the same inputs; 2, then 3 later, buys one more. Default: 1.",
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_REPEAT,
+            "default": 1,
+        },
+        "file": text(
+            values.FILE,
+            "a path in the output folder: no ..; no part that ends in a dot or space, or that Windows or runner keeps",
+            title="File",
+            description="Where the picture goes in the output folder, folders included; what arrives decides the "
+            "ending. A template. Default: the id.",
+            examples=["{{ sku }}/{{ view }}-{{ size }}.{{ ext }}"],
+        ),
+    }
+
+
+def _inputs() -> dict[str, Schema]:
+    """The inputs that have a meaning of their own for any model."""
+    return {
+        "prompt": filled(
+            title="Prompt",
+            description="What is to be seen. A template where the entry has `from`, `matrix`, `repeat` or `sizes`.",
+            examples=["A matte ceramic mug on reclaimed wood, soft window light", "{{ name }}, {{ view }} view"],
+        ),
+        "width": {"title": "Width", "description": "In pixels.", "examples": [1024]},
+        "height": {"title": "Height", "description": "In pixels.", "examples": [1024]},
+    }
+
+
+def _list(items: Schema, **more: Any) -> Schema:
+    return {**more, "type": "array", "minItems": 1, "uniqueItems": True, "items": items}
+
+
+def _matrix() -> Schema:
+    exclude = {
+        "title": "Exclude",
+        "description": "Combinations to leave out: each names some keys of the matrix and their values.",
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "minProperties": 1,
+            "properties": {"size": size(), "exclude": False},
+            "propertyNames": {"pattern": _AXIS},
+        },
+        "examples": [[{"view": "front", "size": "512x512"}]],
+    }
+    return {
+        "title": "Matrix",
+        "description": "One job for each combination of the values. A key that is an input of the model sets it; "
+        "`size` sets width and height; any other is a name for templates.",
+        "type": "object",
+        "properties": {"size": _list(size()), "prompt": _list(filled()), "exclude": exclude},
+        "propertyNames": {"pattern": _AXIS},
+        "additionalProperties": _list({}),
+        "dependencies": {"size": absent(*_SIDES)},
+        "not": {"propertyNames": {"const": "exclude"}},
+        "examples": [{"view": ["front", "side"], "size": ["1024x1024", "512x512"]}],
+    }
+
+
+def _without_other_sizes(other: str) -> Schema:
+    """Beside ``size`` or ``sizes`` nothing else may set width or height."""
+    return {
+        "properties": {
+            **dict.fromkeys((*_SIDES, other), False),
+            "inputs": absent(*_SIDES),
+            "matrix": absent("size", *_SIDES),
+        }
+    }
+
+
+def _given_once(name: str) -> Schema:
+    axes = (name, "size") if name in _SIDES else (name,)
+    return {"properties": {"inputs": absent(name), "matrix": absent(*axes)}}
+
+
+def _no_template() -> Schema:
+    advice = "a template needs `from`, `matrix`, `repeat` or `sizes`; write the id out"
+    return {"pattern": values.NO_TEMPLATE, "patternErrorMessage": advice}
+
+
+def _tells_apart() -> Schema:
+    """An id or a file that several values of a matrix share is a template that names them; sizes are put behind it."""
+    told = dict.fromkeys(("size", *_SIDES, "exclude"), True)
+    one_each: Schema = {"properties": told, "additionalProperties": {"maxItems": 1}}
+    return {
+        "if": {"required": ["matrix"], "properties": {"matrix": {"type": "object", "not": one_each}}},
+        "then": {"properties": {"id": names_keys(), "file": names_keys(values.FILE_TEMPLATE)}},
+    }
+
+
+def names_keys(pattern: str = values.TEMPLATE) -> Schema:
+    """An id or file that may tell the values of a matrix apart."""
+    return string(pattern, "its jobs would share one: name the keys of the matrix, {{ view }}")
+
+
+def defaults() -> Schema:
+    without_default = [key for key in KEYS if key not in ("inputs", "size")]
+    return {
+        "title": "Defaults",
+        "description": "Inputs of every job that does not set them itself.",
+        "type": "object",
+        "properties": {
+            **_inputs(),
+            "size": size(title="Size", description="Width x height in pixels.", examples=["1024x768"]),
+            "inputs": {"type": "object", "properties": {"prompt": filled()}},
+            **dict.fromkeys(without_default, False),
+        },
+        "dependencies": {
+            "size": {"properties": {**dict.fromkeys(_SIDES, False), "inputs": absent(*_SIDES)}},
+            **{name: {"properties": {"inputs": absent(name)}} for name in ("prompt", *_SIDES)},
+        },
+        "examples": [{"width": 1024, "height": 1024}],
+    }

@@ -1,0 +1,1 @@
+"""Feeds: CSV, TSV and JSON Lines files, read row by row."""

@@ -1,0 +1,119 @@
+"""JSON lines: each line an object, whose values keep their type."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from runner.manifest.feeds.lines import Row
+from runner.manifest.problems import Wrong, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runner.core.models import Json
+    from runner.manifest.feeds.lines import Lines
+
+_decode: Final = msgspec.json.Decoder().decode
+_BYTE: Final = re.compile(r"\(byte (\d+)\)")
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_SPACED_KEY: Final = re.compile(r'"[ \t]+:')
+_OBJECT: Final = 'one object a line: {"sku": "mug-01", "name": "Mug"}'
+MAX_LEVELS: Final = 32
+
+
+class JsonLines:
+    """The objects of a feed, in order; each may have columns of its own."""
+
+    loose = False
+    header_line = 0
+    columns: tuple[str, ...] | None = None
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[Row]:
+        lines = self._lines
+        for line in lines:
+            if not line.strip():
+                continue
+            fault = lines.take_fault() if lines.fault else None
+            cells: dict[str, Json] = {}
+            try:
+                cells = cells if fault else _object(line)
+            except Wrong as wrong:
+                fault = wrong
+            yield Row(lines.number, cells, fault)
+
+
+def _object(line: str) -> dict[str, Json]:
+    try:
+        value = _decode(line)
+    except msgspec.DecodeError as error:
+        raise _explain(line, error) from None
+    except RecursionError:
+        raise Wrong("this line nests too deep", _OBJECT) from None
+    if not isinstance(value, dict):
+        raise Wrong(f"this line is no object but {shown(line.strip())}", _OBJECT)
+    _refuse_doubles(line, value)
+    if "\\u0000" in line and "\0" in "".join(_texts(value)):
+        raise Wrong("this row holds the character U+0000 (NUL)", "delete it")
+    return value
+
+
+def _explain(line: str, error: msgspec.DecodeError) -> Wrong:
+    found = _BYTE.search(str(error))
+    if found is None and _SURROGATE.search(line):
+        return Wrong("this line holds one half of a surrogate pair, and no character", "write the character itself")
+    if found is None:
+        return Wrong(f"this line is no JSON: {_said(str(error))}", _OBJECT)
+    column = len(line.encode()[: int(found[1])].decode(errors="ignore")) + 1
+    what = _BYTE.sub("", str(error)).strip().removeprefix("JSON is malformed: ")
+    return Wrong(f"this line is no JSON: {what} at column {column}", _OBJECT)
+
+
+def _said(error: str) -> str:
+    if "truncated" in error:
+        return "it ends too early"
+    return "a number is too large" if "out of range" in error else error.partition(" - at")[0].lower()
+
+
+def _refuse_doubles(line: str, value: dict[str, Json]) -> None:
+    # The fast decoder keeps the last of two equal keys; counting tells whether there can be any.
+    if line.count('":') == _keys(value) and not _SPACED_KEY.search(line):
+        return
+    json.loads(line, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for name, value in pairs:
+        if name in found:
+            raise Wrong(f"the key {shown(name)} is there twice", "keep one")
+        found[name] = value
+    return found
+
+
+def _keys(value: Any, level: int = 0) -> int:
+    """How many keys ``value`` has, those of values inside it included."""
+    if level > MAX_LEVELS:
+        raise Wrong(f"more than {MAX_LEVELS} levels of lists and objects", "no feed needs that")
+    if type(value) is dict:
+        inner = [item for item in value.values() if type(item) is dict or type(item) is list]
+        return len(value) + sum(_keys(item, level + 1) for item in inner)
+    return sum(_keys(item, level + 1) for item in value if type(item) is dict or type(item) is list)
+
+
+def _texts(value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _texts(item)

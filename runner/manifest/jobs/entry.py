@@ -1,0 +1,118 @@
+"""What all jobs of one entry share, what is made anew for each, and how they are told apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, without_extension
+from runner.manifest.problems import Failure, Wrong
+from runner.manifest.templates.template import SIZES, Template, Vocabulary
+
+if TYPE_CHECKING:
+    from runner.manifest.feeds.feed import Feed
+    from runner.manifest.jobs.inputs import Inputs, KnownModel
+    from runner.manifest.jobs.matrix import Matrix
+    from runner.manifest.nodes import Mapping, Mark
+    from runner.manifest.templates.rendering import Rendered
+
+SEVERAL: Final = ("from", "matrix", "repeat", "sizes")
+"""Keys that make several jobs of one entry; only beside these are inputs and ids templates."""
+MAX_REPEAT: Final = 10_000_000
+JOB_COLUMNS: Final = ("id", "size", "file")
+"""Keys of a job, beside its inputs, that a row may set; the others of ``KEYS`` belong to the entry."""
+
+Stem = str | Template | Failure | None
+
+
+class Ending(NamedTuple):
+    """What ``runner`` puts behind a stem that does not tell an entry's jobs apart."""
+
+    size: bool
+    copy: bool
+
+
+NO_ENDING: Final = Ending(size=False, copy=False)
+
+
+class Recipe(msgspec.Struct):
+    """What all jobs of one entry share."""
+
+    entry: Mapping
+    model: KnownModel
+    inputs: Inputs
+    rendered: list[Rendered]
+    id: Stem
+    file: Stem
+    matrix: Matrix
+    templates: list[Template]
+    """All that must have names."""
+    repeat: int = 1
+    feed: Feed | None = None
+    size: Template | None = None
+    """A ``size`` that is a template."""
+    rows_as_jobs: bool = False
+    good: bool = True
+    """Whether jobs can be made of it; if not, why has been noted."""
+
+    def mark(self, key: str) -> Mark:
+        """Where the value of ``key`` stands; the entry, if it has none."""
+        return self.entry.items[key][1] if key in self.entry.items else self.entry
+
+    def count_jobs(self) -> int:
+        """How many jobs each row makes, or the entry without rows."""
+        if not self.matrix.axes:
+            return self.repeat
+        combinations = sum(1 for _ in self.matrix) if self.matrix.exclude else len(self.matrix)
+        return combinations * self.repeat
+
+    def find_templates(self) -> list[Template]:
+        """``templates``, as far as the entry has been read."""
+        found = [template for rendered in self.rendered for template in rendered.templates]
+        for axis in self.matrix.axes:
+            found += [t for option in axis.options if option.rendered for t in option.rendered.templates]
+        return [*found, *(stem for stem in (self.size, self.id, self.file) if isinstance(stem, Template))]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        own_id = self.id is not None
+        return Vocabulary(matrix=self.matrix.names, has_rows=self.feed is not None, own_id=own_id)
+
+    def ending(self, stem: Stem) -> Ending:
+        """What is put behind ``stem``: nothing, where there is but one job to a row."""
+        if self.repeat == 1 and not self.matrix.axes:
+            return NO_ENDING
+        return Ending(size=self._completes_size(stem), copy=self._completes_copy(stem))
+
+    def _completes_size(self, stem: Stem) -> bool:
+        """Whether there are several sizes, and ``stem`` does not tell them apart."""
+        sizes = self.matrix.sizes()
+        if sizes is None:
+            return False
+        named = stem.jobs_own if isinstance(stem, Template) else frozenset()
+        if "id" in named or "size" in named or {"width", "height"} <= named:
+            return False
+        if named & SIZES:
+            place = 0 if "width" in named else 1
+            return len({size[place] for size in sizes}) < len(sizes)
+        return True
+
+    def _completes_copy(self, stem: Stem) -> bool:
+        return not (isinstance(stem, Template) and stem.jobs_own & {"copy", "id"})
+
+
+def read_id(value: str) -> str:
+    """An id as an entry or a row says it. Raises ``Wrong``."""
+    text = normal(value)
+    if reason := check_id(text):
+        raise Wrong(reason, id_advice(reason))
+    return text
+
+
+def read_file(value: str) -> str:
+    """A file as an entry or a row says it, without its ending. Raises ``Wrong``."""
+    stem = without_extension(normal(value))
+    if reason := check_file_name(stem):
+        raise Wrong(reason, file_advice(reason))
+    return stem

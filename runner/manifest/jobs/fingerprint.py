@@ -1,0 +1,63 @@
+"""The name of what is bought: the same model and inputs have one fingerprint, however they are written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from runner.manifest.nodes import Scalar, Style
+from runner.manifest.problems import Wrong
+from runner.manifest.yaml.scalars import json_value
+
+if TYPE_CHECKING:
+    from runner.core.models import Json
+
+_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_EXACT: Final = 2**53
+
+_canonical_of_plain: Final = msgspec.json.Encoder(order="sorted").encode
+_PLAIN: Final = frozenset((str, int, bool, type(None)))
+"""Types of values that both encoders write alike; floats are not among them."""
+
+
+def fingerprint(model: str, inputs: dict[str, Json]) -> str:
+    """``sha256:`` and the hex digest of ``{"inputs":…,"model":…}`` as canonical JSON: keys sorted, no blanks,
+    UTF-8, and a number without a fraction as an integer."""
+    if _PLAIN.issuperset(map(type, inputs.values())):
+        data = _canonical_of_plain({"inputs": inputs, "model": model})
+    else:
+        data = _canonical({"inputs": _normal(inputs), "model": model}).encode()
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def spelling(model: str, inputs: dict[str, Json]) -> str:
+    """The same for inputs that were written alike, whether or not a schema said that ``12`` is a text."""
+    return fingerprint(model, _reread(inputs))
+
+
+def _reread(value: Any) -> Any:
+    """``value`` as it is read where nothing says what its place takes."""
+    if isinstance(value, dict):
+        return {name: _reread(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_reread(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        read = json_value(Scalar(0, 0, value.strip(), Style.PLAIN))
+    except Wrong:
+        return value
+    return value if isinstance(read, str) else read
+
+
+def _normal(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _normal(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normal(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value

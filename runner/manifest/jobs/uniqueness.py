@@ -1,0 +1,102 @@
+"""Ids and files against each other: whatever jobs would take from one another is noted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.manifest.jobs.claims import Claims, folders, key_of
+from runner.manifest.names import folded
+from runner.manifest.nodes import Mark, RowMark
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.core.models import Job
+    from runner.manifest.jobs.store import Spool, Spooled
+    from runner.manifest.problems import Findings
+
+
+class Register:
+    """Takes jobs into the spool, one after the other, and notes what they take from each other."""
+
+    def __init__(self, spool: Spool, findings: Findings) -> None:
+        self._spool = spool
+        self._claims: Claims = spool.claims
+        self._findings = findings
+
+    def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark,
+            row: RowMark | None = None) -> None:  # fmt: skip
+        """Spool ``job``.
+
+        ``generated`` is the id that its inputs gave it, before any size was put behind it; ``None`` for a job
+        with an id of its own.
+        """
+        owner = self._spool.add(job, row)
+        key = key_of(job.id)
+        first = self._claims.ids.take(key, owner)
+        if first == owner and generated not in (None, job.id):
+            # `sizes: [64x64]` and `size: 64x64` of one prompt are the same purchase under two ids.
+            first = self._claims.ids.take(key_of(str(generated)), owner)
+        if first != owner:
+            return self._refuse_id(job, self._spool.at(first), generated=generated is not None, mark=id_mark)
+        if clash := self._take_file(job, owner, key):
+            self._findings.error(file_mark, clash, "give each job a file of its own")
+        return None
+
+    def _take_file(self, job: Job, owner: int, id_key: bytes) -> str | None:
+        """Claim the file, unless it is called like the job, and its folders. Returns what it clashes with."""
+        if job.file == job.id:
+            return self._file_clash(job, owner, id_key, ())
+        key = key_of(job.file)
+        above = [(folder, key_of(folder)) for folder in folders(job.file)]
+        clash = self._file_clash(job, owner, key, above)
+        if key != id_key:
+            self._claims.files.take(key, owner)
+            for _, folder_key in above:
+                self._claims.folders.take(folder_key, owner)
+        return clash
+
+    def _refuse_id(self, job: Job, other: Spooled, *, generated: bool, mark: Mark) -> None:
+        if not job.model:
+            return  # two jobs without a model have been told to name one, and nothing else is known of them
+        if generated and other.fingerprint == job.fingerprint:
+            what = f"the same model and inputs as {self._where(other)}, and no ids to tell them apart"
+            self._findings.error(mark, what, "delete one; to buy both, write `repeat: 2` or give them ids")
+        elif other.id == job.id:
+            what = f"the id `{job.id}` is taken by {self._where(other)}"
+            self._findings.error(mark, what, "ids are unique")
+        else:
+            what = f"the ids `{job.id}` and `{other.id}`, of {self._where(other)}, differ in case only"
+            self._findings.error(mark, what, "they are one on many disks: choose another")
+
+    def _file_clash(self, job: Job, owner: int, key: bytes, above: Sequence[tuple[str, bytes]]) -> str | None:
+        """``key`` is that of the file, ``above`` its folders and their keys."""
+        if (other := self._owner_of_file(job.file, key, job, owner)) is not None:
+            return f"the file `{job.file}` is also that of {self._where(other)}"
+        inside = self._claims.folders.get(key)
+        if inside is not None:
+            other = self._spool.at(inside)
+            return f"the file `{job.file}` is a folder of `{other.file}`, the file of {self._where(other)}"
+        for folder, folder_key in above:
+            if (other := self._owner_of_file(folder, folder_key, job, owner)) is not None:
+                return f"`{folder}`, a folder of the file `{job.file}`, is the file of {self._where(other)}"
+        return None
+
+    def _owner_of_file(self, file: str, key: bytes, job: Job, owner: int) -> Spooled | None:
+        """The other job that writes to ``file``, if ``job`` does not have it to itself."""
+        found = self._claims.files.get(key)
+        if found is not None:
+            return self._spool.at(found)
+        if file == job.id:
+            return None  # it was claimed a moment ago
+        # A job that has no file of its own writes to its id.
+        found = self._claims.ids.get(key)
+        if found is None or found == owner:
+            return None
+        other = self._spool.at(found)
+        return other if folded(other.file) == folded(file) else None
+
+    def _where(self, job: Spooled) -> str:
+        if job.row:
+            return f"the row at {self._findings.place(RowMark(job.row, 1, job.feed))}"
+        return f"the job at {self._findings.place(Mark(job.line, job.column))}"

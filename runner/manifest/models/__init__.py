@@ -1,0 +1,1 @@
+"""What models take: input schemas, bundled or from the catalogue."""

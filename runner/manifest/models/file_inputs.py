@@ -1,0 +1,99 @@
+"""Inputs that are files: the service fetches them itself, so they are public https addresses."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from runner.manifest import units
+from runner.manifest.problems import Wrong, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runner.core.models import Json
+
+ADVICE: Final = (
+    "the service fetches it: put it where anybody can, without a login, and write its https address; "
+    "images up to 50 MB (about 4K), videos up to 100 MB (2 to 5 minutes at 720p)"
+)
+
+_FORMAT: Final = re.compile(r"(?:.*[_-])?(?:uri|url)s?")
+_NAME: Final = re.compile(
+    r"(?:.*_)?(?:image|video|audio|mask)s?(?:_(?:uri|url)s?)?(?:_\d+)?"
+    r"|.*_(?:uri|url)s?(?:_\d+)?"
+)
+
+
+def is_hosted(name: str, rule: dict[str, Any]) -> bool:
+    """Whether an input takes addresses of files, by its format or, where it has none, by its name."""
+    return any(_is_hosted(name, choice) for choice in choices(rule))
+
+
+def choices(rule: dict[str, Any]) -> list[dict[str, Any]]:
+    """``rule``, and what it offers under ``anyOf`` and ``oneOf``, say a type and null."""
+    offered = [choice for key in ("anyOf", "oneOf") for choice in rule.get(key, ()) if isinstance(choice, dict)]
+    return [rule, *offered]
+
+
+def _is_hosted(name: str, rule: dict[str, Any]) -> bool:
+    inner = rule.get("items") if _takes(rule, "array") else None
+    item = inner if isinstance(inner, dict) else {}
+    found = rule.get("format") or item.get("format")
+    if isinstance(found, str):
+        return _FORMAT.fullmatch(found) is not None
+    if not (_takes(rule, "string") or (_takes(rule, "array") and item.get("type", "string") == "string")):
+        return False
+    plain = "enum" not in rule and "enum" not in item and "const" not in rule
+    return plain and _NAME.fullmatch(name) is not None and not _is_a_word(rule.get("default"))
+
+
+def _takes(rule: dict[str, Any], kind: str) -> bool:
+    wanted = rule.get("type")
+    return kind in wanted if isinstance(wanted, list) else kind == wanted
+
+
+def _is_a_word(default: Json) -> bool:
+    """Whether the schema's own default shows that texts without a scheme are meant: ``none``, ``auto``."""
+    return isinstance(default, str) and bool(default) and ":" not in default
+
+
+def addresses(value: Json) -> Iterator[str]:
+    """The texts that stand for files in the value of an input."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            yield item
+
+
+def check_address(text: str) -> None:
+    """Raise ``Wrong``, with a predicate, for what the service could not fetch."""
+    try:
+        parts = urlsplit(text)
+        scheme, host, login = parts.scheme.lower(), parts.hostname or "", "@" in parts.netloc
+        _ = parts.port
+    except ValueError:
+        raise Wrong(f"is {shown(text)}, which is no address", ADVICE) from None
+    if scheme != "https":
+        raise Wrong(f"is {shown(text)}, {_instead(scheme)}", ADVICE)
+    if not host or re.search(r"[\s\x00-\x1f\x7f\\]", text):
+        raise Wrong(f"is {shown(text)}, which is no address", ADVICE)
+    if login:
+        raise Wrong("holds a login in its address", ADVICE)
+    if not _is_public(host):
+        raise Wrong(f"is {shown(text)}, which is no public address", ADVICE)
+
+
+def _instead(scheme: str) -> str:
+    if scheme == "data":
+        return "which is a file written out, not an address"
+    return "which is not https" if scheme in ("http", "ftp", "s3", "gs") else "which is no https address"
+
+
+def _is_public(host: str) -> bool:
+    name = host.removesuffix(".")
+    try:
+        units.host(name)
+    except Wrong:
+        return False
+    return "." in name and "*" not in name

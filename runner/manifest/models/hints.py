@@ -1,0 +1,59 @@
+"""What a model's makers advise against: worth one warning each, with the number of jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from runner.core.models import Job
+    from runner.manifest.nodes import Mark
+    from runner.manifest.problems import Findings
+
+_KLEIN: Final = "blackforestlabs/flux-2-klein/"
+_PROMPT_TOKENS: Final = 512
+_BYTES_PER_TOKEN: Final = 4
+"""About what a token takes in English; scripts that need more bytes for a letter need more tokens, too."""
+
+
+class Hints:
+    """Counts the jobs that a model will not do well."""
+
+    def __init__(self) -> None:
+        self._long: list[Mark] = []
+        self._wide: list[Mark] = []
+        self._counts = {"long": 0, "wide": 0}
+
+    def see(self, job: Job, place: Mark) -> None:
+        if not job.model.startswith(_KLEIN):
+            return
+        inputs = job.inputs
+        prompt, width, height = inputs.get("prompt"), inputs.get("width"), inputs.get("height")
+        # Most prompts are too short to be worth encoding.
+        if isinstance(prompt, str) and len(prompt) > _PROMPT_TOKENS and _tokens(prompt) > _PROMPT_TOKENS:
+            self._note("long", self._long, place)
+        if isinstance(width, int) and isinstance(height, int) and (9 * width > 16 * height or 9 * height > 16 * width):
+            self._note("wide", self._wide, place)
+
+    def _note(self, what: str, first: list[Mark], place: Mark) -> None:
+        self._counts[what] += 1
+        if not first:
+            first.append(place)
+
+    def tell(self, findings: Findings) -> None:
+        """One warning for each kind, at the first of its jobs."""
+        for mark in self._long:
+            what = f"{_jobs(self._counts['long'])} a prompt of more than about {_PROMPT_TOKENS} tokens"
+            findings.warn(
+                mark, f"{what}, this the first", "FLUX.2 Klein follows the end of such a prompt less and less"
+            )
+        for mark in self._wide:
+            what = f"{_jobs(self._counts['wide'])} a shape beyond 16:9, this the first"
+            findings.warn(mark, what, "FLUX.2 Klein crops such pictures")
+
+
+def _tokens(prompt: str) -> float:
+    return len(prompt.encode(errors="replace")) / _BYTES_PER_TOKEN
+
+
+def _jobs(count: int) -> str:
+    return "1 job has" if count == 1 else f"{count:,} jobs have"

@@ -1,0 +1,159 @@
+"""What is known of one model's inputs: the type that each place wants, defaults, and what is out of range."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from runner.manifest.models.file_inputs import addresses, check_address, choices, is_hosted
+from runner.manifest.models.schema import compiled
+from runner.manifest.problems import Wrong, listing, nearest, shown
+from runner.manifest.yaml.scalars import boolean, filled_text, integer, json_value, number, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import jsonschema_rs
+
+    from runner.core.models import Json
+    from runner.manifest.nodes import Node
+
+MODEL: Final = re.compile(r"(?!.*(?:^|/)\.)[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
+_SCHEMAS: Final = Path(__file__).parent / "schemas"  # importlib.resources alone would be 2 % of every start
+_CONVERTERS: Final[dict[str, Callable[[Node], Json]]] = {
+    "string": text,
+    "integer": integer,
+    "number": number,
+    "boolean": boolean,
+}
+
+
+def is_model_id(model: str) -> bool:
+    """Whether ``model`` can be one: it becomes a part of the API's URLs."""
+    return MODEL.fullmatch(model) is not None
+
+
+def bundled_schema(model: str) -> dict[str, Any] | None:
+    """The input schema of ``model`` that comes with this package, or ``None``."""
+    file = _SCHEMAS / f"{model.replace('/', '--')}.json"
+    if not is_model_id(model) or not file.is_file():
+        return None
+    schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return schema
+
+
+@cache
+def bundled_models() -> tuple[str, ...]:
+    """The models whose input schema comes with this package."""
+    return tuple(sorted(file.stem.replace("--", "/") for file in _SCHEMAS.glob("*.json")))
+
+
+class ModelInputs:
+    """The inputs of one model by its schema. Without one, everything goes by JSON's spelling of types."""
+
+    def __init__(self, model: str, schema: dict[str, Any] | None, *, fills: bool = True) -> None:
+        """``fills``: what is left out gets the schema's default. Raises ``Wrong`` for what is no schema.
+
+        The defaults of a live schema are not sent: they may change overnight, and then nothing was changed here.
+        """
+        self.model = model
+        self.known: dict[str, Any] | None = None if schema is None else schema.get("properties", {})
+        self.required: tuple[str, ...] = () if schema is None else tuple(schema.get("required", ()))
+        self.live = schema is not None and not fills
+        known = self.known or {}
+        self.defaults: dict[str, Json] = {n: p["default"] for n, p in known.items() if fills and "default" in p}
+        self._open = schema is None or _takes_others(schema)
+        self._validator = None if schema is None else compiled(schema)
+        self._hosted = [name for name, rule in known.items() if is_hosted(name, rule)]
+        self._converters = {name: _converter(name, known.get(name, {})) for name in {"prompt", *known}}
+
+    def merged(self, own: dict[str, Json], defaults: dict[str, Json]) -> dict[str, Json]:
+        """``own``, then ``defaults``, then what the schema fills in; in the schema's order, if any."""
+        values = {**self.defaults, **defaults, **own}
+        merged = {name: values[name] for name in self.known or () if name in values}
+        return merged if len(merged) == len(values) else {**merged, **own, **values}
+
+    def converter(self, name: str) -> Callable[[Node], Json]:
+        """What turns a node into the value of the input ``name``, or raises ``Wrong``."""
+        return self._converters.get(name, json_value)
+
+    def knows(self, name: str) -> bool:
+        """Whether the model may take an input of that name."""
+        return self._open or self.names(name)
+
+    def names(self, name: str) -> bool:
+        """Whether the schema itself names it."""
+        return self.known is not None and name in self.known
+
+    @property
+    def takes_size(self) -> bool:
+        return self.known is None or (self.names("width") and self.names("height"))
+
+    def text_names(self, inputs: dict[str, Json]) -> Iterator[str]:
+        """The inputs that hold text, ``prompt`` first, in an order that the manifest's does not change."""
+        for name in sorted(inputs, key=lambda name: (name != "prompt", name)):
+            if isinstance(inputs[name], str):
+                yield name
+
+    def faults(self, inputs: dict[str, Json]) -> list[tuple[str, str, str]]:
+        """What the schema has against ``inputs``: the input's name, what is wrong, what would be right."""
+        found: list[tuple[str, str, str]] = []
+        if self._validator is not None and not self._validator.is_valid(inputs):
+            found = [self._fault(error) for error in self._validator.iter_errors(inputs)]
+        return found + list(self._misplaced(inputs)) if self._hosted else found
+
+    def _misplaced(self, inputs: dict[str, Json]) -> Iterator[tuple[str, str, str]]:
+        """Files that the service could not fetch."""
+        for name in self._hosted:
+            for address in addresses(inputs.get(name)):
+                try:
+                    check_address(address)
+                except Wrong as wrong:
+                    yield name, f"`{name}` {wrong.what}", wrong.advice
+
+    def _fault(self, error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:
+        kind: Any = error.kind
+        if kind.name == "required" and not error.instance_path:
+            return kind.property, f"`{kind.property}` is missing", f"the model {self.model} needs it"
+        if kind.name == "additionalProperties" and not error.instance_path:
+            name = kind.unexpected[0]
+            return name, f"{shown(name)} is no input of {self.model}", nearest(name, self.known or ())
+        name = str(error.instance_path[0]) if error.instance_path else ""
+        bounds = self._range(name)
+        if len(error.instance_path) == 1 and kind.name in ("minimum", "maximum") and bounds:
+            return name, f"`{name}` is {error.instance}; the model takes {bounds}", ""
+        if kind.name == "enum":
+            options = [shown(str(option), 200)[1:-1] for option in kind.options]
+            what = f"`{name}` is {shown(str(error.instance))}; the model takes {listing(options)}"
+            return name, what, nearest(str(error.instance), options)
+        return name, f"{f'`{name}`' if name else 'the inputs'}: {shown(error.message, 200)[1:-1]}", ""
+
+    def _range(self, name: str) -> str:
+        """What the schema itself says of the bounds of an input; empty where it refers to another place."""
+        schema = (self.known or {}).get(name, {})
+        low, high = schema.get("minimum"), schema.get("maximum")
+        if low is None and high is None:
+            return ""
+        if low is None or high is None:
+            return f"at least {low}" if high is None else f"at most {high}"
+        return f"{low} to {high}"
+
+
+def _takes_others(schema: dict[str, Any]) -> bool:
+    """Whether a schema says outright that there may be inputs which it does not name."""
+    return schema.get("additionalProperties", False) is not False or "patternProperties" in schema
+
+
+def _converter(name: str, rule: dict[str, Any]) -> Callable[[Node], Json]:
+    kinds = {kind for choice in choices(rule) for kind in _kinds(choice)} - {"null"}
+    if name == "prompt" and kinds <= {"string"}:
+        return filled_text
+    return _CONVERTERS.get(kinds.pop(), json_value) if len(kinds) == 1 else json_value
+
+
+def _kinds(rule: dict[str, Any]) -> list[str]:
+    wanted = rule.get("type", [])
+    return wanted if isinstance(wanted, list) else [wanted]

@@ -1,0 +1,133 @@
+"""A JSON Schema from outside → one that inputs are checked by, or the reason why it cannot be one.
+
+A catalogue is another's machine: what it says must not crash this one, make it fetch, or keep it busy. A schema is
+bounded in bytes, depth and what its references unfold to, refers to nothing outside itself, and its patterns run in
+linear time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import jsonschema_rs
+import msgspec
+
+from runner.manifest.problems import Wrong, shown
+
+MAX_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 40
+MAX_PARTS: Final = 20_000
+"""Values of a schema with every reference written out."""
+
+MAX_NAME: Final = 200
+
+_ONE: Final = frozenset({
+    "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
+    "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
+})  # fmt: skip
+_MANY: Final = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})
+_NAMED: Final = frozenset({
+    "$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties",
+})  # fmt: skip
+_ELSEWHERE: Final = ("$anchor", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveRef", "id")
+"""What makes a reference mean something else than a path from the top."""
+
+_PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=1 << 20)
+
+
+def usable(schema: object) -> dict[str, Any]:
+    """``schema`` with JSON Schema's own types, if inputs can be checked by it. Raises ``Wrong`` if not."""
+    if not isinstance(schema, dict):
+        raise Wrong("is no JSON object")
+    _check_bounds(schema)
+    _check_shape(schema)
+    translated: dict[str, Any] = with_json_types(schema)
+    compiled(translated)
+    return translated
+
+
+def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    """What checks inputs by ``schema``; it fetches nothing. Raises ``Wrong`` where it is no JSON Schema."""
+    try:
+        return jsonschema_rs.validator_for(schema, offline=True, pattern_options=_PATTERNS)
+    except (ValueError, TypeError, OverflowError, RecursionError, jsonschema_rs.ReferencingError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise Wrong(f"is no JSON Schema: {shown(reason, 120)}") from None
+
+
+def with_json_types(schema: Any) -> Any:
+    """``schema`` with ``number`` for the catalogue's own ``float``, where a type stands and nowhere else."""
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _translated(key, value) for key, value in schema.items()}
+
+
+def _translated(key: str, value: Any) -> Any:
+    if key == "type":
+        return _json_type(value)
+    if key in _NAMED and isinstance(value, dict):
+        return {name: with_json_types(inner) for name, inner in value.items()}
+    if key in _MANY and isinstance(value, list):
+        return [with_json_types(inner) for inner in value]
+    return with_json_types(value) if key in _ONE else value
+
+
+def _json_type(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return list(dict.fromkeys(map(_json_type, value)))
+    return "number" if value == "float" else value
+
+
+def _check_bounds(schema: dict[str, Any]) -> None:
+    """Raise ``Wrong`` for what is too big, too deep, or refers to anything but a part of itself."""
+    parts = 0
+    stack: list[tuple[Any, int, frozenset[str]]] = [(schema, 0, frozenset())]
+    while stack:
+        value, depth, within = stack.pop()
+        parts += 1
+        if depth > MAX_DEPTH or parts > MAX_PARTS:
+            raise Wrong("is too large, or too deep")
+        if isinstance(value, dict):
+            stack += [(inner, depth + 1, within) for inner in value.values()]
+            if isinstance(value.get("$ref"), str):
+                stack.append((_referred(schema, value["$ref"], within), depth + 1, within | {value["$ref"]}))
+            if value is not schema and any(isinstance(value.get(word), str) for word in _ELSEWHERE):
+                raise Wrong("refers to other documents")
+        elif isinstance(value, list):
+            stack += [(inner, depth + 1, within) for inner in value]
+    try:
+        size = len(msgspec.json.encode(schema))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise Wrong("is no JSON") from None
+    if size > MAX_BYTES:
+        raise Wrong("is too large")
+
+
+def _referred(schema: dict[str, Any], ref: str, within: frozenset[str]) -> Any:
+    """The part that a ``$ref`` means."""
+    if ref in within or ref == "#":
+        raise Wrong("refers to itself")
+    if not ref.startswith("#/"):
+        raise Wrong(f"refers to {shown(ref)}, outside itself")
+    found: Any = schema
+    for step in ref[2:].split("/"):
+        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+    if found is None:
+        raise Wrong(f"refers to {shown(ref)}, which it does not hold")
+    return found
+
+
+def _check_shape(schema: dict[str, Any]) -> None:
+    """Raise ``Wrong`` unless ``schema`` says what the inputs of a model are called."""
+    properties, required = schema.get("properties"), schema.get("required", [])
+    if schema.get("type", "object") != "object" or not isinstance(properties, dict) or not properties:
+        raise Wrong("names no inputs")
+    if not all(isinstance(name, str) and isinstance(rule, dict) for name, rule in properties.items()):
+        raise Wrong("describes no inputs")
+    if not all(name.isprintable() and len(name) <= MAX_NAME for name in properties):
+        raise Wrong("has names that cannot be shown")
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise Wrong("is malformed: `required` is no list of names")
+    unknown = [name for name in required if name not in properties]
+    if unknown:
+        raise Wrong(f"requires {shown(unknown[0])}, and does not say what that is")

@@ -1,0 +1,1 @@
+"""Templates in job texts: Jinja2 in a sandbox."""

@@ -1,0 +1,170 @@
+"""``{{ … }}``: which texts are templates, which names they may use, and what they print.
+
+jinja2 is imported with the first template of a manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from runner.manifest.problems import Wrong, listing, nearest, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from jinja2.runtime import Context
+
+    from runner.manifest.nodes import Mark
+    from runner.manifest.templates.compiler import Compiler, Expression
+
+SHORT: Final = ("width", "height", "size", "copy", "ext", "output")
+"""Names of ``job.…`` that work without it."""
+OF_JOBS: Final = ("id", "model", "width", "height", "size", "copy")
+OF_FILES: Final = (*OF_JOBS, "ext", "output")
+SIZES: Final = frozenset({"size", "width", "height"})
+
+OUTPUT_MARK: Final = "\0output\0"
+"""What ``{{ output }}`` prints while a job is made: its number is known for each file only."""
+
+_OUTPUT: Final = re.compile(r"\{\{-? *(?:job\.)?output *-?\}\}")
+_EXT: Final = re.compile(r"\.\{\{-? *(?:job\.)?ext *-?\}\}\Z")
+
+
+def is_template(text: str) -> bool:
+    return "{{" in text or "{%" in text
+
+
+class Template:
+    """One template of an entry: ``field`` is the key it stands under, ``mark`` its place."""
+
+    __slots__ = ("_expression", "field", "mark", "names", "whole")
+
+    def __init__(self, field: str, mark: Mark, expression: Expression) -> None:
+        self.field = field
+        self.mark = mark
+        self.names = expression.names
+        self.whole = expression.whole
+        self._expression = expression
+
+    def text(self, context: Context) -> str:
+        return self._expression.text(context)
+
+    def value(self, context: Context) -> Any:
+        return self._expression.value(context)
+
+    @property
+    def jobs_own(self) -> frozenset[str]:
+        """Which of ``job.…`` it names, in short or in full. Where a column bears a short name, that is an error."""
+        return frozenset(self.names.job | (self.names.used & set(SHORT)))
+
+    @property
+    def data(self) -> set[str]:
+        """The bare names and columns that it takes from its row or its matrix."""
+        return (self.names.used - set(SHORT)) | self.names.columns
+
+    def depends_on_row(self, matrix: Collection[str]) -> bool:
+        """Whether another row can change what it prints; a fault of it is the row's then."""
+        names = self.names
+        return names.row or bool(names.columns) or bool(names.used - set(matrix) - set(SHORT)) or "id" in names.job
+
+
+class Templates:
+    """Compiles the templates of a manifest, and holds the names that they see."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {}
+        self._compiler: Compiler | None = None
+        self._context: Context | None = None
+
+    def compile(self, field: str, mark: Mark, text: str) -> Template:
+        """Raises ``Wrong``."""
+        if self._compiler is None:
+            from runner.manifest.templates.compiler import Compiler  # noqa: PLC0415 - half of the time of a small `plan`
+
+            self._compiler = Compiler()
+            self._context = self._compiler.context(self.names)
+        return Template(field, mark, self._compiler.compile(text))
+
+    def null(self, name: str) -> Any:
+        """What templates see where a feed says ``null``."""
+        return None if self._compiler is None else self._compiler.null(name)
+
+    @property
+    def context(self) -> Any:
+        return self._context
+
+
+def without_ext(file: str) -> str:
+    """``file`` without ``.{{ ext }}`` at its end: what arrives decides how a file ends."""
+    return _EXT.sub("", file)
+
+
+def printed_output(file: str) -> str:
+    """``file`` without ``{{ output }}``, wherever that stands alone."""
+    return _OUTPUT.sub("", file)
+
+
+class Vocabulary:
+    """The names that the templates of one entry may use."""
+
+    def __init__(self, *, matrix: Collection[str], has_rows: bool, own_id: bool) -> None:
+        self._matrix = matrix
+        self._has_rows = has_rows
+        self._own_id = own_id
+
+    def faults(self, template: Template, columns: Collection[str]) -> Iterator[Wrong]:
+        """What is wrong with the names of ``template``, in a row of ``columns``."""
+        names = template.names
+        for name in sorted(names.used):
+            if wrong := self._bare(template, name, columns):
+                yield wrong
+        for name in sorted(names.columns - names.optional):
+            if name not in columns and self._has_rows:
+                yield self._unknown(name, columns, f'row["{name}"]')
+        if names.row and not self._has_rows:
+            yield Wrong("uses `row`, and there is none", "`row` is a row of the feed that `from:` names")
+        for name in sorted(names.job):
+            if wrong := self._of_job(template, name):
+                yield wrong
+
+    def _bare(self, template: Template, name: str, columns: Collection[str]) -> Wrong | None:
+        if name in SHORT:
+            if name in columns:
+                what = f"uses `{name}`, which is a column of the feed and a name of the job"
+                return Wrong(what, f'write row["{name}"] or job.{name}')
+            return self._of_job(template, name)
+        if name == "self" and name in columns:
+            return Wrong("uses `self`, which templates keep for themselves", 'write row["self"]')
+        if name in columns or name in self._matrix or name in template.names.optional:
+            return None
+        return self._unknown(name, columns, name)
+
+    def _unknown(self, name: str, columns: Collection[str], spelling: str) -> Wrong:
+        known = [*columns, *self._matrix]
+        bare = [n if n.isidentifier() else f'row["{n}"]' for n in columns]
+        advice = nearest(name, known)
+        if not columns and not self._matrix and self._has_rows:
+            return Wrong(f"uses {shown(spelling)}, and the row has no columns", "fill the row or delete it")
+        if not known:
+            advice = f"known: {listing([f'job.{n}' for n in OF_JOBS])}"
+        return Wrong(
+            f"uses {shown(spelling)}, a name that is not known here",
+            advice or f"known: {listing([*bare, *self._matrix])}",
+        )
+
+    def _of_job(self, template: Template, name: str) -> Wrong | None:
+        in_file = template.field == "file"
+        if name in ("ext", "output") and not in_file:
+            return Wrong(f"uses `{name}`, which is known in `file` only", "leave it out")
+        if name == "ext":
+            return Wrong("uses `ext` elsewhere than at its end", "it can only be the ending: …{{ name }}.{{ ext }}")
+        if name not in OF_FILES:
+            advice = nearest(name, OF_JOBS) or f"there is {', '.join(f'job.{n}' for n in OF_JOBS)}"
+            return Wrong(f"uses `job.{name}`, which is not there", advice)
+        if name == "id" and (template.field == "id" or not (in_file or self._own_id)):
+            what = "which is made from it" if template.field == "id" else "and the entry has no `id`"
+            return Wrong(f"uses `job.id`, {what}", "leave it out" if template.field == "id" else "give it one")
+        if name in SIZES and template.field in ("width", "height", "size"):
+            return Wrong(f"uses `{name}`, which is made from it", "leave it out")
+        return None

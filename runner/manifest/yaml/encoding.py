@@ -1,0 +1,88 @@
+"""Bytes → text that libyaml reads without changing it, or the reason why not."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+from unicodedata import name as character_name
+
+from runner.manifest.nodes import WHOLE_FILE, Mark
+from runner.manifest.problems import Wrong
+
+# Everything that YAML cannot hold, and the line breaks that nobody sees: libyaml folds texts at these.
+_ODD_ASCII: Final = re.compile("[^\t\n\r\x20-\x7e]")
+_ODD: Final = "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+_PAIR: Final = r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+_ESCAPE: Final = re.compile(rf"{_PAIR}|\\.")
+_JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+def decode(data: bytes) -> str:
+    """The text of a manifest. Raises ``Wrong``, with its place, if it is no UTF-8 text that YAML can hold."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Wrong("this file is UTF-16", "save it as UTF-8", WHOLE_FILE)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # ``error.object`` is the text without its byte order mark; positions count from there.
+        raise _not_utf8(error.object, error.start) from None
+    return _check(_yaml_from_json(text))
+
+
+def _not_utf8(data: bytes, start: int) -> Wrong:
+    before = data[:start].decode("utf-8")
+    what = f"byte 0x{data[start]:02X} is not UTF-8"
+    return Wrong(what, "save the file as UTF-8; it looks like Latin-1 or Windows-1252", _mark(before))
+
+
+def _check(text: str) -> str:
+    found = _odd(text).search(text)
+    if found is None:
+        return text
+    code = ord(found[0])
+    label = "NUL" if code == 0 else character_name(found[0], "a control character")
+    advice = "delete it; if it is meant, write it as an escape in double quotes"
+    what = f"the character U+{code:04X} ({label}) cannot stand here"
+    raise Wrong(what, advice, _mark(text[: found.start()]))
+
+
+def _odd(text: str) -> re.Pattern[str]:
+    """What cannot stand in ``text``. The whole pattern takes as long to make as a small manifest takes to read."""
+    return _ODD_ASCII if text.isascii() else re.compile(_ODD)
+
+
+def _mark(before: str) -> Mark:
+    lines = re.split(r"\r\n|\r|\n", before)
+    return Mark(len(lines), len(lines[-1]) + 1)
+
+
+def _yaml_from_json(text: str) -> str:
+    """``text``, with what JSON allows in its strings and YAML does not written as YAML escapes.
+
+    Only where the whole text is JSON: in YAML at large, a backslash outside double quotes is only that.
+    """
+    suspect = text.lstrip()[:1] == "{" and (_odd(text).search(text) or re.search(_PAIR, text))
+    return _JSON_STRING.sub(_rewrite, text) if suspect and _is_json(text) else text
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _rewrite(string: re.Match[str]) -> str:
+    joined = _ESCAPE.sub(_join_pair, string[0])
+    new = _odd(joined).sub(lambda odd: f"\\u{ord(odd[0]):04x}", joined)
+    # Blanks after a JSON string mean nothing, and keep what follows in its column.
+    return new + " " * (len(string[0]) - len(new))
+
+
+def _join_pair(escape: re.Match[str]) -> str:
+    if escape[1] is None:
+        return escape[0]
+    high, low = int(escape[1], 16), int(escape[2], 16)
+    return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08x}"
