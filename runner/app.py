@@ -33,10 +33,10 @@ from runner.ledger import Parts, Passing, Reader, Writer, hold, hold_all, look, 
 from runner.manifest import Manifest
 from runner.money import base_price
 from runner.options import RunOptions, api_of, chosen, gap_of, lanes_of, rate_of, reading_others, surveyor_of
+from runner.planning.planner import manifest_path
 from runner.progress import Watcher
 from runner.stop import Stop
 from runner.summary import Report
-from runner.surveyor import manifest_path
 
 if TYPE_CHECKING:
     from runner.ledger.repair import Mended

@@ -12,7 +12,6 @@ import anyio
 
 from runner.books import Books
 from runner.capacity import Adaptive, Capacity
-from runner.chosen import Chosen
 from runner.core.aio import at_work, pull, to_its_end
 from runner.core.clock import timestamp
 from runner.core.disk import Disk, in_thread
@@ -22,15 +21,16 @@ from runner.crew import Crew, Site, Terms
 from runner.job.suspects import Suspects
 from runner.ledger.records import in_doubt
 from runner.money import base_price, total_spent
-from runner.plan import Action, Decision, revive, too_much_waits
+from runner.planning.planner import Surveyor
+from runner.planning.rules import Action, Decision, revive, too_much_waits
+from runner.planning.selection import Chosen
+from runner.planning.survey import Survey, doubt, survey
 from runner.polling import Durations
 from runner.progress import Standing
 from runner.purse import Purse
 from runner.redo import Choice, Jobs, Redo
 from runner.schedule import PAUSE, Work, run_batch
 from runner.summary import Report, outcome_of_decision, outcome_of_record
-from runner.survey import Survey, doubt, survey
-from runner.surveyor import Surveyor
 
 DISK_THREADS = 16
 """Of a slow disk; on a quick one they are hardly used."""

@@ -21,7 +21,7 @@ from runner.job.collect import Collector
 from runner.job.deliver import DEFAULT_MAX_FILE, Bounds, Deliverer
 from runner.job.suspects import Suspects
 from runner.ledger import NOTHING, Reader, Writer
-from runner.plan import most_waiting
+from runner.planning.rules import most_waiting
 from runner.polling import Durations
 from runner.purse import Purse
 from runner.schedule import Fixed, Limits, Steps, Work

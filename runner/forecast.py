@@ -10,17 +10,17 @@ from typing import Any
 
 import msgspec
 
-from runner.chosen import Chosen
 from runner.core.models import Budget, Job, kind_of
 from runner.ledger import NOTHING, Reader, divided, look, misfit
 from runner.manifest import Manifest
 from runner.money import Estimate
 from runner.options import RunOptions, api_of, chosen, lanes_of, reading, surveyor_of
-from runner.plan import Action, Decision, most_waiting, too_much_waits
+from runner.planning.rules import Action, Decision, most_waiting, too_much_waits
+from runner.planning.selection import Chosen
+from runner.planning.survey import Survey, doubt, survey
 from runner.purse import Purse
 from runner.redo import Choice, Marks
 from runner.stop import Stop
-from runner.survey import Survey, doubt, survey
 
 CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.HOLD, Action.FAILED)
 KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}

@@ -13,15 +13,15 @@ from typing import Literal
 
 from runner import shares
 from runner.api.config import EMULATOR, ApiBase, find_api, output_folder
-from runner.chosen import Chosen, Selection
 from runner.core.errors import UsageError
 from runner.core.models import Budget
 from runner.core.shards import Shard
 from runner.files.output_folder import Folder
 from runner.ledger import NOTHING, Ledger, Log, Reader, Together, look, path_of
 from runner.manifest import Manifest, OnUnknown
+from runner.planning.planner import Surveyor, manifest_path
+from runner.planning.selection import Chosen, Selection
 from runner.redo import Choice
-from runner.surveyor import Surveyor, manifest_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

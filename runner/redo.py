@@ -24,9 +24,9 @@ from runner.core.disk import in_thread
 from runner.core.errors import ConflictError, UsageError
 from runner.core.models import Job, Record
 from runner.ledger import Reader, Writer
-from runner.plan import Action, Decision, redo_pending, wanted_redo
+from runner.planning.planner import Surveyor
+from runner.planning.rules import Action, Decision, redo_pending, wanted_redo
 from runner.stop import Stop
-from runner.surveyor import Surveyor
 
 CHUNK = 256
 """Marks that are written together."""

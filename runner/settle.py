@@ -15,7 +15,7 @@ from runner.core.shards import Shard
 from runner.files.output_folder import Folder
 from runner.ledger import Reader, hold_all, open_ledger
 from runner.manifest.problems import nearest
-from runner.plan import made
+from runner.planning.rules import made
 from runner.questions import Questions, Saying, Word, settled, sort_out, why_not
 
 ALL = "all"

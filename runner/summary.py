@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.core.models import Halt, Record, State
-from runner.plan import Action, Decision
+from runner.planning.rules import Action, Decision
 
 HALTED = 1
 """The exit code of a run that stopped buying because too much failed."""

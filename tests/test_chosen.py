@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.chosen import Chosen, Selection
 from runner.core.models import Job
 from runner.core.shards import Shard
 from runner.manifest import Spool
+from runner.planning.selection import Chosen, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

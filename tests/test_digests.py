@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.compact import Names, Numbering, digest
-from runner.unclaimed import Unclaimed
+from runner.planning.renames import Unclaimed
 
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "drop", "find", "expect"]), st.integers(0, 40)), max_size=200)
 

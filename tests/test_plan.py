@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.models import Fault, Job, Output, Record, State
-from runner.plan import MAX_PURCHASES, Action, Decision, decide, in_force, next_purchase, revive
+from runner.planning.rules import MAX_PURCHASES, Action, Decision, decide, in_force, next_purchase, revive
 
 MAY_HEAL = Fault(code="500001", message="worker lost", retryable=True)
 FINAL = Fault(code="400123", message="bad prompt")

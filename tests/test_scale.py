@@ -12,8 +12,8 @@ from benchmarks.material import FLAT, FOLDERS, write_done, write_feed
 import runner
 from runner.ledger import Log
 from runner.options import RunOptions, api_of, reading, surveyor_of
-from runner.plan import Action
-from runner.survey import MAX_CONFLICTS, survey
+from runner.planning.rules import Action
+from runner.planning.survey import MAX_CONFLICTS, survey
 
 API = "http://127.0.0.1:9/v1"
 JOBS = 500

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runner.books import Books
 from runner.core.models import OWED, Fault, Record, State
-from runner.plan import Action, Decision
+from runner.planning.rules import Action, Decision
 from runner.summary import COUNTS, Report, Stopped, outcome_of_decision, outcome_of_record
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.core.models import LOST, Fault, Job, Output, Record, State
-from runner.plan import Action, decide, redo_pending, revive, wanted_redo
+from runner.planning.rules import Action, decide, redo_pending, revive, wanted_redo
 
 JOB = Job(id="mug", model="m", inputs={}, fingerprint="A", file="mug")
 GIVEN_UP = Fault(code=LOST, message="given up", retryable=True)

@@ -15,7 +15,6 @@ import anyio
 from anyio import to_thread
 
 from runner import __version__
-from runner.chosen import Chosen
 from runner.cluster.board import Board, jobs_by_shard
 from runner.cluster.engine import Engine, reach
 from runner.cluster.messages import Order, Outcome, digest_of
@@ -29,6 +28,7 @@ from runner.ledger import hold_all, look, merge_shards
 from runner.manifest import Manifest
 from runner.money import total_spent
 from runner.options import RunOptions, api_of, lanes_of, reading
+from runner.planning.selection import Chosen
 from runner.progress import Watcher
 from runner.stop import Stop
 from runner.summary import HALTED, Report, Stopped, together

@@ -20,7 +20,7 @@ from runner.core.shards import Shard
 from runner.forecast import KEYS, Forecast, Quote, foretell
 from runner.manifest import OnUnknown
 from runner.options import RunOptions
-from runner.plan import Action
+from runner.planning.rules import Action
 
 
 @click.command("plan")

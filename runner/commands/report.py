@@ -21,7 +21,7 @@ from runner.gallery.safe import Thumbs
 from runner.gallery.thumbnails import Look, Thumbnails
 from runner.ledger import Reader
 from runner.options import reading
-from runner.plan import in_force
+from runner.planning.rules import in_force
 
 REPORT = "report.html"
 MOST_EMBEDDED = 2000

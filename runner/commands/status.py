@@ -20,7 +20,7 @@ from runner.files.output_folder import Folder
 from runner.ledger import Layout, Reader, holders, look
 from runner.money import exact, spent
 from runner.options import reading
-from runner.plan import in_force
+from runner.planning.rules import in_force
 from runner.summary import COUNTS, Report, outcome_of_record
 
 SHOWN = 20

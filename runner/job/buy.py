@@ -15,7 +15,7 @@ from runner.core.errors import LedgerError
 from runner.core.models import Fault, Job, Record, State
 from runner.ledger import Writer
 from runner.ledger.records import follow, intent
-from runner.plan import next_purchase, wanted_redo
+from runner.planning.rules import next_purchase, wanted_redo
 from runner.purse import Purse
 from runner.stop import Stop
 from runner.throttle import Throttle

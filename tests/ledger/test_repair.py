@@ -15,7 +15,7 @@ from runner.core.models import Fault, Job, Output, Record, State
 from runner.ledger import Log
 from runner.ledger.records import BadLine, decode, encode
 from runner.ledger.repair import Salvage, mend, salvage
-from runner.plan import Action, Decision, decide
+from runner.planning.rules import Action, Decision, decide
 
 if TYPE_CHECKING:
     from pathlib import Path

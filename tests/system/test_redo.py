@@ -12,8 +12,8 @@ from runner.core.models import State
 from runner.emulator import Fault
 from runner.ledger.records import encode
 from runner.options import reading
-from runner.plan import Action
-from runner.survey import survey
+from runner.planning.rules import Action
+from runner.planning.survey import survey
 
 pytestmark = pytest.mark.anyio
 

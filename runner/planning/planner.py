@@ -20,9 +20,9 @@ from runner.core.models import Job, Record, State
 from runner.files.output_folder import Folder
 from runner.ledger import NOTHING, Reader
 from runner.manifest import Spool, bundled_models, spelling
-from runner.plan import Action, Decision, as_bought, decide, will_buy
 from runner.planning.conflicts import Listing
-from runner.unclaimed import Unclaimed
+from runner.planning.renames import Unclaimed
+from runner.planning.rules import Action, Decision, as_bought, decide, will_buy
 
 
 class Unread(msgspec.Struct):

@@ -14,8 +14,8 @@ import msgspec
 from runner.core.compact import Names
 from runner.core.errors import ConflictError
 from runner.core.models import Job
-from runner.plan import Action, Decision
-from runner.surveyor import Surveyor
+from runner.planning.planner import Surveyor
+from runner.planning.rules import Action, Decision
 
 MAX_CONFLICTS = 1000
 """Told one by one; beyond that they are counted."""
