@@ -22,8 +22,10 @@ from runner.core.models import Problem
 from runner.manifest.jobs.expansion import Fault
 from runner.manifest.problems import Findings, Wrong
 
-SOURCES = sorted(Path(runner.manifest.__file__).parent.rglob("*.py"))
-OF_EDITORS = ("patterns.py", "schema.py", "schema_jobs.py", "schema_models.py", "schema_values.py")
+PACKAGE = Path(runner.manifest.__file__).parent
+SOURCES = {path: path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))}
+"""Path in the package by path on the disk."""
+OF_EDITORS = "editor_schema/"
 """What an editor says of a manifest while it is written, and the loader never."""
 NO_MESSAGE = {
     "the jobs do not fit into the temporary folder: …": "an `OutputError`: a full disk is no fault of a manifest",
@@ -51,12 +53,12 @@ class Sentence(NamedTuple):
 
 def sentences() -> Iterator[Sentence]:
     """Every text of two words and more that the loader may say: no docstring, no pattern, nothing for editors."""
-    for path in (source for source in SOURCES if source.name not in OF_EDITORS):
+    for path in (path for path, name in SOURCES.items() if not name.startswith(OF_EDITORS)):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         silent = set(unspoken(tree))
         for node in ast.walk(tree):
             if node not in silent and (text := spelled(node)) and re.search(r"[a-z]{2}", text) and " " in text.strip():
-                yield Sentence(f"{path.name}:{node.lineno}", text)  # type: ignore[attr-defined]
+                yield Sentence(f"{SOURCES[path]}:{node.lineno}", text)  # type: ignore[attr-defined]
 
 
 def unspoken(tree: ast.Module) -> Iterator[ast.AST]:
@@ -102,7 +104,7 @@ MAKERS = {
 }
 _NAMES = ("Wrong", "Fault", "Problem")
 _METHODS = ("error", "warn", "spoil")
-UNMADE = {"tables.py: Wrong(f'this row cannot be read: {error}')"}
+UNMADE = {"feeds/tables.py: Wrong(f'this row cannot be read: {error}')"}
 
 Site = tuple[str, int, int]
 """A file, a line and a column: where a call begins."""
@@ -111,10 +113,10 @@ Site = tuple[str, int, int]
 def sites() -> dict[Site, str]:
     """Every place in the sources that makes a message, with what is written there."""
     found = {}
-    for path in SOURCES:
+    for path, name in SOURCES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and makes(node.func):
-                found[path.name, node.lineno, node.col_offset] = f"{path.name}: {ast.unparse(node)}"
+                found[name, node.lineno, node.col_offset] = f"{name}: {ast.unparse(node)}"
     return found
 
 
@@ -139,7 +141,7 @@ class Watch:
         path = Path(caller.f_code.co_filename)
         if path in SOURCES:
             line, _end, column, _ = list(caller.f_code.co_positions())[caller.f_lasti // 2]
-            self.made.setdefault((path.name, line or 0, column or 0), set()).add(str(frame.f_locals["what"]))
+            self.made.setdefault((SOURCES[path], line or 0, column or 0), set()).add(str(frame.f_locals["what"]))
 
     def see(self, printed: str) -> None:
         """Take note of which of the messages just made were printed."""
@@ -169,8 +171,8 @@ def test_every_place_that_makes_a_message_is_reached_by_a_case() -> None:
 
 def test_what_is_for_editors_makes_no_message() -> None:
     """No sentence of the loader hides among those of the schema."""
-    assert [text for (name, _, _), text in sites().items() if name in OF_EDITORS] == []
-    assert {path.name for path in SOURCES} >= set(OF_EDITORS)
+    assert [text for (name, _, _), text in sites().items() if name.startswith(OF_EDITORS)] == []
+    assert any(name.startswith(OF_EDITORS) for name in SOURCES.values())
 
 
 def test_every_place_that_makes_a_message_is_known() -> None:
