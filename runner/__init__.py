@@ -36,7 +36,7 @@ As a library::
 
     report = await runner.run(runner.load("jobs/demo.yaml"), runner.RunOptions(emulator=True))
 
-``load`` asks nobody; for models that are not bundled, give it as ``offers`` what ``runner.catalogue`` finds out.
+``load`` asks nobody; for models that are not bundled, give it as ``offers`` what ``runner.engine.catalogue`` finds out.
 
 ``jobs/bulk_catalogue.py``, ``jobs/nightly.py`` and ``jobs/resumable.py`` are programs to begin with.
 """
@@ -47,7 +47,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.app import run
     from runner.core.errors import (
         AccountError,
         ConflictError,
@@ -62,10 +61,11 @@ if TYPE_CHECKING:
     )
     from runner.core.models import Budget, Fault, Job, Output, Record, State
     from runner.core.shards import Shard
+    from runner.engine.operations import run
+    from runner.engine.options import RunOptions
+    from runner.engine.stop import Stop
+    from runner.engine.summary import Report
     from runner.manifest import Manifest, load
-    from runner.options import RunOptions
-    from runner.stop import Stop
-    from runner.summary import Report
 
 __version__ = "0.1.0"
 
@@ -83,16 +83,16 @@ _HOME = {
     "Output": "core.models",
     "OutputError": "core.errors",
     "Record": "core.models",
-    "Report": "summary",
-    "RunOptions": "options",
+    "Report": "engine.summary",
+    "RunOptions": "engine.options",
     "RunnerError": "core.errors",
     "Shard": "core.shards",
     "State": "core.models",
-    "Stop": "stop",
+    "Stop": "engine.stop",
     "Unavailable": "core.errors",
     "UsageError": "core.errors",
     "load": "manifest",
-    "run": "app",
+    "run": "engine.operations",
 }
 
 __all__ = [

@@ -9,7 +9,7 @@ import shlex
 
 import msgspec
 
-from runner.summary import COUNTS, Cause, Report
+from runner.engine.summary import COUNTS, Cause, Report
 from runner.words import in_words, plain, usd
 
 MAX_LINES = 15

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from runner.core.models import Record, State
-from runner.summary import COUNTS
+from runner.engine.summary import COUNTS
 from runner.words import in_words, usd
 
 WINDOW_SECONDS = 180.0

@@ -24,9 +24,10 @@ from harness import Service
 from hypothesis import strategies as st
 from virtual_time import LoopClock, VirtualLoop
 
-from runner import RunnerError, app, forecast
+from runner import RunnerError
 from runner.core.models import Record, State
 from runner.emulator import Fault, Options, serve
+from runner.engine import forecast, operations
 from runner.manifest import OnUnknown
 
 PROMPTS = ("ash", "elm", "fir", "oak")
@@ -290,7 +291,7 @@ class Expectation:
     @classmethod
     async def of(cls, service: Service, manifest: Any, options: dict[str, Any], foretell: Foretell) -> Expectation:
         found: dict[str, tuple[Any, str, str]] = {}
-        given = app.RunOptions(**options)
+        given = operations.RunOptions(**options)
 
         def visit(job: Any, action: Any, reason: str) -> None:
             found[job.id] = job, action.value, reason
@@ -298,7 +299,7 @@ class Expectation:
         said: dict[str, Any] | type
         try:
             plan = foretell(manifest, given, service.environ, now=LoopClock().now(), visit=visit)
-            said = plan.as_json(await app.quote(plan.estimate.models, given, service.environ))
+            said = plan.as_json(await operations.quote(plan.estimate.models, given, service.environ))
         except RunnerError as error:
             said = type(error)
         return cls(
@@ -411,7 +412,7 @@ def planner_with(mutation: Mutation) -> Foretell:
         for name in MODULES:
             found = _load(f"runner.{name}", mutation if name == mutation.module else None)
 
-    def foretell(manifest: Any, given: app.RunOptions, *others: Any, **more: Any) -> forecast.Forecast:
+    def foretell(manifest: Any, given: operations.RunOptions, *others: Any, **more: Any) -> forecast.Forecast:
         own = found.RunOptions(**{part.name: getattr(given, part.name) for part in fields(given)})
         plan: forecast.Forecast = found.foretell(manifest, own, *others, **more)
         return plan

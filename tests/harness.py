@@ -12,16 +12,16 @@ import msgspec
 from virtual_time import LoopClock
 
 import runner
-from runner import app
-from runner.catalogue import offers
 from runner.core.models import Record
 from runner.emulator import Emulator, Fault
+from runner.engine import operations
+from runner.engine.catalogue import offers
+from runner.engine.maintenance.questions import Questions, Word, parse_adopt, parse_name
+from runner.engine.maintenance.reconcile import settle
+from runner.engine.stop import Stop
+from runner.engine.summary import Report
 from runner.ledger.records import decode
 from runner.manifest import Offer
-from runner.questions import Questions, Word, parse_adopt, parse_name
-from runner.settle import settle
-from runner.stop import Stop
-from runner.summary import Report
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 
@@ -59,7 +59,7 @@ class Service:
 
         with suppress(runner.ManifestError):
             runner.load(path, offers=note).jobs.close()
-        found = await offers(asked, app.RunOptions(offline=offline), self.environ, clock=LoopClock())
+        found = await offers(asked, operations.RunOptions(offline=offline), self.environ, clock=LoopClock())
         return runner.load(path, offers=lambda _: found)
 
     @property
@@ -71,9 +71,9 @@ class Service:
     ) -> Report:
         """Run ``manifest``, or one of ``jobs`` plain jobs."""
         manifest = manifest or self.manifest(*plain(jobs))
-        return await app.run(
+        return await operations.run(
             manifest,
-            app.RunOptions(**options),
+            operations.RunOptions(**options),
             observer=self.seen.append,
             stop=stop,
             clock=LoopClock(),
@@ -81,15 +81,15 @@ class Service:
         )
 
     async def collect(self) -> Report:
-        return await app.collect(
-            app.Folder(self.output), observer=self.seen.append, clock=LoopClock(), environ=self.environ
+        return await operations.collect(
+            operations.Folder(self.output), observer=self.seen.append, clock=LoopClock(), environ=self.environ
         )
 
     async def settle(self, *words: str) -> Questions:
         """Say ``adopt a=r``, ``lost a``, ``rebuy all``."""
         parted = [text.partition(" ") for text in words]
         sayings = [parse_adopt(name) if word == "adopt" else parse_name(Word(word), name) for word, _, name in parted]
-        return await settle(app.Folder(self.output), sayings, observer=self.seen.append, clock=LoopClock())
+        return await settle(operations.Folder(self.output), sayings, observer=self.seen.append, clock=LoopClock())
 
     @property
     def environ(self) -> dict[str, str]:

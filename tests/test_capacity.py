@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.capacity import EARLY_ANSWERS, LEAST, MOST, START, Adaptive, Capacity
+from runner.engine.pacing.concurrency import EARLY_ANSWERS, LEAST, MOST, START, Adaptive, Capacity
 
 
 class Queue:

@@ -13,7 +13,7 @@ from runner.commands.conclude import Place
 from runner.core.models import Fault, State
 from runner.core.shards import Shard
 from runner.ending import MAX_LINES, Typed, cause_fields, next_steps, summary_lines
-from runner.summary import COUNTS, MAX_CAUSES, Causes, Report, Stopped
+from runner.engine.summary import COUNTS, MAX_CAUSES, Causes, Report, Stopped
 
 TYPED = Typed(again="runner run 'my jobs.yaml' --budget 5", target="'my jobs.yaml'", run="runner run 'my jobs.yaml'")
 REFUSED = Fault(code="422001", message="the prompt was refused", http_status=422)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.models import Record, State
-from runner.money import base_price, reserve, spent
+from runner.engine.billing.costs import base_price, reserve, spent
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.capacity import Adaptive, Capacity
-from runner.polling import (
+from runner.engine.pacing.concurrency import Adaptive, Capacity
+from runner.engine.pacing.durations import WINDOW, Group
+from runner.engine.pacing.polling import (
     EARLY,
     FIRST,
     GROWTH,
@@ -27,7 +28,6 @@ from runner.polling import (
     Watch,
     best_questions,
 )
-from runner.survival import WINDOW, Group
 
 TIMES = st.lists(st.floats(0, 1000), max_size=60)
 

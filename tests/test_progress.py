@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.core.models import Fault, Record, State
+from runner.engine.summary import COUNTS
 from runner.events import LAST_EVENTS, Event, LastEvents, Weight, event_of
 from runner.progress import Cap, Snapshot, Standing, Track, line_of, money_in_words
-from runner.summary import COUNTS
 from runner.words import in_words, plain, usd
 
 PROMPT = "a teapot on a marble table"

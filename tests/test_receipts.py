@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from runner.commands import export, status
 from runner.core.models import Fault, Output, Record, State
+from runner.engine.billing.costs import Basis, exact
+from runner.engine.billing.receipts import Receipt, receipts
+from runner.engine.options import reading
 from runner.files.output_folder import Folder
 from runner.ledger.records import BadLine, decode, encode
-from runner.money import Basis, exact
-from runner.options import reading
-from runner.receipts import Receipt, receipts
 
 PICTURE = Output(url="https://a/1?signature=s", path="mug.png", bytes=3, sha256="00", width=64, height=32)
 

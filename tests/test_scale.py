@@ -10,8 +10,8 @@ import pytest
 from benchmarks.material import FLAT, FOLDERS, write_done, write_feed
 
 import runner
+from runner.engine.options import RunOptions, api_of, reading, surveyor_of
 from runner.ledger import Log
-from runner.options import RunOptions, api_of, reading, surveyor_of
 from runner.planning.rules import Action
 from runner.planning.survey import MAX_CONFLICTS, survey
 

@@ -18,21 +18,27 @@ ROWS = [
     {"runner.cli", "runner.__main__"},
     {"runner.commands", "runner.console", "runner.display", "runner.hook"},
     {"runner.cluster"},
-    {"runner.app", "runner.catalogue", "runner.options", "runner.settle", "runner.forecast"},
     {
-        "runner.batch",
-        "runner.books",
-        "runner.cancel",
-        "runner.crew",
-        "runner.redo",
+        "runner.engine.operations",
+        "runner.engine.catalogue",
+        "runner.engine.options",
+        "runner.engine.maintenance.reconcile",
+        "runner.engine.forecast",
+    },
+    {
+        "runner.engine.batch",
+        "runner.engine.tally",
+        "runner.engine.maintenance.cancel",
+        "runner.engine.pipeline",
+        "runner.engine.redo",
         "runner.planning.selection",
         "runner.planning.survey",
         "runner.planning.planner",
         "runner.planning.renames",
-        "runner.schedule",
-        "runner.job",
-        "runner.verify",
-        "runner.restore",
+        "runner.engine.scheduler",
+        "runner.engine.steps",
+        "runner.engine.maintenance.verify",
+        "runner.engine.maintenance.repair_files",
     },
     {
         "runner.api.client",
@@ -40,30 +46,30 @@ ROWS = [
         "runner.planning.conflicts",
         "runner.ledger",
         "runner.gallery",
-        "runner.throttle",
-        "runner.purse",
-        "runner.stop",
+        "runner.engine.pacing.throttle",
+        "runner.engine.billing.budget",
+        "runner.engine.stop",
         "runner.core.http",
-        "runner.cache",
+        "runner.engine.cache",
         "runner.core.loop",
         "runner.core.aio",
     },
     {
         "runner.planning.rules",
-        "runner.pace",
-        "runner.polling",
-        "runner.survival",
-        "runner.drain",
-        "runner.capacity",
-        "runner.money",
-        "runner.questions",
-        "runner.summary",
+        "runner.engine.pacing.pace",
+        "runner.engine.pacing.polling",
+        "runner.engine.pacing.durations",
+        "runner.engine.pacing.drain",
+        "runner.engine.pacing.concurrency",
+        "runner.engine.billing.costs",
+        "runner.engine.maintenance.questions",
+        "runner.engine.summary",
         "runner.progress",
         "runner.events",
         "runner.words",
         "runner.ending",
-        "runner.receipts",
-        "runner.shares",
+        "runner.engine.billing.receipts",
+        "runner.engine.billing.shares",
     },
     {
         "runner.manifest",
@@ -86,7 +92,10 @@ ROWS = [
 ]
 """From the top; a module imports from its own row and those below."""
 
-APART = [{"runner.schedule", "runner.job"}, {"runner.api.client", "runner.files", "runner.ledger", "runner.gallery"}]
+APART = [
+    {"runner.engine.scheduler", "runner.engine.steps"},
+    {"runner.api.client", "runner.files", "runner.ledger", "runner.gallery"},
+]
 """These never import one another."""
 
 PURE = set().union(*ROWS[-3:])
@@ -186,7 +195,7 @@ def test_the_emulator_stands_apart() -> None:
         name for name, _, target in OURS if part_of(target) == "runner.emulator" and part_of(name) != "runner.emulator"
     }
     assert told(inside) == []
-    assert outside <= {"runner.app", "runner.commands.emulator"}
+    assert outside <= {"runner.engine.operations", "runner.commands.emulator"}
 
 
 def test_no_two_modules_import_each_other() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from runner.core.errors import UsageError
 from runner.core.models import Budget, Record, State
 from runner.core.shards import MOST_SHARDS, Shard, shard_of
-from runner.purse import Purse
-from runner.shares import allowance, lanes, share
-from runner.stop import Stop
+from runner.engine.billing.budget import Purse
+from runner.engine.billing.shares import allowance, lanes, share
+from runner.engine.stop import Stop
 
 COUNTS = st.integers(1, 9)
 USD = st.integers(0, 10**12)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.books import Books
 from runner.core.models import OWED, Fault, Record, State
+from runner.engine.summary import COUNTS, Report, Stopped, outcome_of_decision, outcome_of_record
+from runner.engine.tally import Books
 from runner.planning.rules import Action, Decision
-from runner.summary import COUNTS, Report, Stopped, outcome_of_decision, outcome_of_record
 
 
 def record(state: State, code: str | None = None) -> Record:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.survival import GROUPS, SETTLED, TAIL_SHARE, WINDOW, Sample, are_alike, groups_of, product_limit
+from runner.engine.pacing.durations import (
+    GROUPS,
+    SETTLED,
+    TAIL_SHARE,
+    WINDOW,
+    Sample,
+    are_alike,
+    groups_of,
+    product_limit,
+)
 
 TIMES = st.lists(st.floats(0, 1e4), max_size=40)
 

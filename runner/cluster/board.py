@@ -10,8 +10,8 @@ from typing import Any
 from runner.cluster.messages import News
 from runner.core.models import Record
 from runner.core.shards import Shard, shard_of
+from runner.engine.summary import Report
 from runner.progress import Standing
-from runner.summary import Report
 
 
 def jobs_by_shard(ids: Iterable[str], count: int) -> Counter[int]:

@@ -23,15 +23,15 @@ from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import Locked, RunnerError, UsageError
 from runner.core.models import Record
 from runner.core.shards import MOST_SHARDS, Shard
+from runner.engine.billing.costs import total_spent
+from runner.engine.options import RunOptions, api_of, lanes_of, reading
+from runner.engine.stop import Stop
+from runner.engine.summary import HALTED, Report, Stopped, together
 from runner.files.output_folder import Folder
 from runner.ledger import hold_all, look, merge_shards
 from runner.manifest import Manifest
-from runner.money import total_spent
-from runner.options import RunOptions, api_of, lanes_of, reading
 from runner.planning.selection import Chosen
 from runner.progress import Watcher
-from runner.stop import Stop
-from runner.summary import HALTED, Report, Stopped, together
 
 SHARDS_A_SLOT = 4
 """So that the slots have about equally much to do in the end."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from runner.core.models import Job, Record
-from runner.options import RunOptions
-from runner.summary import Report
+from runner.engine.options import RunOptions
+from runner.engine.summary import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

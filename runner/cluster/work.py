@@ -14,16 +14,16 @@ from typing import Any
 import anyio
 from distributed import get_worker
 
-from runner import app
-from runner.catalogue import offers
 from runner.cluster.messages import News, Order, Outcome, digest_of, encode, told
 from runner.core.errors import Locked, RunnerError, UsageError, one_error
 from runner.core.loop import run_loop
 from runner.core.models import Record
+from runner.engine import operations
+from runner.engine.catalogue import offers
+from runner.engine.stop import Stop
+from runner.engine.summary import Report
 from runner.manifest import Manifest, load
 from runner.progress import Standing
-from runner.stop import Stop
-from runner.summary import Report
 
 NEWS_SECONDS = 0.5
 SILENCE_SECONDS = 30.0
@@ -88,7 +88,7 @@ async def _run(manifest: Manifest, order: Order) -> Report:
         async with anyio.create_task_group() as group:
             group.start_soon(relay.tick)
             group.start_soon(_end_unheard, order.run, stop)
-            report = await app.run(manifest, order.options, observer=relay, stop=stop)
+            report = await operations.run(manifest, order.options, observer=relay, stop=stop)
             group.cancel_scope.cancel()
         relay.send()
         return report

@@ -12,9 +12,9 @@ from pathlib import Path
 from runner import __version__
 from runner.cluster.engine import Engine
 from runner.core.errors import OutputError, UsageError
+from runner.engine.options import RunOptions, api_of
 from runner.ledger import private
 from runner.manifest import Manifest
-from runner.options import RunOptions, api_of
 
 _WORDS = {
     "runner": "has runner {found}, and here it is {wanted}",

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
-from runner import app
-from runner.cancel import Cancelled
 from runner.commands.common import attend, known_folder, manifest_argument, place_options
 from runner.console import say
 from runner.core.loop import run_loop
 from runner.display import Watch, plain_watch
+from runner.engine import operations
+from runner.engine.maintenance.cancel import Cancelled
+from runner.engine.options import RunOptions
 from runner.files.output_folder import Folder
 from runner.ledger import look
-from runner.options import RunOptions
 
 
 @click.command("cancel")
@@ -44,7 +44,7 @@ def command(manifest: str, output: Path | None, emulator: bool, api: str | None,
 
 
 async def _cancel(folder: Folder, options: RunOptions, watch: Watch) -> Cancelled:
-    return await attend(lambda stop: app.cancel(folder, options, observer=watch.count, stop=stop), watch)
+    return await attend(lambda stop: operations.cancel(folder, options, observer=watch.count, stop=stop), watch)
 
 
 def _as_json(result: Cancelled, folder: Folder) -> dict[str, object]:

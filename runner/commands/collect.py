@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from runner import app
 from runner.commands.common import ShardType, attend, known_folder, manifest_argument, place_options
 from runner.commands.conclude import Place, conclude, telling_options
 from runner.core.loop import run_loop
 from runner.core.shards import Shard
 from runner.display import Telling, Watch, watch
+from runner.engine import operations
+from runner.engine.options import RunOptions
+from runner.engine.summary import Report
 from runner.files.output_folder import Folder
-from runner.options import RunOptions
-from runner.summary import Report
 
 
 @click.command("collect")
@@ -53,4 +53,4 @@ def command(
 
 async def _collect(folder: Folder, options: RunOptions, told: Watch) -> Report:
     told.say(f"bringing home what is owed in {folder.root}")
-    return await attend(lambda stop: app.collect(folder, options, observer=told, stop=stop), told)
+    return await attend(lambda stop: operations.collect(folder, options, observer=told, stop=stop), told)

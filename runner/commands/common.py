@@ -15,18 +15,18 @@ import click
 from click.shell_completion import CompletionItem
 
 from runner.api.config import output_folder, results_folder
-from runner.catalogue import offers
 from runner.core.errors import ManifestError, UsageError, one_error
 from runner.core.loop import run_loop
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard, find_shard
 from runner.display import Watch
+from runner.engine.catalogue import offers
+from runner.engine.options import RunOptions
+from runner.engine.stop import GRACE_SECONDS, Stop
 from runner.files.output_folder import Folder
 from runner.ledger import look
 from runner.ledger.records import RESULTS
 from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
-from runner.options import RunOptions
-from runner.stop import GRACE_SECONDS, Stop
 
 T = TypeVar("T")
 

@@ -24,12 +24,12 @@ from runner.core.models import Json
 from runner.core.shards import Shard
 from runner.display import Telling, Watch
 from runner.ending import Typed
+from runner.engine.billing.costs import exact, spent
+from runner.engine.options import reading
+from runner.engine.summary import Report, outcome_of_record
 from runner.events import Weight
 from runner.hook import call
 from runner.ledger import path_of
-from runner.money import exact, spent
-from runner.options import reading
-from runner.summary import Report, outcome_of_record
 
 P = ParamSpec("P")
 T = TypeVar("T")

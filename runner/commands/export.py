@@ -14,14 +14,14 @@ import msgspec
 from runner.commands.common import known_folder, manifest_argument, place_options
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
+from runner.engine.billing.costs import Basis
+from runner.engine.billing.receipts import Receipt, receipts
+from runner.engine.maintenance.verify import is_in_force, newest_in_place
+from runner.engine.options import reading
 from runner.files.output_folder import Folder
 from runner.files.paths import places_of
 from runner.ledger import Reader
-from runner.money import Basis
-from runner.options import reading
-from runner.receipts import Receipt, receipts
 from runner.spreadsheet import BYTE_ORDER_MARK, line
-from runner.verify import is_in_force, newest_in_place
 
 FIELDS = Receipt.__struct_fields__
 

@@ -17,9 +17,9 @@ from runner.core.errors import AccountError
 from runner.core.loop import run_loop
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard
-from runner.forecast import KEYS, Forecast, Quote, foretell
+from runner.engine.forecast import KEYS, Forecast, Quote, foretell
+from runner.engine.options import RunOptions
 from runner.manifest import OnUnknown
-from runner.options import RunOptions
 from runner.planning.rules import Action
 
 
@@ -102,7 +102,7 @@ def _quote(forecast: Forecast, options: RunOptions, *, offline: bool) -> Quote:
         find_token(os.environ)
     except AccountError:
         return Quote()
-    from runner.app import quote  # noqa: PLC0415 - HTTP takes a while to load, and most plans need none
+    from runner.engine.operations import quote  # noqa: PLC0415 - HTTP takes a while to load, and most plans need none
 
     return run_loop(lambda: quote(models, options, os.environ))
 

@@ -13,11 +13,11 @@ from runner.console import say
 from runner.core.errors import UsageError
 from runner.core.loop import run_loop
 from runner.core.models import Record, State
+from runner.engine.maintenance.questions import Questions, Saying, Word, parse_adopt, parse_name
+from runner.engine.maintenance.reconcile import find_questions, settle
+from runner.engine.options import reading
 from runner.files.output_folder import Folder
 from runner.ledger import holders, look
-from runner.options import reading
-from runner.questions import Questions, Saying, Word, parse_adopt, parse_name
-from runner.settle import find_questions, settle
 
 PROMPT_LENGTH = 70
 

@@ -16,11 +16,11 @@ from runner.console import say
 from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
 from runner.core.models import Record
+from runner.engine.options import reading
 from runner.gallery.cards import files_of
 from runner.gallery.safe import Thumbs
 from runner.gallery.thumbnails import Look, Thumbnails
 from runner.ledger import Reader
-from runner.options import reading
 from runner.planning.rules import in_force
 
 REPORT = "report.html"

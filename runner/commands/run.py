@@ -14,7 +14,7 @@ from typing import Literal
 import anyio
 import click
 
-from runner import __version__, app
+from runner import __version__
 from runner.commands.common import (
     BudgetType,
     ShardType,
@@ -30,14 +30,15 @@ from runner.core.loop import run_loop
 from runner.core.models import Budget, Json
 from runner.core.shards import Shard
 from runner.display import Telling, Watch, watch
+from runner.engine import operations
+from runner.engine.options import RunOptions, api_of, reading
+from runner.engine.stop import Stop
+from runner.engine.summary import Report
 from runner.events import Weight
 from runner.files.output_folder import Folder
 from runner.ledger import look
 from runner.ledger.filesystem import doubt_about
 from runner.manifest import Manifest, OnUnknown
-from runner.options import RunOptions, api_of, reading
-from runner.stop import Stop
-from runner.summary import Report
 
 
 class Concurrency(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
@@ -170,7 +171,7 @@ async def _run(manifest: Manifest, options: RunOptions, told: Watch) -> Report:
     _begin(manifest, options, told, f" (shard {options.shard})" if options.shard is not None else "")
     if options.shard is not None:
         _warn_of_locks(options.folder(manifest).root, told)
-    return await attend(lambda stop: app.run(manifest, options, observer=told, stop=stop), told)
+    return await attend(lambda stop: operations.run(manifest, options, observer=told, stop=stop), told)
 
 
 def _begin(manifest: Manifest, options: RunOptions, told: Watch, where: str) -> None:
@@ -210,7 +211,7 @@ def _collect_all_the_same(target: str, options: RunOptions, told: Watch) -> dict
     if not owed:
         return None
     told.say(f"bringing home {owed} paid results of earlier runs all the same")
-    report = run_loop(lambda: attend(lambda stop: app.collect(folder, options, observer=told, stop=stop), told))
+    report = run_loop(lambda: attend(lambda stop: operations.collect(folder, options, observer=told, stop=stop), told))
     told.say(f"{report.done:,} brought home, {report.owed + report.unknown:,} still owed")
     return report.as_json()
 

@@ -16,12 +16,12 @@ from runner.console import say
 from runner.core.clock import SystemClock, epoch
 from runner.core.compact import Names
 from runner.core.models import Record
+from runner.engine.billing.costs import exact, spent
+from runner.engine.options import reading
+from runner.engine.summary import COUNTS, Report, outcome_of_record
 from runner.files.output_folder import Folder
 from runner.ledger import Layout, Reader, holders, look
-from runner.money import exact, spent
-from runner.options import reading
 from runner.planning.rules import in_force
-from runner.summary import COUNTS, Report, outcome_of_record
 
 SHOWN = 20
 

@@ -14,12 +14,12 @@ from runner.core.errors import UsageError
 from runner.core.loop import run_loop
 from runner.core.models import Record
 from runner.display import plain_watch
+from runner.engine.maintenance.repair_files import Restored
+from runner.engine.maintenance.verify import Finding, Findings, Kind, Stand, check
+from runner.engine.options import RunOptions, reading
 from runner.files.output_folder import Folder
 from runner.ledger import holders, look
 from runner.ledger.repair import Damage, Mended, Salvage
-from runner.options import RunOptions, reading
-from runner.restore import Restored
-from runner.verify import Finding, Findings, Kind, Stand, check
 
 SHOWN = 50
 """So many of a kind are printed; ``--json`` has them all."""
@@ -83,7 +83,7 @@ def _repair(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
 
 async def _restore(folder: Folder, options: RunOptions) -> Restored:
     watch = plain_watch()
-    from runner.app import repair  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
+    from runner.engine.operations import repair  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
 
     return await attend(lambda stop: repair(folder, options, observer=watch.count, stop=stop), watch)
 
@@ -128,7 +128,7 @@ def _stand(stand: Stand) -> str:
 
 
 def _mend(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
-    from runner.app import repair_log  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
+    from runner.engine.operations import repair_log  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
 
     mended = repair_log(folder, options)
     if as_json:

@@ -17,10 +17,10 @@ from runner.core.clock import Clock, SystemClock
 from runner.core.errors import ManifestError, RunnerError
 from runner.core.models import Json, Problem, Record
 from runner.ending import Typed, cause_fields, next_steps, summary_lines
+from runner.engine.stop import Stop
+from runner.engine.summary import Report
 from runner.events import Event, Weight, event_of, weight_of
 from runner.progress import Snapshot, Standing, Track
-from runner.stop import Stop
-from runner.summary import Report
 from runner.words import plain
 
 KEPT_ERRORS = 16
@@ -28,7 +28,7 @@ KEPT_ERRORS = 16
 LONG_PAUSE_SECONDS = 30.0
 """A shorter one is no news for a log file: a line of progress says so, if it meets one."""
 
-_DOUBLED = {"runner.job.buy", "runner.job.deliver"}
+_DOUBLED = {"runner.engine.steps.submit", "runner.engine.steps.deliver"}
 """Their warnings go with a transition that says the same."""
 
 

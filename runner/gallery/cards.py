@@ -11,11 +11,11 @@ from typing import TypeGuard
 
 from runner.core.clock import epoch
 from runner.core.models import Json, Output, Record, State
+from runner.engine.billing.costs import spent
+from runner.engine.billing.receipts import LARGEST
+from runner.engine.summary import outcome_of_record
 from runner.gallery.thumbnails import NOTHING, Look, Stand
 from runner.ledger.records import DOUBT
-from runner.money import spent
-from runner.receipts import LARGEST
-from runner.summary import outcome_of_record
 
 STATES = ("failed", "unknown", "stuck", "missing", "altered", "owed", "cancelled", "left", "done")
 """In the order in which they are shown: what needs a person first."""

@@ -19,11 +19,11 @@ from runner import __version__
 from runner.core.disk import replace_file
 from runner.core.errors import OutputError, UsageError
 from runner.core.models import Record
+from runner.engine.billing.costs import spent
 from runner.gallery.cards import STATES, Card, interval, make_cards, table
 from runner.gallery.plots import plots
 from runner.gallery.safe import Thumbs, content_policy, data_block, link, source
 from runner.gallery.thumbnails import Look
-from runner.money import spent
 
 MARK = "<!doctype html><!-- made by `runner report`, which writes over it -->"
 """How a report begins. A file that begins otherwise is somebody's, and stays."""

@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from runner.core.clock import epoch
 from runner.core.models import Record
+from runner.engine.billing.costs import spent
 from runner.gallery.cards import interval
 from runner.gallery.drawing import Point, draw
-from runner.money import spent
 
 POINTS = 400
 """So many at most are drawn of a line."""

@@ -18,9 +18,9 @@ from enum import StrEnum
 
 import msgspec
 
-from runner.capacity import MOST
 from runner.core.clock import epoch
 from runner.core.models import LOST, Job, Output, Record, State
+from runner.engine.pacing.concurrency import MOST
 from runner.manifest import spelling
 
 MAX_PURCHASES = 3

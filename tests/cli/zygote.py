@@ -46,7 +46,7 @@ def serve() -> None:
     """Answer requests until standard input ends."""
     for verb in VERBS:
         import_module(f"runner.commands.{verb}")
-    import_module("runner.app")
+    import_module("runner.engine.operations")
     import_module("runner.emulator")
     while line := sys.stdin.readline():
         pid = os.fork()

@@ -18,8 +18,8 @@ from runner.cluster.messages import News, decode, digest_of, encode, told
 from runner.cluster.workers import _faults
 from runner.core.models import Record, State
 from runner.core.shards import Shard, shard_of
-from runner.options import RunOptions, gap_of
-from runner.summary import COUNTS, Report, Stopped, together
+from runner.engine.options import RunOptions, gap_of
+from runner.engine.summary import COUNTS, Report, Stopped, together
 
 JOBS = {1: 5, 2: 0, 3: 7}
 TOTAL = sum(JOBS.values())

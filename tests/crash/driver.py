@@ -142,10 +142,11 @@ os.fsync = os.fdatasync = lambda handle, /: trap.sync(handle)
 
 import anyio._backends._asyncio  # noqa: E402, F401 - once, not in every child
 
-from runner import app, load  # noqa: E402 - after the wrappers
+from runner import load  # noqa: E402 - after the wrappers
 from runner.core.errors import RunnerError  # noqa: E402
 from runner.core.models import Record  # noqa: E402
 from runner.core.shards import find_shard  # noqa: E402
+from runner.engine import operations  # noqa: E402 - after the wrappers
 from runner.ledger import merge_shards  # noqa: E402
 
 
@@ -204,8 +205,8 @@ async def work(order: dict[str, Any]) -> dict[str, Any]:
     if order.get("merge"):
         return {"exit": 0, "said": str(merge_shards(Path(order["output"]), "now"))}
     manifest = load(order["manifest"])
-    options = app.RunOptions(shard=find_shard(order["shard"], {}) if order.get("shard") else None)
-    report = await app.run(manifest, options, observer=see, clock=FastClock(), environ=environ)
+    options = operations.RunOptions(shard=find_shard(order["shard"], {}) if order.get("shard") else None)
+    report = await operations.run(manifest, options, observer=see, clock=FastClock(), environ=environ)
     said = report.stopped.reason if report.stopped else ""
     return {"exit": report.exit_code, "said": said, "report": report.as_json()}
 

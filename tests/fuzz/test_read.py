@@ -21,19 +21,19 @@ from runner.api.fields import Answer, find_urls
 from runner.api.responses import Accepted, read_cancel, read_entry, read_progress, read_submission
 from runner.core.errors import LedgerCorrupt
 from runner.core.models import Fault, Output, Record, State
+from runner.engine.billing.costs import basis_of, spent
+from runner.engine.billing.receipts import receipts
+from runner.engine.steps.poll import after_end
 from runner.files.media import inspect_bytes
 from runner.files.parts import BadMedia
 from runner.files.urls import STORAGE, Allowed, RefusedUrl
 from runner.gallery.page import Batch, render
 from runner.gallery.safe import Thumbs
-from runner.job.collect import after_end
 from runner.ledger import Log
 from runner.ledger.log import line_of
 from runner.ledger.records import BadLine, decode, encode, follow, is_inside
 from runner.ledger.repair import salvage
 from runner.manifest import check_file_name, check_id
-from runner.money import basis_of, spent
-from runner.receipts import receipts
 
 ROOT = Path(__file__).parents[2]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(PAYLOADS)

@@ -13,9 +13,9 @@ from shelf import Shelf, changed, data_of
 from runner.commands.report import command
 from runner.core.errors import OutputError, UsageError
 from runner.core.models import State
+from runner.engine.maintenance.verify import check
 from runner.gallery.page import MARK
 from runner.ledger import run_lock
-from runner.verify import check
 
 
 def tree(shelf: Shelf) -> dict[str, bytes]:
@@ -110,8 +110,8 @@ def test_thumbnails_beside_the_page_make_it_small(batch):
 
 def test_verify_still_finds_all_in_order(batch):
     """Neither page nor thumbnails are foreign to it."""
+    from runner.engine.options import reading
     from runner.files.output_folder import Folder
-    from runner.options import reading
 
     batch.report()
     folder = Folder(batch.out)

@@ -17,12 +17,12 @@ from typing import Any
 from runner.api import client
 from runner.cli import main
 from runner.core.http import Patience
+from runner.engine.steps import poll
 from runner.files import body, download
-from runner.job import collect
 
 client.SUBMIT_PATIENCE = Patience(8.0, whole=True)
 client.ASK_PATIENCE = Patience(3.0, whole=True)
-collect.GRACE_SECONDS = 1.0
+poll.GRACE_SECONDS = 1.0
 download.READ_PATIENCE = Patience(3.0, whole=False)
 body.SLOW_SECONDS = 1.5
 

@@ -9,19 +9,23 @@ import pytest
 from harness import Service, plain
 from virtual_time import LoopClock
 
-from runner import app
-from runner.cancel import LANES, Cancelled
 from runner.commands.cancel import _show
 from runner.core.models import State
 from runner.emulator import Fault
-from runner.stop import GRACE_SECONDS, Stop
+from runner.engine import operations
+from runner.engine.maintenance.cancel import LANES, Cancelled
+from runner.engine.stop import GRACE_SECONDS, Stop
 
 pytestmark = pytest.mark.anyio
 
 
 async def cancel(service: Service, stop: Stop | None = None) -> Cancelled:
-    return await app.cancel(
-        app.Folder(service.output), observer=service.seen.append, stop=stop, clock=LoopClock(), environ=service.environ
+    return await operations.cancel(
+        operations.Folder(service.output),
+        observer=service.seen.append,
+        stop=stop,
+        clock=LoopClock(),
+        environ=service.environ,
     )
 
 

@@ -61,7 +61,7 @@ async def test_modes_of_a_real_service_change_nothing(make_service, mode):
 
 async def test_a_place_in_the_queue_is_told_when_it_changes(make_service, caplog):
     """`--verbose` says where a waiting request stands: each place once, however often it is asked after."""
-    caplog.set_level("INFO", logger="runner.job.collect")
+    caplog.set_level("INFO", logger="runner.engine.steps.poll")
     service = await make_service(workers=1, seconds=300.0, spread=0.0)
     assert (await service.run(service.manifest(*plain(3), timeout="1h"))).done == 3
     told = [line for line in caplog.messages if line.startswith("c:")]

@@ -11,9 +11,9 @@ from harness import plain
 from virtual_time import LoopClock
 
 import runner
-from runner import app
 from runner.core.models import State
 from runner.emulator import Fault
+from runner.engine import operations
 from runner.ledger.records import encode
 
 pytestmark = pytest.mark.anyio
@@ -160,7 +160,7 @@ async def test_an_answer_that_drips_in_has_an_end(service):
     async with server:
         port = server.sockets[0].getsockname()[1]
         environ = {**service.environ, "RUNCOMFY_MODEL_API_BASE": f"http://127.0.0.1:{port}/v1"}
-        report = await app.run(service.manifest(*plain(1)), clock=LoopClock(), environ=environ)
+        report = await operations.run(service.manifest(*plain(1)), clock=LoopClock(), environ=environ)
     assert (report.unknown, report.exit_code) == (1, 2)
     assert 120 <= report.seconds < 200
 

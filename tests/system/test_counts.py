@@ -10,7 +10,7 @@ from harness import plain
 
 from runner.core.disk import Judgement
 from runner.emulator import Fault
-from runner.stop import Stop
+from runner.engine.stop import Stop
 
 pytestmark = pytest.mark.anyio
 

@@ -10,10 +10,10 @@ import pytest
 from harness import plain
 from virtual_time import LoopClock
 
-from runner import app
 from runner.core.models import State
 from runner.emulator import Fault
-from runner.stop import Stop
+from runner.engine import operations
+from runner.engine.stop import Stop
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +62,7 @@ async def test_a_server_that_accepts_connections_and_says_nothing(service):
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
         environ = {**service.environ, "RUNCOMFY_MODEL_API_BASE": f"http://127.0.0.1:{silent.getsockname()[1]}/v1"}
         manifest = service.manifest(*[{"id": f"j{n}", "prompt": f"p {n}"} for n in range(50)])
-        report = await app.run(manifest, clock=LoopClock(), environ=environ)
+        report = await operations.run(manifest, clock=LoopClock(), environ=environ)
     assert report.exit_code == 69
     assert report.unknown < 40
     assert report.unknown + report.left == 50

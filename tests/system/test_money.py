@@ -15,8 +15,8 @@ from virtual_time import LoopClock
 
 from runner.core.models import Budget, Job, Record, State
 from runner.emulator import Fault
-from runner.purse import Purse
-from runner.stop import Stop
+from runner.engine.billing.budget import Purse
+from runner.engine.stop import Stop
 
 pytestmark = pytest.mark.anyio
 

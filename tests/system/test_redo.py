@@ -7,11 +7,11 @@ import pytest
 from harness import plain
 
 import runner
-from runner import app
 from runner.core.models import State
 from runner.emulator import Fault
+from runner.engine import operations
+from runner.engine.options import reading
 from runner.ledger.records import encode
-from runner.options import reading
 from runner.planning.rules import Action
 from runner.planning.survey import survey
 
@@ -186,11 +186,11 @@ async def test_an_unfinished_redo_shows_in_the_plan(service):
     await service.run(jobs=2)
     half_chosen(service)
     manifest = service.manifest(*plain(2))
-    options = app.RunOptions()
+    options = operations.RunOptions()
     found = []
-    with reading(app.Folder(service.output)) as ledger:
-        base = app.find_api(None, service.environ)
-        surveyor = app.surveyor_of(manifest, options, ledger, app.Folder(service.output), base)
+    with reading(operations.Folder(service.output)) as ledger:
+        base = operations.find_api(None, service.environ)
+        surveyor = operations.surveyor_of(manifest, options, ledger, operations.Folder(service.output), base)
         survey(surveyor, manifest.jobs, lambda job, decision: found.append((job.id, decision.action, decision.reason)))
     assert found == [("a", Action.BUY, "done, and to be bought anew (redo 1)"), ("b", Action.REUSE, "done")]
 

@@ -7,10 +7,10 @@ import shutil
 import pytest
 from virtual_time import LoopClock
 
-from runner import app
-from runner.catalogue import offers
 from runner.core.errors import ManifestError
 from runner.emulator import Fault
+from runner.engine import operations
+from runner.engine.catalogue import offers
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ def forget(service) -> None:
 
 async def known(service, *, offline: bool = False, **environ: str):
     surroundings = {**service.environ, **environ}
-    return (await offers([MODEL], app.RunOptions(offline=offline), surroundings, clock=LoopClock()))[MODEL]
+    return (await offers([MODEL], operations.RunOptions(offline=offline), surroundings, clock=LoopClock()))[MODEL]
 
 
 async def test_what_the_catalogue_says_is_checked_before_anything_is_bought(service):

@@ -10,14 +10,14 @@ from harness import plain
 from virtual_time import LoopClock
 
 import runner
-from runner import app
 from runner.core.models import State
 from runner.core.shards import Shard, shard_of
 from runner.emulator import Fault
+from runner.engine import operations
+from runner.engine.options import reading
 from runner.files.output_folder import Folder
 from runner.ledger import merge_shards, run_lock
 from runner.ledger.records import encode
-from runner.options import reading
 
 pytestmark = pytest.mark.anyio
 
@@ -164,7 +164,7 @@ async def test_everything_is_read_as_one(service):
 
 async def test_a_shard_has_its_share_of_lanes_and_rate(service):
     """Of 7 lanes three shards have 3, 2 and 2; of a rate each a third. A share of its own changes both."""
-    from runner.app import terms_of
+    from runner.engine.operations import terms_of
 
     manifest = service.manifest(*plain(2), concurrency=7, rate="6/s")
     options = [runner.RunOptions(shard=shard(index)) for index in (1, 2, 3)]
@@ -356,7 +356,7 @@ async def test_files_are_checked_and_mended_across_shards(service):
     mug, bag = (path.read_bytes() for path in paths)
     paths[0].write_bytes(bag)
     paths[1].write_bytes(mug)
-    done = await app.repair(Folder(service.output), environ=service.environ, clock=LoopClock())
+    done = await operations.repair(Folder(service.output), environ=service.environ, clock=LoopClock())
     assert not done.after.wrong
     assert [path.read_bytes() for path in paths] == [mug, bag]
     assert service.submissions == 2
@@ -371,7 +371,7 @@ async def test_a_damaged_results_manifest_of_a_shard_is_mended(service):
     path.write_bytes(b"garbage\n" + path.read_bytes())
     with pytest.raises(runner.LedgerCorrupt, match=r"results\.2-of-3\.jsonl:1"):
         await service.run(manifest, shard=shard(1))
-    mended = app.repair_log(Folder(service.output), app.RunOptions(), environ=service.environ)
+    mended = operations.repair_log(Folder(service.output), operations.RunOptions(), environ=service.environ)
     assert [log.copy is not None for log in mended] == [False, True, False]
     assert sum([(await service.run(manifest, shard=shard(index))).skipped for index in (1, 2, 3)]) == 12
 
@@ -400,9 +400,9 @@ async def test_a_redo_that_a_split_finds_unfinished_is_gone_on_with(service):
         if record.redone and record.state is State.SUBMITTED:
             stop.interrupt("enough")
 
-    await app.run(
+    await operations.run(
         manifest,
-        app.RunOptions(redo=True, every=True),
+        operations.RunOptions(redo=True, every=True),
         observer=see,
         stop=stop,
         clock=LoopClock(),
@@ -520,7 +520,7 @@ async def test_collecting_one_shard_splits_no_folder(service):
     """What buys nothing leaves the folder as it is laid out, and the next night's plain run with it."""
     await service.run(service.manifest(*plain(3)))
     with pytest.raises(runner.UsageError, match="is not split into shards"):
-        await app.collect(
-            Folder(service.output), app.RunOptions(shard=shard(1)), clock=LoopClock(), environ=service.environ
+        await operations.collect(
+            Folder(service.output), operations.RunOptions(shard=shard(1)), clock=LoopClock(), environ=service.environ
         )
     assert ledgers(service) == ["results.jsonl"]

@@ -15,7 +15,7 @@ from runner.core import disk
 from runner.core.disk import Judgement
 from runner.core.models import State
 from runner.emulator import Fault
-from runner.stop import Stop
+from runner.engine.stop import Stop
 
 pytestmark = pytest.mark.anyio
 
@@ -235,9 +235,9 @@ async def test_no_connection_is_no_purchase(service):
     environ = {**service.environ, "RUNCOMFY_MODEL_API_BASE": "http://127.0.0.1:9/v1"}
     from virtual_time import LoopClock
 
-    from runner import app
+    from runner.engine import operations
 
-    report = await app.run(service.manifest(*plain(2)), clock=LoopClock(), environ=environ)
+    report = await operations.run(service.manifest(*plain(2)), clock=LoopClock(), environ=environ)
     assert (report.exit_code, report.left, report.unknown) == (69, 2, 0)
 
 

@@ -29,10 +29,10 @@ from harness import Service
 from virtual_time import LoopClock
 
 import runner
-from runner import app
 from runner.core.models import State
 from runner.emulator import Fault, parse_fault
-from runner.summary import Report
+from runner.engine import operations
+from runner.engine.summary import Report
 
 pytestmark = pytest.mark.anyio
 
@@ -323,7 +323,7 @@ async def test_no_connection(service: Service, address: Any) -> None:
     """Nothing has left this machine: released, retried for a quarter of an hour, exit 69, and nothing is in doubt."""
     with address(service) as base:
         environ = {**service.environ, "RUNCOMFY_MODEL_API_BASE": base}
-        report = await app.run(batch(service), clock=LoopClock(), environ=environ)
+        report = await operations.run(batch(service), clock=LoopClock(), environ=environ)
     assert (report.exit_code, report.left, report.unknown, report.failed) == (69, 3, 0, 0)
     assert service.record("a").state is State.RELEASED
     assert service.submissions == 0
@@ -372,7 +372,7 @@ async def test_cancelling_believes_only_the_state_asked_for_afterwards(
     jobs = [{"id": name, "prompt": name} for name in "ab"]
     await service.run(service.manifest(*jobs, concurrency=2, timeout="5s"))  # one is served, the other waits
     service.fault(fault)
-    await app.cancel(app.Folder(service.output), clock=LoopClock(), environ=service.environ)
+    await operations.cancel(operations.Folder(service.output), clock=LoopClock(), environ=service.environ)
     states = sorted(str(service.record(name).state) for name in "ab")
     assert states == (["cancelled", "submitted"] if becomes == "called off" else ["submitted", "submitted"])
     service.fault()

@@ -16,10 +16,10 @@ from harness import Service, plain
 
 import runner
 from runner.core.models import Record, State
+from runner.engine.stop import Stop
 from runner.ledger import log
 from runner.ledger.records import decode, encode
 from runner.manifest import Spool, parse_budget
-from runner.stop import Stop
 
 pytestmark = pytest.mark.anyio
 

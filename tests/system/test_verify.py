@@ -9,23 +9,23 @@ import pytest
 from harness import plain
 from virtual_time import LoopClock
 
-from runner import app
 from runner.core.models import State
 from runner.emulator import Fault
+from runner.engine import operations
+from runner.engine.maintenance.verify import Findings, Kind, check
+from runner.engine.options import reading
 from runner.ledger.records import encode
-from runner.options import reading
-from runner.verify import Findings, Kind, check
 
 if TYPE_CHECKING:
     from harness import Service
 
-    from runner.restore import Restored
+    from runner.engine.maintenance.repair_files import Restored
 
 pytestmark = pytest.mark.anyio
 
 
 def look(service: Service) -> Findings:
-    folder = app.Folder(service.output)
+    folder = operations.Folder(service.output)
     with reading(folder) as ledger:
         return check(ledger, folder)
 
@@ -35,7 +35,7 @@ def named(found: Findings) -> dict[str, str]:
 
 
 async def repair(service: Service) -> Restored:
-    return await app.repair(app.Folder(service.output), clock=LoopClock(), environ=service.environ)
+    return await operations.repair(operations.Folder(service.output), clock=LoopClock(), environ=service.environ)
 
 
 def flip(path) -> bytes:
@@ -256,7 +256,7 @@ async def test_a_crash_in_the_middle_of_a_repair_loses_nothing(service):
     await service.run(jobs=2)
     right = everything(service)
     swap(service, "a.png", "b.png")
-    folder = app.Folder(service.output)
+    folder = operations.Folder(service.output)
     with reading(folder) as ledger:
         records = {record.id: record for record in ledger.latest()}
     folder.send_home(records["b"], records["b"].outputs[0], "a.png")
@@ -316,7 +316,9 @@ async def test_a_mended_log_buys_nothing_again(service):
     last = max(number for number, record in enumerate(records) if record.id == "b")
     lines[last] = lines[last].replace(b'"state"', b"\xff\xff\xff\xff")
     results.write_bytes(b"".join(lines))
-    (mended,) = app.repair_log(app.Folder(service.output), app.RunOptions(), environ=service.environ)
+    (mended,) = operations.repair_log(
+        operations.Folder(service.output), operations.RunOptions(), environ=service.environ
+    )
     found, copy = mended.found, mended.copy
     assert copy is not None
     assert [damage.line for damage in found.damages] == [last + 1]

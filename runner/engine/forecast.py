@@ -11,16 +11,16 @@ from typing import Any
 import msgspec
 
 from runner.core.models import Budget, Job, kind_of
+from runner.engine.billing.budget import Purse
+from runner.engine.billing.costs import Estimate
+from runner.engine.options import RunOptions, api_of, chosen, lanes_of, reading, surveyor_of
+from runner.engine.redo import Choice, Marks
+from runner.engine.stop import Stop
 from runner.ledger import NOTHING, Reader, divided, look, misfit
 from runner.manifest import Manifest
-from runner.money import Estimate
-from runner.options import RunOptions, api_of, chosen, lanes_of, reading, surveyor_of
 from runner.planning.rules import Action, Decision, most_waiting, too_much_waits
 from runner.planning.selection import Chosen
 from runner.planning.survey import Survey, doubt, survey
-from runner.purse import Purse
-from runner.redo import Choice, Marks
-from runner.stop import Stop
 
 CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.HOLD, Action.FAILED)
 KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}

@@ -11,8 +11,8 @@ import msgspec
 from runner.api.responses import Again, Cancelling, Denied, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import timestamp
 from runner.core.models import Record, State
-from runner.crew import Site
-from runner.job.collect import after_end
+from runner.engine.pipeline import Site
+from runner.engine.steps.poll import after_end
 
 LANES = 16
 WAITS = (0.0, 1.0, 2.0, 4.0)

@@ -20,10 +20,10 @@ from anyio import Event
 
 from runner.core.models import Budget, Job, Record, State, kind_of
 from runner.core.shards import Shard, shard_of
-from runner.money import Basis, basis_of, megapixels, reserve, spent
+from runner.engine.billing.costs import Basis, basis_of, megapixels, reserve, spent
+from runner.engine.billing.shares import NANO, allowance, nano
+from runner.engine.stop import Stop
 from runner.progress import Cap
-from runner.shares import NANO, allowance, nano
-from runner.stop import Stop
 
 
 class _Reserved(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,11 +13,11 @@ from runner.api.client import Api
 from runner.api.responses import Again, Completed, Denied, Ended, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import Clock, epoch, timestamp
 from runner.core.models import TIMEOUT, Fault, Output, Record, State, kind_of
-from runner.job.suspects import Suspects
+from runner.engine.pacing.pace import backoff
+from runner.engine.pacing.polling import Durations, Watch
+from runner.engine.steps.suspects import Suspects
 from runner.ledger import Writer
 from runner.ledger.records import follow
-from runner.pace import backoff
-from runner.polling import Durations, Watch
 
 GRACE_SECONDS = 30.0
 """So long after its submission a request may still be unknown to the API that accepted it."""

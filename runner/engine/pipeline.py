@@ -9,25 +9,25 @@ import aiohttp
 import msgspec
 
 from runner.api.client import Api
-from runner.books import Books
-from runner.capacity import START, Adaptive
 from runner.core.clock import Clock
 from runner.core.disk import Disk
 from runner.core.models import DISK, Budget, Halt, Job, Record
 from runner.core.shards import Shard
+from runner.engine.billing.budget import Purse
+from runner.engine.pacing.concurrency import START, Adaptive
+from runner.engine.pacing.polling import Durations
+from runner.engine.pacing.throttle import Throttle
+from runner.engine.scheduler import Fixed, Limits, Steps, Work
+from runner.engine.steps.deliver import DEFAULT_MAX_FILE, Bounds, Deliverer
+from runner.engine.steps.poll import Collector
+from runner.engine.steps.submit import Buyer
+from runner.engine.steps.suspects import Suspects
+from runner.engine.stop import Stop
+from runner.engine.summary import HALTED, halted
+from runner.engine.tally import Books
 from runner.files.output_folder import Folder
-from runner.job.buy import Buyer
-from runner.job.collect import Collector
-from runner.job.deliver import DEFAULT_MAX_FILE, Bounds, Deliverer
-from runner.job.suspects import Suspects
 from runner.ledger import NOTHING, Reader, Writer
 from runner.planning.rules import most_waiting
-from runner.polling import Durations
-from runner.purse import Purse
-from runner.schedule import Fixed, Limits, Steps, Work
-from runner.stop import Stop
-from runner.summary import HALTED, halted
-from runner.throttle import Throttle
 
 MOST_DELIVERIES = 32
 

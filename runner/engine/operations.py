@@ -16,31 +16,31 @@ import anyio
 
 from runner.api.client import Api, connect
 from runner.api.config import EMULATOR, ApiBase, Token, find_api, find_token
-from runner.batch import Batch
-from runner.cancel import Cancelled, cancel_owed
 from runner.core.aio import to_its_end
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import AccountError, UsageError, one_error
 from runner.core.http import session
 from runner.core.models import Json, Record
 from runner.core.shards import Shard
-from runner.crew import Site, Terms
+from runner.engine.batch import Batch
+from runner.engine.billing.costs import base_price
+from runner.engine.forecast import Quote
+from runner.engine.maintenance.cancel import Cancelled, cancel_owed
+from runner.engine.options import RunOptions, api_of, chosen, gap_of, lanes_of, rate_of, reading_others, surveyor_of
+from runner.engine.pipeline import Site, Terms
+from runner.engine.steps.deliver import Bounds
+from runner.engine.stop import Stop
+from runner.engine.summary import Report
 from runner.files.output_folder import Folder
 from runner.files.urls import PublicResolver
-from runner.forecast import Quote
-from runner.job.deliver import Bounds
 from runner.ledger import Parts, Passing, Reader, Writer, hold, hold_all, look, open_ledger, path_of, private
 from runner.manifest import Manifest
-from runner.money import base_price
-from runner.options import RunOptions, api_of, chosen, gap_of, lanes_of, rate_of, reading_others, surveyor_of
 from runner.planning.planner import manifest_path
 from runner.progress import Watcher
-from runner.stop import Stop
-from runner.summary import Report
 
 if TYPE_CHECKING:
+    from runner.engine.maintenance.repair_files import Restored
     from runner.ledger.repair import Mended
-    from runner.restore import Restored
 
 Entries = dict[str, dict[str, Json] | None]
 
@@ -101,7 +101,7 @@ async def repair(
     environ: Mapping[str, str] = os.environ,
 ) -> Restored:
     """Put the files of ``folder`` right and buy nothing. Needs no manifest."""
-    from runner.restore import restore  # noqa: PLC0415 - a run that buys needs none of it
+    from runner.engine.maintenance.repair_files import restore  # noqa: PLC0415 - a run that buys needs none of it
 
     options = options or RunOptions()
     async with _batch(folder, Terms(), options, observer, stop, clock, environ) as batch:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from runner.core.compact import Names
 from runner.core.models import Record, State
+from runner.engine.scheduler import Work
+from runner.engine.summary import COUNTS, MAX_EXAMPLES, Causes, Report, Stopped, outcome_of_decision, outcome_of_record
 from runner.planning.rules import Action, Decision
-from runner.schedule import Work
-from runner.summary import COUNTS, MAX_EXAMPLES, Causes, Report, Stopped, outcome_of_decision, outcome_of_record
 
 _FINISHED = (State.DONE, State.FAILED, State.CANCELLED)
 

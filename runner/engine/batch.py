@@ -10,27 +10,27 @@ from typing import TypeVar
 
 import anyio
 
-from runner.books import Books
-from runner.capacity import Adaptive, Capacity
 from runner.core.aio import at_work, pull, to_its_end
 from runner.core.clock import timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import ConflictError
 from runner.core.models import Job, Record
-from runner.crew import Crew, Site, Terms
-from runner.job.suspects import Suspects
+from runner.engine.billing.budget import Purse
+from runner.engine.billing.costs import base_price, total_spent
+from runner.engine.pacing.concurrency import Adaptive, Capacity
+from runner.engine.pacing.polling import Durations
+from runner.engine.pipeline import Crew, Site, Terms
+from runner.engine.redo import Choice, Jobs, Redo
+from runner.engine.scheduler import PAUSE, Work, run_batch
+from runner.engine.steps.suspects import Suspects
+from runner.engine.summary import Report, outcome_of_decision, outcome_of_record
+from runner.engine.tally import Books
 from runner.ledger.records import in_doubt
-from runner.money import base_price, total_spent
 from runner.planning.planner import Surveyor
 from runner.planning.rules import Action, Decision, revive, too_much_waits
 from runner.planning.selection import Chosen
 from runner.planning.survey import Survey, doubt, survey
-from runner.polling import Durations
 from runner.progress import Standing
-from runner.purse import Purse
-from runner.redo import Choice, Jobs, Redo
-from runner.schedule import PAUSE, Work, run_batch
-from runner.summary import Report, outcome_of_decision, outcome_of_record
 
 DISK_THREADS = 16
 """Of a slow disk; on a quick one they are hardly used."""

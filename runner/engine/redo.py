@@ -23,10 +23,10 @@ from runner.core.aio import pull
 from runner.core.disk import in_thread
 from runner.core.errors import ConflictError, UsageError
 from runner.core.models import Job, Record
+from runner.engine.stop import Stop
 from runner.ledger import Reader, Writer
 from runner.planning.planner import Surveyor
 from runner.planning.rules import Action, Decision, redo_pending, wanted_redo
-from runner.stop import Stop
 
 CHUNK = 256
 """Marks that are written together."""

@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 
 from runner.core.errors import RunnerError
 from runner.core.models import TIMEOUT, Job, Record, State
-from runner.stop import Stop
+from runner.engine.stop import Stop
 
 log = logging.getLogger(__name__)
 

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner import shares
 from runner.api.config import EMULATOR, ApiBase, find_api, output_folder
 from runner.core.errors import UsageError
 from runner.core.models import Budget
 from runner.core.shards import Shard
+from runner.engine.billing import shares
+from runner.engine.redo import Choice
 from runner.files.output_folder import Folder
 from runner.ledger import NOTHING, Ledger, Log, Reader, Together, look, path_of
 from runner.manifest import Manifest, OnUnknown
 from runner.planning.planner import Surveyor, manifest_path
 from runner.planning.selection import Chosen, Selection
-from runner.redo import Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

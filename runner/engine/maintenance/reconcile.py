@@ -12,11 +12,11 @@ from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import UsageError
 from runner.core.models import Record
 from runner.core.shards import Shard
+from runner.engine.maintenance.questions import Questions, Saying, Word, settled, sort_out, why_not
 from runner.files.output_folder import Folder
 from runner.ledger import Reader, hold_all, open_ledger
 from runner.manifest.problems import nearest
 from runner.planning.rules import made
-from runner.questions import Questions, Saying, Word, settled, sort_out, why_not
 
 ALL = "all"
 

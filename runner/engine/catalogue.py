@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from runner.cache import Kept, find_cache
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import AccountError
 from runner.core.models import Json
+from runner.engine.cache import Kept, find_cache
+from runner.engine.options import RunOptions, api_of
 from runner.manifest import Offer, usable
 from runner.manifest.problems import Wrong
-from runner.options import RunOptions, api_of
 
 FRESH_SECONDS = 24 * 3600.0
 
@@ -45,7 +45,7 @@ async def _ask(
     """What the catalogue says, and why it does not say more."""
     if options.offline:
         return {}, "--offline: the catalogue is not asked"
-    from runner.app import entries  # noqa: PLC0415 - HTTP takes a while to load, and most manifests need none
+    from runner.engine.operations import entries  # noqa: PLC0415 - HTTP takes a while to load, and most manifests need none
 
     try:
         return await entries(models, options, environ), "the catalogue cannot be asked"
@@ -79,7 +79,7 @@ def _fall_back(kept: Kept | None, reason: str) -> Offer:
 
 
 def _emulated(model: str) -> Offer:
-    from runner.app import emulated_schema  # noqa: PLC0415 - nobody else should wait for the emulator
+    from runner.engine.operations import emulated_schema  # noqa: PLC0415 - nobody else should wait for the emulator
 
     schema = emulated_schema(model)
     return Offer(schema=schema, note="" if schema is not None else "the emulator knows no such model")

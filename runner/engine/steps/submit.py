@@ -13,12 +13,12 @@ from runner.api.responses import Accepted, Cause, Refused, Submission, Unreadabl
 from runner.core.clock import Clock, timestamp
 from runner.core.errors import LedgerError
 from runner.core.models import Fault, Job, Record, State
+from runner.engine.billing.budget import Purse
+from runner.engine.pacing.throttle import Throttle
+from runner.engine.stop import Stop
 from runner.ledger import Writer
 from runner.ledger.records import follow, intent
 from runner.planning.rules import next_purchase, wanted_redo
-from runner.purse import Purse
-from runner.stop import Stop
-from runner.throttle import Throttle
 
 log = logging.getLogger(__name__)
 

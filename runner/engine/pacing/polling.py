@@ -29,9 +29,9 @@ from math import inf, sqrt
 
 import msgspec
 
-from runner.capacity import Adaptive, Capacity
-from runner.drain import idle_seconds
-from runner.survival import LEAST, Group, Sample
+from runner.engine.pacing.concurrency import Adaptive, Capacity
+from runner.engine.pacing.drain import idle_seconds
+from runner.engine.pacing.durations import LEAST, Group, Sample
 
 MOST_KINDS = 256
 PRICE = 0.036

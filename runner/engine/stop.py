@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anyio import CancelScope, Event, create_task_group, move_on_after, sleep
 
-from runner.summary import Stopped, most_serious
+from runner.engine.summary import Stopped, most_serious
 
 GRACE_SECONDS = 20.0
 """How long after an interruption what is in flight is brought home."""

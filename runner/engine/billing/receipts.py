@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from runner.core.models import Json, Output, Record, State
-from runner.money import Basis, basis_of, exact, spent
+from runner.engine.billing.costs import Basis, basis_of, exact, spent
 
 LARGEST = 2**31
 """No side of a picture is as long; beyond it a number in a record is not one to calculate with."""

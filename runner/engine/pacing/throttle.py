@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from random import Random
 
 from runner.core.clock import Clock
-from runner.pace import Pace, backoff
-from runner.stop import Stop
+from runner.engine.pacing.pace import Pace, backoff
+from runner.engine.stop import Stop
 
 PATIENCE = 15 * 60.0
 DOUBTS = 5

@@ -1,0 +1,1 @@
+"""The engine: carries a batch out."""

@@ -1,0 +1,1 @@
+"""Costs, the budget and receipts."""

@@ -1,0 +1,1 @@
+"""Commands on a folder: cancel, reconcile, verify and repair."""

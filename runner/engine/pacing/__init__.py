@@ -1,0 +1,1 @@
+"""Pacing of requests: polling, concurrency and throttling."""
