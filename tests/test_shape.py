@@ -45,7 +45,7 @@ ROWS = [
         "runner.files",
         "runner.planning.conflicts",
         "runner.ledger",
-        "runner.gallery",
+        "runner.report",
         "runner.engine.pacing.throttle",
         "runner.engine.billing.budget",
         "runner.engine.stop",
@@ -94,7 +94,7 @@ ROWS = [
 
 APART = [
     {"runner.engine.scheduler", "runner.engine.steps"},
-    {"runner.api.client", "runner.files", "runner.ledger", "runner.gallery"},
+    {"runner.api.client", "runner.files", "runner.ledger", "runner.report"},
 ]
 """These never import one another."""
 

@@ -17,11 +17,11 @@ from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
 from runner.core.models import Record
 from runner.engine.options import reading
-from runner.gallery.cards import files_of
-from runner.gallery.safe import Thumbs
-from runner.gallery.thumbnails import Look, Thumbnails
 from runner.ledger import Reader
 from runner.planning.rules import in_force
+from runner.report.cards import files_of
+from runner.report.escaping import Thumbs
+from runner.report.thumbnails import Look, Thumbnails
 
 REPORT = "report.html"
 MOST_EMBEDDED = 2000
@@ -55,7 +55,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
             "`runner report` draws its plots with pygal, which is not installed here: "
             "pip install 'runcomfy-runner[report]'"
         )
-    from runner.gallery.page import Batch, check_target, write  # noqa: PLC0415 - an extra, and slow to load
+    from runner.report.page import Batch, check_target, write  # noqa: PLC0415 - an extra, and slow to load
 
     folder = known_folder(manifest, output, emulator=emulator)
     target = to.absolute() if to is not None else folder.root / REPORT

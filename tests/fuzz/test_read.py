@@ -27,13 +27,13 @@ from runner.engine.steps.poll import after_end
 from runner.files.media import inspect_bytes
 from runner.files.parts import BadMedia
 from runner.files.urls import STORAGE, Allowed, RefusedUrl
-from runner.gallery.page import Batch, render
-from runner.gallery.safe import Thumbs
 from runner.ledger import Log
 from runner.ledger.log import line_of
 from runner.ledger.records import BadLine, decode, encode, follow, is_inside
 from runner.ledger.repair import salvage
 from runner.manifest import check_file_name, check_id
+from runner.report.escaping import Thumbs
+from runner.report.page import Batch, render
 
 ROOT = Path(__file__).parents[2]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(PAYLOADS)

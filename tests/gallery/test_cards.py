@@ -6,8 +6,8 @@ import pytest
 from shelf import changed, record
 
 from runner.core.models import Fault, Output, State
-from runner.gallery.cards import LARGEST_SET, STATES, find_families, make_cards, table
-from runner.gallery.thumbnails import Look, Stand
+from runner.report.cards import LARGEST_SET, STATES, find_families, make_cards, table
+from runner.report.thumbnails import Look, Stand
 
 RIGHT = Look(stand=Stand.RIGHT)
 OUTPUT = Output(url="https://x/1", path="a.png", sha256="0" * 64, bytes=9, width=1024, height=768)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from shelf import record
 
 from runner.core.models import State
-from runner.gallery.drawing import draw
-from runner.gallery.plots import POINTS, in_flight, plots, stairs, thin
+from runner.report.charts import POINTS, in_flight, plots, stairs, thin
+from runner.report.drawing import draw
 
 NUMBERS = st.floats(0, 1e6, allow_nan=False)
 SERIES = st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=3 * POINTS).map(sorted)

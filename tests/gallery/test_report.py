@@ -14,8 +14,8 @@ from runner.commands.report import command
 from runner.core.errors import OutputError, UsageError
 from runner.core.models import State
 from runner.engine.maintenance.verify import check
-from runner.gallery.page import MARK
 from runner.ledger import run_lock
+from runner.report.page import MARK
 
 
 def tree(shelf: Shelf) -> dict[str, bytes]:

@@ -17,9 +17,9 @@ from shelf import PAYLOADS, data_of, record
 
 from runner.core.clock import epoch
 from runner.core.models import Fault, Output, State
-from runner.gallery.page import Batch, render
-from runner.gallery.safe import Thumbs, data_block, link
-from runner.gallery.thumbnails import Look, Stand
+from runner.report.escaping import Thumbs, data_block, link
+from runner.report.page import Batch, render
+from runner.report.thumbnails import Look, Stand
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(PAYLOADS)
 VALUES = st.recursive(

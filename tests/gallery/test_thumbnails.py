@@ -12,7 +12,7 @@ from PIL import Image
 from shelf import picture
 
 from runner.core.formats import MAX_PIXELS
-from runner.gallery.thumbnails import CACHE, EDGE, Stand, Thumbnails, make_thumbnail
+from runner.report.thumbnails import CACHE, EDGE, Stand, Thumbnails, make_thumbnail
 
 
 def look(shelf, job_id="a"):

@@ -11,9 +11,9 @@ from harness import Service
 
 from runner.core.errors import LedgerError, OutputError, UsageError
 from runner.emulator import Fault
-from runner.gallery.page import check_target
 from runner.ledger import Log
 from runner.ledger.repair import mend
+from runner.report.page import check_target
 
 pytestmark = pytest.mark.anyio
 THEIRS = b"somebody's own text, without a newline at its end"

@@ -20,10 +20,10 @@ from runner.core.disk import replace_file
 from runner.core.errors import OutputError, UsageError
 from runner.core.models import Record
 from runner.engine.billing.costs import spent
-from runner.gallery.cards import STATES, Card, interval, make_cards, table
-from runner.gallery.plots import plots
-from runner.gallery.safe import Thumbs, content_policy, data_block, link, source
-from runner.gallery.thumbnails import Look
+from runner.report.cards import STATES, Card, interval, make_cards, table
+from runner.report.charts import plots
+from runner.report.escaping import Thumbs, content_policy, data_block, link, source
+from runner.report.thumbnails import Look
 
 MARK = "<!doctype html><!-- made by `runner report`, which writes over it -->"
 """How a report begins. A file that begins otherwise is somebody's, and stays."""
@@ -107,7 +107,7 @@ def render(batch: Batch, here: Path, place: Thumbs) -> str:
 
 
 def _part(name: str) -> str:
-    return files("runner.gallery").joinpath(name).read_text(encoding="utf-8")
+    return files("runner.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _told(cards: Sequence[Card], root: Path, here: Path) -> list[dict[str, object]]:

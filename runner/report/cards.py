@@ -14,8 +14,8 @@ from runner.core.models import Json, Output, Record, State
 from runner.engine.billing.costs import spent
 from runner.engine.billing.receipts import LARGEST
 from runner.engine.summary import outcome_of_record
-from runner.gallery.thumbnails import NOTHING, Look, Stand
 from runner.ledger.records import DOUBT
+from runner.report.thumbnails import NOTHING, Look, Stand
 
 STATES = ("failed", "unknown", "stuck", "missing", "altered", "owed", "cancelled", "left", "done")
 """In the order in which they are shown: what needs a person first."""

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from runner.core.clock import epoch
 from runner.core.models import Record
 from runner.engine.billing.costs import spent
-from runner.gallery.cards import interval
-from runner.gallery.drawing import Point, draw
+from runner.report.cards import interval
+from runner.report.drawing import Point, draw
 
 POINTS = 400
 """So many at most are drawn of a line."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 from markupsafe import Markup
 
-from runner.gallery.cards import Card
+from runner.report.cards import Card
 
 _ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 """In JSON these stand inside strings only, so they can be written otherwise everywhere."""
