@@ -189,15 +189,15 @@ def _warn_of_locks(root: Path, told: Watch) -> None:
 def _on_cluster(manifest: Manifest, options: RunOptions, address: str, told: Watch) -> Report:
     """Have the workers of a cluster run it. Raises ``UsageError`` without the extra."""
     try:
-        from runner.cluster import conductor, engine  # noqa: PLC0415 - an extra, and a second to import
+        from runner.cluster import client, coordinator  # noqa: PLC0415 - an extra, and a second to import
     except ImportError as error:
         raise UsageError(f"--cluster needs the extra: pip install 'runcomfy-runner[dask]' ({error})") from error
 
     async def work(stop: Stop) -> Report:
-        return await conductor.run(manifest, options, address, observer=told, say=told.say, stop=stop)
+        return await coordinator.run(manifest, options, address, observer=told, say=told.say, stop=stop)
 
     _begin(manifest, options, told, f" (on the cluster at {address})")
-    if address != engine.LOCAL:
+    if address != client.LOCAL:
         _warn_of_locks(options.folder(manifest).root, told)
     return anyio.run(attend, work, told)
 

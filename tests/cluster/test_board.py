@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import runner
-from runner.cluster.board import Board, jobs_by_shard
-from runner.cluster.conductor import divide, slots_of
+from runner.cluster.coordinator import divide, slots_of
 from runner.cluster.messages import News, decode, digest_of, encode, told
-from runner.cluster.workers import _faults
+from runner.cluster.preflight import _faults
+from runner.cluster.progress import Board, jobs_by_shard
 from runner.core.models import Record, State
 from runner.core.shards import Shard, shard_of
 from runner.engine.options import RunOptions, gap_of

@@ -12,10 +12,10 @@ import anyio
 import cloudpickle  # type: ignore[import-untyped]  # it comes without types
 import distributed
 
-from runner.cluster import deaf
-from runner.cluster import probe as probing
+from runner.cluster import worker_entry as probing
+from runner.cluster import worker_preload
 from runner.cluster.messages import News, Order, Outcome, decode
-from runner.cluster.work import beat, interrupt
+from runner.cluster.worker import beat, interrupt
 from runner.core.errors import Unavailable
 
 LOCAL = "local"
@@ -122,7 +122,7 @@ async def _connect(address: str, stack: AsyncExitStack) -> Any:
         dashboard_address="127.0.0.1:0",
         asynchronous=True,
         silence_logs=logging.CRITICAL,
-        preload=[deaf.__name__],
+        preload=[worker_preload.__name__],
     )
     started = await stack.enter_async_context(cluster)
     return dask.Client(started, asynchronous=True)

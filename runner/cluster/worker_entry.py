@@ -35,7 +35,7 @@ def begin(version: str, order: bytes) -> Any:
     found = _runner()
     if found != version:
         return get_worker().address, f"has runner {found}, and the run was started by {version}"
-    from runner.cluster.work import run_shard  # noqa: PLC0415 - only now it is known to be the same
+    from runner.cluster.worker import run_shard  # noqa: PLC0415 - only now it is known to be the same
 
     return run_shard(pickle.loads(order))  # noqa: S301 - whoever can hand over a task runs code anyway
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from runner import __version__
-from runner.cluster.engine import Engine
+from runner.cluster.client import Engine
 from runner.core.errors import OutputError, UsageError
 from runner.engine.options import RunOptions, api_of
 from runner.ledger import private

@@ -15,10 +15,10 @@ import anyio
 from anyio import to_thread
 
 from runner import __version__
-from runner.cluster.board import Board, jobs_by_shard
-from runner.cluster.engine import Engine, reach
+from runner.cluster.client import Engine, reach
 from runner.cluster.messages import Order, Outcome, digest_of
-from runner.cluster.workers import check_workers
+from runner.cluster.preflight import check_workers
+from runner.cluster.progress import Board, jobs_by_shard
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import Locked, RunnerError, UsageError
 from runner.core.models import Record
