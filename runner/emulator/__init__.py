@@ -16,8 +16,8 @@ It stands apart: nothing of it knows the rest of the package, so that the two ca
 ``now()`` and ``asyncio.sleep`` only, and nothing happens between calls: whoever looks moves the queue on.
 """
 
+from .app import Emulator
 from .catalogue import MODELS
-from .emulator import Emulator
 from .faults import Fault, load_faults, parse_fault
 from .options import Options
 from .server import serve

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
 
-from .lettering import LEADING, Block, fit, font, plain
+from .text_layout import LEADING, Block, fit, font, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 from aiohttp import web
 
-from .emulator import Emulator
+from .app import Emulator
 from .options import Options
 
 if TYPE_CHECKING:

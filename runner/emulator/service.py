@@ -11,10 +11,10 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from .answers import Answer, no_such_request, refusal, said
-from .dice import Dice, chance
-from .state import Journal, accepted_event, accepted_request, open_journal
-from .telling import Teller
-from .work import Fate, Queue, Request
+from .fault_injection import Dice, chance
+from .journal import Journal, accepted_event, accepted_request, open_journal
+from .queue import Fate, Queue, Request
+from .responses import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable

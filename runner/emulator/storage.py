@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .answers import Answer
-from .clips import clip
 from .pictures import Drawing, picture, stamped
+from .video import clip
 
 if TYPE_CHECKING:
     from .options import Options
-    from .work import Request
+    from .queue import Request
 
 # Below this many pixels handing the work to a thread takes longer than the work.
 _SMALL = 256 * 256

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from runner.emulator.clips import clip
+from runner.emulator.video import clip
 from runner.files import containers as png_module
 from runner.files import media as media_module
 from runner.files import parts

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageStat
 
-from runner.emulator.lettering import LEADING, fit, font, plain
 from runner.emulator.pictures import Drawing, draw, picture, stamped
+from runner.emulator.text_layout import LEADING, fit, font, plain
 
 PROMPTS = ["", " ", "fox", "word " * 900, "x" * 5000, "Grüße aus Köln — „schön“", "狐", "\ud800", "a\nb\tc"]
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .catalogue import MODELS
-from .work import Fate, Request
+from .queue import Fate, Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

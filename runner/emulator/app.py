@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from .answers import Answer, invalid, refusal, said
+from .apply_faults import pause, spoil
 from .catalogue import MODELS, problems
-from .dice import Dice
+from .fault_injection import Dice
 from .faults import CALLS, Fault
 from .routes import Call, route
 from .service import Service, fingerprint
-from .spoil import pause, spoil
 from .storage import no_such_file, stored
 from .wire import send
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .catalogue import Model
     from .options import Options
-    from .work import Request
+    from .queue import Request
 
 _SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 

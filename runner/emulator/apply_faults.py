@@ -10,7 +10,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from .answers import PAGE, Answer, refusal, said
-from .telling import links
+from .responses import links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
