@@ -13,9 +13,9 @@ gone: to look after every 700 of them, as Python does by itself, takes a tenth o
 def main() -> int:
     """Run the command line and return its exit code. The process is to end then."""
     gc.set_threshold(GARBAGE)
-    from runner import cli  # noqa: PLC0415 - after the line above, which spares an eighth of `runner --help`
+    from runner.cli.main import main as command_line  # noqa: PLC0415 - after the line above, which spares an eighth of `runner --help`
 
-    code = cli.main()
+    code = command_line()
     gc.freeze()  # else Python goes through all that is left before it ends: a quarter of `runner --help`
     return code
 

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import pytest
 from made_manifests import MADE
 
-from runner.console import show_error, show_warnings
+from runner.cli.console import show_error, show_warnings
 from runner.core.errors import ManifestError
 from runner.manifest import Offer, load
 

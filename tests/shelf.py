@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from runner.commands.report import command
+from runner.cli.commands.report import command
 from runner.core.models import Fault, Output, Record, State
 from runner.ledger.records import encode
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from io import StringIO
 
-from runner.display.jsonlog import JsonLog
-from runner.display.lines import Lines
-from runner.events import Event, Weight
-from runner.progress import Snapshot
+from runner.cli.display.events import Event, Weight
+from runner.cli.display.jsonl import JsonLog
+from runner.cli.display.plain import Lines
+from runner.cli.display.progress import Snapshot
 
 
 def test_a_log_gets_a_line_every_thirty_seconds_and_none_twice():

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_progress import record
 
-from runner.commands.conclude import Place
+from runner.cli.display.summary import MAX_LINES, Typed, cause_fields, next_steps, summary_lines
+from runner.cli.execute import Place
 from runner.core.models import Fault, State
 from runner.core.shards import Shard
-from runner.ending import MAX_LINES, Typed, cause_fields, next_steps, summary_lines
 from runner.engine.summary import COUNTS, MAX_CAUSES, Causes, Report, Stopped
 
 TYPED = Typed(again="runner run 'my jobs.yaml' --budget 5", target="'my jobs.yaml'", run="runner run 'my jobs.yaml'")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.cli.display.events import LAST_EVENTS, Event, LastEvents, Weight, event_of
+from runner.cli.display.progress import Cap, Snapshot, Standing, Track, line_of, money_in_words
+from runner.cli.words import in_words, plain, usd
 from runner.core.models import Fault, Record, State
 from runner.engine.summary import COUNTS
-from runner.events import LAST_EVENTS, Event, LastEvents, Weight, event_of
-from runner.progress import Cap, Snapshot, Standing, Track, line_of, money_in_words
-from runner.words import in_words, plain, usd
 
 PROMPT = "a teapot on a marble table"
 FAULTS = [None, Fault(code="timeout", message="late"), Fault(code="expired", message="gone", http_status=404)]

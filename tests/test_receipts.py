@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.commands import export, status
+from runner.cli.commands import export, status
 from runner.core.models import Fault, Output, Record, State
 from runner.engine.billing.costs import Basis, exact
 from runner.engine.billing.receipts import Receipt, receipts

@@ -15,8 +15,15 @@ import runner
 ROOT = Path(runner.__file__).parent
 
 ROWS = [
-    {"runner.cli", "runner.__main__"},
-    {"runner.commands", "runner.console", "runner.display", "runner.hook"},
+    {"runner.cli.main", "runner.__main__"},
+    {
+        "runner.cli.commands",
+        "runner.cli.arguments",
+        "runner.cli.execute",
+        "runner.cli.console",
+        "runner.cli.display",
+        "runner.cli.hook",
+    },
     {"runner.cluster"},
     {
         "runner.engine.operations",
@@ -64,10 +71,10 @@ ROWS = [
         "runner.engine.billing.costs",
         "runner.engine.maintenance.questions",
         "runner.engine.summary",
-        "runner.progress",
-        "runner.events",
-        "runner.words",
-        "runner.ending",
+        "runner.cli.display.progress",
+        "runner.cli.display.events",
+        "runner.cli.words",
+        "runner.cli.display.summary",
         "runner.engine.billing.receipts",
         "runner.engine.billing.shares",
     },
@@ -77,7 +84,7 @@ ROWS = [
         "runner.api.responses",
         "runner.api.fields",
         "runner.ledger.records",
-        "runner.spreadsheet",
+        "runner.cli.spreadsheet",
     },
     {
         "runner.core.models",
@@ -195,7 +202,7 @@ def test_the_emulator_stands_apart() -> None:
         name for name, _, target in OURS if part_of(target) == "runner.emulator" and part_of(name) != "runner.emulator"
     }
     assert told(inside) == []
-    assert outside <= {"runner.engine.operations", "runner.commands.emulator"}
+    assert outside <= {"runner.engine.operations", "runner.cli.commands.emulator"}
 
 
 def test_no_two_modules_import_each_other() -> None:
@@ -223,12 +230,12 @@ def test_the_package_imports_nothing_of_its_own_at_once() -> None:
 def test_help_loads_nothing_but_what_prints_it() -> None:
     """``runner --help`` answers at once: no verb, no value of a batch, no library but the command line's."""
     code = (
-        "import sys; from runner.cli import main; sys.argv = ['runner', '--help']; main();"
+        "import sys; from runner.cli.main import main; sys.argv = ['runner', '--help']; main();"
         "print(sorted(n for n, m in sys.modules.items() if n.startswith('runner.') and not hasattr(m, '__path__')),"
         "sorted({'msgspec', 'asyncio', 'yaml', 'aiohttp', 'rich'} & set(sys.modules)))"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
-    needed = ["runner.core.text", "runner.cli", "runner.console", "runner.core.errors"]
+    needed = ["runner.core.text", "runner.cli.main", "runner.cli.console", "runner.core.errors"]
     assert printed.stdout.splitlines()[-1] == f"{sorted(needed)} []"
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner.spreadsheet import harmless, line
+from runner.cli.spreadsheet import harmless, line
 
 
 @pytest.mark.parametrize(

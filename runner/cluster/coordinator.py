@@ -15,6 +15,7 @@ import anyio
 from anyio import to_thread
 
 from runner import __version__
+from runner.cli.display.progress import Watcher
 from runner.cluster.client import Engine, reach
 from runner.cluster.messages import Order, Outcome, digest_of
 from runner.cluster.preflight import check_workers
@@ -31,7 +32,6 @@ from runner.files.output_folder import Folder
 from runner.ledger import hold_all, look, merge_shards
 from runner.manifest import Manifest
 from runner.planning.selection import Chosen
-from runner.progress import Watcher
 
 SHARDS_A_SLOT = 4
 """So that the slots have about equally much to do in the end."""

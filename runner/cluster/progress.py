@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from runner.cli.display.progress import Standing
 from runner.cluster.messages import News
 from runner.core.models import Record
 from runner.core.shards import Shard, shard_of
 from runner.engine.summary import Report
-from runner.progress import Standing
 
 
 def jobs_by_shard(ids: Iterable[str], count: int) -> Counter[int]:

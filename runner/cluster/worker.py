@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 from distributed import get_worker
 
+from runner.cli.display.progress import Standing
 from runner.cluster.messages import News, Order, Outcome, digest_of, encode, told
 from runner.core.errors import Locked, RunnerError, UsageError, one_error
 from runner.core.loop import run_loop
@@ -23,7 +24,6 @@ from runner.engine.catalogue import offers
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.manifest import Manifest, load
-from runner.progress import Standing
 
 NEWS_SECONDS = 0.5
 SILENCE_SECONDS = 30.0

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import anyio
 
+from runner.cli.display.progress import Standing
 from runner.core.aio import at_work, pull, to_its_end
 from runner.core.clock import timestamp
 from runner.core.disk import Disk, in_thread
@@ -30,7 +31,6 @@ from runner.planning.planner import Surveyor
 from runner.planning.rules import Action, Decision, revive, too_much_waits
 from runner.planning.selection import Chosen
 from runner.planning.survey import Survey, doubt, survey
-from runner.progress import Standing
 
 DISK_THREADS = 16
 """Of a slow disk; on a quick one they are hardly used."""

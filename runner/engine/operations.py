@@ -16,6 +16,7 @@ import anyio
 
 from runner.api.client import Api, connect
 from runner.api.config import EMULATOR, ApiBase, Token, find_api, find_token
+from runner.cli.display.progress import Watcher
 from runner.core.aio import to_its_end
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import AccountError, UsageError, one_error
@@ -36,7 +37,6 @@ from runner.files.urls import PublicResolver
 from runner.ledger import Parts, Passing, Reader, Writer, hold, hold_all, look, open_ledger, path_of, private
 from runner.manifest import Manifest
 from runner.planning.planner import manifest_path
-from runner.progress import Watcher
 
 if TYPE_CHECKING:
     from runner.engine.maintenance.repair_files import Restored

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from runner.commands.models import _describe
+from runner.cli.commands.models import _describe
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 

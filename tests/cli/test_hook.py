@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import hook
+from runner.cli import hook
 
 HEAR = "cat > heard.json; env > env.txt"
 

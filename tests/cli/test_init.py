@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.cli import VERBS
+from runner.cli.main import VERBS
 
 
 def complete(desk, words: str) -> list[str]:

@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
+from runner.cli.display.jsonl import FIELDS
 from runner.core.clock import epoch
-from runner.display.jsonlog import FIELDS
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"

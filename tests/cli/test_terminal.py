@@ -154,7 +154,7 @@ def test_a_terminal_that_goes_away_ends_no_run(desk, serve, term):
 def test_rich_is_loaded_for_a_terminal_only(desk):
     """A run from cron does not pay for a display that nobody sees."""
     code = (
-        "import sys; from runner.cli import main; sys.argv = ['runner', 'run', 'batch.yaml', '--emulator'];"
+        "import sys; from runner.cli.main import main; sys.argv = ['runner', 'run', 'batch.yaml', '--emulator'];"
         "main(); print('rich' in sys.modules)"
     )
     desk.jobs(1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.commands.run import next_time
+from runner.cli.commands.run import next_time
 
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from shelf import Shelf, changed, data_of
 
-from runner.commands.report import command
+from runner.cli.commands.report import command
 from runner.core.errors import OutputError, UsageError
 from runner.core.models import State
 from runner.engine.maintenance.verify import check
@@ -205,7 +205,7 @@ def test_without_results_it_says_so(tmp_path):
 
 def test_without_the_extra_it_says_how_to_install_it(batch):
     """Exit 64 and one sentence; nothing is written."""
-    code = "import sys; sys.modules['pygal'] = None; from runner.cli import main; sys.exit(main())"
+    code = "import sys; sys.modules['pygal'] = None; from runner.cli.main import main; sys.exit(main())"
     arguments = [sys.executable, "-W", "error", "-c", code, "report", str(batch.out)]
     ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr.count("\n"), "Traceback" in ended.stderr) == (64, 1, False)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.api import client
-from runner.cli import main
+from runner.cli.main import main
 from runner.core.http import Patience
 from runner.engine.steps import poll
 from runner.files import body, download

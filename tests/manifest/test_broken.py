@@ -21,7 +21,7 @@ from broken import BROKEN, CASES, WRITTEN, golden, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.console import show_error
+from runner.cli.console import show_error
 from runner.core.errors import ManifestError
 from runner.core.models import Place
 from runner.manifest import load

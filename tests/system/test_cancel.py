@@ -9,7 +9,7 @@ import pytest
 from harness import Service, plain
 from virtual_time import LoopClock
 
-from runner.commands.cancel import _show
+from runner.cli.commands.cancel import _show
 from runner.core.models import State
 from runner.emulator import Fault
 from runner.engine import operations

@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from runner.commands.common import known_folder, manifest_argument, place_options
+from runner.cli.arguments import known_folder, manifest_argument, place_options
+from runner.cli.spreadsheet import BYTE_ORDER_MARK, line
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
 from runner.engine.billing.costs import Basis
@@ -21,7 +22,6 @@ from runner.engine.options import reading
 from runner.files.output_folder import Folder
 from runner.files.paths import places_of
 from runner.ledger import Reader
-from runner.spreadsheet import BYTE_ORDER_MARK, line
 
 FIELDS = Receipt.__struct_fields__
 

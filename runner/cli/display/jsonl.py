@@ -38,10 +38,10 @@ from typing import TextIO
 
 import msgspec
 
+from runner.cli.display.events import Event, Weight
+from runner.cli.display.progress import Snapshot
 from runner.core.clock import timestamp
 from runner.core.models import Json
-from runner.events import Event, Weight
-from runner.progress import Snapshot
 
 PROGRESS_SECONDS = 30.0
 

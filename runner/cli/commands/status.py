@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from runner.commands.common import known_folder, known_jobs, manifest_argument, place_options
-from runner.console import say
+from runner.cli.arguments import known_folder, known_jobs, manifest_argument, place_options
+from runner.cli.console import say
 from runner.core.clock import SystemClock, epoch
 from runner.core.compact import Names
 from runner.core.models import Record

@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from runner import __version__
-from runner.console import show_error
+from runner.cli.console import show_error
 from runner.core.errors import RunnerError
 
 VERBS = {
@@ -41,7 +41,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in VERBS:
             return None
-        command = import_module(f"runner.commands.{cmd_name}").command
+        command = import_module(f"runner.cli.commands.{cmd_name}").command
         gc.freeze()  # what a verb is made of stays: no look for garbage goes through it
         assert isinstance(command, click.Command)
         return command

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from runner.api.config import find_token
-from runner.commands.common import BudgetType, ShardType, manifest_argument, place_options, read_manifest
-from runner.console import say, show_warnings
+from runner.cli.arguments import BudgetType, ShardType, manifest_argument, place_options, read_manifest
+from runner.cli.console import say, show_warnings
 from runner.core.clock import SystemClock
 from runner.core.errors import AccountError
 from runner.core.loop import run_loop

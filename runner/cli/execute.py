@@ -18,17 +18,17 @@ from typing import ParamSpec, TypeVar
 import click
 import msgspec
 
-from runner.commands.common import find_folder, signals, spoken
+from runner.cli.arguments import find_folder, signals, spoken
+from runner.cli.display import Telling, Watch
+from runner.cli.display.events import Weight
+from runner.cli.display.summary import Typed
+from runner.cli.hook import call
 from runner.core.errors import RunnerError
 from runner.core.models import Json
 from runner.core.shards import Shard
-from runner.display import Telling, Watch
-from runner.ending import Typed
 from runner.engine.billing.costs import exact, spent
 from runner.engine.options import reading
 from runner.engine.summary import Report, outcome_of_record
-from runner.events import Weight
-from runner.hook import call
 from runner.ledger import path_of
 
 P = ParamSpec("P")

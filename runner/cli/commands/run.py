@@ -15,7 +15,7 @@ import anyio
 import click
 
 from runner import __version__
-from runner.commands.common import (
+from runner.cli.arguments import (
     BudgetType,
     ShardType,
     attend,
@@ -24,17 +24,17 @@ from runner.commands.common import (
     place_options,
     read_manifest,
 )
-from runner.commands.conclude import Place, conclude, telling_options
+from runner.cli.display import Telling, Watch, watch
+from runner.cli.display.events import Weight
+from runner.cli.execute import Place, conclude, telling_options
 from runner.core.errors import ManifestError, RunnerError, UsageError
 from runner.core.loop import run_loop
 from runner.core.models import Budget, Json
 from runner.core.shards import Shard
-from runner.display import Telling, Watch, watch
 from runner.engine import operations
 from runner.engine.options import RunOptions, api_of, reading
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
-from runner.events import Weight
 from runner.files.output_folder import Folder
 from runner.ledger import look
 from runner.ledger.filesystem import doubt_about

@@ -20,9 +20,9 @@ from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
-from runner.events import Event, LastEvents, Weight
-from runner.progress import Snapshot, money_in_words
-from runner.words import in_words
+from runner.cli.display.events import Event, LastEvents, Weight
+from runner.cli.display.progress import Snapshot, money_in_words
+from runner.cli.words import in_words
 
 MAX_WIDTH = 100
 STAYS = {"run_started", "manifest_warning", "run_finished"}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from runner.display.jsonlog import JsonLog
-from runner.display.lines import Lines
-from runner.display.watch import Face, Telling, Watch
+from runner.cli.display.jsonl import JsonLog
+from runner.cli.display.plain import Lines
+from runner.cli.display.watcher import Face, Telling, Watch
 
 __all__ = ["Telling", "Watch", "plain_watch", "watch"]
 
@@ -33,7 +33,7 @@ def _face(telling: Telling) -> Face:
     if telling.objects:
         return JsonLog(sys.stderr, quiet=telling.quiet)
     if not telling.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in DUMB:
-        from runner.display.live import Live  # noqa: PLC0415 - rich takes a tenth of a second; cron has no terminal
+        from runner.cli.display.terminal import Live  # noqa: PLC0415 - rich takes a tenth of a second; cron has no terminal
 
         return Live(sys.stderr, verbose=telling.verbose)
     return Lines(sys.stderr, quiet=telling.quiet, verbose=telling.verbose)

@@ -26,7 +26,7 @@ def command(name: str) -> int:
       runner init jobs/spring
     """
     path = Path(name if Path(name).suffix in (".yaml", ".yml") else f"{name}.yaml")
-    _write(path, files("runner.commands").joinpath("starter.yaml").read_bytes())
+    _write(path, files("runner.cli.commands").joinpath("starter.yaml").read_bytes())
     typed = shlex.quote(str(path))
     click.echo(f"{path} is written: three pictures. Next:")
     click.echo(f"  runner run {typed} --emulator   # try it, nothing is paid")

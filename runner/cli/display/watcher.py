@@ -12,16 +12,16 @@ from typing import Protocol
 import anyio
 import msgspec
 
-from runner.console import MAX_PROBLEMS, show_error, warning_words
+from runner.cli.console import MAX_PROBLEMS, show_error, warning_words
+from runner.cli.display.events import Event, Weight, event_of, weight_of
+from runner.cli.display.progress import Snapshot, Standing, Track
+from runner.cli.display.summary import Typed, cause_fields, next_steps, summary_lines
+from runner.cli.words import plain
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import ManifestError, RunnerError
 from runner.core.models import Json, Problem, Record
-from runner.ending import Typed, cause_fields, next_steps, summary_lines
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
-from runner.events import Event, Weight, event_of, weight_of
-from runner.progress import Snapshot, Standing, Track
-from runner.words import plain
 
 KEPT_ERRORS = 16
 """So many of the last records with an error are kept, so that no log line repeats a prompt that the API echoed."""

@@ -15,11 +15,11 @@ import click
 from click.shell_completion import CompletionItem
 
 from runner.api.config import output_folder, results_folder
+from runner.cli.display import Watch
 from runner.core.errors import ManifestError, UsageError, one_error
 from runner.core.loop import run_loop
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard, find_shard
-from runner.display import Watch
 from runner.engine.catalogue import offers
 from runner.engine.options import RunOptions
 from runner.engine.stop import GRACE_SECONDS, Stop

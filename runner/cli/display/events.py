@@ -9,8 +9,8 @@ from itertools import chain
 
 import msgspec
 
+from runner.cli.words import plain
 from runner.core.models import Json, Record, State
-from runner.words import plain
 
 LAST_EVENTS = 4
 LAST_ALERTS = 2

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from runner.commands.common import known_folder, manifest_argument, place_options
-from runner.console import say
+from runner.cli.arguments import known_folder, manifest_argument, place_options
+from runner.cli.console import say
 from runner.core.clock import SystemClock, timestamp
 from runner.ledger import merge_shards, path_of
 

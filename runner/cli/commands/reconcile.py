@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from runner.commands.common import known_folder, manifest_argument, place_options
-from runner.console import say
+from runner.cli.arguments import known_folder, manifest_argument, place_options
+from runner.cli.console import say
 from runner.core.errors import UsageError
 from runner.core.loop import run_loop
 from runner.core.models import Record, State

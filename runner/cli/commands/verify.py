@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from runner.commands.common import attend, known_folder, manifest_argument, place_options
-from runner.console import say
+from runner.cli.arguments import attend, known_folder, manifest_argument, place_options
+from runner.cli.console import say
+from runner.cli.display import plain_watch
 from runner.core.errors import UsageError
 from runner.core.loop import run_loop
 from runner.core.models import Record
-from runner.display import plain_watch
 from runner.engine.maintenance.repair_files import Restored
 from runner.engine.maintenance.verify import Finding, Findings, Kind, Stand, check
 from runner.engine.options import RunOptions, reading

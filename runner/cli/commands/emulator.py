@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import click
 
-from runner.commands.common import signals
+from runner.cli.arguments import signals
 from runner.core.loop import run_loop
 from runner.emulator import Fault, Options, load_faults, parse_fault, serve
 

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from typing import TextIO
 
-from runner.events import Event, Weight
-from runner.progress import Snapshot, line_of
+from runner.cli.display.events import Event, Weight
+from runner.cli.display.progress import Snapshot, line_of
 
 LINE_SECONDS = 30.0
 ALERTS_EACH = 5

@@ -12,9 +12,9 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from runner.cli.words import in_words, usd
 from runner.core.models import Record, State
 from runner.engine.summary import COUNTS
-from runner.words import in_words, usd
 
 WINDOW_SECONDS = 180.0
 """The rate is that of so long: jobs end in bursts, a lane's worth at a time."""

@@ -9,8 +9,8 @@ import shlex
 
 import msgspec
 
+from runner.cli.words import in_words, plain, usd
 from runner.engine.summary import COUNTS, Cause, Report
-from runner.words import in_words, plain, usd
 
 MAX_LINES = 15
 MAX_CAUSES = 5

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from runner.commands.common import ShardType, attend, known_folder, manifest_argument, place_options
-from runner.commands.conclude import Place, conclude, telling_options
+from runner.cli.arguments import ShardType, attend, known_folder, manifest_argument, place_options
+from runner.cli.display import Telling, Watch, watch
+from runner.cli.execute import Place, conclude, telling_options
 from runner.core.loop import run_loop
 from runner.core.shards import Shard
-from runner.display import Telling, Watch, watch
 from runner.engine import operations
 from runner.engine.options import RunOptions
 from runner.engine.summary import Report
