@@ -27,7 +27,8 @@ from virtual_time import LoopClock, VirtualLoop
 from runner import RunnerError
 from runner.core.models import Record, State
 from runner.emulator import Fault, Options, serve
-from runner.engine import forecast, operations
+from runner.engine import forecast
+from runner.engine.catalogue import operations, quote
 from runner.manifest import OnUnknown
 
 PROMPTS = ("ash", "elm", "fir", "oak")
@@ -299,7 +300,7 @@ class Expectation:
         said: dict[str, Any] | type
         try:
             plan = foretell(manifest, given, service.environ, now=LoopClock().now(), visit=visit)
-            said = plan.as_json(await operations.quote(plan.estimate.models, given, service.environ))
+            said = plan.as_json(await quote(plan.estimate.models, given, service.environ))
         except RunnerError as error:
             said = type(error)
         return cls(

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.engine.pacing.concurrency import EARLY_ANSWERS, LEAST, MOST, START, Adaptive, Capacity
+from runner.core.models import MOST
+from runner.engine.pacing.concurrency import EARLY_ANSWERS, LEAST, START, Adaptive, Capacity
 
 
 class Queue:

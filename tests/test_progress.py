@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.cli.display.events import LAST_EVENTS, Event, LastEvents, Weight, event_of
-from runner.cli.display.progress import Cap, Snapshot, Standing, Track, line_of, money_in_words
-from runner.cli.words import in_words, plain, usd
+from runner.cli.display.progress import Snapshot, Track, line_of, money_in_words
+from runner.cli.words import plain
 from runner.core.models import Fault, Record, State
+from runner.core.text import in_words, usd
+from runner.engine.status import Cap, Standing
 from runner.engine.summary import COUNTS
 
 PROMPT = "a teapot on a marble table"

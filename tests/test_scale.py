@@ -12,8 +12,9 @@ from benchmarks.material import FLAT, FOLDERS, write_done, write_feed
 import runner
 from runner.engine.options import RunOptions, api_of, reading, surveyor_of
 from runner.ledger import Log
+from runner.planning.conflicts import MAX_CONFLICTS
 from runner.planning.rules import Action
-from runner.planning.survey import MAX_CONFLICTS, survey
+from runner.planning.survey import survey
 
 API = "http://127.0.0.1:9/v1"
 JOBS = 500

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from runner.core.errors import UsageError
 from runner.core.models import Budget, Record, State
-from runner.core.shards import MOST_SHARDS, Shard, shard_of
+from runner.core.shards import MOST_SHARDS, Shard, shard_of, share, share_concurrency
 from runner.engine.billing.budget import Purse
-from runner.engine.billing.shares import allowance, lanes, share
+from runner.engine.billing.shares import allowance
 from runner.engine.stop import Stop
 
 COUNTS = st.integers(1, 9)
@@ -31,9 +31,9 @@ def test_every_shard_has_a_lane_or_none_runs(count: int, of: int, data: st.DataO
     shard = Shard(index=data.draw(st.integers(1, of)), of=of)
     if count < of:
         with pytest.raises(UsageError, match=f"write `--concurrency {of}` or more"):
-            lanes(count, shard)
+            share_concurrency(count, shard)
     else:
-        assert lanes(count, shard) >= 1
+        assert share_concurrency(count, shard) >= 1
 
 
 def given_to(budget: int, spent: list[int]) -> list[int]:

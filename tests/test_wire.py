@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.api.fields import MAX_OUTPUTS, Answer, find_urls, parse_object, read_retry_after, read_usd
+from runner.api.fields import Answer, find_urls, parse_object, read_retry_after, read_usd
 from runner.api.responses import (
     Accepted,
     Again,
@@ -26,7 +26,7 @@ from runner.api.responses import (
     read_progress,
     read_submission,
 )
-from runner.core.models import OUR_CODES, State
+from runner.core.models import MAX_OUTPUTS, OUR_CODES, State
 
 DATE = "Sun, 22 Nov 2026 01:00:00 GMT"
 IN_A_MINUTE = "Sun, 22 Nov 2026 01:01:00 GMT"

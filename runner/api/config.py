@@ -10,23 +10,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
 from runner.core.errors import AccountError, UsageError
-from runner.ledger.records import LEDGER
+from runner.core.origins import DEFAULT_PORTS, is_loopback, origin_of
 
 DEFAULT_API = "https://model-api.runcomfy.net/v1"
 SHORTEST_SECRET = 10
 """A shorter token may be a word of any answer, and is not looked for in them."""
-_PORTS = {"http": 80, "https": 443}
 TOKEN_VARIABLES = ("RUNCOMFY_TOKEN", "RUNCOMFY_API_TOKEN")
 """Where the token may be in the environment; the first that is set counts."""
-EMULATOR = "emulator"
-"""What the results manifest calls the emulator inside the process, whose port changes with every run."""
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +71,6 @@ class ApiBase(msgspec.Struct, frozen=True, kw_only=True):
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host and port."""
         return origin_of(self.url)
-
-
-def origin_of(url: str) -> tuple[str, str, int]:
-    """Scheme, host in lower case and port of ``url``. Raises ``ValueError`` where it has none."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    port = parts.port or _PORTS.get(scheme, 0)
-    return scheme, (parts.hostname or "").lower(), port
 
 
 def find_token(environ: Mapping[str, str]) -> Token:
@@ -136,51 +124,11 @@ def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
     except ValueError as error:
         raise UsageError(f"the API's address {url!r} cannot be read: {error}") from None
     odd = parts.query or parts.fragment or "@" in parts.netloc or re.search(r"[\s\x00-\x1f\x7f]", url)
-    if scheme not in _PORTS or not host or odd:
+    if scheme not in DEFAULT_PORTS or not host or odd:
         raise UsageError(f"the API's address {url!r} should look like {DEFAULT_API}")
     if scheme == "http" and not is_loopback(host):
         raise UsageError(f"the API's address {url!r} would send the token unencrypted; use https")
     address = f"[{host}]" if ":" in host else host
-    shown_port = "" if port == _PORTS[scheme] else f":{port}"
+    shown_port = "" if port == DEFAULT_PORTS[scheme] else f":{port}"
     url = f"{scheme}://{address}{shown_port}{parts.path}"  # one API has one name, however it is spelled
     return ApiBase(url=url, name=url)
-
-
-@lru_cache
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine by name or by address."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def output_folder(manifest: Path | None, name: str, chosen: Path | None, *, emulator: bool) -> Path:
-    """Where results go, whatever the current folder is.
-
-    ``chosen`` (``--output``, else the manifest's ``output:``) as it is; else ``output/<name>`` in the manifest's folder
-    or the one above: the first that has results, so that nothing which is made later leads away from them; else the
-    first whose ``output/`` exists; else a new one beside the manifest.
-    """
-    if chosen is not None:
-        return chosen.absolute()
-    home = manifest.absolute().parent if manifest is not None else Path.cwd()
-    folders = [root / "output" / (f"{name}-emulator" if emulator else name) for root in (home, home.parent)]
-    begun = (folder for folder in folders if _has_results(folder))
-    likely = (folder for folder in folders if folder.parent.is_dir())
-    return next(begun, None) or next(likely, folders[0])
-
-
-def _has_results(folder: Path) -> bool:
-    """Whether a run has written down anything there."""
-    try:
-        return any(LEDGER.fullmatch(path.name) for path in folder.iterdir())
-    except OSError:
-        return False
-
-
-def results_folder(target: Path) -> Path | None:
-    """The folder that ``target`` names by itself: a folder, or the results manifest in one; else None."""
-    if target.is_dir():
-        return target.absolute()
-    return target.absolute().parent if LEDGER.fullmatch(target.name) else None

@@ -12,13 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
-from runner.core.models import OUR_CODES, Fault, Json
-
-MOST_USD = 1e9
-"""Nothing that is bought or reserved here costs more: beyond it a number is damage, and no sum could be trusted."""
-REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-MAX_OUTPUTS = 1000
-"""More URIs than any model gives; what comes beyond is not looked at."""
+from runner.core.models import MAX_OUTPUTS, MOST_USD, OUR_CODES, Fault, Json
 
 LONGEST_WORD = 100
 """Of a state, code or id that an answer brings: more is cut before it is logged or recorded."""

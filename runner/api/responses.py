@@ -21,7 +21,6 @@ import msgspec
 
 from runner.api.fields import (
     LONGEST_WORD,
-    REQUEST_ID,
     Answer,
     error_code,
     find_urls,
@@ -35,7 +34,7 @@ from runner.api.fields import (
     read_usd,
 )
 from runner.core.clock import epoch
-from runner.core.models import Fault, Json, State
+from runner.core.models import REQUEST_ID, Fault, Json, State
 
 _QUEUED = frozenset({"in_queue", "pending", "waiting"})
 _RUNNING = frozenset({"in_progress", "starting", "processing"})

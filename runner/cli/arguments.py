@@ -14,7 +14,6 @@ import anyio
 import click
 from click.shell_completion import CompletionItem
 
-from runner.api.config import output_folder, results_folder
 from runner.cli.display import Watch
 from runner.core.errors import ManifestError, UsageError, one_error
 from runner.core.loop import run_loop
@@ -25,6 +24,7 @@ from runner.engine.options import RunOptions
 from runner.engine.stop import GRACE_SECONDS, Stop
 from runner.files.output_folder import Folder
 from runner.ledger import look
+from runner.ledger.layout import output_folder, results_folder
 from runner.ledger.records import RESULTS
 from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
 

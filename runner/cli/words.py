@@ -21,16 +21,3 @@ def plain(text: str, record: Record | None = None) -> str:
             text = text.replace(value, "…")
     text = _QUERY.sub(r"\1?…", CONTROL.sub(" ", text)).strip()
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-
-
-def in_words(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3 h 05 min``: as exact as a person needs it."""
-    if seconds < 89.5:
-        return f"{max(0.0, seconds):.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def usd(amount: float) -> str:
-    """``$0.0045`` below ten dollars, else cents are enough."""
-    return f"${amount:,.4f}" if abs(amount) < 9.99995 else f"${amount:,.2f}"

@@ -15,7 +15,6 @@ import anyio
 from anyio import to_thread
 
 from runner import __version__
-from runner.cli.display.progress import Watcher
 from runner.cluster.client import Engine, reach
 from runner.cluster.messages import Order, Outcome, digest_of
 from runner.cluster.preflight import check_workers
@@ -26,6 +25,7 @@ from runner.core.models import Record
 from runner.core.shards import MOST_SHARDS, Shard
 from runner.engine.billing.costs import total_spent
 from runner.engine.options import RunOptions, api_of, lanes_of, reading
+from runner.engine.status import Watcher
 from runner.engine.stop import Stop
 from runner.engine.summary import HALTED, Report, Stopped, together
 from runner.files.output_folder import Folder

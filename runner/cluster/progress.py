@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.cli.display.progress import Standing
 from runner.cluster.messages import News
 from runner.core.models import Record
 from runner.core.shards import Shard, shard_of
+from runner.engine.status import Standing
 from runner.engine.summary import Report
 
 

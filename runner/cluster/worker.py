@@ -14,13 +14,13 @@ from typing import Any
 import anyio
 from distributed import get_worker
 
-from runner.cli.display.progress import Standing
 from runner.cluster.messages import News, Order, Outcome, digest_of, encode, told
 from runner.core.errors import Locked, RunnerError, UsageError, one_error
 from runner.core.loop import run_loop
 from runner.core.models import Record
 from runner.engine import operations
 from runner.engine.catalogue import offers
+from runner.engine.status import Standing
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.manifest import Manifest, load

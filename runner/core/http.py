@@ -16,8 +16,8 @@ from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from runner.api.config import is_loopback
 from runner.core.errors import RunnerError
+from runner.core.origins import is_loopback
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ library set or read whole (``RunOptions``, ``Report``, ``Budget``, ``ManifestErr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -218,3 +219,21 @@ def kind_of(source: Job | Record) -> Hashable:
     """What those have in common that should cost the same and take about as long: the model, and width and height."""
     width, height = source.inputs.get("width"), source.inputs.get("height")
     return source.model, width if isinstance(width, int) else None, height if isinstance(height, int) else None
+
+
+MOST_USD = 1e9
+"""Nothing that is bought or reserved here costs more: beyond it a number is damage, and no sum could be trusted."""
+
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+MAX_OUTPUTS = 1000
+"""More URIs than any model gives; what comes beyond is not looked at."""
+
+
+MOST = 256
+
+
+EMULATOR = "emulator"
+"""What the results manifest calls the emulator inside the process, whose port changes with every run."""

@@ -111,3 +111,18 @@ def _number(environ: Mapping[str, str], name: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise UsageError(f"--shard auto: {name} is {text!r} and should be a number")
     return int(text)
+
+
+def share(count: int, part: Shard) -> int:
+    """What ``part`` gets of ``count`` things; the first parts get the remainder."""
+    return count // part.of + (part.index <= count % part.of)
+
+
+def share_concurrency(count: int, part: Shard) -> int:
+    """Its share of ``concurrency``. Raises ``UsageError`` where that is none."""
+    if count < part.of:
+        raise UsageError(
+            f"concurrency is {count}, and each of {part.of} shards needs a lane of its own: write `--concurrency "
+            f"{part.of}` or more, or make fewer shards. Nothing was bought."
+        )
+    return share(count, part)

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import anyio
 
-from runner.cli.display.progress import Standing
 from runner.core.aio import at_work, pull, to_its_end
 from runner.core.clock import timestamp
 from runner.core.disk import Disk, in_thread
@@ -18,17 +17,20 @@ from runner.core.errors import ConflictError
 from runner.core.models import Job, Record
 from runner.engine.billing.budget import Purse
 from runner.engine.billing.costs import base_price, total_spent
+from runner.engine.context import Site, Terms
 from runner.engine.pacing.concurrency import Adaptive, Capacity
 from runner.engine.pacing.polling import Durations
-from runner.engine.pipeline import Crew, Site, Terms
+from runner.engine.pipeline import Crew
 from runner.engine.redo import Choice, Jobs, Redo
 from runner.engine.scheduler import PAUSE, Work, run_batch
+from runner.engine.status import Standing
 from runner.engine.steps.suspects import Suspects
+from runner.engine.stop import too_much_waits
 from runner.engine.summary import Report, outcome_of_decision, outcome_of_record
 from runner.engine.tally import Books
 from runner.ledger.records import in_doubt
 from runner.planning.planner import Surveyor
-from runner.planning.rules import Action, Decision, revive, too_much_waits
+from runner.planning.rules import Action, Decision, revive
 from runner.planning.selection import Chosen
 from runner.planning.survey import Survey, doubt, survey
 

@@ -6,15 +6,26 @@ cannot be used, or is not there, leaves the inputs unchecked: never is it read a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
+import anyio
+import msgspec
+
+from runner.api.client import Api, connect
+from runner.api.config import find_api, find_token
 from runner.core.clock import Clock, SystemClock, timestamp
-from runner.core.errors import AccountError
+from runner.core.errors import AccountError, one_error
 from runner.core.models import Json
+from runner.engine.billing.costs import base_price
 from runner.engine.cache import Kept, find_cache
 from runner.engine.options import RunOptions, api_of
 from runner.manifest import Offer, usable
 from runner.manifest.problems import Wrong
+
+if TYPE_CHECKING:
+    pass
 
 FRESH_SECONDS = 24 * 3600.0
 
@@ -45,7 +56,6 @@ async def _ask(
     """What the catalogue says, and why it does not say more."""
     if options.offline:
         return {}, "--offline: the catalogue is not asked"
-    from runner.engine.operations import entries  # noqa: PLC0415 - HTTP takes a while to load, and most manifests need none
 
     try:
         return await entries(models, options, environ), "the catalogue cannot be asked"
@@ -79,7 +89,63 @@ def _fall_back(kept: Kept | None, reason: str) -> Offer:
 
 
 def _emulated(model: str) -> Offer:
-    from runner.engine.operations import emulated_schema  # noqa: PLC0415 - nobody else should wait for the emulator
 
     schema = emulated_schema(model)
     return Offer(schema=schema, note="" if schema is not None else "the emulator knows no such model")
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalogue says; ``prices`` has the models that it answered for, with None where it names no price."""
+
+    prices: Mapping[str, float | None] = msgspec.field(default_factory=dict)
+    today: str | None = None
+    """The API's day."""
+    asked: bool = False
+
+
+Entries = dict[str, dict[str, Json] | None]
+
+
+@asynccontextmanager
+async def asking(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterator[Api]:
+    """The API for one who only asks: no folder, no lock. Raises ``AccountError`` without a token."""
+    with one_error():
+        async with AsyncExitStack() as stack:
+            base = find_api(options.api, environ)
+            yield await stack.enter_async_context(connect(base, find_token(environ)))
+
+
+async def entries(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> Entries:
+    """What the live catalogue says of models; see ``Api.catalogue_entry``. Raises ``AccountError`` without a token."""
+    async with asking(options, environ) as api:
+        return await _entries(models, api)
+
+
+async def _entries(models: Iterable[str], api: Api) -> Entries:
+    found: Entries = {}
+
+    async def ask(model: str) -> None:
+        found[model] = await api.catalogue_entry(model)
+
+    async with anyio.create_task_group() as group:
+        for model in models:
+            group.start_soon(ask, model)
+    return found
+
+
+async def quote(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> Quote:
+    """What ``models`` cost by the live catalogue, as far as it answers; nothing without a token."""
+    try:
+        async with asking(options, environ) as api:
+            found = await _entries(models, api)
+            prices = {model: base_price(entry) for model, entry in found.items() if entry is not None}
+            return Quote(prices=prices, today=api.today, asked=True)
+    except AccountError:
+        return Quote()
+
+
+def emulated_schema(model: str) -> object:
+    """The input schema of a model of the emulator; None where it has none of that name."""
+    from runner.emulator import MODELS  # noqa: PLC0415 - it draws; nobody else should wait for that
+
+    return MODELS[model].schema if model in MODELS else None

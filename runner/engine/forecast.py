@@ -13,12 +13,13 @@ import msgspec
 from runner.core.models import Budget, Job, kind_of
 from runner.engine.billing.budget import Purse
 from runner.engine.billing.costs import Estimate
+from runner.engine.catalogue import Quote
 from runner.engine.options import RunOptions, api_of, chosen, lanes_of, reading, surveyor_of
 from runner.engine.redo import Choice, Marks
-from runner.engine.stop import Stop
+from runner.engine.stop import Stop, most_waiting, too_much_waits
 from runner.ledger import NOTHING, Reader, divided, look, misfit
 from runner.manifest import Manifest
-from runner.planning.rules import Action, Decision, most_waiting, too_much_waits
+from runner.planning.rules import Action, Decision
 from runner.planning.selection import Chosen
 from runner.planning.survey import Survey, doubt, survey
 
@@ -27,15 +28,6 @@ KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
 
 Visit = Callable[[Job, Action, str], None]
 """Told of each job under which of ``CATEGORIES`` it is counted, and why."""
-
-
-class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """What the catalogue says; ``prices`` has the models that it answered for, with None where it names no price."""
-
-    prices: Mapping[str, float | None] = msgspec.field(default_factory=dict)
-    today: str | None = None
-    """The API's day."""
-    asked: bool = False
 
 
 class Queue:

@@ -7,28 +7,24 @@ same with no jobs: it needs nothing but the folder.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
-
 from runner.api.client import Api, connect
-from runner.api.config import EMULATOR, ApiBase, Token, find_api, find_token
-from runner.cli.display.progress import Watcher
+from runner.api.config import ApiBase, Token, find_token
 from runner.core.aio import to_its_end
 from runner.core.clock import Clock, SystemClock, timestamp
-from runner.core.errors import AccountError, UsageError, one_error
+from runner.core.errors import UsageError, one_error
 from runner.core.http import session
-from runner.core.models import Json, Record
+from runner.core.models import EMULATOR, Record
 from runner.core.shards import Shard
 from runner.engine.batch import Batch
-from runner.engine.billing.costs import base_price
-from runner.engine.forecast import Quote
+from runner.engine.context import Site, Terms
 from runner.engine.maintenance.cancel import Cancelled, cancel_owed
 from runner.engine.options import RunOptions, api_of, chosen, gap_of, lanes_of, rate_of, reading_others, surveyor_of
-from runner.engine.pipeline import Site, Terms
+from runner.engine.status import Watcher
 from runner.engine.steps.deliver import Bounds
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
@@ -42,7 +38,6 @@ if TYPE_CHECKING:
     from runner.engine.maintenance.repair_files import Restored
     from runner.ledger.repair import Mended
 
-Entries = dict[str, dict[str, Json] | None]
 
 PATIENCE = 60.0
 """Seconds that a shard waits for others to begin, or to finish a split."""
@@ -154,51 +149,6 @@ def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
             strict_size=settings.strict_size,
         ),
     )
-
-
-@asynccontextmanager
-async def asking(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterator[Api]:
-    """The API for one who only asks: no folder, no lock. Raises ``AccountError`` without a token."""
-    with one_error():
-        async with AsyncExitStack() as stack:
-            base = find_api(options.api, environ)
-            yield await stack.enter_async_context(connect(base, find_token(environ)))
-
-
-async def entries(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> Entries:
-    """What the live catalogue says of models; see ``Api.catalogue_entry``. Raises ``AccountError`` without a token."""
-    async with asking(options, environ) as api:
-        return await _entries(models, api)
-
-
-async def _entries(models: Iterable[str], api: Api) -> Entries:
-    found: Entries = {}
-
-    async def ask(model: str) -> None:
-        found[model] = await api.catalogue_entry(model)
-
-    async with anyio.create_task_group() as group:
-        for model in models:
-            group.start_soon(ask, model)
-    return found
-
-
-async def quote(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> Quote:
-    """What ``models`` cost by the live catalogue, as far as it answers; nothing without a token."""
-    try:
-        async with asking(options, environ) as api:
-            found = await _entries(models, api)
-            prices = {model: base_price(entry) for model, entry in found.items() if entry is not None}
-            return Quote(prices=prices, today=api.today, asked=True)
-    except AccountError:
-        return Quote()
-
-
-def emulated_schema(model: str) -> object:
-    """The input schema of a model of the emulator; None where it has none of that name."""
-    from runner.emulator import MODELS  # noqa: PLC0415 - it draws; nobody else should wait for that
-
-    return MODELS[model].schema if model in MODELS else None
 
 
 @asynccontextmanager

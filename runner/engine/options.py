@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner.api.config import EMULATOR, ApiBase, find_api, output_folder
+from runner.api.config import ApiBase, find_api
 from runner.core.errors import UsageError
-from runner.core.models import Budget
-from runner.core.shards import Shard
-from runner.engine.billing import shares
+from runner.core.models import EMULATOR, Budget
+from runner.core.shards import Shard, share_concurrency
 from runner.engine.redo import Choice
 from runner.files.output_folder import Folder
 from runner.ledger import NOTHING, Ledger, Log, Reader, Together, look, path_of
+from runner.ledger.layout import output_folder
 from runner.manifest import Manifest, OnUnknown
 from runner.planning.planner import Surveyor, manifest_path
 from runner.planning.selection import Chosen, Selection
@@ -99,7 +99,7 @@ def lanes_of(manifest: Manifest, options: RunOptions) -> int | None:
     if lanes == "auto" or lanes is None:
         return None
     part = options.share or options.shard
-    return lanes if part is None else shares.lanes(lanes, part)
+    return lanes if part is None else share_concurrency(lanes, part)
 
 
 def rate_of(manifest: Manifest, options: RunOptions) -> float | None:

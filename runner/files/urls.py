@@ -12,8 +12,8 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from runner.api.config import is_loopback, origin_of
 from runner.core.errors import RunnerError
+from runner.core.origins import is_loopback, origin_of
 
 _PLAIN = re.compile(r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)/[\x21-\x3f\x41-\x5b\x5d-\x7e]*")
 """An address of which the part before the path says all that is judged: in it nothing is odd."""

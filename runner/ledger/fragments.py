@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from runner.api.fields import REQUEST_ID
-from runner.core.models import Json, Record
+from runner.core.models import REQUEST_ID, Json, Record
 from runner.ledger.records import LARGEST_PURCHASE, decode
 
 _START = re.compile(r'(?=\{\s*"id"\s*:\s*")')

@@ -13,8 +13,7 @@ from operator import methodcaller
 
 import msgspec
 
-from runner.api.fields import MOST_USD, REQUEST_ID
-from runner.core.models import Fault, Job, Record, State
+from runner.core.models import MOST_USD, REQUEST_ID, Fault, Job, Record, State
 
 RESULTS = "results.jsonl"
 """The name of the results manifest in its output folder."""

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
-from runner.api.fields import MAX_OUTPUTS
 from runner.core.formats import EXTENSIONS, FORMATS
+from runner.core.models import MAX_OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

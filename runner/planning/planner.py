@@ -13,10 +13,9 @@ from typing import Any
 
 import msgspec
 
-from runner.api.config import EMULATOR
 from runner.core.compact import Names
 from runner.core.formats import EXTENSIONS
-from runner.core.models import Job, Record, State
+from runner.core.models import EMULATOR, Job, Record, State
 from runner.files.output_folder import Folder
 from runner.ledger import NOTHING, Reader
 from runner.manifest import Spool, bundled_models, spelling

@@ -13,20 +13,16 @@ The rules, in the order in which they decide:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import msgspec
 
-from runner.core.clock import epoch
 from runner.core.models import LOST, Job, Output, Record, State
-from runner.engine.pacing.concurrency import MOST
 from runner.manifest import spelling
 
 MAX_PURCHASES = 3
 """Of one fingerprint: after so many, a failure that might heal is not paid for again."""
-OLD_SECONDS = 24 * 3600.0
-"""A paid result that has waited for so long stops the buying until it is home."""
 
 
 class Action(StrEnum):
@@ -66,30 +62,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 Present = Callable[[Record], bool]
 """Whether all files of a done purchase can be found, in their place or set aside."""
-
-
-def most_waiting(lanes: int | None) -> int:
-    """How many paid results may wait for collection before buying stops; None: as for the most lanes there may be."""
-    return max(100, 4 * (lanes or MOST))
-
-
-def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:
-    """Why nothing is bought before what is ``owed`` is home; empty where buying may go on beside it."""
-    waiting = [record for record in owed if not record.stuck and not record.rebuy]
-    if len(waiting) > most:
-        return f"{len(waiting)} paid results of earlier runs wait; they are fetched first"
-    old = next((record for record in waiting if _is_old(record, now)), None)
-    if old is not None:
-        way_out = f"; if it never comes, `runner reconcile` gives it up: --lost {old.id}" if old.error else ""
-        return f"a paid result has waited for more than a day; what is owed is fetched first{way_out}"
-    return ""
-
-
-def _is_old(record: Record, now: float) -> bool:
-    try:
-        return now - epoch(record.submitted_at or record.at) > OLD_SECONDS
-    except ValueError:
-        return False
 
 
 def in_force(history: Sequence[Record]) -> Record | None:

@@ -11,14 +11,11 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from runner.core.compact import Names
-from runner.core.errors import ConflictError
 from runner.core.models import Job
+from runner.planning.conflicts import Conflicts
 from runner.planning.planner import Surveyor
 from runner.planning.rules import Action, Decision
 
-MAX_CONFLICTS = 1000
-"""Told one by one; beyond that they are counted."""
 SETTLED = (Action.REUSE, Action.HOLD, Action.FAILED)
 """What is decided once and for the whole run, unless a redo chooses the job."""
 PLACING = (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER)
@@ -46,37 +43,6 @@ class Survey(msgspec.Struct, kw_only=True):
     jobs can change that; else 1."""
 
 
-class _Conflicts:
-    """All that is in the way, and the words for as much of it as a person reads."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._lines: list[str] = []
-        self._paths: list[str] = []
-        self._told = Names()
-
-    def note(self, line: str, lines: list[str] | None = None) -> None:
-        self._count += 1
-        kept = self._lines if lines is None else lines
-        if len(kept) < MAX_CONFLICTS:
-            kept.append(line)
-
-    def note_path(self, path: str, job: Job, *, another_shard: bool) -> None:
-        if not self._told.add(path):
-            return
-        if another_shard:
-            advice = "is another shard's: where its job gets another `file:` run that shard first, or `runner merge`"
-        else:
-            advice = "is not runner's; move it, or set `file:`"
-        self.note(f"{path} is in the way of job {job.id} and {advice}", self._paths)
-
-    def raise_any(self) -> None:
-        if self._count:
-            lines = [*self._lines, *sorted(self._paths)][:MAX_CONFLICTS]
-            more = self._count - len(lines)
-            raise ConflictError("\n".join([*lines, *([f"… and {more:,} more"] if more else []), "Nothing was bought."]))
-
-
 def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decision], None]) -> Survey:
     """Decide about every job, tell ``visit`` each decision, and raise ``ConflictError`` with all that is in the way."""
     found = _Findings(surveyor)
@@ -98,7 +64,7 @@ class _Findings:
 
     def __init__(self, surveyor: Surveyor) -> None:
         self.survey = Survey()
-        self.conflicts = _Conflicts()
+        self.conflicts = Conflicts()
         self._surveyor = surveyor
         self._owed = surveyor.owed()
         self._pursued = surveyor.pursued()

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner.api.fields import MAX_OUTPUTS
 from runner.core.errors import ManifestError
 from runner.core.formats import FORMATS
-from runner.core.models import Job
+from runner.core.models import MAX_OUTPUTS, Job
 from runner.ledger.records import intent
 from runner.manifest import check_file_name, check_id, load
 from runner.manifest.names import DEVICES, folded, normal, slug, without_extension

@@ -7,6 +7,7 @@ import pytest
 from harness import plain
 
 import runner
+from runner.api.config import find_api
 from runner.core.models import State
 from runner.emulator import Fault
 from runner.engine import operations
@@ -189,7 +190,7 @@ async def test_an_unfinished_redo_shows_in_the_plan(service):
     options = operations.RunOptions()
     found = []
     with reading(operations.Folder(service.output)) as ledger:
-        base = operations.find_api(None, service.environ)
+        base = find_api(None, service.environ)
         surveyor = operations.surveyor_of(manifest, options, ledger, operations.Folder(service.output), base)
         survey(surveyor, manifest.jobs, lambda job, decision: found.append((job.id, decision.action, decision.reason)))
     assert found == [("a", Action.BUY, "done, and to be bought anew (redo 1)"), ("b", Action.REUSE, "done")]

@@ -11,7 +11,8 @@ import runner
 from runner import RunOptions
 from runner.core.models import State
 from runner.emulator import Fault
-from runner.engine.forecast import Quote, foretell
+from runner.engine.catalogue import Quote
+from runner.engine.forecast import foretell
 from runner.ledger.records import encode
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ from runner.core.errors import Unavailable, UsageError
 from runner.core.loop import run_loop
 from runner.core.models import Json
 from runner.core.text import CONTROL
-from runner.engine import operations
 from runner.engine.billing.costs import base_price
+from runner.engine.catalogue import asking
 from runner.engine.options import RunOptions
 from runner.manifest import usable
 from runner.manifest.problems import Wrong
@@ -43,7 +43,7 @@ def command(model: str | None, search: str, api: str | None, as_json: bool) -> i
 
 
 async def _list(options: RunOptions, search: str) -> list[dict[str, Json]]:
-    async with operations.asking(options, os.environ) as api:
+    async with asking(options, os.environ) as api:
         found = await api.catalogue(search)
     if found is None:
         raise Unavailable("the catalogue cannot be reached, or refuses the token; try again later")
@@ -51,7 +51,7 @@ async def _list(options: RunOptions, search: str) -> list[dict[str, Json]]:
 
 
 async def _entry(options: RunOptions, model: str) -> dict[str, Json]:
-    async with operations.asking(options, os.environ) as api:
+    async with asking(options, os.environ) as api:
         entry = await api.catalogue_entry(model)
     if entry is None:
         raise Unavailable("the catalogue cannot be reached, or refuses the token; try again later")

@@ -17,7 +17,8 @@ from runner.core.errors import AccountError
 from runner.core.loop import run_loop
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard
-from runner.engine.forecast import KEYS, Forecast, Quote, foretell
+from runner.engine.catalogue import Quote
+from runner.engine.forecast import KEYS, Forecast, foretell
 from runner.engine.options import RunOptions
 from runner.manifest import OnUnknown
 from runner.planning.rules import Action
@@ -102,7 +103,7 @@ def _quote(forecast: Forecast, options: RunOptions, *, offline: bool) -> Quote:
         find_token(os.environ)
     except AccountError:
         return Quote()
-    from runner.engine.operations import quote  # noqa: PLC0415 - HTTP takes a while to load, and most plans need none
+    from runner.engine.catalogue import quote  # noqa: PLC0415 - HTTP takes a while to load, and most plans need none
 
     return run_loop(lambda: quote(models, options, os.environ))
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import click
 
-from runner.api.config import EMULATOR, results_folder
 from runner.cli.arguments import known_folder, known_jobs, manifest_argument, place_options
 from runner.cli.console import say
 from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
-from runner.core.models import Record
+from runner.core.models import EMULATOR, Record
 from runner.engine.options import reading
 from runner.ledger import Reader
+from runner.ledger.layout import results_folder
 from runner.planning.rules import in_force
 from runner.report.cards import files_of
 from runner.report.escaping import Thumbs

@@ -7,13 +7,12 @@ and the records as they become durable, which tell what is at the API right now.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from runner.cli.words import in_words, usd
 from runner.core.models import Record, State
+from runner.core.text import in_words, usd
+from runner.engine.status import Cap, Standing
 from runner.engine.summary import COUNTS
 
 WINDOW_SECONDS = 180.0
@@ -22,38 +21,6 @@ SAMPLE_SECONDS = 1.0
 SURE_SECONDS = 10.0
 SURE_COUNT = 5
 """Before so many jobs have ended, or a whole set of those in flight up to 20, a time left would be a guess."""
-
-
-class Cap(msgspec.Struct, frozen=True, kw_only=True):
-    """The budget, and what stands against it. ``spent_usd`` counts what is not reserved for requests under way."""
-
-    usd: float
-    per_day: bool
-    spent_usd: float
-    reserved_usd: float
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run says of itself at one moment."""
-
-    counts: Mapping[str, int] = msgspec.field(default_factory=dict)
-    """Jobs by ``COUNTS``; those under way still stand where they stood before."""
-    cost_usd: float = 0.0
-    """Billed to this run."""
-    lanes: int | None = None
-    """How many requests may be in flight, where that is known."""
-    cap: Cap | None = None
-
-
-@runtime_checkable
-class Watcher(Protocol):
-    """An observer that also wants to know where the run stands."""
-
-    def __call__(self, record: Record) -> None:
-        """A record is durable."""
-
-    def watch(self, read: Callable[[], Standing]) -> None:
-        """``read`` may be called at any time until the run has ended."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ import shlex
 
 import msgspec
 
-from runner.cli.words import in_words, plain, usd
+from runner.cli.words import plain
+from runner.core.text import in_words, usd
 from runner.engine.summary import COUNTS, Cause, Report
 
 MAX_LINES = 15

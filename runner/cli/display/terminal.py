@@ -22,7 +22,7 @@ from rich.text import Text
 
 from runner.cli.display.events import Event, LastEvents, Weight
 from runner.cli.display.progress import Snapshot, money_in_words
-from runner.cli.words import in_words
+from runner.core.text import in_words
 
 MAX_WIDTH = 100
 STAYS = {"run_started", "manifest_warning", "run_finished"}

@@ -18,11 +18,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 import msgspec
 from anyio import Event
 
-from runner.cli.display.progress import Cap
 from runner.core.models import Budget, Job, Record, State, kind_of
 from runner.core.shards import Shard, shard_of
 from runner.engine.billing.costs import Basis, basis_of, megapixels, reserve, spent
 from runner.engine.billing.shares import NANO, allowance, nano
+from runner.engine.status import Cap
 from runner.engine.stop import Stop
 
 

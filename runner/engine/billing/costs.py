@@ -9,8 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
-from runner.api.fields import MOST_USD, read_usd
-from runner.core.models import Job, Json, Record, State
+from runner.api.fields import read_usd
+from runner.core.models import MOST_USD, Job, Json, Record, State
 
 MOST_MEGAPIXELS = 10**12
 """A size beyond it is no size, and too large a number to calculate a price with."""

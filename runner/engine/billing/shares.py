@@ -14,26 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runner.core.errors import UsageError
-from runner.core.shards import Shard
+from runner.core.shards import Shard, share
 
 NANO = 1_000_000_000
 """Amounts are counted in billionths of a dollar: integers, so that parts sum to the whole."""
-
-
-def share(count: int, part: Shard) -> int:
-    """What ``part`` gets of ``count`` things; the first parts get the remainder."""
-    return count // part.of + (part.index <= count % part.of)
-
-
-def lanes(count: int, part: Shard) -> int:
-    """Its share of ``concurrency``. Raises ``UsageError`` where that is none."""
-    if count < part.of:
-        raise UsageError(
-            f"concurrency is {count}, and each of {part.of} shards needs a lane of its own: write `--concurrency "
-            f"{part.of}` or more, or make fewer shards. Nothing was bought."
-        )
-    return share(count, part)
 
 
 def allowance(budget: int, mine: Shard, spent: Mapping[int, int]) -> int:

@@ -11,7 +11,7 @@ import msgspec
 from runner.api.responses import Again, Cancelling, Denied, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import timestamp
 from runner.core.models import Record, State
-from runner.engine.pipeline import Site
+from runner.engine.context import Site
 from runner.engine.steps.poll import after_end
 
 LANES = 16

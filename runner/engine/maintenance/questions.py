@@ -21,8 +21,7 @@ from enum import StrEnum
 
 import msgspec
 
-from runner.api.fields import REQUEST_ID
-from runner.core.models import LOST, Fault, Record, State
+from runner.core.models import LOST, REQUEST_ID, Fault, Record, State
 from runner.ledger.records import follow, in_doubt
 
 SHOWN = 3

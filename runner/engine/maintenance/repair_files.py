@@ -17,8 +17,8 @@ from runner.core.aio import at_work
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.models import DISK, Output, Record, State
+from runner.engine.context import Site
 from runner.engine.maintenance.verify import Finding, Findings, Kind, check
-from runner.engine.pipeline import Site
 from runner.engine.steps.deliver import Deliverer
 from runner.engine.steps.suspects import Suspects
 

@@ -26,6 +26,8 @@ from operator import mul
 
 import msgspec
 
+from runner.core.models import MOST
+
 KEPT = 16
 """Pairs for each number in flight."""
 MOST_KEPT = 128
@@ -48,7 +50,6 @@ MARGIN = 4.0
 CORRECTION = 0.25
 """The step by which the limit grows, whatever the estimate, while half of those asked after early are worked on."""
 START = 8
-MOST = 256
 LEAST = 2
 SHRINK = 0.7
 """After a refusal the limit is this share of itself."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from runner.api.fields import MAX_OUTPUTS
-from runner.core.models import Job
+from runner.core.models import MAX_OUTPUTS, Job
 from runner.manifest import units
 from runner.manifest.jobs.fingerprint import fingerprint
 from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, slug, without_extension
