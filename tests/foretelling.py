@@ -27,8 +27,8 @@ from virtual_time import LoopClock, VirtualLoop
 from runner import RunnerError
 from runner.core.models import Record, State
 from runner.emulator import Fault, Options, serve
-from runner.engine import forecast
-from runner.engine.catalogue import operations, quote
+from runner.engine import forecast, operations
+from runner.engine.catalogue import quote
 from runner.manifest import OnUnknown
 
 PROMPTS = ("ash", "elm", "fir", "oak")
@@ -394,7 +394,14 @@ def _pictures(service: Service) -> dict[str, str]:
     return {name: sha256((service.output / name).read_bytes()).hexdigest() for name in names}
 
 
-MODULES = ("plan", "surveyor", "survey", "chosen", "options", "forecast")
+MODULES = (
+    "planning.rules",
+    "planning.planner",
+    "planning.survey",
+    "planning.selection",
+    "engine.options",
+    "engine.forecast",
+)
 """What a plan is made of, in the order in which these import each other."""
 
 

@@ -16,8 +16,7 @@ from runner.core.models import Record
 from runner.emulator import Emulator, Fault
 from runner.engine import operations
 from runner.engine.catalogue import offers
-from runner.engine.maintenance.questions import Questions, Word, parse_adopt, parse_name
-from runner.engine.maintenance.reconcile import settle
+from runner.engine.maintenance.reconcile import Questions, Word, parse_adopt, parse_name, settle
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.ledger.records import decode

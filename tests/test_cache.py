@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.cache import Cache, Kept, find_cache
+from runner.engine.catalogue import Cache, Kept, find_cache
 
 KEPT = Kept(api="https://a/v1", model="v/m", at=1_800_000_000.0, input_schema={"properties": {"prompt": {}}})
 

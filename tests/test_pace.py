@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.engine.pacing.pace import Pace, backoff
+from runner.engine.pacing.throttle import Pace, backoff
 
 
 @settings(deadline=None)

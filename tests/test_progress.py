@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.cli.console import plain
 from runner.cli.display.events import LAST_EVENTS, Event, LastEvents, Weight, event_of
 from runner.cli.display.progress import Snapshot, Track, line_of, money_in_words
-from runner.cli.words import plain
 from runner.core.models import Fault, Record, State
 from runner.core.text import in_words, usd
 from runner.engine.status import Cap, Standing

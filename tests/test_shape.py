@@ -14,100 +14,28 @@ import runner
 
 ROOT = Path(runner.__file__).parent
 
-ROWS = [
-    {"runner.cli.main", "runner.__main__"},
-    {
-        "runner.cli.commands",
-        "runner.cli.arguments",
-        "runner.cli.execute",
-        "runner.cli.console",
-        "runner.cli.display",
-        "runner.cli.hook",
-    },
-    {"runner.cluster"},
-    {
-        "runner.engine.operations",
-        "runner.engine.catalogue",
-        "runner.engine.options",
-        "runner.engine.maintenance.reconcile",
-        "runner.engine.forecast",
-    },
-    {
-        "runner.engine.batch",
-        "runner.engine.tally",
-        "runner.engine.maintenance.cancel",
-        "runner.engine.pipeline",
-        "runner.engine.redo",
-        "runner.planning.selection",
-        "runner.planning.survey",
-        "runner.planning.planner",
-        "runner.planning.renames",
-        "runner.engine.scheduler",
-        "runner.engine.steps",
-        "runner.engine.maintenance.verify",
-        "runner.engine.maintenance.repair_files",
-    },
-    {
-        "runner.api.client",
-        "runner.files",
-        "runner.planning.conflicts",
-        "runner.ledger",
-        "runner.report",
-        "runner.engine.pacing.throttle",
-        "runner.engine.billing.budget",
-        "runner.engine.stop",
-        "runner.core.http",
-        "runner.engine.cache",
-        "runner.core.loop",
-        "runner.core.aio",
-    },
-    {
-        "runner.planning.rules",
-        "runner.engine.pacing.pace",
-        "runner.engine.pacing.polling",
-        "runner.engine.pacing.durations",
-        "runner.engine.pacing.drain",
-        "runner.engine.pacing.concurrency",
-        "runner.engine.billing.costs",
-        "runner.engine.maintenance.questions",
-        "runner.engine.summary",
-        "runner.cli.display.progress",
-        "runner.cli.display.events",
-        "runner.cli.words",
-        "runner.cli.display.summary",
-        "runner.engine.billing.receipts",
-        "runner.engine.billing.shares",
-    },
-    {
-        "runner.manifest",
-        "runner.api.config",
-        "runner.api.responses",
-        "runner.api.fields",
-        "runner.ledger.records",
-        "runner.cli.spreadsheet",
-    },
-    {
-        "runner.core.models",
-        "runner.core.errors",
-        "runner.core.text",
-        "runner.core.clock",
-        "runner.core.compact",
-        "runner.core.disk",
-        "runner.core.formats",
-        "runner.core.shards",
-    },
-]
-"""From the top; a module imports from its own row and those below."""
+LAYERS = (
+    ("cli",),
+    ("report", "cluster"),
+    ("engine",),
+    ("planning",),
+    ("manifest", "ledger", "api", "files"),
+    ("core",),
+)
+"""The packages from the top. A module imports from its own package and from packages of the layers below."""
 
-APART = [
-    {"runner.engine.scheduler", "runner.engine.steps"},
-    {"runner.api.client", "runner.files", "runner.ledger", "runner.report"},
-]
-"""These never import one another."""
-
-PURE = set().union(*ROWS[-3:])
+HEIGHT = {package: len(LAYERS) - number for number, layer in enumerate(LAYERS) for package in layer}
+STARTS_EMULATOR = {"runner.engine.catalogue", "runner.engine.operations", "runner.cli.commands.emulator"}
+WITHOUT_IO = ("core", "manifest", "planning", "engine.billing", "engine.pacing")
+"""Packages of decisions and formats, apart from the modules in ``WITH_IO``."""
+WITH_IO = {
+    "runner.core.aio": "helpers for the event loop",
+    "runner.core.http": "HTTP sessions",
+    "runner.core.clock": "sleeping is a clock's work",
+    "runner.engine.billing.budget": "workers wait in it for the bills of others",
+    "runner.engine.pacing.throttle": "workers wait in it for their turn",
+}
 IO_LIBRARIES = {"aiohttp", "anyio", "aiofiles"}
-RANK = {part: len(ROWS) - number for number, row in enumerate(ROWS) for part in row}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -133,11 +61,9 @@ def imports(name: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, full if full in TREES else source
 
 
-def part_of(name: str) -> str:
-    """The longest entry of ``ROWS`` that ``name`` is or lies in; else its first package below ``runner``."""
-    parts = name.split(".")
-    above = [".".join(parts[:length]) for length in range(len(parts), 1, -1)]
-    return next((part for part in above if part in RANK), ".".join(parts[:2]))
+def package_of(name: str) -> str:
+    """``engine`` of ``runner.engine.steps.submit``; empty for ``runner`` itself and its entry point."""
+    return name.split(".")[1] if name.count(".") and name != "runner.__main__" else ""
 
 
 OURS = [
@@ -152,57 +78,57 @@ def told(found: list[tuple[str, int, str]]) -> list[str]:
     return [f"{name}:{line} imports {target}" for name, line, target in found]
 
 
-def test_every_module_has_its_place() -> None:
-    """A new module is given a row before it is imported."""
-    modules = {name for name in TREES if not (ROOT.parent / name.replace(".", "/")).is_dir()}
-    assert {part_of(name) for name in modules} - {"runner.emulator"} - set(RANK) == set()
+def test_every_package_has_its_layer() -> None:
+    """A new package is given a layer before it is imported."""
+    assert {package_of(name) for name in TREES} - {"", "emulator"} == set(HEIGHT)
 
 
-def test_imports_point_down_only() -> None:
-    """Decisions know nothing of sockets, steps nothing of commands: each layer can be read without those above."""
-    upward = [
+def test_imports_point_down() -> None:
+    """No package knows those above it or beside it, so each can be read without them."""
+    wrong = [
         (name, line, target)
         for name, line, target in OURS
-        if part_of(name) in RANK and part_of(target) in RANK and RANK[part_of(target)] > RANK[part_of(name)]
+        if package_of(name) in HEIGHT and package_of(target) in HEIGHT and package_of(name) != package_of(target)
+        if HEIGHT[package_of(target)] >= HEIGHT[package_of(name)]
     ]
-    assert told(upward) == []
+    assert told(wrong) == []
 
 
-def test_neighbours_that_must_not_meet_do_not() -> None:
-    """The lanes know no step, and what touches the outside is joined only by the steps."""
-    met = [
-        (name, line, target)
-        for name, line, target in OURS
-        for group in APART
-        if {part_of(name), part_of(target)} <= group and part_of(name) != part_of(target)
-    ]
-    assert told(met) == []
-
-
-def test_the_bottom_rows_do_no_io() -> None:
-    """Decisions and formats are functions of values: no event loop, no sockets, no async files."""
+def test_decisions_and_formats_do_no_io() -> None:
+    """They are functions of values: no event loop, no sockets, no files read in the background."""
+    inside = tuple(f"runner.{package}." for package in WITHOUT_IO)
     found = [
         (name, line, target)
         for name in TREES
-        if part_of(name) in PURE
+        if name.startswith(inside) and name not in WITH_IO
         for line, target in imports(name)
         if target.partition(".")[0] in IO_LIBRARIES
     ]
     assert told(found) == []
+    assert set(WITH_IO) <= set(TREES)
 
 
 def test_the_emulator_stands_apart() -> None:
-    """It shares no code with the client it tests, and only ``app`` and its own command start it."""
+    """It shares no code with the client it tests, and only the modules that start it import it."""
     inside = [
         (name, line, target)
         for name, line, target in OURS
-        if part_of(name) == "runner.emulator" and part_of(target) != "runner.emulator"
+        if package_of(name) == "emulator" and package_of(target) != "emulator"
     ]
-    outside = {
-        name for name, _, target in OURS if part_of(target) == "runner.emulator" and part_of(name) != "runner.emulator"
-    }
+    outside = {name for name, _, target in OURS if package_of(target) == "emulator" and package_of(name) != "emulator"}
     assert told(inside) == []
-    assert outside <= {"runner.engine.operations", "runner.cli.commands.emulator"}
+    assert outside <= STARTS_EMULATOR
+
+
+def test_a_package_says_what_it_is_and_defines_nothing() -> None:
+    """Each ``__init__`` holds a docstring and the names that the package offers."""
+    allowed = (ast.Import, ast.ImportFrom)
+    packages = {name: tree for name, tree in TREES.items() if (ROOT.parent / name.replace(".", "/")).is_dir()}
+    for name in sorted(set(packages) - {"runner"}):
+        _, *rest = packages[name].body
+        assert ast.get_docstring(packages[name]), name
+        others = [ast.unparse(node) for node in rest if not isinstance(node, allowed)]
+        assert [text for text in others if not text.startswith("__all__ = ")] == [], name
 
 
 def test_no_two_modules_import_each_other() -> None:
@@ -211,7 +137,7 @@ def test_no_two_modules_import_each_other() -> None:
     for name, _, target in OURS:
         if target != "runner" and name not in ("runner", target):
             edges[name].add(target)
-    edges["runner.core.errors"].discard("runner.core.models")  # for the type checker's eyes only
+    edges["runner.core.errors"].discard("runner.core.models")  # imported for the type checker only
     done: set[str] = set()
     while ready := {name for name, targets in edges.items() if name not in done and targets <= done}:
         done |= ready

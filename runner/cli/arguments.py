@@ -15,8 +15,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from runner.cli.display import Watch
+from runner.core.aio import run_loop
 from runner.core.errors import ManifestError, UsageError, one_error
-from runner.core.loop import run_loop
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard, find_shard
 from runner.engine.catalogue import offers

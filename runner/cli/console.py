@@ -1,4 +1,4 @@
-"""What is said in a terminal, for every verb: safely, whoever wrote the words; and what went wrong with a command."""
+"""Output in a terminal that is safe whoever wrote the text, and errors of a command."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.core.errors import ManifestError, RunnerError
-from runner.core.text import DRIVES
+from runner.core.text import CONTROL, DRIVES
 
 if TYPE_CHECKING:
-    from runner.core.models import Problem
+    from runner.core.models import Problem, Record
 
 MAX_PROBLEMS = 200
+
 _CONTROL = re.compile(f"[{DRIVES}]")
+
 _CONTROL_OR_BREAK = re.compile(f"[\n{DRIVES}]")
+
+MAX_TEXT = 300
+
+_QUERY = re.compile(r"(\bhttps?://[^\s?#'\"]+)[?#][^\s'\"]*")
+
+_LONG = 12
+"""A text input shorter than this is no prompt that anyone would recognise."""
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -56,3 +65,12 @@ def show_problems(error: ManifestError) -> None:
         f"runner: {count:,} {'fault' if count == 1 else 'faults'} in the manifest{more}; nothing was bought",
         err=True,
     )
+
+
+def plain(text: str, record: Record | None = None) -> str:
+    """``text`` on one line, without control characters, what follows ``?`` in addresses, and ``record``'s prompts."""
+    for value in record.inputs.values() if record is not None else ():
+        if isinstance(value, str) and len(value) >= _LONG:
+            text = text.replace(value, "…")
+    text = _QUERY.sub(r"\1?…", CONTROL.sub(" ", text)).strip()
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

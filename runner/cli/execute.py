@@ -32,6 +32,7 @@ from runner.engine.summary import Report, outcome_of_record
 from runner.ledger import path_of
 
 P = ParamSpec("P")
+
 T = TypeVar("T")
 
 

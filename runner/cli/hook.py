@@ -1,9 +1,4 @@
-"""``--on-finish``: a command of the user's that hears how a run ended, unless it was killed or told to stop twice.
-
-It runs in a shell, after the lock of the folder is released. On its standard input is the object of ``--json`` and the
-``exit_code``, which is in ``RUNNER_EXIT_CODE`` as well; the token is not in its environment. What it prints goes to
-standard error. How it ends changes nothing: a failure is a warning.
-"""
+"""The hook of ``--on-finish``: a command of the user's that gets the summary of a run."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import anyio
 from distributed import get_worker
 
 from runner.cluster.messages import News, Order, Outcome, digest_of, encode, told
+from runner.core.aio import run_loop
 from runner.core.errors import Locked, RunnerError, UsageError, one_error
-from runner.core.loop import run_loop
 from runner.core.models import Record
 from runner.engine import operations
 from runner.engine.catalogue import offers

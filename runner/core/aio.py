@@ -1,26 +1,30 @@
-"""Long work in threads, while the event loop goes on: it has to hear the signals that come meanwhile.
+"""Event loop helpers: running a loop, and long work in threads beside it.
 
-Over a million jobs each pass takes minutes. What only reads may be left by a cancelled caller (``disk.in_thread``,
-``pull``); what writes, or holds something open, is waited for (``to_its_end``). A results manifest is not for two
-threads at once: while one of these reads it, nobody else may use it.
+The loop has to see signals while a pass over a million jobs takes minutes. Work that only reads may be left by a
+cancelled caller (``disk.in_thread``, ``pull``); work that writes, or holds something open, is waited for
+(``to_its_end``). A results log is not for two threads at once: while one of these reads it, nobody else may use it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
+import anyio
 from anyio import CancelScope
 
 from runner.core.disk import in_thread
 
 P = ParamSpec("P")
+
 T = TypeVar("T")
+
 E = TypeVar("E", bound=Executor)
 
 
@@ -60,3 +64,8 @@ async def at_work(threads: E) -> AsyncIterator[E]:
         yield threads
     finally:
         await to_its_end(threads.shutdown)
+
+
+def run_loop(work: Callable[[], Awaitable[T]]) -> T:
+    """Run ``work`` on an event loop, uvloop's where that is installed."""
+    return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})

@@ -1,4 +1,4 @@
-"""The emulator as its users meet it: calls come in as HTTP, faults happen to some, all is counted."""
+"""The emulator's application: HTTP calls in, answers out, faults applied to some, all of it counted."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from collections import Counter
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, unquote
 
-from .answers import Answer, invalid, refusal, said
 from .apply_faults import pause, spoil
 from .catalogue import MODELS, problems
 from .fault_injection import Dice
 from .faults import CALLS, Fault
-from .routes import Call, route
+from .responses import Answer, invalid, refusal, said
 from .service import Service, fingerprint
 from .storage import no_such_file, stored
 from .wire import send
@@ -239,3 +238,50 @@ def _matches(model: Model, parameters: dict[str, str]) -> bool:
         and parameters.get("category", model.categories[0]) in model.categories
         and parameters.get("kind", model.kind) == model.kind
     )
+
+
+class Call(NamedTuple):
+    """An operation and what it is about."""
+
+    operation: str
+    subject: str = ""
+    """The id of a model or a request."""
+    name: str = ""
+    """Of a file."""
+
+
+def route(method: str, path: str) -> Call | Answer:
+    """The call, or the answer to what is none."""
+    parts = unquote(path).split("/")[1:]
+    for operations in (_models(parts), _requests(parts), _files(parts), _inside(parts)):
+        if operations:
+            return operations.get("GET" if method == "HEAD" else method) or _wrong_method(operations)
+    return refusal(404, 404000, "no such path")
+
+
+def _models(parts: list[str]) -> dict[str, Call]:
+    if parts[:2] != ["v1", "models"]:
+        return {}
+    model_id = "/".join(parts[2:])
+    if not model_id:
+        return {"GET": Call("models")}
+    return {"GET": Call("model", model_id), "POST": Call("submit", model_id)}
+
+
+def _requests(parts: list[str]) -> dict[str, Call]:
+    if parts[:2] != ["v1", "requests"] or len(parts) != 4 or parts[3] not in {"status", "result", "cancel"}:
+        return {}
+    return {"POST" if parts[3] == "cancel" else "GET": Call(parts[3], parts[2])}
+
+
+def _files(parts: list[str]) -> dict[str, Call]:
+    return {"GET": Call("file", parts[1], parts[2])} if parts[0] == "files" and len(parts) == 3 else {}
+
+
+def _inside(parts: list[str]) -> dict[str, Call]:
+    known = parts[0] == "_emulator" and len(parts) == 2 and parts[1] in {"stats", "requests"}
+    return {"GET": Call("inside", parts[1])} if known else {}
+
+
+def _wrong_method(operations: dict[str, Call]) -> Answer:
+    return replace(refusal(405, 405000, "method not allowed"), headers={"Allow": ", ".join(operations)})

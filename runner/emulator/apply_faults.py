@@ -9,14 +9,13 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from .answers import PAGE, Answer, refusal, said
-from .responses import links
+from .responses import PAGE, Answer, links, refusal, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .answers import Manner
     from .faults import Fault
+    from .responses import Manner
 
 _CODES = {401: 400004, 402: 400002, 403: 403001, 404: 404001}
 _PAUSES = {"hang": 3600.0, "slow": 1.0, "trickle": 3.0}

@@ -10,11 +10,10 @@ from collections import Counter
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from .answers import Answer, no_such_request, refusal, said
 from .fault_injection import Dice, chance
 from .journal import Journal, accepted_event, accepted_request, open_journal
 from .queue import Fate, Queue, Request
-from .responses import Teller
+from .responses import Answer, Teller, no_such_request, refusal, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from .answers import Answer
 from .pictures import Drawing, picture, stamped
+from .responses import Answer
 from .video import clip
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from .answers import Answer
+    from .responses import Answer
 
 _PIECES = 20
 _BLOCK = 1 << 16

@@ -24,7 +24,7 @@ from runner.engine.pipeline import Crew
 from runner.engine.redo import Choice, Jobs, Redo
 from runner.engine.scheduler import PAUSE, Work, run_batch
 from runner.engine.status import Standing
-from runner.engine.steps.suspects import Suspects
+from runner.engine.steps.poll import Suspects
 from runner.engine.stop import too_much_waits
 from runner.engine.summary import Report, outcome_of_decision, outcome_of_record
 from runner.engine.tally import Books

@@ -14,9 +14,8 @@ from runner.engine.pacing.polling import Durations
 from runner.engine.pacing.throttle import Throttle
 from runner.engine.scheduler import Fixed, Limits, Steps, Work
 from runner.engine.steps.deliver import DEFAULT_MAX_FILE, Deliverer
-from runner.engine.steps.poll import Collector
+from runner.engine.steps.poll import Collector, Suspects
 from runner.engine.steps.submit import Buyer
-from runner.engine.steps.suspects import Suspects
 from runner.engine.summary import HALTED, halted
 from runner.engine.tally import Books
 

@@ -1,19 +1,37 @@
-"""PNG: every chunk with its checksum, and every row, without keeping more than a block in memory."""
+"""Structure of PNG, MP4 and WebM files: what can be checked without decoding the picture or video.
+
+A PNG is read chunk by chunk, each with its checksum and every row, with no more than a block in memory. Of a video
+the boxes or elements are checked, not the frames.
+"""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
+from runner.core.errors import RunnerError
 from runner.core.formats import MAX_PIXELS
-from runner.files.parts import BLOCK, BadMedia, count_parts, exactly
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """The seven passes of an interlaced PNG: first column and row, steps across and down."""
+
+BLOCK = 1 << 20
+"""Bytes that are read at once."""
+
+MAX_PARTS = 1_000_000
+"""Chunks of a PNG, segments of a JPEG, blocks of a GIF: some seconds of work."""
+
+EBML = b"\x1a\x45\xdf\xa3"
+
+_MAX_BOXES = 100_000
 
 
 def read_png(file: BinaryIO, size: int) -> tuple[int, int]:
@@ -85,3 +103,60 @@ def _pass_bytes(width: int, height: int, bits: int, left: int, top: int, across:
     """Unpacked bytes of one pass: every ``across``-th pixel of every ``down``-th row, and a filter byte a row."""
     columns, rows = -(-(width - left) // across), -(-(height - top) // down)
     return rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
+
+
+class BadMedia(RunnerError):
+    """The bytes are no picture or video, or not a whole one."""
+
+
+def exactly(file: BinaryIO, length: int, what: str = "PNG") -> bytes:
+    data = file.read(length)
+    if len(data) != length:
+        raise BadMedia(f"the {what} is cut short")
+    return data
+
+
+def count_parts(what: str) -> Iterator[int]:
+    """Count the parts of a file, each of which takes time however short it is. Raises ``BadMedia`` for too many."""
+    yield from range(MAX_PARTS)
+    raise BadMedia(f"the {what} is in more than {MAX_PARTS:,} pieces")
+
+
+def check_boxes(file: BinaryIO, size: int) -> None:
+    """Of an MP4 or QuickTime file: they fill it exactly."""
+    position = 0
+    kinds = set()
+    for _ in range(_MAX_BOXES):
+        file.seek(position)
+        length, kind = struct.unpack(">I4s", exactly(file, 8, "video"))
+        if length == 1:
+            length = struct.unpack(">Q", exactly(file, 8, "video"))[0]
+        kinds.add(kind)
+        position = position + max(length, 8) if length else size
+        if position >= size:
+            break
+    if position != size or not {b"moov", b"mdat"} <= kinds:
+        raise BadMedia("the video is cut short: its boxes do not fill the file")
+
+
+def check_webm(file: BinaryIO, size: int) -> None:
+    """A header and a segment that ends within the file, or says that its length was not known."""
+    file.seek(len(EBML))
+    length, _ = _ebml_length(file)
+    file.seek(length, 1)
+    if exactly(file, 4, "video") != b"\x18\x53\x80\x67":
+        raise BadMedia("the video is damaged: it has no segment")
+    length, known = _ebml_length(file)
+    if known and file.tell() + length > size:
+        raise BadMedia("the video is cut short")
+
+
+def _ebml_length(file: BinaryIO) -> tuple[int, bool]:
+    """A length of one to eight bytes, and whether it is one: all bits set mean that it was not known."""
+    first = exactly(file, 1, "video")
+    more = 8 - first[0].bit_length()
+    if more > 7:
+        raise BadMedia("the video is damaged: a length of more than eight bytes")
+    bits = 7 * (more + 1)
+    value = int.from_bytes(first + exactly(file, more, "video")) & (1 << bits) - 1
+    return value, value != (1 << bits) - 1

@@ -23,10 +23,9 @@ from runner.core.disk import Disk, flush_file, in_thread, timed, write_all
 from runner.core.errors import OutputError, RunnerError
 from runner.core.http import Broken, NotConnected, Patience, Reading, TooLarge, send
 from runner.files.body import BLOCK, Body, most_seconds
-from runner.files.containers import SIGNATURE
+from runner.files.containers import SIGNATURE, BadMedia
 from runner.files.errors import WriteErrors
 from runner.files.media import Media, inspect, inspect_bytes
-from runner.files.parts import BadMedia
 from runner.files.resume import Part
 from runner.files.urls import Allowed, RefusedUrl
 

@@ -18,9 +18,17 @@ import msgspec
 
 from runner.core.disk import hash_file
 from runner.core.formats import MAX_PIXELS, MP4, PICTURES, PNG, QUICKTIME, WEBM, Format
-from runner.files.containers import SIGNATURE, read_png
-from runner.files.parts import BLOCK, BadMedia, count_parts, exactly
-from runner.files.videos import EBML, check_boxes, check_webm
+from runner.files.containers import (
+    BLOCK,
+    EBML,
+    SIGNATURE,
+    BadMedia,
+    check_boxes,
+    check_webm,
+    count_parts,
+    exactly,
+    read_png,
+)
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -4,8 +4,8 @@
 holds: one writer that commits in groups. An ``append`` that has returned is on the disk.
 
 A folder may be split into shards with a results log each: ``layout`` tells which there are, ``sharding`` splits and
-merges them, ``locking`` and ``lockfile`` keep a second writer out. The classes in ``readers`` answer questions about one
-log or about those of all shards.
+merges them, ``locking`` and ``lockfile`` keep a second writer out. The classes in ``readers`` answer questions about
+one log, or about those of all shards.
 """
 
 from __future__ import annotations

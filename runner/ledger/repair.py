@@ -18,9 +18,8 @@ import msgspec
 from runner.core import disk
 from runner.core.errors import LedgerError
 from runner.core.models import OPEN, OWED, Fault, Record, State
-from runner.ledger.fragments import Fragment
 from runner.ledger.records import decode, encode, follow
-from runner.ledger.salvage import Cut, Key, Story, read_story
+from runner.ledger.salvage import Cut, Fragment, Key, Story, read_story
 
 BLOCK = 1 << 20
 """So many bytes of a log are copied at once."""

@@ -1,17 +1,30 @@
-"""A damaged log, read as far as it goes: the readable lines, and between which of them something was cut."""
+"""Reading of a damaged log as far as possible: the intact lines, and the gaps between them.
+
+Of a line that is cut, the fields that can still be read name the job that it belonged to.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from runner.core.models import Record, State
-from runner.ledger.fragments import Fragment, Whole, pieces
-from runner.ledger.records import BadLine, decode
+from runner.core.models import REQUEST_ID, Json, Record, State
+from runner.ledger.records import LARGEST_PURCHASE, BadLine, decode
 
 Key = tuple[str, int]
 """A purchase: the job's id and the number."""
+
+_START = re.compile(r'(?=\{\s*"id"\s*:\s*")')
+"""Where a record begins: its id is its first field."""
+
+_BEFORE_INPUTS = ("api", "manifest", "model")
+
+_AFTER_INPUTS = ("fingerprint", "file", "submitted_at", "renamed_from")
+
+_DECODER = json.JSONDecoder()
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -96,3 +109,115 @@ def _pieces(line: bytes) -> Iterator[Whole | Fragment]:
         yield Whole(decode(line), line.rstrip(b"\r"))
     except BadLine:
         yield from pieces(line)
+
+
+class Fragment(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of bytes that is no record; None for what cannot be read in it."""
+
+    size: int
+    """In bytes."""
+    id: str | None = None
+    purchase: int | None = None
+    request_id: str | None = None
+    recurs: bool = False
+    """Whether the id is also the name of the file: read twice, it is hardly garbled."""
+    fields: dict[str, Json] = msgspec.field(default_factory=dict)
+    """More of the record, by name: ``api``, ``model``, ``inputs``, ``fingerprint`` …"""
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """A record that is readable, and its bytes without a newline."""
+
+    record: Record
+    line: bytes
+
+
+def pieces(line: bytes) -> Iterator[Whole | Fragment]:
+    """All that is in a line which is no record as a whole, in order. A single byte between records was a newline."""
+    parts = list(filter(None, _START.split(line.decode("utf-8", "surrogateescape"))))
+    for number, part in enumerate(parts, 1):
+        whole, end = _record_at(part)
+        if whole is not None:
+            yield whole
+        rest = part[end:]
+        was_newline = whole is not None and len(rest) == 1 and number < len(parts)
+        if rest.strip() and not was_newline:
+            yield read_fragment(rest)
+
+
+def _record_at(text: str) -> tuple[Whole | None, int]:
+    """The record that ``text`` begins with, and where it ends."""
+    try:
+        _, end = _DECODER.raw_decode(text)
+        line = _bytes(text[:end])
+        return Whole(decode(line), line), end
+    except (ValueError, RecursionError):  # BadLine is one
+        return None, 0
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def read_fragment(text: str) -> Fragment:
+    """What can be read in ``text``, bytes decoded with surrogates for what is no UTF-8."""
+    inputs, outside = _without_inputs(text)
+    job_id, request_id = _text(outside, "id"), _text(outside, "request_id", last=True)
+    fields: dict[str, Json] = {name: _text(outside, name) for name in _BEFORE_INPUTS}
+    fields |= {name: _text(outside, name, last=True) for name in _AFTER_INPUTS}
+    fields["inputs"] = inputs
+    return Fragment(
+        size=len(_bytes(text)),
+        id=job_id,
+        purchase=_purchase(outside),
+        request_id=request_id if request_id is not None and REQUEST_ID.fullmatch(request_id) else None,
+        recurs=job_id is not None and _recurs(job_id, outside),
+        fields={name: value for name, value in fields.items() if value is not None},
+    )
+
+
+def _without_inputs(text: str) -> tuple[dict[str, Json] | None, str]:
+    """The inputs, and ``text`` without them: they may use the names that a record uses."""
+    found = re.search(r'"inputs"\s*:\s*', text)
+    value, end = _value_at(text, found.end()) if found else (None, 0)
+    if found is None or not isinstance(value, dict) or not _is_text(text[found.end() : end]):
+        return None, text
+    return value, text[: found.start()] + text[end:]
+
+
+def _purchase(text: str) -> int | None:
+    """The number, unless it may be cut short or is none."""
+    found = re.search(r'"purchase"\s*:\s*(\d{1,6})(?=\s*[,}])', text)
+    number = int(found[1]) if found else 0
+    return number if 1 <= number <= LARGEST_PURCHASE else None
+
+
+def _recurs(job_id: str, text: str) -> bool:
+    stem = _text(text, "file", last=True) or (_text(text, "path") or "").rpartition(".")[0]
+    return stem == job_id
+
+
+def _text(text: str, name: str, *, last: bool = False) -> str | None:
+    """The first or last value of a field, if that is a whole text."""
+    found = list(re.finditer(rf'"{name}"\s*:\s*', text))
+    if not found:
+        return None
+    value, _ = _value_at(text, found[-1 if last else 0].end())
+    return value if isinstance(value, str) and _is_text(value) else None
+
+
+def _value_at(text: str, start: int) -> tuple[Json, int]:
+    """The JSON value at ``start`` and where it ends; None where there is none."""
+    try:
+        return _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None, start
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is Unicode through and through: garbled bytes are not."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

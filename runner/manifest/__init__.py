@@ -24,8 +24,7 @@ from __future__ import annotations
 from runner.manifest.jobs.fingerprint import fingerprint, spelling
 from runner.manifest.jobs.store import Spool
 from runner.manifest.loader import MAX_BYTES, Manifest, load, salvage_settings
-from runner.manifest.models.inputs import bundled_models, bundled_schema
-from runner.manifest.models.offers import Offer
+from runner.manifest.models.inputs import Offer, bundled_models, bundled_schema
 from runner.manifest.models.schema import usable
 from runner.manifest.names import check_file_name, check_id
 from runner.manifest.settings import OnUnknown, Settings, parse_budget

@@ -9,8 +9,7 @@ from runner.manifest.jobs.entry_reader import RecipeReader
 from runner.manifest.jobs.expansion import Series
 from runner.manifest.jobs.inputs import KnownModel
 from runner.manifest.jobs.rows import FeedReader
-from runner.manifest.models.inputs import is_model_id
-from runner.manifest.models.offers import Offer
+from runner.manifest.models.inputs import Offer, is_model_id
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
 from runner.manifest.problems import FAILED, Wrong, shown
 from runner.manifest.templates.template import Templates

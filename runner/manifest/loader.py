@@ -15,7 +15,7 @@ from runner.manifest.jobs.inputs import Defaults
 from runner.manifest.jobs.matrix import least_jobs
 from runner.manifest.jobs.store import Spool
 from runner.manifest.jobs.uniqueness import Register
-from runner.manifest.models.offers import ask
+from runner.manifest.models.inputs import ask
 from runner.manifest.nodes import WHOLE_FILE, Mapping, Node, Scalar, Sequence
 from runner.manifest.problems import Findings, Wrong
 from runner.manifest.settings import OnBadRow, Settings, check_keys, read_settings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.core.models import Problem
-    from runner.manifest.models.offers import Offer, Offers
+    from runner.manifest.models.inputs import Offer, Offers
 
 MAX_JOBS: Final = 10_000_000
 MAX_BYTES: Final = 256 << 20

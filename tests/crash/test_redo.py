@@ -22,7 +22,8 @@ JOBS = 2
 
 RUN = """
 import asyncio, os, signal, sys
-from runner import app, load
+from runner import load
+from runner.engine import operations
 
 manifest, base, kill_at, redo = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "redo"
 seen = 0
@@ -34,8 +35,8 @@ def see(record):
         os.kill(os.getpid(), signal.SIGKILL)
 
 environ = {"RUNCOMFY_MODEL_API_BASE": base, "RUNCOMFY_TOKEN": "test-token"}
-options = app.RunOptions(redo=redo, every=redo)
-report = asyncio.run(app.run(load(manifest), options, observer=see, environ=environ))
+options = operations.RunOptions(redo=redo, every=redo)
+report = asyncio.run(operations.run(load(manifest), options, observer=see, environ=environ))
 print(report.exit_code)
 """
 

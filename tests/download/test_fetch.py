@@ -22,9 +22,9 @@ from runner.core.http import Broken, NotConnected, Patience, TooLarge, session
 from runner.files import body as pacing
 from runner.files import download as fetching
 from runner.files.body import most_seconds
+from runner.files.containers import BadMedia
 from runner.files.download import SMALL, StorageAnswer, fetch
 from runner.files.media import Media, inspect_bytes
-from runner.files.parts import BadMedia
 from runner.files.urls import Allowed, RefusedUrl
 
 if TYPE_CHECKING:

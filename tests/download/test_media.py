@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from runner.emulator.video import clip
+from runner.files import containers
 from runner.files import containers as png_module
 from runner.files import media as media_module
-from runner.files import parts
+from runner.files.containers import BadMedia
 from runner.files.media import inspect, inspect_bytes
-from runner.files.parts import BadMedia
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -250,7 +250,7 @@ def test_a_file_of_countless_pieces_is_refused(
     refused: Callable[[bytes], str], picture: Picture, chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each takes time, however short it is: chunks of nothing, bytes between segments, blocks of one byte."""
-    monkeypatch.setattr(parts, "MAX_PARTS", 1000)
+    monkeypatch.setattr(containers, "MAX_PARTS", 1000)
     whole = picture()
     assert "the PNG is in more than 1,000 pieces" in refused(whole[:33] + chunk(b"noTe", b"") * 1000 + whole[33:])
     jpeg = picture("JPEG")
@@ -368,7 +368,7 @@ BOMB = """
 import resource, sys
 from pathlib import Path
 from runner.files.media import inspect
-from runner.files.parts import BadMedia
+from runner.files.containers import BadMedia
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     inspect(Path(sys.argv[1]))

@@ -16,9 +16,9 @@ import pytest
 from runner.core.disk import Disk
 from runner.core.http import Broken, TooLarge, session
 from runner.files import download as fetching
+from runner.files.containers import BadMedia
 from runner.files.download import RESUME_BYTES, StorageAnswer, fetch
 from runner.files.media import Media
-from runner.files.parts import BadMedia
 from runner.files.resume import Part, validator
 from runner.files.urls import Allowed, RefusedUrl
 

@@ -24,8 +24,8 @@ from runner.core.models import Fault, Output, Record, State
 from runner.engine.billing.costs import basis_of, spent
 from runner.engine.billing.receipts import receipts
 from runner.engine.steps.poll import after_end
+from runner.files.containers import BadMedia
 from runner.files.media import inspect_bytes
-from runner.files.parts import BadMedia
 from runner.files.urls import STORAGE, Allowed, RefusedUrl
 from runner.ledger import Log
 from runner.ledger.log import line_of

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from shelf import record
 
 from runner.core.models import State
-from runner.report.charts import POINTS, in_flight, plots, stairs, thin
-from runner.report.drawing import draw
+from runner.report.charts import POINTS, draw, in_flight, plots, stairs, thin
 
 NUMBERS = st.floats(0, 1e6, allow_nan=False)
 SERIES = st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=3 * POINTS).map(sorted)

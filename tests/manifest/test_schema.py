@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from runner.core.errors import ManifestError
 from runner.manifest import bundled_models, bundled_schema, load, units
-from runner.manifest.editor_schema import values
+from runner.manifest.editor_schema import patterns
 from runner.manifest.editor_schema.schema import manifest_schema, schema_text
 from runner.manifest.jobs.entry import read_id
 from runner.manifest.jobs.inputs import KEYS as KEYS_OF_JOBS
@@ -283,7 +283,7 @@ def test_what_runs_is_not_underlined(manifest: str) -> None:
 def test_a_range_as_a_pattern_holds_the_numbers_of_the_range(low: int, high: int, number: int) -> None:
     """``between`` is right at its ends and between them."""
     low, high = sorted((low, high))
-    holds = jsonschema_rs.Draft7Validator({"pattern": f"^{values.between(low, high)}$"}).is_valid
+    holds = jsonschema_rs.Draft7Validator({"pattern": f"^{patterns.between(low, high)}$"}).is_valid
     for found in (number, low, high, high + 1, low - 1):
         assert holds(str(found)) == (low <= found <= high)
 
@@ -304,14 +304,14 @@ def check_file(text: str) -> None:
 
 
 NOTATIONS: dict[str, tuple[str, Any, list[str]]] = {
-    "rate": (values.RATE, reads("rate"), ["0", "1", "9", ".", "/", "s", "min", "hour", " "]),
-    "budget": (values.BUDGET, reads("budget"), ["0", "1", "9", ".", "/", "day", "$", " "]),
-    "halt": (values.HALT, reads("halt"), ["0", "1", "9", "100", ".", "%", " "]),
-    "max_file": (values.MAX_FILE, reads("max_file"), ["0", "9", "1000000", ".", "MB", "GiB", "B", " "]),
-    "size": (values.size(values.SIDE, values.SIDE), units.size, ["0", "1", "64", "x", "×", "X", " ", "64x64"]),
-    "host": (values.HOST, units.host, ["a", "B.c", ".", "*.", "10", "8.8.8.8", "0x", "-", "_", "é", "local", ":"]),
-    "id": (values.ID, read_id, ["a", ".", " ", "con", "NUL", "results.jsonl", ".runner", ".altered", "/", "\\", "é"]),
-    "file": (values.FILE, check_file, ["a", ".", " ", "con", "/", ".PNG", ".jpg", "{{ x }}", ".{{ ext }}", ".altered",
+    "rate": (patterns.RATE, reads("rate"), ["0", "1", "9", ".", "/", "s", "min", "hour", " "]),
+    "budget": (patterns.BUDGET, reads("budget"), ["0", "1", "9", ".", "/", "day", "$", " "]),
+    "halt": (patterns.HALT, reads("halt"), ["0", "1", "9", "100", ".", "%", " "]),
+    "max_file": (patterns.MAX_FILE, reads("max_file"), ["0", "9", "1000000", ".", "MB", "GiB", "B", " "]),
+    "size": (patterns.size(patterns.SIDE, patterns.SIDE), units.size, ["0", "1", "64", "x", "×", "X", " ", "64x64"]),
+    "host": (patterns.HOST, units.host, ["a", "B.c", ".", "*.", "10", "8.8.8.8", "0x", "-", "_", "é", "local", ":"]),
+    "id": (patterns.ID, read_id, ["a", ".", " ", "con", "NUL", "results.jsonl", ".runner", ".altered", "/", "\\", "é"]),
+    "file": (patterns.FILE, check_file, ["a", ".", " ", "con", "/", ".PNG", ".jpg", "{{ x }}", ".{{ ext }}", ".altered",
                                          "results.jsonl", "C:", "{", ".replaced"]),
 }  # fmt: skip
 
@@ -337,6 +337,6 @@ def test_a_pattern_takes_what_its_reader_takes(name: str, data: st.DataObject) -
 @given(st.lists(st.sampled_from(["0", "1", "9", "24", "86400", ".", "h", "m", "s"]), max_size=4).map("".join))
 def test_a_timeout_looks_the_same_but_for_sums(text: str) -> None:
     """Only that several units together pass a day is not seen."""
-    seen = jsonschema_rs.Draft7Validator({"pattern": values.TIMEOUT}).is_valid(text)
+    seen = jsonschema_rs.Draft7Validator({"pattern": patterns.TIMEOUT}).is_valid(text)
     adds_up = sum(text.count(unit) for unit in "hms") > 1
     assert seen == is_read(reads("timeout"), text) or (seen and adds_up)

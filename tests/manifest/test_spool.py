@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from runner.core.models import Job
-from runner.manifest.jobs.claims import key_of
-from runner.manifest.jobs.store import Spool
+from runner.manifest.jobs.store import Spool, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

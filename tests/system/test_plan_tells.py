@@ -26,30 +26,34 @@ def test_a_plan_comes_true_for_long(story: Story) -> None:
 
 FAULTS = {
     "other inputs are taken for the same": Mutation(
-        module="plan",
+        module="planning.rules",
         old="force.state is State.DONE and force.fingerprint == job.fingerprint",
         new="force.state is State.DONE",
     ),
     "an unknown is bought again": Mutation(
-        module="plan", old="and not _may_resubmit(history, resubmit=resubmit)", new="and False"
+        module="planning.rules", old="and not _may_resubmit(history, resubmit=resubmit)", new="and False"
     ),
     "a failure is bought however often it failed and why": Mutation(
-        module="plan", old="if newest.error is None or not newest.error.retryable:", new="if newest.error is None:"
+        module="planning.rules",
+        old="if newest.error is None or not newest.error.retryable:",
+        new="if newest.error is None:",
     ),
     "what is owed is not collected": Mutation(
-        module="plan", old="if record.owed and not record.rebuy), None)", new="if False), None)"
+        module="planning.rules", old="if record.owed and not record.rebuy), None)", new="if False), None)"
     ),
-    "files that are gone count as there": Mutation(module="plan", old="if not present(force):", new="if False:"),
+    "files that are gone count as there": Mutation(
+        module="planning.rules", old="if not present(force):", new="if False:"
+    ),
     "renamed jobs are new": Mutation(
-        module="surveyor", old="        return self._unclaimed.take(job.fingerprint)", new="        return None"
+        module="planning.planner", old="        return self._unclaimed.take(job.fingerprint)", new="        return None"
     ),
     "the limit counts before --only": Mutation(
-        module="chosen",
+        module="planning.selection",
         old="(job for job in self.every() if fnmatchcase",
         new="(job for job in islice(self.every(), self._limit) if fnmatchcase",
     ),
     "what is bought once an older purchase is home is forgotten": Mutation(
-        module="plan", old=" or (self.then is not None and self.then.buys)", new=""
+        module="planning.rules", old=" or (self.then is not None and self.then.buys)", new=""
     ),
 }
 

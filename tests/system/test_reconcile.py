@@ -9,8 +9,7 @@ from harness import Service, plain
 import runner
 from runner.core.models import State
 from runner.emulator import Fault
-from runner.engine.maintenance.questions import Questions, parse_adopt
-from runner.engine.maintenance.reconcile import find_questions
+from runner.engine.maintenance.reconcile import Questions, find_questions, parse_adopt
 from runner.engine.options import reading
 from runner.files.output_folder import Folder
 

@@ -10,7 +10,7 @@ import click
 from runner.cli.arguments import attend, known_folder, manifest_argument, place_options
 from runner.cli.console import say
 from runner.cli.display import Watch, plain_watch
-from runner.core.loop import run_loop
+from runner.core.aio import run_loop
 from runner.engine import operations
 from runner.engine.maintenance.cancel import Cancelled
 from runner.engine.options import RunOptions

@@ -9,7 +9,7 @@ import click
 from runner.cli.arguments import ShardType, attend, known_folder, manifest_argument, place_options
 from runner.cli.display import Telling, Watch, watch
 from runner.cli.execute import Place, conclude, telling_options
-from runner.core.loop import run_loop
+from runner.core.aio import run_loop
 from runner.core.shards import Shard
 from runner.engine import operations
 from runner.engine.options import RunOptions

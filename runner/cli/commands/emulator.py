@@ -8,7 +8,7 @@ import anyio
 import click
 
 from runner.cli.arguments import signals
-from runner.core.loop import run_loop
+from runner.core.aio import run_loop
 from runner.emulator import Fault, Options, load_faults, parse_fault, serve
 
 

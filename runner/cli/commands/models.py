@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from runner.core.aio import run_loop
 from runner.core.errors import Unavailable, UsageError
-from runner.core.loop import run_loop
 from runner.core.models import Json
 from runner.core.text import CONTROL
 from runner.engine.billing.costs import base_price

@@ -12,9 +12,9 @@ import click
 from runner.api.config import find_token
 from runner.cli.arguments import BudgetType, ShardType, manifest_argument, place_options, read_manifest
 from runner.cli.console import say, show_warnings
+from runner.core.aio import run_loop
 from runner.core.clock import SystemClock
 from runner.core.errors import AccountError
-from runner.core.loop import run_loop
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard
 from runner.engine.catalogue import Quote

@@ -10,11 +10,10 @@ import click
 
 from runner.cli.arguments import known_folder, manifest_argument, place_options
 from runner.cli.console import say
+from runner.core.aio import run_loop
 from runner.core.errors import UsageError
-from runner.core.loop import run_loop
 from runner.core.models import Record, State
-from runner.engine.maintenance.questions import Questions, Saying, Word, parse_adopt, parse_name
-from runner.engine.maintenance.reconcile import find_questions, settle
+from runner.engine.maintenance.reconcile import Questions, Saying, Word, find_questions, parse_adopt, parse_name, settle
 from runner.engine.options import reading
 from runner.files.output_folder import Folder
 from runner.ledger import holders, look

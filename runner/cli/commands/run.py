@@ -27,8 +27,8 @@ from runner.cli.arguments import (
 from runner.cli.display import Telling, Watch, watch
 from runner.cli.display.events import Weight
 from runner.cli.execute import Place, conclude, telling_options
+from runner.core.aio import run_loop
 from runner.core.errors import ManifestError, RunnerError, UsageError
-from runner.core.loop import run_loop
 from runner.core.models import Budget, Json
 from runner.core.shards import Shard
 from runner.engine import operations

@@ -11,8 +11,8 @@ import click
 from runner.cli.arguments import attend, known_folder, manifest_argument, place_options
 from runner.cli.console import say
 from runner.cli.display import plain_watch
+from runner.core.aio import run_loop
 from runner.core.errors import UsageError
-from runner.core.loop import run_loop
 from runner.core.models import Record
 from runner.engine.maintenance.repair_files import Restored
 from runner.engine.maintenance.verify import Finding, Findings, Kind, Stand, check

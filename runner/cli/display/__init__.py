@@ -1,39 +1,12 @@
-"""What a person, a log file or a program sees of a run while it goes on, on standard error.
+"""Display of a run under way, on standard error.
 
-``Watch`` follows the run and hands what happens to one *face*: ``lines`` (text for a log file), ``jsonlog`` (an object
-a line), or ``live`` (a terminal; the only one that imports rich, and imported only there).
+A ``Watch`` follows the run and hands what happens to one renderer: ``plain`` (text for a log file), ``jsonl`` (an object
+a line) or ``terminal`` (live; the only one that imports rich).
 """
 
 from __future__ import annotations
 
-import os
-import sys
-
-from runner.cli.display.jsonl import JsonLog
-from runner.cli.display.plain import Lines
-from runner.cli.display.watcher import Face, Telling, Watch
+from runner.cli.display.factory import plain_watch, watch
+from runner.cli.display.watcher import Telling, Watch
 
 __all__ = ["Telling", "Watch", "plain_watch", "watch"]
-
-DUMB = {"", "dumb", "unknown"}
-"""Terminals that only print."""
-
-
-def watch(telling: Telling) -> Watch:
-    """The watch that suits what standard error is."""
-    return Watch(_face(telling), telling)
-
-
-def plain_watch(*, quiet: bool = False) -> Watch:
-    """For verbs that are no run: now and then a line, and what is logged."""
-    return Watch(Lines(sys.stderr, quiet=quiet), Telling(quiet=quiet))
-
-
-def _face(telling: Telling) -> Face:
-    if telling.objects:
-        return JsonLog(sys.stderr, quiet=telling.quiet)
-    if not telling.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in DUMB:
-        from runner.cli.display.terminal import Live  # noqa: PLC0415 - rich takes a tenth of a second; cron has no terminal
-
-        return Live(sys.stderr, verbose=telling.verbose)
-    return Lines(sys.stderr, quiet=telling.quiet, verbose=telling.verbose)

@@ -9,7 +9,7 @@ from itertools import chain
 
 import msgspec
 
-from runner.cli.words import plain
+from runner.cli.console import plain
 from runner.core.models import Json, Record, State
 
 LAST_EVENTS = 4

@@ -9,7 +9,7 @@ import shlex
 
 import msgspec
 
-from runner.cli.words import plain
+from runner.cli.console import plain
 from runner.core.text import in_words, usd
 from runner.engine.summary import COUNTS, Cause, Report
 

@@ -12,11 +12,10 @@ from typing import Protocol
 import anyio
 import msgspec
 
-from runner.cli.console import MAX_PROBLEMS, show_error, warning_words
+from runner.cli.console import MAX_PROBLEMS, plain, show_error, warning_words
 from runner.cli.display.events import Event, Weight, event_of, weight_of
 from runner.cli.display.progress import Snapshot, Track
 from runner.cli.display.summary import Typed, cause_fields, next_steps, summary_lines
-from runner.cli.words import plain
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import ManifestError, RunnerError
 from runner.core.models import Json, Problem, Record

@@ -20,7 +20,7 @@ from runner.core.models import DISK, Output, Record, State
 from runner.engine.context import Site
 from runner.engine.maintenance.verify import Finding, Findings, Kind, check
 from runner.engine.steps.deliver import Deliverer
-from runner.engine.steps.suspects import Suspects
+from runner.engine.steps.poll import Suspects
 
 WORKERS = 4
 RETRIES = 4

@@ -1,23 +1,26 @@
-"""When the next submission may leave: the rate, and pauses that hold every lane together.
+"""Throttle of submissions: the rate, and pauses that hold all slots together.
 
-A refusal (429, 503, no connection) pauses all lanes: as long as the API asks for, else longer each time. After the
-pause one lane tries first, and the others follow once something was accepted again. Refusals fail no job; after
+A refusal (429, 503, no connection) pauses all slots: as long as the API asks for, else longer each time. After the
+pause one worker tries first, and the others follow once a submission was accepted. Refusals fail no job; after
 ``PATIENCE`` seconds without one acceptance, or when a longer wait is demanded, buying stops.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 from asyncio import Lock
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from random import Random
 
+import msgspec
+
 from runner.core.clock import Clock
-from runner.engine.pacing.pace import Pace, backoff
 from runner.engine.stop import Stop
 
 PATIENCE = 15 * 60.0
+
 DOUBTS = 5
 """So many submissions in a row with an unreadable outcome count as trouble of the service."""
 
@@ -29,6 +32,8 @@ TOLERANCE_SECONDS = 1e-6
 
 log = logging.getLogger(__name__)
 
+_OPEN = nullcontext()
+
 
 class _Gate(Lock):
     """A lock that whoever has it already gives back at the end of its ``with``."""
@@ -38,9 +43,6 @@ class _Gate(Lock):
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-
-_OPEN = nullcontext()
 
 
 class Throttle:
@@ -137,3 +139,27 @@ class Throttle:
         self._doubts += 1
         if self._doubts >= DOUBTS:
             self.refused(f"{self._doubts} answers in a row could not be read, the last: {reason}", None)
+
+
+def backoff(rng: random.Random, *, base: float = 0.5, cap: float = 30.0) -> Iterator[float]:
+    """Seconds before each repetition: doubling from ``base`` up to ``cap``, with full jitter above a tenth of it."""
+    ceiling = base
+    while True:
+        yield ceiling * rng.uniform(0.1, 1.0)
+        ceiling = min(cap, ceiling * 2)
+
+
+class Pace(msgspec.Struct):
+    """At most ``per_second`` starts in any stretch of time, evenly spaced (GCRA without a burst); None: no limit."""
+
+    per_second: float | None
+    _next: float = float("-inf")
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next start is free. ``now`` is on a monotonic clock."""
+        return max(0.0, self._next - now) if self.per_second is not None else 0.0
+
+    def take(self, now: float) -> None:
+        """Start now, or a moment before the next start is free: the one after that keeps its distance."""
+        if self.per_second is not None:
+            self._next = max(now, self._next) + 1.0 / self.per_second

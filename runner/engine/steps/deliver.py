@@ -18,13 +18,13 @@ from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.http import Broken, NotConnected, TooLarge
 from runner.core.models import DISK, Fault, Output, Record, State
-from runner.engine.pacing.pace import backoff
-from runner.engine.steps.suspects import Suspects
+from runner.engine.pacing.throttle import backoff
+from runner.engine.steps.poll import Suspects
+from runner.files.containers import BadMedia
 from runner.files.download import SMALL, StorageAnswer, fetch
 from runner.files.errors import Occupied, Vanished
 from runner.files.media import Media
 from runner.files.output_folder import Arrival, Folder
-from runner.files.parts import BadMedia
 from runner.files.urls import Allowed, RefusedUrl
 from runner.ledger import Writer
 from runner.ledger.records import follow

@@ -1,4 +1,8 @@
-"""Collecting: find out how a request ended. Asking is free, so it goes on until the request's time is up."""
+"""Polling: find out how a request ended.
+
+Polling is free, so it goes on until the request's time is up. ``Suspects`` counts the requests that the API denies, to
+tell a changed token from requests that are gone.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ from runner.api.client import Api
 from runner.api.responses import Again, Completed, Denied, Ended, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import Clock, epoch, timestamp
 from runner.core.models import TIMEOUT, Fault, Output, Record, State, kind_of
-from runner.engine.pacing.pace import backoff
 from runner.engine.pacing.polling import Durations, Watch
-from runner.engine.steps.suspects import Suspects
+from runner.engine.pacing.throttle import backoff
 from runner.ledger import Writer
 from runner.ledger.records import follow
 
 GRACE_SECONDS = 30.0
 """So long after its submission a request may still be unknown to the API that accepted it."""
+
 DENIALS = 3
 """So many 401 or 403 in a row are taken for the API's last word in this run."""
 
@@ -211,3 +215,25 @@ def after_end(record: Record, progress: Progress, at: str) -> Record | None:
         case Ended(state=state, fault=fault, cost_usd=cost, finished_at=finished):
             return follow(record, state, at, error=fault, cost_usd=cost, completed_at=finished or at)
     return None
+
+
+class Suspects:
+    """What was owed before this run and is now refused. Many at once mean another token, not lost requests."""
+
+    def __init__(self, owed: int) -> None:
+        """``owed`` is how many purchases earlier runs left that are not known to be lost."""
+        self.owed = owed
+        self.fresh = 0
+        """Purchases of this run that were asked after, and how many of them are refused."""
+        self.refused_fresh = 0
+        self.verdicts: list[tuple[Record, Record]] = []
+
+    def add(self, record: Record, following: Record) -> None:
+        """Keep the record that would follow if the refusal is to be believed."""
+        self.verdicts.append((record, following))
+
+    @property
+    def token_changed(self) -> bool:
+        """At least five, and most of what is owed."""
+        refused = len(self.verdicts) + self.refused_fresh
+        return refused >= 5 and refused * 2 > self.owed + self.fresh

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from runner.manifest.editor_schema import values
-from runner.manifest.editor_schema.schema_values import Schema, absent, any_of, filled, has, size, string, text
+from runner.manifest.editor_schema import patterns
+from runner.manifest.editor_schema.values import Schema, absent, any_of, filled, has, size, string, text
 from runner.manifest.jobs.entry import MAX_REPEAT, SEVERAL
 from runner.manifest.jobs.inputs import KEYS
 from runner.manifest.jobs.matrix import RESERVED
@@ -47,7 +47,7 @@ def job(model: Schema) -> Schema:
 def _own_keys(model: Schema) -> dict[str, Schema]:
     return {
         "id": text(
-            f"{values.TEMPLATE}|{values.ID}",
+            f"{patterns.TEMPLATE}|{patterns.ID}",
             "no slash (folders go into `file`), no dot or space at its end, no name that Windows or runner keeps",
             title="Id",
             description="What the job is called, from run to run; unique in the manifest. Default: a readable one "
@@ -70,7 +70,7 @@ def _own_keys(model: Schema) -> dict[str, Schema]:
             size(), title="Sizes", description="One job for each size.", examples=[["1024x1024", "768x1024"]]
         ),
         "from": string(
-            values.FEED,
+            patterns.FEED,
             "write the path of a .csv, .tsv or .jsonl file",
             title="From",
             description="A feed: one job for each row of a .csv, .tsv or .jsonl file; the path starts at the "
@@ -87,7 +87,7 @@ def _own_keys(model: Schema) -> dict[str, Schema]:
             "default": 1,
         },
         "file": text(
-            values.FILE,
+            patterns.FILE,
             "a path in the output folder: no ..; no part that ends in a dot or space, or that Windows or runner keeps",
             title="File",
             description="Where the picture goes in the output folder, folders included; what arrives decides the "
@@ -160,7 +160,7 @@ def _given_once(name: str) -> Schema:
 
 def _no_template() -> Schema:
     advice = "a template needs `from`, `matrix`, `repeat` or `sizes`; write the id out"
-    return {"pattern": values.NO_TEMPLATE, "patternErrorMessage": advice}
+    return {"pattern": patterns.NO_TEMPLATE, "patternErrorMessage": advice}
 
 
 def _tells_apart() -> Schema:
@@ -169,11 +169,11 @@ def _tells_apart() -> Schema:
     one_each: Schema = {"properties": told, "additionalProperties": {"maxItems": 1}}
     return {
         "if": {"required": ["matrix"], "properties": {"matrix": {"type": "object", "not": one_each}}},
-        "then": {"properties": {"id": names_keys(), "file": names_keys(values.FILE_TEMPLATE)}},
+        "then": {"properties": {"id": names_keys(), "file": names_keys(patterns.FILE_TEMPLATE)}},
     }
 
 
-def names_keys(pattern: str = values.TEMPLATE) -> Schema:
+def names_keys(pattern: str = patterns.TEMPLATE) -> Schema:
     """An id or file that may tell the values of a matrix apart."""
     return string(pattern, "its jobs would share one: name the keys of the matrix, {{ view }}")
 

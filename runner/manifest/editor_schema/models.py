@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any, Final
 
 from runner.manifest.editor_schema.jobs import MAKES_SEVERAL, names_keys
-from runner.manifest.editor_schema.schema_values import SIZE_ADVICE, Schema, any_of, filled, has, size, text
-from runner.manifest.editor_schema.values import NO_EXPRESSION, SIDE, WHOLE_TEMPLATE, between
+from runner.manifest.editor_schema.patterns import NO_EXPRESSION, SIDE, WHOLE_TEMPLATE, between
+from runner.manifest.editor_schema.values import SIZE_ADVICE, Schema, any_of, filled, has, size, text
 from runner.manifest.jobs.inputs import KEYS
 from runner.manifest.models.inputs import bundled_schema
 

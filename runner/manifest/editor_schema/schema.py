@@ -14,10 +14,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from runner.manifest.editor_schema import values
+from runner.manifest.editor_schema import patterns
 from runner.manifest.editor_schema.jobs import defaults, job
 from runner.manifest.editor_schema.models import definition, model_job, rules
-from runner.manifest.editor_schema.schema_values import Schema, notation, text
+from runner.manifest.editor_schema.values import Schema, notation, text
 from runner.manifest.models.inputs import bundled_models
 from runner.manifest.settings import MAX_CONCURRENCY, MAX_RETRIES, MAX_TIMEOUT_SECONDS, OnBadRow, OnUnknown
 from runner.manifest.units import LEAST_BARE_BYTES
@@ -47,7 +47,7 @@ def manifest_schema() -> Schema:
 
 def model() -> Schema:
     return text(
-        values.MODEL_ID,
+        patterns.MODEL_ID,
         "it looks like vendor/family/variant/task",
         title="Model",
         description="The model's id in the catalogue (`runner models` lists it), for every job or for one. Required "
@@ -74,12 +74,12 @@ def _settings() -> Mapping[str, Schema]:
 def _identity() -> Mapping[str, Schema]:
     return {
         "name": text(
-            values.ID,
+            patterns.ID,
             "it also names a folder: no slash, no dot or space at its end, no name that Windows or runner keeps",
             title="Name",
             description="What the batch is called; results go to `output/<name>`. Default: the file's name without "
             "its ending.",
-            maxLength=values.MAX_STEM,
+            maxLength=patterns.MAX_STEM,
             examples=["spring-catalogue"],
         ),
     }
@@ -94,14 +94,14 @@ def _pace() -> Mapping[str, Schema]:
             "default": 8,
         },
         "rate": notation(
-            values.RATE,
+            patterns.RATE,
             "write 5/s, 120/min or 500/h",
             title="Rate",
             description="The most submissions per second, minute or hour. Default: no limit of our own.",
             examples=["5/s", "120/min", "500/h"],
         ),
         "timeout": notation(
-            values.TIMEOUT,
+            patterns.TIMEOUT,
             "write 90s, 10m or 1h30m; at most 24h",
             {"exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_SECONDS},
             title="Timeout",
@@ -139,7 +139,7 @@ def _money() -> Mapping[str, Schema]:
             "default": OnBadRow.STOP.value,
         },
         "budget": notation(
-            values.BUDGET,
+            patterns.BUDGET,
             "write 25.00 or 25.00/day",
             {"minimum": 0, "exclusiveMaximum": 10**15},
             title="Budget",
@@ -148,7 +148,7 @@ def _money() -> Mapping[str, Schema]:
             examples=[25, "25.00/day"],
         ),
         "halt": notation(
-            values.HALT,
+            patterns.HALT,
             "write 10 or 20%",
             {"type": "integer", "minimum": 1, "exclusiveMaximum": 10**15},
             title="Halt",
@@ -169,7 +169,7 @@ def _results() -> Mapping[str, Schema]:
             "default": False,
         },
         "max_file": notation(
-            values.MAX_FILE,
+            patterns.MAX_FILE,
             "write 200MB or 2GiB",
             {"minimum": LEAST_BARE_BYTES, "exclusiveMaximum": 10**15},
             title="Largest file",
@@ -179,7 +179,7 @@ def _results() -> Mapping[str, Schema]:
             examples=["200MB", "2GiB"],
         ),
         "output": text(
-            values.OUTPUT,
+            patterns.OUTPUT,
             "a folder of this machine",
             title="Output folder",
             description="Where results go, from the manifest's folder on. Default: `output/<name>` beside the manifest "
@@ -190,7 +190,7 @@ def _results() -> Mapping[str, Schema]:
             "title": "Trusted hosts",
             "description": "More storage hosts to download from, beside RunComfy's own; public ones only.",
             "type": "array",
-            "items": notation(values.HOST, "write the name alone: cdn.example.com or *.example.com", maxLength=253),
+            "items": notation(patterns.HOST, "write the name alone: cdn.example.com or *.example.com", maxLength=253),
             "examples": [["cdn.example.com"]],
         },
     }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runner.core.models import Json
-    from runner.manifest.models.offers import Offer
+    from runner.manifest.models.inputs import Offer
     from runner.manifest.problems import Findings
 
 KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file")

@@ -1,6 +1,7 @@
-"""Where checked jobs wait: JSON lines in a temporary file that has no name and dies with the process.
+"""Store of checked jobs: JSON lines in a temporary file that has no name and ends with the process.
 
-What was checked is what is sent: the run reads the spool and never the manifest again.
+What was checked is what is sent: a run reads the store and never the manifest again. ``Claims`` tells which ids and
+files are taken already.
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from array import array
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 from weakref import finalize
 
 import msgspec
 
+from runner.core.compact import Numbering, digest
 from runner.core.models import Job
-from runner.manifest.jobs.claims import Claims, key_of
+from runner.manifest.names import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _BLOCK_BYTES: Final = 1 << 18
 
 _encode: Final = msgspec.json.Encoder().encode
+
 _decode: Final = msgspec.json.Decoder(Job).decode
 
 
@@ -42,6 +46,8 @@ class _Named(msgspec.Struct):
 
 
 _decode_with_row: Final = msgspec.json.Decoder(Spooled).decode
+
+
 _decode_id: Final = msgspec.json.Decoder(_Named).decode
 
 
@@ -138,3 +144,49 @@ class Spool:
 def _close(file: IO[bytes]) -> None:
     with suppress(OSError):  # what a full disk did not take is not wanted any more
         file.close()
+
+
+def key_of(name: str) -> bytes:
+    """The same for all names that are one on such a disk."""
+    return digest(folded(name))
+
+
+class Owners:
+    """Keys → who was the first to take them, as a number that means something to the caller."""
+
+    def __init__(self) -> None:
+        self._numbers = Numbering()
+        self._owners = array("Q")
+
+    def take(self, key: bytes, owner: int) -> int:
+        """Who has ``key``: ``owner``, if nobody had it before."""
+        number = self._numbers.add(key)
+        if number == len(self._owners):
+            self._owners.append(owner)
+        return self._owners[number]
+
+    def get(self, key: bytes) -> int | None:
+        if not self._owners:
+            return None
+        number = self._numbers.find(key)
+        return None if number is None else self._owners[number]
+
+
+class Claims:
+    """Keys taken so far, and which job took them.
+
+    A job's file is mostly called like the job; ``files`` holds only those that are not.
+    """
+
+    def __init__(self) -> None:
+        self.ids = Owners()
+        self.files = Owners()
+        self.folders = Owners()
+
+
+def folders(file: str) -> Iterator[str]:
+    """``a`` and ``a/b`` for ``a/b/c``."""
+    end = file.find("/")
+    while end >= 0:
+        yield file[:end]
+        end = file.find("/", end + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.manifest.jobs.claims import Claims, folders, key_of
+from runner.manifest.jobs.store import Claims, folders, key_of
 from runner.manifest.names import folded
 from runner.manifest.nodes import Mark, RowMark
 

@@ -1,13 +1,20 @@
-"""What is known of one model's inputs: the type that each place wants, defaults, and what is out of range."""
+"""Inputs of one model: the type that each takes, defaults and ranges.
+
+Schemas of some models are bundled. Those of others are an ``Offer`` of whoever can ask the catalogue.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from runner.manifest import nodes
 from runner.manifest.models.file_inputs import addresses, check_address, choices, is_hosted
 from runner.manifest.models.schema import compiled
 from runner.manifest.problems import Wrong, listing, nearest, shown
@@ -22,7 +29,9 @@ if TYPE_CHECKING:
     from runner.manifest.nodes import Node
 
 MODEL: Final = re.compile(r"(?!.*(?:^|/)\.)[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
+
 _SCHEMAS: Final = Path(__file__).parent / "schemas"  # importlib.resources alone would be 2 % of every start
+
 _CONVERTERS: Final[dict[str, Callable[[Node], Json]]] = {
     "string": text,
     "integer": integer,
@@ -157,3 +166,31 @@ def _converter(name: str, rule: dict[str, Any]) -> Callable[[Node], Json]:
 def _kinds(rule: dict[str, Any]) -> list[str]:
     wanted = rule.get("type", [])
     return wanted if isinstance(wanted, list) else [wanted]
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one model's inputs."""
+
+    schema: object = None
+    """JSON Schema as it came; ``None`` where nothing is known."""
+    note: str = ""
+    """What the user should know of it: why there is none, or how old it is."""
+
+
+Offers = Callable[[Sequence[str]], Mapping[str, Offer]]
+"""Gives what is known of these models; those that it leaves out are unknown."""
+
+
+def ask(root: nodes.Mapping, offers: Offers | None) -> dict[str, Offer]:
+    """What is known of the models that ``root`` names and that no bundled schema describes."""
+    named = sorted(set(_named(root)) - set(bundled_models()))
+    return dict(offers(named)) if offers is not None and named else {}
+
+
+def _named(root: nodes.Mapping) -> Iterator[str]:
+    jobs = root.items["jobs"][1] if "jobs" in root.items else None
+    for entry in [root, *(jobs.items if isinstance(jobs, nodes.Sequence) else ())]:
+        if isinstance(entry, nodes.Mapping) and "model" in entry.items:
+            node = entry.items["model"][1]
+            if isinstance(node, nodes.Scalar) and is_model_id(node.text):
+                yield node.text
