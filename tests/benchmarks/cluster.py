@@ -25,7 +25,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from several import Site
+from support.local_cluster import Site
 
 CASES = {
     "instant": ("--workers", "1000", "--seconds", "0"),

@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, sync_playwright
-from shelf import Shelf
+from support.results_folder import Shelf
 
 LOADED = """() => {
   const [entry] = performance.getEntriesByType("navigation");

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from broken import BROKEN, golden
+from support.broken_manifests import BROKEN, golden
 
 from runner.core.models import State
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from terminal import Terminal
+from support.terminal import Terminal
 
 from runner.core.models import State
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from several import Site
+from support.local_cluster import Site
 
 
 @pytest.fixture

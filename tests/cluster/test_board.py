@@ -7,9 +7,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from harness import plain
 from hypothesis import given
 from hypothesis import strategies as st
+from support.harness import plain
 
 import runner
 from runner.cluster.coordinator import divide, slots_of

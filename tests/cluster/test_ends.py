@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 
 import pytest
-from several import Site, wait_for
+from support.local_cluster import Site, wait_for
 
 from runner.core.shards import Shard
 

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from several import Site, wait_for
+from support.local_cluster import Site, wait_for
 
 
 def check(site: Site, jobs: int, concurrency: int, summary: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from several import Site, wait_for
+from support.local_cluster import Site, wait_for
 
 import runner
 

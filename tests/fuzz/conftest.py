@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from fuzzing import counts
+from support.fuzzing import counts
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from fuzzing import fuzz
 from hypothesis import strategies as st
 from PIL import Image
-from shelf import PAYLOADS, record
+from support.fuzzing import fuzz
+from support.results_folder import PAYLOADS, record
 from yarl import URL
 
 import runner

@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from broken import BROKEN, CASES, WRITTEN, golden, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.broken_manifests import BROKEN, CASES, WRITTEN, golden, told
 
 from runner.cli.console import show_error
 from runner.core.errors import ManifestError

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from broken import CASES, golden, printed_of
+from support.broken_manifests import CASES, golden, printed_of
 
 import runner.manifest
 from runner.core.models import Problem

@@ -1,7 +1,7 @@
 """Display of a run under way, on standard error.
 
-A ``Watch`` follows the run and hands what happens to one renderer: ``plain`` (text for a log file), ``jsonl`` (an object
-a line) or ``terminal`` (live; the only one that imports rich).
+A ``Watch`` follows the run and hands what happens to one renderer: ``plain`` (text for a log file), ``jsonl`` (an
+object a line) or ``terminal`` (live; the only one that imports rich).
 """
 
 from __future__ import annotations

@@ -1,0 +1,140 @@
+"""What is said of each job: its state, its money, what to do, and what it is a variant of."""
+
+from __future__ import annotations
+
+import pytest
+from support.results_folder import changed, record
+
+from runner.core.models import Fault, Output, State
+from runner.report.cards import LARGEST_SET, STATES, find_families, make_cards, table
+from runner.report.thumbnails import Look, Stand
+
+RIGHT = Look(stand=Stand.RIGHT)
+OUTPUT = Output(url="https://x/1", path="a.png", sha256="0" * 64, bytes=9, width=1024, height=768)
+
+
+def card(made, look=RIGHT):
+    (only,) = make_cards([made], {(made.id, 1): look})
+    return only
+
+
+STUCK = Fault(code="expired", message="gone")
+CASES = {
+    "failed": record("a", State.FAILED),
+    "unknown": record("a", State.UNKNOWN),
+    "an intent": record("a", State.SUBMITTING),
+    "stuck": record("a", State.SUBMITTED, request_id="r", error=STUCK),
+    "owed": record("a", State.GENERATED, request_id="r", outputs=(OUTPUT,)),
+    "cancelled": record("a", State.CANCELLED),
+    "refused": record("a", State.RELEASED),
+    "passed over": record("a", State.SUBMITTED, request_id="r", error=STUCK, rebuy=True),
+}
+STATES_OF_CASES = ["failed", "unknown", "unknown", "stuck", "owed", "cancelled", "left", "left"]
+
+
+@pytest.mark.parametrize(
+    ("made", "state"),
+    list(zip(CASES.values(), STATES_OF_CASES, strict=True)),
+    ids=CASES,
+)
+def test_what_is_not_done_says_what_it_costs_and_what_to_do(made, state):
+    """No picture, the state as `status` counts it, and words for both."""
+    shown = card(made)
+    assert (shown.state, shown.pictured, shown.path) == (state, False, "")
+    assert shown.means
+    assert shown.advice
+
+
+@pytest.mark.parametrize(("stand", "state"), [("right", "done"), ("altered", "altered"), ("missing", "missing")])
+def test_a_done_job_is_as_its_file_is(stand, state):
+    """Altered pictures are still shown, missing ones told with the failures."""
+    shown = card(record("a", outputs=(OUTPUT,)), Look(stand=Stand(stand)))
+    assert (shown.state, shown.pictured) == (state, stand != "missing")
+
+
+def test_what_needs_a_person_comes_first():
+    """Failures, then money questions; pictures in the order of their jobs."""
+    records = [record("b", outputs=(OUTPUT,)), *(changed(made, id=name) for name, made in CASES.items())]
+    records.append(record("a", outputs=(OUTPUT,)))
+    shown = make_cards(records, {("b", 1): RIGHT, ("a", 1): RIGHT})
+    places = [STATES.index(one.state) for one in shown]
+    assert places == sorted(places)
+    assert [one.id for one in shown][-2:] == ["b", "a"]
+    assert shown[0].state == "failed"
+
+
+def test_a_refusal_cost_nothing_and_a_failure_what_is_billed():
+    """The word for the money depends on whether a request was made."""
+    fault = Fault(code="422001", message="no", http_status=422)
+    refused = card(record("a", State.FAILED, error=fault))
+    assert (refused.cost, refused.why) == ("$0.0000", "422001 (HTTP 422): no")
+    assert "nothing is paid" in refused.means
+    failed = card(record("a", State.FAILED, error=fault, request_id="r"))
+    assert (failed.cost, failed.cost_usd) == ("≤ $0.0090", 0.009)
+    healing = card(record("a", State.FAILED, error=Fault(code="5", message="x", retryable=True), request_id="r"))
+    assert "next run buys it again" in healing.advice
+    assert "Change its inputs" in failed.advice
+
+
+def test_a_request_with_several_files_has_a_card_each_and_is_paid_once():
+    """The first bears the cost."""
+    made = record("a", outputs=(OUTPUT, changed(OUTPUT, path="a-2.png")), cost_usd=0.02, request_id="r")
+    shown = make_cards([made], {("a", 1): RIGHT, ("a", 2): RIGHT})
+    assert [(one.number, one.path, one.cost, one.cost_usd) for one in shown] == [
+        ("1 of 2", "a.png", "$0.0200", 0.02),
+        ("2 of 2", "a-2.png", "with the first", 0.0),
+    ]
+
+
+def test_the_size_is_the_files_else_what_was_asked_for():
+    """Services round sizes; a warning says so."""
+    done = card(record("a", outputs=(OUTPUT,), warning="size"))
+    assert (done.size, done.warning) == ("1024×768", "another size than asked for")
+    assert card(record("a", State.FAILED)).size == "64×48"
+    assert card(record("a", State.FAILED, inputs={"width": "wide"})).size == ""
+
+
+def test_the_alternative_text_is_the_prompt_short_enough_to_be_read_out():
+    """With the id before it."""
+    assert card(record("a", outputs=(OUTPUT,))).alt == "a: a picture of a"
+    long = card(record("a", outputs=(OUTPUT,), inputs={"prompt": "word " * 200}))
+    assert len(long.alt) < 180
+
+
+@pytest.mark.parametrize("inputs", [{}, {"prompt": None}, {"prompt": {"scene": [1]}}, {"prompt": 7, "seed": 1.5}])
+def test_inputs_of_any_shape_are_shown(inputs):
+    """Some models take no prompt, or one that is no text."""
+    assert isinstance(card(record("a", State.FAILED, inputs=inputs)).prompt, str)
+
+
+def test_jobs_of_one_prompt_are_variants():
+    """Sizes, seeds and copies of a job; another prompt or model is another family."""
+    same = {"prompt": "mug"}
+    records = [
+        record("mug-64x64", inputs={**same, "width": 64}),
+        record("mug-96x64", inputs={**same, "width": 96}),
+        record("mug-2", inputs={**same, "seed": 2}),
+        record("cup", inputs={"prompt": "cup"}),
+        record("mug-other", inputs=same, model="other/model"),
+    ]
+    families = find_families(records)
+    assert families["mug-64x64"] == families["mug-96x64"] == families["mug-2"]
+    assert len(set(families.values())) == 3
+
+
+def test_files_of_one_folder_are_variants_unless_it_is_a_pile():
+    """``{{ sku }}/{{ view }}`` makes a product's set; hundreds in a folder are just stored there."""
+    views = [record(f"1-{view}", file=f"kitchen/1/{view}", inputs={"prompt": view}) for view in ("front", "side")]
+    pile = [record(f"p{n}", file=f"all/{n}", inputs={"prompt": str(n)}) for n in range(LARGEST_SET + 1)]
+    families = find_families([*views, *pile])
+    assert families["1-front"] == families["1-side"]
+    assert len({families[made.id] for made in pile}) == len(pile)
+
+
+def test_the_table_counts_jobs_and_bills_all_purchases():
+    """Older purchases of a job were paid too."""
+    now = [record("a", purchase=2, cost_usd=0.5, outputs=(OUTPUT,)), record("b", State.UNKNOWN)]
+    (row,) = table(now, [record("a", cost_usd=0.25), *now])
+    assert (row.jobs, row.done, row.open, row.failed) == (2, 1, 1, 0)
+    assert row.usd == pytest.approx(0.759)
+    assert row.median_seconds is None

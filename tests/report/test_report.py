@@ -1,0 +1,231 @@
+"""`runner report` as a person meets it: where the page goes, what it never touches, what it says of a batch."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from support.results_folder import Shelf, changed, data_of
+
+from runner.cli.commands.report import command
+from runner.core.errors import OutputError, UsageError
+from runner.core.models import State
+from runner.engine.maintenance.verify import check
+from runner.ledger import run_lock
+from runner.report.page import MARK
+
+
+def tree(shelf: Shelf) -> dict[str, bytes]:
+    """Every file but the report and its thumbnails."""
+    files = (path for path in shelf.out.rglob("*") if path.is_file())
+    ours = (shelf.out / "report.html", shelf.out / ".runner/thumbnails")
+    return {str(path): path.read_bytes() for path in files if path not in ours and path.parent not in ours}
+
+
+@pytest.fixture
+def batch(shelf: Shelf) -> Shelf:
+    """Three pictures, a failure and an unknown."""
+    for job_id in ("mug", "cup", "pot"):
+        shelf.done(job_id)
+    shelf.failed("bad", "the prompt was refused")
+    shelf.unknown("lost")
+    shelf.save()
+    return shelf
+
+
+def test_one_file_holds_the_report_and_nothing_else_is_touched(batch, capsys):
+    """It lies beside the pictures, and says where and how large it is."""
+    before = tree(batch)
+    path = batch.report()
+    assert tree(batch) == before
+    assert capsys.readouterr().out == f"{path}: 5 jobs, 0.0 MB\n"
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith(MARK)
+    assert page.count("data:image/webp;base64,") == 3
+    assert {card["id"]: card["state"] for card in data_of(page)["cards"]} == {
+        "bad": "failed",
+        "lost": "unknown",
+        "mug": "done",
+        "cup": "done",
+        "pot": "done",
+    }
+
+
+def test_a_second_report_takes_the_place_of_the_first(batch):
+    """As the batch stands then."""
+    batch.report()
+    batch.done("new")
+    assert ">new<" in batch.report().read_text()
+
+
+@pytest.mark.parametrize("body", [b"", b"<!doctype html><h1>my own</h1>", b"\xff\xfe"])
+def test_somebody_elses_file_stays(batch, body):
+    """Only what begins as a report of ours is written over."""
+    target = batch.out / "report.html"
+    target.write_bytes(body)
+    with pytest.raises(UsageError, match="--to"):
+        batch.report()
+    assert target.read_bytes() == body
+
+
+def test_a_folder_or_a_loose_link_in_the_way_is_said(batch):
+    """No error of Python's."""
+    (batch.out / "report.html").symlink_to("nowhere")
+    with pytest.raises(UsageError):
+        batch.report()
+    (batch.out / "report.html").unlink()
+    (batch.out / "report.html").mkdir()
+    with pytest.raises(UsageError):
+        batch.report()
+
+
+def test_elsewhere_its_links_still_lead_to_the_files(batch):
+    """Relative to where the page is."""
+    where = batch.folder / "reports" / "today.html"
+    where.parent.mkdir()
+    batch.report("--to", str(where))
+    assert not (batch.out / "report.html").exists()
+    links = [card["link"] for card in data_of(where.read_text())["cards"] if card["pictured"]]
+    assert links == ["./../out/mug.png", "./../out/cup.png", "./../out/pot.png"]
+    assert all((where.parent / link).is_file() for link in links)
+
+
+def test_a_place_that_cannot_be_written_is_said(batch):
+    """With the path, and nothing is left half."""
+    with pytest.raises(OutputError, match="cannot be written"):
+        batch.report("--to", str(batch.folder / "no/such/folder.html"))
+
+
+def test_thumbnails_beside_the_page_make_it_small(batch):
+    """They are files of `.runner/thumbnails`, which `verify` does not take for pictures."""
+    page = batch.report("--thumbnails", "beside").read_text()
+    sources = re.findall(r'<img src="([^"]*)"', page)
+    assert len(sources) == 3
+    assert all((batch.out / source).is_file() for source in sources)
+    assert "data:image" not in page
+
+
+def test_verify_still_finds_all_in_order(batch):
+    """Neither page nor thumbnails are foreign to it."""
+    from runner.engine.options import reading
+    from runner.files.output_folder import Folder
+
+    batch.report()
+    folder = Folder(batch.out)
+    with reading(folder) as ledger:
+        assert check(ledger, folder).wrong == ()
+
+
+def test_it_needs_no_lock(batch):
+    """It works while a run holds the folder."""
+    with run_lock(batch.out, "2026-11-22T10:00:00.000Z"):
+        batch.report()
+
+
+def test_missing_and_altered_pictures_are_named(batch):
+    """Found by looking at each file, not taken from the record."""
+    (batch.out / "mug.png").unlink()
+    (batch.out / "cup.png").write_bytes(b"painted over")
+    cards = data_of(batch.report().read_text())["cards"]
+    assert {card["id"]: card["state"] for card in cards if card["state"] != "done"} == {
+        "bad": "failed",
+        "lost": "unknown",
+        "mug": "missing",
+        "cup": "altered",
+    }
+
+
+def test_of_a_job_bought_again_the_one_in_force_is_shown_and_all_are_paid(batch):
+    """A redo that failed leaves the old picture in force; what it cost counts."""
+    batch.failed("mug", purchase=2, cost_usd=1.0, request_id="r2")
+    page = batch.report().read_text()
+    assert [card["state"] for card in data_of(page)["cards"] if card["id"] == "mug"] == ["done"]
+    assert "<dd>1.02</dd>" in page
+
+
+def test_an_open_question_is_shown_before_the_picture_in_force(batch):
+    """As `status` counts it: a person must see it."""
+    batch.unknown("mug", purchase=2)
+    cards = data_of(batch.report().read_text())["cards"]
+    assert [card["state"] for card in cards if card["id"] == "mug"] == ["unknown"]
+
+
+MANIFEST = """\
+model: blackforestlabs/flux-2-klein/4b/text-to-image
+output: out
+defaults: {width: 64, height: 64}
+jobs: [{id: mug, prompt: a}, {id: brandnew, prompt: b}]
+"""
+
+
+def test_the_manifest_tells_what_was_not_tried_and_how_to_run_again(batch):
+    """The command is the one the person would type."""
+    manifest = batch.folder / "my batch.yaml"
+    manifest.write_text(MANIFEST)
+    command.main([str(manifest)], standalone_mode=False)
+    page = (batch.out / "report.html").read_text()
+    assert re.search(r"not tried yet</dt><dd>1<", page)
+    assert shlex.split(data_of(page)["command"]) == ["runner", "run", str(manifest)]
+    command.main([str(manifest), "--output", str(batch.out)], standalone_mode=False)
+    page = (batch.out / "report.html").read_text()
+    assert shlex.split(data_of(page)["command"])[3:] == ["--output", str(batch.out)]
+
+
+def test_from_the_folder_alone_the_records_name_the_manifest(batch, monkeypatch):
+    """Seen from where the person stands; with the emulator where that made them."""
+    monkeypatch.chdir(batch.folder)
+    assert data_of(batch.report().read_text())["command"] == "runner run batch.yaml --output out"
+    batch.done("e", api="emulator")
+    assert data_of(batch.report().read_text())["command"] == "runner run batch.yaml --output out --emulator"
+    batch.done("f", manifest="-")
+    assert "runner run MANIFEST --output" in batch.report().read_text()
+
+
+def test_a_batch_without_any_picture_has_a_report(shelf):
+    """Nothing delivered, no times: no plots, and no error."""
+    shelf.add("a", State.SUBMITTING)
+    page = shelf.report().read_text()
+    assert "<svg" not in page
+    assert data_of(page)["cards"][0]["state"] == "unknown"
+
+
+def test_an_empty_batch_has_a_report(shelf):
+    """A run that was refused at once leaves an empty record."""
+    assert data_of(shelf.report().read_text())["cards"] == []
+
+
+def test_without_results_it_says_so(tmp_path):
+    """Nothing was run there yet."""
+    with pytest.raises(UsageError, match="nothing was run there"):
+        command.main([str(tmp_path)], standalone_mode=False)
+
+
+def test_without_the_extra_it_says_how_to_install_it(batch):
+    """Exit 64 and one sentence; nothing is written."""
+    code = "import sys; sys.modules['pygal'] = None; from runner.cli.main import main; sys.exit(main())"
+    arguments = [sys.executable, "-W", "error", "-c", code, "report", str(batch.out)]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n"), "Traceback" in ended.stderr) == (64, 1, False)
+    assert "pip install 'runcomfy-runner[report]'" in ended.stderr
+    assert not (batch.out / "report.html").exists()
+
+
+def test_the_command_line_warns_of_nothing(batch):
+    """With every warning an error, in a process of its own."""
+    arguments = [sys.executable, "-W", "error", "-m", "runner", "report", str(batch.out)]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_video_has_a_tile_that_leads_to_it(shelf):
+    """No preview is made of it; its words are there for those who do not see."""
+    made = shelf.done("clip", body=b"\0\0\0\x18ftypmp42")
+    (output,) = made.outputs
+    shelf.records[-1] = changed(made, outputs=(changed(output, media_type="video/mp4"),))
+    page = shelf.report().read_text()
+    assert '<span class="blank">video<span class="hidden">: clip: a picture of clip</span></span>' in page
+    (card,) = data_of(page)["cards"]
+    assert (card["state"], card["video"], card["link"]) == ("done", True, "./clip.png")

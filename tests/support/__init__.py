@@ -1,0 +1,1 @@
+"""Helpers of the tests: services, clocks, terminals and made-up data."""

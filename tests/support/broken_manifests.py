@@ -1,0 +1,100 @@
+"""The cases of ``manifest/broken``, and what the command line prints of each.
+
+A case is a manifest in a folder of its theme; what git does not keep well (NUL, other encodings, a line of a million
+characters) is made by ``made_manifests``. Beside it stands, as ``.txt``, the text that is expected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from runner.cli.console import show_error, show_warnings
+from runner.core.errors import ManifestError
+from runner.manifest import Offer, load
+from support.made_manifests import MADE
+
+BROKEN = Path(__file__).parents[1] / "manifest" / "broken"
+WRITTEN = sorted(p for p in BROKEN.glob("*/*") if p.suffix in (".yaml", ".json"))
+OFFERED = {
+    model: Offer(**known)
+    for model, known in json.loads((BROKEN / "catalogue.json").read_text(encoding="utf-8")).items()
+}
+CASES = [*(p.relative_to(BROKEN).with_suffix("").as_posix() for p in WRITTEN), *MADE]
+
+
+def told(case: str) -> str:
+    """What a person sees who gives ``case`` to ``runner plan``."""
+    printed, folder = printed_of(case)
+    return printed.replace(str(folder), "FOLDER")
+
+
+def printed_of(case: str) -> tuple[str, Path]:
+    """What is printed, and the folder that it was called from."""
+    if case in MADE:
+        with tempfile.TemporaryDirectory() as folder:
+            return run(case, MADE[case](Path(folder)), Path(folder)), Path(folder)
+    (path,) = (p for p in WRITTEN if p.with_suffix("") == BROKEN / case)
+    return run(case, path.name, path.parent), path.parent
+
+
+def run(case: str, manifest: str, folder: Path) -> str:
+    with contextlib.chdir(folder), contextlib.redirect_stderr(io.StringIO()) as printed, staged(case):
+        try:
+            loaded = load(manifest, offers=lambda _models: {**OFFERED, **UNWRITTEN})
+            loaded.jobs.close()
+            show_warnings(loaded.warnings)
+        except ManifestError as error:
+            show_error(error)
+    return printed.getvalue()
+
+
+@contextlib.contextmanager
+def staged(case: str) -> Iterator[None]:
+    """What no file can bring about: disks that fail."""
+    with pytest.MonkeyPatch.context() as patch:
+        if case in FAILING_DISKS:
+            patch.setattr("runner.manifest.feeds.feed.Feed._open_file", lambda _feed: FAILING_DISKS[case]())
+        yield
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"properties": {"a": nested(depth - 1)}} if depth else {}
+
+
+UNWRITTEN = {
+    "example/too-large": Offer(schema={"properties": {"prompt": {"enum": ["x" * 1000] * 300}}}),
+    "example/too-deep": Offer(schema=nested(50)),
+}
+"""Models whose schemas are no reading matter."""
+
+
+class BreaksOff(io.RawIOBase):
+    """Two lines, and then nothing but errors."""
+
+    def __init__(self) -> None:
+        self._lines = iter([b"sku,name\n", b"a,b\n"])
+
+    def readline(self, _limit: int | None = -1) -> bytes:
+        for line in self._lines:
+            return line
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def refuse() -> NoReturn:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+FAILING_DISKS = {"bytes/feed-that-breaks-off": BreaksOff, "bytes/feed-that-cannot-be-opened": refuse}
+
+
+def golden(case: str) -> Path:
+    return BROKEN / f"{case}.txt"
