@@ -27,9 +27,8 @@ from runner.core.errors import RunnerError
 from runner.core.models import Json
 from runner.core.shards import Shard
 from runner.engine.billing.costs import exact, spent
-from runner.engine.options import reading
 from runner.engine.summary import Report, outcome_of_record
-from runner.ledger import path_of
+from runner.ledger import open_reader, path_of
 
 P = ParamSpec("P")
 
@@ -79,7 +78,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         folder = find_folder(self.manifest, self.output, emulator=self.emulator)
         counts: Counter[str] = Counter()
         usd = Decimal()
-        with suppress(RunnerError), reading(folder) as ledger:
+        with suppress(RunnerError), open_reader(folder.root) as ledger:
             for record in ledger.latest():
                 if self.shard is None or self.shard.owns(record.id):
                     counts[outcome_of_record(record)] += record.owed or record.question

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -24,13 +23,13 @@ from runner.core.errors import Locked, RunnerError, UsageError
 from runner.core.models import Record
 from runner.core.shards import MOST_SHARDS, Shard
 from runner.engine.billing.costs import total_spent
-from runner.engine.options import RunOptions, api_of, lanes_of, reading
+from runner.engine.config import RunConfig
+from runner.engine.options import RunOptions
 from runner.engine.status import Watcher
 from runner.engine.stop import Stop
 from runner.engine.summary import HALTED, Report, Stopped, together
-from runner.files.output_folder import Folder
-from runner.ledger import hold_all, look, merge_shards
-from runner.manifest import Manifest
+from runner.ledger import hold_all, look, merge_shards, open_reader
+from runner.manifest import Manifest, Spool
 from runner.planning.selection import Chosen
 
 SHARDS_A_SLOT = 4
@@ -48,6 +47,7 @@ FOR_ALL = (HALTED, 69, 73, 77)
 
 
 async def run(
+    config: RunConfig,
     manifest: Manifest,
     options: RunOptions,
     address: str,
@@ -57,48 +57,42 @@ async def run(
     stop: Stop | None = None,
     clock: Clock | None = None,
 ) -> Report:
-    """Run ``manifest`` on the cluster at ``address``, and make one results manifest of what its shards did.
+    """Run ``manifest`` on the cluster at ``address``, and make one results log of what its shards did.
+
+    ``config`` is what ``options`` come to here; workers resolve them by their own environment.
 
     Raises a ``RunnerError`` before anything is bought where the workers do not fit; what becomes of a shard later is in
     the report.
     """
     clock, stop = clock or SystemClock(), stop or Stop()
     started = clock.monotonic()
-    require_possible(manifest, options)
-    folder = options.folder(manifest)
-    options = replace(options, output=folder.root)
+    path = require_possible(config, manifest)
+    root = config.folder.root
+    order = Order(
+        run=f"runner-{uuid.uuid4().hex}", version=__version__, manifest=path, options=replace(options, output=root)
+    )
     async with reach(address) as engine:
-        workers = await check_workers(engine, manifest, options)
-        await _wait_until_free(folder.root, clock, stop, say)
-        slots = slots_of(manifest, options, sum(workers.values()))
-        shards = divide(folder.root, slots)
-        jobs, digest = await to_thread.run_sync(_read, manifest, options, len(shards))
+        workers = await check_workers(engine, order, config)
+        await _wait_until_free(root, clock, stop, say)
+        slots = slots_of(config, sum(workers.values()))
+        shards = divide(root, slots)
+        jobs, digest = await to_thread.run_sync(_read, manifest.jobs, config, len(shards))
         board = Board(jobs, observer=observer, say=say)
         if isinstance(observer, Watcher):
             observer.watch(board.standing)
         say(f"{len(shards)} shards, {min(slots, len(shards))} at a time; workers: {len(workers)}")
-        order = _order(manifest, options, digest)
-        parts = await _Run(order, engine, board, shards, stop, say).conduct(min(slots, len(shards)))
+        parts = await _Run(replace(order, jobs=digest), engine, board, shards, stop, say).conduct(
+            min(slots, len(shards))
+        )
     report = together([*parts, *([Report(stopped=stop.why)] if stop.why else [])])
-    merged = await to_thread.run_sync(_merge, folder.root, clock)
-    return _told(report.with_bad_rows(manifest.skipped_rows), folder, options, clock, started, merged=merged)
+    merged = await to_thread.run_sync(_merge, root, clock)
+    return _told(report.with_bad_rows(manifest.skipped_rows), config, clock, started, merged=merged)
 
 
-def _read(manifest: Manifest, options: RunOptions, count: int) -> tuple[Counter[int], str]:
-    """How many of the chosen jobs each shard has, and the digest of all. Over a million jobs that takes a minute."""
-    jobs = Chosen(manifest.jobs, options.selection).selected()
-    return jobs_by_shard((job.id for job in jobs), count), digest_of(manifest.jobs)
-
-
-def _order(manifest: Manifest, options: RunOptions, digest: str) -> Order:
-    assert manifest.path is not None
-    return Order(
-        run=f"runner-{uuid.uuid4().hex}",
-        version=__version__,
-        manifest=manifest.path.absolute(),
-        jobs=digest,
-        options=options,
-    )
+def _read(jobs: Spool, config: RunConfig, count: int) -> tuple[Counter[int], str]:
+    """Return how many selected jobs each shard has, and the digest of all jobs. A million jobs take a minute."""
+    selected = Chosen(jobs, config.selection).selected()
+    return jobs_by_shard((job.id for job in selected), count), digest_of(jobs)
 
 
 async def _wait_until_free(root: Path, clock: Clock, stop: Stop, say: Callable[[str], None]) -> None:
@@ -127,22 +121,22 @@ def divide(root: Path, slots: int) -> tuple[Shard, ...]:
     return there or Shard(index=1, of=min(MOST_SHARDS, SHARDS_A_SLOT * slots)).all
 
 
-def slots_of(manifest: Manifest, options: RunOptions, room: int) -> int:
-    """How many shards run at a time: each needs room on a worker and a lane."""
-    lanes = lanes_of(manifest, options)
-    return room if lanes is None else min(room, lanes)
+def slots_of(config: RunConfig, room: int) -> int:
+    """Return how many shards run at a time: each needs room on a worker and a slot at the API."""
+    return room if config.concurrency is None else min(room, config.concurrency)
 
 
-def require_possible(manifest: Manifest, options: RunOptions) -> None:
-    """Raise ``UsageError`` for what cannot be done by several processes."""
+def require_possible(config: RunConfig, manifest: Manifest) -> Path:
+    """Return the manifest's path. Raises ``UsageError`` for what cannot be done by several processes."""
     if manifest.path is None:
         raise UsageError("--cluster: workers read the manifest themselves, so it has to be a file, not standard input")
-    if options.emulator:
+    if config.emulated:
         raise UsageError("--cluster: the emulator of --emulator is in one process; start `runner emulator`, and --api")
-    if options.limit is not None:
+    if config.selection.limit is not None:
         raise UsageError("--cluster: --limit would count in each shard; choose with --only instead")
-    if options.shard is not None:
+    if config.shard is not None:
         raise UsageError("--cluster and --shard divide the batch each in its way; give one of them")
+    return manifest.path.absolute()
 
 
 class _Run:
@@ -247,16 +241,16 @@ def _merge(root: Path, clock: Clock) -> str:
     return ""
 
 
-def _told(report: Report, folder: Folder, options: RunOptions, clock: Clock, started: float, *, merged: str) -> Report:
-    """The report with what only the folder as a whole can say."""
-    api = api_of(options, os.environ).name
-    with reading(folder) as ledger:
-        total = total_spent(ledger.latest(), api)
+def _told(report: Report, config: RunConfig, clock: Clock, started: float, *, merged: str) -> Report:
+    """Add to ``report`` what only the folder as a whole can say."""
+    root = config.folder.root
+    with open_reader(root) as ledger:
+        total = total_spent(ledger.latest(), config.api.name)
     return replace(
         report,
         spent_usd=total,
         seconds=clock.monotonic() - started,
-        output=str(folder.root),
-        results=str(look(folder.root).results),
+        output=str(root),
+        results=str(look(root).results),
         notes=(*report.notes, *filter(None, [merged])),
     )

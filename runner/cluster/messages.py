@@ -22,7 +22,7 @@ class Order:
     """Which run of the whole batch it belongs to."""
     version: str
     manifest: Path
-    jobs: str
+    jobs: str = ""
     """The digest of what was checked where the run was started."""
     options: RunOptions
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,10 +10,10 @@ from pathlib import Path
 
 from runner import __version__
 from runner.cluster.client import Engine
+from runner.cluster.messages import Order
 from runner.core.errors import OutputError, UsageError
-from runner.engine.options import RunOptions, api_of
+from runner.engine.config import RunConfig
 from runner.ledger import private
-from runner.manifest import Manifest
 
 _WORDS = {
     "runner": "has runner {found}, and here it is {wanted}",
@@ -26,7 +25,7 @@ _WORDS = {
 MOST_FAULTS = 20
 
 
-async def check_workers(engine: Engine, manifest: Manifest, options: RunOptions) -> dict[str, int]:
+async def check_workers(engine: Engine, order: Order, config: RunConfig) -> dict[str, int]:
     """The workers, and how many shards each can run at a time.
 
     Raises ``UsageError`` with all that keeps some from doing their part.
@@ -35,7 +34,7 @@ async def check_workers(engine: Engine, manifest: Manifest, options: RunOptions)
     if not workers:
         raise UsageError("the cluster has no worker; start some, and run this again. Nothing was bought.")
     faults = await _other_versions(engine)
-    faults += [] if faults else await _other_surroundings(engine, manifest, options)
+    faults += [] if faults else await _other_surroundings(engine, order, config)
     if faults:
         more = [f"… and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
         last = "Workers need the same runner, the same folders at the same paths, and a token. Nothing was bought."
@@ -54,17 +53,16 @@ async def _other_versions(engine: Engine) -> list[str]:
     ]
 
 
-async def _other_surroundings(engine: Engine, manifest: Manifest, options: RunOptions) -> list[str]:
-    assert manifest.path is not None
-    path = manifest.path.absolute()
-    with _mark(private(options.folder(manifest).root, None)) as (mark, text):
-        answers = await engine.probe(str(mark), str(path), options.api)
+async def _other_surroundings(engine: Engine, order: Order, config: RunConfig) -> list[str]:
+    path = order.manifest
+    with _mark(private(config.folder.root, None)) as (mark, text):
+        answers = await engine.probe(str(mark), str(path), order.options.api)
     wanted = {
         "runner": __version__,
         "mark": sha256(text).hexdigest(),
         "manifest": sha256(path.read_bytes()).hexdigest(),
         "token": "yes",
-        "api": api_of(options, os.environ).name,
+        "api": config.api.name,
     }
     return [f"{worker} {fault}" for worker, answer in answers.items() for fault in _faults(answer, wanted)]
 

@@ -17,7 +17,8 @@ from runner.core.errors import ConflictError
 from runner.core.models import Job, Record
 from runner.engine.billing.budget import Purse
 from runner.engine.billing.costs import base_price, total_spent
-from runner.engine.context import Site, Terms
+from runner.engine.config import RunConfig
+from runner.engine.context import RunContext
 from runner.engine.pacing.concurrency import Adaptive, Capacity
 from runner.engine.pacing.polling import Durations
 from runner.engine.pipeline import Crew
@@ -29,6 +30,7 @@ from runner.engine.stop import too_much_waits
 from runner.engine.summary import Report, outcome_of_decision, outcome_of_record
 from runner.engine.tally import Books
 from runner.ledger.records import in_doubt
+from runner.manifest import Spool
 from runner.planning.planner import Surveyor
 from runner.planning.rules import Action, Decision, revive
 from runner.planning.selection import Chosen
@@ -42,80 +44,77 @@ PAUSES = 256
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Claimed = Callable[[Record], bool]
 
 
 class Batch:
     """A run under way: the folder held, the ledger open, the API reached."""
 
-    def __init__(self, site: Site, terms: Terms) -> None:
-        self.site = site
-        self._terms = terms
-        self._started = site.clock.monotonic()
+    def __init__(self, context: RunContext, config: RunConfig) -> None:
+        self.context = context
+        self._config = config
+        self._started = context.clock.monotonic()
         self._books = Books()
-        self._models: set[str] = set()
-        self._looking = False
         self._lost = 0
         """Slots that are held by requests which did not end in time."""
-        self._redo: Choice | None = None
-        self._claimed: Callable[[Record], bool] = lambda _: True  # without a manifest nobody's file is moved
-        self._purse = Purse(terms.budget, site.stop, lambda: site.api.today, site.shard)
-        self._adaptive = Adaptive(Capacity()) if terms.lanes is None else None
+        self._purse = Purse(config.budget, context.stop, lambda: context.api.today, context.shard)
+        self._adaptive = Adaptive(Capacity()) if config.concurrency is None else None
         self._durations = Durations(self._adaptive)
 
     def standing(self) -> Standing:
-        """Where things stand, for one who watches; all counts are 0 until every job was looked at."""
-        books = Books() if self._looking else self._books
-        lanes = int(self._adaptive.limit) if self._adaptive is not None else self._terms.lanes
+        """Return where things stand, for a display. All counts are 0 until every job was looked at."""
+        books = self._books
+        lanes = int(self._adaptive.limit) if self._adaptive is not None else self._config.concurrency
         return Standing(counts=books.counts, cost_usd=books.cost_usd, lanes=lanes, cap=self._purse.cap)
 
-    async def run(self, surveyor: Surveyor, jobs: Chosen, *, redo: Choice | None = None) -> Report:
-        """Survey, bring home what is owed, buy beside it, and report.
-
-        ``redo`` buys done ones of ``jobs`` anew.
-        """
-        self._redo = redo
+    async def run(self, manifest_jobs: Spool) -> Report:
+        """Survey the selected jobs, fetch what is owed, buy beside it, and report."""
+        surveyor = self._config.planner(manifest_jobs, self.context.ledger, self.context.others)
+        jobs = self._config.select(manifest_jobs, surveyor)
+        models: set[str] = set()  # those that are bought from
         await self._prepare()
-        found = await self._survey(surveyor, jobs.selected())
+        found = await self._survey(surveyor, jobs.selected(), models)
         if found.renamed:
             await self._take_over(surveyor, jobs.selected())
         if found.elsewhere:
             self._books.notes.append(_held_by_shards(found.elsewhere))
         if found.doubtful:
-            self.site.stop.buying(doubt(found.doubtful), 69)
-        again = await self._open_redo(surveyor, jobs.selected)
-        self._check_room()
-        await self._open_purse()
+            self.context.stop.buying(doubt(found.doubtful), 69)
+        again = await self._open_redo(surveyor, jobs.selected, models)
+        self._check_room(models)
+        await self._open_purse(models)
         owed = self._owed_work(found)
         self._purse.expect(work.record for work in owed if work.record is not None)
-        await self._carry(owed, self._job_work(surveyor, jobs, found))
-        if found.changed and not self.site.stop.stopped:
-            await self._carry([], self._changed_work(surveyor, jobs.selected(), found))
-        if redo is Choice.MISSING and not self.site.stop.stopped:
+        await self._carry(owed, self._job_work(surveyor, jobs, found), surveyor.claims)
+        if found.changed and not self.context.stop.stopped:
+            await self._carry([], self._changed_work(surveyor, jobs.selected(), found), surveyor.claims)
+        if self._config.redo is Choice.MISSING and not self.context.stop.stopped:
             await self._choose_among(again, lambda: self._missing(jobs.selected()), "missing")
-            await self._carry([], self._missing_work(surveyor, jobs.selected()))
+            await self._carry([], self._missing_work(surveyor, jobs.selected()), surveyor.claims)
         await again.close(jobs.every())
         if again.unfinished:
             self._books.notes.append("the redo is not finished: run the same command again, and it goes on with it")
         return await self._finish()
 
-    async def _open_redo(self, surveyor: Surveyor, jobs: Jobs) -> Redo:
-        """Go on with the redo that an earlier run left, or begin the one asked for."""
-        redo = Redo(self.site.ledger, surveyor, self.site.api.base.name, self.site.stop, self._choose)
-        async with self._bringing_home():
-            await redo.go_on(self._redo, jobs)
-            if self._redo is Choice.SELECTED:
+    async def _open_redo(self, surveyor: Surveyor, jobs: Jobs, models: set[str]) -> Redo:
+        """Continue the redo that an earlier run left, or begin the one asked for."""
+
+        def choose(job: Job, decision: Decision) -> None:
+            self._books.choose("missing" if job.id in self._books.missing else outcome_of_decision(decision))
+            models.add(job.model)
+
+        redo = Redo(self.context.ledger, surveyor, self.context.api.base.name, self.context.stop, choose)
+        async with self._fetching_on_conflict(surveyor.claims):
+            await redo.go_on(self._config.redo, jobs)
+            if self._config.redo is Choice.SELECTED:
                 await self._choose_among(redo, jobs, "skipped")
         return redo
 
     async def _choose_among(self, redo: Redo, jobs: Jobs, outcome: str) -> None:
         """Let ``redo`` choose. What an interruption keeps it from choosing was not tried, and is no ``outcome``."""
         await redo.choose(jobs)
-        if redo.choosing and self.site.stop.interrupted.is_set():
+        if redo.choosing and self.context.stop.interrupted.is_set():
             self._books.leave(outcome)
-
-    def _choose(self, job: Job, decision: Decision) -> None:
-        self._books.choose("missing" if job.id in self._books.missing else outcome_of_decision(decision))
-        self._models.add(job.model)
 
     def _missing(self, jobs: Iterable[Job]) -> Iterator[Job]:
         return (job for job in jobs if job.id in self._books.missing)
@@ -130,42 +129,47 @@ class Batch:
         return _with_pauses(jobs, work)
 
     async def collect(self) -> Report:
-        """Bring home what is owed, buy nothing, and report."""
+        """Fetch what is owed, buy nothing, and report."""
         await self._prepare()
-        await self._bring_home()
+        await self._fetch_owed(lambda _: True)  # without a manifest every file is still wanted where it is
         return await self._finish()
 
-    async def _survey(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Survey:
-        """Decide about every job.
+    async def _survey(self, surveyor: Surveyor, jobs: Iterable[Job], models: set[str]) -> Survey:
+        """Decide about every job, and add to ``models`` those that are bought from.
 
-        In a thread: over a million jobs that takes minutes, and the loop has to hear the signals that come meanwhile.
+        In a thread: over a million jobs that takes minutes, and the loop has to see the signals that come meanwhile.
         """
-        self._claimed = surveyor.claims
-        async with self._bringing_home():
-            self._looking = True
-            try:
-                return await in_thread(None, survey, surveyor, jobs, self._enter)
-            finally:
-                self._looking = False
+        books = Books()  # shown once it is complete
+        missing_too = self._config.redo is Choice.MISSING
+
+        def enter(job: Job, decision: Decision) -> None:
+            books.enter(decision)
+            if decision.buys or (missing_too and decision.action is Action.DELIVER):
+                models.add(job.model)
+
+        async with self._fetching_on_conflict(surveyor.claims):
+            found = await in_thread(None, survey, surveyor, jobs, enter)
+        self._books = books
+        return found
 
     @asynccontextmanager
-    async def _bringing_home(self) -> AsyncIterator[None]:
-        """Where something turns out to be in the way, what is owed is brought home all the same."""
+    async def _fetching_on_conflict(self, claimed: Claimed) -> AsyncIterator[None]:
+        """Fetch what is owed all the same where something turns out to be in the way."""
         try:
             yield
         except ConflictError:
-            await self._bring_home()
+            await self._fetch_owed(claimed)
             await self._finish()
             raise
 
-    async def _bring_home(self) -> None:
-        await self._carry(self._owed_work(Survey()), iter(()))
+    async def _fetch_owed(self, claimed: Claimed) -> None:
+        await self._carry(self._owed_work(Survey()), iter(()), claimed)
 
     async def _prepare(self) -> None:
         """Clear what a crash left: temporary files, and intents that became open questions."""
-        self.site.folder.prepare()
-        for record in self.site.ledger.interrupted():
-            await self.site.ledger.append(in_doubt(record, timestamp(self.site.clock.now())))
+        self.context.folder.prepare()
+        for record in self.context.ledger.interrupted():
+            await self.context.ledger.append(in_doubt(record, timestamp(self.context.clock.now())))
 
     async def _take_over(self, surveyor: Surveyor, jobs: Iterable[Job]) -> None:
         """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
@@ -175,38 +179,33 @@ class Batch:
             for job, old_id in some:
                 for record in reversed(surveyor.takeover(job, old_id)):
                     log.info("%s takes over purchase %d of %s", job.id, record.purchase, old_id)
-                    await self.site.ledger.append(record)
+                    await self.context.ledger.append(record)
 
-    def _enter(self, job: Job, decision: Decision) -> None:
-        self._books.enter(decision)
-        if decision.buys or (decision.action is Action.DELIVER and self._redo is Choice.MISSING):
-            self._models.add(job.model)
-
-    async def _open_purse(self) -> None:
+    async def _open_purse(self, models: set[str]) -> None:
         """Learn what the models to be bought from cost; with a budget nothing is bought without a price."""
-        if self._terms.budget is not None:
-            api = self.site.api.base.name
+        if self._config.budget is not None:
+            api = self.context.api.base.name
             known = (record for record in self._known() if record.api == api)
             while some := await pull(known):
                 self._purse.load(some)
-        for model in sorted(self._models):
-            entry = None if self._terms.offline else await self.site.api.catalogue_entry(model)
+        for model in sorted(models):
+            entry = None if self._config.offline else await self.context.api.catalogue_entry(model)
             price = base_price(entry) if entry is not None else self._purse.earlier_price(model)
             self._purse.set_price(model, price)
-            if price is None and self._terms.budget is not None:
+            if price is None and self._config.budget is not None:
                 self._refuse_unpriced(model, reachable=entry is not None)
 
     def _refuse_unpriced(self, model: str, *, reachable: bool) -> None:
         if reachable:
             text = f"a budget needs a price by the picture, and the catalogue names none for {model}"
-            self.site.stop.buying(f"{text}; leave the budget out, or that model", 65)
+            self.context.stop.buying(f"{text}; leave the budget out, or that model", 65)
         else:
-            why = "is not asked (--offline)" if self._terms.offline else "cannot be reached"
-            self.site.stop.buying(f"a budget needs the price of {model}, and the catalogue {why}", 69)
+            why = "is not asked (--offline)" if self._config.offline else "cannot be reached"
+            self.context.stop.buying(f"a budget needs the price of {model}, and the catalogue {why}", 69)
 
     def _owed_work(self, found: Survey) -> list[Work]:
         """What is owed, oldest first. Purchases of jobs that are not selected are brought home and counted as well."""
-        owed = self.site.ledger.owed(self.site.api.base.name)
+        owed = self.context.ledger.owed(self.context.api.base.name)
         first: dict[str, int] = {}
         for record in owed:
             if record.rebuy:
@@ -232,7 +231,7 @@ class Batch:
             if job is not None and job.id not in found.changed:
                 yield from self._work(job, surveyor.decide(job))
 
-        again = self._redo is Choice.SELECTED
+        again = self._config.redo is Choice.SELECTED
         return _with_pauses(jobs.selected() if again else jobs.unsettled(found.unsettled), work)
 
     def _changed_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
@@ -251,7 +250,7 @@ class Batch:
         if decision.action is Action.BUY:
             work = Work(before=before, job=job, fresh=True)
         elif decision.record is not None and decision.action in (Action.DELIVER, Action.MOVE, Action.RESTORE):
-            record = revive(job, decision.record, self.site.ledger.history(job.id), aside=self.site.folder.aside)
+            record = revive(job, decision.record, self.context.ledger.history(job.id), aside=self.context.folder.aside)
             settled_as = None if decision.action is Action.DELIVER else "skipped"
             work = Work(before=before, record=record, settled_as=settled_as)
         else:
@@ -259,31 +258,34 @@ class Batch:
         self._books.begin(job.id, work)
         yield work
 
-    async def _carry(self, owed: list[Work], jobs: Iterator[Work]) -> None:
-        """Run the lanes until there is nothing left, buying stopped, or the grace of an interruption is over."""
+    async def _carry(self, owed: list[Work], jobs: Iterator[Work], claimed: Claimed) -> None:
+        """Run the workers until there is nothing left, buying stopped, or the grace of an interruption is over.
+
+        ``claimed`` tells whether the manifest still wants a done purchase's files where they are.
+        """
         self._check_backlog(owed)
         suspects = Suspects(sum(work.record is not None and not work.record.stuck for work in owed))
         async with at_work(Disk(DISK_THREADS, "disk")) as disk:
             crew = Crew(
-                self.site,
-                self._terms,
+                self.context,
+                self._config,
                 self._books,
                 self._purse,
                 suspects,
                 disk,
-                self._claimed,
+                claimed,
                 self._durations,
                 self._adaptive,
             )
             async with anyio.create_task_group() as group:
-                group.start_soon(self.site.stop.end_grace, group.cancel_scope)
+                group.start_soon(self.context.stop.end_grace, group.cancel_scope)
                 group.start_soon(self._end_at_the_hour)
                 self._lost = await run_batch(
                     owed,
                     self._to_the_last(jobs),
                     steps=crew.steps,
                     limits=crew.limits,
-                    stop=self.site.stop,
+                    stop=self.context.stop,
                     lost=self._lost,
                 )
                 group.cancel_scope.cancel()
@@ -298,24 +300,26 @@ class Batch:
 
     async def _end_at_the_hour(self) -> None:
         """``--until``: stop buying when it comes; what is in flight is brought home."""
-        if self._terms.until is not None:
-            await self.site.stop.wait(self._terms.until - self.site.clock.now())
-            self.site.stop.buying("the time given by --until has come")
+        if self._config.until is not None:
+            await self.context.stop.wait(self._config.until - self.context.clock.now())
+            self.context.stop.buying("the time given by --until has come")
 
-    def _check_room(self) -> None:
+    def _check_room(self, models: set[str]) -> None:
         """Buy nothing that the disk has no room for."""
-        if self._models and self.site.folder.nearly_full():
-            self.site.stop.buying(f"{self.site.folder.root}: the disk is nearly full; make room, and run again", 73)
+        if models and self.context.folder.nearly_full():
+            self.context.stop.buying(
+                f"{self.context.folder.root}: the disk is nearly full; make room, and run again", 73
+            )
 
     def _check_backlog(self, owed: list[Work]) -> None:
         """Buy nothing while too much that is paid waits, or waits too long."""
         owing = (work.record for work in owed if work.record is not None)
-        why = too_much_waits(owing, most=self._terms.backlog, now=self.site.clock.now())
+        why = too_much_waits(owing, most=self._config.backlog, now=self.context.clock.now())
         if why:
-            self.site.stop.buying(why)
+            self.context.stop.buying(why)
 
     def _newest(self, job_id: str) -> Record | None:
-        history = self.site.ledger.purchases(job_id, self.site.api.base.name)
+        history = self.context.ledger.purchases(job_id, self.context.api.base.name)
         return history[-1] if history else None
 
     async def _believe(self, suspects: Suspects, uncounted: set[tuple[str, int]]) -> None:
@@ -323,24 +327,24 @@ class Batch:
         if suspects.token_changed:
             return
         for record, verdict in suspects.verdicts:
-            await self.site.ledger.append(verdict)
+            await self.context.ledger.append(verdict)
             if (record.id, record.purchase) not in uncounted:
                 self._books.correct(record, verdict)
 
     def _known(self) -> Iterator[Record]:
         """Every purchase, of this run's jobs and of other shards'."""
-        return chain(self.site.ledger.latest(), self.site.others.latest())
+        return chain(self.context.ledger.latest(), self.context.others.latest())
 
     async def _finish(self) -> Report:
         """Sum up, and leave the results manifest tidy. In threads, as the survey."""
-        total = await in_thread(None, total_spent, self._known(), self.site.api.base.name)
-        await to_its_end(self.site.ledger.compact)
+        total = await in_thread(None, total_spent, self._known(), self.context.api.base.name)
+        await to_its_end(self.context.ledger.compact)
         return self._books.report(
             spent_usd=total,
-            seconds=self.site.clock.monotonic() - self._started,
-            output=str(self.site.folder.root),
-            results=str(self.site.ledger.path),
-            stopped=self.site.stop.why,
+            seconds=self.context.clock.monotonic() - self._started,
+            output=str(self.context.folder.root),
+            results=str(self.context.ledger.path),
+            stopped=self.context.stop.why,
         )
 
 

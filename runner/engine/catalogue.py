@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from runner.api.client import Api, connect
 from runner.api.config import find_api, find_token
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import AccountError, one_error
 from runner.core.models import Json
 from runner.engine.billing.costs import base_price
-from runner.engine.options import RunOptions, api_of
+from runner.engine.options import RunOptions
 from runner.manifest import Offer, usable
 from runner.manifest.problems import Wrong
 
 if TYPE_CHECKING:
-    pass
+    from runner.api.client import Api
 
 FRESH_SECONDS = 24 * 3600.0
 
@@ -47,7 +46,7 @@ async def offers(
     if options.emulator:
         return {model: _emulated(model) for model in models}
     now = (clock or SystemClock()).now()
-    cache, api = find_cache(environ), api_of(options, environ).name
+    cache, api = find_cache(environ), options.api_base(environ).name
     kept = {model: cache.get(api, model) for model in models}
     known = {model: Offer(schema=copy.input_schema) for model, copy in kept.items() if copy and _is_fresh(copy, now)}
     stale = [model for model in kept if model not in known]
@@ -66,7 +65,6 @@ async def _ask(
     """What the catalogue says, and why it does not say more."""
     if options.offline:
         return {}, "--offline: the catalogue is not asked"
-
     try:
         return await entries(models, options, environ), "the catalogue cannot be asked"
     except AccountError:
@@ -99,7 +97,6 @@ def _fall_back(kept: Kept | None, reason: str) -> Offer:
 
 
 def _emulated(model: str) -> Offer:
-
     schema = emulated_schema(model)
     return Offer(schema=schema, note="" if schema is not None else "the emulator knows no such model")
 
@@ -116,6 +113,8 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def asking(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterator[Api]:
     """The API for one who only asks: no folder, no lock. Raises ``AccountError`` without a token."""
+    from runner.api.client import connect  # noqa: PLC0415 - HTTP takes a while to load, and most manifests need none
+
     with one_error():
         async with AsyncExitStack() as stack:
             base = find_api(options.api, environ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -14,11 +14,11 @@ from runner.core.models import Budget, Job, kind_of
 from runner.engine.billing.budget import Purse
 from runner.engine.billing.costs import Estimate
 from runner.engine.catalogue import Quote
-from runner.engine.options import RunOptions, api_of, chosen, lanes_of, reading, surveyor_of
+from runner.engine.config import RunConfig
 from runner.engine.redo import Choice, Marks
-from runner.engine.stop import Stop, most_waiting, too_much_waits
-from runner.ledger import NOTHING, Reader, divided, look, misfit
-from runner.manifest import Manifest
+from runner.engine.stop import Stop, too_much_waits
+from runner.ledger import NOTHING, Reader, divided, look, misfit, open_reader
+from runner.manifest import Spool
 from runner.planning.rules import Action, Decision
 from runner.planning.selection import Chosen
 from runner.planning.survey import Survey, doubt, survey
@@ -133,34 +133,29 @@ class Forecast(msgspec.Struct, kw_only=True):
         return f"a budget needs a price, and there is none for {', '.join(unpriced)}" if unpriced else ""
 
 
-def foretell(
-    manifest: Manifest, options: RunOptions, environ: Mapping[str, str], *, now: float, visit: Visit
-) -> Forecast:
-    """What a run of ``manifest`` with ``options`` would do. Changes nothing, needs no lock and no network.
+def foretell(config: RunConfig, manifest_jobs: Spool, *, now: float, visit: Visit) -> Forecast:
+    """Return what a run of ``manifest_jobs`` would do. Changes nothing, needs no lock and no network.
 
     Raises what such a run would raise before it buys. ``now`` is in seconds since the epoch.
     """
-    folder = options.folder(manifest)
-    budget = options.budget or manifest.settings.budget
-    forecast = Forecast(output=str(folder.root), budget=budget)
-    with reading(folder) as known:
-        base = api_of(options, environ)
-        ledger, others = (known, NOTHING) if options.shard is None else divided(known, options.shard)
-        surveyor = surveyor_of(manifest, options, ledger, folder, base, others)
-        jobs = chosen(manifest, options, surveyor)
-        redo = _Redo(Marks(ledger, surveyor, base.name), options, jobs)
+    root, api, shard, budget = config.folder.root, config.api.name, config.shard, config.budget
+    forecast = Forecast(output=str(root), budget=budget)
+    with open_reader(root) as known:
+        ledger, others = (known, NOTHING) if shard is None else divided(known, shard)
+        surveyor = config.planner(manifest_jobs, ledger, others)
+        jobs = config.select(manifest_jobs, surveyor)
+        redo = _Redo(Marks(ledger, surveyor, api), config.redo, jobs)
 
         def enter(job: Job, decision: Decision) -> None:
             decision = redo.decide(job, decision)
             visit(job, forecast.count(job, decision), _reason(decision))
 
         found = survey(surveyor, jobs.selected(), enter)
-        most = most_waiting(lanes_of(manifest, options))
-        _look_at_owed(forecast, found, ledger, base.name, most=most, now=now)
-        forecast.not_now = misfit(look(folder.root), options.shard) or forecast.not_now
+        _look_at_owed(forecast, found, ledger, api, most=config.backlog, now=now)
+        forecast.not_now = misfit(look(root), shard) or forecast.not_now
         if budget is not None:
-            forecast.purse = Purse(budget, Stop(), lambda: forecast.today, options.shard)
-            forecast.purse.load(record for record in known.latest() if record.api == base.name)
+            forecast.purse = Purse(budget, Stop(), lambda: forecast.today, shard)
+            forecast.purse.load(record for record in known.latest() if record.api == api)
     return forecast
 
 
@@ -181,11 +176,11 @@ def _reason(decision: Decision) -> str:
 class _Redo:
     """Which decisions the redo that is asked for changes."""
 
-    def __init__(self, marks: Marks, options: RunOptions, jobs: Chosen) -> None:
+    def __init__(self, marks: Marks, choice: Choice | None, jobs: Chosen) -> None:
         self._redo = marks
-        if options.choice is not None:
+        if choice is not None:
             self._redo.check_choice(jobs.selected)
-        self._number = self._redo.choosing if options.choice is Choice.SELECTED else 0
+        self._number = self._redo.choosing if choice is Choice.SELECTED else 0
 
     def decide(self, job: Job, decision: Decision) -> Decision:
         if not self._number or not self._redo.would_choose(job, decision, self._number):

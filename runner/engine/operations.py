@@ -1,7 +1,7 @@
-"""Wiring: from a checked manifest to a report. What the command line and the library both call.
+"""Operations on a folder that need the API, called by the command line and by the library alike.
 
-``run`` holds the folder, opens the ledger, reaches the API, and hands all three to a ``Batch``. ``collect`` does the
-same with no jobs: it needs nothing but the folder.
+Each resolves a ``RunConfig``, locks the folder, opens the ledger, connects to the API and hands all of it to a
+``Batch``. ``collect``, ``repair`` and ``cancel`` need nothing but the folder.
 """
 
 from __future__ import annotations
@@ -21,18 +21,29 @@ from runner.core.http import session
 from runner.core.models import EMULATOR, Record
 from runner.core.shards import Shard
 from runner.engine.batch import Batch
-from runner.engine.context import Site, Terms
+from runner.engine.config import RunConfig
+from runner.engine.context import RunContext
 from runner.engine.maintenance.cancel import Cancelled, cancel_owed
-from runner.engine.options import RunOptions, api_of, chosen, gap_of, lanes_of, rate_of, reading_others, surveyor_of
+from runner.engine.options import RunOptions
 from runner.engine.status import Watcher
-from runner.engine.steps.deliver import Bounds
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.files.output_folder import Folder
 from runner.files.urls import PublicResolver
-from runner.ledger import Parts, Passing, Reader, Writer, hold, hold_all, look, open_ledger, path_of, private
+from runner.ledger import (
+    Parts,
+    Passing,
+    Reader,
+    Writer,
+    hold,
+    hold_all,
+    look,
+    open_ledger,
+    open_others,
+    path_of,
+    private,
+)
 from runner.manifest import Manifest
-from runner.planning.planner import manifest_path
 
 if TYPE_CHECKING:
     from runner.engine.maintenance.repair_files import Restored
@@ -58,16 +69,26 @@ async def run(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Report:
-    """Carry every selected job of ``manifest`` to an end that the results manifest knows.
+    """Carry every selected job of ``manifest`` to an end that the results log knows.
 
     Raises a ``RunnerError`` for what concerns the whole run; trouble with one job is in the report.
     """
-    options = options or RunOptions()
-    terms = terms_of(manifest, options)
-    async with _batch(options.folder(manifest), terms, options, observer, stop, clock, environ, buys=True) as batch:
-        site = batch.site
-        surveyor = surveyor_of(manifest, options, site.ledger, site.folder, site.api.base, site.others)
-        report = await batch.run(surveyor, chosen(manifest, options, surveyor), redo=options.choice)
+    config = RunConfig.resolve(manifest, options or RunOptions(), environ)
+    return await run_jobs(config, manifest, observer=observer, stop=stop, clock=clock, environ=environ)
+
+
+async def run_jobs(
+    config: RunConfig,
+    manifest: Manifest,
+    *,
+    observer: Observer | None = None,
+    stop: Stop | None = None,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Report:
+    """Carry out the jobs of ``manifest`` as ``config`` has it; ``run`` for a caller that has resolved it already."""
+    async with _batch(config, observer, stop, clock, environ, buys=True) as batch:
+        report = await batch.run(manifest.jobs)
     return report.with_bad_rows(manifest.skipped_rows)
 
 
@@ -80,9 +101,9 @@ async def collect(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Report:
-    """Bring home what is owed in ``folder`` and buy nothing. Needs no manifest."""
-    options = options or RunOptions()
-    async with _batch(folder, Terms(), options, observer, stop, clock, environ) as batch:
+    """Fetch what is owed in ``folder`` and buy nothing. Needs no manifest."""
+    config = RunConfig.of_folder(folder, options or RunOptions(), environ)
+    async with _batch(config, observer, stop, clock, environ) as batch:
         return await batch.collect()
 
 
@@ -95,22 +116,22 @@ async def repair(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Restored:
-    """Put the files of ``folder`` right and buy nothing. Needs no manifest."""
+    """Repair the files of ``folder`` and buy nothing. Needs no manifest."""
     from runner.engine.maintenance.repair_files import restore  # noqa: PLC0415 - a run that buys needs none of it
 
-    options = options or RunOptions()
-    async with _batch(folder, Terms(), options, observer, stop, clock, environ) as batch:
-        return await restore(batch.site)
+    config = RunConfig.of_folder(folder, options or RunOptions(), environ)
+    async with _batch(config, observer, stop, clock, environ) as batch:
+        return await restore(batch.context)
 
 
 def repair_log(
     folder: Folder, options: RunOptions, *, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
 ) -> list[Mended]:
-    """Make a damaged results manifest readable again, in a folder that is split each of them; what that came to."""
-    from runner.ledger.repair import mend  # noqa: PLC0415 - only a damaged results manifest needs it
+    """Make a damaged results log readable again, in a folder that is split each of them. Return what that came to."""
+    from runner.ledger.repair import mend  # noqa: PLC0415 - only a damaged results log needs it
 
     at = timestamp((clock or SystemClock()).now())
-    api = api_of(options, environ).name
+    api = options.api_base(environ).name
     with hold_all(folder.root, at) as held:
         return [mend(path_of(folder.root, part), at=at, api=api) for part in held.parts]
 
@@ -124,38 +145,15 @@ async def cancel(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Cancelled:
-    """Ask the API to call off what is owed in ``folder``, and record what it says of each request afterwards."""
-    async with _batch(folder, Terms(), options or RunOptions(), observer, stop, clock, environ) as batch:
-        return await cancel_owed(batch.site)
-
-
-def terms_of(manifest: Manifest, options: RunOptions) -> Terms:
-    """The manifest's settings as far as a batch needs them."""
-    settings = manifest.settings
-    return Terms(
-        manifest=manifest_path(manifest.path, options.folder(manifest).root),
-        lanes=lanes_of(manifest, options),
-        per_second=rate_of(manifest, options),
-        gap=gap_of(manifest, options),
-        timeout_seconds=settings.timeout_seconds,
-        retries=settings.retries,
-        budget=options.budget or settings.budget,
-        halt=settings.halt,
-        until=options.until,
-        offline=options.offline and not options.emulator,
-        bounds=Bounds(
-            trusted_hosts=settings.trusted_hosts,
-            max_file_bytes=settings.max_file_bytes,
-            strict_size=settings.strict_size,
-        ),
-    )
+    """Ask the API to cancel what is owed in ``folder``, and record what it says of each request afterwards."""
+    config = RunConfig.of_folder(folder, options or RunOptions(), environ)
+    async with _batch(config, observer, stop, clock, environ) as batch:
+        return await cancel_owed(batch.context)
 
 
 @asynccontextmanager
 async def _batch(
-    folder: Folder,
-    terms: Terms,
-    options: RunOptions,
+    config: RunConfig,
     observer: Observer | None,
     stop: Stop | None,
     clock: Clock | None,
@@ -163,45 +161,44 @@ async def _batch(
     *,
     buys: bool = False,
 ) -> AsyncIterator[Batch]:
-    """A batch with everything open, closed again in the right order.
+    """Open everything that a batch needs, and close it again in the right order.
 
-    One that ``buys`` needs a whole folder or a shard; another works through all shards at once.
+    A batch that ``buys`` needs a whole folder or a shard; another works through all shards at once.
     """
     clock = clock or SystemClock()
-    base = api_of(options, environ)
-    token = Token(EMULATOR) if options.emulator else find_token(environ)
+    token = Token(EMULATOR) if config.emulated else find_token(environ)
+    root, shard = config.folder.root, config.shard
     with one_error():
         async with AsyncExitStack() as stack:
             stop = stop if stop is not None else Stop()
-            held = await _hold(stack, folder.root, options.shard, clock, stop, buys=buys)
-            folder = Folder(folder.root, private(folder.root, options.shard))
-            ledger, others = await to_its_end(_open, stack, folder, options.shard, held, observer or (lambda _: None))
-            api = await stack.enter_async_context(_reach(base, token, folder, clock))
+            held = await _hold(stack, root, shard, clock, stop, buys=buys)
+            ledger, others = await to_its_end(_open, stack, root, shard, held, observer or (lambda _: None))
+            api = await stack.enter_async_context(_reach(config.api, token, root, clock))
             resolver = PublicResolver(api.base.origin)
-            client = await stack.enter_async_context(session(keepalive_seconds=75.0, resolver=resolver))
-            site = Site(
-                folder=folder,
+            storage = await stack.enter_async_context(session(keepalive_seconds=75.0, resolver=resolver))
+            context = RunContext(
+                folder=Folder(root, private(root, shard)),
                 ledger=ledger,
                 others=others,
-                shard=options.shard,
+                shard=shard,
                 api=api,
-                storage=client,
+                storage=storage,
                 clock=clock,
                 stop=stop,
             )
-            batch = Batch(site, terms)
+            batch = Batch(context, config)
             if isinstance(observer, Watcher):
                 observer.watch(batch.standing)
             yield batch
 
 
 def _open(
-    stack: AsyncExitStack, folder: Folder, shard: Shard | None, held: Parts, observer: Observer
+    stack: AsyncExitStack, root: Path, shard: Shard | None, held: Parts, observer: Observer
 ) -> tuple[Writer, Reader]:
-    """What this run writes and what other shards know, closed with ``stack``. Read whole: a million lines take long."""
-    ledger = open_ledger(folder.root, held, observer)
+    """Open what this run writes and what other shards know, until ``stack`` is closed. A million lines take long."""
+    ledger = open_ledger(root, held, observer)
     stack.callback(ledger.close)
-    return ledger, stack.enter_context(reading_others(folder, shard))
+    return ledger, stack.enter_context(open_others(root, shard))
 
 
 async def _hold(
@@ -226,13 +223,13 @@ async def _hold(
 
 
 @asynccontextmanager
-async def _reach(base: ApiBase, token: Token, folder: Folder, clock: Clock) -> AsyncIterator[Api]:
+async def _reach(base: ApiBase, token: Token, root: Path, clock: Clock) -> AsyncIterator[Api]:
     """The API, or an emulator inside this process whose state lives in the output folder."""
     async with AsyncExitStack() as stack:
         if base.name == EMULATOR:
             from runner.emulator import Options, serve  # noqa: PLC0415 - it draws; nobody else should wait for that
 
-            state = folder.root / ".runner" / "emulator"
+            state = root / ".runner" / "emulator"
             emulator = await stack.enter_async_context(serve(Options(), state=state, now=clock.now))
             base = ApiBase(url=emulator.base, name=EMULATOR)
         yield await stack.enter_async_context(connect(base, token))

@@ -1,12 +1,8 @@
-"""What a command is about: its options, the folder, the ledger for one who only looks, and what decides about jobs.
-
-Everything that needs no network is here, apart from ``app``, so that looking is quick.
-"""
+"""Options of a run: what differs from its manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,14 +10,10 @@ from typing import Literal
 from runner.api.config import ApiBase, find_api
 from runner.core.errors import UsageError
 from runner.core.models import EMULATOR, Budget
-from runner.core.shards import Shard, share_concurrency
+from runner.core.shards import Shard
 from runner.engine.redo import Choice
-from runner.files.output_folder import Folder
-from runner.ledger import NOTHING, Ledger, Log, Reader, Together, look, path_of
-from runner.ledger.layout import output_folder
-from runner.manifest import Manifest, OnUnknown
-from runner.planning.planner import Surveyor, manifest_path
-from runner.planning.selection import Chosen, Selection
+from runner.manifest import OnUnknown
+from runner.planning.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,90 +76,9 @@ class RunOptions:
     def selection(self) -> Selection:
         return Selection(shard=self.shard, only=self.only, limit=self.limit)
 
-    def folder(self, manifest: Manifest) -> Folder:
-        """Where the results of ``manifest`` go."""
-        chosen = self.output or manifest.settings.output
-        return Folder(output_folder(manifest.path, manifest.settings.name, chosen, emulator=self.emulator))
+    def api_base(self, environ: Mapping[str, str]) -> ApiBase:
+        """Return which API the options and the environment name; for the emulator only its name.
 
-
-def lanes_of(manifest: Manifest, options: RunOptions) -> int | None:
-    """How many lanes a run has; None: as many as keep the API busy, in each shard as that finds out for itself.
-
-    Raises ``UsageError`` where there are more shards than lanes.
-    """
-    lanes = options.concurrency or manifest.settings.concurrency
-    if lanes == "auto" or lanes is None:
-        return None
-    part = options.share or options.shard
-    return lanes if part is None else share_concurrency(lanes, part)
-
-
-def rate_of(manifest: Manifest, options: RunOptions) -> float | None:
-    """Submissions a second; None: as many as the lanes make."""
-    part, rate = options.share or options.shard, manifest.settings.rate_per_second
-    return rate / part.of if rate is not None and part is not None else rate
-
-
-def gap_of(manifest: Manifest, options: RunOptions) -> float:
-    """Seconds before the first submission of a run that takes over a share of the rate from one that has just ended."""
-    rate = rate_of(manifest, options)
-    return 1.0 / rate if rate is not None and options.share is not None else 0.0
-
-
-def surveyor_of(
-    manifest: Manifest, options: RunOptions, ledger: Reader, folder: Folder, base: ApiBase, others: Reader = NOTHING
-) -> Surveyor:
-    """What decides about the jobs of ``manifest``; ``others`` is what is known of the other shards' jobs."""
-    return Surveyor(
-        jobs=manifest.jobs,
-        ledger=ledger,
-        others=others,
-        folder=folder,
-        api=base.name,
-        manifest=manifest_path(manifest.path, folder.root),
-        resubmit=(options.on_unknown or manifest.settings.on_unknown) is OnUnknown.RESUBMIT,
-    )
-
-
-def chosen(manifest: Manifest, options: RunOptions, surveyor: Surveyor) -> Chosen:
-    """The jobs of ``manifest`` that a run is about, each as its purchase was read."""
-    return Chosen(manifest.jobs, options.selection, surveyor.as_bought)
-
-
-@contextmanager
-def reading(folder: Folder) -> Iterator[Reader]:
-    """What is known of ``folder``, shards together, for one who only looks: no lock, nothing changed."""
-    with ExitStack() as stack:
-        while True:
-            layout = look(folder.root)
-            found = stack.enter_context(_opened(folder.root, layout.shards))
-            if look(folder.root).shards == layout.shards:  # else it was split or merged while they were opened
-                break
-        yield found
-
-
-@contextmanager
-def reading_others(folder: Folder, shard: Shard | None) -> Iterator[Reader]:
-    """What the other shards know; nothing where there are none."""
-    if shard is None or shard.of == 1:
-        yield NOTHING
-        return
-    with _opened(folder.root, tuple(other for other in shard.all if other != shard)) as found:
-        yield found
-
-
-@contextmanager
-def _opened(root: Path, shards: tuple[Shard, ...]) -> Iterator[Reader]:
-    """The ledgers of ``shards`` as one; the whole folder's where there are none."""
-    with ExitStack() as stack:
-        ledgers = {}
-        for shard in shards or (None,):
-            ledger = Ledger(Log(path_of(root, shard), writable=False))
-            stack.callback(ledger.close)
-            ledgers[shard.index if shard else 1] = ledger
-        yield Together(shards[0].of, ledgers) if shards else ledgers[1]
-
-
-def api_of(options: RunOptions, environ: Mapping[str, str]) -> ApiBase:
-    """Which API the options and surroundings name; for the emulator only its name."""
-    return ApiBase(url="", name=EMULATOR) if options.emulator else find_api(options.api, environ)
+        Raises ``UsageError`` for an address that is not safe.
+        """
+        return ApiBase(url="", name=EMULATOR) if self.emulator else find_api(self.api, environ)

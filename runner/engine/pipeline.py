@@ -8,7 +8,8 @@ from random import Random
 from runner.core.disk import Disk
 from runner.core.models import DISK, Job, Record
 from runner.engine.billing.budget import Purse
-from runner.engine.context import Site, Terms
+from runner.engine.config import RunConfig
+from runner.engine.context import RunContext
 from runner.engine.pacing.concurrency import START, Adaptive
 from runner.engine.pacing.polling import Durations
 from runner.engine.pacing.throttle import Throttle
@@ -27,8 +28,8 @@ class Crew:
 
     def __init__(
         self,
-        site: Site,
-        terms: Terms,
+        context: RunContext,
+        config: RunConfig,
         books: Books,
         purse: Purse,
         suspects: Suspects,
@@ -37,12 +38,12 @@ class Crew:
         durations: Durations,
         adaptive: Adaptive | None,
     ) -> None:
-        self._site = site
+        self._context = context
         self._durations = durations
         self._adaptive = adaptive
         self._purse = purse
         self._claimed = claimed
-        self._terms = terms
+        self._config = config
         self._books = books
         self._suspects = suspects
         self._rng = Random()  # noqa: S311 - jitter
@@ -57,51 +58,53 @@ class Crew:
     @property
     def limits(self) -> Limits:
         """Deliveries are bounded apart from lanes."""
-        lanes = self._terms.lanes
+        lanes = self._config.concurrency
         deliveries = MOST_DELIVERIES if lanes is None else max(4, min(lanes, MOST_DELIVERIES))
-        return Limits(lanes=self._adaptive or Fixed(lanes or START), deliveries=deliveries, backlog=self._terms.backlog)
+        return Limits(
+            lanes=self._adaptive or Fixed(lanes or START), deliveries=deliveries, backlog=self._config.backlog
+        )
 
     def _make_buyer(self) -> Buyer:
-        site = self._site
+        context = self._context
         throttle = Throttle(
-            site.clock,
-            site.stop,
-            per_second=self._terms.per_second,
-            gap=self._terms.gap,
+            context.clock,
+            context.stop,
+            per_second=self._config.rate_per_second,
+            gap=self._config.first_delay_seconds,
             rng=self._rng,
             busy=self._adaptive.refused if self._adaptive is not None else lambda: None,
         )
         return Buyer(
-            api=site.api,
-            ledger=site.ledger,
+            api=context.api,
+            ledger=context.ledger,
             throttle=throttle,
-            stop=site.stop,
-            clock=site.clock,
+            stop=context.stop,
+            clock=context.clock,
             purse=self._purse,
-            context=self._context,
+            context=self._intent_fields,
             note=self._books.notes.append,
         )
 
     def _make_collector(self) -> Collector:
         return Collector(
-            api=self._site.api,
-            ledger=self._site.ledger,
-            clock=self._site.clock,
+            api=self._context.api,
+            ledger=self._context.ledger,
+            clock=self._context.clock,
             durations=self._durations,
             suspects=self._suspects,
-            timeout_seconds=self._terms.timeout_seconds,
+            timeout_seconds=self._config.timeout_seconds,
             rng=self._rng,
         )
 
     def _make_deliverer(self, disk: Disk) -> Deliverer:
         return Deliverer(
-            api=self._site.api,
-            client=self._site.storage,
-            ledger=self._site.ledger,
-            folder=self._site.folder,
-            bounds=self._terms.bounds,
-            retries=self._terms.retries,
-            clock=self._site.clock,
+            api=self._context.api,
+            client=self._context.storage,
+            ledger=self._context.ledger,
+            folder=self._context.folder,
+            bounds=self._config.bounds,
+            retries=self._config.retries,
+            clock=self._context.clock,
             disk=disk,
             rng=self._rng,
             suspects=self._suspects,
@@ -119,24 +122,24 @@ class Crew:
     async def _deliver(self, record: Record, fresh: bool) -> Record:
         after = await self._deliverer.deliver(record, fresh=fresh)
         if after.error is not None and after.error.code == DISK:
-            self._site.stop.buying(after.error.message, 73)
+            self._context.stop.buying(after.error.message, 73)
         self._watch_token()
         return after
 
     def _watch_token(self) -> None:
         if self._suspects.token_changed:
             text = "most of what is owed is refused: the token has probably changed, or belongs to another account"
-            self._site.stop.buying(text, 77)
+            self._context.stop.buying(text, 77)
 
     def _settle(self, work: Work, record: Record | None) -> None:
         self._books.settle(work, record)
-        if halted(self._terms.halt, failed=self._books.failed, finished=self._books.finished):
+        if halted(self._config.halt, failed=self._books.failed, finished=self._books.finished):
             text = f"halted: {self._books.failed} of {self._books.finished} jobs that finished in this run failed"
-            self._site.stop.buying(text, HALTED)
+            self._context.stop.buying(text, HALTED)
 
-    def _context(self, job: Job) -> dict[str, object]:
+    def _intent_fields(self, job: Job) -> dict[str, object]:
         """What every intent carries beside the job: all that collecting and delivering need without the manifest."""
-        bounds = self._terms.bounds
+        bounds = self._config.bounds
         carried: dict[str, object] = {}
         if bounds is not None:
             limit = None if bounds.max_file_bytes == DEFAULT_MAX_FILE else bounds.max_file_bytes
@@ -146,9 +149,9 @@ class Crew:
                 "strict_size": bounds.strict_size,
             }
         return {
-            "api": self._site.api.base.name,
-            "manifest": self._terms.manifest,
+            "api": self._context.api.base.name,
+            "manifest": self._config.manifest,
             "reserved_usd": self._purse.reserve(job),
-            "day": self._site.api.today,
+            "day": self._context.api.today,
             **carried,
         }

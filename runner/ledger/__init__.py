@@ -11,7 +11,7 @@ one log, or about those of all shards.
 from __future__ import annotations
 
 from runner.ledger.layout import Layout, look, path_of
-from runner.ledger.ledger import Ledger, open_ledger
+from runner.ledger.ledger import Ledger, open_ledger, open_others, open_reader
 from runner.ledger.lockfile import private, read_holder, run_lock
 from runner.ledger.locking import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
 from runner.ledger.log import Log
@@ -35,6 +35,8 @@ __all__ = [
     "merge_shards",
     "misfit",
     "open_ledger",
+    "open_others",
+    "open_reader",
     "path_of",
     "private",
     "read_holder",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -15,13 +16,13 @@ from runner.core.aio import outlast
 from runner.core.disk import Judgement
 from runner.core.errors import LedgerError
 from runner.core.models import OWED, Record, State
-from runner.core.shards import shard_of
+from runner.core.shards import Shard, shard_of
 from runner.ledger.file_owners import Standing, stands_at
 from runner.ledger.index import RedoStanding
-from runner.ledger.layout import path_of
+from runner.ledger.layout import look, path_of
 from runner.ledger.locking import Parts
 from runner.ledger.log import Log, line_of
-from runner.ledger.readers import Together, Writer
+from runner.ledger.readers import NOTHING, Reader, Together, Writer
 
 TURNS = 64
 """After so many lines written at once the event loop has its turn."""
@@ -216,3 +217,37 @@ def open_ledger(root: Path, held: Parts, notify: Callable[[Record], None] = lamb
             ledger.close()
         raise
     return Shards(root, ledgers)
+
+
+@contextmanager
+def open_reader(root: Path) -> Iterator[Reader]:
+    """Read what is known of the folder ``root``, all shards together. Takes no lock and changes nothing."""
+    with ExitStack() as stack:
+        while True:
+            layout = look(root)
+            found = stack.enter_context(_opened(root, layout.shards))
+            if look(root).shards == layout.shards:  # else it was split or merged while they were opened
+                break
+        yield found
+
+
+@contextmanager
+def open_others(root: Path, shard: Shard | None) -> Iterator[Reader]:
+    """Read what the other shards know; nothing where there are none."""
+    if shard is None or shard.of == 1:
+        yield NOTHING
+        return
+    with _opened(root, tuple(other for other in shard.all if other != shard)) as found:
+        yield found
+
+
+@contextmanager
+def _opened(root: Path, shards: tuple[Shard, ...]) -> Iterator[Reader]:
+    """The ledgers of ``shards`` as one; the whole folder's where there are none."""
+    with ExitStack() as stack:
+        ledgers = {}
+        for shard in shards or (None,):
+            ledger = Ledger(Log(path_of(root, shard), writable=False))
+            stack.callback(ledger.close)
+            ledgers[shard.index if shard else 1] = ledger
+        yield Together(shards[0].of, ledgers) if shards else ledgers[1]

@@ -18,7 +18,8 @@ from runner.cluster.preflight import _faults
 from runner.cluster.progress import Board, jobs_by_shard
 from runner.core.models import Record, State
 from runner.core.shards import Shard, shard_of
-from runner.engine.options import RunOptions, gap_of
+from runner.engine.config import RunConfig
+from runner.engine.options import RunOptions
 from runner.engine.summary import COUNTS, Report, Stopped, together
 
 JOBS = {1: 5, 2: 0, 3: 7}
@@ -141,9 +142,10 @@ def manifest(tmp_path):
 
 def test_no_more_shards_run_at_a_time_than_there_are_lanes_or_room(manifest, tmp_path) -> None:
     """A slot needs a task's room and a lane; shards are more than slots, or those that the folder has."""
-    assert slots_of(manifest, RunOptions(), 100) == 6
-    assert slots_of(manifest, RunOptions(), 2) == 2
-    assert slots_of(manifest, RunOptions(concurrency="auto"), 100) == 100
+    plain, auto = (RunConfig.resolve(manifest, RunOptions(concurrency=number), {}) for number in (None, "auto"))
+    assert slots_of(plain, 100) == 6
+    assert slots_of(plain, 2) == 2
+    assert slots_of(auto, 100) == 100
     assert len(divide(tmp_path, 6)) > 6
     assert sum(jobs_by_shard("abc", 4).values()) == 3
     assert jobs_by_shard("a", 4) == {shard_of("a", 4): 1}
@@ -152,5 +154,6 @@ def test_no_more_shards_run_at_a_time_than_there_are_lanes_or_room(manifest, tmp
 def test_a_shard_that_takes_over_a_share_of_the_rate_waits_for_its_turn(manifest) -> None:
     """The shard before it may have submitted just now. Without a shared rate nobody waits."""
     shard, share = Shard(index=5, of=8), Shard(index=1, of=2)
-    assert gap_of(manifest, RunOptions(shard=shard, share=share)) == 1.0
-    assert gap_of(manifest, RunOptions(shard=shard)) == gap_of(manifest, RunOptions()) == 0.0
+    options = (RunOptions(shard=shard, share=share), RunOptions(shard=shard, concurrency=8), RunOptions())
+    delays = [RunConfig.resolve(manifest, option, {}).first_delay_seconds for option in options]
+    assert delays == [1.0, 0.0, 0.0]

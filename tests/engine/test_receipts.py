@@ -21,8 +21,8 @@ from runner.cli.commands import export, status
 from runner.core.models import Fault, Output, Record, State
 from runner.engine.billing.costs import Basis, exact
 from runner.engine.billing.receipts import Receipt, receipts
-from runner.engine.options import reading
 from runner.files.output_folder import Folder
+from runner.ledger import open_reader
 from runner.ledger.records import BadLine, decode, encode
 
 PICTURE = Output(url="https://a/1?signature=s", path="mug.png", bytes=3, sha256="00", width=64, height=32)
@@ -205,7 +205,7 @@ def test_rows_sum_to_what_status_calls_spent(lines: list[Record]) -> None:
         assert rows == [
             json.loads(line) for line in called(export.command, folder, "--format", "jsonl").split("\n")[:-1]
         ]
-        with reading(Folder(Path(folder))) as ledger:
+        with open_reader(Path(folder)) as ledger:
             known = {(r.id, r.purchase) for r in ledger.latest()}
     assert sum((Decimal(row["spent_usd"]) for row in table if row["spent_usd"]), Decimal(0)) == spent
     assert sum((exact(row["spent_usd"]) for row in rows if row["spent_usd"]), Decimal(0)) == spent
@@ -219,7 +219,7 @@ def test_memory_does_not_follow_the_records(tmp_path: Path) -> None:
     inputs = {"prompt": "x" * 10_000}
     lines = (encode(record(id=f"job-{n}", inputs=inputs, outputs=(PICTURE,))) for n in range(2000))
     (tmp_path / "results.jsonl").write_bytes(b"".join(lines))
-    with reading(Folder(tmp_path)) as ledger:
+    with open_reader(tmp_path) as ledger:
         for form in export.FORMATS.values():
             tracemalloc.start()
             written = sum(map(len, form(export.Rows(ledger, Folder(tmp_path), None))))

@@ -10,8 +10,7 @@ import runner
 from runner.core.models import State
 from runner.emulator import Fault
 from runner.engine.maintenance.reconcile import Questions, find_questions, parse_adopt
-from runner.engine.options import reading
-from runner.files.output_folder import Folder
+from runner.ledger import open_reader
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +19,7 @@ PRICE = 0.0045
 
 
 def questions(service: Service) -> Questions:
-    with reading(Folder(service.output)) as ledger:
+    with open_reader(service.output) as ledger:
         return find_questions(ledger)
 
 

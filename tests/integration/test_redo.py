@@ -7,11 +7,11 @@ import pytest
 from support.harness import plain
 
 import runner
-from runner.api.config import find_api
 from runner.core.models import State
 from runner.emulator import Fault
 from runner.engine import operations
-from runner.engine.options import reading
+from runner.engine.config import RunConfig
+from runner.ledger import open_reader
 from runner.ledger.records import encode
 from runner.planning.rules import Action
 from runner.planning.survey import survey
@@ -187,11 +187,10 @@ async def test_an_unfinished_redo_shows_in_the_plan(service):
     await service.run(jobs=2)
     half_chosen(service)
     manifest = service.manifest(*plain(2))
-    options = operations.RunOptions()
+    config = RunConfig.resolve(manifest, operations.RunOptions(), service.environ)
     found = []
-    with reading(operations.Folder(service.output)) as ledger:
-        base = find_api(None, service.environ)
-        surveyor = operations.surveyor_of(manifest, options, ledger, operations.Folder(service.output), base)
+    with open_reader(service.output) as ledger:
+        surveyor = config.planner(manifest.jobs, ledger)
         survey(surveyor, manifest.jobs, lambda job, decision: found.append((job.id, decision.action, decision.reason)))
     assert found == [("a", Action.BUY, "done, and to be bought anew (redo 1)"), ("b", Action.REUSE, "done")]
 

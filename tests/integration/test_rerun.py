@@ -12,6 +12,7 @@ from runner import RunOptions
 from runner.core.models import State
 from runner.emulator import Fault
 from runner.engine.catalogue import Quote
+from runner.engine.config import RunConfig
 from runner.engine.forecast import foretell
 from runner.ledger.records import encode
 
@@ -184,7 +185,9 @@ async def test_a_plan_says_that_nothing_is_bought_before_what_waits_is_home(make
     for _ in range(2):
         await anyio.sleep(45_000)
     now = LoopClock().now()
-    plan = foretell(service.manifest(*plain(2)), RunOptions(), service.environ, now=now, visit=lambda *_: None)
+    manifest = service.manifest(*plain(2))
+    config = RunConfig.resolve(manifest, RunOptions(), service.environ)
+    plan = foretell(config, manifest.jobs, now=now, visit=lambda *_: None)
     said = plan.as_json(Quote())
     assert (said["collect"], said["buy"], said["not_now"][:35]) == (1, 1, "a paid result has waited for more t")
 

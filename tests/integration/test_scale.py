@@ -10,8 +10,9 @@ import pytest
 from benchmarks.material import FLAT, FOLDERS, write_done, write_feed
 
 import runner
-from runner.engine.options import RunOptions, api_of, reading, surveyor_of
-from runner.ledger import Log
+from runner.engine.config import RunConfig
+from runner.engine.options import RunOptions
+from runner.ledger import Log, open_reader
 from runner.planning.conflicts import MAX_CONFLICTS
 from runner.planning.rules import Action
 from runner.planning.survey import survey
@@ -51,10 +52,10 @@ def folder(tmp_path: Path) -> Callable[[int], Path]:
 
 def look(manifest: Path, actions: set[Action]) -> object:
     """What ``plan`` does, in this process; all that it holds in the end."""
-    loaded, options = runner.load(manifest), RunOptions(api=API)
-    place = options.folder(loaded)
-    with reading(place) as ledger:
-        surveyor = surveyor_of(loaded, options, ledger, place, api_of(options, {}))
+    loaded = runner.load(manifest)
+    config = RunConfig.resolve(loaded, RunOptions(api=API), {})
+    with open_reader(config.folder.root) as ledger:
+        surveyor = config.planner(loaded.jobs, ledger)
         return surveyor, survey(surveyor, loaded.jobs, lambda _, decision: actions.add(decision.action))
 
 

@@ -14,9 +14,9 @@ from runner.core.models import State
 from runner.core.shards import Shard, shard_of
 from runner.emulator import Fault
 from runner.engine import operations
-from runner.engine.options import reading
+from runner.engine.config import RunConfig
 from runner.files.output_folder import Folder
-from runner.ledger import merge_shards, run_lock
+from runner.ledger import merge_shards, open_reader, run_lock
 from runner.ledger.records import encode
 
 pytestmark = pytest.mark.anyio
@@ -157,21 +157,19 @@ async def test_everything_is_read_as_one(service):
     manifest = service.manifest(*plain(12))
     for index in (1, 2, 3):
         await service.run(manifest, shard=shard(index))
-    with reading(Folder(service.output)) as known:
+    with open_reader(service.output) as known:
         assert sorted(record.id for record in known.latest()) == [job["id"] for job in plain(12)]
         assert all(len(known.history(job["id"])) == 1 for job in plain(12))
 
 
 async def test_a_shard_has_its_share_of_lanes_and_rate(service):
     """Of 7 lanes three shards have 3, 2 and 2; of a rate each a third. A share of its own changes both."""
-    from runner.engine.operations import terms_of
-
     manifest = service.manifest(*plain(2), concurrency=7, rate="6/s")
     options = [runner.RunOptions(shard=shard(index)) for index in (1, 2, 3)]
-    assert [terms_of(manifest, option).lanes for option in options] == [3, 2, 2]
-    assert [terms_of(manifest, option).per_second for option in options] == [2.0, 2.0, 2.0]
-    slot = runner.RunOptions(shard=shard(9, 9), share=shard(1, 2))
-    assert (terms_of(manifest, slot).lanes, terms_of(manifest, slot).per_second) == (4, 3.0)
+    options.append(runner.RunOptions(shard=shard(9, 9), share=shard(1, 2)))
+    configs = [RunConfig.resolve(manifest, option, service.environ) for option in options]
+    assert [config.concurrency for config in configs] == [3, 2, 2, 4]
+    assert [config.rate_per_second for config in configs] == [2.0, 2.0, 2.0, 3.0]
 
 
 async def test_fewer_lanes_than_shards_is_refused(service):

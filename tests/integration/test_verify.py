@@ -13,7 +13,7 @@ from runner.core.models import State
 from runner.emulator import Fault
 from runner.engine import operations
 from runner.engine.maintenance.verify import Findings, Kind, check
-from runner.engine.options import reading
+from runner.ledger import open_reader
 from runner.ledger.records import encode
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 def look(service: Service) -> Findings:
     folder = operations.Folder(service.output)
-    with reading(folder) as ledger:
+    with open_reader(folder.root) as ledger:
         return check(ledger, folder)
 
 
@@ -257,7 +257,7 @@ async def test_a_crash_in_the_middle_of_a_repair_loses_nothing(service):
     right = everything(service)
     swap(service, "a.png", "b.png")
     folder = operations.Folder(service.output)
-    with reading(folder) as ledger:
+    with open_reader(folder.root) as ledger:
         records = {record.id: record for record in ledger.latest()}
     folder.send_home(records["b"], records["b"].outputs[0], "a.png")
     assert service.files() == [".replaced/b/1/b.png", "b.png"]

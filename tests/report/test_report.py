@@ -110,12 +110,12 @@ def test_thumbnails_beside_the_page_make_it_small(batch):
 
 def test_verify_still_finds_all_in_order(batch):
     """Neither page nor thumbnails are foreign to it."""
-    from runner.engine.options import reading
     from runner.files.output_folder import Folder
+    from runner.ledger import open_reader
 
     batch.report()
     folder = Folder(batch.out)
-    with reading(folder) as ledger:
+    with open_reader(folder.root) as ledger:
         assert check(ledger, folder).wrong == ()
 
 

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import anyio
+import msgspec
 from hypothesis import strategies as st
 
 from runner import RunnerError
@@ -27,6 +28,7 @@ from runner.core.models import Record, State
 from runner.emulator import Fault, Options, serve
 from runner.engine import forecast, operations
 from runner.engine.catalogue import quote
+from runner.engine.config import RunConfig
 from runner.manifest import OnUnknown
 from support.harness import Service
 from support.virtual_time import LoopClock, VirtualLoop
@@ -299,7 +301,8 @@ class Expectation:
 
         said: dict[str, Any] | type
         try:
-            plan = foretell(manifest, given, service.environ, now=LoopClock().now(), visit=visit)
+            config = RunConfig.resolve(manifest, given, service.environ)
+            plan = foretell(config, manifest.jobs, now=LoopClock().now(), visit=visit)
             said = plan.as_json(await quote(plan.estimate.models, given, service.environ))
         except RunnerError as error:
             said = type(error)
@@ -399,7 +402,7 @@ MODULES = (
     "planning.planner",
     "planning.survey",
     "planning.selection",
-    "engine.options",
+    "engine.config",
     "engine.forecast",
 )
 """What a plan is made of, in the order in which these import each other."""
@@ -420,9 +423,9 @@ def planner_with(mutation: Mutation) -> Foretell:
         for name in MODULES:
             found = _load(f"runner.{name}", mutation if name == mutation.module else None)
 
-    def foretell(manifest: Any, given: operations.RunOptions, *others: Any, **more: Any) -> forecast.Forecast:
-        own = found.RunOptions(**{part.name: getattr(given, part.name) for part in fields(given)})
-        plan: forecast.Forecast = found.foretell(manifest, own, *others, **more)
+    def foretell(config: RunConfig, jobs: Any, **more: Any) -> forecast.Forecast:
+        own = found.RunConfig(**msgspec.structs.asdict(config))
+        plan: forecast.Forecast = found.foretell(own, jobs, **more)
         return plan
 
     return foretell

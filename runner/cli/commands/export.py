@@ -18,10 +18,9 @@ from runner.core.models import Output, Record, State
 from runner.engine.billing.costs import Basis
 from runner.engine.billing.receipts import Receipt, receipts
 from runner.engine.maintenance.verify import is_in_force, newest_in_place
-from runner.engine.options import reading
 from runner.files.output_folder import Folder
 from runner.files.paths import places_of
-from runner.ledger import Reader
+from runner.ledger import Reader, open_reader
 
 FIELDS = Receipt.__struct_fields__
 
@@ -45,7 +44,7 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, only:
       runner export output/spring --format jsonl | head
     """
     folder = known_folder(manifest, output, emulator=emulator)
-    with reading(folder) as ledger:
+    with open_reader(folder.root) as ledger:
         rows = Rows(ledger, folder, only)
         whole = _write(FORMATS[form](rows), BYTE_ORDER_MARK if bom and form == "csv" else b"")
     if whole and rows.unpriced:

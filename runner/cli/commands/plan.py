@@ -17,7 +17,8 @@ from runner.core.clock import SystemClock
 from runner.core.errors import AccountError
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard
-from runner.engine.catalogue import Quote
+from runner.engine.catalogue import Quote, quote
+from runner.engine.config import RunConfig
 from runner.engine.forecast import KEYS, Forecast, foretell
 from runner.engine.options import RunOptions
 from runner.manifest import OnUnknown
@@ -86,7 +87,8 @@ def command(
         elif jobs:
             say(f"{action.value:<13} {job.id}: {reason}")
 
-    forecast = foretell(loaded, options, os.environ, now=SystemClock().now(), visit=visit)
+    config = RunConfig.resolve(loaded, options, os.environ)
+    forecast = foretell(config, loaded.jobs, now=SystemClock().now(), visit=visit)
     found = forecast.as_json(None if emulator else _quote(forecast, options, offline=offline))
     if as_json:
         click.echo(json.dumps({**found, **({"jobs": lines} if jobs else {})}))
@@ -103,8 +105,6 @@ def _quote(forecast: Forecast, options: RunOptions, *, offline: bool) -> Quote:
         find_token(os.environ)
     except AccountError:
         return Quote()
-    from runner.engine.catalogue import quote  # noqa: PLC0415 - HTTP takes a while to load, and most plans need none
-
     return run_loop(lambda: quote(models, options, os.environ))
 
 

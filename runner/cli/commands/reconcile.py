@@ -14,9 +14,8 @@ from runner.core.aio import run_loop
 from runner.core.errors import UsageError
 from runner.core.models import Record, State
 from runner.engine.maintenance.reconcile import Questions, Saying, Word, find_questions, parse_adopt, parse_name, settle
-from runner.engine.options import reading
 from runner.files.output_folder import Folder
-from runner.ledger import holders, look
+from runner.ledger import holders, look, open_reader
 
 PROMPT_LENGTH = 70
 
@@ -53,7 +52,7 @@ def command(
     if sayings:
         questions = run_loop(lambda: settle(folder, sayings))
     else:
-        with reading(folder) as ledger:
+        with open_reader(folder.root) as ledger:
             questions = find_questions(ledger)
     if as_json:
         click.echo(json.dumps(_as_json(questions, folder)))

@@ -15,8 +15,7 @@ from runner.cli.console import say
 from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
 from runner.core.models import EMULATOR, Record
-from runner.engine.options import reading
-from runner.ledger import Reader
+from runner.ledger import Reader, open_reader
 from runner.ledger.layout import results_folder
 from runner.planning.rules import in_force
 from runner.report.cards import files_of
@@ -60,7 +59,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
     folder = known_folder(manifest, output, emulator=emulator)
     target = to.absolute() if to is not None else folder.root / REPORT
     check_target(target)
-    with reading(folder) as ledger:
+    with open_reader(folder.root) as ledger:
         records, purchases = _read(ledger)
         untried = sum(not ledger.history(job.id) for job in known_jobs(manifest, emulator=emulator))
     looks = _look(folder.root, records)

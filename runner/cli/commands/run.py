@@ -32,11 +32,12 @@ from runner.core.errors import ManifestError, RunnerError, UsageError
 from runner.core.models import Budget, Json
 from runner.core.shards import Shard
 from runner.engine import operations
-from runner.engine.options import RunOptions, api_of, reading
+from runner.engine.config import RunConfig
+from runner.engine.options import RunOptions
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.files.output_folder import Folder
-from runner.ledger import look
+from runner.ledger import look, open_reader
 from runner.ledger.filesystem import doubt_about
 from runner.manifest import Manifest, OnUnknown
 
@@ -162,21 +163,22 @@ def _go(target: str, options: RunOptions, cluster: str | None, told: Watch) -> R
         except RunnerError as other:  # the faults of the manifest are to be heard all the same
             told.say(str(other), weight=Weight.ALERT, level="error", message=str(other))
         raise
+    config = RunConfig.resolve(loaded, options, os.environ)
     if cluster is not None:
-        return _on_cluster(loaded, options, cluster, told)
-    return run_loop(lambda: _run(loaded, options, told))
+        return _on_cluster(config, loaded, options, cluster, told)
+    return run_loop(lambda: _run(config, loaded, told))
 
 
-async def _run(manifest: Manifest, options: RunOptions, told: Watch) -> Report:
-    _begin(manifest, options, told, f" (shard {options.shard})" if options.shard is not None else "")
-    if options.shard is not None:
-        _warn_of_locks(options.folder(manifest).root, told)
-    return await attend(lambda stop: operations.run(manifest, options, observer=told, stop=stop), told)
+async def _run(config: RunConfig, manifest: Manifest, told: Watch) -> Report:
+    _begin(config, manifest, told, f" (shard {config.shard})" if config.shard is not None else "")
+    if config.shard is not None:
+        _warn_of_locks(config.folder.root, told)
+    return await attend(lambda stop: operations.run_jobs(config, manifest, observer=told, stop=stop), told)
 
 
-def _begin(manifest: Manifest, options: RunOptions, told: Watch, where: str) -> None:
+def _begin(config: RunConfig, manifest: Manifest, told: Watch, where: str) -> None:
     told.warn(manifest.warnings)
-    source, root = str(manifest.source), options.folder(manifest).root
+    source, root = str(manifest.source), config.folder.root
     told.say(f"{source} → {root}{where}", "run_started", manifest=source, output=str(root), version=__version__)
 
 
@@ -186,19 +188,22 @@ def _warn_of_locks(root: Path, told: Watch) -> None:
         told.say(text, weight=Weight.ALERT, level="warning", message=text)
 
 
-def _on_cluster(manifest: Manifest, options: RunOptions, address: str, told: Watch) -> Report:
-    """Have the workers of a cluster run it. Raises ``UsageError`` without the extra."""
+def _on_cluster(config: RunConfig, manifest: Manifest, options: RunOptions, address: str, told: Watch) -> Report:
+    """Have the workers of a cluster run it: each resolves ``options`` itself.
+
+    Raises ``UsageError`` without the extra.
+    """
     try:
         from runner.cluster import client, coordinator  # noqa: PLC0415 - an extra, and a second to import
     except ImportError as error:
         raise UsageError(f"--cluster needs the extra: pip install 'runcomfy-runner[dask]' ({error})") from error
 
     async def work(stop: Stop) -> Report:
-        return await coordinator.run(manifest, options, address, observer=told, say=told.say, stop=stop)
+        return await coordinator.run(config, manifest, options, address, observer=told, say=told.say, stop=stop)
 
-    _begin(manifest, options, told, f" (on the cluster at {address})")
+    _begin(config, manifest, told, f" (on the cluster at {address})")
     if address != client.LOCAL:
-        _warn_of_locks(options.folder(manifest).root, told)
+        _warn_of_locks(config.folder.root, told)
     return anyio.run(attend, work, told)
 
 
@@ -217,6 +222,6 @@ def _collect_all_the_same(target: str, options: RunOptions, told: Watch) -> dict
 
 
 def _count_owed(folder: Folder, options: RunOptions) -> int:
-    with reading(folder) as ledger:
-        owed = ledger.owed(api_of(options, os.environ).name)
+    with open_reader(folder.root) as ledger:
+        owed = ledger.owed(options.api_base(os.environ).name)
         return sum(options.shard is None or options.shard.owns(record.id) for record in owed)

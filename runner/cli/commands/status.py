@@ -17,10 +17,9 @@ from runner.core.clock import SystemClock, epoch
 from runner.core.compact import Names
 from runner.core.models import Record
 from runner.engine.billing.costs import exact, spent
-from runner.engine.options import reading
 from runner.engine.summary import COUNTS, Report, outcome_of_record
 from runner.files.output_folder import Folder
-from runner.ledger import Layout, Reader, holders, look
+from runner.ledger import Layout, Reader, holders, look, open_reader
 from runner.planning.rules import in_force
 
 SHOWN = 20
@@ -51,7 +50,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
       runner status output/spring
     """
     folder = known_folder(manifest, output, emulator=emulator)
-    with reading(folder) as ledger:
+    with open_reader(folder.root) as ledger:
         standing = _read(ledger, folder)
         standing.counts["left"] += sum(not ledger.history(job.id) for job in known_jobs(manifest, emulator=emulator))
     layout = look(folder.root)

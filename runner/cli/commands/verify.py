@@ -16,9 +16,9 @@ from runner.core.errors import UsageError
 from runner.core.models import Record
 from runner.engine.maintenance.repair_files import Restored
 from runner.engine.maintenance.verify import Finding, Findings, Kind, Stand, check
-from runner.engine.options import RunOptions, reading
+from runner.engine.options import RunOptions
 from runner.files.output_folder import Folder
-from runner.ledger import holders, look
+from runner.ledger import holders, look, open_reader
 from runner.ledger.repair import Damage, Mended, Salvage
 
 SHOWN = 50
@@ -57,7 +57,7 @@ def command(
 
 
 def _verify(folder: Folder, *, as_json: bool) -> int:
-    with reading(folder) as ledger:
+    with open_reader(folder.root) as ledger:
         found = check(ledger, folder)
     busy = holders(look(folder.root))
     if found.wrong and busy:

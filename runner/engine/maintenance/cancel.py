@@ -11,7 +11,7 @@ import msgspec
 from runner.api.responses import Again, Cancelling, Denied, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import timestamp
 from runner.core.models import Record, State
-from runner.engine.context import Site
+from runner.engine.context import RunContext
 from runner.engine.steps.poll import after_end
 
 LANES = 16
@@ -40,20 +40,20 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
         return 75 if self.owed or self.unanswered else 2 if self.stuck else 0
 
 
-async def cancel_owed(site: Site) -> Cancelled:
+async def cancel_owed(context: RunContext) -> Cancelled:
     """Ask for every submitted request to be called off; several at once, oldest first.
 
     After an interruption no other is asked, and those that were have a grace period to answer.
     """
-    api = site.api.base.name
-    round_ = _Round(site, [record for record in site.ledger.owed(api) if record.state is State.SUBMITTED])
+    api = context.api.base.name
+    round_ = _Round(context, [record for record in context.ledger.owed(api) if record.state is State.SUBMITTED])
     async with anyio.create_task_group() as group:
-        group.start_soon(site.stop.end_grace, group.cancel_scope)
+        group.start_soon(context.stop.end_grace, group.cancel_scope)
         async with anyio.create_task_group() as lanes:
             for _ in range(LANES):
                 lanes.start_soon(round_.work)
         group.cancel_scope.cancel()
-    left = [record for record in site.ledger.owed(api) if not record.rebuy]
+    left = [record for record in context.ledger.owed(api) if not record.rebuy]
     stuck = sum(record.stuck for record in left)
     return Cancelled(
         cancelled=round_.states[State.CANCELLED],
@@ -68,36 +68,36 @@ async def cancel_owed(site: Site) -> Cancelled:
 class _Round:
     """Requests on their way to be called off."""
 
-    def __init__(self, site: Site, records: Iterable[Record]) -> None:
+    def __init__(self, context: RunContext, records: Iterable[Record]) -> None:
         self.asked = 0
         self.states: Counter[State] = Counter()
         """Of those that were asked: how each stands by what the API said, if anything."""
         self.trouble: list[str] = []
-        self._site = site
+        self._context = context
         self._waiting = iter(records)
 
     async def work(self) -> None:
         """Call off one request after the other."""
         for record in self._waiting:
-            if self._site.stop.stopped:
+            if self._context.stop.stopped:
                 return
             self.asked += 1
             following = await self._call_off(record)
             with anyio.CancelScope(shield=True):  # what is recorded is counted as well
-                after = record if following is None else await self._site.ledger.append(following)
+                after = record if following is None else await self._context.ledger.append(following)
                 self.states[after.state] += 1
 
     async def _call_off(self, record: Record) -> Record | None:
         """``record`` as the API says that it ended; None: it stays as it was, owed."""
         request_id = record.request_id or ""
-        answer = await self._site.api.cancel(request_id)
+        answer = await self._context.api.cancel(request_id)
         if isinstance(answer, Again):
             self.trouble.append(f"{record.id}: {answer.fault.message}")
         agreed = isinstance(answer, Cancelling) and answer.agreed
         for seconds in WAITS:
             await anyio.sleep(seconds)
-            progress = await _ask(self._site, request_id)
-            following = after_end(record, progress, timestamp(self._site.clock.now()))
+            progress = await _ask(self._context, request_id)
+            following = after_end(record, progress, timestamp(self._context.clock.now()))
             if following is not None:
                 return following
             if isinstance(progress, Gone | Denied | Again):
@@ -107,7 +107,7 @@ class _Round:
         return None
 
 
-async def _ask(site: Site, request_id: str) -> Progress:
+async def _ask(context: RunContext, request_id: str) -> Progress:
     """How it stands; some services answer 4xx for the result of what is unfinished."""
-    progress = await site.api.result(request_id)
-    return await site.api.status(request_id) if isinstance(progress, NotYet | Gone) else progress
+    progress = await context.api.result(request_id)
+    return await context.api.status(request_id) if isinstance(progress, NotYet | Gone) else progress

@@ -17,7 +17,7 @@ from runner.core.aio import at_work
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.models import DISK, Output, Record, State
-from runner.engine.context import Site
+from runner.engine.context import RunContext
 from runner.engine.maintenance.verify import Finding, Findings, Kind, check
 from runner.engine.steps.deliver import Deliverer
 from runner.engine.steps.poll import Suspects
@@ -39,18 +39,18 @@ class Restored(msgspec.Struct):
     interrupted: bool = False
 
 
-async def restore(site: Site) -> Restored:
+async def restore(context: RunContext) -> Restored:
     """Put right what can be, looking at everything before and after. Submits nothing. Needs the lock.
 
     Raises ``OutputError`` where the disk refuses, ``LedgerError`` where the results manifest cannot be written.
     """
-    site.folder.prepare()
+    context.folder.prepare()
     async with at_work(Disk(WORKERS, "disk")) as disk:
-        before = await in_thread(disk, check, site.ledger, site.folder)
-        repair = _Repair(site, disk)
+        before = await in_thread(disk, check, context.ledger, context.folder)
+        repair = _Repair(context, disk)
         await repair.clear(before.wrong)
         await repair.deliver()
-        repair.done.after = await in_thread(disk, check, site.ledger, site.folder)
+        repair.done.after = await in_thread(disk, check, context.ledger, context.folder)
     still = {finding.path for finding in repair.done.after.wrong}
     repair.done.repaired = [f.path for f in before.wrong if f.kind is not Kind.FOREIGN and f.path not in still]
     return repair.done
@@ -59,20 +59,20 @@ async def restore(site: Site) -> Restored:
 class _Repair:
     """One repair under way."""
 
-    def __init__(self, site: Site, disk: Disk) -> None:
+    def __init__(self, context: RunContext, disk: Disk) -> None:
         self.done = Restored()
-        self._site = site
+        self._context = context
         self._disk = disk
         self._concerned: dict[tuple[str, int], str] = {}
         """Purchases to deliver again, and a path of each to report."""
         self._deliverer = Deliverer(
-            api=site.api,
-            client=site.storage,
-            ledger=site.ledger,
-            folder=site.folder,
+            api=context.api,
+            client=context.storage,
+            ledger=context.ledger,
+            folder=context.folder,
             bounds=None,
             retries=RETRIES,
-            clock=site.clock,
+            clock=context.clock,
             disk=disk,
             rng=Random(),  # noqa: S311 - jitter
             suspects=Suspects(0),
@@ -93,7 +93,7 @@ class _Repair:
                 self.done.failed[finding.path] = str(error)
 
     async def _clear(self, finding: Finding) -> None:
-        folder = self._site.folder
+        folder = self._context.folder
         if finding.belongs_to is not None:
             owner, output = self._find(finding.belongs_to.id, finding.belongs_to.purchase, finding.belongs_to.path)
             self._concerned.setdefault((owner.id, owner.purchase), finding.belongs_to.path)
@@ -106,25 +106,25 @@ class _Repair:
             self.done.kept.append(kept)
 
     def _find(self, job_id: str, purchase: int, path: str) -> tuple[Record, Output]:
-        record = next(record for record in self._site.ledger.history(job_id) if record.purchase == purchase)
+        record = next(record for record in self._context.ledger.history(job_id) if record.purchase == purchase)
         return record, next(output for output in record.outputs if output.path == path)
 
     async def deliver(self) -> None:
         """Deliver the purchases concerned, a few at a time; ends with the grace of an interruption."""
         work = iter(self._concerned.items())
         async with anyio.create_task_group() as group:
-            group.start_soon(self._site.stop.end_grace, group.cancel_scope)
+            group.start_soon(self._context.stop.end_grace, group.cancel_scope)
             async with anyio.create_task_group() as workers:
                 for _ in range(WORKERS):
                     workers.start_soon(self._work, work)
             group.cancel_scope.cancel()
-        self.done.interrupted = self._site.stop.interrupted.is_set()
+        self.done.interrupted = self._context.stop.interrupted.is_set()
 
     async def _work(self, work: Iterator[tuple[tuple[str, int], str]]) -> None:
         for (job_id, purchase), path in work:
-            if self._site.stop.interrupted.is_set():
+            if self._context.stop.interrupted.is_set():
                 return
-            history = self._site.ledger.history(job_id)
+            history = self._context.ledger.history(job_id)
             record = next(record for record in history if record.purchase == purchase)
             why = await self._deliver(record)
             if why is not None:
@@ -134,7 +134,7 @@ class _Repair:
         """Deliver one purchase again, in its place or aside; why that was not possible, or None."""
         if record.state is not State.DONE or self._is_behind_another_api(record):
             return None  # what is owed comes home with the next run; what lay behind another API's stays set apart
-        if record.api != self._site.api.base.name and not await self._is_here(record):
+        if record.api != self._context.api.base.name and not await self._is_here(record):
             return f"it was bought at another API ({record.api}), which is not asked here"
         after = await self._deliverer.deliver(record, fresh=False)
         if after.error is not None and after.error.code == DISK:
@@ -143,10 +143,10 @@ class _Repair:
 
     def _is_behind_another_api(self, record: Record) -> bool:
         """Whether only another API's files took the place of these: delivered again, they would displace those."""
-        newer = [other for other in self._site.ledger.history(record.id) if other.purchase > record.purchase]
+        newer = [other for other in self._context.ledger.history(record.id) if other.purchase > record.purchase]
         done = [other for other in newer if other.state is State.DONE]
         return bool(done) and all(other.api != record.api for other in done)
 
     async def _is_here(self, record: Record) -> bool:
-        found = [await in_thread(self._disk, self._site.folder.find_checked, record, out) for out in record.outputs]
+        found = [await in_thread(self._disk, self._context.folder.find_checked, record, out) for out in record.outputs]
         return all(path is not None for path in found)

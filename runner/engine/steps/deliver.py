@@ -18,6 +18,7 @@ from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.http import Broken, NotConnected, TooLarge
 from runner.core.models import DISK, Fault, Output, Record, State
+from runner.engine.config import Bounds
 from runner.engine.pacing.throttle import backoff
 from runner.engine.steps.poll import Suspects
 from runner.files.containers import BadMedia
@@ -64,14 +65,6 @@ _FINAL = (_Rejected, _Gone, TooLarge, Occupied, OutputError)
 def _wants_fresh_links(failure: RunnerError | None) -> bool:
     """Whether the API should be asked for the outputs anew: links expire, and addresses change, before requests do."""
     return isinstance(failure, RefusedUrl | NotConnected) or (isinstance(failure, StorageAnswer) and failure.expired)
-
-
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a download may be; the manifest's settings, else those that the record carries."""
-
-    trusted_hosts: tuple[str, ...]
-    max_file_bytes: int
-    strict_size: bool
 
 
 class Deliverer:

@@ -1,0 +1,158 @@
+"""Configuration of a run: manifest, options and environment, resolved into one value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from runner.api.config import ApiBase
+from runner.core.models import EMULATOR, Budget, Halt
+from runner.core.shards import Shard, share_concurrency
+from runner.engine.options import RunOptions
+from runner.engine.redo import Choice
+from runner.engine.stop import most_waiting
+from runner.files.output_folder import Folder
+from runner.ledger import NOTHING, Reader
+from runner.ledger.layout import output_folder
+from runner.manifest import Manifest, OnUnknown, Settings, Spool
+from runner.planning.planner import Surveyor
+from runner.planning.selection import Chosen, Selection
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of a download."""
+
+    trusted_hosts: tuple[str, ...]
+    """Storage hosts beside those that are always allowed."""
+    max_file_bytes: int
+    strict_size: bool
+    """Whether a picture of another size than asked for is refused."""
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """All that decides how a command works on a folder. The defaults serve where there is no manifest."""
+
+    folder: Folder
+    """Where the results are."""
+    api: ApiBase
+    """Of an emulator inside this process only the name is known before it is started."""
+    shard: Shard | None = None
+    """Whose jobs this is about; None: all."""
+    manifest: str = "-"
+    """How records name the manifest: relative to the folder; ``-`` for standard input."""
+    selection: Selection = Selection()
+    redo: Choice | None = None
+    """Which done jobs are bought anew."""
+    resubmit: bool = False
+    """Whether a purchase whose outcome is unknown is submitted again, once."""
+    concurrency: int | None = 8
+    """Requests in flight at the API; None: as many as keep it busy."""
+    rate_per_second: float | None = None
+    """Submissions a second; None: as many as the slots make."""
+    first_delay_seconds: float = 0.0
+    """Wait before the first submission: another process may have made the last one of this rate just now."""
+    timeout_seconds: float = 600.0
+    """From the acceptance of a request to a final state."""
+    retries: int = 4
+    """Of one delivery within a run."""
+    budget: Budget | None = None
+    halt: Halt | None = None
+    until: float | None = None
+    """When to stop buying, in seconds since the epoch."""
+    offline: bool = False
+    """Whether the catalogue is left alone: prices are those of earlier purchases."""
+    bounds: Bounds | None = None
+    """What downloads may be; None leaves it to what each record carries."""
+
+    @classmethod
+    def resolve(cls, manifest: Manifest, options: RunOptions, environ: Mapping[str, str]) -> RunConfig:
+        """Return what a run of ``manifest`` with ``options`` goes by. An option wins over the manifest.
+
+        Raises ``UsageError`` for an API address that is not safe, or for more shards than requests in flight.
+        """
+        settings = manifest.settings
+        chosen = options.output or settings.output
+        folder = Folder(output_folder(manifest.path, settings.name, chosen, emulator=options.emulator))
+        rate = _rate(settings, options)
+        return cls(
+            folder=folder,
+            api=options.api_base(environ),
+            shard=options.shard,
+            manifest=_name_in_records(manifest.path, folder.root),
+            selection=options.selection,
+            redo=options.choice,
+            resubmit=(options.on_unknown or settings.on_unknown) is OnUnknown.RESUBMIT,
+            concurrency=_concurrency(settings, options),
+            rate_per_second=rate,
+            first_delay_seconds=1.0 / rate if rate is not None and options.share is not None else 0.0,
+            timeout_seconds=settings.timeout_seconds,
+            retries=settings.retries,
+            budget=options.budget or settings.budget,
+            halt=settings.halt,
+            until=options.until,
+            offline=options.offline and not options.emulator,
+            bounds=Bounds(
+                trusted_hosts=settings.trusted_hosts,
+                max_file_bytes=settings.max_file_bytes,
+                strict_size=settings.strict_size,
+            ),
+        )
+
+    @classmethod
+    def of_folder(cls, folder: Folder, options: RunOptions, environ: Mapping[str, str]) -> RunConfig:
+        """Return what a command goes by that needs only the folder: it buys nothing.
+
+        Raises ``UsageError`` for an API address that is not safe.
+        """
+        return cls(folder=folder, api=options.api_base(environ), shard=options.shard)
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the API is an emulator inside this process."""
+        return self.api.name == EMULATOR
+
+    @property
+    def backlog(self) -> int:
+        """So many paid results may wait for delivery."""
+        return most_waiting(self.concurrency)
+
+    def planner(self, jobs: Spool, ledger: Reader, others: Reader = NOTHING) -> Surveyor:
+        """Return what decides about ``jobs``; ``others`` is what is known of the other shards' jobs."""
+        return Surveyor(
+            jobs=jobs,
+            ledger=ledger,
+            others=others,
+            folder=self.folder,
+            api=self.api.name,
+            manifest=self.manifest,
+            resubmit=self.resubmit,
+        )
+
+    def select(self, jobs: Spool, planner: Surveyor) -> Chosen:
+        """Return those of ``jobs`` that the command is about, each as its purchase was read."""
+        return Chosen(jobs, self.selection, planner.as_bought)
+
+
+def _concurrency(settings: Settings, options: RunOptions) -> int | None:
+    """Return the requests in flight, or None for ``auto``: then each shard finds its number out for itself."""
+    concurrency = options.concurrency or settings.concurrency
+    if concurrency == "auto" or concurrency is None:
+        return None
+    part = options.share or options.shard
+    return concurrency if part is None else share_concurrency(concurrency, part)
+
+
+def _rate(settings: Settings, options: RunOptions) -> float | None:
+    """Return the submissions a second; a shard has its part of them."""
+    part, rate = options.share or options.shard, settings.rate_per_second
+    return rate / part.of if rate is not None and part is not None else rate
+
+
+def _name_in_records(manifest: Path | None, folder: Path) -> str:
+    """Return the manifest's path relative to the output folder, with ``/``."""
+    if manifest is None:
+        return "-"
+    return Path(os.path.relpath(manifest.resolve(), folder.resolve())).as_posix()
