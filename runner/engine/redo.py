@@ -131,7 +131,7 @@ class Redo(Marks):
 
     def _check(self, jobs: Jobs, number: int) -> None:
         buy = Decision(action=Action.BUY, reason="redo")
-        found = (self._surveyor.conflicts(job, buy) for job, _ in self._candidates(jobs, number))
+        found = (self._surveyor.conflicts.ownership(job, buy) for job, _ in self._candidates(jobs, number))
         conflicts = [conflict for conflict in found if conflict]
         if conflicts:
             raise ConflictError("\n".join(conflicts) + "\nNothing was bought.")

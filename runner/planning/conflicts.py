@@ -1,8 +1,14 @@
-"""What stands in a folder, seen at one look: asking for each name that a job's picture might have takes far longer."""
+"""Conflicts: records of other manifests, and files in the way of a job's.
+
+A folder is listed once as long as it stays as it is; asking for each name that a picture might have takes far longer.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from collections.abc import Iterator
 from itertools import islice
 from unicodedata import normalize
 
@@ -10,11 +16,17 @@ import msgspec
 
 from runner.core.compact import Names
 from runner.core.errors import ConflictError
-from runner.core.models import Job
+from runner.core.formats import EXTENSIONS
+from runner.core.models import EMULATOR, Job, Record
+from runner.files.output_folder import Folder
+from runner.ledger import Reader
+from runner.planning.rules import Action, Decision
 
 MOST_NAMES = 20_000
 """Of one folder; a fuller one is not listed."""
 MOST_FOLDERS = 256
+MAX_CONFLICTS = 1000
+"""Told one by one; beyond that they are counted."""
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -60,12 +72,91 @@ def _folded(name: str) -> str:
     return normalize("NFC", normalize("NFC", name).casefold())
 
 
-MAX_CONFLICTS = 1000
-"""Told one by one; beyond that they are counted."""
-
-
 class Conflicts:
-    """All that is in the way, and the words for as much of it as a person reads."""
+    """Tells what a job may not touch: another manifest's purchases, and files that are not its own."""
+
+    def __init__(self, *, ledger: Reader, others: Reader, folder: Folder, api: str, manifest: str) -> None:
+        """``others`` is what shards know that are not this run's; ``manifest`` is how records name this manifest."""
+        self._ledger = ledger
+        self._others = others
+        self._folder = folder
+        self._api = api
+        self._manifest = manifest
+        self._listing = Listing()
+        self._named: Names | None = None
+        self._named_elsewhere: Names | None = None
+
+    def ownership(self, job: Job, decision: Decision) -> str | None:
+        """Return why ``job`` may not be touched: its record belongs to another manifest, or was really paid for."""
+        if decision.action is Action.REUSE:
+            return None
+        history = self._ledger.history(job.id)
+        paid = next((record.api for record in history if record.api != EMULATOR), None)
+        if self._api == EMULATOR and paid is not None:
+            return f"{job.id} was bought at {paid} in this folder, and an emulator's picture would take its place"
+        foreign = next((record for record in history if self.is_another_manifests(record)), None)
+        if foreign is None:
+            return None
+        ours, theirs = (self._folder.root.joinpath(path).resolve() for path in (self._manifest, foreign.manifest))
+        return f"{job.id} of {ours} was bought by {theirs}; two manifests may not share an output folder"
+
+    def is_another_manifests(self, record: Record) -> bool:
+        """Return whether another manifest that still exists bought this."""
+        if record.manifest in (self._manifest, "-"):
+            return False
+        return os.path.isfile(self._folder.root / record.manifest)  # noqa: PTH113 - no error for what no disk takes
+
+    def foreign_files(self, job: Job) -> Iterator[str]:
+        """Yield the paths where the job's files would go and where a file is that no record of this run names."""
+        return filter(self._is_foreign, self._in_the_way(job))
+
+    def is_of_another_shard(self, path: str) -> bool:
+        """Return whether a record of another shard names ``path``."""
+        if self._named_elsewhere is None:
+            self._named_elsewhere = _paths(self._others)
+        return path in self._named_elsewhere
+
+    def _is_foreign(self, path: str) -> bool:
+        if self._named is None:
+            self._named = _paths(self._ledger)
+        return path not in self._named
+
+    def _in_the_way(self, job: Job) -> list[str]:
+        """Return the pictures where the job's would go that no purchase of this job names."""
+        path = f"{self._folder.root}/{job.file}"  # text: a million jobs have many million paths
+        folder, _, stem = path.rpartition("/")
+        found = _look(folder)
+        if found is None or not stat.S_ISDIR(found.st_mode):
+            parents = (job.file[:place] for place, sign in enumerate(job.file) if sign == "/")
+            return [part for part in parents if (self._folder.root / part).is_file()]
+        if not self._listing.may_hold(folder, stem, found):
+            return []
+        there = [f"{job.file}.{extension}" for extension in EXTENSIONS if _look(f"{path}.{extension}")]
+        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else ()
+        return [path for path in there if path not in mine]
+
+
+def _paths(reader: Reader) -> Names:
+    """Return every path that a record names."""
+    found = Names()
+    for record in reader.latest():
+        for output in record.outputs:
+            found.add(output.path or "")
+    return found
+
+
+def _look(path: str) -> os.stat_result | None:
+    """Return what is at ``path``, links followed; None: nothing. Raises ``OSError`` where that cannot be seen."""
+    try:
+        return os.stat(path)  # noqa: PTH116 - a million jobs have many million paths
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+
+
+class ConflictReport:
+    """All conflicts of a survey, and the words for as many as a person reads."""
 
     def __init__(self) -> None:
         self._count = 0

@@ -1,25 +1,18 @@
-"""What to do with each job of a manifest, by what the ledger and the disk know of it: ``plan`` with its eyes open."""
+"""The planner: what to do with each job of a manifest, by the rules, the ledger and the disk."""
 
 from __future__ import annotations
 
-import errno
-import os
-import os.path
-import stat
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from runner.core.compact import Names
-from runner.core.formats import EXTENSIONS
-from runner.core.models import EMULATOR, Job, Record, State
+from runner.core.models import Job, Record, State
 from runner.files.output_folder import Folder
 from runner.ledger import NOTHING, Reader
 from runner.manifest import Spool, bundled_models, spelling
-from runner.planning.conflicts import Listing
+from runner.planning.conflicts import Conflicts
 from runner.planning.renames import Unclaimed
 from runner.planning.rules import Action, Decision, as_bought, decide, will_buy
 
@@ -56,15 +49,12 @@ class Surveyor:
         self._others = others
         self._folder = folder
         self._api = api
-        self._manifest = manifest
         self._resubmit = resubmit
         self._unclaimed: Unclaimed | None = None
         self._elsewhere: Unclaimed | None = None
-        self._named: Names | None = None
-        self._named_elsewhere: Names | None = None
         self._unread: Unread | None = None
         self._bundled = frozenset(bundled_models())
-        self._listing = Listing()
+        self.conflicts = Conflicts(ledger=ledger, others=others, folder=folder, api=api, manifest=manifest)
 
     def history(self, job: Job) -> list[Record]:
         """The purchases of ``job`` at this API, oldest first."""
@@ -130,7 +120,7 @@ class Surveyor:
 
     def _is_gone(self, record: Record) -> bool:
         """Whether a job of the manifest may take it over; its id is looked up once more, by the name itself."""
-        mine = record.api == self._api and not self.belongs_elsewhere(record)
+        mine = record.api == self._api and not self.conflicts.is_another_manifests(record)
         return mine and record.id not in self._jobs and record.state is not State.RELEASED
 
     def renamed_from(self, job: Job, history: list[Record]) -> str | None:
@@ -210,26 +200,6 @@ class Surveyor:
         ]
         return self._decide(job, home)
 
-    def belongs_elsewhere(self, record: Record) -> bool:
-        """Whether another manifest that still exists bought this."""
-        if record.manifest in (self._manifest, "-"):
-            return False
-        return os.path.isfile(self._folder.root / record.manifest)  # noqa: PTH113 - no error for what no disk takes
-
-    def conflicts(self, job: Job, decision: Decision) -> str | None:
-        """Why ``job`` may not be touched: its record belongs to another manifest that still exists."""
-        if decision.action is Action.REUSE:
-            return None
-        history = self._ledger.history(job.id)
-        paid = next((record.api for record in history if record.api != EMULATOR), None)
-        if self._api == EMULATOR and paid is not None:
-            return f"{job.id} was bought at {paid} in this folder, and an emulator's picture would take its place"
-        foreign = next((record for record in history if self.belongs_elsewhere(record)), None)
-        if foreign is None:
-            return None
-        ours, theirs = (self._folder.root.joinpath(path).resolve() for path in (self._manifest, foreign.manifest))
-        return f"{job.id} of {ours} was bought by {theirs}; two manifests may not share an output folder"
-
     def claims(self, record: Record) -> bool:
         """Whether the manifest still wants a done purchase's files where they are."""
         job = self._jobs.find(record.id)
@@ -248,51 +218,6 @@ class Surveyor:
         history = self._ledger.purchases(record.id, self._api)
         return any(other.state is State.DONE and other.purchase > record.purchase for other in history)
 
-    def in_the_way(self, job: Job) -> list[str]:
-        """Pictures that stand where the job's would go and that no purchase of this job names."""
-        path = f"{self._folder.root}/{job.file}"  # text: a million jobs have many million paths
-        folder, _, stem = path.rpartition("/")
-        found = _look(folder)
-        if found is None or not stat.S_ISDIR(found.st_mode):
-            parents = (job.file[:place] for place, sign in enumerate(job.file) if sign == "/")
-            return [part for part in parents if (self._folder.root / part).is_file()]
-        if not self._listing.may_hold(folder, stem, found):
-            return []
-        there = [f"{job.file}.{extension}" for extension in EXTENSIONS if _look(f"{path}.{extension}")]
-        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else ()
-        return [path for path in there if path not in mine]
-
-    def is_foreign(self, path: str) -> bool:
-        """Whether no record of these jobs names ``path``."""
-        if self._named is None:
-            self._named = _paths(self._ledger)
-        return path not in self._named
-
-    def is_of_another_shard(self, path: str) -> bool:
-        """Whether a record of another shard names ``path``."""
-        if self._named_elsewhere is None:
-            self._named_elsewhere = _paths(self._others)
-        return path in self._named_elsewhere
-
-
-def _paths(reader: Reader) -> Names:
-    """Every path that a record names."""
-    found = Names()
-    for record in reader.latest():
-        for output in record.outputs:
-            found.add(output.path or "")
-    return found
-
-
-def _look(path: str) -> os.stat_result | None:
-    """What stands at ``path``, links followed; None: nothing. Raises ``OSError`` where that cannot be seen."""
-    try:
-        return os.stat(path)  # noqa: PTH116 - in_the_way says why
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return None
-        raise
-
 
 def _goes_to(source: Job | Record) -> dict[str, Any]:
     return {"file": source.file, "numbered_at": source.numbered_at}
@@ -301,10 +226,3 @@ def _goes_to(source: Job | Record) -> dict[str, Any]:
 def _old_ids(history: list[Record]) -> list[str]:
     found = {record.renamed_from for record in history if record.renamed_from}
     return sorted(found) if found else []
-
-
-def manifest_path(manifest: Path | None, folder: Path) -> str:
-    """How records name the manifest: relative to the output folder, with ``/``; ``-`` for standard input."""
-    if manifest is None:
-        return "-"
-    return Path(os.path.relpath(manifest.resolve(), folder.resolve())).as_posix()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from runner.core.models import Job
-from runner.planning.conflicts import Conflicts
+from runner.planning.conflicts import ConflictReport
 from runner.planning.planner import Surveyor
 from runner.planning.rules import Action, Decision
 
@@ -64,7 +64,7 @@ class _Findings:
 
     def __init__(self, surveyor: Surveyor) -> None:
         self.survey = Survey()
-        self.conflicts = Conflicts()
+        self.conflicts = ConflictReport()
         self._surveyor = surveyor
         self._owed = surveyor.owed()
         self._pursued = surveyor.pursued()
@@ -99,12 +99,12 @@ class _Findings:
         return decision.record.fingerprint != job.fingerprint or self._surveyor.superseded(decision.record)
 
     def _look_for_conflicts(self, job: Job, old_id: str | None, decision: Decision) -> None:
-        surveyor = self._surveyor
-        if conflict := surveyor.conflicts(job, decision):
+        conflicts = self._surveyor.conflicts
+        if conflict := conflicts.ownership(job, decision):
             self.conflicts.note(conflict)
         if decision.action in PLACING and not old_id:
-            for path in filter(surveyor.is_foreign, surveyor.in_the_way(job)):
-                self.conflicts.note_path(path, job, another_shard=surveyor.is_of_another_shard(path))
+            for path in conflicts.foreign_files(job):
+                self.conflicts.note_path(path, job, another_shard=conflicts.is_of_another_shard(path))
 
 
 def doubt(jobs: Counter[str]) -> str:
