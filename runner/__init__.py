@@ -10,12 +10,12 @@ The map, top to bottom; imports point down only::
                             beside them settle (the user's word) and catalogue (what models take that are not bundled)
     batch                   one run from the survey to the report; crew does its steps, books count them;
                             beside it redo, cancel, verify and restore
-    survey                  the manifest's jobs held against the results manifest; surveyor decides about each,
+    survey                  the manifest's jobs held against the results manifest; planner decides about each,
                             and asks unclaimed what a renamed job may take over;
                             chosen are the jobs that a command is about
     schedule | job          lanes and stop | one job's steps
     api | download | ledger | gallery   the ones that touch the outside; they never meet each other; with them http,
-                            throttle, purse (the budget), cache (the catalogue's schemas), threads, stop and loop
+                            throttle, tracker (the budget), cache (the catalogue's schemas), threads, stop and loop
     plan | pace | polling | survival | drain | capacity | money | shares | questions | summary | progress | events |
                             ending | words | receipts: decisions, pure functions of values
     manifest | settings | wire | answers | records | spreadsheet text ↔ values
@@ -30,7 +30,7 @@ and imports nothing of this.
 
 A run of a shard is the same run with less: ``chosen`` keeps its jobs (``shards.Shard``) and its lanes (``shares``),
 ``ledger.hold`` gives it a results manifest and a lock of its own, and ``others`` is all that it knows of the rest. Only
-``surveyor`` asks those, so that nothing is bought twice under a new id, and ``purse``, so that the budget is one.
+``planner`` asks those, so that nothing is bought twice under a new id, and ``tracker``, so that the budget is one.
 
 As a library::
 

@@ -21,8 +21,8 @@ from runner.api.fields import Answer, parse_object, read_day
 from runner.api.responses import (
     Again,
     Cancelling,
-    Cause,
     Progress,
+    RefusalCause,
     Refused,
     Submission,
     Unreadable,
@@ -31,7 +31,7 @@ from runner.api.responses import (
     read_progress,
     read_submission,
 )
-from runner.core.http import Broken, NotConnected, Patience, Reading, TooLarge, read_bounded, send, session
+from runner.core.http import ConnectFailed, ConnectionBroken, Patience, Reading, TooLarge, read_bounded, send, session
 from runner.core.models import Fault, Json
 
 SUBMIT_PATIENCE = Patience(120.0, whole=True)
@@ -68,9 +68,9 @@ class Api:
         body = msgspec.json.encode(inputs)
         try:
             return read_submission(await self._call(self._buying, "POST", url, SUBMIT_PATIENCE, body))
-        except NotConnected as error:
-            return Refused(cause=Cause.BUSY, fault=Fault(code="no_connection", message=str(error)))
-        except (Broken, TooLarge) as error:
+        except ConnectFailed as error:
+            return Refused(cause=RefusalCause.BUSY, fault=Fault(code="no_connection", message=str(error)))
+        except (ConnectionBroken, TooLarge) as error:
             return Unreadable(fault=Fault(code="no_answer", message=str(error)))
 
     async def result(self, request_id: str) -> Progress:
@@ -85,7 +85,7 @@ class Api:
         url = f"{self.base.url}/requests/{request_id}/{what}"
         try:
             answer = await self._question("GET", url)
-        except (NotConnected, Broken, TooLarge) as error:
+        except (ConnectFailed, ConnectionBroken, TooLarge) as error:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_progress(answer, request_id, from_status=from_status)
 
@@ -94,7 +94,7 @@ class Api:
         url = f"{self.base.url}/requests/{request_id}/cancel"
         try:
             answer = await self._question("POST", url)
-        except (NotConnected, Broken, TooLarge) as error:
+        except (ConnectFailed, ConnectionBroken, TooLarge) as error:
             return Again(fault=Fault(code="no_answer", message=str(error)))
         return read_cancel(answer, request_id)
 
@@ -102,7 +102,7 @@ class Api:
         """What the catalogue says of a model; empty where it does not know it, None where it cannot be asked."""
         try:
             answer = await self._question("GET", f"{self.base.url}/models/{model}")
-        except (NotConnected, Broken, TooLarge):
+        except (ConnectFailed, ConnectionBroken, TooLarge):
             return None
         return read_entry(answer, model)
 
@@ -113,7 +113,7 @@ class Api:
             query = urlencode({"search": search, "limit": PAGE, "offset": len(found)})
             try:
                 answer = await self._question("GET", f"{self.base.url}/models?{query}")
-            except (NotConnected, Broken, TooLarge):
+            except (ConnectFailed, ConnectionBroken, TooLarge):
                 return None
             page = parse_object(answer.body).get("models")
             if answer.status != 200 or not isinstance(page, list):
@@ -142,10 +142,10 @@ class Api:
                 headers = response.headers
                 retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
                 self.today = read_day(date) or self.today
-                answered = self._token.struck_from(await read_bounded(response, MAX_ANSWER))
+                answered = self._token.redacted_from(await read_bounded(response, MAX_ANSWER))
                 return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
-        except (NotConnected, Broken, TooLarge) as error:  # in words that may be the server's
-            raise type(error)(self._token.struck(str(error))) from None
+        except (ConnectFailed, ConnectionBroken, TooLarge) as error:  # in words that may be the server's
+            raise type(error)(self._token.redacted(str(error))) from None
 
 
 @asynccontextmanager

@@ -38,11 +38,11 @@ class Token:
 
     __str__ = __repr__
 
-    def struck(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
         """``text`` without the token."""
         return text.replace(self.value, "…") if len(self.value) >= SHORTEST_SECRET else text
 
-    def struck_from(self, body: bytes) -> bytes:
+    def redacted_from(self, body: bytes) -> bytes:
         """An answer's body without the token, however its JSON spells it: a service may echo what it was sent."""
         if len(self.value) < SHORTEST_SECRET:
             return body

@@ -42,7 +42,7 @@ _COMPLETED = frozenset({"completed", "succeeded"})
 _CANCELLED = frozenset({"cancelled", "canceled"})
 
 
-class Cause(StrEnum):
+class RefusalCause(StrEnum):
     """Why nothing was bought; each has one consequence."""
 
     BUSY = "busy"
@@ -58,12 +58,12 @@ class Cause(StrEnum):
 
 
 _CAUSES = {
-    401: Cause.TOKEN,
-    402: Cause.BALANCE,
-    403: Cause.TOKEN,
-    404: Cause.MODEL,
-    429: Cause.BUSY,
-    503: Cause.BUSY,
+    401: RefusalCause.TOKEN,
+    402: RefusalCause.BALANCE,
+    403: RefusalCause.TOKEN,
+    404: RefusalCause.MODEL,
+    429: RefusalCause.BUSY,
+    503: RefusalCause.BUSY,
 }
 """By HTTP status, where no code says more; another 4xx blames the input."""
 
@@ -75,7 +75,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing was bought, and it is certain."""
 
-    cause: Cause
+    cause: RefusalCause
     fault: Fault
     retry_after: float | None = None
 
@@ -166,12 +166,12 @@ def read_submission(answer: Answer) -> Submission:
     return Refused(cause=cause, fault=fault, retry_after=read_retry_after(answer))
 
 
-def _refusal(answer: Answer, document: dict[str, Json]) -> Cause | None:
+def _refusal(answer: Answer, document: dict[str, Json]) -> RefusalCause | None:
     """Why nothing was bought, or None where the answer is no proof of that."""
     code = error_code(document)
     if not _is_proof(answer, code, document):
         return None
-    return _cause_of_code(code) or _CAUSES.get(answer.status, Cause.INPUT)
+    return _cause_of_code(code) or _CAUSES.get(answer.status, RefusalCause.INPUT)
 
 
 def _is_proof(answer: Answer, code: str, document: dict[str, Json]) -> bool:
@@ -187,15 +187,15 @@ def _is_proof(answer: Answer, code: str, document: dict[str, Json]) -> bool:
     return False
 
 
-def _cause_of_code(code: str) -> Cause | None:
+def _cause_of_code(code: str) -> RefusalCause | None:
     """The documented codes, and by their first three digits those that follow the same scheme."""
-    exact = {"400001": Cause.MODEL, "400002": Cause.BALANCE, "400004": Cause.TOKEN}
+    exact = {"400001": RefusalCause.MODEL, "400002": RefusalCause.BALANCE, "400004": RefusalCause.TOKEN}
     scheme = {
-        "401": Cause.TOKEN,
-        "402": Cause.BALANCE,
-        "403": Cause.TOKEN,
-        "408": Cause.BUSY,
-        "429": Cause.BUSY,
+        "401": RefusalCause.TOKEN,
+        "402": RefusalCause.BALANCE,
+        "403": RefusalCause.TOKEN,
+        "408": RefusalCause.BUSY,
+        "429": RefusalCause.BUSY,
     }
     return exact.get(code) or (scheme.get(code[:3]) if len(code) == 6 else None)
 

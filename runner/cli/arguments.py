@@ -14,7 +14,7 @@ import anyio
 import click
 from click.shell_completion import CompletionItem
 
-from runner.cli.display import Watch
+from runner.cli.display import RunDisplay
 from runner.core.aio import run_loop
 from runner.core.errors import ManifestError, UsageError, one_error
 from runner.core.models import Budget, Job
@@ -131,7 +131,7 @@ def signals() -> list[signal.Signals]:
     return [number for number in found if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
 
 
-async def attend(work: Callable[[Stop], Awaitable[T]], watch: Watch) -> T:
+async def attend(work: Callable[[Stop], Awaitable[T]], watch: RunDisplay) -> T:
     """Do ``work`` while listening for signals and showing how far things are."""
     stop = Stop()
     watch.heed(stop)
@@ -144,7 +144,7 @@ async def attend(work: Callable[[Stop], Awaitable[T]], watch: Watch) -> T:
     return result
 
 
-async def _heed_signals(stop: Stop, watch: Watch) -> None:
+async def _heed_signals(stop: Stop, watch: RunDisplay) -> None:
     """The first signal ends the run gently, the second at once: nothing is lost either way."""
     with anyio.open_signal_receiver(*signals()) as received:
         async for number in received:

@@ -19,10 +19,10 @@ import click
 import msgspec
 
 from runner.cli.arguments import find_folder, signals, spoken
-from runner.cli.display import Telling, Watch
-from runner.cli.display.events import Weight
+from runner.cli.display import OutputOptions, RunDisplay
+from runner.cli.display.events import Severity
 from runner.cli.display.summary import Typed
-from runner.cli.hook import call
+from runner.cli.hook import run_hook
 from runner.core.errors import RunnerError
 from runner.core.models import Json
 from runner.core.shards import Shard
@@ -35,8 +35,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def telling_options(function: Callable[..., T]) -> Callable[..., T]:
-    """``--json --quiet --verbose --log-format``: the verb gets ``as_json`` and one ``Telling``."""
+def output_options(function: Callable[..., T]) -> Callable[..., T]:
+    """``--json --quiet --verbose --log-format``: the verb gets ``as_json`` and one ``OutputOptions``."""
 
     @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
     @click.option("--quiet", is_flag=True, help="Say only what needs a person; nothing at all when all is done.")
@@ -44,13 +44,13 @@ def telling_options(function: Callable[..., T]) -> Callable[..., T]:
     @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
     @functools.wraps(function)
     def with_telling(*arguments: object, quiet: bool, verbose: bool, log_format: str, **others: object) -> T:
-        telling = Telling(quiet=quiet, verbose=verbose, objects=log_format == "json")
+        telling = OutputOptions(quiet=quiet, verbose=verbose, objects=log_format == "json")
         return function(*arguments, telling=telling, **others)
 
     return with_telling
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class ResultsPlace(msgspec.Struct, frozen=True, kw_only=True):
     """Which results a command line is about."""
 
     manifest: str
@@ -93,7 +93,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def conclude(
-    work: Callable[[], Report], watch: Watch, place: Place, *, as_json: bool, on_finish: str | None = None
+    work: Callable[[], Report], watch: RunDisplay, place: ResultsPlace, *, as_json: bool, on_finish: str | None = None
 ) -> int:
     """Do ``work``, say what came of it, and return the exit code.
 
@@ -142,9 +142,9 @@ def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - what a sig
     raise KeyboardInterrupt
 
 
-def _call(command: str | None, summary: dict[str, Json], watch: Watch) -> None:
+def _call(command: str | None, summary: dict[str, Json], watch: RunDisplay) -> None:
     if command is None:
         return
-    trouble = call(command, json.dumps(summary), summary["exit_code"], os.environ)
+    trouble = run_hook(command, json.dumps(summary), summary["exit_code"], os.environ)
     if trouble:
-        watch.say(f"{trouble}; the run itself is not affected", weight=Weight.ALERT, level="warning", message=trouble)
+        watch.say(f"{trouble}; the run itself is not affected", weight=Severity.ALERT, level="warning", message=trouble)

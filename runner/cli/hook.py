@@ -9,11 +9,13 @@ from collections.abc import Mapping
 
 from runner.api.config import TOKEN_VARIABLES
 
-SECONDS = 60.0
+HOOK_SECONDS = 60.0
 """So long it may take."""
 
 
-def call(command: str, summary: str, exit_code: int, environ: Mapping[str, str], *, seconds: float = SECONDS) -> str:
+def run_hook(
+    command: str, summary: str, exit_code: int, environ: Mapping[str, str], *, seconds: float = HOOK_SECONDS
+) -> str:
     """Run ``command`` with ``summary`` on its standard input; what went wrong with it, empty if nothing did."""
     kept = {name: value for name, value in environ.items() if name not in TOKEN_VARIABLES}
     try:

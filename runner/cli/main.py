@@ -14,7 +14,7 @@ from runner import __version__
 from runner.cli.console import show_error
 from runner.core.errors import RunnerError
 
-VERBS = {
+COMMANDS = {
     "init": "Write a commented manifest to start from, which runs as it is.",
     "run": "Submit a manifest's jobs, collect and deliver them; go on where the last run ended.",
     "plan": "Say what a run would do, job by job if asked; submit nothing.",
@@ -32,14 +32,14 @@ VERBS = {
 }
 
 
-class Verbs(click.Group):
+class Commands(click.Group):
     """The verbs of the table, each imported when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(VERBS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if cmd_name not in VERBS:
+        if cmd_name not in COMMANDS:
             return None
         command = import_module(f"runner.cli.commands.{cmd_name}").command
         gc.freeze()  # what a verb is made of stays: no look for garbage goes through it
@@ -48,7 +48,7 @@ class Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 COMPLETION = """\b
@@ -58,7 +58,7 @@ other shells):
 """
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
 @click.version_option(__version__, prog_name="runner")
 def cli() -> None:
     """Batch jobs for the RunComfy Model API: a YAML manifest in, images and a results manifest out.

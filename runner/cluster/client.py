@@ -14,7 +14,7 @@ import distributed
 
 from runner.cluster import worker_entry as probing
 from runner.cluster import worker_preload
-from runner.cluster.messages import News, Order, Outcome, decode
+from runner.cluster.messages import ShardOrder, ShardOutcome, ShardUpdate, decode
 from runner.cluster.worker import beat, interrupt
 from runner.core.errors import Unavailable
 
@@ -25,7 +25,7 @@ _AGREED = ("python", "distributed")
 """Of what the workers say of their versions: what has to be the same."""
 
 
-class Engine:
+class ClusterClient:
     """A cluster that is reached."""
 
     def __init__(self, client: distributed.Client) -> None:
@@ -52,11 +52,11 @@ class Engine:
             answers: Mapping[str, Any] = await self._client.run(probing.probe, *arguments, on_error="return")
         return answers
 
-    def listen(self, run: str, hear: Callable[[News], None]) -> None:
+    def listen(self, run: str, hear: Callable[[ShardUpdate], None]) -> None:
         """Hand over what the shards of ``run`` tell."""
         self._client.subscribe_topic(run, lambda event: hear(decode(event[1])))
 
-    async def run(self, order: Order, key: str, unfit: Collection[str] = ()) -> Outcome:
+    async def run(self, order: ShardOrder, key: str, unfit: Collection[str] = ()) -> ShardOutcome:
         """Have a shard run to its end, wherever there is room; again elsewhere where a worker dies.
 
         Not at the ``unfit`` workers, where there are others.
@@ -69,14 +69,14 @@ class Engine:
                 task = self._client.submit(*words, key=key, pure=False, retries=0, **where)
             outcome = await task
         except distributed.KilledWorker:
-            return Outcome(error="the workers that ran it died, one after another", exit_code=75)
+            return ShardOutcome(error="the workers that ran it died, one after another", exit_code=75)
         except Exception as error:  # noqa: BLE001 - a scheduler that goes away may end a task by any error
             why = f"the cluster did not run it to its end ({type(error).__name__}: {error})"
-            return Outcome(error=why, exit_code=75)
-        if isinstance(outcome, Outcome):
+            return ShardOutcome(error=why, exit_code=75)
+        if isinstance(outcome, ShardOutcome):
             return outcome
         worker, why = outcome
-        return Outcome(error=f"{worker} {why}", exit_code=64, unfit=worker)
+        return ShardOutcome(error=f"{worker} {why}", exit_code=64, unfit=worker)
 
     async def beat(self, run: str) -> None:
         """Let the shards of ``run`` know that somebody waits for them."""
@@ -103,14 +103,14 @@ def _carried() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def reach(address: str) -> AsyncIterator[Engine]:
+async def reach(address: str) -> AsyncIterator[ClusterClient]:
     """The cluster at ``address``; ``local``: processes of this machine, one a processor. Raises ``Unavailable``."""
     async with AsyncExitStack() as stack:
         try:
             client = await stack.enter_async_context(await _connect(address, stack))
         except (OSError, ValueError) as error:
             raise Unavailable(f"the cluster at {address} cannot be reached: {error}. Nothing was bought.") from error
-        yield Engine(client)
+        yield ClusterClient(client)
 
 
 async def _connect(address: str, stack: AsyncExitStack) -> Any:

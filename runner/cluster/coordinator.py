@@ -14,10 +14,10 @@ import anyio
 from anyio import to_thread
 
 from runner import __version__
-from runner.cluster.client import Engine, reach
-from runner.cluster.messages import Order, Outcome, digest_of
+from runner.cluster.client import ClusterClient, reach
+from runner.cluster.messages import ShardOrder, ShardOutcome, digest_of
 from runner.cluster.preflight import check_workers
-from runner.cluster.progress import Board, jobs_by_shard
+from runner.cluster.progress import ClusterProgress, jobs_by_shard
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import Locked, RunnerError, UsageError
 from runner.core.models import Record
@@ -25,12 +25,12 @@ from runner.core.shards import MOST_SHARDS, Shard
 from runner.engine.billing.costs import total_spent
 from runner.engine.config import RunConfig
 from runner.engine.options import RunOptions
-from runner.engine.status import Watcher
+from runner.engine.status import StatusObserver
 from runner.engine.stop import Stop
-from runner.engine.summary import HALTED, Report, Stopped, together
-from runner.ledger import hold_all, look, merge_shards, open_reader
-from runner.manifest import Manifest, Spool
-from runner.planning.selection import Chosen
+from runner.engine.summary import HALTED, Report, Stopped, combine
+from runner.ledger import acquire_all, look, merge_shards, open_reader
+from runner.manifest import JobStore, Manifest
+from runner.planning.selection import Selection
 
 SHARDS_A_SLOT = 4
 """So that the slots have about equally much to do in the end."""
@@ -68,7 +68,7 @@ async def run(
     started = clock.monotonic()
     path = require_possible(config, manifest)
     root = config.folder.root
-    order = Order(
+    order = ShardOrder(
         run=f"runner-{uuid.uuid4().hex}", version=__version__, manifest=path, options=replace(options, output=root)
     )
     async with reach(address) as engine:
@@ -77,21 +77,21 @@ async def run(
         slots = slots_of(config, sum(workers.values()))
         shards = divide(root, slots)
         jobs, digest = await to_thread.run_sync(_read, manifest.jobs, config, len(shards))
-        board = Board(jobs, observer=observer, say=say)
-        if isinstance(observer, Watcher):
-            observer.watch(board.standing)
+        board = ClusterProgress(jobs, observer=observer, say=say)
+        if isinstance(observer, StatusObserver):
+            observer.watch(board.status)
         say(f"{len(shards)} shards, {min(slots, len(shards))} at a time; workers: {len(workers)}")
         parts = await _Run(replace(order, jobs=digest), engine, board, shards, stop, say).conduct(
             min(slots, len(shards))
         )
-    report = together([*parts, *([Report(stopped=stop.why)] if stop.why else [])])
+    report = combine([*parts, *([Report(stopped=stop.why)] if stop.why else [])])
     merged = await to_thread.run_sync(_merge, root, clock)
     return _told(report.with_bad_rows(manifest.skipped_rows), config, clock, started, merged=merged)
 
 
-def _read(jobs: Spool, config: RunConfig, count: int) -> tuple[Counter[int], str]:
+def _read(jobs: JobStore, config: RunConfig, count: int) -> tuple[Counter[int], str]:
     """Return how many selected jobs each shard has, and the digest of all jobs. A million jobs take a minute."""
-    selected = Chosen(jobs, config.selection).selected()
+    selected = Selection(jobs, config.selection).selected()
     return jobs_by_shard((job.id for job in selected), count), digest_of(jobs)
 
 
@@ -104,7 +104,7 @@ async def _wait_until_free(root: Path, clock: Clock, stop: Stop, say: Callable[[
     told = False
     while not stop.stopped:
         try:
-            with hold_all(root, timestamp(clock.now())):
+            with acquire_all(root, timestamp(clock.now())):
                 return
         except Locked as error:
             if clock.monotonic() > until:
@@ -144,9 +144,9 @@ class _Run:
 
     def __init__(
         self,
-        order: Order,
-        engine: Engine,
-        board: Board,
+        order: ShardOrder,
+        engine: ClusterClient,
+        board: ClusterProgress,
         shards: tuple[Shard, ...],
         stop: Stop,
         say: Callable[[str], None],
@@ -211,7 +211,7 @@ class _Run:
             elif report.stopped is not None and report.stopped.exit_code in FOR_ALL:
                 self._stop.buying(report.stopped.reason, report.stopped.exit_code)
 
-    async def _carry(self, shard: Shard, slot: Shard) -> Outcome:
+    async def _carry(self, shard: Shard, slot: Shard) -> ShardOutcome:
         """Run a shard to its end. Where a worker is unfit or somebody else runs it, again, for a while."""
         order = replace(self._order, options=replace(self._order.options, shard=shard, share=slot))
         until = anyio.current_time() + PATIENCE
@@ -226,7 +226,7 @@ class _Run:
                 break
         return outcome
 
-    def _leave_out(self, outcome: Outcome) -> None:
+    def _leave_out(self, outcome: ShardOutcome) -> None:
         if outcome.unfit not in self._unfit:
             self._say(f"{outcome.unfit} is left out, nothing was bought there: {outcome.error}")
         self._unfit[outcome.unfit] = outcome.error

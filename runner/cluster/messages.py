@@ -15,7 +15,7 @@ from runner.engine.summary import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class ShardOrder:
     """One shard that is to be run."""
 
     run: str
@@ -28,7 +28,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ShardOutcome:
     """What came of it: a report, or why there is none."""
 
     report: Report | None = None
@@ -40,7 +40,7 @@ class Outcome:
     """The worker that cannot run any shard of this run, and so bought nothing; another may."""
 
 
-class News(msgspec.Struct, frozen=True, kw_only=True):
+class ShardUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """What a shard has done since it was last heard of, and where it stands."""
 
     shard: int
@@ -54,10 +54,10 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(News).decode
+decode = msgspec.msgpack.Decoder(ShardUpdate).decode
 
 
-def told(record: Record) -> Record:
+def without_prompts(record: Record) -> Record:
     """As much of ``record`` as is told."""
     return msgspec.structs.replace(record, inputs={}, outputs=())
 

@@ -9,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from runner import __version__
-from runner.cluster.client import Engine
-from runner.cluster.messages import Order
+from runner.cluster.client import ClusterClient
+from runner.cluster.messages import ShardOrder
 from runner.core.errors import OutputError, UsageError
 from runner.engine.config import RunConfig
 from runner.ledger import private
@@ -25,7 +25,7 @@ _WORDS = {
 MOST_FAULTS = 20
 
 
-async def check_workers(engine: Engine, order: Order, config: RunConfig) -> dict[str, int]:
+async def check_workers(engine: ClusterClient, order: ShardOrder, config: RunConfig) -> dict[str, int]:
     """The workers, and how many shards each can run at a time.
 
     Raises ``UsageError`` with all that keeps some from doing their part.
@@ -42,7 +42,7 @@ async def check_workers(engine: Engine, order: Order, config: RunConfig) -> dict
     return workers
 
 
-async def _other_versions(engine: Engine) -> list[str]:
+async def _other_versions(engine: ClusterClient) -> list[str]:
     """Of the interpreter and the engine: where these differ, nothing else can be asked."""
     mine, theirs = await engine.versions()
     return [
@@ -53,7 +53,7 @@ async def _other_versions(engine: Engine) -> list[str]:
     ]
 
 
-async def _other_surroundings(engine: Engine, order: Order, config: RunConfig) -> list[str]:
+async def _other_surroundings(engine: ClusterClient, order: ShardOrder, config: RunConfig) -> list[str]:
     path = order.manifest
     with _mark(private(config.folder.root, None)) as (mark, text):
         answers = await engine.probe(str(mark), str(path), order.options.api)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.cluster.messages import News
+from runner.cluster.messages import ShardUpdate
 from runner.core.models import Record
 from runner.core.shards import Shard, shard_of
-from runner.engine.status import Standing
+from runner.engine.status import RunStatus
 from runner.engine.summary import Report
 
 
@@ -19,7 +19,7 @@ def jobs_by_shard(ids: Iterable[str], count: int) -> Counter[int]:
     return Counter(shard_of(job_id, count) for job_id in ids)
 
 
-class Board:
+class ClusterProgress:
     """Each job of the batch under exactly one count, whichever shards have begun."""
 
     def __init__(
@@ -33,13 +33,13 @@ class Board:
         self._jobs = jobs
         self._observer = observer
         self._say = say
-        self._places: dict[int, _Place] = {}
+        self._places: dict[int, _ShardPlace] = {}
 
-    def hear(self, news: News) -> None:
+    def hear(self, news: ShardUpdate) -> None:
         """What a worker tells. It may come late: a shard that has ended is not changed by it."""
         for record in news.records:
             self._observer(record)
-        place = self._places.setdefault(news.shard, _Place(worker=news.worker))
+        place = self._places.setdefault(news.shard, _ShardPlace(worker=news.worker))
         if place.ended:
             return
         if place.worker != news.worker:
@@ -51,21 +51,21 @@ class Board:
 
     def end(self, shard: Shard, report: Report | None) -> Report:
         """A shard has come to its end; None: it could not be run to it. What it did, at whichever workers."""
-        place = self._places.setdefault(shard.index, _Place())
+        place = self._places.setdefault(shard.index, _ShardPlace())
         place.ended, place.lanes = True, 0
         if report is not None:
             place.counts, place.cost_usd = report.counts, report.cost_usd
         counts: dict[str, Any] = dict(self._counts(shard.index))
         return replace(report or Report(), **counts, cost_usd=place.cost_usd + place.earlier_usd)
 
-    def standing(self) -> Standing:
+    def status(self) -> RunStatus:
         """The sum; jobs of shards that have not begun are left."""
         counts = Counter[str]()
         for shard in self._jobs:
             counts.update(self._counts(shard))
         lanes = [place.lanes for place in self._places.values() if place.lanes is not None]
         cost = sum(place.cost_usd + place.earlier_usd for place in self._places.values())
-        return Standing(counts=counts, cost_usd=cost, lanes=sum(lanes) or None)
+        return RunStatus(counts=counts, cost_usd=cost, lanes=sum(lanes) or None)
 
     def _counts(self, shard: int) -> Mapping[str, int]:
         place = self._places.get(shard)
@@ -73,7 +73,7 @@ class Board:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Place:
+class _ShardPlace:
     """Where a shard stands."""
 
     worker: str = ""

@@ -14,13 +14,13 @@ from typing import Any
 import anyio
 from distributed import get_worker
 
-from runner.cluster.messages import News, Order, Outcome, digest_of, encode, told
+from runner.cluster.messages import ShardOrder, ShardOutcome, ShardUpdate, digest_of, encode, without_prompts
 from runner.core.aio import run_loop
 from runner.core.errors import Locked, RunnerError, UsageError, one_error
 from runner.core.models import Record
 from runner.engine import operations
 from runner.engine.catalogue import offers
-from runner.engine.status import Standing
+from runner.engine.status import RunStatus
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.manifest import Manifest, load
@@ -39,18 +39,18 @@ _heard: dict[str, float] = {}
 """When the program that started a run was heard of last."""
 
 
-def run_shard(order: Order) -> Outcome:
+def run_shard(order: ShardOrder) -> ShardOutcome:
     """Run one shard to its end. Raises nothing: what is wrong may mean nothing to whoever hears of it."""
     try:
         manifest = _read(order)
     except RunnerError as error:
-        return Outcome(error=str(error), exit_code=error.exit_code, unfit=get_worker().address)
+        return ShardOutcome(error=str(error), exit_code=error.exit_code, unfit=get_worker().address)
     try:
-        return Outcome(report=run_loop(lambda: _run(manifest, order)))
+        return ShardOutcome(report=run_loop(lambda: _run(manifest, order)))
     except RunnerError as error:
-        return Outcome(error=str(error), exit_code=error.exit_code, locked=isinstance(error, Locked))
+        return ShardOutcome(error=str(error), exit_code=error.exit_code, locked=isinstance(error, Locked))
     except Exception:  # noqa: BLE001 - a bug of ours has to reach the person, and not a worker's log
-        return Outcome(error=traceback.format_exc(), exit_code=70)
+        return ShardOutcome(error=traceback.format_exc(), exit_code=70)
     finally:
         manifest.jobs.close()
 
@@ -67,7 +67,7 @@ def interrupt(run: str, reason: str, exit_code: int) -> None:
         end(reason, exit_code)
 
 
-def _read(order: Order) -> Manifest:
+def _read(order: ShardOrder) -> Manifest:
     """The manifest, if it is still the one that was checked. Raises ``ManifestError`` or ``UsageError``."""
     manifest = load(
         str(order.manifest), offers=lambda models: run_loop(lambda: offers(models, order.options, os.environ))
@@ -81,7 +81,7 @@ def _read(order: Order) -> Manifest:
     return manifest
 
 
-async def _run(manifest: Manifest, order: Order) -> Report:
+async def _run(manifest: Manifest, order: ShardOrder) -> Report:
     stop = Stop()
     with _may_be_interrupted(order.run, stop), one_error():
         relay = _Relay(get_worker(), order)
@@ -122,21 +122,21 @@ def _may_be_interrupted(run: str, stop: Stop) -> Iterator[None]:
 class _Relay:
     """Tells what a shard does, a few times a second."""
 
-    def __init__(self, worker: Any, order: Order) -> None:
+    def __init__(self, worker: Any, order: ShardOrder) -> None:
         shard = order.options.shard
         assert shard is not None
         self._worker = worker
         self._topic = order.run
         self._shard = shard.index
-        self._read: Callable[[], Standing] = Standing
+        self._read: Callable[[], RunStatus] = RunStatus
         self._records: list[Record] = []
 
-    def watch(self, read: Callable[[], Standing]) -> None:
+    def watch(self, read: Callable[[], RunStatus]) -> None:
         """Where the run stands can be read from now on."""
         self._read = read
 
     def __call__(self, record: Record) -> None:
-        self._records.append(told(record))
+        self._records.append(without_prompts(record))
 
     async def tick(self) -> None:
         """Send what there is, again and again."""
@@ -148,7 +148,7 @@ class _Relay:
         """Send what has come since the last time."""
         records, self._records = self._records, []
         standing = self._read()
-        news = News(
+        news = ShardUpdate(
             shard=self._shard,
             worker=self._worker.address,
             counts=dict(standing.counts),

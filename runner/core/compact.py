@@ -100,7 +100,7 @@ class Numbering:
         self._slots = slots
 
 
-class Names:
+class NameSet:
     """A set of names."""
 
     def __init__(self) -> None:

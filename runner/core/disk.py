@@ -50,7 +50,7 @@ LOOK_SECONDS = 0.1
 """So long a look at the disk is good: what changes meanwhile is as if it had changed a moment later."""
 
 
-class Judgement:
+class DiskSpeed:
     """Whether one kind of step is quick on this disk, and so better done where it stands."""
 
     def __init__(self) -> None:
@@ -87,11 +87,11 @@ class Disk(ThreadPoolExecutor):
 
     def __init__(self, threads: int, name: str) -> None:
         super().__init__(threads, thread_name_prefix=name)
-        self._judgements: defaultdict[str, Judgement] = defaultdict(Judgement)
+        self._judgements: defaultdict[str, DiskSpeed] = defaultdict(DiskSpeed)
         self._room = 0
         self._looked = float("-inf")
 
-    def judgement(self, call: Callable[..., object]) -> Judgement:
+    def judgement(self, call: Callable[..., object]) -> DiskSpeed:
         """What is known of steps like ``call``."""
         return self._judgements[call.__name__]
 
@@ -117,7 +117,7 @@ class Disk(ThreadPoolExecutor):
         return timed(judgement, call, *args, **kwargs)
 
 
-def timed(judgement: Judgement, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def timed(judgement: DiskSpeed, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call where it stands, and tell ``judgement`` how long that took."""
     start = perf_counter()
     try:

@@ -25,11 +25,11 @@ CONNECT_SECONDS = 10.0
 USER_AGENT = "runcomfy-runner"
 
 
-class NotConnected(RunnerError):
+class ConnectFailed(RunnerError):
     """No connection was made: nothing has left this machine."""
 
 
-class Broken(RunnerError):
+class ConnectionBroken(RunnerError):
     """The exchange broke off after something was sent, or its answer is no HTTP."""
 
 
@@ -73,16 +73,16 @@ class Patience:
         """From here on only errors of ours leave."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise ``NotConnected`` or ``Broken`` in place of an error of aiohttp's or the system's."""
+        """Raise ``ConnectFailed`` or ``ConnectionBroken`` in place of an error of aiohttp's or the system's."""
         if error is None:
             return
         if isinstance(error, _NOT_CONNECTED):
-            raise NotConnected(_words(error)) from None
+            raise ConnectFailed(_words(error)) from None
         if isinstance(error, TimeoutError):
-            raise Broken(self._too_late) from None
+            raise ConnectionBroken(self._too_late) from None
         if isinstance(error, aiohttp.ClientError | OSError | ValueError):
             # aiohttp keeps the error where its traceback leads: a cycle that would keep blocks of a file alive
-            raise Broken(_words(error.with_traceback(None))) from None
+            raise ConnectionBroken(_words(error.with_traceback(None))) from None
 
 
 async def _within(seconds: float, part: Awaitable[T]) -> T:

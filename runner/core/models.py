@@ -55,7 +55,7 @@ OUR_CODES = STUCK_CODES | {TIMEOUT, LOST, DISK}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Position:
     """A position in a text, counted from 1 in characters; ``line`` 0 means the file as a whole."""
 
     source: str
@@ -70,7 +70,7 @@ class Place:
 class Problem:
     """One fault of a manifest: where it is, what is wrong, and what would be right."""
 
-    place: Place
+    place: Position
     what: str
     advice: str = ""
 
@@ -232,7 +232,7 @@ MAX_OUTPUTS = 1000
 """More URIs than any model gives; what comes beyond is not looked at."""
 
 
-MOST = 256
+MAX_CONCURRENCY = 256
 
 
 EMULATOR = "emulator"

@@ -18,8 +18,8 @@ It stands apart: nothing of it knows the rest of the package, so that the two ca
 
 from .app import Emulator
 from .catalogue import MODELS
-from .faults import Fault, load_faults, parse_fault
+from .faults import InjectedFault, load_faults, parse_fault
 from .options import Options
 from .server import serve
 
-__all__ = ["MODELS", "Emulator", "Fault", "Options", "load_faults", "parse_fault", "serve"]
+__all__ = ["MODELS", "Emulator", "InjectedFault", "Options", "load_faults", "parse_fault", "serve"]

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, unquote
 
 from .apply_faults import pause, spoil
 from .catalogue import MODELS, problems
-from .fault_injection import Dice
-from .faults import CALLS, Fault
+from .fault_injection import FaultInjector
+from .faults import CALLS, InjectedFault
 from .responses import Answer, invalid, refusal, said
 from .service import Service, fingerprint
 from .storage import no_such_file, stored
@@ -36,7 +36,7 @@ class Emulator:
     def __init__(self, options: Options, now: Callable[[], float]) -> None:
         self._options = options
         self._now = now
-        self._dice = Dice(options.seed, options.faults)
+        self._dice = FaultInjector(options.seed, options.faults)
         self._service = Service(options, self._dice, now)
         self._counts: Counter[str] = Counter()
         self._calls: Counter[str] = Counter()
@@ -55,7 +55,7 @@ class Emulator:
         return f"{self.origin}/v1"
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[InjectedFault, ...]:
         """The rules in force. How often each kind has happened is among the ``stats``."""
         return self._dice.faults
 
@@ -81,11 +81,11 @@ class Emulator:
             "faults": dict(self._dice.hits),
         }
 
-    def set_faults(self, *faults: Fault) -> None:
+    def set_faults(self, *faults: InjectedFault) -> None:
         """Replace the rules; what is scripted stays."""
         self._dice.replace(faults)
 
-    def script(self, operation: str, *faults: Fault | None) -> None:
+    def script(self, operation: str, *faults: InjectedFault | None) -> None:
         """Fix the next answers of ``operation``, in order and before any rule; ``None`` is a normal answer.
 
         Raises ``ValueError`` for an unknown operation or a fault made for another one.
@@ -195,7 +195,9 @@ class Emulator:
         answer = await stored(held, int(number), self._options, wider=wider)
         return await self._perform(fault, lambda: answer, lambda: answer)
 
-    async def _perform(self, fault: Fault | None, act: Callable[[], Answer], pretend: Callable[[], Answer]) -> Answer:
+    async def _perform(
+        self, fault: InjectedFault | None, act: Callable[[], Answer], pretend: Callable[[], Answer]
+    ) -> Answer:
         """Act and answer, or do both as the fault has it; ``pretend`` answers without acting."""
         if fault is None:
             return act()

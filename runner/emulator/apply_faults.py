@@ -14,19 +14,19 @@ from .responses import PAGE, Answer, links, refusal, said
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .faults import Fault
+    from .faults import InjectedFault
     from .responses import Manner
 
 _CODES = {401: 400004, 402: 400002, 403: 403001, 404: 404001}
 _PAUSES = {"hang": 3600.0, "slow": 1.0, "trickle": 3.0}
 
 
-def pause(fault: Fault) -> float:
+def pause(fault: InjectedFault) -> float:
     """For how many seconds nothing, or only part of it, is said."""
     return _PAUSES.get(fault.kind, 0.0) if fault.seconds is None else fault.seconds
 
 
-def spoil(answer: Answer, fault: Fault, now: float) -> Answer:
+def spoil(answer: Answer, fault: InjectedFault, now: float) -> Answer:
     """What becomes of ``answer``. Kinds that act before there is an answer leave it as it is."""
     if fault.kind in _MANNERS:
         return replace(answer, manner=_MANNERS[fault.kind], seconds=pause(fault))
@@ -39,13 +39,13 @@ def spoil(answer: Answer, fault: Fault, now: float) -> Answer:
     return _INSTEAD[fault.kind](fault) if fault.kind in _INSTEAD else answer
 
 
-def _status(fault: Fault, now: float) -> Answer:
+def _status(fault: InjectedFault, now: float) -> Answer:
     plain = _error(fault, 503)
     media_type, body = _body(fault.body, plain.body)
     return replace(plain, body=body, media_type=media_type, headers=_retry_after(fault, now))
 
 
-def _error(fault: Fault, usual: int) -> Answer:
+def _error(fault: InjectedFault, usual: int) -> Answer:
     status = fault.status or usual
     code = fault.code or _CODES.get(status, status * 1000 + 1)
     return refusal(status, code, fault.message or f"made to go wrong: {fault.kind}")
@@ -61,7 +61,7 @@ def _body(form: str, api: bytes) -> tuple[str, bytes]:
     return "application/json", _first_half(api) if form == "half" else api
 
 
-def _retry_after(fault: Fault, now: float) -> dict[str, str]:
+def _retry_after(fault: InjectedFault, now: float) -> dict[str, str]:
     if fault.retry_after is None:
         return {}
     if fault.date:
@@ -70,12 +70,12 @@ def _retry_after(fault: Fault, now: float) -> dict[str, str]:
     return {"Retry-After": f"{fault.retry_after:g}"}
 
 
-def _redirect(fault: Fault) -> Answer:
+def _redirect(fault: InjectedFault) -> Answer:
     location = fault.location or "https://elsewhere.example/"
     return Answer(status=fault.status or 302, media_type="text/plain", headers={"Location": location})
 
 
-def _edited(answer: Answer, fault: Fault) -> Answer:
+def _edited(answer: Answer, fault: InjectedFault) -> Answer:
     status, body = answer.status, json.loads(answer.body)
     match fault.kind:
         case "no_id":
@@ -127,7 +127,7 @@ _BODIES: dict[str, Callable[[bytes], bytes]] = {
     "html": lambda _: PAGE,
 }
 _EDITED = {"no_id", "bad_id", "evil_urls", "id_with_error", "state", "other", "no_output"}
-_INSTEAD: dict[str, Callable[[Fault], Answer]] = {
+_INSTEAD: dict[str, Callable[[InjectedFault], Answer]] = {
     "error200": lambda fault: replace(_error(fault, 500), status=200),
     "garbage": lambda _: Answer(body=PAGE, media_type="text/html"),
     "redirect": _redirect,

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING
 
-from .faults import OPERATIONS, Fault
+from .faults import OPERATIONS, InjectedFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,21 +18,21 @@ def chance(*parts: object) -> float:
     return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big") / 2**48
 
 
-class Dice:
+class FaultInjector:
     """Decides for each call which fault, if any, happens to it, and counts those that did."""
 
-    def __init__(self, seed: int, faults: Sequence[Fault]) -> None:
+    def __init__(self, seed: int, faults: Sequence[InjectedFault]) -> None:
         self.hits: Counter[str] = Counter()
         self._seed = seed
-        self._scripts: defaultdict[str, deque[Fault | None]] = defaultdict(deque)
+        self._scripts: defaultdict[str, deque[InjectedFault | None]] = defaultdict(deque)
         self.replace(faults)
 
-    def replace(self, faults: Sequence[Fault]) -> None:
+    def replace(self, faults: Sequence[InjectedFault]) -> None:
         """Use these rules from now on, their counts starting at nothing."""
         self.faults = tuple(faults)
         self._rules = [_Rule(f"{self._seed}|{index}", fault) for index, fault in enumerate(faults)]
 
-    def script(self, operation: str, faults: Sequence[Fault | None]) -> None:
+    def script(self, operation: str, faults: Sequence[InjectedFault | None]) -> None:
         """Fix the next answers of ``operation``; ``None`` is a normal one. Raises ``ValueError``."""
         if operation not in OPERATIONS:
             raise ValueError(f"unknown operation {operation!r}; known: {', '.join(OPERATIONS)}")
@@ -41,7 +41,7 @@ class Dice:
                 raise ValueError(f"a fault on {fault.on} cannot be scripted for {operation}")
         self._scripts[operation].extend(faults)
 
-    def strike(self, operation: str, key: str, prompt: str, *, complete: bool = False) -> Fault | None:
+    def strike(self, operation: str, key: str, prompt: str, *, complete: bool = False) -> InjectedFault | None:
         """The fault that happens to this call. ``complete`` tells whether there are outputs to lose."""
         if not self._rules and not self._scripts:
             return None
@@ -53,7 +53,7 @@ class Dice:
             self.hits[fault.kind] += 1
         return fault
 
-    def _draw(self, operation: str, key: str, prompt: str, complete: bool) -> Fault | None:
+    def _draw(self, operation: str, key: str, prompt: str, complete: bool) -> InjectedFault | None:
         for rule in self._rules:
             fault = rule.fault
             possible = fault.on == operation and fault.match in prompt and (complete or fault.kind != "no_output")
@@ -65,7 +65,7 @@ class Dice:
 class _Rule:
     """One fault with its memory."""
 
-    def __init__(self, salt: str, fault: Fault) -> None:
+    def __init__(self, salt: str, fault: InjectedFault) -> None:
         self.fault = fault
         self._salt = salt
         self._seen = 0

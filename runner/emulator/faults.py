@@ -1,4 +1,4 @@
-"""What can go wrong on request: one ``Fault`` is one rule, checked when it is made.
+"""What can go wrong on request: one ``InjectedFault`` is one rule, checked when it is made.
 
 On a command line a rule is ``OPERATION KIND [NAME=VALUE ...]``, in a file a mapping of the same names.
 """
@@ -84,7 +84,7 @@ _TYPES: dict[str, type[Value]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class InjectedFault:
     """One rule: what goes wrong, where and how often. Raises ``ValueError`` for what makes no sense.
 
     A parameter left at ``None`` means the kind's own default; one that the kind does not know is ignored.
@@ -141,7 +141,7 @@ class Fault:
         return self.when == "before"
 
 
-def parse_fault(text: str) -> Fault:
+def parse_fault(text: str) -> InjectedFault:
     """The rule in ``submit status status=503 p=0.2 retry_after=2``. Raises ``ValueError``."""
     words = shlex.split(text)
     if len(words) < 2 or "=" in words[0] or "=" in words[1]:
@@ -152,7 +152,7 @@ def parse_fault(text: str) -> Fault:
     return _fault(words[0], words[1], {name: _read(name, value) for name, _, value in pairs})
 
 
-def load_faults(path: Path) -> tuple[int | None, tuple[Fault, ...]]:
+def load_faults(path: Path) -> tuple[int | None, tuple[InjectedFault, ...]]:
     """The seed, if there is one, and the rules of a YAML or JSON file.
 
     Raises ``ValueError``, naming the place, and ``OSError``.
@@ -170,7 +170,7 @@ def load_faults(path: Path) -> tuple[int | None, tuple[Fault, ...]]:
     return seed, tuple(_entry(f"{path}: fault {n}", entry) for n, entry in enumerate(plan["faults"], 1))
 
 
-def _entry(place: str, entry: object) -> Fault:
+def _entry(place: str, entry: object) -> InjectedFault:
     if not isinstance(entry, dict) or not {"on", "kind"} <= set(entry):
         raise ValueError(f"{place}: expected a mapping with on and kind")
     rest = {str(name): value for name, value in entry.items() if name not in {"on", "kind"}}
@@ -180,13 +180,13 @@ def _entry(place: str, entry: object) -> Fault:
         raise ValueError(f"{place}: {error}") from error
 
 
-def _fault(on: str, kind: str, given: Mapping[str, object]) -> Fault:
+def _fault(on: str, kind: str, given: Mapping[str, object]) -> InjectedFault:
     _known("kind of fault", kind, tuple(KINDS))
     parameters = (*COMMON, *KINDS[kind].parameters, *(("when",) if on in {"submit", "cancel"} else ()))
     for name, value in given.items():
         _known(f"parameter of {kind}", name, parameters)
         _typed(name, value)
-    return Fault(on=on, kind=kind, **given)  # type: ignore[arg-type]  # names and types were checked right above
+    return InjectedFault(on=on, kind=kind, **given)  # type: ignore[arg-type]  # names and types were checked right above
 
 
 def _typed(name: str, value: object) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .faults import Fault
+    from .faults import InjectedFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Options:
     """Requests taken in at once, waiting ones included; a submission beyond is refused with 429. ``None``: any."""
     token: str | None = None
     """The one bearer token that is let in; ``None`` lets any in that is not empty."""
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[InjectedFault, ...] = ()
     """Looked through in order; the first that strikes is the one that happens."""
     sizes: Literal["exact", "round16", "clamp1024"] = "exact"
     """Whether pictures have the size asked for, the nearest multiple of 16, or at most 1024 a side."""

@@ -21,7 +21,7 @@ PAGE = b"<!doctype html><html><head><title>Oops</title></head><body><h1>Somethin
 Manner = Literal["whole", "chunked", "cut", "reset", "trickle", "endless"]
 
 
-class Teller:
+class ResponseBuilder:
     """Knows how this service speaks, and where its links point to."""
 
     def __init__(self, options: Options) -> None:

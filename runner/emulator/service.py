@@ -10,10 +10,10 @@ from collections import Counter
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from .fault_injection import Dice, chance
+from .fault_injection import FaultInjector, chance
 from .journal import Journal, accepted_event, accepted_request, open_journal
 from .queue import Fate, Queue, Request
-from .responses import Answer, Teller, no_such_request, refusal, said
+from .responses import Answer, ResponseBuilder, no_such_request, refusal, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +32,12 @@ def fingerprint(model_id: str, given: object) -> str:
 class Service:
     """All requests, and the answers about them."""
 
-    def __init__(self, options: Options, dice: Dice, now: Callable[[], float]) -> None:
+    def __init__(self, options: Options, dice: FaultInjector, now: Callable[[], float]) -> None:
         self.requests: dict[str, Request] = {}
         self.accepted: Counter[str] = Counter()
         """How often each fingerprint was accepted."""
         self.peak_in_flight = 0
-        self.teller = Teller(options)
+        self.teller = ResponseBuilder(options)
         self._options = options
         self._dice = dice
         self._now = now

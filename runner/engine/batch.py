@@ -15,26 +15,26 @@ from runner.core.clock import timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import ConflictError
 from runner.core.models import Job, Record
-from runner.engine.billing.budget import Purse
+from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.costs import base_price, total_spent
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
-from runner.engine.pacing.concurrency import Adaptive, Capacity
-from runner.engine.pacing.polling import Durations
-from runner.engine.pipeline import Crew
-from runner.engine.redo import Choice, Jobs, Redo
-from runner.engine.scheduler import PAUSE, Work, run_batch
-from runner.engine.status import Standing
+from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
+from runner.engine.pacing.polling import PollScheduler
+from runner.engine.pipeline import Pipeline
+from runner.engine.redo import Jobs, Redo, RedoMode
+from runner.engine.scheduler import PAUSE, WorkItem, run_batch
+from runner.engine.status import RunStatus
 from runner.engine.steps.poll import Suspects
 from runner.engine.stop import too_much_waits
 from runner.engine.summary import Report, outcome_of_decision, outcome_of_record
-from runner.engine.tally import Books
+from runner.engine.tally import Tally
 from runner.ledger.records import in_doubt
-from runner.manifest import Spool
-from runner.planning.planner import Surveyor
+from runner.manifest import JobStore
+from runner.planning.planner import Planner
 from runner.planning.rules import Action, Decision, revive
-from runner.planning.selection import Chosen
-from runner.planning.survey import Survey, doubt, survey
+from runner.planning.selection import Selection
+from runner.planning.survey import SurveyResult, doubt_about_schemas, survey
 
 DISK_THREADS = 16
 """Of a slow disk; on a quick one they are hardly used."""
@@ -54,59 +54,59 @@ class Batch:
         self.context = context
         self._config = config
         self._started = context.clock.monotonic()
-        self._books = Books()
+        self._tally = Tally()
         self._lost = 0
         """Slots that are held by requests which did not end in time."""
-        self._purse = Purse(config.budget, context.stop, lambda: context.api.today, context.shard)
-        self._adaptive = Adaptive(Capacity()) if config.concurrency is None else None
-        self._durations = Durations(self._adaptive)
+        self._budget = BudgetTracker(config.budget, context.stop, lambda: context.api.today, context.shard)
+        self._adaptive = AdaptiveConcurrency(CapacityEstimate()) if config.concurrency is None else None
+        self._polling = PollScheduler(self._adaptive)
 
-    def standing(self) -> Standing:
+    def status(self) -> RunStatus:
         """Return where things stand, for a display. All counts are 0 until every job was looked at."""
-        books = self._books
+        tally = self._tally
         lanes = int(self._adaptive.limit) if self._adaptive is not None else self._config.concurrency
-        return Standing(counts=books.counts, cost_usd=books.cost_usd, lanes=lanes, cap=self._purse.cap)
+        return RunStatus(counts=tally.counts, cost_usd=tally.cost_usd, lanes=lanes, cap=self._budget.cap)
 
-    async def run(self, manifest_jobs: Spool) -> Report:
+    async def run(self, manifest_jobs: JobStore) -> Report:
         """Survey the selected jobs, fetch what is owed, buy beside it, and report."""
-        surveyor = self._config.planner(manifest_jobs, self.context.ledger, self.context.others)
-        jobs = self._config.select(manifest_jobs, surveyor)
+        planner = self._config.planner(manifest_jobs, self.context.ledger, self.context.others)
+        jobs = self._config.select(manifest_jobs, planner)
         models: set[str] = set()  # those that are bought from
         await self._prepare()
-        found = await self._survey(surveyor, jobs.selected(), models)
+        found = await self._survey(planner, jobs.selected(), models)
         if found.renamed:
-            await self._take_over(surveyor, jobs.selected())
+            await self._take_over(planner, jobs.selected())
         if found.elsewhere:
-            self._books.notes.append(_held_by_shards(found.elsewhere))
+            self._tally.notes.append(_held_by_shards(found.elsewhere))
         if found.doubtful:
-            self.context.stop.buying(doubt(found.doubtful), 69)
-        again = await self._open_redo(surveyor, jobs.selected, models)
+            self.context.stop.buying(doubt_about_schemas(found.doubtful), 69)
+        again = await self._open_redo(planner, jobs.selected, models)
         self._check_room(models)
-        await self._open_purse(models)
+        await self._open_budget(models)
         owed = self._owed_work(found)
-        self._purse.expect(work.record for work in owed if work.record is not None)
-        await self._carry(owed, self._job_work(surveyor, jobs, found), surveyor.claims)
+        self._budget.track(work.record for work in owed if work.record is not None)
+        await self._carry(owed, self._job_work(planner, jobs, found), planner.claims)
         if found.changed and not self.context.stop.stopped:
-            await self._carry([], self._changed_work(surveyor, jobs.selected(), found), surveyor.claims)
-        if self._config.redo is Choice.MISSING and not self.context.stop.stopped:
+            await self._carry([], self._changed_work(planner, jobs.selected(), found), planner.claims)
+        if self._config.redo is RedoMode.MISSING and not self.context.stop.stopped:
             await self._choose_among(again, lambda: self._missing(jobs.selected()), "missing")
-            await self._carry([], self._missing_work(surveyor, jobs.selected()), surveyor.claims)
+            await self._carry([], self._missing_work(planner, jobs.selected()), planner.claims)
         await again.close(jobs.every())
         if again.unfinished:
-            self._books.notes.append("the redo is not finished: run the same command again, and it goes on with it")
+            self._tally.notes.append("the redo is not finished: run the same command again, and it goes on with it")
         return await self._finish()
 
-    async def _open_redo(self, surveyor: Surveyor, jobs: Jobs, models: set[str]) -> Redo:
+    async def _open_redo(self, planner: Planner, jobs: Jobs, models: set[str]) -> Redo:
         """Continue the redo that an earlier run left, or begin the one asked for."""
 
         def choose(job: Job, decision: Decision) -> None:
-            self._books.choose("missing" if job.id in self._books.missing else outcome_of_decision(decision))
+            self._tally.choose("missing" if job.id in self._tally.missing else outcome_of_decision(decision))
             models.add(job.model)
 
-        redo = Redo(self.context.ledger, surveyor, self.context.api.base.name, self.context.stop, choose)
-        async with self._fetching_on_conflict(surveyor.claims):
+        redo = Redo(self.context.ledger, planner, self.context.api.base.name, self.context.stop, choose)
+        async with self._fetching_on_conflict(planner.claims):
             await redo.go_on(self._config.redo, jobs)
-            if self._config.redo is Choice.SELECTED:
+            if self._config.redo is RedoMode.SELECTED:
                 await self._choose_among(redo, jobs, "skipped")
         return redo
 
@@ -114,16 +114,16 @@ class Batch:
         """Let ``redo`` choose. What an interruption keeps it from choosing was not tried, and is no ``outcome``."""
         await redo.choose(jobs)
         if redo.choosing and self.context.stop.interrupted.is_set():
-            self._books.leave(outcome)
+            self._tally.leave(outcome)
 
     def _missing(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        return (job for job in jobs if job.id in self._books.missing)
+        return (job for job in jobs if job.id in self._tally.missing)
 
-    def _missing_work(self, surveyor: Surveyor, jobs: Iterable[Job]) -> Iterator[Work]:
+    def _missing_work(self, planner: Planner, jobs: Iterable[Job]) -> Iterator[WorkItem]:
         """What a redo chose because its files are gone everywhere."""
 
-        def work(job: Job) -> Iterator[Work]:
-            if job.id in self._books.missing and (decision := surveyor.decide(job)).action is Action.BUY:
+        def work(job: Job) -> Iterator[WorkItem]:
+            if job.id in self._tally.missing and (decision := planner.decide(job)).action is Action.BUY:
                 yield from self._work(job, decision)
 
         return _with_pauses(jobs, work)
@@ -134,22 +134,22 @@ class Batch:
         await self._fetch_owed(lambda _: True)  # without a manifest every file is still wanted where it is
         return await self._finish()
 
-    async def _survey(self, surveyor: Surveyor, jobs: Iterable[Job], models: set[str]) -> Survey:
+    async def _survey(self, planner: Planner, jobs: Iterable[Job], models: set[str]) -> SurveyResult:
         """Decide about every job, and add to ``models`` those that are bought from.
 
         In a thread: over a million jobs that takes minutes, and the loop has to see the signals that come meanwhile.
         """
-        books = Books()  # shown once it is complete
-        missing_too = self._config.redo is Choice.MISSING
+        tally = Tally()  # shown once it is complete
+        missing_too = self._config.redo is RedoMode.MISSING
 
         def enter(job: Job, decision: Decision) -> None:
-            books.enter(decision)
+            tally.enter(decision)
             if decision.buys or (missing_too and decision.action is Action.DELIVER):
                 models.add(job.model)
 
-        async with self._fetching_on_conflict(surveyor.claims):
-            found = await in_thread(None, survey, surveyor, jobs, enter)
-        self._books = books
+        async with self._fetching_on_conflict(planner.claims):
+            found = await in_thread(None, survey, planner, jobs, enter)
+        self._tally = tally
         return found
 
     @asynccontextmanager
@@ -163,7 +163,7 @@ class Batch:
             raise
 
     async def _fetch_owed(self, claimed: Claimed) -> None:
-        await self._carry(self._owed_work(Survey()), iter(()), claimed)
+        await self._carry(self._owed_work(SurveyResult()), iter(()), claimed)
 
     async def _prepare(self) -> None:
         """Clear what a crash left: temporary files, and intents that became open questions."""
@@ -171,27 +171,27 @@ class Batch:
         for record in self.context.ledger.interrupted():
             await self.context.ledger.append(in_doubt(record, timestamp(self.context.clock.now())))
 
-    async def _take_over(self, surveyor: Surveyor, jobs: Iterable[Job]) -> None:
+    async def _take_over(self, planner: Planner, jobs: Iterable[Job]) -> None:
         """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
-        surveyor.begin_again()
-        renamed = ((job, old_id) for job in jobs if (old_id := surveyor.renamed_from(job, surveyor.history(job))))
+        planner.begin_again()
+        renamed = ((job, old_id) for job in jobs if (old_id := planner.renamed_from(job, planner.history(job))))
         while some := await pull(renamed):
             for job, old_id in some:
-                for record in reversed(surveyor.takeover(job, old_id)):
+                for record in reversed(planner.takeover(job, old_id)):
                     log.info("%s takes over purchase %d of %s", job.id, record.purchase, old_id)
                     await self.context.ledger.append(record)
 
-    async def _open_purse(self, models: set[str]) -> None:
+    async def _open_budget(self, models: set[str]) -> None:
         """Learn what the models to be bought from cost; with a budget nothing is bought without a price."""
         if self._config.budget is not None:
             api = self.context.api.base.name
             known = (record for record in self._known() if record.api == api)
             while some := await pull(known):
-                self._purse.load(some)
+                self._budget.load(some)
         for model in sorted(models):
             entry = None if self._config.offline else await self.context.api.catalogue_entry(model)
-            price = base_price(entry) if entry is not None else self._purse.earlier_price(model)
-            self._purse.set_price(model, price)
+            price = base_price(entry) if entry is not None else self._budget.earlier_price(model)
+            self._budget.set_price(model, price)
             if price is None and self._config.budget is not None:
                 self._refuse_unpriced(model, reachable=entry is not None)
 
@@ -203,7 +203,7 @@ class Batch:
             why = "is not asked (--offline)" if self._config.offline else "cannot be reached"
             self.context.stop.buying(f"a budget needs the price of {model}, and the catalogue {why}", 69)
 
-    def _owed_work(self, found: Survey) -> list[Work]:
+    def _owed_work(self, found: SurveyResult) -> list[WorkItem]:
         """What is owed, oldest first. Purchases of jobs that are not selected are brought home and counted as well."""
         owed = self.context.ledger.owed(self.context.api.base.name)
         first: dict[str, int] = {}
@@ -213,9 +213,9 @@ class Batch:
             if record.id in found.collecting:
                 first[record.id] = min(record.purchase, first.get(record.id, record.purchase))
             else:
-                self._books.enter_owed(record)
+                self._tally.enter_owed(record)
         return [
-            Work(
+            WorkItem(
                 before=outcome_of_record(record),
                 record=record,
                 settled_as="left" if record.id in found.changed else None,
@@ -224,41 +224,43 @@ class Batch:
             for record in owed
         ]
 
-    def _job_work(self, surveyor: Surveyor, jobs: Chosen, found: Survey) -> Iterator[Work]:
+    def _job_work(self, planner: Planner, jobs: Selection, found: SurveyResult) -> Iterator[WorkItem]:
         """What is to be done for each job as things stand when its turn comes."""
 
-        def work(job: Job | None) -> Iterator[Work]:
+        def work(job: Job | None) -> Iterator[WorkItem]:
             if job is not None and job.id not in found.changed:
-                yield from self._work(job, surveyor.decide(job))
+                yield from self._work(job, planner.decide(job))
 
-        again = self._config.redo is Choice.SELECTED
+        again = self._config.redo is RedoMode.SELECTED
         return _with_pauses(jobs.selected() if again else jobs.unsettled(found.unsettled), work)
 
-    def _changed_work(self, surveyor: Surveyor, jobs: Iterable[Job], found: Survey) -> Iterator[Work]:
+    def _changed_work(self, planner: Planner, jobs: Iterable[Job], found: SurveyResult) -> Iterator[WorkItem]:
         """The jobs whose inputs had changed while an older purchase was owed, once that is home."""
 
-        def work(job: Job) -> Iterator[Work]:
+        def work(job: Job) -> Iterator[WorkItem]:
             if job.id in found.changed:
-                decision = surveyor.decide(job)
-                self._books.decide_again(decision)
+                decision = planner.decide(job)
+                self._tally.decide_again(decision)
                 yield from self._work(job, decision)
 
         return _with_pauses(jobs, work)
 
-    def _work(self, job: Job, decision: Decision) -> Iterator[Work]:
+    def _work(self, job: Job, decision: Decision) -> Iterator[WorkItem]:
         before = outcome_of_decision(decision)
         if decision.action is Action.BUY:
-            work = Work(before=before, job=job, fresh=True)
+            work = WorkItem(before=before, job=job, fresh=True)
         elif decision.record is not None and decision.action in (Action.DELIVER, Action.MOVE, Action.RESTORE):
-            record = revive(job, decision.record, self.context.ledger.history(job.id), aside=self.context.folder.aside)
+            record = revive(
+                job, decision.record, self.context.ledger.history(job.id), aside=self.context.folder.archive_path
+            )
             settled_as = None if decision.action is Action.DELIVER else "skipped"
-            work = Work(before=before, record=record, settled_as=settled_as)
+            work = WorkItem(before=before, record=record, settled_as=settled_as)
         else:
             return
-        self._books.begin(job.id, work)
+        self._tally.begin(job.id, work)
         yield work
 
-    async def _carry(self, owed: list[Work], jobs: Iterator[Work], claimed: Claimed) -> None:
+    async def _carry(self, owed: list[WorkItem], jobs: Iterator[WorkItem], claimed: Claimed) -> None:
         """Run the workers until there is nothing left, buying stopped, or the grace of an interruption is over.
 
         ``claimed`` tells whether the manifest still wants a done purchase's files where they are.
@@ -266,15 +268,15 @@ class Batch:
         self._check_backlog(owed)
         suspects = Suspects(sum(work.record is not None and not work.record.stuck for work in owed))
         async with at_work(Disk(DISK_THREADS, "disk")) as disk:
-            crew = Crew(
+            pipeline = Pipeline(
                 self.context,
                 self._config,
-                self._books,
-                self._purse,
+                self._tally,
+                self._budget,
                 suspects,
                 disk,
                 claimed,
-                self._durations,
+                self._polling,
                 self._adaptive,
             )
             async with anyio.create_task_group() as group:
@@ -283,20 +285,20 @@ class Batch:
                 self._lost = await run_batch(
                     owed,
                     self._to_the_last(jobs),
-                    steps=crew.steps,
-                    limits=crew.limits,
+                    steps=pipeline.steps,
+                    limits=pipeline.limits,
                     stop=self.context.stop,
                     lost=self._lost,
                 )
                 group.cancel_scope.cancel()
-        self._books.close(self._newest)
+        self._tally.close(self._newest)
         await self._believe(suspects, {(w.job_id, w.record.purchase) for w in owed if w.record and not w.counted})
 
-    def _to_the_last(self, jobs: Iterator[Work]) -> Iterator[Work]:
+    def _to_the_last(self, jobs: Iterator[WorkItem]) -> Iterator[WorkItem]:
         """``jobs``; and from then on the last request decides when the run ends."""
-        self._durations.draining = False
+        self._polling.draining = False
         yield from jobs
-        self._durations.draining = True
+        self._polling.draining = True
 
     async def _end_at_the_hour(self) -> None:
         """``--until``: stop buying when it comes; what is in flight is brought home."""
@@ -311,7 +313,7 @@ class Batch:
                 f"{self.context.folder.root}: the disk is nearly full; make room, and run again", 73
             )
 
-    def _check_backlog(self, owed: list[Work]) -> None:
+    def _check_backlog(self, owed: list[WorkItem]) -> None:
         """Buy nothing while too much that is paid waits, or waits too long."""
         owing = (work.record for work in owed if work.record is not None)
         why = too_much_waits(owing, most=self._config.backlog, now=self.context.clock.now())
@@ -329,7 +331,7 @@ class Batch:
         for record, verdict in suspects.verdicts:
             await self.context.ledger.append(verdict)
             if (record.id, record.purchase) not in uncounted:
-                self._books.correct(record, verdict)
+                self._tally.correct(record, verdict)
 
     def _known(self) -> Iterator[Record]:
         """Every purchase, of this run's jobs and of other shards'."""
@@ -339,7 +341,7 @@ class Batch:
         """Sum up, and leave the results manifest tidy. In threads, as the survey."""
         total = await in_thread(None, total_spent, self._known(), self.context.api.base.name)
         await to_its_end(self.context.ledger.compact)
-        return self._books.report(
+        return self._tally.report(
             spent_usd=total,
             seconds=self.context.clock.monotonic() - self._started,
             output=str(self.context.folder.root),
@@ -348,7 +350,7 @@ class Batch:
         )
 
 
-def _with_pauses(jobs: Iterable[T], work: Callable[[T], Iterator[Work]]) -> Iterator[Work]:
+def _with_pauses(jobs: Iterable[T], work: Callable[[T], Iterator[WorkItem]]) -> Iterator[WorkItem]:
     """What is to be done for each of ``jobs``, and a pause now and then, since for very many it may be nothing."""
     for number, job in enumerate(jobs, 1):
         if number % PAUSES == 0:

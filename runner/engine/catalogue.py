@@ -24,14 +24,14 @@ from runner.core.models import Json
 from runner.engine.billing.costs import base_price
 from runner.engine.options import RunOptions
 from runner.manifest import Offer, usable
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 
 if TYPE_CHECKING:
     from runner.api.client import Api
 
 FRESH_SECONDS = 24 * 3600.0
 
-Entries = dict[str, dict[str, Json] | None]
+CatalogueEntries = dict[str, dict[str, Json] | None]
 
 MAX_BYTES = 1 << 20
 
@@ -54,7 +54,7 @@ async def offers(
     for model in stale:
         schema, reason = _judge(answers.get(model), why)
         if schema is not None:
-            cache.put(Kept(api=api, model=model, at=now, input_schema=schema))
+            cache.put(CachedSchema(api=api, model=model, at=now, input_schema=schema))
         known[model] = Offer(schema=schema) if schema is not None else _fall_back(kept[model], reason)
     return known
 
@@ -66,12 +66,12 @@ async def _ask(
     if options.offline:
         return {}, "--offline: the catalogue is not asked"
     try:
-        return await entries(models, options, environ), "the catalogue cannot be asked"
+        return await fetch_entries(models, options, environ), "the catalogue cannot be asked"
     except AccountError:
         return {}, "there is no token to ask the catalogue with"
 
 
-def _is_fresh(kept: Kept, now: float) -> bool:
+def _is_fresh(kept: CachedSchema, now: float) -> bool:
     return 0 <= now - kept.at < FRESH_SECONDS and _judge({"input_schema": kept.input_schema}, "")[0] is not None
 
 
@@ -85,11 +85,11 @@ def _judge(entry: dict[str, Json] | None, why: str) -> tuple[dict[str, Json] | N
         return None, "the catalogue does not tell what it takes"
     try:
         return usable(entry["input_schema"]), ""
-    except Wrong as wrong:
+    except Invalid as wrong:
         return None, f"the schema in the catalogue {wrong.what}"
 
 
-def _fall_back(kept: Kept | None, reason: str) -> Offer:
+def _fall_back(kept: CachedSchema | None, reason: str) -> Offer:
     """An older copy, if there is one that can be used."""
     if kept is None or _judge({"input_schema": kept.input_schema}, "")[0] is None:
         return Offer(note=reason)
@@ -111,7 +111,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def asking(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterator[Api]:
+async def open_catalogue(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterator[Api]:
     """The API for one who only asks: no folder, no lock. Raises ``AccountError`` without a token."""
     from runner.api.client import connect  # noqa: PLC0415 - HTTP takes a while to load, and most manifests need none
 
@@ -121,14 +121,14 @@ async def asking(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterat
             yield await stack.enter_async_context(connect(base, find_token(environ)))
 
 
-async def entries(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> Entries:
+async def fetch_entries(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> CatalogueEntries:
     """What the live catalogue says of models; see ``Api.catalogue_entry``. Raises ``AccountError`` without a token."""
-    async with asking(options, environ) as api:
+    async with open_catalogue(options, environ) as api:
         return await _entries(models, api)
 
 
-async def _entries(models: Iterable[str], api: Api) -> Entries:
-    found: Entries = {}
+async def _entries(models: Iterable[str], api: Api) -> CatalogueEntries:
+    found: CatalogueEntries = {}
 
     async def ask(model: str) -> None:
         found[model] = await api.catalogue_entry(model)
@@ -142,7 +142,7 @@ async def _entries(models: Iterable[str], api: Api) -> Entries:
 async def quote(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> Quote:
     """What ``models`` cost by the live catalogue, as far as it answers; nothing without a token."""
     try:
-        async with asking(options, environ) as api:
+        async with open_catalogue(options, environ) as api:
             found = await _entries(models, api)
             prices = {model: base_price(entry) for model, entry in found.items() if entry is not None}
             return Quote(prices=prices, today=api.today, asked=True)
@@ -157,7 +157,7 @@ def emulated_schema(model: str) -> object:
     return MODELS[model].schema if model in MODELS else None
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class CachedSchema(msgspec.Struct, frozen=True, kw_only=True):
     """The input schema of a model, as the catalogue of one API told it."""
 
     api: str
@@ -167,25 +167,25 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     input_schema: dict[str, Json]
 
 
-class Cache:
+class SchemaCache:
     """A folder of such files. Where it cannot be read or written, nothing was kept, and that is no error."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def get(self, api: str, model: str) -> Kept | None:
+    def get(self, api: str, model: str) -> CachedSchema | None:
         """What was kept of ``model`` at ``api``; None for nothing, or nothing that can be read."""
         if self._folder is None:
             return None
         try:
             with self._path(self._folder, api, model).open("rb") as file:
-                kept = msgspec.json.decode(file.read(MAX_BYTES), type=Kept)
+                kept = msgspec.json.decode(file.read(MAX_BYTES), type=CachedSchema)
         except (OSError, ValueError, RecursionError):
             return None
         genuine = (kept.api, kept.model) == (api, model) and 0 <= kept.at < LATEST
         return kept if genuine else None
 
-    def put(self, kept: Kept) -> None:
+    def put(self, kept: CachedSchema) -> None:
         """Keep it, whole or not at all."""
         if self._folder is None:
             return
@@ -205,10 +205,10 @@ class Cache:
         return folder / f"{digest[:32]}.json"
 
 
-def find_cache(environ: Mapping[str, str]) -> Cache:
+def find_cache(environ: Mapping[str, str]) -> SchemaCache:
     """``$XDG_CACHE_HOME/runcomfy-runner``, else ``~/.cache/runcomfy-runner``; none for a process without a home."""
     home = environ.get("HOME") or environ.get("USERPROFILE")
     root = Path(environ.get("XDG_CACHE_HOME") or "")
     if not root.is_absolute():  # the specification has such a value ignored
         root = Path(home or "") / ".cache"
-    return Cache(root / "runcomfy-runner" / "schemas" if root.is_absolute() else None)
+    return SchemaCache(root / "runcomfy-runner" / "schemas" if root.is_absolute() else None)

@@ -12,17 +12,17 @@ from runner.api.config import ApiBase
 from runner.core.models import EMULATOR, Budget, Halt
 from runner.core.shards import Shard, share_concurrency
 from runner.engine.options import RunOptions
-from runner.engine.redo import Choice
+from runner.engine.redo import RedoMode
 from runner.engine.stop import most_waiting
 from runner.files.output_folder import Folder
-from runner.ledger import NOTHING, Reader
+from runner.ledger import EMPTY, LedgerReader
 from runner.ledger.layout import output_folder
-from runner.manifest import Manifest, OnUnknown, Settings, Spool
-from runner.planning.planner import Surveyor
-from runner.planning.selection import Chosen, Selection
+from runner.manifest import JobStore, Manifest, OnUnknown, Settings
+from runner.planning.planner import Planner
+from runner.planning.selection import JobFilter, Selection
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class DownloadLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of a download."""
 
     trusted_hosts: tuple[str, ...]
@@ -43,8 +43,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whose jobs this is about; None: all."""
     manifest: str = "-"
     """How records name the manifest: relative to the folder; ``-`` for standard input."""
-    selection: Selection = Selection()
-    redo: Choice | None = None
+    selection: JobFilter = JobFilter()
+    redo: RedoMode | None = None
     """Which done jobs are bought anew."""
     resubmit: bool = False
     """Whether a purchase whose outcome is unknown is submitted again, once."""
@@ -64,7 +64,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """When to stop buying, in seconds since the epoch."""
     offline: bool = False
     """Whether the catalogue is left alone: prices are those of earlier purchases."""
-    bounds: Bounds | None = None
+    bounds: DownloadLimits | None = None
     """What downloads may be; None leaves it to what each record carries."""
 
     @classmethod
@@ -94,7 +94,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             halt=settings.halt,
             until=options.until,
             offline=options.offline and not options.emulator,
-            bounds=Bounds(
+            bounds=DownloadLimits(
                 trusted_hosts=settings.trusted_hosts,
                 max_file_bytes=settings.max_file_bytes,
                 strict_size=settings.strict_size,
@@ -119,9 +119,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
         """So many paid results may wait for delivery."""
         return most_waiting(self.concurrency)
 
-    def planner(self, jobs: Spool, ledger: Reader, others: Reader = NOTHING) -> Surveyor:
+    def planner(self, jobs: JobStore, ledger: LedgerReader, others: LedgerReader = EMPTY) -> Planner:
         """Return what decides about ``jobs``; ``others`` is what is known of the other shards' jobs."""
-        return Surveyor(
+        return Planner(
             jobs=jobs,
             ledger=ledger,
             others=others,
@@ -131,9 +131,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             resubmit=self.resubmit,
         )
 
-    def select(self, jobs: Spool, planner: Surveyor) -> Chosen:
+    def select(self, jobs: JobStore, planner: Planner) -> Selection:
         """Return those of ``jobs`` that the command is about, each as its purchase was read."""
-        return Chosen(jobs, self.selection, planner.as_bought)
+        return Selection(jobs, self.selection, planner.as_bought)
 
 
 def _concurrency(settings: Settings, options: RunOptions) -> int | None:

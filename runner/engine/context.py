@@ -10,15 +10,15 @@ from runner.core.clock import Clock
 from runner.core.shards import Shard
 from runner.engine.stop import Stop
 from runner.files.output_folder import Folder
-from runner.ledger import NOTHING, Reader, Writer
+from runner.ledger import EMPTY, LedgerReader, LedgerWriter
 
 
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a batch has open: folder, ledger, API, storage, clock and stop."""
 
     folder: Folder
-    ledger: Writer
-    others: Reader = NOTHING
+    ledger: LedgerWriter
+    others: LedgerReader = EMPTY
     """What other shards know, as of the beginning of the run."""
     shard: Shard | None = None
     """Whose jobs these are; None: all."""

@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 
 from runner.core.models import Budget, Job, kind_of
-from runner.engine.billing.budget import Purse
+from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.costs import Estimate
 from runner.engine.catalogue import Quote
 from runner.engine.config import RunConfig
-from runner.engine.redo import Choice, Marks
+from runner.engine.redo import RedoMarks, RedoMode
 from runner.engine.stop import Stop, too_much_waits
-from runner.ledger import NOTHING, Reader, divided, look, misfit, open_reader
-from runner.manifest import Spool
+from runner.ledger import EMPTY, LedgerReader, divided, layout_conflict, look, open_reader
+from runner.manifest import JobStore
 from runner.planning.rules import Action, Decision
-from runner.planning.selection import Chosen
-from runner.planning.survey import Survey, doubt, survey
+from runner.planning.selection import Selection
+from runner.planning.survey import SurveyResult, doubt_about_schemas, survey
 
 CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.HOLD, Action.FAILED)
 KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
@@ -30,7 +30,7 @@ Visit = Callable[[Job, Action, str], None]
 """Told of each job under which of ``CATEGORIES`` it is counted, and why."""
 
 
-class Queue:
+class PurchaseQueue:
     """The jobs to be bought in their order: eight bytes each, and one of each model and size."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Forecast(msgspec.Struct, kw_only=True):
 
     output: str
     budget: Budget | None = None
-    purse: Purse | None = None
+    tracker: BudgetTracker | None = None
     counts: Counter[Action] = msgspec.field(default_factory=Counter)
     after_collecting: int = 0
     """Of those to be bought: jobs with an older purchase that is brought home first."""
@@ -66,7 +66,7 @@ class Forecast(msgspec.Struct, kw_only=True):
     not_now: str = ""
     """Why the next run buys nothing of this."""
     estimate: Estimate = msgspec.field(default_factory=Estimate)
-    queue: Queue = msgspec.field(default_factory=Queue)
+    queue: PurchaseQueue = msgspec.field(default_factory=PurchaseQueue)
     today: str | None = None
     """The API's day, once there is a quote."""
 
@@ -107,33 +107,33 @@ class Forecast(msgspec.Struct, kw_only=True):
 
     def _cap(self, quote: Quote) -> dict[str, Any]:
         """The budget, what is left of it, and for how many of the purchases that is enough at their reserves."""
-        if self.budget is None or self.purse is None:
+        if self.budget is None or self.tracker is None:
             return {"budget": None, "budget_left_usd": None, "affordable": None}
         self.today = quote.today
         prices = self._prices(quote)
         for model, price in prices.items():
-            self.purse.set_price(model, price)
+            self.tracker.set_price(model, price)
         priced = all(price is not None for price in prices.values())
         return {
             "budget": f"${self.budget.usd:g}{' a day' if self.budget.per_day else ''}",
-            "budget_left_usd": round(self.purse.left_usd, 6),
-            "affordable": self.purse.room(self.queue) if priced else None,
+            "budget_left_usd": round(self.tracker.left_usd, 6),
+            "affordable": self.tracker.room(self.queue) if priced else None,
         }
 
     def _prices(self, quote: Quote) -> dict[str, float | None]:
         """What a run would reserve by: where the catalogue does not answer, the last purchase's price."""
-        assert self.purse is not None
-        earlier = self.purse.earlier_price
+        assert self.tracker is not None
+        earlier = self.tracker.earlier_price
         return {m: quote.prices[m] if m in quote.prices else earlier(m) for m in self.estimate.models}
 
     def _not_now(self, quote: Quote | None) -> str:
-        if self.not_now or self.purse is None or quote is None or not quote.asked:
+        if self.not_now or self.tracker is None or quote is None or not quote.asked:
             return self.not_now
         unpriced = [model for model, price in self._prices(quote).items() if price is None]
         return f"a budget needs a price, and there is none for {', '.join(unpriced)}" if unpriced else ""
 
 
-def foretell(config: RunConfig, manifest_jobs: Spool, *, now: float, visit: Visit) -> Forecast:
+def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, visit: Visit) -> Forecast:
     """Return what a run of ``manifest_jobs`` would do. Changes nothing, needs no lock and no network.
 
     Raises what such a run would raise before it buys. ``now`` is in seconds since the epoch.
@@ -141,30 +141,34 @@ def foretell(config: RunConfig, manifest_jobs: Spool, *, now: float, visit: Visi
     root, api, shard, budget = config.folder.root, config.api.name, config.shard, config.budget
     forecast = Forecast(output=str(root), budget=budget)
     with open_reader(root) as known:
-        ledger, others = (known, NOTHING) if shard is None else divided(known, shard)
-        surveyor = config.planner(manifest_jobs, ledger, others)
-        jobs = config.select(manifest_jobs, surveyor)
-        redo = _Redo(Marks(ledger, surveyor, api), config.redo, jobs)
+        ledger, others = (known, EMPTY) if shard is None else divided(known, shard)
+        planner = config.planner(manifest_jobs, ledger, others)
+        jobs = config.select(manifest_jobs, planner)
+        redo = _Redo(RedoMarks(ledger, planner, api), config.redo, jobs)
 
         def enter(job: Job, decision: Decision) -> None:
             decision = redo.decide(job, decision)
             visit(job, forecast.count(job, decision), _reason(decision))
 
-        found = survey(surveyor, jobs.selected(), enter)
+        found = survey(planner, jobs.selected(), enter)
         _look_at_owed(forecast, found, ledger, api, most=config.backlog, now=now)
-        forecast.not_now = misfit(look(root), shard) or forecast.not_now
+        forecast.not_now = layout_conflict(look(root), shard) or forecast.not_now
         if budget is not None:
-            forecast.purse = Purse(budget, Stop(), lambda: forecast.today, shard)
-            forecast.purse.load(record for record in known.latest() if record.api == api)
+            forecast.tracker = BudgetTracker(budget, Stop(), lambda: forecast.today, shard)
+            forecast.tracker.load(record for record in known.latest() if record.api == api)
     return forecast
 
 
-def _look_at_owed(forecast: Forecast, found: Survey, ledger: Reader, api: str, *, most: int, now: float) -> None:
+def _look_at_owed(
+    forecast: Forecast, found: SurveyResult, ledger: LedgerReader, api: str, *, most: int, now: float
+) -> None:
     owed = ledger.owed(api)
     counted = found.collecting | found.taken_over
     forecast.others = sum(record.id not in counted and not record.rebuy for record in owed)
     forecast.doubtful = found.doubtful.total()
-    forecast.not_now = doubt(found.doubtful) if found.doubtful else too_much_waits(owed, most=most, now=now)
+    forecast.not_now = (
+        doubt_about_schemas(found.doubtful) if found.doubtful else too_much_waits(owed, most=most, now=now)
+    )
 
 
 def _reason(decision: Decision) -> str:
@@ -176,11 +180,11 @@ def _reason(decision: Decision) -> str:
 class _Redo:
     """Which decisions the redo that is asked for changes."""
 
-    def __init__(self, marks: Marks, choice: Choice | None, jobs: Chosen) -> None:
+    def __init__(self, marks: RedoMarks, choice: RedoMode | None, jobs: Selection) -> None:
         self._redo = marks
         if choice is not None:
             self._redo.check_choice(jobs.selected)
-        self._number = self._redo.choosing if choice is Choice.SELECTED else 0
+        self._number = self._redo.choosing if choice is RedoMode.SELECTED else 0
 
     def decide(self, job: Job, decision: Decision) -> Decision:
         if not self._number or not self._redo.would_choose(job, decision, self._number):

@@ -23,20 +23,20 @@ from runner.core.shards import Shard
 from runner.engine.batch import Batch
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
-from runner.engine.maintenance.cancel import Cancelled, cancel_owed
+from runner.engine.maintenance.cancel import CancelResult, cancel_owed
 from runner.engine.options import RunOptions
-from runner.engine.status import Watcher
+from runner.engine.status import StatusObserver
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.files.output_folder import Folder
 from runner.files.urls import PublicResolver
 from runner.ledger import (
-    Parts,
-    Passing,
-    Reader,
-    Writer,
-    hold,
-    hold_all,
+    HeldParts,
+    LayoutBusy,
+    LedgerReader,
+    LedgerWriter,
+    acquire,
+    acquire_all,
     look,
     open_ledger,
     open_others,
@@ -46,8 +46,8 @@ from runner.ledger import (
 from runner.manifest import Manifest
 
 if TYPE_CHECKING:
-    from runner.engine.maintenance.repair_files import Restored
-    from runner.ledger.repair import Mended
+    from runner.engine.maintenance.repair_files import RepairResult
+    from runner.ledger.repair import RepairedLog
 
 
 PATIENCE = 60.0
@@ -57,7 +57,7 @@ MOMENT = 0.1
 Observer = Callable[[Record], None]
 """Told of every record once it is durable: the events of a run.
 
-One that is a ``Watcher`` as well is told, before the first of them, how to read where the run stands."""
+One that is a ``StatusObserver`` as well is told, before the first of them, how to read where the run stands."""
 
 
 async def run(
@@ -115,25 +115,25 @@ async def repair(
     stop: Stop | None = None,
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
-) -> Restored:
+) -> RepairResult:
     """Repair the files of ``folder`` and buy nothing. Needs no manifest."""
-    from runner.engine.maintenance.repair_files import restore  # noqa: PLC0415 - a run that buys needs none of it
+    from runner.engine.maintenance.repair_files import repair_files  # noqa: PLC0415 - a run that buys needs none of it
 
     config = RunConfig.of_folder(folder, options or RunOptions(), environ)
     async with _batch(config, observer, stop, clock, environ) as batch:
-        return await restore(batch.context)
+        return await repair_files(batch.context)
 
 
 def repair_log(
     folder: Folder, options: RunOptions, *, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
-) -> list[Mended]:
+) -> list[RepairedLog]:
     """Make a damaged results log readable again, in a folder that is split each of them. Return what that came to."""
-    from runner.ledger.repair import mend  # noqa: PLC0415 - only a damaged results log needs it
+    from runner.ledger.repair import repair  # noqa: PLC0415 - only a damaged results log needs it
 
     at = timestamp((clock or SystemClock()).now())
     api = options.api_base(environ).name
-    with hold_all(folder.root, at) as held:
-        return [mend(path_of(folder.root, part), at=at, api=api) for part in held.parts]
+    with acquire_all(folder.root, at) as held:
+        return [repair(path_of(folder.root, part), at=at, api=api) for part in held.parts]
 
 
 async def cancel(
@@ -144,7 +144,7 @@ async def cancel(
     stop: Stop | None = None,
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
-) -> Cancelled:
+) -> CancelResult:
     """Ask the API to cancel what is owed in ``folder``, and record what it says of each request afterwards."""
     config = RunConfig.of_folder(folder, options or RunOptions(), environ)
     async with _batch(config, observer, stop, clock, environ) as batch:
@@ -187,14 +187,14 @@ async def _batch(
                 stop=stop,
             )
             batch = Batch(context, config)
-            if isinstance(observer, Watcher):
-                observer.watch(batch.standing)
+            if isinstance(observer, StatusObserver):
+                observer.watch(batch.status)
             yield batch
 
 
 def _open(
-    stack: AsyncExitStack, root: Path, shard: Shard | None, held: Parts, observer: Observer
-) -> tuple[Writer, Reader]:
+    stack: AsyncExitStack, root: Path, shard: Shard | None, held: HeldParts, observer: Observer
+) -> tuple[LedgerWriter, LedgerReader]:
     """Open what this run writes and what other shards know, until ``stack`` is closed. A million lines take long."""
     ledger = open_ledger(root, held, observer)
     stack.callback(ledger.close)
@@ -203,21 +203,21 @@ def _open(
 
 async def _hold(
     stack: AsyncExitStack, root: Path, shard: Shard | None, clock: Clock, stop: Stop, *, buys: bool
-) -> Parts:
+) -> HeldParts:
     """Hold the folder or the shard until ``stack`` is closed.
 
     Other shards hold the folder for a moment when they begin; so a shard waits for it, a run of the whole does not.
     """
     since = timestamp(clock.now())
     if shard is None and not buys:
-        return stack.enter_context(hold_all(root, since))
+        return stack.enter_context(acquire_all(root, since))
     if not buys and not look(root).found:
         raise UsageError(f"{root} is not split into shards: leave --shard out. Nothing was changed.")
     until = clock.monotonic() + PATIENCE
     while True:
         try:
-            return stack.enter_context(hold(root, since, shard))
-        except Passing:
+            return stack.enter_context(acquire(root, since, shard))
+        except LayoutBusy:
             if clock.monotonic() > until or await stop.wait(MOMENT):
                 raise
 

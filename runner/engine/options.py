@@ -11,9 +11,9 @@ from runner.api.config import ApiBase, find_api
 from runner.core.errors import UsageError
 from runner.core.models import EMULATOR, Budget
 from runner.core.shards import Shard
-from runner.engine.redo import Choice
+from runner.engine.redo import RedoMode
 from runner.manifest import OnUnknown
-from runner.planning.selection import Selection
+from runner.planning.selection import JobFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +66,15 @@ class RunOptions:
             raise UsageError("a share of the lanes is for a run of one shard: say which")
 
     @property
-    def choice(self) -> Choice | None:
+    def choice(self) -> RedoMode | None:
         """Which done jobs are bought anew."""
         if not self.redo:
             return None
-        return Choice.MISSING if self.missing else Choice.SELECTED
+        return RedoMode.MISSING if self.missing else RedoMode.SELECTED
 
     @property
-    def selection(self) -> Selection:
-        return Selection(shard=self.shard, only=self.only, limit=self.limit)
+    def selection(self) -> JobFilter:
+        return JobFilter(shard=self.shard, only=self.only, limit=self.limit)
 
     def api_base(self, environ: Mapping[str, str]) -> ApiBase:
         """Return which API the options and the environment name; for the emulator only its name.

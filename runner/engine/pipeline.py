@@ -7,53 +7,53 @@ from random import Random
 
 from runner.core.disk import Disk
 from runner.core.models import DISK, Job, Record
-from runner.engine.billing.budget import Purse
+from runner.engine.billing.budget import BudgetTracker
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
-from runner.engine.pacing.concurrency import START, Adaptive
-from runner.engine.pacing.polling import Durations
+from runner.engine.pacing.concurrency import START, AdaptiveConcurrency
+from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pacing.throttle import Throttle
-from runner.engine.scheduler import Fixed, Limits, Steps, Work
+from runner.engine.scheduler import Fixed, Limits, Steps, WorkItem
 from runner.engine.steps.deliver import DEFAULT_MAX_FILE, Deliverer
-from runner.engine.steps.poll import Collector, Suspects
-from runner.engine.steps.submit import Buyer
+from runner.engine.steps.poll import Poller, Suspects
+from runner.engine.steps.submit import Submitter
 from runner.engine.summary import HALTED, halted
-from runner.engine.tally import Books
+from runner.engine.tally import Tally
 
 MOST_DELIVERIES = 32
 
 
-class Crew:
+class Pipeline:
     """The steps of one batch."""
 
     def __init__(
         self,
         context: RunContext,
         config: RunConfig,
-        books: Books,
-        purse: Purse,
+        tally: Tally,
+        tracker: BudgetTracker,
         suspects: Suspects,
         disk: Disk,
         claimed: Callable[[Record], bool],
-        durations: Durations,
-        adaptive: Adaptive | None,
+        durations: PollScheduler,
+        adaptive: AdaptiveConcurrency | None,
     ) -> None:
         self._context = context
-        self._durations = durations
+        self._polling = durations
         self._adaptive = adaptive
-        self._purse = purse
+        self._budget = tracker
         self._claimed = claimed
         self._config = config
-        self._books = books
+        self._tally = tally
         self._suspects = suspects
         self._rng = Random()  # noqa: S311 - jitter
-        self._buyer = self._make_buyer()
-        self._collector = self._make_collector()
+        self._submitter = self._make_submitter()
+        self._poller = self._make_poller()
         self._deliverer = self._make_deliverer(disk)
 
     @property
     def steps(self) -> Steps:
-        return Steps(buy=self._buyer.buy, collect=self._collect, deliver=self._deliver, settle=self._settle)
+        return Steps(submit=self._submitter.submit, poll=self._poll, deliver=self._deliver, settle=self._settle)
 
     @property
     def limits(self) -> Limits:
@@ -64,7 +64,7 @@ class Crew:
             lanes=self._adaptive or Fixed(lanes or START), deliveries=deliveries, backlog=self._config.backlog
         )
 
-    def _make_buyer(self) -> Buyer:
+    def _make_submitter(self) -> Submitter:
         context = self._context
         throttle = Throttle(
             context.clock,
@@ -74,23 +74,23 @@ class Crew:
             rng=self._rng,
             busy=self._adaptive.refused if self._adaptive is not None else lambda: None,
         )
-        return Buyer(
+        return Submitter(
             api=context.api,
             ledger=context.ledger,
             throttle=throttle,
             stop=context.stop,
             clock=context.clock,
-            purse=self._purse,
+            tracker=self._budget,
             context=self._intent_fields,
-            note=self._books.notes.append,
+            note=self._tally.notes.append,
         )
 
-    def _make_collector(self) -> Collector:
-        return Collector(
+    def _make_poller(self) -> Poller:
+        return Poller(
             api=self._context.api,
             ledger=self._context.ledger,
             clock=self._context.clock,
-            durations=self._durations,
+            durations=self._polling,
             suspects=self._suspects,
             timeout_seconds=self._config.timeout_seconds,
             rng=self._rng,
@@ -111,11 +111,11 @@ class Crew:
             claimed=self._claimed,
         )
 
-    async def _collect(self, record: Record, fresh: bool) -> Record:
-        after = await self._collector.collect(record, fresh=fresh)
-        self._purse.settle(after)
+    async def _poll(self, record: Record, fresh: bool) -> Record:
+        after = await self._poller.poll(record, fresh=fresh)
+        self._budget.charge(after)
         if record.cost_usd is None:
-            self._books.cost_usd += after.cost_usd or 0.0
+            self._tally.cost_usd += after.cost_usd or 0.0
         self._watch_token()
         return after
 
@@ -131,10 +131,10 @@ class Crew:
             text = "most of what is owed is refused: the token has probably changed, or belongs to another account"
             self._context.stop.buying(text, 77)
 
-    def _settle(self, work: Work, record: Record | None) -> None:
-        self._books.settle(work, record)
-        if halted(self._config.halt, failed=self._books.failed, finished=self._books.finished):
-            text = f"halted: {self._books.failed} of {self._books.finished} jobs that finished in this run failed"
+    def _settle(self, work: WorkItem, record: Record | None) -> None:
+        self._tally.finish(work, record)
+        if halted(self._config.halt, failed=self._tally.failed, finished=self._tally.finished):
+            text = f"halted: {self._tally.failed} of {self._tally.finished} jobs that finished in this run failed"
             self._context.stop.buying(text, HALTED)
 
     def _intent_fields(self, job: Job) -> dict[str, object]:
@@ -151,7 +151,7 @@ class Crew:
         return {
             "api": self._context.api.base.name,
             "manifest": self._config.manifest,
-            "reserved_usd": self._purse.reserve(job),
+            "reserved_usd": self._budget.estimate(job),
             "day": self._context.api.today,
             **carried,
         }

@@ -24,8 +24,8 @@ from runner.core.disk import in_thread
 from runner.core.errors import ConflictError, UsageError
 from runner.core.models import Job, Record
 from runner.engine.stop import Stop
-from runner.ledger import Reader, Writer
-from runner.planning.planner import Surveyor
+from runner.ledger import LedgerReader, LedgerWriter
+from runner.planning.planner import Planner
 from runner.planning.rules import Action, Decision, redo_pending, wanted_redo
 
 CHUNK = 256
@@ -35,7 +35,7 @@ Jobs = Callable[[], Iterable[Job]]
 """Gives the same jobs afresh each time it is called."""
 
 
-class Choice(StrEnum):
+class RedoMode(StrEnum):
     """Which done jobs a redo chooses among those selected."""
 
     SELECTED = "selected"
@@ -43,12 +43,12 @@ class Choice(StrEnum):
     """Those whose files neither the disk nor the API has any more."""
 
 
-class Marks:
+class RedoMarks:
     """The newest redo of a folder as it stands, for one who only looks."""
 
-    def __init__(self, ledger: Reader, surveyor: Surveyor, api: str) -> None:
+    def __init__(self, ledger: LedgerReader, planner: Planner, api: str) -> None:
         self._known = ledger
-        self._surveyor = surveyor
+        self._planner = planner
         self._api = api
 
     @property
@@ -79,19 +79,19 @@ class Marks:
         return any(record.redo == number for record in self._known.purchases(job.id, self._api))
 
 
-class Redo(Marks):
+class Redo(RedoMarks):
     """The newest redo of a folder, as one run goes on with it. Meanwhile nobody else may use the ledger."""
 
     def __init__(
-        self, ledger: Writer, surveyor: Surveyor, api: str, stop: Stop, chosen: Callable[[Job, Decision], None]
+        self, ledger: LedgerWriter, planner: Planner, api: str, stop: Stop, chosen: Callable[[Job, Decision], None]
     ) -> None:
         """``chosen`` is told of each job that is about to be marked, and what was decided about it before."""
-        super().__init__(ledger, surveyor, api)
+        super().__init__(ledger, planner, api)
         self._ledger = ledger
         self._stop = stop
         self._tell = chosen
 
-    async def go_on(self, choice: Choice | None, jobs: Jobs) -> None:
+    async def go_on(self, choice: RedoMode | None, jobs: Jobs) -> None:
         """Take up an unfinished redo. A run that asked for none keeps to what a crash left chosen.
 
         Raises ``UsageError`` where one was asked for and the unfinished one is about other jobs.
@@ -131,7 +131,7 @@ class Redo(Marks):
 
     def _check(self, jobs: Jobs, number: int) -> None:
         buy = Decision(action=Action.BUY, reason="redo")
-        found = (self._surveyor.conflicts.ownership(job, buy) for job, _ in self._candidates(jobs, number))
+        found = (self._planner.conflicts.ownership(job, buy) for job, _ in self._candidates(jobs, number))
         conflicts = [conflict for conflict in found if conflict]
         if conflicts:
             raise ConflictError("\n".join(conflicts) + "\nNothing was bought.")
@@ -144,7 +144,7 @@ class Redo(Marks):
     def _candidates(self, jobs: Jobs, number: int) -> Iterator[tuple[Job, Decision]]:
         """The jobs that are done and not marked with ``number`` yet, until an interruption."""
         for job in takewhile(lambda _: not self._interrupted, jobs()):
-            decision = self._surveyor.decide(job)
+            decision = self._planner.decide(job)
             if self.would_choose(job, decision, number):
                 yield job, decision
 

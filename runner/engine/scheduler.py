@@ -27,7 +27,7 @@ from runner.engine.stop import Stop
 log = logging.getLogger(__name__)
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
+class WorkItem(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to do: a purchase to bring home (``record``), or a job to buy (``job``)."""
 
     before: str
@@ -48,24 +48,24 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         return self.record.id if self.record is not None else ""
 
 
-PAUSE = Work(before="")
+PAUSE = WorkItem(before="")
 """Nothing to do: stands where many jobs had nothing, so that the event loop has its turn."""
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
     """What a lane and a delivery call; each returns the record as it then stands."""
 
-    buy: Callable[[Job], Awaitable[Record | None]]
-    collect: Callable[[Record, bool], Awaitable[Record]]
+    submit: Callable[[Job], Awaitable[Record | None]]
+    poll: Callable[[Record, bool], Awaitable[Record]]
     deliver: Callable[[Record, bool], Awaitable[Record]]
-    settle: Callable[[Work, Record | None], None]
+    settle: Callable[[WorkItem, Record | None], None]
 
 
-Made = Queue[tuple[Work, Record] | None]
+Made = Queue[tuple[WorkItem, Record] | None]
 """What lanes hand over to deliveries; None: nothing more comes, once for each delivery."""
 
 
-class Lanes(Protocol):
+class Slots(Protocol):
     """How many lanes there may be."""
 
     @property
@@ -87,14 +87,14 @@ class Fixed(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much goes on at once."""
 
-    lanes: Lanes
+    lanes: Slots
     deliveries: int
     backlog: int
     """Paid results that may wait for delivery before buying pauses, and stops if they cannot be delivered."""
 
 
 async def run_batch(
-    owed: Iterable[Work], jobs: Iterable[Work], *, steps: Steps, limits: Limits, stop: Stop, lost: int = 0
+    owed: Iterable[WorkItem], jobs: Iterable[WorkItem], *, steps: Steps, limits: Limits, stop: Stop, lost: int = 0
 ) -> int:
     """Carry all ``owed`` and ``jobs`` as far as they go, at most ``limits.lanes`` at the API at once.
 
@@ -103,7 +103,7 @@ async def run_batch(
     Raises the ``RunnerError`` that made it impossible to go on, after every other lane has heard its answer: an error
     in one place must not make a question of money out of what is on its way in another.
     """
-    shop = _Shop(iter(owed), iter(jobs), steps, limits, stop, lost)
+    shop = _Workers(iter(owed), iter(jobs), steps, limits, stop, lost)
     made: Made = Queue(limits.backlog)
     async with anyio.create_task_group() as deliveries:
         for _ in range(limits.deliveries):
@@ -118,11 +118,11 @@ async def run_batch(
     return shop.lost
 
 
-class _Shop:
+class _Workers:
     """What the workers of one batch share."""
 
     def __init__(
-        self, owed: Iterator[Work], jobs: Iterator[Work], steps: Steps, limits: Limits, stop: Stop, lost: int
+        self, owed: Iterator[WorkItem], jobs: Iterator[WorkItem], steps: Steps, limits: Limits, stop: Stop, lost: int
     ) -> None:
         self._owed = owed
         self._jobs = jobs
@@ -197,7 +197,7 @@ class _Shop:
                 self._steps.settle(work, None)
                 await checkpoint()
 
-    def _next(self) -> Work | None:
+    def _next(self) -> WorkItem | None:
         return PAUSE if self._pausing else next(self._jobs, None)
 
     async def _pause(self) -> None:
@@ -206,16 +206,16 @@ class _Shop:
         await checkpoint()
         self._pausing &= not first
 
-    async def _carry(self, work: Work, made: Made) -> bool:
+    async def _carry(self, work: WorkItem, made: Made) -> bool:
         """Take one piece of work to its final state and hand it over; whether its request still holds the slot."""
         if work is PAUSE:
             await self._pause()
             return False
         record = work.record
         if work.job is not None:
-            record = await self._steps.buy(work.job)
+            record = await self._steps.submit(work.job)
         if record is not None and record.state is State.SUBMITTED:
-            record = await self._steps.collect(record, work.fresh)
+            record = await self._steps.poll(record, work.fresh)
         if record is not None and record.state in (State.GENERATED, State.DONE):
             self._waiting += 1
             await made.put((work, record))

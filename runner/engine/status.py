@@ -10,7 +10,7 @@ import msgspec
 from runner.core.models import Record
 
 
-class Cap(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The budget, and what stands against it. ``spent_usd`` counts what is not reserved for requests under way."""
 
     usd: float
@@ -19,7 +19,7 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True):
     reserved_usd: float
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What a run says of itself at one moment."""
 
     counts: Mapping[str, int] = msgspec.field(default_factory=dict)
@@ -28,15 +28,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Billed to this run."""
     lanes: int | None = None
     """How many requests may be in flight, where that is known."""
-    cap: Cap | None = None
+    cap: BudgetStatus | None = None
 
 
 @runtime_checkable
-class Watcher(Protocol):
+class StatusObserver(Protocol):
     """An observer that also wants to know where the run stands."""
 
     def __call__(self, record: Record) -> None:
         """A record is durable."""
 
-    def watch(self, read: Callable[[], Standing]) -> None:
+    def watch(self, read: Callable[[], RunStatus]) -> None:
         """``read`` may be called at any time until the run has ended."""

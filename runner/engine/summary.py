@@ -47,7 +47,7 @@ def outcome_of_decision(decision: Decision) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class FailureCause:
     """Why some jobs ended as they did: how many of one error, and one of them."""
 
     outcome: str
@@ -58,7 +58,7 @@ class Cause:
     example: Record
 
 
-class Causes:
+class FailureCauses:
     """Counts what ended badly by outcome, error code and HTTP status, with the first of each as an example."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Causes:
         count, example = self._found.get(key, (0, record))
         self._found[key] = count + 1, example
 
-    def count(self, cause: Cause) -> None:
+    def count(self, cause: FailureCause) -> None:
         """Add what another run has counted."""
         key = cause.outcome, cause.code, cause.http_status
         count, example = self._found.get(key, (0, cause.example))
@@ -84,10 +84,10 @@ class Causes:
         count, example = self._found.get(key, (0, record))
         self._found[key] = count - 1, example
 
-    def listed(self) -> tuple[Cause, ...]:
+    def listed(self) -> tuple[FailureCause, ...]:
         """The most frequent first."""
         found = [
-            Cause(outcome=outcome, code=code, http_status=status, count=count, example=example)
+            FailureCause(outcome=outcome, code=code, http_status=status, count=count, example=example)
             for (outcome, code, status), (count, example) in self._found.items()
             if count > 0
         ]
@@ -143,7 +143,7 @@ class Report:
     """What a person should know, whatever the counts."""
     examples: tuple[Record, ...] = ()
     """A few records that ended badly."""
-    causes: tuple[Cause, ...] = ()
+    causes: tuple[FailureCause, ...] = ()
     """All that ended badly, by cause."""
 
     @property
@@ -191,10 +191,10 @@ class Report:
         }
 
 
-def together(reports: Sequence[Report]) -> Report:
+def combine(reports: Sequence[Report]) -> Report:
     """One report of runs that each did a part. What the folder as a whole has spent is for others to say."""
     counts: dict[str, Any] = {name: sum(getattr(report, name) for report in reports) for name in COUNTS}
-    causes = Causes()
+    causes = FailureCauses()
     for cause in (cause for report in reports for cause in report.causes):
         causes.count(cause)
     return Report(

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from runner.core.compact import Names
+from runner.core.compact import NameSet
 from runner.core.models import Record, State
-from runner.engine.scheduler import Work
-from runner.engine.summary import COUNTS, MAX_EXAMPLES, Causes, Report, Stopped, outcome_of_decision, outcome_of_record
+from runner.engine.scheduler import WorkItem
+from runner.engine.summary import (
+    COUNTS,
+    MAX_EXAMPLES,
+    FailureCauses,
+    Report,
+    Stopped,
+    outcome_of_decision,
+    outcome_of_record,
+)
 from runner.planning.rules import Action, Decision
 
 _FINISHED = (State.DONE, State.FAILED, State.CANCELLED)
 
 
-class Books:
+class Tally:
     """Every selected job stands under exactly one count, from the survey to the report."""
 
     def __init__(self) -> None:
@@ -24,12 +32,12 @@ class Books:
         self.failed = 0
         self.notes: list[str] = []
         """What a person should know at the end, whatever the counts."""
-        self.missing = Names()
+        self.missing = NameSet()
         """Ids of done jobs whose files could not be had anywhere in this run."""
         self._counts = Counter[str]()
         self._examples: list[Record] = []
-        self._causes = Causes()
-        self._open: dict[str, Work] = {}
+        self._causes = FailureCauses()
+        self._open: dict[str, WorkItem] = {}
         self._ended: dict[str, Record] = {}
         """Owed purchases that turned out to have ended without a picture: their jobs may be bought anew."""
 
@@ -65,10 +73,10 @@ class Books:
         """All that still stand under ``outcome`` were to be looked at for the same; an interruption came before."""
         self._counts["left"] += self._counts.pop(outcome, 0)
 
-    def begin(self, job_id: str, work: Work) -> None:
+    def begin(self, job_id: str, work: WorkItem) -> None:
         self._open[job_id] = work
 
-    def settle(self, work: Work, record: Record | None) -> None:
+    def finish(self, work: WorkItem, record: Record | None) -> None:
         """Move a piece of work to the count where it ends; None: nothing was done."""
         if not work.counted:
             return
@@ -87,7 +95,7 @@ class Books:
         if record.state is not State.DONE or record.error is not None or record.warning is not None:
             self._remember(record, outcome)
 
-    def _change(self, work: Work, outcome: str) -> None:
+    def _change(self, work: WorkItem, outcome: str) -> None:
         """Move a job to ``outcome`` from where it stands by now: its owed purchase may have ended without a picture.
 
         That is no example of what went wrong any more, once its job ended otherwise.
@@ -133,7 +141,7 @@ class Books:
             self._examples.append(record)
 
 
-def _outcome(work: Work, record: Record) -> str:
+def _outcome(work: WorkItem, record: Record) -> str:
     """Where a piece of work ends, given its last record; a done one with an error could not be had again."""
     if record.state is State.DONE and record.error is not None:
         return "owed" if record.error.retryable else "missing"

@@ -6,7 +6,7 @@ from asyncio import get_running_loop
 
 import aiohttp
 
-from runner.core.http import Broken, Patience, TooLarge, at_end
+from runner.core.http import ConnectionBroken, Patience, TooLarge, at_end
 
 BLOCK = 1 << 20
 """Bytes that are handed on together."""
@@ -23,7 +23,7 @@ def most_seconds(received: int) -> float:
     return WHOLE_SECONDS + received / SUSTAINED
 
 
-class Body:
+class BodyReader:
     """What one answer brings of a file of which ``there`` bytes have come since ``begun``."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Body:
     async def block(self) -> bytes:
         """The next ``BLOCK`` bytes or a little more; fewer are the last ones, and none come after those.
 
-        Raises ``TooLarge``, and ``Broken`` where there is more to come and that would take for ever.
+        Raises ``TooLarge``, and ``ConnectionBroken`` where there is more to come and that would take for ever.
         """
         block = bytearray()
         while len(block) < BLOCK and not at_end(self._content):
@@ -73,8 +73,10 @@ class Body:
         return await self._patience.wait(self._content.readany())
 
     def _require_pace(self, seconds: float) -> None:
-        """Raise ``Broken`` where all that came in ``seconds``, or what came of late, is too little."""
+        """Raise ``ConnectionBroken`` where all that came in ``seconds``, or what came of late, is too little."""
         if seconds > most_seconds(self._total):
-            raise Broken("the download took too long: it has 15 minutes, and a second for each 256 KiB that came")
+            raise ConnectionBroken(
+                "the download took too long: it has 15 minutes, and a second for each 256 KiB that came"
+            )
         if self._waited >= SLOW_SECONDS and self._received < SLOWEST * self._waited:
-            raise Broken(f"the storage sends less than {SLOWEST:,} bytes a second")
+            raise ConnectionBroken(f"the storage sends less than {SLOWEST:,} bytes a second")

@@ -21,13 +21,13 @@ from anyio import CancelScope, sleep
 
 from runner.core.disk import Disk, flush_file, in_thread, timed, write_all
 from runner.core.errors import OutputError, RunnerError
-from runner.core.http import Broken, NotConnected, Patience, Reading, TooLarge, send
-from runner.files.body import BLOCK, Body, most_seconds
+from runner.core.http import ConnectFailed, ConnectionBroken, Patience, Reading, TooLarge, send
+from runner.files.body import BLOCK, BodyReader, most_seconds
 from runner.files.containers import SIGNATURE, BadMedia
 from runner.files.errors import WriteErrors
 from runner.files.media import Media, inspect, inspect_bytes
-from runner.files.resume import Part
-from runner.files.urls import Allowed, RefusedUrl
+from runner.files.resume import PartialFile
+from runner.files.urls import RefusedUrl, UrlPolicy
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ async def fetch(
     url: str,
     target: str,
     *,
-    allowed: Allowed,
+    allowed: UrlPolicy,
     max_bytes: int,
     disk: Disk,
     resume_bytes: int = RESUME_BYTES,
@@ -68,7 +68,7 @@ async def fetch(
 
     More than ``SMALL`` bytes are flushed; a small file is to be flushed before it gets its name.
 
-    Raises ``RefusedUrl``, ``StorageAnswer``, ``BadMedia``, ``TooLarge``, ``NotConnected`` or ``Broken``, and
+    Raises ``RefusedUrl``, ``StorageAnswer``, ``BadMedia``, ``TooLarge``, ``ConnectFailed`` or ``ConnectionBroken``, and
     ``OutputError`` where the disk refuses; nothing is left of a file that is not whole.
     """
     try:
@@ -91,7 +91,7 @@ class _Download:
         client: aiohttp.ClientSession,
         url: str,
         target: str,
-        allowed: Allowed,
+        allowed: UrlPolicy,
         max_bytes: int,
         disk: Disk,
         resume_bytes: int,
@@ -103,7 +103,7 @@ class _Download:
         self._max_bytes = max_bytes
         self._disk = disk
         self._resume_bytes = resume_bytes
-        self._part = Part()
+        self._part = PartialFile()
         self._now = get_running_loop().time
         self._begun = self._now()
         self.small: Media | None = None
@@ -115,7 +115,7 @@ class _Download:
         while True:
             try:
                 return await self._receive_rest()
-            except (Broken, NotConnected) as error:
+            except (ConnectionBroken, ConnectFailed) as error:
                 broken = error
             if self._part.written - counted >= self._resume_bytes:
                 pauses, counted = iter(PAUSES), self._part.written
@@ -155,7 +155,7 @@ class _Download:
                 return response
             response.release()
             url = _joined(url, location)
-        raise Broken(f"more than {MAX_REDIRECTS} redirects")
+        raise ConnectionBroken(f"more than {MAX_REDIRECTS} redirects")
 
 
 def _joined(url: str, location: str) -> str:
@@ -166,14 +166,14 @@ def _joined(url: str, location: str) -> str:
 
 
 async def _receive(
-    response: aiohttp.ClientResponse, target: str, part: Part, max_bytes: int, disk: Disk, begun: float
+    response: aiohttp.ClientResponse, target: str, part: PartialFile, max_bytes: int, disk: Disk, begun: float
 ) -> Media | None:
     """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block.
 
     Says what a small one is, which is checked with that.
     """
     _check_announced(response, part.written, max_bytes)
-    body = Body(response, READ_PATIENCE, there=part.written, max_bytes=max_bytes, begun=begun)
+    body = BodyReader(response, READ_PATIENCE, there=part.written, max_bytes=max_bytes, begun=begun)
     block = await body.block()
     if not part.written and len(block) <= SMALL:
         return await _keep_small(target, block, disk)

@@ -7,11 +7,11 @@ from pathlib import Path
 from runner.core.errors import OutputError, RunnerError
 
 
-class Occupied(RunnerError):
+class PathOccupied(RunnerError):
     """A file that is not ours stands where ours should go."""
 
 
-class Vanished(RunnerError):
+class FileMoved(RunnerError):
     """A file that was to be moved is not where it was a moment ago: another job's delivery set it aside."""
 
 
@@ -38,13 +38,13 @@ class WriteErrors(DiskErrors):
 
 
 class FileErrors(DiskErrors):
-    """The same, but for what concerns one job's file alone: ``Vanished`` and ``Occupied``."""
+    """The same, but for what concerns one job's file alone: ``FileMoved`` and ``PathOccupied``."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, FileNotFoundError):
-            raise Vanished(f"{error.filename or self.where}: {error.strerror}") from error
+            raise FileMoved(f"{error.filename or self.where}: {error.strerror}") from error
         if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError):
-            raise Occupied(
+            raise PathOccupied(
                 f"{error.filename or self.where} is in the way: {error.strerror}; move it, and run again"
             ) from error
         super().__exit__(kind, error, trace)

@@ -17,8 +17,8 @@ from runner.core import disk
 from runner.core.disk import hash_file
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
-from runner.files.errors import DiskErrors, FileErrors, Occupied, Vanished
-from runner.files.paths import REPLACED, aside_path, asides_of, by_bytes, names_beside, places_of
+from runner.files.errors import DiskErrors, FileErrors, FileMoved, PathOccupied
+from runner.files.paths import REPLACED, archive_folder, archive_path, by_bytes, names_beside, paths_of
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ MOST_FOLDERS = 10_000
 """Remembered; then they are forgotten and walked again."""
 
 
-class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+class IncomingFile(msgspec.Struct, frozen=True, kw_only=True):
     """A checked file at ``source`` that is to stand at ``output.path``."""
 
     name: str
@@ -69,7 +69,7 @@ class Folder:
         if not self._holds(self._incoming):
             raise OutputError(f"{self.incoming} leaves the output folder by a link; remove the link")
 
-    def new_arrival(self) -> str:
+    def new_incoming_file(self) -> str:
         """A name that nobody else has, for a file on its way. Raises ``OutputError`` where a link leads out."""
         self._require_incoming()
         return f"{self._arriving}{next(self._names)}"
@@ -80,14 +80,14 @@ class Folder:
             return disk.room(self.root) <= 0
 
     def path(self, relative: str) -> Path:
-        """Where a record's path is on this disk. Raises ``Occupied`` where a link leads out of the folder."""
+        """Where a record's path is on this disk. Raises ``PathOccupied`` where a link leads out of the folder."""
         return Path(self._inside_name(relative))
 
     def _inside_name(self, relative: str) -> str:
         """The same as text: every file of every job passes here."""
         name = f"{self._root}/{relative}"
         if not self._holds(name.rpartition("/")[0]):
-            raise Occupied(f"{name} leaves the output folder by a link")
+            raise PathOccupied(f"{name} leaves the output folder by a link")
         return name
 
     def _holds(self, name: str) -> bool:
@@ -106,7 +106,7 @@ class Folder:
         """Whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
         for output in record.outputs:
             there = os.path.isfile(f"{self._root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
-            if not there and not any(_is_file(self.root / path) for path in places_of(record, output)):
+            if not there and not any(_is_file(self.root / path) for path in paths_of(record, output)):
                 return False
         return bool(record.outputs)
 
@@ -114,44 +114,43 @@ class Folder:
         """Whether every file of a done purchase stands somewhere with its own bytes."""
         with FileErrors(self.root):
             return all(
-                any(is_ours(self.root / path, output) for path in places_of(record, output))
-                for output in record.outputs
+                any(is_ours(self.root / path, output) for path in paths_of(record, output)) for output in record.outputs
             )
 
     def displaced(self, record: Record) -> bool:
         """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
-        if not self._has_asides(record.id) and not (record.renamed_from and self._has_asides(record.renamed_from)):
+        if not self._has_archive(record.id) and not (record.renamed_from and self._has_archive(record.renamed_from)):
             return False
         with FileErrors(self.root):
             return any(
                 not is_ours(self.root / (output.path or "."), output)
                 for output in record.outputs
-                if any(_is_file(self.root / path) for path in asides_of(record, output))
+                if any(_is_file(self.root / path) for path in archive_folder(record, output))
             )
 
-    def _has_asides(self, job_id: str) -> bool:
+    def _has_archive(self, job_id: str) -> bool:
         """Whether anything of the job was set aside at all: mostly not, and that is one look."""
         return os.access(f"{self._root}/{REPLACED}/{job_id}", os.F_OK)
 
     def find_checked(self, record: Record, output: Output) -> str | None:
         """The path at which a purchase's file stands with the bytes recorded, or None.
 
-        Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
+        Raises ``PathOccupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
         with FileErrors(self.root):
-            return next((path for path in places_of(record, output) if is_ours(self.path(path), output)), None)
+            return next((path for path in paths_of(record, output) if is_ours(self.path(path), output)), None)
 
-    def aside(self, record: Record, output: Output) -> str:
+    def archive_path(self, record: Record, output: Output) -> str:
         """Where a purchase's file is set aside: the place that holds its bytes, else the one that it would get."""
         with FileErrors(self.root):
-            places = [*filter(None, [output.moved_from]), *asides_of(record, output)]
+            places = [*filter(None, [output.moved_from]), *archive_folder(record, output)]
             found = (place for place in places if is_ours(self.root / place, output))
-            return next(found, aside_path(record, output.path or ""))
+            return next(found, archive_path(record, output.path or ""))
 
-    def place(self, record: Record, arrivals: Sequence[Arrival], history: Sequence[Record]) -> None:
+    def place(self, record: Record, arrivals: Sequence[IncomingFile], history: Sequence[Record]) -> None:
         """Set aside the files of older purchases, then give every arrival its final name, durably.
 
-        Raises ``Occupied`` for a foreign file in the way, ``OutputError`` where the disk refuses. May be repeated.
+        Raises ``PathOccupied`` for a foreign file in the way, ``OutputError`` where the disk refuses. May be repeated.
         """
         with FileErrors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
@@ -162,7 +161,7 @@ class Folder:
             for folder in {target.rpartition("/")[0] for target in targets}:
                 disk.flush_folder(folder)  # where they came from nothing is missed: it is emptied before each run
 
-    def _named_at_once(self, arrival: Arrival, target: str) -> bool:
+    def _named_at_once(self, arrival: IncomingFile, target: str) -> bool:
         """Name an arrival, if it was just fetched and nothing stands there; no other job's move is waited for."""
         if not self._is_passing(arrival):
             return False
@@ -172,31 +171,31 @@ class Folder:
             return False
         return True
 
-    def _place_among(self, others: Sequence[Record], arrivals: Sequence[Arrival], targets: Sequence[Path]) -> None:
+    def _place_among(self, others: Sequence[Record], arrivals: Sequence[IncomingFile], targets: Sequence[Path]) -> None:
         """Set aside the files of older purchases, and give each arrival its name that has it not yet."""
         with self._moving:
             for other in reversed(others):
-                self._set_aside(other, set(targets), {arrival.source for arrival in arrivals})
+                self._archive_older(other, set(targets), {arrival.source for arrival in arrivals})
             named = {output.path for other in others for output in other.outputs}
             for arrival, target in zip(arrivals, targets, strict=True):
                 self._give_name(arrival, target, named)
 
-    def put_aside(self, record: Record, arrivals: Sequence[Arrival]) -> None:
+    def archive_arrivals(self, record: Record, arrivals: Sequence[IncomingFile]) -> None:
         """Put what came after a newer purchase's files where that would have set it aside, durably. May be repeated.
 
-        Raises ``Occupied`` where other files are there already, ``OutputError`` where the disk refuses.
+        Raises ``PathOccupied`` where other files are there already, ``OutputError`` where the disk refuses.
         """
         with FileErrors(self.root), self._moving:
             _flush(arrivals)
             for arrival in arrivals:
-                places = [self.path(place) for place in asides_of(record, arrival.output)]
+                places = [self.path(place) for place in archive_folder(record, arrival.output)]
                 passing = self._require_source(arrival)
                 if not any(is_ours(place, arrival.output) for place in places):
                     (_rename if passing else self._copy)(arrival.source, _first_free(places))
                 elif passing:
                     arrival.source.unlink()
 
-    def occupied(self, record: Record, arrivals: Sequence[Arrival], history: Sequence[Record]) -> list[str]:
+    def occupied(self, record: Record, arrivals: Sequence[IncomingFile], history: Sequence[Record]) -> list[str]:
         """Paths where an arrival should go and where something stands that no purchase of the job names.
 
         Where nothing stands nothing more is looked at: ``place`` judges the way there.
@@ -213,22 +212,22 @@ class Folder:
                     taken.append(path)
         return taken
 
-    def vacate(self, owner: Record, path: str) -> None:
+    def move_to_archive(self, owner: Record, path: str) -> None:
         """Set another job's file aside, under that job's name, unless that job has moved it away itself by now.
 
-        Raises ``Occupied`` if its bytes are not the job's.
+        Raises ``PathOccupied`` if its bytes are not the job's.
         """
         with FileErrors(self.root), self._moving:
             output = next(output for output in owner.outputs if output.path == path)
             if not os.path.lexists(self.path(path)):
                 return
             if not is_ours(self.path(path), output):
-                raise Occupied(
+                raise PathOccupied(
                     f"{self.root / path} was changed since job {owner.id} put it there; move it, and run again"
                 )
-            _rename(self.path(path), _first_free(self.path(place) for place in asides_of(owner, output)))
+            _rename(self.path(path), _first_free(self.path(place) for place in archive_folder(owner, output)))
 
-    def _set_aside(self, other: Record, targets: set[Path], sources: set[Path]) -> None:
+    def _archive_older(self, other: Record, targets: set[Path], sources: set[Path]) -> None:
         """Move what another purchase left to ``.replaced/<id>/<purchase>/``; what a person altered stays.
 
         One of ``sources`` serves both purchases, because the same bytes were bought twice: it stays and is copied.
@@ -237,7 +236,7 @@ class Folder:
             path = self.root / (output.path or ".")
             if output.path is None or not self._holds(str(path.parent)) or not is_ours(path, output):
                 continue
-            places = [self.path(place) for place in asides_of(other, output)]
+            places = [self.path(place) for place in archive_folder(other, output)]
             if not any(is_ours(place, output) for place in places):
                 (self._copy if path in sources else _rename)(path, _first_free(places))
             elif path in targets - sources:
@@ -245,14 +244,14 @@ class Folder:
 
     def _copy(self, source: Path, target: Path) -> None:
         """Give ``source`` a second file under another name, whole and durably. What a crash leaves is emptied later."""
-        temporary = Path(self.new_arrival())
+        temporary = Path(self.new_incoming_file())
         with source.open("rb") as whole, temporary.open("xb") as file:
             shutil.copyfileobj(whole, file)
             file.flush()
             os.fsync(file.fileno())
         _rename(temporary, target)
 
-    def _give_name(self, arrival: Arrival, target: Path, named: Container[str | None]) -> None:
+    def _give_name(self, arrival: IncomingFile, target: Path, named: Container[str | None]) -> None:
         """Rename an arrival. A file in its way at a path that the job's other purchases name was altered by hand."""
         if arrival.source == target:
             return
@@ -262,31 +261,33 @@ class Folder:
                 arrival.source.unlink(missing_ok=True)
                 return
             if arrival.output.path not in named or not target.is_file():
-                raise Occupied(f"{target} is not ours and is in the way; move it, and run again. The picture is paid.")
+                raise PathOccupied(
+                    f"{target} is not ours and is in the way; move it, and run again. The picture is paid."
+                )
             altered = _first_free(names_beside(target))
             _rename(target, altered)
             log.warning("%s was changed by hand; that version is kept as %s", target, altered.name)
         (_move if passing else _rename)(arrival.source, target)
 
-    def _require_source(self, arrival: Arrival) -> bool:
-        """Whether an arrival was just fetched. Raises ``Vanished`` where it was found in place and that has changed.
+    def _require_source(self, arrival: IncomingFile) -> bool:
+        """Whether an arrival was just fetched. Raises ``FileMoved`` where it was found in place and that has changed.
 
         Since it was found, another job may have set it aside and have put its own picture there.
         """
         if self._is_passing(arrival):
             return True
         if not is_ours(arrival.source, arrival.output):
-            raise Vanished(f"{arrival.source} is not there any more: another job has set it aside")
+            raise FileMoved(f"{arrival.source} is not there any more: another job has set it aside")
         return False
 
-    def _is_passing(self, arrival: Arrival) -> bool:
+    def _is_passing(self, arrival: IncomingFile) -> bool:
         """Whether an arrival was just fetched, and stands where only its own delivery looks."""
         return arrival.name.startswith(self._arriving)
 
-    def set_apart(self, path: str) -> str:
+    def keep_altered(self, path: str) -> str:
         """Keep what stands at ``path`` beside it as ``<file>.altered``, over no other file; return where.
 
-        Raises ``Occupied`` where a link leads out of the folder, ``Vanished``, or ``OutputError``.
+        Raises ``PathOccupied`` where a link leads out of the folder, ``FileMoved``, or ``OutputError``.
         """
         with FileErrors(self.root):
             source = self.path(path)
@@ -294,22 +295,22 @@ class Folder:
             _rename(source, target)
             return target.relative_to(self.root).as_posix()
 
-    def send_home(self, owner: Record, output: Output, path: str) -> str:
+    def restore_file(self, owner: Record, output: Output, path: str) -> str:
         """Move the file of ``owner`` that stands at ``path`` to where it can be taken back from; return where.
 
         Where the owner has it already it is set apart. Raises as ``set_apart`` does.
         """
         with FileErrors(self.root):
-            if any(is_ours(self.path(place), output) for place in places_of(owner, output) if place != path):
-                return self.set_apart(path)
-            target = _first_free(self.path(place) for place in asides_of(owner, output))
+            if any(is_ours(self.path(place), output) for place in paths_of(owner, output) if place != path):
+                return self.keep_altered(path)
+            target = _first_free(self.path(place) for place in archive_folder(owner, output))
             _rename(self.path(path), target)
             return target.relative_to(self.root).as_posix()
 
-    def reject(self, record: Record, arrivals: Iterable[Arrival]) -> tuple[Output, ...]:
+    def reject(self, record: Record, arrivals: Iterable[IncomingFile]) -> tuple[Output, ...]:
         """Keep pictures that were not accepted under ``.rejected/<id>/<purchase>/``, and say where.
 
-        Raises ``Occupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
+        Raises ``PathOccupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
         kept = []
         with FileErrors(self.root):
@@ -319,7 +320,7 @@ class Folder:
                 kept.append(msgspec.structs.replace(arrival.output, path=path, moved_from=None))
         return tuple(kept)
 
-    def _keep_rejected(self, record: Record, arrival: Arrival) -> str:
+    def _keep_rejected(self, record: Record, arrival: IncomingFile) -> str:
         """Where the picture is kept: under its name, or one of its own where other bytes have that."""
         name = (arrival.output.path or "").rpartition("/")[2]
         plain = f".rejected/{record.id}/{record.purchase}/{name}"
@@ -333,7 +334,7 @@ class Folder:
         return places[kept]
 
 
-def _flush(arrivals: Iterable[Arrival]) -> None:
+def _flush(arrivals: Iterable[IncomingFile]) -> None:
     """Put the bytes of small arrivals on the disk: no name may ever lead to less than the whole file."""
     for arrival in arrivals:
         if not arrival.flushed:
@@ -341,11 +342,11 @@ def _flush(arrivals: Iterable[Arrival]) -> None:
 
 
 def _first_free(paths: Iterable[Path]) -> Path:
-    """The first of ``paths`` where nothing stands. Raises ``Occupied``."""
+    """The first of ``paths`` where nothing stands. Raises ``PathOccupied``."""
     for path in paths:
         if not os.path.lexists(path):
             return path
-    raise Occupied(f"{path} is not ours and is in the way; move it, and run again. The picture is paid.")
+    raise PathOccupied(f"{path} is not ours and is in the way; move it, and run again. The picture is paid.")
 
 
 def is_ours(path: Path, output: Output) -> bool:

@@ -17,12 +17,12 @@ LONGEST_NAME = 255
 """In bytes: what common file systems take."""
 
 
-def places_of(record: Record, output: Output) -> list[str]:
+def paths_of(record: Record, output: Output) -> list[str]:
     """Where a purchase's file may be: in its place, on the way to it, or set aside for a newer purchase's."""
-    return [path for path in (output.path, output.moved_from) if path] + asides_of(record, output)
+    return [path for path in (output.path, output.moved_from) if path] + archive_folder(record, output)
 
 
-def asides_of(record: Record, output: Output) -> list[str]:
+def archive_folder(record: Record, output: Output) -> list[str]:
     """Where a purchase's file may be set aside: by its name, and by its bytes too where that name was taken.
 
     A job that was renamed left them under its old id.
@@ -32,11 +32,11 @@ def asides_of(record: Record, output: Output) -> list[str]:
     names = [(record.id, record.purchase)]
     if record.renamed_from is not None:
         names.append((record.renamed_from, record.renamed_purchase or record.purchase))
-    plain = [aside_path(msgspec.structs.replace(record, id=i, purchase=n), output.path) for i, n in names]
+    plain = [archive_path(msgspec.structs.replace(record, id=i, purchase=n), output.path) for i, n in names]
     return [place for path in plain for place in (path, by_bytes(path, output))]
 
 
-def aside_path(record: Record, path: str) -> str:
+def archive_path(record: Record, path: str) -> str:
     """Where a purchase's file is kept once a newer purchase took its place."""
     return f"{REPLACED}/{record.id}/{record.purchase}/{path.rpartition('/')[2]}"
 

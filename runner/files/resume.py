@@ -16,7 +16,7 @@ import msgspec
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.IGNORECASE)
 
 
-class Part(msgspec.Struct):
+class PartialFile(msgspec.Struct):
     """What is on the disk of one download so far."""
 
     written: int = 0

@@ -27,7 +27,7 @@ class RefusedUrl(RunnerError):
     """The runner does not download from there."""
 
 
-class Allowed(msgspec.Struct, frozen=True, kw_only=True):
+class UrlPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The API's own origin, RunComfy's storage hosts, and those that the user trusts."""
 
     api: tuple[str, str, int]
@@ -41,7 +41,7 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @lru_cache
-def _known_good(allowed: Allowed, origin: str) -> bool:
+def _known_good(allowed: UrlPolicy, origin: str) -> bool:
     """Whether files may come from an origin: many come from the same."""
     try:
         _look_closely(allowed, origin)
@@ -50,7 +50,7 @@ def _known_good(allowed: Allowed, origin: str) -> bool:
     return True
 
 
-def _look_closely(allowed: Allowed, url: str) -> None:
+def _look_closely(allowed: UrlPolicy, url: str) -> None:
     """``check``, part by part."""
     if len(url) > MAX_URL:
         raise RefusedUrl(f"an address of {len(url):,} characters, {url[:80]!r}…, is no link to a file")

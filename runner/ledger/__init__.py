@@ -13,27 +13,27 @@ from __future__ import annotations
 from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.ledger import Ledger, open_ledger, open_others, open_reader
 from runner.ledger.lockfile import private, read_holder, run_lock
-from runner.ledger.locking import Parts, Passing, hold, hold_all, holders, merge_shards, misfit
+from runner.ledger.locking import HeldParts, LayoutBusy, acquire, acquire_all, holders, layout_conflict, merge_shards
 from runner.ledger.log import Log
-from runner.ledger.readers import NOTHING, Reader, Together, Writer, divided
+from runner.ledger.readers import EMPTY, LedgerReader, LedgerWriter, ShardedReader, divided
 
 __all__ = [
-    "NOTHING",
+    "EMPTY",
+    "HeldParts",
     "Layout",
+    "LayoutBusy",
     "Ledger",
+    "LedgerReader",
+    "LedgerWriter",
     "Log",
-    "Parts",
-    "Passing",
-    "Reader",
-    "Together",
-    "Writer",
+    "ShardedReader",
+    "acquire",
+    "acquire_all",
     "divided",
-    "hold",
-    "hold_all",
     "holders",
+    "layout_conflict",
     "look",
     "merge_shards",
-    "misfit",
     "open_ledger",
     "open_others",
     "open_reader",

@@ -13,7 +13,7 @@ from runner.core.compact import Numbering, digest
 from runner.core.models import Record, State
 
 
-class Standing:
+class FileOwners:
     """Paths → numbers of purchases in the index; some 30 bytes for each path."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Standing:
         return {number for path in _paths_of(record) if (number := self.at(path)) is not None}
 
 
-def stands_at(record: Record, path: str) -> bool:
+def owns_path(record: Record, path: str) -> bool:
     """Whether a purchase's file stands at ``path``, or is just being moved away from there."""
     return path in _paths_of(record)
 

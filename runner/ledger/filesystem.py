@@ -44,7 +44,7 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     """Of the mount, and of the file system itself."""
 
 
-def doubt_about(folder: Path) -> str:
+def locking_doubt(folder: Path) -> str:
     """Why several machines may not safely share ``folder``; empty where nothing speaks against it, or can be seen."""
     try:
         text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")

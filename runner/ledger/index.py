@@ -17,7 +17,7 @@ def key_of(job_id: str, purchase: int) -> bytes:
     return digest(job_id if purchase == 1 else f"{job_id}/{purchase}")  # no id holds a slash
 
 
-class RedoStanding(NamedTuple):
+class RedoState(NamedTuple):
     """The newest redo of an API; of two lines about it the greater one knows more. Number 0: there was none."""
 
     number: int = 0
@@ -31,7 +31,7 @@ class Index:
 
     def __init__(self) -> None:
         self.lines = 0
-        self.redo: dict[str, RedoStanding] = {}
+        self.redo: dict[str, RedoState] = {}
         """By API."""
         self._purchases = Numbering()
         self._offsets = array("Q")
@@ -83,7 +83,7 @@ class Index:
     def _note(self, record: Record) -> None:
         """What a line says beside where its purchase stands."""
         if record.redo:
-            standing = RedoStanding(record.redo, record.redo_chosen, record.redo_closed)
+            standing = RedoState(record.redo, record.redo_chosen, record.redo_closed)
             known = self.redo.get(record.api)
             self.redo[record.api] = standing if known is None else max(known, standing)
         self._forget_old(record)

@@ -13,22 +13,22 @@ from time import perf_counter
 import msgspec
 
 from runner.core.aio import outlast
-from runner.core.disk import Judgement
+from runner.core.disk import DiskSpeed
 from runner.core.errors import LedgerError
 from runner.core.models import OWED, Record, State
 from runner.core.shards import Shard, shard_of
-from runner.ledger.file_owners import Standing, stands_at
-from runner.ledger.index import RedoStanding
+from runner.ledger.file_owners import FileOwners, owns_path
+from runner.ledger.index import RedoState
 from runner.ledger.layout import look, path_of
-from runner.ledger.locking import Parts
+from runner.ledger.locking import HeldParts
 from runner.ledger.log import Log, line_of
-from runner.ledger.readers import NOTHING, Reader, Together, Writer
+from runner.ledger.readers import EMPTY, LedgerReader, LedgerWriter, ShardedReader
 
 TURNS = 64
 """After so many lines written at once the event loop has its turn."""
 
 
-class _Batch(msgspec.Struct):
+class _Group(msgspec.Struct):
     """Records that go to the disk together, and how that ended."""
 
     records: list[Record] = msgspec.field(default_factory=list)
@@ -45,13 +45,13 @@ class Ledger:
         self.path = log.path
         self._log = log
         self._notify = notify
-        self._waiting = _Batch()
+        self._waiting = _Group()
         self._writing = False
         self._at_once = 0
         self._looking = asyncio.Lock()
         self._all_found = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self.judgement = Judgement()
+        self.judgement = DiskSpeed()
         """Whether a line is written where it stands."""
 
     async def append(self, record: Record) -> Record:
@@ -89,7 +89,7 @@ class Ledger:
 
     def _write_waiting(self) -> None:
         """Hand all that waits to the disk. Nobody's cancellation reaches it there."""
-        batch, self._waiting = self._waiting, _Batch()
+        batch, self._waiting = self._waiting, _Group()
         try:
             work = asyncio.get_running_loop().run_in_executor(self._thread, self._log.write, batch.lines)
         except RuntimeError as error:
@@ -100,7 +100,7 @@ class Ledger:
         self._writing = True
         work.add_done_callback(partial(self._written, batch))
 
-    def _written(self, batch: _Batch, work: asyncio.Future[None]) -> None:
+    def _written(self, batch: _Group, work: asyncio.Future[None]) -> None:
         """Index what is on the disk now, before anything else is written, and wake those who wait."""
         self._writing = False
         batch.error = work.exception()
@@ -128,9 +128,9 @@ class Ledger:
         """Intents that no answer followed before a process died."""
         return self._log.unsettled(State.SUBMITTING)
 
-    def redo(self, api: str) -> RedoStanding:
+    def redo(self, api: str) -> RedoState:
         """How far the newest redo at this API is."""
-        return self._log.index.redo.get(api, RedoStanding())
+        return self._log.index.redo.get(api, RedoState())
 
     def latest(self) -> Iterator[Record]:
         """Every purchase as it stands, in order of first appearance."""
@@ -144,18 +144,18 @@ class Ledger:
         """Every purchase as it stands of jobs that were not claimed, and what came after that; no other is read."""
         return self._log.unclaimed()
 
-    async def standing_at(self, path: str) -> Record | None:
+    async def owner_of(self, path: str) -> Record | None:
         """The purchase whose file stands at ``path`` or is just being moved away from there; of several the newest."""
         async with self._looking:
             if not self._all_found:
                 await self._find_all()
         number = self._log.standing.at(path) if self._log.standing is not None else None
         record = None if number is None else self._log.purchase(number)
-        return record if record is not None and stands_at(record, path) else None
+        return record if record is not None and owns_path(record, path) else None
 
     async def _find_all(self) -> None:
         """Look through all purchases, with a turn for others now and then; what they write meanwhile is noted, too."""
-        standing = self._log.standing = Standing()
+        standing = self._log.standing = FileOwners()
         for number in self._log.index.numbers():
             record = self._log.purchase(number)
             if record is not None and not any(self._is_newer(other, record) for other in standing.where(record)):
@@ -177,7 +177,7 @@ class Ledger:
         self._log.close()
 
 
-class Shards(Together):
+class ShardedLedger(ShardedReader):
     """The ledgers of all shards; each record is written to its own, if that shard is held."""
 
     def __init__(self, root: Path, ledgers: dict[int, Ledger]) -> None:
@@ -188,8 +188,8 @@ class Shards(Together):
     async def append(self, record: Record) -> Record:
         return await self._ledgers[shard_of(record.id, len(self._ledgers))].append(record)
 
-    async def standing_at(self, path: str) -> Record | None:
-        found = [await ledger.standing_at(path) for ledger in self._ledgers.values()]
+    async def owner_of(self, path: str) -> Record | None:
+        found = [await ledger.owner_of(path) for ledger in self._ledgers.values()]
         return max(filter(None, found), key=lambda record: record.at, default=None)
 
     def compact(self) -> None:
@@ -201,7 +201,7 @@ class Shards(Together):
             ledger.close()
 
 
-def open_ledger(root: Path, held: Parts, notify: Callable[[Record], None] = lambda _: None) -> Writer:
+def open_ledger(root: Path, held: HeldParts, notify: Callable[[Record], None] = lambda _: None) -> LedgerWriter:
     """What ``hold`` or ``hold_all`` has given to write to. ``notify`` is told of each record once it is durable.
 
     Of a folder whose shards are held to work through, all are read. Raises ``LedgerError`` or ``LedgerCorrupt``.
@@ -216,11 +216,11 @@ def open_ledger(root: Path, held: Parts, notify: Callable[[Record], None] = lamb
         for ledger in ledgers.values():
             ledger.close()
         raise
-    return Shards(root, ledgers)
+    return ShardedLedger(root, ledgers)
 
 
 @contextmanager
-def open_reader(root: Path) -> Iterator[Reader]:
+def open_reader(root: Path) -> Iterator[LedgerReader]:
     """Read what is known of the folder ``root``, all shards together. Takes no lock and changes nothing."""
     with ExitStack() as stack:
         while True:
@@ -232,17 +232,17 @@ def open_reader(root: Path) -> Iterator[Reader]:
 
 
 @contextmanager
-def open_others(root: Path, shard: Shard | None) -> Iterator[Reader]:
+def open_others(root: Path, shard: Shard | None) -> Iterator[LedgerReader]:
     """Read what the other shards know; nothing where there are none."""
     if shard is None or shard.of == 1:
-        yield NOTHING
+        yield EMPTY
         return
     with _opened(root, tuple(other for other in shard.all if other != shard)) as found:
         yield found
 
 
 @contextmanager
-def _opened(root: Path, shards: tuple[Shard, ...]) -> Iterator[Reader]:
+def _opened(root: Path, shards: tuple[Shard, ...]) -> Iterator[LedgerReader]:
     """The ledgers of ``shards`` as one; the whole folder's where there are none."""
     with ExitStack() as stack:
         ledgers = {}
@@ -250,4 +250,4 @@ def _opened(root: Path, shards: tuple[Shard, ...]) -> Iterator[Reader]:
             ledger = Ledger(Log(path_of(root, shard), writable=False))
             stack.callback(ledger.close)
             ledgers[shard.index if shard else 1] = ledger
-        yield Together(shards[0].of, ledgers) if shards else ledgers[1]
+        yield ShardedReader(shards[0].of, ledgers) if shards else ledgers[1]

@@ -21,11 +21,11 @@ from runner.ledger.lockfile import FOLDER, read_holder, run_lock
 from runner.ledger.sharding import made, make_shards, merge, split, tidy
 
 
-class Passing(Locked):
+class LayoutBusy(Locked):
     """Another run holds the folder; if it is of a shard too, only for a moment."""
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
+class HeldParts(msgspec.Struct, frozen=True, kw_only=True):
     """What is held: the folder as a whole, or some of its shards."""
 
     parts: tuple[Shard | None, ...]
@@ -40,11 +40,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def hold(root: Path, since: str, shard: Shard | None = None) -> Iterator[Parts]:
+def acquire(root: Path, since: str, shard: Shard | None = None) -> Iterator[HeldParts]:
     """Hold the folder, or a shard of it, for one who may buy.
 
-    Raises ``Locked`` (``Passing`` where it is worth waiting), ``ConflictError`` where the folder is laid out otherwise,
-    ``OutputError`` or ``LedgerError``.
+    Raises ``Locked`` (``LayoutBusy`` where it is worth waiting), ``ConflictError`` where the folder is laid out
+    otherwise, ``OutputError`` or ``LedgerError``.
     """
     with ExitStack() as held:
         if shard is None:
@@ -54,13 +54,13 @@ def hold(root: Path, since: str, shard: Shard | None = None) -> Iterator[Parts]:
         else:
             with _folder_lock(root, since):
                 _see_afresh(root)
-                arrange(root, shard)
+                lay_out(root, shard)
                 held.enter_context(run_lock(root, since, shard))
-        yield Parts(parts=(shard,))
+        yield HeldParts(parts=(shard,))
 
 
 @contextmanager
-def hold_all(root: Path, since: str, wanted: Callable[[Shard], bool] = lambda _: True) -> Iterator[Parts]:
+def acquire_all(root: Path, since: str, wanted: Callable[[Shard], bool] = lambda _: True) -> Iterator[HeldParts]:
     """Hold the folder for one who buys nothing, however it is laid out; of its shards those that are ``wanted``.
 
     Raises ``Locked`` naming what is in use, ``OutputError`` or ``LedgerError``.
@@ -74,7 +74,7 @@ def hold_all(root: Path, since: str, wanted: Callable[[Shard], bool] = lambda _:
         parts = [shard for shard in shards if wanted(shard)]
         for shard in parts:
             held.enter_context(run_lock(root, since, shard))
-        yield Parts(parts=tuple(parts) if shards else (None,), shards=shards)
+        yield HeldParts(parts=tuple(parts) if shards else (None,), shards=shards)
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def _folder_lock(root: Path, since: str) -> Iterator[None]:
         try:
             held.enter_context(run_lock(root, since))
         except Locked as error:
-            raise Passing(str(error)) from None
+            raise LayoutBusy(str(error)) from None
         yield
 
 
@@ -105,23 +105,23 @@ def _require_whole(root: Path) -> None:
     """A results manifest of the whole folder beside those of shards would hide all that they have bought."""
     layout = look(root)
     _settled(layout)
-    if why := misfit(layout, None):
+    if why := layout_conflict(layout, None):
         raise ConflictError(f"{why}. Nothing was bought.")
     tidy(root)
 
 
-def arrange(root: Path, shard: Shard) -> None:
+def lay_out(root: Path, shard: Shard) -> None:
     """See to it that the folder is split into as many shards as ``shard`` is one of. Needs the folder's lock."""
     layout = look(root)
     if layout.whole:
         split(root, shard.all)
     elif layout.empty:
         make_shards(root, shard.all)
-    elif _settled(layout) and (why := misfit(layout, shard)):
+    elif _settled(layout) and (why := layout_conflict(layout, shard)):
         raise ConflictError(f"{why}. Nothing was bought.")
 
 
-def misfit(layout: Layout, shard: Shard | None) -> str:
+def layout_conflict(layout: Layout, shard: Shard | None) -> str:
     """Why a run of the whole folder, or of ``shard``, is refused as the folder is laid out; empty where it is not."""
     count = len(layout.shards)
     if not count or (shard is not None and shard.of == count):
@@ -173,9 +173,9 @@ def _size(path: Path) -> int:
 def merge_shards(root: Path, since: str) -> int:
     """Make one results manifest of all shards'; how many shards there were, 0 where the folder is whole already.
 
-    Raises ``Locked`` naming a shard that is in use, and as ``hold`` and ``split.merge`` do.
+    Raises ``Locked`` naming a shard that is in use, and as ``acquire`` and ``split.merge`` do.
     """
-    with hold_all(root, since) as held:
+    with acquire_all(root, since) as held:
         if held.shards:
             merge(root, held.shards)
         return len(held.shards)

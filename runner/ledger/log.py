@@ -20,7 +20,7 @@ from time import monotonic
 from runner.core import disk
 from runner.core.errors import LedgerCorrupt, LedgerError
 from runner.core.models import Record, State
-from runner.ledger.file_owners import Standing
+from runner.ledger.file_owners import FileOwners
 from runner.ledger.index import Index
 from runner.ledger.records import BadLine, check, decode, decode_all, encode, reread
 
@@ -42,7 +42,7 @@ class Log:
         self.path = path
         self._name = str(path)
         self.index = Index()
-        self.standing: Standing | None = None
+        self.standing: FileOwners | None = None
         """Whose files stand where, if anybody has asked."""
         self.torn = b""
         self._looked = float("-inf")

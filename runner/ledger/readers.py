@@ -9,10 +9,10 @@ from typing import Protocol
 
 from runner.core.models import Record
 from runner.core.shards import Shard, shard_of
-from runner.ledger.index import RedoStanding
+from runner.ledger.index import RedoState
 
 
-class Reader(Protocol):
+class LedgerReader(Protocol):
     """What everybody may ask; ``Ledger`` says what each answer means."""
 
     def purchases(self, job_id: str, api: str) -> list[Record]: ...
@@ -23,7 +23,7 @@ class Reader(Protocol):
 
     def interrupted(self) -> list[Record]: ...
 
-    def redo(self, api: str) -> RedoStanding: ...
+    def redo(self, api: str) -> RedoState: ...
 
     def latest(self) -> Iterator[Record]: ...
 
@@ -32,7 +32,7 @@ class Reader(Protocol):
     def unclaimed(self) -> Iterator[Record]: ...
 
 
-class Writer(Reader, Protocol):
+class LedgerWriter(LedgerReader, Protocol):
     """What a run holds."""
 
     path: Path
@@ -40,17 +40,17 @@ class Writer(Reader, Protocol):
 
     async def append(self, record: Record) -> Record: ...
 
-    async def standing_at(self, path: str) -> Record | None: ...
+    async def owner_of(self, path: str) -> Record | None: ...
 
     def compact(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-class Together:
+class ShardedReader:
     """The ledgers of shards read as one: each job is asked of its own shard."""
 
-    def __init__(self, count: int, parts: Mapping[int, Reader]) -> None:
+    def __init__(self, count: int, parts: Mapping[int, LedgerReader]) -> None:
         """``parts`` are the shards' ledgers by index, from 1 to ``count``; nothing is known of those left out."""
         self._count = count
         self._parts = parts
@@ -71,10 +71,10 @@ class Together:
     def interrupted(self) -> list[Record]:
         return list(chain.from_iterable(part.interrupted() for part in self._parts.values()))
 
-    def redo(self, api: str) -> RedoStanding:
+    def redo(self, api: str) -> RedoState:
         """The newest redo of any shard; one that is not finished comes first."""
         standings = [part.redo(api) for part in self._parts.values()]
-        return max(standings, key=lambda standing: (not standing.closed, standing), default=RedoStanding())
+        return max(standings, key=lambda standing: (not standing.closed, standing), default=RedoState())
 
     def latest(self) -> Iterator[Record]:
         return chain.from_iterable(part.latest() for part in self._parts.values())
@@ -89,14 +89,14 @@ class Together:
         return chain.from_iterable(part.unclaimed() for part in self._parts.values())
 
 
-NOTHING = Together(1, {})
+EMPTY = ShardedReader(1, {})
 """Knows of no purchase."""
 
 
-class Part:
+class FilteredReader:
     """What is known of some jobs only, as if there were no others."""
 
-    def __init__(self, reader: Reader, owns: Callable[[str], bool]) -> None:
+    def __init__(self, reader: LedgerReader, owns: Callable[[str], bool]) -> None:
         """``owns`` tells by its id whether a job is one of them."""
         self._reader = reader
         self._owns = owns
@@ -113,7 +113,7 @@ class Part:
     def interrupted(self) -> list[Record]:
         return self._of(iter(self._reader.interrupted()))
 
-    def redo(self, api: str) -> RedoStanding:
+    def redo(self, api: str) -> RedoState:
         return self._reader.redo(api)
 
     def latest(self) -> Iterator[Record]:
@@ -129,6 +129,6 @@ class Part:
         return [record for record in records if self._owns(record.id)]
 
 
-def divided(reader: Reader, shard: Shard) -> tuple[Part, Part]:
+def divided(reader: LedgerReader, shard: Shard) -> tuple[FilteredReader, FilteredReader]:
     """What a shard would know of its own jobs and of the others', were the folder split into as many."""
-    return Part(reader, shard.owns), Part(reader, lambda job_id: not shard.owns(job_id))
+    return FilteredReader(reader, shard.owns), FilteredReader(reader, lambda job_id: not shard.owns(job_id))

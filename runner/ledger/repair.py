@@ -19,7 +19,7 @@ from runner.core import disk
 from runner.core.errors import LedgerError
 from runner.core.models import OPEN, OWED, Fault, Record, State
 from runner.ledger.records import decode, encode, follow
-from runner.ledger.salvage import Cut, Fragment, Key, Story, read_story
+from runner.ledger.salvage import Fragment, Gap, Key, LogScan, scan_log
 
 BLOCK = 1 << 20
 """So many bytes of a log are copied at once."""
@@ -40,7 +40,7 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is clear whose purchase it was about."""
 
 
-class Salvage(msgspec.Struct, frozen=True, kw_only=True):
+class SalvageResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a log comes to once it is mended."""
 
     lines: Sequence[bytes]
@@ -67,24 +67,24 @@ class Salvage(msgspec.Struct, frozen=True, kw_only=True):
         return any(not damage.named for damage in self.damages)
 
 
-def salvage(lines: Iterable[bytes], *, at: str, api: str) -> Salvage:
+def salvage(lines: Iterable[bytes], *, at: str, api: str) -> SalvageResult:
     """Mend the ``lines`` of a log, as a file gives them. Raises only what that raises; what comes of it always loads.
 
     ``at`` is the time of the lines that are added; ``api`` is how records call the API that a run would buy from, for
     damage that names none in a log where no readable line can tell.
     """
-    story = read_story(lines)
-    desk = _Desk(story, at=at, api=api)
+    story = scan_log(lines)
+    desk = _HeldJobs(story, at=at, api=api)
     damages = tuple(map(desk.settle, story.cuts))
     if not all(damage.named for damage in damages):
         desk.hold_all()
-    return Salvage(lines=story.lines, damages=damages, held=tuple(desk.held.values()))
+    return SalvageResult(lines=story.lines, damages=damages, held=tuple(desk.held.values()))
 
 
-class _Desk:
+class _HeldJobs:
     """Decides what is held, given all that can be read."""
 
-    def __init__(self, story: Story, *, at: str, api: str) -> None:
+    def __init__(self, story: LogScan, *, at: str, api: str) -> None:
         self.held: dict[Key, Record] = {}
         self._story = story
         self._at = at
@@ -92,7 +92,7 @@ class _Desk:
         self._requests = story.requests()
         self._apis = {decode(line).api for line in story.lines} if story.cuts else set()
 
-    def settle(self, cut: Cut) -> Damage:
+    def settle(self, cut: Gap) -> Damage:
         """Hold what one cut may hide."""
         fragment = self._identify(cut.fragment)
         named = fragment is not None and self._hold(fragment, cut.before)
@@ -237,16 +237,16 @@ def _next_purchase(record: Record, purchase: int) -> Record:
     )
 
 
-class Mended(msgspec.Struct, frozen=True, kw_only=True):
+class RepairedLog(msgspec.Struct, frozen=True, kw_only=True):
     """A log that was looked through."""
 
     path: Path
-    found: Salvage
+    found: SalvageResult
     copy: Path | None
     """Where it is kept as it was; None if nothing was damaged."""
 
 
-def mend(path: Path, *, at: str, api: str) -> Mended:
+def repair(path: Path, *, at: str, api: str) -> RepairedLog:
     """Mend the log at ``path``, keeping a copy of it as it was.
 
     Needs the lock. Atomic, and may be repeated. Raises ``LedgerError`` where the disk refuses; the log then stays.
@@ -255,7 +255,7 @@ def mend(path: Path, *, at: str, api: str) -> Mended:
         with path.open("rb") as file:
             found = salvage(file, at=at, api=api)
         if not found.damages:
-            return Mended(path=path, found=found, copy=None)
+            return RepairedLog(path=path, found=found, copy=None)
         copy = _copy_for(path)
         mode = path.stat().st_mode & 0o777
         if not copy.exists():
@@ -269,7 +269,7 @@ def mend(path: Path, *, at: str, api: str) -> Mended:
             f"{path}: cannot be mended: {error.strerror}. It stays as it is, and nothing was bought; make room or "
             "change its rights, and repeat."
         ) from error
-    return Mended(path=path, found=found, copy=copy)
+    return RepairedLog(path=path, found=found, copy=copy)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ _AFTER_INPUTS = ("fingerprint", "file", "submitted_at", "renamed_from")
 _DECODER = json.JSONDecoder()
 
 
-class Cut(msgspec.Struct, frozen=True):
+class Gap(msgspec.Struct, frozen=True):
     """A stretch that is no record, in ``line`` (from 1), with so many readable lines ``before`` it."""
 
     line: int
@@ -35,11 +35,11 @@ class Cut(msgspec.Struct, frozen=True):
     fragment: Fragment
 
 
-class Story(msgspec.Struct):
+class LogScan(msgspec.Struct):
     """The readable lines, and where the last one of each purchase stands."""
 
     lines: list[bytes] = msgspec.field(default_factory=list)
-    cuts: list[Cut] = msgspec.field(default_factory=list)
+    cuts: list[Gap] = msgspec.field(default_factory=list)
     numbers: dict[str, list[int]] = msgspec.field(default_factory=dict)
     """The purchases of each job, as they appeared."""
     last: dict[Key, tuple[int, State]] = msgspec.field(default_factory=dict)
@@ -47,7 +47,7 @@ class Story(msgspec.Struct):
     renamed: dict[Key, int] = msgspec.field(default_factory=dict)
     """The last position of purchases that went on under another id."""
 
-    def take(self, whole: Whole) -> None:
+    def take(self, whole: IntactLine) -> None:
         """Add a readable line."""
         record, place = whole.record, len(self.lines)
         key = record.id, record.purchase
@@ -90,23 +90,23 @@ class Story(msgspec.Struct):
         }
 
 
-def read_story(lines: Iterable[bytes]) -> Story:
+def scan_log(lines: Iterable[bytes]) -> LogScan:
     """Read a log line by line. What follows its last newline was never acknowledged: only whole records count there."""
-    story = Story()
+    story = LogScan()
     for number, line in enumerate(lines, 1):
         for piece in _pieces(line.removesuffix(b"\n")):
-            if isinstance(piece, Whole):
+            if isinstance(piece, IntactLine):
                 story.take(piece)
             elif line.endswith(b"\n"):
-                story.cuts.append(Cut(number, len(story.lines), piece))
+                story.cuts.append(Gap(number, len(story.lines), piece))
     return story
 
 
-def _pieces(line: bytes) -> Iterator[Whole | Fragment]:
+def _pieces(line: bytes) -> Iterator[IntactLine | Fragment]:
     if not line.strip():
         return
     try:
-        yield Whole(decode(line), line.rstrip(b"\r"))
+        yield IntactLine(decode(line), line.rstrip(b"\r"))
     except BadLine:
         yield from pieces(line)
 
@@ -125,14 +125,14 @@ class Fragment(msgspec.Struct, frozen=True, kw_only=True):
     """More of the record, by name: ``api``, ``model``, ``inputs``, ``fingerprint`` …"""
 
 
-class Whole(msgspec.Struct, frozen=True):
+class IntactLine(msgspec.Struct, frozen=True):
     """A record that is readable, and its bytes without a newline."""
 
     record: Record
     line: bytes
 
 
-def pieces(line: bytes) -> Iterator[Whole | Fragment]:
+def pieces(line: bytes) -> Iterator[IntactLine | Fragment]:
     """All that is in a line which is no record as a whole, in order. A single byte between records was a newline."""
     parts = list(filter(None, _START.split(line.decode("utf-8", "surrogateescape"))))
     for number, part in enumerate(parts, 1):
@@ -145,12 +145,12 @@ def pieces(line: bytes) -> Iterator[Whole | Fragment]:
             yield read_fragment(rest)
 
 
-def _record_at(text: str) -> tuple[Whole | None, int]:
+def _record_at(text: str) -> tuple[IntactLine | None, int]:
     """The record that ``text`` begins with, and where it ends."""
     try:
         _, end = _DECODER.raw_decode(text)
         line = _bytes(text[:end])
-        return Whole(decode(line), line), end
+        return IntactLine(decode(line), line), end
     except (ValueError, RecursionError):  # BadLine is one
         return None, 0
 

@@ -25,7 +25,7 @@ from runner.core import disk
 from runner.core.errors import ConflictError, LedgerError
 from runner.core.models import Record
 from runner.core.shards import Shard, shard_of
-from runner.ledger.index import RedoStanding
+from runner.ledger.index import RedoState
 from runner.ledger.layout import ledgers_of_shards, path_of, shard_named
 from runner.ledger.lockfile import FOLDER
 from runner.ledger.log import Log
@@ -87,10 +87,10 @@ def _write_shards(log: Log, shards: Sequence[Shard]) -> None:
         for record in log.latest():
             file = files.get(shard_of(record.id, shards[0].of))
             if file is not None:
-                file.write(encode(_with_redo(record, log.index.redo.get(record.api, RedoStanding()))))
+                file.write(encode(_with_redo(record, log.index.redo.get(record.api, RedoState()))))
 
 
-def _with_redo(record: Record, standing: RedoStanding) -> Record:
+def _with_redo(record: Record, standing: RedoState) -> Record:
     """A mark that says by itself how far its redo is: the line that said so may go to another shard."""
     if not record.redo:
         return record

@@ -4,9 +4,9 @@ The flow, each step a module::
 
     bytes ── encoding ──> text ── document ──> nodes (scalars, lists, mappings; each knows its place)
     nodes ── settings ───────────────────────> Settings
-    nodes ── entries: recipe_reader, with given, inputs, matrix ──> recipe: what the jobs of an entry share
+    nodes ── entries: recipe_reader, with given, inputs, matrix ──> job_entry: what the jobs of an entry share
     feed  ── feeds: lines, then tables or jsonlines ───────> rows
-    recipe and row ── rows, columns, series ── jobs ── intake ── naming, claims ──> spool
+    job_entry and row ── rows, columns, series ── jobs ── collector ── naming, claims ──> spool
 
 A feed is read row by row: in memory there is one row, and a few bytes for each id. ``templates`` says which
 texts are templates and which names they know; only ``expressions``, ``fields`` and ``sandbox`` import Jinja2, and they
@@ -22,7 +22,7 @@ a JSON Schema of the manifest itself; nothing is loaded by it.
 from __future__ import annotations
 
 from runner.manifest.jobs.fingerprint import fingerprint, spelling
-from runner.manifest.jobs.store import Spool
+from runner.manifest.jobs.store import JobStore
 from runner.manifest.loader import MAX_BYTES, Manifest, load, salvage_settings
 from runner.manifest.models.inputs import Offer, bundled_models, bundled_schema
 from runner.manifest.models.schema import usable
@@ -31,11 +31,11 @@ from runner.manifest.settings import OnUnknown, Settings, parse_budget
 
 __all__ = [
     "MAX_BYTES",
+    "JobStore",
     "Manifest",
     "Offer",
     "OnUnknown",
     "Settings",
-    "Spool",
     "bundled_models",
     "bundled_schema",
     "check_file_name",

@@ -5,38 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner.manifest.feeds.feed import Feed, read_feed
-from runner.manifest.jobs.entry_reader import RecipeReader
-from runner.manifest.jobs.expansion import Series
+from runner.manifest.jobs.entry_reader import EntryReader
+from runner.manifest.jobs.expansion import JobExpansion
 from runner.manifest.jobs.inputs import KnownModel
 from runner.manifest.jobs.rows import FeedReader
 from runner.manifest.models.inputs import Offer, is_model_id
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
-from runner.manifest.problems import FAILED, Wrong, shown
+from runner.manifest.problems import FAILED, Invalid, shown
 from runner.manifest.templates.template import Templates
 from runner.manifest.yaml.scalars import filled_text, kind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner.manifest.jobs.collector import Intake
-    from runner.manifest.jobs.entry import Recipe
+    from runner.manifest.jobs.collector import JobCollector
+    from runner.manifest.jobs.entry import JobEntry
     from runner.manifest.jobs.inputs import Defaults
-    from runner.manifest.problems import Failure, Findings
+    from runner.manifest.problems import Failure, Problems
 
 
-class Entries:
-    """Reads the entries of one manifest, in order, and hands their jobs to the intake."""
+class EntriesReader:
+    """Reads the entries of one manifest, in order, and hands their jobs to the collector."""
 
-    def __init__(self, *, model: Pair | None, folder: Path, defaults: Defaults, intake: Intake,
-                 findings: Findings, offers: dict[str, Offer]) -> None:  # fmt: skip
+    def __init__(self, *, model: Pair | None, folder: Path, defaults: Defaults, collector: JobCollector,
+                 problems: Problems, offers: dict[str, Offer]) -> None:  # fmt: skip
         """``folder`` is where the paths of feeds start, ``offers`` what is known of models from outside."""
-        self._findings = findings
+        self._problems = problems
         self._folder = folder
         self._defaults = defaults
-        self._intake = intake
+        self._collector = collector
         self._offers = offers
         self._templates = Templates()
-        self._recipes = RecipeReader(self._templates, findings)
+        self._recipes = EntryReader(self._templates, problems)
         self._models: dict[str, KnownModel] = {}
         self._introduced: set[str] = set()
         self._top = self._read_model(model[1]) if model is not None else None
@@ -47,68 +47,68 @@ class Entries:
             return self._refuse(entry)
         model = self._model(entry)
         feed = self._feed(entry)
-        recipe = self._recipes.read(entry, model, feed if isinstance(feed, Feed) else None)
+        job_entry = self._recipes.read(entry, model, feed if isinstance(feed, Feed) else None)
         if model.model not in self._introduced:
-            self._introduce(recipe)
-        if feed is FAILED or not recipe.good:
+            self._introduce(job_entry)
+        if feed is FAILED or not job_entry.good:
             return None
         if isinstance(feed, Feed):
-            return FeedReader(feed, recipe, self._templates, self._intake, self._findings).read()
-        return self._read_alone(recipe)
+            return FeedReader(feed, job_entry, self._templates, self._collector, self._problems).read()
+        return self._read_alone(job_entry)
 
     def _refuse(self, entry: Node) -> None:
         advice = "write `- prompt: …`"
         if isinstance(entry, Sequence):
             advice = "one dash is enough; a job begins like this: `- prompt: …`"
-        self._findings.error(entry, f"a job is a mapping, not {kind(entry)}", advice)
+        self._problems.error(entry, f"a job is a mapping, not {kind(entry)}", advice)
 
     def _model(self, entry: Mapping) -> KnownModel:
         if "model" in entry.items:
             return self._read_model(entry.items["model"][1])
         if self._top is None:
-            self._findings.error(entry, "this job names no model", "add `model: …` here or at the top")
+            self._problems.error(entry, "this job names no model", "add `model: …` here or at the top")
             return self._known("", entry)
         return self._top
 
     def _read_model(self, node: Node) -> KnownModel:
-        name = self._findings.read("model", node, _model_id)
+        name = self._problems.read("model", node, _model_id)
         return self._known("" if name is FAILED else name, node)
 
     def _known(self, model: str, at: Mark) -> KnownModel:
         """``model``, read once. The empty name stands for a model that is missing or wrong."""
         if model not in self._models:
             offer = self._offers.get(model, Offer())
-            self._models[model] = KnownModel(model, at, self._defaults, self._findings, offer)
+            self._models[model] = KnownModel(model, at, self._defaults, self._problems, offer)
         return self._models[model]
 
     def _feed(self, entry: Mapping) -> Feed | Failure | None:
         if "from" not in entry.items:
             return None
-        source, folder = self._findings.source, self._folder
-        return self._findings.read(
+        source, folder = self._problems.source, self._folder
+        return self._problems.read(
             "from", entry.items["from"][1], lambda node: read_feed(node, folder=folder, source=source)
         )
 
-    def _introduce(self, recipe: Recipe) -> None:
+    def _introduce(self, job_entry: JobEntry) -> None:
         """Hold ``defaults:`` against a model that no job has used before, in the name of this job."""
-        self._introduced.add(recipe.model.model)
-        place = f"the job at {self._findings.place(recipe.entry)}"
-        job = f"job `{recipe.id}`" if isinstance(recipe.id, str) else place
-        self._defaults.refuse_unknown(recipe.model, job)
+        self._introduced.add(job_entry.model.model)
+        place = f"the job at {self._problems.place(job_entry.entry)}"
+        job = f"job `{job_entry.id}`" if isinstance(job_entry.id, str) else place
+        self._defaults.refuse_unknown(job_entry.model, job)
 
-    def _read_alone(self, recipe: Recipe) -> None:
+    def _read_alone(self, job_entry: JobEntry) -> None:
         """The jobs of an entry without a feed."""
         good = True
-        for template in recipe.templates:
-            for wrong in recipe.vocabulary.faults(template, ()):
+        for template in job_entry.templates:
+            for wrong in job_entry.vocabulary.faults(template, ()):
                 good = False
-                self._findings.error(template.mark, f"`{template.field}` {wrong.what}", wrong.advice)
+                self._problems.error(template.mark, f"`{template.field}` {wrong.what}", wrong.advice)
         if good:
-            self._intake.take(recipe, Series(recipe, self._templates, loose=False))
+            self._collector.take(job_entry, JobExpansion(job_entry, self._templates, loose=False))
 
 
 def _model_id(node: Node) -> str:
     value = filled_text(node)
     if not is_model_id(value):
-        raise Wrong(f"takes a model's id, not {shown(value)}", "it looks like vendor/family/variant/task")
+        raise Invalid(f"takes a model's id, not {shown(value)}", "it looks like vendor/family/variant/task")
     return value

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runner.core.errors import OutputError
-from runner.manifest.entries import Entries
-from runner.manifest.jobs.collector import Intake
+from runner.manifest.entries import EntriesReader
+from runner.manifest.jobs.collector import JobCollector
 from runner.manifest.jobs.inputs import Defaults
 from runner.manifest.jobs.matrix import least_jobs
-from runner.manifest.jobs.store import Spool
-from runner.manifest.jobs.uniqueness import Register
+from runner.manifest.jobs.store import JobStore
+from runner.manifest.jobs.uniqueness import UniqueNames
 from runner.manifest.models.inputs import ask
 from runner.manifest.nodes import WHOLE_FILE, Mapping, Node, Scalar, Sequence
-from runner.manifest.problems import Findings, Wrong
+from runner.manifest.problems import Invalid, Problems
 from runner.manifest.settings import OnBadRow, Settings, check_keys, read_settings
 from runner.manifest.yaml.document import Document
 from runner.manifest.yaml.encoding import decode
@@ -46,7 +46,7 @@ class Manifest:
     source: str
     """What messages call it: the path as the user wrote it, or ``-``."""
     settings: Settings
-    jobs: Spool
+    jobs: JobStore
     """In the order of the manifest; read them as often as needed, and close it in the end."""
     skipped_rows: int
     """Rows of feeds that were left out, as ``on_bad_row: skip`` asks."""
@@ -62,11 +62,11 @@ def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None =
     Raises ``ManifestError`` with every fault at once, in order of place (a file that cannot be read is one),
     and ``OutputError`` if the temporary folder is full.
     """
-    findings = Findings(str(path) if text is None else STDIN)
-    spool = Spool()
+    problems = Problems(str(path) if text is None else STDIN)
+    spool = JobStore()
     try:
         with _without_gc():
-            settings, skipped = _load(Path(path), text, spool, findings, offers)
+            settings, skipped = _load(Path(path), text, spool, problems, offers)
         spool.flush()
     except OSError as error:
         spool.close()
@@ -76,11 +76,11 @@ def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None =
         raise
     return Manifest(
         path=Path(path).absolute() if text is None else None,
-        source=findings.source,
+        source=problems.source,
         settings=settings,
         jobs=spool,
         skipped_rows=skipped,
-        warnings=findings.warnings,
+        warnings=problems.warnings,
     )
 
 
@@ -90,41 +90,43 @@ def salvage_settings(path: str | Path) -> tuple[str, Path | None]:
     For whatever cannot, the file's stem and ``None``. Never raises.
     """
     file = Path(path)
-    findings = Findings(str(path))
-    root = _salvage_root(file, findings)
+    problems = Problems(str(path))
+    root = _salvage_root(file, problems)
     if not isinstance(root, Mapping):
         return file.stem, None
-    settings = read_settings(root, stem=file.stem, folder=file.absolute().parent, findings=findings)
+    settings = read_settings(root, stem=file.stem, folder=file.absolute().parent, problems=problems)
     return settings.name, settings.output
 
 
-def _salvage_root(file: Path, findings: Findings) -> Node | None:
+def _salvage_root(file: Path, problems: Problems) -> Node | None:
     document = None
-    with suppress(Wrong):
-        document = Document(decode(_read(file)), findings)
+    with suppress(Invalid):
+        document = Document(decode(_read(file)), problems)
         document.read()
     return None if document is None else document.root
 
 
 def _load(
-    path: Path, text: bytes | None, spool: Spool, findings: Findings, offers: Offers | None
+    path: Path, text: bytes | None, spool: JobStore, problems: Problems, offers: Offers | None
 ) -> tuple[Settings, int]:
     stem = path.stem if text is None else _STDIN_STEM
     folder = path.absolute().parent if text is None else Path.cwd()
     try:
-        document = Document(decode(_bounded(_read(path) if text is None else text)), findings)
+        document = Document(decode(_bounded(_read(path) if text is None else text)), problems)
         document.read()
-    except Wrong as wrong:
-        findings.error(wrong.mark or WHOLE_FILE, wrong.what, wrong.advice)
-        raise findings.failure() from None
-    root = _root(document.root, findings)
-    check_keys(root, findings)
-    settings = read_settings(root, stem=stem, folder=folder, findings=findings)
-    intake = Intake(Register(spool, findings), findings, skip=settings.on_bad_row is OnBadRow.SKIP, most=MAX_JOBS)
-    _read_jobs(root, folder, intake, findings, ask(root, offers))
-    if findings.count:
-        raise findings.failure()
-    return settings, intake.skipped
+    except Invalid as wrong:
+        problems.error(wrong.mark or WHOLE_FILE, wrong.what, wrong.advice)
+        raise problems.failure() from None
+    root = _root(document.root, problems)
+    check_keys(root, problems)
+    settings = read_settings(root, stem=stem, folder=folder, problems=problems)
+    collector = JobCollector(
+        UniqueNames(spool, problems), problems, skip=settings.on_bad_row is OnBadRow.SKIP, most=MAX_JOBS
+    )
+    _read_jobs(root, folder, collector, problems, ask(root, offers))
+    if problems.count:
+        raise problems.failure()
+    return settings, collector.skipped
 
 
 def _read(path: Path) -> bytes:
@@ -132,70 +134,72 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise Wrong("there is no such file", "give the path of a manifest") from None
+        raise Invalid("there is no such file", "give the path of a manifest") from None
     except IsADirectoryError:
-        raise Wrong("this is a folder", "give the path of a manifest, a YAML file") from None
+        raise Invalid("this is a folder", "give the path of a manifest, a YAML file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        raise Wrong(f"this file cannot be read: {reason or error}", "give a file that you may read") from None
+        raise Invalid(f"this file cannot be read: {reason or error}", "give a file that you may read") from None
 
 
 def _bounded(data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
-        raise Wrong(f"the manifest has over {MAX_BYTES:,} bytes", "give the jobs as a feed: `from: products.csv`")
+        raise Invalid(f"the manifest has over {MAX_BYTES:,} bytes", "give the jobs as a feed: `from: products.csv`")
     return data
 
 
-def _root(root: Node | None, findings: Findings) -> Mapping:
+def _root(root: Node | None, problems: Problems) -> Mapping:
     if isinstance(root, Mapping):
         return root
     if root is None or (isinstance(root, Scalar) and not root.text):
-        findings.error(WHOLE_FILE, "the manifest is empty", "it needs `jobs:`, a list of jobs, and a `model:`")
+        problems.error(WHOLE_FILE, "the manifest is empty", "it needs `jobs:`, a list of jobs, and a `model:`")
     else:
         what = f"a manifest is a mapping, not {kind(root)}"
-        findings.error(root, what, "begin with `jobs:` and put the list below it")
-    raise findings.failure()
+        problems.error(root, what, "begin with `jobs:` and put the list below it")
+    raise problems.failure()
 
 
-def _read_jobs(root: Mapping, folder: Path, intake: Intake, findings: Findings, known: dict[str, Offer]) -> None:
-    entries = Entries(
+def _read_jobs(
+    root: Mapping, folder: Path, collector: JobCollector, problems: Problems, known: dict[str, Offer]
+) -> None:
+    entries = EntriesReader(
         model=root.items.get("model"),
         folder=folder,
-        defaults=Defaults(_mapping(root, "defaults", findings), findings),
-        intake=intake,
-        findings=findings,
+        defaults=Defaults(_mapping(root, "defaults", problems), problems),
+        collector=collector,
+        problems=problems,
         offers=known,
     )
-    for entry in _entries(root, findings):
+    for entry in _entries(root, problems):
         entries.read(entry)
     jobs_mark, policy_mark = (root.items[key][0] if key in root.items else root for key in ("jobs", "on_bad_row"))
-    intake.finish(jobs_mark, policy_mark)
+    collector.finish(jobs_mark, policy_mark)
 
 
-def _mapping(root: Mapping, key: str, findings: Findings) -> Mapping | None:
+def _mapping(root: Mapping, key: str, problems: Problems) -> Mapping | None:
     if key not in root.items:
         return None
     node = root.items[key][1]
     if isinstance(node, Mapping):
         return node
-    findings.error(node, f"`{key}` takes a mapping, not {kind(node)}", f"write `{key}: {{width: 1024}}`")
+    problems.error(node, f"`{key}` takes a mapping, not {kind(node)}", f"write `{key}: {{width: 1024}}`")
     return None
 
 
-def _entries(root: Mapping, findings: Findings) -> list[Node]:
+def _entries(root: Mapping, problems: Problems) -> list[Node]:
     if "jobs" not in root.items:
-        findings.error(root, "`jobs` is missing", "add `jobs:` with a list of jobs below it")
+        problems.error(root, "`jobs` is missing", "add `jobs:` with a list of jobs below it")
         return []
     key, node = root.items["jobs"]
     if not isinstance(node, Sequence):
-        findings.error(node, f"`jobs` takes a list of jobs, not {kind(node)}", _DASH)
+        problems.error(node, f"`jobs` takes a list of jobs, not {kind(node)}", _DASH)
         return []
     if not node.items:
-        findings.error(key, "`jobs` is an empty list: nothing to do", _DASH)
+        problems.error(key, "`jobs` is an empty list: nothing to do", _DASH)
     count = sum(least_jobs(entry) for entry in node.items)
     if count > MAX_JOBS:
         what = f"{count:,} jobs are more than the {MAX_JOBS:,} that one manifest may have"
-        findings.error(key, what, "split it")
+        problems.error(key, what, "split it")
         return []
     return node.items
 

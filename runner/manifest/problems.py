@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from runner.core.errors import ManifestError
-from runner.core.models import Place, Problem
+from runner.core.models import Position, Problem
 from runner.core.text import DRIVES
 from runner.manifest.nodes import Mark, RowMark, Scalar, scalars
 
@@ -37,7 +37,7 @@ class Failure(Enum):
 FAILED: Final = Failure.FAILED
 
 
-class Wrong(Exception):
+class Invalid(Exception):
     """A value cannot be what its place wants. ``what`` is a predicate: its subject is put in front of it."""
 
     def __init__(self, what: str, advice: str = "", mark: Mark | None = None) -> None:
@@ -47,19 +47,19 @@ class Wrong(Exception):
         self.mark = mark
 
 
-class Findings:
+class Problems:
     """Errors and warnings of one manifest; each is kept once, however many jobs it concerns."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.count = 0
-        self._errors: dict[tuple[Place, str], Problem] = {}
-        self._warnings: dict[tuple[Place, str], Problem] = {}
+        self._errors: dict[tuple[Position, str], Problem] = {}
+        self._warnings: dict[tuple[Position, str], Problem] = {}
         self._spoiled: set[tuple[int, int]] = set()
 
-    def place(self, mark: Mark) -> Place:
+    def place(self, mark: Mark) -> Position:
         source = mark.source if isinstance(mark, RowMark) else self.source
-        return Place(source=source, line=mark.line, column=mark.column)
+        return Position(source=source, line=mark.line, column=mark.column)
 
     def error(self, mark: Mark, what: str, advice: str = "") -> None:
         """Note a fault at ``mark``, unless it is known or follows from one that is."""
@@ -69,7 +69,7 @@ class Findings:
     def warn(self, mark: Mark, what: str, advice: str = "") -> None:
         self._add(self._warnings, mark, what, advice)
 
-    def spoil(self, mark: Mark, what: str, advice: str = "") -> None:
+    def suppress(self, mark: Mark, what: str, advice: str = "") -> None:
         """Note a fault after which nothing else said of the value at ``mark`` would help."""
         self.error(mark, what, advice)
         self._spoiled.add((mark.line, mark.column))
@@ -78,7 +78,7 @@ class Findings:
         """``convert(node)``, or ``FAILED`` once it is noted what is wrong with the value of ``name``."""
         try:
             value = convert(node)
-        except Wrong as wrong:
+        except Invalid as wrong:
             self.error(wrong.mark or node, f"`{name}` {wrong.what}", wrong.advice)
             return FAILED
         if not isinstance(node, Scalar) or (node.cut and type(value) is str):
@@ -103,7 +103,7 @@ class Findings:
     def warnings(self) -> tuple[Problem, ...]:
         return tuple(self._sorted(self._warnings))
 
-    def _add(self, known: dict[tuple[Place, str], Problem], mark: Mark, what: str, advice: str) -> bool:
+    def _add(self, known: dict[tuple[Position, str], Problem], mark: Mark, what: str, advice: str) -> bool:
         place = self.place(mark)
         what, advice = _line(what), _line(advice)
         if (place, what) in known:
@@ -112,7 +112,7 @@ class Findings:
             known[place, what] = Problem(place=place, what=what, advice=advice)
         return True
 
-    def _sorted(self, problems: dict[tuple[Place, str], Problem]) -> list[Problem]:
+    def _sorted(self, problems: dict[tuple[Position, str], Problem]) -> list[Problem]:
         """In order of place: those of the manifest first, then those of each feed."""
 
         def key(problem: Problem) -> tuple[bool, str, int, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from runner.manifest import units
 from runner.manifest.names import check_id, has_control, normal
 from runner.manifest.nodes import Mapping, Node, Scalar, Sequence
-from runner.manifest.problems import FAILED, Findings, Wrong, nearest, shown
+from runner.manifest.problems import FAILED, Invalid, Problems, nearest, shown
 from runner.manifest.yaml.scalars import boolean, filled_text, integer, kind, text, written
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Settings:
     """Where the manifest wants its results, absolute; ``None``: it does not say."""
 
 
-def read_settings(root: Mapping, *, stem: str, folder: Path, findings: Findings) -> Settings:
+def read_settings(root: Mapping, *, stem: str, folder: Path, problems: Problems) -> Settings:
     """The settings in ``root``, with defaults where there are none or where they are wrong (which is noted).
 
     ``stem`` names a manifest that does not name itself; relative paths start at ``folder``.
@@ -78,14 +78,14 @@ def read_settings(root: Mapping, *, stem: str, folder: Path, findings: Findings)
     found: dict[str, Any] = {}
     for key, (field, convert) in _READERS.items():
         if key in root.items:
-            value = findings.read(key, root.items[key][1], convert)
+            value = problems.read(key, root.items[key][1], convert)
             if value is not FAILED:
                 found[field] = value
     if "name" not in root.items and (reason := check_id(stem)):
-        findings.error(root, f"the file's name cannot name the batch: it {reason}", "add `name: …`")
+        problems.error(root, f"the file's name cannot name the batch: it {reason}", "add `name: …`")
     found.setdefault("name", normal(stem))
     if "trusted_hosts" in root.items:
-        found["trusted_hosts"] = _trusted_hosts(root.items["trusted_hosts"][1], findings)
+        found["trusted_hosts"] = _trusted_hosts(root.items["trusted_hosts"][1], problems)
     if "output" in found:
         found["output"] = _resolve(folder, found["output"])
     return Settings(**found)
@@ -95,14 +95,14 @@ def parse_budget(text: str) -> Budget:
     """A budget as a manifest writes it: ``25.00``, ``25.00/day``. Raises ``ValueError`` saying how it is written."""
     try:
         return units.budget(text.strip())
-    except Wrong as wrong:
+    except Invalid as wrong:
         raise ValueError(f"it {wrong.what} ({wrong.advice})") from None
 
 
 def _name(node: Node) -> str:
     value = normal(filled_text(node))
     if reason := check_id(value):
-        raise Wrong(reason, "the name of the batch is also the name of a folder")
+        raise Invalid(reason, "the name of the batch is also the name of a folder")
     return value
 
 
@@ -110,7 +110,7 @@ def _within(low: int, high: int) -> Callable[[Node], int]:
     def convert(node: Node) -> int:
         value = integer(node)
         if not low <= value <= high:
-            raise Wrong(f"is {value}; it goes from {low} to {high}")
+            raise Invalid(f"is {value}; it goes from {low} to {high}")
         return value
 
     return convert
@@ -120,7 +120,7 @@ def _concurrency(node: Node) -> int | None:
     if isinstance(node, Scalar) and node.text.isalpha():
         if node.text != "auto":
             what = f"takes a number from 1 to {MAX_CONCURRENCY} or `auto`, not {shown(node.text)}"
-            raise Wrong(what, nearest(node.text, ["auto"]))
+            raise Invalid(what, nearest(node.text, ["auto"]))
         return None
     return _within(1, MAX_CONCURRENCY)(node)
 
@@ -133,21 +133,21 @@ def _written(read: Callable[[str], T]) -> Callable[[Node], T]:
 def _rate(node: Node) -> float:
     value = _written(units.rate)(node)
     if value <= 0:
-        raise Wrong("is 0, which would never submit anything", "leave the key out for no limit")
+        raise Invalid("is 0, which would never submit anything", "leave the key out for no limit")
     return value
 
 
 def _timeout(node: Node) -> float:
     value = _written(units.duration)(node)
     if not 0 < value <= MAX_TIMEOUT_SECONDS:
-        raise Wrong(f"is {shown(written(node))}; it goes from above 0 to 24h")
+        raise Invalid(f"is {shown(written(node))}; it goes from above 0 to 24h")
     return value
 
 
 def _max_file(node: Node) -> int:
     value = _written(units.byte_count)(node)
     if value < 1:
-        raise Wrong("is 0, which would refuse every file", "write 200MB, or leave the key out for 2GiB")
+        raise Invalid("is 0, which would refuse every file", "write 200MB, or leave the key out for 2GiB")
     return value
 
 
@@ -158,18 +158,18 @@ def _word(words: type[StrEnum]) -> Callable[[Node], StrEnum]:
         value = text(node)
         if value not in list(words):
             known = " or ".join(f"`{word}`" for word in words)
-            raise Wrong(f"takes {known}, not {shown(value)}", nearest(value, list(words)))
+            raise Invalid(f"takes {known}, not {shown(value)}", nearest(value, list(words)))
         return words(value)
 
     return convert
 
 
-def _trusted_hosts(node: Node, findings: Findings) -> tuple[str, ...]:
+def _trusted_hosts(node: Node, problems: Problems) -> tuple[str, ...]:
     if not isinstance(node, Sequence):
         what = f"`trusted_hosts` takes a list of host names, not {kind(node)}"
-        findings.error(node, what, "write [cdn.example.com]")
+        problems.error(node, what, "write [cdn.example.com]")
         return ()
-    hosts = [findings.read("trusted_hosts", item, _host) for item in node.items]
+    hosts = [problems.read("trusted_hosts", item, _host) for item in node.items]
     return tuple(host for host in hosts if host is not FAILED)
 
 
@@ -182,13 +182,13 @@ def _host(node: Node) -> str:
 def _output(node: Node) -> str:
     value = filled_text(node)
     if has_control(value):
-        raise Wrong("has a control character", "write the path of a folder")
+        raise Invalid("has a control character", "write the path of a folder")
     if "://" in value:
-        raise Wrong(f"takes a folder, not {shown(value)}", "results go to a disk of this machine")
+        raise Invalid(f"takes a folder, not {shown(value)}", "results go to a disk of this machine")
     try:
         return str(Path(value).expanduser())
     except RuntimeError:
-        raise Wrong(f"names a home folder that is not there: {shown(value)}", "write the path out") from None
+        raise Invalid(f"names a home folder that is not there: {shown(value)}", "write the path out") from None
 
 
 def _resolve(folder: Path, output: str) -> Path:
@@ -229,11 +229,11 @@ _OF_A_JOB: Final = (
 )
 
 
-def check_keys(root: Mapping, findings: Findings) -> None:
+def check_keys(root: Mapping, problems: Problems) -> None:
     """Note every top-level key that means nothing here; ``x-…`` is the writer's own."""
     for name, (key, _) in root.items.items():
         if name not in KEYS and not name.startswith("x-"):
-            findings.error(key, f"{shown(name)} is not a key of a manifest", _advice(name))
+            problems.error(key, f"{shown(name)} is not a key of a manifest", _advice(name))
 
 
 def _advice(name: str) -> str:

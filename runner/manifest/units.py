@@ -1,6 +1,6 @@
 """Durations, rates, sizes, byte counts, budgets and host names: text → value.
 
-Every function raises ``Wrong`` with a predicate that says how the thing is written.
+Every function raises ``Invalid`` with a predicate that says how the thing is written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from runner.core.models import Budget, Halt
-from runner.manifest.problems import Wrong, shown
+from runner.manifest.problems import Invalid, shown
 
 _WHOLE: Final = r"(?:0|[1-9]\d{0,14})"
 DECIMAL: Final = rf"{_WHOLE}(?:\.\d{{1,6}})?"
@@ -34,7 +34,7 @@ def duration(text: str) -> float:
         return float(text)
     found = _DURATION.fullmatch(text)
     if not text or found is None:
-        raise Wrong(f"takes a duration, not {shown(text)}", "write 90s, 10m or 1h30m")
+        raise Invalid(f"takes a duration, not {shown(text)}", "write 90s, 10m or 1h30m")
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return hours * 3600 + minutes * 60 + seconds
 
@@ -43,7 +43,7 @@ def rate(text: str) -> float:
     """Submissions per second: ``5/s``, ``120/min``, ``500/h``."""
     found = RATE.fullmatch(text)
     if found is None:
-        raise Wrong(f"takes a rate, not {shown(text)}", "write 5/s, 120/min or 500/h")
+        raise Invalid(f"takes a rate, not {shown(text)}", "write 5/s, 120/min or 500/h")
     return float(found[1]) / _SECONDS[found[2][0]]
 
 
@@ -51,7 +51,7 @@ def size(text: str) -> tuple[int, int]:
     """Width and height in pixels: ``1024x768``, ``1024 x 768``, ``1024×768``."""
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise Wrong(f"takes a size, not {shown(text)}", "write width x height in pixels: 1024x768")
+        raise Invalid(f"takes a size, not {shown(text)}", "write width x height in pixels: 1024x768")
     return int(found[1]), int(found[2])
 
 
@@ -59,10 +59,10 @@ def byte_count(text: str) -> int:
     """Bytes: ``200MB`` (10⁶), ``2GiB`` (2³⁰); a bare number only where it can mean nothing else."""
     found = _BYTES.fullmatch(text)
     if found is None:
-        raise Wrong(f"takes a number of bytes, not {shown(text)}", "write 200MB or 2GiB")
+        raise Invalid(f"takes a number of bytes, not {shown(text)}", "write 200MB or 2GiB")
     value = float(found[1]) if "." in found[1] else int(found[1])
     if found[2] is None and value < LEAST_BARE_BYTES:
-        raise Wrong(f"is {shown(text)} without a unit", f"write {text}MB, or {text}B if you mean so few bytes")
+        raise Invalid(f"is {shown(text)} without a unit", f"write {text}MB, or {text}B if you mean so few bytes")
     return int(value * _factor(found[2] or "B"))
 
 
@@ -75,7 +75,7 @@ def budget(text: str) -> Budget:
     """USD for a folder, ever or a day: ``25``, ``25.00``, ``25.00/day``."""
     found = BUDGET.fullmatch(text)
     if found is None:
-        raise Wrong(f"takes an amount in USD, not {shown(text)}", "write 25.00 or 25.00/day")
+        raise Invalid(f"takes an amount in USD, not {shown(text)}", "write 25.00 or 25.00/day")
     return Budget(usd=float(found[1]), per_day=found[2] is not None)
 
 
@@ -87,7 +87,7 @@ def halt(text: str) -> Halt:
     if share is None and re.fullmatch(_WHOLE, text) and int(text) >= 1:
         return Halt(count=int(text))
     advice = "write a number from 1 on, or a share above 0% and up to 100%: 10, 20%"
-    raise Wrong(f"takes a number of failures or a percentage, not {shown(text)}", advice)
+    raise Invalid(f"takes a number of failures or a percentage, not {shown(text)}", advice)
 
 
 def host(text: str) -> str:
@@ -96,9 +96,9 @@ def host(text: str) -> str:
     _refuse_address(name)
     if not _HOST.fullmatch(name) or len(name) > 253:
         advice = "write the name alone, without scheme, port or path: cdn.example.com or *.example.com"
-        raise Wrong(f"takes host names, not {shown(text)}", advice)
+        raise Invalid(f"takes host names, not {shown(text)}", advice)
     if any(name == local or name.endswith(f".{local}") for local in LOCAL):
-        raise Wrong(f"names {shown(text)}, a host of this machine or network", "only public hosts can be trusted")
+        raise Invalid(f"names {shown(text)}, a host of this machine or network", "only public hosts can be trusted")
     return name
 
 
@@ -118,4 +118,4 @@ def _refuse_address(name: str) -> None:
         # 127.1 and 0x7f000001 reach the same machine as 127.0.0.1.
         public = not re.fullmatch(r"(?:.*\.)?(?:0x[0-9a-f]*|\d+)", name)
     if not public:
-        raise Wrong(f"names {shown(name)}, which is no public address", "only public hosts can be trusted")
+        raise Invalid(f"names {shown(name)}, which is no public address", "only public hosts can be trusted")

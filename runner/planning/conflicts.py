@@ -14,12 +14,12 @@ from unicodedata import normalize
 
 import msgspec
 
-from runner.core.compact import Names
+from runner.core.compact import NameSet
 from runner.core.errors import ConflictError
 from runner.core.formats import EXTENSIONS
 from runner.core.models import EMULATOR, Job, Record
 from runner.files.output_folder import Folder
-from runner.ledger import Reader
+from runner.ledger import LedgerReader
 from runner.planning.rules import Action, Decision
 
 MOST_NAMES = 20_000
@@ -75,7 +75,7 @@ def _folded(name: str) -> str:
 class Conflicts:
     """Tells what a job may not touch: another manifest's purchases, and files that are not its own."""
 
-    def __init__(self, *, ledger: Reader, others: Reader, folder: Folder, api: str, manifest: str) -> None:
+    def __init__(self, *, ledger: LedgerReader, others: LedgerReader, folder: Folder, api: str, manifest: str) -> None:
         """``others`` is what shards know that are not this run's; ``manifest`` is how records name this manifest."""
         self._ledger = ledger
         self._others = others
@@ -83,8 +83,8 @@ class Conflicts:
         self._api = api
         self._manifest = manifest
         self._listing = Listing()
-        self._named: Names | None = None
-        self._named_elsewhere: Names | None = None
+        self._named: NameSet | None = None
+        self._named_elsewhere: NameSet | None = None
 
     def ownership(self, job: Job, decision: Decision) -> str | None:
         """Return why ``job`` may not be touched: its record belongs to another manifest, or was really paid for."""
@@ -136,9 +136,9 @@ class Conflicts:
         return [path for path in there if path not in mine]
 
 
-def _paths(reader: Reader) -> Names:
+def _paths(reader: LedgerReader) -> NameSet:
     """Return every path that a record names."""
-    found = Names()
+    found = NameSet()
     for record in reader.latest():
         for output in record.outputs:
             found.add(output.path or "")
@@ -162,7 +162,7 @@ class ConflictReport:
         self._count = 0
         self._lines: list[str] = []
         self._paths: list[str] = []
-        self._told = Names()
+        self._told = NameSet()
 
     def note(self, line: str, lines: list[str] | None = None) -> None:
         self._count += 1

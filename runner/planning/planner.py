@@ -10,14 +10,14 @@ import msgspec
 
 from runner.core.models import Job, Record, State
 from runner.files.output_folder import Folder
-from runner.ledger import NOTHING, Reader
-from runner.manifest import Spool, bundled_models, spelling
+from runner.ledger import EMPTY, LedgerReader
+from runner.manifest import JobStore, bundled_models, spelling
 from runner.planning.conflicts import Conflicts
-from runner.planning.renames import Unclaimed
+from runner.planning.renames import RenameIndex
 from runner.planning.rules import Action, Decision, as_bought, decide, will_buy
 
 
-class Unread(msgspec.Struct):
+class UnreadPurchases(msgspec.Struct):
     """Purchases that no job of the manifest claims, of models whose schema comes and goes."""
 
     ids: dict[str, str] = msgspec.field(default_factory=dict)
@@ -26,19 +26,19 @@ class Unread(msgspec.Struct):
     """Those of which some were read by a schema."""
 
 
-class Surveyor:
+class Planner:
     """Decides about jobs with what ledger and disk know."""
 
     def __init__(
         self,
         *,
-        jobs: Spool,
-        ledger: Reader,
+        jobs: JobStore,
+        ledger: LedgerReader,
         folder: Folder,
         api: str,
         manifest: str,
         resubmit: bool,
-        others: Reader = NOTHING,
+        others: LedgerReader = EMPTY,
     ) -> None:
         """``manifest`` is how records name this manifest; ``api`` how they name this API.
 
@@ -50,9 +50,9 @@ class Surveyor:
         self._folder = folder
         self._api = api
         self._resubmit = resubmit
-        self._unclaimed: Unclaimed | None = None
-        self._elsewhere: Unclaimed | None = None
-        self._unread: Unread | None = None
+        self._unclaimed: RenameIndex | None = None
+        self._elsewhere: RenameIndex | None = None
+        self._unread: UnreadPurchases | None = None
         self._bundled = frozenset(bundled_models())
         self.conflicts = Conflicts(ledger=ledger, others=others, folder=folder, api=api, manifest=manifest)
 
@@ -101,9 +101,9 @@ class Surveyor:
             return job.model in self._read_unclaimed().models
         return any(record.checked and record.model == job.model for record in history)
 
-    def _read_unclaimed(self) -> Unread:
+    def _read_unclaimed(self) -> UnreadPurchases:
         if self._unread is None:
-            self._unread = Unread()
+            self._unread = UnreadPurchases()
             for record in chain(self._find_gone(self._ledger), self._find_gone(self._others)):
                 if record.model not in self._bundled:
                     self._unread.ids.setdefault(spelling(record.model, record.inputs), record.id)
@@ -111,7 +111,7 @@ class Surveyor:
                         self._unread.models.add(record.model)
         return self._unread
 
-    def _find_gone(self, reader: Reader) -> Iterator[Record]:
+    def _find_gone(self, reader: LedgerReader) -> Iterator[Record]:
         """This manifest's purchases at this API under ids that it has no more."""
         if next(reader.latest(), None) is None:
             return iter(())  # nothing to find among a million ids
@@ -161,9 +161,9 @@ class Surveyor:
         taken = {record.purchase for record in history}
         return bool(rest) and old_id not in self._jobs and not rest & taken and max(rest) < max(taken)
 
-    def _find_unclaimed(self, reader: Reader) -> Unclaimed:
+    def _find_unclaimed(self, reader: LedgerReader) -> RenameIndex:
         """The ids that only the ledger knows."""
-        found = Unclaimed()
+        found = RenameIndex()
         for record in self._find_gone(reader):
             found.add(record.fingerprint, record.id)
         return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from array import array
 
-from runner.core.compact import Names, Numbering, digest
+from runner.core.compact import NameSet, Numbering, digest
 
 
-class Unclaimed:
+class RenameIndex:
     """Ids by fingerprint, oldest first. Some hundred bytes for each, so that a million may be renamed at once."""
 
     def __init__(self) -> None:
-        self._known = Names()
+        self._known = NameSet()
         self._fingerprints = Numbering()
         self._first = array("Q")  # of each fingerprint, the place of an id and 1
         self._last = array("Q")

@@ -10,10 +10,10 @@ import msgspec
 
 from runner.core.models import Job
 from runner.core.shards import Shard
-from runner.manifest import Spool
+from runner.manifest import JobStore
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Those of the ``shard`` whose id matches ``only``, and of these the first ``limit``; None: all."""
 
     shard: Shard | None = None
@@ -21,10 +21,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
 
 
-class Chosen:
+class Selection:
     """The jobs of a selection, in the manifest's order."""
 
-    def __init__(self, jobs: Spool, selection: Selection, as_bought: Callable[[Job], Job] = lambda job: job) -> None:
+    def __init__(self, jobs: JobStore, selection: JobFilter, as_bought: Callable[[Job], Job] = lambda job: job) -> None:
         """``as_bought`` gives a job as its purchase was read; without it each is as the manifest has it."""
         self._jobs = jobs
         self._as_bought = as_bought

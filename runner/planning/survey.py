@@ -13,7 +13,7 @@ import msgspec
 
 from runner.core.models import Job
 from runner.planning.conflicts import ConflictReport
-from runner.planning.planner import Surveyor
+from runner.planning.planner import Planner
 from runner.planning.rules import Action, Decision
 
 SETTLED = (Action.REUSE, Action.HOLD, Action.FAILED)
@@ -22,7 +22,7 @@ PLACING = (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER)
 """What puts files where others may stand."""
 
 
-class Survey(msgspec.Struct, kw_only=True):
+class SurveyResult(msgspec.Struct, kw_only=True):
     """What a run would do with the selected jobs."""
 
     collecting: set[str] = msgspec.field(default_factory=set)
@@ -43,14 +43,14 @@ class Survey(msgspec.Struct, kw_only=True):
     jobs can change that; else 1."""
 
 
-def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decision], None]) -> Survey:
+def survey(planner: Planner, jobs: Iterable[Job], visit: Callable[[Job, Decision], None]) -> SurveyResult:
     """Decide about every job, tell ``visit`` each decision, and raise ``ConflictError`` with all that is in the way."""
-    found = _Findings(surveyor)
+    found = _Surveying(planner)
     unsettled = found.survey.unsettled
     for job in jobs:
-        history = surveyor.history(job)
-        old_id = surveyor.renamed_from(job, history)
-        decision = surveyor.decide_renamed(job, old_id) if old_id else surveyor.decide(job, history)
+        history = planner.history(job)
+        old_id = planner.renamed_from(job, history)
+        decision = planner.decide_renamed(job, old_id) if old_id else planner.decide(job, history)
         if old_id or decision.action is not Action.REUSE:  # of a million jobs most are done, and that is all of it
             decision = found.note(job, old_id, decision)
         unsettled.append(old_id is not None or decision.action not in SETTLED)
@@ -59,15 +59,15 @@ def survey(surveyor: Surveyor, jobs: Iterable[Job], visit: Callable[[Job, Decisi
     return found.survey
 
 
-class _Findings:
+class _Surveying:
     """What the pass has come upon so far."""
 
-    def __init__(self, surveyor: Surveyor) -> None:
-        self.survey = Survey()
+    def __init__(self, planner: Planner) -> None:
+        self.survey = SurveyResult()
         self.conflicts = ConflictReport()
-        self._surveyor = surveyor
-        self._owed = surveyor.owed()
-        self._pursued = surveyor.pursued()
+        self._planner = planner
+        self._owed = planner.owed()
+        self._pursued = planner.pursued()
 
     def note(self, job: Job, old_id: str | None, decision: Decision) -> Decision:
         """Keep what is to be known of a decision, and return it with what follows; ``old_id`` is a renamed job's."""
@@ -75,7 +75,7 @@ class _Findings:
         if self._is_changed(job, decision):
             self.survey.changed.add(job.id)
             if decision.action is Action.COLLECT:
-                decision = msgspec.structs.replace(decision, then=self._surveyor.decide_then(job, old_id))
+                decision = msgspec.structs.replace(decision, then=self._planner.decide_then(job, old_id))
         self._look_for_conflicts(job, old_id, decision)
         return decision
 
@@ -87,7 +87,7 @@ class _Findings:
         found.elsewhere += decision.action is Action.HOLD and decision.record is None
         if decision.action is Action.COLLECT and decision.record is not None:
             found.collecting.add(job.id)
-        if not old_id and self._surveyor.is_doubtful(job, decision):
+        if not old_id and self._planner.is_doubtful(job, decision):
             found.doubtful[job.model] += 1
 
     def _is_changed(self, job: Job, decision: Decision) -> bool:
@@ -96,10 +96,10 @@ class _Findings:
             return job.id in self._pursued
         if decision.action is not Action.COLLECT or decision.record is None:
             return False
-        return decision.record.fingerprint != job.fingerprint or self._surveyor.superseded(decision.record)
+        return decision.record.fingerprint != job.fingerprint or self._planner.superseded(decision.record)
 
     def _look_for_conflicts(self, job: Job, old_id: str | None, decision: Decision) -> None:
-        conflicts = self._surveyor.conflicts
+        conflicts = self._planner.conflicts
         if conflict := conflicts.ownership(job, decision):
             self.conflicts.note(conflict)
         if decision.action in PLACING and not old_id:
@@ -107,8 +107,8 @@ class _Findings:
                 self.conflicts.note_path(path, job, another_shard=conflicts.is_of_another_shard(path))
 
 
-def doubt(jobs: Counter[str]) -> str:
-    """Why nothing may be bought while ``Survey.doubtful`` jobs cannot be told from changed ones."""
+def doubt_about_schemas(jobs: Counter[str]) -> str:
+    """Why nothing may be bought while ``SurveyResult.doubtful`` jobs cannot be told from changed ones."""
     models = ", ".join(f"{count:,} of {model}" for model, count in sorted(jobs.items()))
     return (
         f"the input schema that earlier purchases were read by is away, and without it jobs look new or changed "

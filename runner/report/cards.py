@@ -15,7 +15,7 @@ from runner.engine.billing.costs import spent
 from runner.engine.billing.receipts import LARGEST
 from runner.engine.summary import outcome_of_record
 from runner.ledger.records import DOUBT
-from runner.report.thumbnails import NOTHING, Look, Stand
+from runner.report.thumbnails import NOTHING, Look, PictureCondition
 
 STATES = ("failed", "unknown", "stuck", "missing", "altered", "owed", "cancelled", "left", "done")
 """In the order in which they are shown: what needs a person first."""
@@ -119,7 +119,7 @@ def _state(record: Record, look: Look) -> str:
     outcome = "stuck" if record.stuck and not record.rebuy else outcome_of_record(record)
     if outcome != "done":
         return outcome
-    return {Stand.MISSING: "missing", Stand.ALTERED: "altered"}.get(look.stand, "done")
+    return {PictureCondition.MISSING: "missing", PictureCondition.ALTERED: "altered"}.get(look.stand, "done")
 
 
 def _words(record: Record, state: str) -> tuple[str, str]:
@@ -222,7 +222,7 @@ def find_families(records: Iterable[Record]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TableRow:
     """A model's line in the table."""
 
     model: str
@@ -234,7 +234,7 @@ class Row:
     median_seconds: float | None
 
 
-def table(records: Sequence[Record], purchases: Sequence[Record]) -> list[Row]:
+def table(records: Sequence[Record], purchases: Sequence[Record]) -> list[TableRow]:
     """What each model made of its jobs, and what all their ``purchases`` cost."""
     by_model = sorted(records, key=lambda record: record.model)
     usd: Counter[str] = Counter()
@@ -243,10 +243,10 @@ def table(records: Sequence[Record], purchases: Sequence[Record]) -> list[Row]:
     return [_row(model, list(group), usd[model]) for model, group in groupby(by_model, lambda record: record.model)]
 
 
-def _row(model: str, records: Sequence[Record], usd: float) -> Row:
+def _row(model: str, records: Sequence[Record], usd: float) -> TableRow:
     outcomes = Counter(outcome_of_record(record) for record in records)
     times = sorted(seconds for record in records if (seconds := seconds_taken(record)) is not None)
-    return Row(
+    return TableRow(
         model=model,
         jobs=len(records),
         done=outcomes["done"],

@@ -30,7 +30,7 @@ MARK = "<!doctype html><!-- made by `runner report`, which writes over it -->"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class ReportData:
     """All that a report is about."""
 
     name: str
@@ -48,7 +48,7 @@ class Batch:
     now: float
 
 
-def write(batch: Batch, target: Path, place: Thumbs) -> int:
+def write(batch: ReportData, target: Path, place: Thumbs) -> int:
     """Write the report of ``batch`` to ``target``, whole or not at all; return its bytes.
 
     Raises ``UsageError`` where something else stands there, ``OutputError`` where the disk refuses.
@@ -75,7 +75,7 @@ def check_target(target: Path) -> None:
         raise UsageError(f"{target} is no report of `runner`: it stays as it is. Name another file with --to.")
 
 
-def render(batch: Batch, here: Path, place: Thumbs) -> str:
+def render(batch: ReportData, here: Path, place: Thumbs) -> str:
     """The page, for a file in the folder ``here``."""
     cards = make_cards(batch.records, batch.looks)
     css, js = _part("page.css"), _part("page.js")

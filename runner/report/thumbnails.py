@@ -26,7 +26,7 @@ CACHE = ".runner/thumbnails"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Stand(StrEnum):
+class PictureCondition(StrEnum):
     """How a file stands against its record."""
 
     RIGHT = "right"
@@ -39,7 +39,7 @@ class Stand(StrEnum):
 class Look:
     """What was found at an output's path."""
 
-    stand: Stand
+    stand: PictureCondition
     thumbnail: bytes | None = None
     """A WebP; None for a video and for what cannot be shown."""
     cached: str | None = None
@@ -49,7 +49,7 @@ class Look:
     """Of the thumbnail, in pixels."""
 
 
-NOTHING = Look(stand=Stand.MISSING)
+NOTHING = Look(stand=PictureCondition.MISSING)
 
 
 class Thumbnails:
@@ -76,7 +76,7 @@ class Thumbnails:
             sha256 = hash_file(path)
             right = sha256 == output.sha256
             small = make_thumbnail(path)
-            look = Look(stand=Stand.RIGHT if right else Stand.ALTERED)
+            look = Look(stand=PictureCondition.RIGHT if right else PictureCondition.ALTERED)
             return self._keep(small, sha256, seen.st_mtime_ns, look) if small else look
         except (OSError, ValueError):
             return NOTHING
@@ -89,7 +89,7 @@ class Thumbnails:
         path = self._root / name
         with suppress(OSError, ValueError):
             if path.stat().st_mtime_ns == seen.st_mtime_ns and is_within(path, self._root):
-                return _with_thumbnail(Look(stand=Stand.RIGHT, cached=name), path.read_bytes())
+                return _with_thumbnail(Look(stand=PictureCondition.RIGHT, cached=name), path.read_bytes())
         return None
 
     def _keep(self, small: bytes, sha256: str, mtime_ns: int, look: Look) -> Look:

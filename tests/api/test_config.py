@@ -57,28 +57,28 @@ def test_a_token_that_a_service_echoes_is_struck_from_its_answer(echo: dict[str,
     body = json.dumps(echo).encode()
     if escaped:
         body = body.replace(b"secret", b"\\u0073ecr\\u0065t").replace(b"-12", b"\\u002d12")
-    struck = Token(SECRET).struck_from(body)
+    struck = Token(SECRET).redacted_from(body)
     assert json.loads(struck) == json.loads(json.dumps(echo, ensure_ascii=False).replace(SECRET, "…"))
-    assert Token(SECRET).struck(f"x {SECRET} y {SECRET}") == "x … y …"
+    assert Token(SECRET).redacted(f"x {SECRET} y {SECRET}") == "x … y …"
 
 
 @pytest.mark.parametrize("odd", ['quo"te-0123', "back\\slash-0123", "sla/sh-0123"])
 def test_a_token_with_odd_characters_is_found_too(odd: str) -> None:
     """Quotes and backslashes are spelled otherwise in JSON."""
     for body in (json.dumps({"m": odd}), json.dumps({"m": odd}).replace("/", "\\/")):
-        assert json.loads(Token(odd).struck_from(body.encode())) == {"m": "…"}
+        assert json.loads(Token(odd).redacted_from(body.encode())) == {"m": "…"}
 
 
 @pytest.mark.parametrize("body", [b"", b"not \\ JSON", b'{"a": "\\ud800"}', b"[" * 100_000 + b"\\"])
 def test_an_answer_without_the_token_is_left_alone(body: bytes) -> None:
     """Whatever it is. One that is no JSON loses the token all the same."""
-    assert Token(SECRET).struck_from(body) == body
-    assert SECRET.encode() not in Token(SECRET).struck_from(body + SECRET.encode())
+    assert Token(SECRET).redacted_from(body) == body
+    assert SECRET.encode() not in Token(SECRET).redacted_from(body + SECRET.encode())
 
 
 def test_a_word_that_serves_as_a_token_is_not_looked_for() -> None:
     """The emulator's would be found everywhere."""
-    assert Token("emulator").struck_from(b'{"url": "/emulator/x"}') == b'{"url": "/emulator/x"}'
+    assert Token("emulator").redacted_from(b'{"url": "/emulator/x"}') == b'{"url": "/emulator/x"}'
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such modes")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from io import StringIO
 
-from runner.cli.display.events import Event, Weight
-from runner.cli.display.jsonl import JsonLog
-from runner.cli.display.plain import Lines
+from runner.cli.display.events import Event, Severity
+from runner.cli.display.jsonl import JsonRenderer
+from runner.cli.display.plain import PlainRenderer
 from runner.cli.display.progress import Snapshot
 
 
 def test_a_log_gets_a_line_every_thirty_seconds_and_none_twice():
     """Often enough to see that it goes on, seldom enough to read; what has not changed is not repeated."""
     out = StringIO()
-    lines = Lines(out)
+    lines = PlainRenderer(out)
     for second in range(121):
         lines.show(Snapshot(done=min(second, 70) // 20, queued=5), float(second))
     said = out.getvalue().splitlines()
@@ -27,7 +27,7 @@ def test_a_log_gets_a_line_every_thirty_seconds_and_none_twice():
 def test_objects_tell_of_progress_by_the_clock_and_of_concurrency_when_it_changes():
     """`progress` every 30 s; `concurrency` at the beginning and with each new limit."""
     out = StringIO()
-    log = JsonLog(out)
+    log = JsonRenderer(out)
     for second in range(61):
         log.show(Snapshot(queued=5, lanes=8 if second < 40 else 12), float(second))
     found = [json.loads(line) for line in out.getvalue().splitlines()]
@@ -37,8 +37,8 @@ def test_objects_tell_of_progress_by_the_clock_and_of_concurrency_when_it_change
 
 def test_quiet_faces_show_only_what_needs_a_person():
     """No progress, no start: one alert each."""
-    for face in (Lines(out := StringIO(), quiet=True), JsonLog(out, quiet=True)):
-        for weight in Weight:
+    for face in (PlainRenderer(out := StringIO(), quiet=True), JsonRenderer(out, quiet=True)):
+        for weight in Severity:
             face.tell(Event(at=0.0, name="log", text="x", weight=weight, fields={"level": "info", "message": "x"}))
         face.show(Snapshot(queued=1), 0.0)
         face.show(Snapshot(queued=1), 100.0)

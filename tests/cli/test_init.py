@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.cli.main import VERBS
+from runner.cli.main import COMMANDS
 
 
 def complete(desk, words: str) -> list[str]:
@@ -44,7 +44,7 @@ def test_a_place_that_cannot_be_written_is_said(desk):
     assert (ended.returncode, "Traceback" in ended.stderr) == (73, False)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_verb_shows_an_example(desk, verb):
     """`--help` of each command has a line to copy."""
     text = desk(verb, "--help").stdout

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from support.made_records import PROMPT, record
 
 from runner.cli.console import plain
-from runner.cli.display.events import LAST_EVENTS, Event, LastEvents, Weight, event_of
+from runner.cli.display.events import LAST_EVENTS, Event, LastEvents, Severity, event_of
 from runner.cli.display.progress import Snapshot, Track, line_of, money_in_words
 from runner.core.models import Fault, State
 from runner.core.text import in_words, usd
-from runner.engine.status import Cap, Standing
+from runner.engine.status import BudgetStatus, RunStatus
 from runner.engine.summary import COUNTS
 
 FAULTS = [None, Fault(code="timeout", message="late"), Fault(code="expired", message="gone", http_status=404)]
@@ -22,13 +22,17 @@ FAULTS = [None, Fault(code="timeout", message="late"), Fault(code="expired", mes
 
 records = st.builds(record, st.integers(0, 5), st.sampled_from(State), st.sampled_from(FAULTS))
 standings = st.builds(
-    Standing,
+    RunStatus,
     counts=st.dictionaries(st.sampled_from(COUNTS), st.integers(-2, 30)),
     cost_usd=st.floats(0, 100),
     lanes=st.none() | st.integers(1, 100),
     cap=st.none()
     | st.builds(
-        Cap, usd=st.floats(0, 9), per_day=st.booleans(), spent_usd=st.floats(0, 9), reserved_usd=st.floats(0, 9)
+        BudgetStatus,
+        usd=st.floats(0, 9),
+        per_day=st.booleans(),
+        spent_usd=st.floats(0, 9),
+        reserved_usd=st.floats(0, 9),
     ),
 )
 
@@ -52,12 +56,12 @@ def test_every_job_stands_under_one_count_whatever_comes(steps):
 
 def test_a_purchase_moves_from_the_queue_to_the_api_to_the_disk():
     """Queued, in flight from the intent on, paid once it is made, done when the books say so."""
-    track, standing = Track(), Standing(counts={"left": 3, "owed": 1})
+    track, standing = Track(), RunStatus(counts={"left": 3, "owed": 1})
     seen = []
     for state in (State.SUBMITTING, State.SUBMITTED, State.GENERATED, State.DONE):
         track.see(record(1, state))
         at = track.read(
-            standing if state is not State.DONE else Standing(counts={"left": 2, "owed": 1, "done": 1}), 0.0
+            standing if state is not State.DONE else RunStatus(counts={"left": 2, "owed": 1, "done": 1}), 0.0
         )
         seen.append((at.queued, at.in_flight, at.paid, at.done))
     assert seen == [(2, 1, 1, 0), (2, 1, 1, 0), (2, 0, 2, 0), (2, 0, 1, 1)]
@@ -69,22 +73,22 @@ def test_what_was_refused_is_not_in_flight(end):
     track = Track()
     track.see(record(1, State.SUBMITTING))
     track.see(record(1, end))
-    snapshot = track.read(Standing(counts={"left": 1}), 0.0)
+    snapshot = track.read(RunStatus(counts={"left": 1}), 0.0)
     assert (snapshot.in_flight, snapshot.queued, snapshot.reserved_usd) == (0, 1, 0.0)
 
 
 def test_a_bill_takes_the_place_of_the_reserve():
     track = Track()
     track.see(record(1, State.SUBMITTING))
-    assert track.read(Standing(), 0.0).reserved_usd == 0.009
+    assert track.read(RunStatus(), 0.0).reserved_usd == 0.009
     track.see(record(1, State.GENERATED, cost_usd=0.0045))
-    assert track.read(Standing(cost_usd=0.0045), 0.0).reserved_usd == 0.0
+    assert track.read(RunStatus(cost_usd=0.0045), 0.0).reserved_usd == 0.0
 
 
 def ending(track: Track, ends: list[tuple[float, int]], total: int = 100) -> Snapshot:
     """The view after so many had ended at each time."""
     for now, ended in ends:
-        snapshot = track.read(Standing(counts={"left": total - ended, "done": ended}), now)
+        snapshot = track.read(RunStatus(counts={"left": total - ended, "done": ended}), now)
     return snapshot
 
 
@@ -125,11 +129,11 @@ def test_more_work_than_before_is_a_new_beginning():
     """A survey that still counts, or a second round of purchases, makes no rate."""
     track = Track()
     ending(track, [(0.0, 0), (10.0, 50)])
-    assert track.read(Standing(counts={"left": 500}), 11.0).per_minute is None
-    assert track.read(Standing(counts={"left": 480}), 31.0).per_minute == pytest.approx(60)
+    assert track.read(RunStatus(counts={"left": 500}), 11.0).per_minute is None
+    assert track.read(RunStatus(counts={"left": 480}), 31.0).per_minute == pytest.approx(60)
 
 
-weights = st.sampled_from(Weight)
+weights = st.sampled_from(Severity)
 
 
 @given(st.lists(weights, max_size=30))
@@ -141,7 +145,7 @@ def test_the_last_events_keep_what_needs_a_person(seen):
     shown = [int(event.at) for event in last]
     assert len(shown) <= LAST_EVENTS
     assert shown == sorted(shown)
-    alerts = [number for number, weight in enumerate(seen) if weight is Weight.ALERT]
+    alerts = [number for number, weight in enumerate(seen) if weight is Severity.ALERT]
     assert not alerts or alerts[-1] in shown
     assert not seen or len(seen) - 1 in shown
 
@@ -160,14 +164,14 @@ def test_no_event_holds_a_prompt_or_a_control_character(state, before, after):
 @pytest.mark.parametrize(
     ("state", "error", "weight"),
     [
-        (State.SUBMITTING, None, Weight.STEP),
-        (State.DONE, None, Weight.NEWS),
-        (State.RELEASED, FAULTS[1], Weight.STEP),
-        (State.SUBMITTED, FAULTS[1], Weight.WORD),
-        (State.SUBMITTED, FAULTS[2], Weight.ALERT),
-        (State.UNKNOWN, FAULTS[1], Weight.ALERT),
-        (State.FAILED, FAULTS[1], Weight.ALERT),
-        (State.CANCELLED, None, Weight.ALERT),
+        (State.SUBMITTING, None, Severity.STEP),
+        (State.DONE, None, Severity.NEWS),
+        (State.RELEASED, FAULTS[1], Severity.STEP),
+        (State.SUBMITTED, FAULTS[1], Severity.WORD),
+        (State.SUBMITTED, FAULTS[2], Severity.ALERT),
+        (State.UNKNOWN, FAULTS[1], Severity.ALERT),
+        (State.FAILED, FAULTS[1], Severity.ALERT),
+        (State.CANCELLED, None, Severity.ALERT),
     ],
 )
 def test_who_hears_of_what(state, error, weight):
@@ -183,7 +187,7 @@ def test_times_are_as_exact_as_needed(seconds, words):
 
 
 def test_money_against_the_cap():
-    cap = Cap(usd=25.0, per_day=True, spent_usd=12.5, reserved_usd=0.009)
+    cap = BudgetStatus(usd=25.0, per_day=True, spent_usd=12.5, reserved_usd=0.009)
     assert money_in_words(Snapshot(cap=cap, reserved_usd=0.009)) == "$12.50 spent + $0.0090 reserved of $25.00 a day"
     assert money_in_words(Snapshot(cost_usd=0.0045)) == "$0.0045 spent"
     assert usd(9.99999) == "$10.00"

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from support.made_records import record
 
 from runner.cli.display.summary import MAX_LINES, Typed, cause_fields, next_steps, summary_lines
-from runner.cli.execute import Place
+from runner.cli.execute import ResultsPlace
 from runner.core.models import Fault, State
 from runner.core.shards import Shard
-from runner.engine.summary import COUNTS, MAX_CAUSES, Causes, Report, Stopped
+from runner.engine.summary import COUNTS, MAX_CAUSES, FailureCauses, Report, Stopped
 
 TYPED = Typed(again="runner run 'my jobs.yaml' --budget 5", target="'my jobs.yaml'", run="runner run 'my jobs.yaml'")
 REFUSED = Fault(code="422001", message="the prompt was refused", http_status=422)
 
 
-def causes_of(*entries: tuple[State, Fault | None, str]) -> Causes:
-    causes = Causes()
+def causes_of(*entries: tuple[State, Fault | None, str]) -> FailureCauses:
+    causes = FailureCauses()
     for number, (state, error, outcome) in enumerate(entries):
         causes.add(record(number, state, error), outcome)
     return causes
@@ -125,7 +125,7 @@ def test_a_manifest_from_standard_input_is_named_by_its_folder():
 )
 def test_what_runs_the_jobs_again_names_the_manifest(place, run):
     """A folder serves other verbs; to buy again takes the manifest, and the place that was chosen for its results."""
-    assert Place(**{"output": None, "emulator": False, **place}).typed().run == run
+    assert ResultsPlace(**{"output": None, "emulator": False, **place}).typed().run == run
 
 
 def test_why_buying_stopped_is_said_where_it_matters():

@@ -14,7 +14,7 @@ import traceback
 from importlib import import_module
 from typing import Any, NoReturn
 
-from runner.cli.main import VERBS, main
+from runner.cli.main import COMMANDS, main
 
 PATIENCE_SECONDS = 60
 
@@ -44,7 +44,7 @@ def child(request: dict[str, Any]) -> NoReturn:
 
 def serve() -> None:
     """Answer requests until standard input ends."""
-    for verb in VERBS:
+    for verb in COMMANDS:
         import_module(f"runner.cli.commands.{verb}")
     import_module("runner.engine.operations")
     import_module("runner.emulator")

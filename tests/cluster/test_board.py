@@ -13,14 +13,14 @@ from support.harness import plain
 
 import runner
 from runner.cluster.coordinator import divide, slots_of
-from runner.cluster.messages import News, decode, digest_of, encode, told
+from runner.cluster.messages import ShardUpdate, decode, digest_of, encode, without_prompts
 from runner.cluster.preflight import _faults
-from runner.cluster.progress import Board, jobs_by_shard
+from runner.cluster.progress import ClusterProgress, jobs_by_shard
 from runner.core.models import Record, State
 from runner.core.shards import Shard, shard_of
 from runner.engine.config import RunConfig
 from runner.engine.options import RunOptions
-from runner.engine.summary import COUNTS, Report, Stopped, together
+from runner.engine.summary import COUNTS, Report, Stopped, combine
 
 JOBS = {1: 5, 2: 0, 3: 7}
 TOTAL = sum(JOBS.values())
@@ -43,16 +43,16 @@ def happenings(draw: st.DrawFn) -> tuple[int, str, dict[str, int] | None, bool]:
 @given(st.lists(happenings(), max_size=30))
 def test_the_counts_add_up_to_the_batch_at_any_time(steps) -> None:
     """Whichever shards have begun, moved, ended or could not be run: each job stands under exactly one count."""
-    board = Board(JOBS)
+    board = ClusterProgress(JOBS)
     ended = set()
     for shard, worker, stand, ends in steps:
         if not ends:
-            board.hear(News(shard=shard, worker=worker, counts=stand or dict.fromkeys(COUNTS, 0), cost_usd=0.5))
+            board.hear(ShardUpdate(shard=shard, worker=worker, counts=stand or dict.fromkeys(COUNTS, 0), cost_usd=0.5))
         elif shard not in ended:
             ended.add(shard)
             report = board.end(Shard(index=shard, of=3), Report(**stand) if stand else None)
             assert report.total == JOBS[shard]
-        standing = board.standing()
+        standing = board.status()
         assert sum(standing.counts.values()) == TOTAL
         assert min(standing.counts.values()) >= 0
 
@@ -60,10 +60,10 @@ def test_the_counts_add_up_to_the_batch_at_any_time(steps) -> None:
 def test_what_a_dead_worker_did_is_counted_as_done_in_this_run() -> None:
     """For its successor it was done before; for the person it was this run, and so is what it cost."""
     said: list[str] = []
-    board = Board({1: 5}, say=said.append)
-    board.hear(News(shard=1, worker="tcp://one", counts={"done": 3, "left": 2}, cost_usd=0.3))
-    board.hear(News(shard=1, worker="tcp://two", counts={}, cost_usd=0.0))
-    assert board.standing().counts == {"done": 3, "skipped": 0, "left": 2}
+    board = ClusterProgress({1: 5}, say=said.append)
+    board.hear(ShardUpdate(shard=1, worker="tcp://one", counts={"done": 3, "left": 2}, cost_usd=0.3))
+    board.hear(ShardUpdate(shard=1, worker="tcp://two", counts={}, cost_usd=0.0))
+    assert board.status().counts == {"done": 3, "skipped": 0, "left": 2}
     report = board.end(Shard(index=1, of=1), Report(skipped=4, done=1, cost_usd=0.1))
     assert (report.done, report.skipped, report.cost_usd) == (4, 1, pytest.approx(0.4))
     assert said == ["shard 1 goes on at tcp://two; tcp://one is gone"]
@@ -71,10 +71,10 @@ def test_what_a_dead_worker_did_is_counted_as_done_in_this_run() -> None:
 
 def test_news_that_comes_after_the_end_changes_nothing() -> None:
     """The last news of a shard may be slower than its report."""
-    board = Board({1: 2})
+    board = ClusterProgress({1: 2})
     board.end(Shard(index=1, of=1), Report(done=2))
-    board.hear(News(shard=1, worker="tcp://one", counts={"left": 2}))
-    assert board.standing().counts["done"] == 2
+    board.hear(ShardUpdate(shard=1, worker="tcp://one", counts={"left": 2}))
+    assert board.status().counts["done"] == 2
 
 
 def test_reports_together_sum_and_keep_the_most_serious_reason() -> None:
@@ -84,10 +84,10 @@ def test_reports_together_sum_and_keep_the_most_serious_reason() -> None:
         Report(done=2, cost_usd=0.1, stopped=Stopped(reason="interrupted", exit_code=75), notes=("same",)),
         Report(left=3, stopped=refused, notes=("same",)),
     ]
-    whole = together(parts)
+    whole = combine(parts)
     assert (whole.total, whole.cost_usd, whole.stopped, whole.notes) == (5, 0.1, refused, ("same",))
     assert whole.exit_code == 77
-    assert together([]).exit_code == 0
+    assert combine([]).exit_code == 0
 
 
 def test_the_digest_sees_a_changed_job_another_order_and_another_file(tmp_path) -> None:
@@ -119,7 +119,7 @@ def test_no_prompt_and_no_address_of_a_picture_travels() -> None:
     """News are for a display and a log; what a batch is about stays in its folder."""
     named = {"id": "a", "purchase": 1, "state": State.DONE, "at": "2026", "api": "x", "model": "m", "manifest": "b"}
     record = Record(**named, file="a", fingerprint="f", inputs={"prompt": "secret"})
-    sent = encode(News(shard=1, worker="w", records=[told(record)]))
+    sent = encode(ShardUpdate(shard=1, worker="w", records=[without_prompts(record)]))
     assert b"secret" not in sent
     assert decode(sent).records[0].id == "a"
 

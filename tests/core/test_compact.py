@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.core.compact import Names, Numbering, digest
-from runner.planning.renames import Unclaimed
+from runner.core.compact import NameSet, Numbering, digest
+from runner.planning.renames import RenameIndex
 
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "drop", "find", "expect"]), st.integers(0, 40)), max_size=200)
 
@@ -46,7 +46,7 @@ def test_the_table_grows_and_keeps_what_it_holds() -> None:
 
 def test_names_are_a_set() -> None:
     """Any text can be a name, a lone surrogate too."""
-    names = Names()
+    names = NameSet()
     assert [names.add(name) for name in ("mug", "Mug", "mug", "\ud800", "")] == [True, True, False, True, True]
     assert ("mug" in names, "cup" in names, len(names)) == (True, False, 4)
 
@@ -57,7 +57,7 @@ ADDED = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["mug", "cup"
 @given(ADDED, st.lists(st.sampled_from("abcd"), max_size=20))
 def test_what_nobody_claims_is_given_out_oldest_first(added: list[tuple[str, str]], taken: list[str]) -> None:
     """Each id is taken over once, and a second pass is told the same as the first."""
-    unclaimed, model = Unclaimed(), dict[str, dict[str, None]]()
+    unclaimed, model = RenameIndex(), dict[str, dict[str, None]]()
     for fingerprint, job_id in added:
         unclaimed.add(fingerprint, job_id)
         model.setdefault(fingerprint, {})[job_id] = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner.core import disk as disks
-from runner.core.disk import CAUTION, MOST_LOST, THREAD_SECONDS, TWICE, Disk, Judgement
+from runner.core.disk import CAUTION, MOST_LOST, THREAD_SECONDS, TWICE, Disk, DiskSpeed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-def seen(judgement: Judgement, seconds: float) -> int:
+def seen(judgement: DiskSpeed, seconds: float) -> int:
     """How many steps go to threads before the next is done where it stands, and takes so long."""
     waited = 0
     while not judgement.quick():
@@ -27,13 +27,13 @@ def seen(judgement: Judgement, seconds: float) -> int:
 
 def test_one_slow_step_is_anybodys_doing() -> None:
     """A machine that is busy for a moment does not make a quick disk slow."""
-    judgement = Judgement()
+    judgement = DiskSpeed()
     assert [seen(judgement, seconds) for seconds in (0, 1, 0, 1, 0)] == [0] * 5
 
 
 def test_a_disk_that_stays_slow_is_tried_ever_more_rarely() -> None:
     """Each try holds up everything else, so there are few of them; a disk that has become quick is found out."""
-    judgement = Judgement()
+    judgement = DiskSpeed()
     waits = [seen(judgement, 1) for _ in range(4 * TWICE)]
     assert waits == [0, 0, CAUTION, 0, 2 * CAUTION, 0, 4 * CAUTION, 0]
     assert seen(judgement, 0) == 8 * CAUTION
@@ -42,14 +42,14 @@ def test_a_disk_that_stays_slow_is_tried_ever_more_rarely() -> None:
 
 def test_a_disk_is_slow_once_more_is_lost_than_a_few_threads_would_cost() -> None:
     """A little too slow each time is noticed as well, later."""
-    judgement = Judgement()
+    judgement = DiskSpeed()
     steps = int(MOST_LOST / THREAD_SECONDS)
     assert [seen(judgement, 2.001 * THREAD_SECONDS) for _ in range(steps + 1)] == [0] * steps + [CAUTION]
 
 
 def test_steps_that_wait_for_the_interpreter_now_and_then_stay_where_they_are() -> None:
     """Threads that are busy with other steps hold up each third one: more threads would only do so more."""
-    judgement = Judgement()
+    judgement = DiskSpeed()
     assert [seen(judgement, seconds * THREAD_SECONDS) for seconds in (2, 0.3, 0.3) * 1000] == [0] * 3000
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from runner.emulator import Emulator, Fault, Options, parse_fault, serve
+from runner.emulator import Emulator, InjectedFault, Options, parse_fault, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -115,6 +115,6 @@ def emulate(clock: Clock) -> Callable[..., AbstractAsyncContextManager[Client]]:
 
 
 @pytest.fixture
-def fault() -> Callable[[str], Fault]:
+def fault() -> Callable[[str], InjectedFault]:
     """A fault by its command-line form."""
     return parse_fault

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from runner.emulator import Fault, load_faults, parse_fault
+from runner.emulator import InjectedFault, load_faults, parse_fault
 
 
 def test_the_command_line_form_says_everything():
     """Operation, kind, and any parameter by its name and type."""
     counts = "p=0.2 times=3 each=1 after=4 match='a cat'"
-    assert parse_fault(f"submit status status=503 {counts} retry_after=2 date=true when=after") == Fault(
+    assert parse_fault(f"submit status status=503 {counts} retry_after=2 date=true when=after") == InjectedFault(
         on="submit",
         kind="status",
         status=503,
@@ -60,7 +60,7 @@ def test_a_plan_is_a_file(tmp_path, name):
     path.write_text(json.dumps({"seed": 7, "faults": faults}, indent="\t" if name.endswith("json") else 1))
     seed, rules = load_faults(path)
     assert (seed, len(rules)) == (7, 2)
-    assert rules[1] == Fault(on="file", kind="trickle", seconds=2)
+    assert rules[1] == InjectedFault(on="file", kind="trickle", seconds=2)
     path.write_text('{"faults": []}')
     assert load_faults(path) == (None, ())
 

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +60,7 @@ async def test_retry_after_may_be_a_date(emulate, clock, fault):
 )
 async def test_error_bodies_take_many_forms(emulate, body, media_type, start):
     """The status stays; the body is what a proxy or a framework might send."""
-    async with emulate(faults=(Fault(on="result", kind="status", status=502, body=body),)) as client:
+    async with emulate(faults=(InjectedFault(on="result", kind="status", status=502, body=body),)) as client:
         reply = await client.result("any")
         assert (reply.status, reply.headers["Content-Type"].partition(";")[0]) == (502, media_type)
         assert reply.body.startswith(start)
@@ -72,7 +72,7 @@ async def test_error_bodies_take_many_forms(emulate, body, media_type, start):
 async def test_a_fault_may_strike_before_or_after_the_purchase(emulate, kind, when, bought):
     """From outside both look alike; the emulator knows."""
     async with emulate() as client:
-        client.emulator.script("submit", Fault(on="submit", kind=kind, when=when))
+        client.emulator.script("submit", InjectedFault(on="submit", kind=kind, when=when))
         if kind == "reset":
             with pytest.raises(CUT):
                 await client.submit()
@@ -86,7 +86,7 @@ async def test_a_fault_may_strike_before_or_after_the_purchase(emulate, kind, wh
 async def test_a_hanging_submission_never_answers(emulate, when, bought):
     """The client gives up; what was bought stays bought."""
     async with emulate() as client:
-        client.emulator.script("submit", Fault(on="submit", kind="hang", when=when))
+        client.emulator.script("submit", InjectedFault(on="submit", kind="hang", when=when))
         with pytest.raises(TimeoutError):
             await client.call("POST", f"/v1/models/{KLEIN}", json={"prompt": "x"}, timeout=aiohttp.ClientTimeout(0.05))
         assert accepted(client) == bought
@@ -102,7 +102,7 @@ async def test_a_hang_with_an_end_ends_in_a_reset(emulate, fault):
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_slow_answer_comes_all_the_same(emulate, when):
     """Late, and good."""
-    async with emulate(faults=(Fault(on="submit", kind="slow", seconds=0.02, when=when),)) as client:
+    async with emulate(faults=(InjectedFault(on="submit", kind="slow", seconds=0.02, when=when),)) as client:
         loop = asyncio.get_running_loop()
         start = loop.time()
         assert await client.bought()
@@ -120,7 +120,7 @@ async def test_calls_at_once_are_counted(emulate, fault):
 @pytest.mark.parametrize("kind", ["status", "error200", "reset", "garbage", "half", "redirect"])
 async def test_every_call_can_go_wrong(emulate, clock, operation, kind):
     """General kinds strike any call, and the next one is well again."""
-    async with emulate(faults=(Fault(on=operation, kind=kind, times=1),)) as client:
+    async with emulate(faults=(InjectedFault(on=operation, kind=kind, times=1),)) as client:
         request_id = await client.bought(width=64, height=64)
         clock.pass_by(1)
         calls = {
@@ -157,8 +157,8 @@ async def test_a_redirect_leads_where_it_was_told_to(emulate, fault):
 async def test_an_accepted_submission_may_lack_a_usable_id(emulate):
     """Bought, answered with 200, and still not to be found."""
     async with emulate() as client:
-        bad = [Fault(on="submit", kind="bad_id"), Fault(on="submit", kind="bad_id", text="a b")]
-        client.emulator.script("submit", Fault(on="submit", kind="no_id"), *bad)
+        bad = [InjectedFault(on="submit", kind="bad_id"), InjectedFault(on="submit", kind="bad_id", text="a b")]
+        client.emulator.script("submit", InjectedFault(on="submit", kind="no_id"), *bad)
         replies = [await client.submit(f"prompt {n}") for n in range(3)]
         assert [reply.status for reply in replies] == [200, 200, 200]
         assert [reply.json.get("request_id") for reply in replies] == [None, "../../etc", "a b"]
@@ -186,12 +186,14 @@ async def test_answers_about_a_request_may_be_strange(emulate, clock):
     async with emulate() as client:
         request_id = await client.bought()
         clock.pass_by(1)
-        client.emulator.script("status", Fault(on="status", kind="state"), Fault(on="status", kind="other"))
+        client.emulator.script(
+            "status", InjectedFault(on="status", kind="state"), InjectedFault(on="status", kind="other")
+        )
         assert (await client.status(request_id)).json["status"] == "warming_up"
         assert (await client.status(request_id)).json["request_id"] != request_id
         client.emulator.set_faults(
-            Fault(on="result", kind="no_output", times=1),
-            Fault(on="result", kind="state", text="odd", times=1),
+            InjectedFault(on="result", kind="no_output", times=1),
+            InjectedFault(on="result", kind="state", text="odd", times=1),
         )
         empty = (await client.result(request_id)).json
         assert empty["status"] == "completed"
@@ -258,7 +260,7 @@ async def test_a_second_purchase_of_the_same_may_succeed(emulate, clock, fault):
 async def spoilt(client, kind):
     """A picture with that fault, and the good one; ``None`` for one that did not arrive whole."""
     request_id = await client.bought(kind, width=200, height=100)
-    client.emulator.script("file", None, Fault(on="file", kind=kind))
+    client.emulator.script("file", None, InjectedFault(on="file", kind=kind))
     good = await client.file(request_id)
     try:
         return good, await client.file(request_id)
@@ -394,7 +396,7 @@ async def test_a_cancellation_may_be_lost_or_done_in_silence(emulate, when, stat
     async with emulate(workers=1) as client:
         await client.bought("first")
         queued = await client.bought("second")
-        client.emulator.script("cancel", Fault(on="cancel", kind="reset", when=when))
+        client.emulator.script("cancel", InjectedFault(on="cancel", kind="reset", when=when))
         with pytest.raises(CUT):
             await client.cancel(queued)
         assert (await client.status(queued)).json["status"] == status

@@ -7,7 +7,7 @@ import sys
 import aiohttp
 import pytest
 
-from runner.emulator import Fault, serve
+from runner.emulator import InjectedFault, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ async def test_a_later_process_goes_on(emulate, clock, tmp_path):
 async def test_an_accepted_request_is_on_disk_before_the_answer(emulate, tmp_path):
     """Even one whose answer was never sent: killing the process right now would not lose it."""
     async with emulate(state=tmp_path) as client:
-        client.emulator.script("submit", Fault(on="submit", kind="status", when="after"))
+        client.emulator.script("submit", InjectedFault(on="submit", kind="status", when="after"))
         assert (await client.submit("line one\nline two")).status == 503
         lines = (tmp_path / "requests.jsonl").read_text().splitlines()
         assert json.loads(lines[-1])["input"] == {"prompt": "line one\nline two"}

@@ -8,7 +8,7 @@ import aiohttp
 import anyio
 import pytest
 
-from runner.emulator import Fault, Options, serve
+from runner.emulator import InjectedFault, Options, serve
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 HEADERS = {"Authorization": "Bearer token"}
@@ -30,7 +30,7 @@ async def hang(session, emulator):
 
 async def leave_in_the_middle():
     """Seconds it takes to stop while calls hang and a file never ends."""
-    faults = (Fault(on="submit", kind="hang", after=1), Fault(on="file", kind="huge"))
+    faults = (InjectedFault(on="submit", kind="hang", after=1), InjectedFault(on="file", kind="huge"))
     async with aiohttp.ClientSession() as session:
         async with serve(Options(faults=faults, seconds=0)) as emulator:
             url = f"{emulator.base}/models/{KLEIN}"
@@ -57,7 +57,7 @@ def test_it_runs_on_uvloop():
     uvloop = pytest.importorskip("uvloop")
 
     async def reset():
-        options = Options(faults=(Fault(on="models", kind="reset"),))
+        options = Options(faults=(InjectedFault(on="models", kind="reset"),))
         async with serve(options) as emulator, aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientOSError):
                 await session.get(f"{emulator.base}/models", headers=HEADERS)
@@ -90,7 +90,7 @@ async def test_a_taken_port_is_an_error():
 @pytest.mark.anyio
 async def test_an_abandoned_hang_is_forgotten():
     """A client that hangs up ends the handler too."""
-    async with serve(Options(faults=(Fault(on="submit", kind="hang"),))) as emulator:
+    async with serve(Options(faults=(InjectedFault(on="submit", kind="hang"),))) as emulator:
         async with aiohttp.ClientSession() as session:
             task = await hang(session, emulator)
             task.cancel()

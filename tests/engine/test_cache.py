@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.catalogue import Cache, Kept, find_cache
+from runner.engine.catalogue import CachedSchema, SchemaCache, find_cache
 
-KEPT = Kept(api="https://a/v1", model="v/m", at=1_800_000_000.0, input_schema={"properties": {"prompt": {}}})
+KEPT = CachedSchema(api="https://a/v1", model="v/m", at=1_800_000_000.0, input_schema={"properties": {"prompt": {}}})
 
 
 def test_what_was_kept_is_found_by_api_and_model(tmp_path: Path):
     """Each API has its own copy; a later one takes the place of an earlier."""
-    cache = Cache(tmp_path / "made" / "here")
+    cache = SchemaCache(tmp_path / "made" / "here")
     assert cache.get(KEPT.api, KEPT.model) is None
     cache.put(KEPT)
     assert cache.get(KEPT.api, KEPT.model) == KEPT
     assert cache.get("https://b/v1", KEPT.model) is None
     assert cache.get(KEPT.api, "v/other") is None
-    later = Kept(api=KEPT.api, model=KEPT.model, at=KEPT.at + 1, input_schema={})
+    later = CachedSchema(api=KEPT.api, model=KEPT.model, at=KEPT.at + 1, input_schema={})
     cache.put(later)
     assert cache.get(KEPT.api, KEPT.model) == later
     assert len(list((tmp_path / "made" / "here").iterdir())) == 1
@@ -30,8 +30,8 @@ def test_what_was_kept_is_found_by_api_and_model(tmp_path: Path):
 @pytest.mark.parametrize("model", ["../../escape", "a" * 5000, "a\0b", "é/ü", "C:\\x", "."])
 def test_no_model_id_leaves_the_folder(tmp_path: Path, model: str):
     """Ids come from a manifest: they never become a path."""
-    cache = Cache(tmp_path / "cache")
-    kept = Kept(api=KEPT.api, model=model, at=1.0, input_schema={})
+    cache = SchemaCache(tmp_path / "cache")
+    kept = CachedSchema(api=KEPT.api, model=model, at=1.0, input_schema={})
     cache.put(kept)
     assert cache.get(KEPT.api, model) == kept
     assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path / "cache"]
@@ -41,7 +41,7 @@ def test_no_model_id_leaves_the_folder(tmp_path: Path, model: str):
 def test_damage_is_as_good_as_nothing(tmp_path_factory: pytest.TempPathFactory, damage: bytes):
     """A broken file is ignored, and replaced by the next answer."""
     folder = tmp_path_factory.mktemp("cache")
-    cache = Cache(folder)
+    cache = SchemaCache(folder)
     cache.put(KEPT)
     (file,) = folder.iterdir()
     file.write_bytes(damage)
@@ -53,15 +53,15 @@ def test_damage_is_as_good_as_nothing(tmp_path_factory: pytest.TempPathFactory, 
 @pytest.mark.parametrize("at", [-1.0, 1e300])
 def test_a_time_that_cannot_be_is_damage(tmp_path: Path, at: float):
     """A copy from nowhen cannot be called fresh or old."""
-    cache = Cache(tmp_path)
-    cache.put(Kept(api=KEPT.api, model=KEPT.model, at=at, input_schema={}))
+    cache = SchemaCache(tmp_path)
+    cache.put(CachedSchema(api=KEPT.api, model=KEPT.model, at=at, input_schema={}))
     assert cache.get(KEPT.api, KEPT.model) is None
 
 
 def test_a_file_where_the_folder_should_be_is_no_error(tmp_path: Path):
     """Nothing can be kept, and nothing fails for it."""
     (tmp_path / "cache").write_text("mine")
-    cache = Cache(tmp_path / "cache")
+    cache = SchemaCache(tmp_path / "cache")
     cache.put(KEPT)
     assert cache.get(KEPT.api, KEPT.model) is None
     assert (tmp_path / "cache").read_text() == "mine"

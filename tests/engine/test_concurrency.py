@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.core.models import MOST
-from runner.engine.pacing.concurrency import EARLY_ANSWERS, LEAST, START, Adaptive, Capacity
+from runner.core.models import MAX_CONCURRENCY
+from runner.engine.pacing.concurrency import EARLY_ANSWERS, LEAST, START, AdaptiveConcurrency, CapacityEstimate
 
 
 class Queue:
@@ -31,7 +31,9 @@ class Queue:
         return start, end
 
 
-def learn(queue: Queue, capacity: Capacity, requests: int, in_flight: Callable[[], int], lag: float = 0.1) -> None:
+def learn(
+    queue: Queue, capacity: CapacityEstimate, requests: int, in_flight: Callable[[], int], lag: float = 0.1
+) -> None:
     """Keep ``in_flight()`` requests there, each end noticed ``lag`` seconds later; all are asked after early."""
     ends: list[tuple[float, float, int]] = []
     now = 0.0
@@ -48,7 +50,7 @@ def learn(queue: Queue, capacity: Capacity, requests: int, in_flight: Callable[[
 @pytest.mark.parametrize("workers", [4, 8, 16])
 def test_more_requests_than_workers_show_where_the_line_bends(workers: int, seed: int) -> None:
     """32 in flight at an API with fewer workers: their number is found within what ends unnoticed."""
-    capacity = Capacity()
+    capacity = CapacityEstimate()
     learn(Queue(workers, seed), capacity, 300, lambda: 32)
     assert capacity.workers is not None
     assert 0.7 * workers <= capacity.workers <= 1.5 * workers
@@ -59,7 +61,7 @@ def test_more_requests_than_workers_show_where_the_line_bends(workers: int, seed
 @pytest.mark.parametrize("seed", range(4))
 def test_no_more_requests_than_workers_show_no_queue(seed: int) -> None:
     """16 in flight at 16 workers: the scatter of the times is not taken for a queue."""
-    capacity = Capacity()
+    capacity = CapacityEstimate()
     learn(Queue(16, seed), capacity, 300, lambda: 16)
     capacity.asked_early(waits=True)
     capacity.asked_early(waits=True)
@@ -68,7 +70,7 @@ def test_no_more_requests_than_workers_show_no_queue(seed: int) -> None:
 
 def test_kinds_of_different_length_are_not_taken_for_a_queue() -> None:
     """Large pictures that come after small ones take longer for their own reasons."""
-    capacity, rng = Capacity(), random.Random(1)
+    capacity, rng = CapacityEstimate(), random.Random(1)
     for kind, seconds, in_flight in [("small", 0.5, 8), ("large", 4.0, 16)]:
         for number in range(60):
             capacity.learn(kind, 1 + number % in_flight, seconds * rng.lognormvariate(-0.02, 0.2))
@@ -76,9 +78,9 @@ def test_kinds_of_different_length_are_not_taken_for_a_queue() -> None:
     assert capacity.queued(16) == 0.0
 
 
-def waiting(*answers: bool) -> Capacity:
+def waiting(*answers: bool) -> CapacityEstimate:
     """What is known after early answers alone; True: it waits."""
-    capacity = Capacity()
+    capacity = CapacityEstimate()
     for waits in answers:
         capacity.asked_early(waits=waits)
     return capacity
@@ -87,28 +89,30 @@ def waiting(*answers: bool) -> Capacity:
 def test_where_the_concurrency_follows_those_that_wait_are_a_queue() -> None:
     """Early answers tell it long before times do; with fixed lanes others may be in front, and nothing changes."""
     capacity = waiting(True, True)
-    assert Adaptive(capacity).queued(24) > 0.5
+    assert AdaptiveConcurrency(capacity).queued(24) > 0.5
     assert capacity.queued(24) == 0.0
 
 
 def test_a_moment_before_each_request_is_no_queue_where_no_more_may_be_in_flight() -> None:
     """Some services take each request up after a moment: asking late would leave their workers idle."""
-    refused, full, free = (Adaptive(waiting(True, True), limit=limit) for limit in (20.0, MOST, MOST - 1))
+    refused, full, free = (
+        AdaptiveConcurrency(waiting(True, True), limit=limit) for limit in (20.0, MAX_CONCURRENCY, MAX_CONCURRENCY - 1)
+    )
     refused.refused()
     assert refused.queued(14) == 0.0
-    assert full.queued(MOST) == 0.0
-    assert free.queued(MOST - 1) > 0.0
+    assert full.queued(MAX_CONCURRENCY) == 0.0
+    assert free.queued(MAX_CONCURRENCY - 1) > 0.0
 
 
 @pytest.mark.parametrize("answers", [[], [True], [False, False], [True, True, False, False, False, False]])
 def test_one_answer_and_old_ones_make_no_queue(answers: list[bool]) -> None:
     """A request may wait by chance, and a queue that was there an hour ago has gone."""
-    assert Adaptive(waiting(*answers)).queued(24) == 0.0
+    assert AdaptiveConcurrency(waiting(*answers)).queued(24) == 0.0
 
 
-def believing(workers: int, limit: float) -> Adaptive:
+def believing(workers: int, limit: float) -> AdaptiveConcurrency:
     """A run that takes the API for smaller than it is, from 80 requests with the ``limit`` in flight at most."""
-    adaptive = Adaptive(Capacity(), limit=limit)
+    adaptive = AdaptiveConcurrency(CapacityEstimate(), limit=limit)
     for number in range(80):
         in_flight = 1 + number % int(limit)
         adaptive.capacity.learn("kind", in_flight, max(1.0, in_flight / workers))
@@ -137,7 +141,7 @@ def test_lanes_that_stand_empty_are_no_reason_for_more() -> None:
 
 def test_with_fixed_lanes_times_and_answers_must_agree() -> None:
     """Where none waits any more, slow requests are slow by themselves: the queue that times told of has gone."""
-    capacity = Capacity()
+    capacity = CapacityEstimate()
     learn(Queue(8, seed=1), capacity, 300, lambda: 32)
     assert capacity.queued(32) == 1.0
     for _ in range(EARLY_ANSWERS):
@@ -145,9 +149,9 @@ def test_with_fixed_lanes_times_and_answers_must_agree() -> None:
     assert capacity.queued(32) == 0.0
 
 
-def run(workers: int, jobs: int, seed: int = 1) -> tuple[Adaptive, list[float]]:
+def run(workers: int, jobs: int, seed: int = 1) -> tuple[AdaptiveConcurrency, list[float]]:
     """``jobs`` on an API with so many workers; the limit after each end."""
-    adaptive = Adaptive(Capacity())
+    adaptive = AdaptiveConcurrency(CapacityEstimate())
     queue, now, events, limits = Queue(workers, seed), 0.0, [], []
     in_flight = submitted = 0
     while submitted < jobs or events:
@@ -177,7 +181,7 @@ def test_it_settles_just_above_the_workers(workers: int) -> None:
 
 def test_it_starts_small_and_grows_by_generations() -> None:
     """The first requests are few; while all of them are worked on, their number doubles."""
-    adaptive = Adaptive(Capacity())
+    adaptive = AdaptiveConcurrency(CapacityEstimate())
     assert adaptive.limit == START
     for _ in range(START):
         adaptive.at_work()
@@ -189,7 +193,7 @@ def test_it_starts_small_and_grows_by_generations() -> None:
 
 def test_a_refusal_shrinks_it_and_what_was_refused_is_approached_slowly() -> None:
     """429 takes a third away; a hundred good answers do not bring it back to where it was refused."""
-    adaptive = Adaptive(Capacity(), limit=20.0)
+    adaptive = AdaptiveConcurrency(CapacityEstimate(), limit=20.0)
     adaptive.refused()
     assert adaptive.limit == pytest.approx(14.0)
     for _ in range(100):
@@ -206,7 +210,7 @@ EVENTS = st.lists(st.sampled_from(["at_work", "waits", "refused", "finished"]), 
 def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, lag: float) -> None:
     """Whatever the API answers: at least a few, at most a few hundred, and only whole steps are told."""
     told: list[int] = []
-    adaptive = Adaptive(Capacity())
+    adaptive = AdaptiveConcurrency(CapacityEstimate())
     adaptive.on_change(lambda: told.append(int(adaptive.limit)))
     for event in events:
         before = adaptive.limit
@@ -215,6 +219,6 @@ def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, la
             adaptive.finished(lag, int(adaptive.limit), first_answer=False)
         else:
             getattr(adaptive, event)()
-        assert LEAST <= adaptive.limit <= MOST
+        assert LEAST <= adaptive.limit <= MAX_CONCURRENCY
         assert event != "refused" or adaptive.limit <= max(before, LEAST)
     assert all(one != other for one, other in itertools.pairwise(told))

@@ -13,7 +13,7 @@ from runner.engine.pacing.durations import (
     SETTLED,
     TAIL_SHARE,
     WINDOW,
-    Sample,
+    DurationSample,
     are_alike,
     groups_of,
     product_limit,
@@ -63,7 +63,7 @@ def test_groups_are_a_distribution_in_order_of_time(finished: list[float], unfin
     assert len(groups) <= GROUPS / TAIL_SHARE
 
 
-def judgements(sample: Sample, times: list[float]) -> int:
+def judgements(sample: DurationSample, times: list[float]) -> int:
     """How often the sample is judged anew while it learns these."""
     count = 0
     for seconds in times:
@@ -79,8 +79,8 @@ def drawn(seed: int, median: float = 1.0, count: int = WINDOW) -> list[float]:
     return [median * rng.lognormvariate(0, 0.3) for _ in range(count)]
 
 
-def full(times: list[float]) -> Sample:
-    sample = Sample()
+def full(times: list[float]) -> DurationSample:
+    sample = DurationSample()
     judgements(sample, times)
     sample.judged([])
     return sample
@@ -117,7 +117,7 @@ def test_a_sample_is_like_itself_and_not_like_one_of_another_size(times: list[fl
 
 @given(times=st.lists(st.floats(0, 100), min_size=1, max_size=WINDOW + 50))
 def test_a_sample_holds_the_last_times_in_order(times: list[float]) -> None:
-    sample = Sample()
+    sample = DurationSample()
     for seconds in times:
         sample.learn(seconds)
     assert sample.ranked == sorted(times[-WINDOW:])

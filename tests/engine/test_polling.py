@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.engine.pacing.concurrency import Adaptive, Capacity
-from runner.engine.pacing.durations import WINDOW, Group
+from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
+from runner.engine.pacing.durations import WINDOW, DurationGroup
 from runner.engine.pacing.polling import (
     EARLY,
     FIRST,
@@ -24,22 +24,22 @@ from runner.engine.pacing.polling import (
     SCOUTS,
     SHORTEST,
     SOON,
-    Durations,
-    Watch,
-    best_questions,
+    PolledRequest,
+    PollScheduler,
+    best_poll_times,
 )
 
 TIMES = st.lists(st.floats(0, 1000), max_size=60)
 
 
-def learnt(seconds: list[float]) -> Durations:
-    durations = Durations()
+def learnt(seconds: list[float]) -> PollScheduler:
+    durations = PollScheduler()
     for value in seconds:
         take(durations, value)
     return durations
 
 
-def take(durations: Durations, seconds: float, kind: str = "kind") -> None:
+def take(durations: PollScheduler, seconds: float, kind: str = "kind") -> None:
     """One request, found at its end."""
     watch = durations.watch(kind, 0.0)
     watch.finished(seconds, seconds)
@@ -49,88 +49,88 @@ def take(durations: Durations, seconds: float, kind: str = "kind") -> None:
 @pytest.mark.parametrize(("age", "gap"), [(0.0, FIRST), (0.1, 0.1), (1.0, GROWTH), (10.0, 10 * GROWTH), (1e6, LONGEST)])
 def test_before_anything_is_known_the_gap_grows_with_the_age(age: float, gap: float) -> None:
     """The first request of a run is asked after soon, and a slow one ever less often."""
-    assert Durations().gap("kind", age) == pytest.approx(gap)
+    assert PollScheduler().next_delay("kind", age) == pytest.approx(gap)
 
 
 def test_the_first_question_comes_when_the_request_should_be_ready() -> None:
     """Once it is known how long such requests take, nobody asks long before."""
     durations = learnt([4.0] * WINDOW)
-    assert durations.gap("kind", 0.0) == pytest.approx(4.0, rel=0.2)
-    assert durations.gap("kind", 3.0) == pytest.approx(1.0, rel=0.8)
+    assert durations.next_delay("kind", 0.0) == pytest.approx(4.0, rel=0.2)
+    assert durations.next_delay("kind", 3.0) == pytest.approx(1.0, rel=0.8)
 
 
 def test_beyond_all_that_is_likely_the_gap_grows_again() -> None:
     """A request that is slower than any before it is not asked after in a tight loop."""
     durations = learnt([4.0] * 50)
-    assert durations.gap("kind", 200.0) > 10 * SHORTEST
-    assert durations.gap("kind", 400.0) >= durations.gap("kind", 20.0)
+    assert durations.next_delay("kind", 200.0) > 10 * SHORTEST
+    assert durations.next_delay("kind", 400.0) >= durations.next_delay("kind", 20.0)
 
 
 def test_a_service_that_answers_at_once_is_asked_at_once() -> None:
     """Where requests take no time, none is spent waiting for them; one that takes some is not asked in a tight loop."""
     durations = learnt([0.0] * 10)
-    assert durations.watch("kind", 5.0).gap(5.0) == SHORTEST  # the first of them finds out
+    assert durations.watch("kind", 5.0).next_delay(5.0) == SHORTEST  # the first of them finds out
     watch = durations.watch("kind", 5.0)
-    assert watch.gap(5.0) == 0.0
+    assert watch.next_delay(5.0) == 0.0
     watch.unfinished(5.0, waits=False)
-    assert watch.gap(5.0) >= SHORTEST
+    assert watch.next_delay(5.0) >= SHORTEST
 
 
 def test_a_few_that_take_no_time_hurry_no_question() -> None:
     """Where one in 25 is there at once, and the others in a second, none is asked in vain as soon as it is bought."""
     durations = learnt([0.0, *[1.0] * 24] * 4)
     watches = [durations.watch("kind", 5.0) for _ in range(3)]
-    assert min(watch.gap(5.0) for watch in watches[1:]) > 0.1
+    assert min(watch.next_delay(5.0) for watch in watches[1:]) > 0.1
 
 
 def test_kinds_are_learnt_apart() -> None:
     """Large pictures do not slow down the questions about small ones."""
-    assert learnt([9.0] * 10).gap("other", 0.0) == FIRST
+    assert learnt([9.0] * 10).next_delay("other", 0.0) == FIRST
 
 
 def test_what_was_long_ago_is_forgotten() -> None:
     """When the service becomes faster, the questions follow."""
-    assert learnt([9.0] * WINDOW + [1.0] * WINDOW).gap("kind", 0.0) < 1.5
+    assert learnt([9.0] * WINDOW + [1.0] * WINDOW).next_delay("kind", 0.0) < 1.5
 
 
 @settings(deadline=None, max_examples=200)
 @given(seconds=TIMES, age=st.floats(0, 2000))
 def test_every_gap_is_bounded(seconds: list[float], age: float) -> None:
     """No history makes a run ask without pause, or forget a request."""
-    assert SHORTEST <= learnt(seconds).gap("kind", age) <= LONGEST
+    assert SHORTEST <= learnt(seconds).next_delay("kind", age) <= LONGEST
 
 
 def test_of_many_alike_only_some_are_asked_until_one_is_done() -> None:
     """A run that begins with forty requests does not ask forty times before it knows anything."""
-    durations = Durations()
+    durations = PollScheduler()
     watches = [durations.watch("kind", 0.0) for _ in range(40)]
-    assert sum(watch.due(FIRST) for watch in watches) == 1
-    assert sum(watch.due(4 * SOON) for watch in watches) == 40 // SCOUTS + 1
+    assert sum(watch.is_due(FIRST) for watch in watches) == 1
+    assert sum(watch.is_due(4 * SOON) for watch in watches) == 40 // SCOUTS + 1
     watches[0].finished(5 * SOON, 4 * SOON)
     watches[0].close()
-    assert all(watch.due(5 * SOON) for watch in watches[1:])
+    assert all(watch.is_due(5 * SOON) for watch in watches[1:])
 
 
 def test_a_clock_that_counts_whole_seconds_is_corrected_by_what_was_seen() -> None:
     """An API that says 0 s or 1 s for requests of half a second does not make the questions come at once, or late."""
-    durations = Durations()
+    durations = PollScheduler()
     for said in [0.0, 1.0] * 20:
         watch = durations.watch("kind", 0.0)
         watch.unfinished(0.45, waits=False)
         watch.finished(0.55, said)
         watch.close()
-    assert 0.3 < durations.gap("kind", 0.0) < 0.8
+    assert 0.3 < durations.next_delay("kind", 0.0) < 0.8
 
 
 def test_without_the_apis_clock_a_time_lies_between_two_questions() -> None:
     """Where an API tells no times, how late it was asked does not count as its own slowness."""
-    durations = Durations()
+    durations = PollScheduler()
     for _ in range(40):
         watch = durations.watch("kind", 0.0)
         watch.unfinished(0.4, waits=False)
         watch.finished(0.6, None)
         watch.close()
-    assert 0.35 < durations.gap("kind", 0.0) < 0.65
+    assert 0.35 < durations.next_delay("kind", 0.0) < 0.65
 
 
 def test_the_last_requests_of_a_run_are_asked_after_more_often() -> None:
@@ -138,11 +138,11 @@ def test_the_last_requests_of_a_run_are_asked_after_more_often() -> None:
     rng = random.Random(4)
     durations = learnt([rng.lognormvariate(0, 0.5) for _ in range(WINDOW)])
     watches = [durations.watch("kind", 0.0) for _ in range(32)]
-    before = durations.gap("kind", 1.0)
+    before = durations.next_delay("kind", 1.0)
     durations.draining = True
     for watch in watches[1:]:
         watch.close()
-    assert durations.gap("kind", 1.0) < before
+    assert durations.next_delay("kind", 1.0) < before
 
 
 GROUPS = st.lists(st.tuples(st.floats(0.01, 10), st.floats(0.01, 1)), min_size=1, max_size=6)
@@ -156,7 +156,7 @@ def test_no_other_choice_of_times_is_cheaper(steps: list[tuple[float, float]], p
     now, groups = 0.0, []
     for step, weight in steps:
         now += step
-        groups.append(Group(now, now - step / 2, weight / total))
+        groups.append(DurationGroup(now, now - step / 2, weight / total))
 
     def cost(asked: list[int]) -> float:
         bill, before = 0.0, 0
@@ -166,7 +166,7 @@ def test_no_other_choice_of_times_is_cheaper(steps: list[tuple[float, float]], p
             before = j
         return bill
 
-    following, chosen, at = best_questions(groups, price), [], 0
+    following, chosen, at = best_poll_times(groups, price), [], 0
     while at < len(groups):
         at = following[at]
         chosen.append(at)
@@ -180,12 +180,12 @@ def test_no_other_choice_of_times_is_cheaper(steps: list[tuple[float, float]], p
 
 def simulate(draw: Callable[[int], float], count: int) -> tuple[float, float, float]:
     """Mean duration, mean lag and questions a request, for requests one after the other that are learnt on the way."""
-    durations, lag, questions, total = Durations(), 0.0, 0, 0.0
+    durations, lag, questions, total = PollScheduler(), 0.0, 0, 0.0
     for number in range(count):
         seconds = draw(number)
         watch, age = durations.watch("kind", 0.0), 0.0
         while True:
-            age += watch.gap(age)
+            age += watch.next_delay(age)
             questions += 1
             if age >= seconds:
                 break
@@ -226,7 +226,7 @@ def test_a_service_that_changes_its_pace_is_followed_within_a_few_requests() -> 
 
 def run_batch(draw: Callable[[], float], jobs: int, lanes: int) -> tuple[float, float]:
     """Wall time against that of lanes which notice every end at once, and questions a request, of one whole batch."""
-    durations, numbers = Durations(), counted()
+    durations, numbers = PollScheduler(), counted()
     times = [draw() for _ in range(jobs)]
     ideal, waiting = [0.0] * lanes, iter(times)
     for seconds in times:
@@ -235,8 +235,8 @@ def run_batch(draw: Callable[[], float], jobs: int, lanes: int) -> tuple[float, 
     questions, now = 0, 0.0
     while asks:
         now, _, watch, seconds = heappop(asks)
-        if watch is not None and not watch.due(now):
-            heappush(asks, (now + watch.gap(now), next(numbers), watch, seconds))
+        if watch is not None and not watch.is_due(now):
+            heappush(asks, (now + watch.next_delay(now), next(numbers), watch, seconds))
             continue
         questions += watch is not None
         if watch is not None and now - watch.started < seconds:
@@ -250,7 +250,7 @@ def run_batch(draw: Callable[[], float], jobs: int, lanes: int) -> tuple[float, 
             if durations.draining:
                 continue
             watch = durations.watch("kind", now)
-        heappush(asks, (now + watch.gap(now), next(numbers), watch, seconds))
+        heappush(asks, (now + watch.next_delay(now), next(numbers), watch, seconds))
     return now / max(ideal), questions / jobs
 
 
@@ -262,7 +262,7 @@ def test_the_first_answers_of_a_run_tell_auto_whether_the_api_has_a_queue(
 
     Of fixed lanes the first answers come from the burst that filled them: those wait, whatever comes after.
     """
-    durations = Durations(Adaptive(Capacity()) if auto else None)
+    durations = PollScheduler(AdaptiveConcurrency(CapacityEstimate()) if auto else None)
     for watch in [durations.watch("kind", 0.0, fresh=fresh) for _ in range(3)]:
         watch.unfinished(FIRST, waits=True)
         watch.unfinished(2.0, waits=False)
@@ -279,9 +279,9 @@ def test_later_only_those_that_are_asked_early_tell_whether_the_api_has_a_queue(
 
 def run_following(draw: Callable[[], float], jobs: int, workers: int) -> tuple[float, float]:
     """Wall time against that of workers which are never idle, and questions a request, with ``concurrency: auto``."""
-    adaptive, numbers = Adaptive(Capacity()), counted()
-    durations, free, ideal = Durations(adaptive), [0.0] * workers, [0.0] * workers
-    asks: list[tuple[float, int, Watch, float, float]] = []
+    adaptive, numbers = AdaptiveConcurrency(CapacityEstimate()), counted()
+    durations, free, ideal = PollScheduler(adaptive), [0.0] * workers, [0.0] * workers
+    asks: list[tuple[float, int, PolledRequest, float, float]] = []
     now, submitted, questions = 0.0, 0, 0
     while asks or not submitted:
         while len(asks) < int(adaptive.limit) and submitted < jobs:
@@ -290,10 +290,10 @@ def run_following(draw: Callable[[], float], jobs: int, workers: int) -> tuple[f
             heapreplace(ideal, ideal[0] + seconds)
             submitted += 1
             watch = durations.watch("kind", now)
-            heappush(asks, (now + watch.gap(now), next(numbers), watch, start, start + seconds))
+            heappush(asks, (now + watch.next_delay(now), next(numbers), watch, start, start + seconds))
         durations.draining = submitted == jobs
         now, _, watch, start, end = heappop(asks)
-        asked = watch.due(now)
+        asked = watch.is_due(now)
         questions += asked
         if asked and now >= end:
             watch.finished(now, end - watch.started)
@@ -301,7 +301,7 @@ def run_following(draw: Callable[[], float], jobs: int, workers: int) -> tuple[f
             continue
         if asked:
             watch.unfinished(now, waits=now < start)
-        heappush(asks, (now + watch.gap(now), next(numbers), watch, start, end))
+        heappush(asks, (now + watch.next_delay(now), next(numbers), watch, start, end))
     return now / max(ideal), questions / jobs
 
 
@@ -327,19 +327,19 @@ def test_in_the_end_one_is_left_alone_while_others_are_under_way() -> None:
     rng = random.Random(4)
     durations = learnt([rng.lognormvariate(0, 0.5) for _ in range(WINDOW)])
     old, *young = [durations.watch("kind", started) for started in (0.0, *[1.0] * 20)]
-    before = old.gap(1.0)
+    before = old.next_delay(1.0)
     durations.draining = True
-    assert before < old.gap(1.0) <= IDLE * 1.5
+    assert before < old.next_delay(1.0) <= IDLE * 1.5
     for watch in young:
         watch.close()
-    assert old.gap(1.0) < before
+    assert old.next_delay(1.0) < before
 
 
 def test_in_the_end_one_of_which_nothing_is_known_holds_up_nobody() -> None:
     """It may end at any moment."""
     durations = learnt([1.0] * 50)
     one, other = durations.watch("kind", 0.0), durations.watch("another", 0.0)
-    before = one.gap(0.5)
+    before = one.next_delay(0.5)
     durations.draining = True
-    assert one.gap(0.5) <= before
-    assert durations.gap("another", 0.5) == other.gap(0.5)
+    assert one.next_delay(0.5) <= before
+    assert durations.next_delay("another", 0.5) == other.next_delay(0.5)

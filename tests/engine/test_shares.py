@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from runner.core.errors import UsageError
 from runner.core.models import Budget, Record, State
 from runner.core.shards import MOST_SHARDS, Shard, shard_of, share, share_concurrency
-from runner.engine.billing.budget import Purse
+from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.shares import allowance
 from runner.engine.stop import Stop
 
@@ -115,18 +115,18 @@ def id_in(index: int, of: int = 2) -> str:
 def test_a_daily_budget_is_divided_each_day() -> None:
     """What another shard has spent yesterday takes nothing from today's share; what has no day counts always."""
     day = ["2026-11-22"]
-    purse = Purse(Budget(usd=10.0, per_day=True), Stop(), lambda: day[0], Shard(index=1, of=2))
-    purse.load([spent_record(id_in(1), "2026-11-21", 4.0), spent_record(id_in(2), "2026-11-22", 8.0)])
-    assert purse.left_usd == pytest.approx(2.0)
+    tracker = BudgetTracker(Budget(usd=10.0, per_day=True), Stop(), lambda: day[0], Shard(index=1, of=2))
+    tracker.load([spent_record(id_in(1), "2026-11-21", 4.0), spent_record(id_in(2), "2026-11-22", 8.0)])
+    assert tracker.left_usd == pytest.approx(2.0)
     day[0] = "2026-11-23"
-    assert purse.left_usd == pytest.approx(5.0)
-    purse.load([spent_record(id_in(2), None, 6.0)])
-    assert purse.left_usd == pytest.approx(4.0)
+    assert tracker.left_usd == pytest.approx(5.0)
+    tracker.load([spent_record(id_in(2), None, 6.0)])
+    assert tracker.left_usd == pytest.approx(4.0)
 
 
 def test_the_share_is_told_as_the_cap() -> None:
     """A display shows what this run may spend, not what all of them may."""
-    purse = Purse(Budget(usd=9.0), Stop(), lambda: None, Shard(index=3, of=3))
-    purse.load([])
-    assert purse.cap is not None
-    assert purse.cap.usd == 3.0
+    tracker = BudgetTracker(Budget(usd=9.0), Stop(), lambda: None, Shard(index=3, of=3))
+    tracker.load([])
+    assert tracker.cap is not None
+    assert tracker.cap.usd == 3.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runner.core.models import OWED, Fault, Record, State
 from runner.engine.summary import COUNTS, Report, Stopped, outcome_of_decision, outcome_of_record
-from runner.engine.tally import Books
+from runner.engine.tally import Tally
 from runner.planning.rules import Action, Decision
 
 
@@ -153,7 +153,7 @@ def test_the_counts_are_the_eight_that_are_documented() -> None:
 @given(st.lists(st.tuples(st.sampled_from(State), st.sampled_from(State)), max_size=30))
 def test_a_job_that_changes_its_count_is_counted_once(changes: list[tuple[State, State]]) -> None:
     """However a job fares, it stands under one count."""
-    books = Books()
+    books = Tally()
     for before, after in changes:
         books.enter_owed(record(before))
         books.correct(record(before), record(after))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.engine.pacing.throttle import Pace, backoff
+from runner.engine.pacing.throttle import RateLimit, backoff
 
 
 @settings(deadline=None)
@@ -23,7 +23,7 @@ def test_delays_grow_to_a_cap_and_are_never_nothing(seed: int, base: float, cap:
         ceiling = min(cap, ceiling * 2)
 
 
-def wait_and_start(pace: Pace, now: float) -> float:
+def wait_and_start(pace: RateLimit, now: float) -> float:
     """What a lane does: wait as long as it is told, and start."""
     wait = pace.wait(now)
     pace.take(now + wait)
@@ -45,7 +45,7 @@ def test_two_runs_do_not_repeat_in_step() -> None:
 )
 def test_submissions_never_leave_faster_than_the_rate(per_second: float, gaps: list[float], start: float) -> None:
     """Whenever lanes ask, starts are at least one interval apart and never in the past."""
-    pace, now, starts = Pace(per_second), start, []
+    pace, now, starts = RateLimit(per_second), start, []
     for gap in gaps:
         now += gap
         wait = wait_and_start(pace, now)
@@ -56,7 +56,7 @@ def test_submissions_never_leave_faster_than_the_rate(per_second: float, gaps: l
 
 def test_the_first_submission_leaves_at_once_and_a_pause_saves_up_no_burst() -> None:
     """After a quiet hour the rate is the same as before."""
-    pace = Pace(2.0)
+    pace = RateLimit(2.0)
     assert [wait_and_start(pace, 10.0), wait_and_start(pace, 10.0), wait_and_start(pace, 10.0)] == [0.0, 0.5, 1.0]
     assert [wait_and_start(pace, 3600.0), wait_and_start(pace, 3600.0)] == [0.0, 0.5]
 
@@ -64,5 +64,5 @@ def test_the_first_submission_leaves_at_once_and_a_pause_saves_up_no_burst() -> 
 @pytest.mark.parametrize("now", [0.0, -5.0, 1e9])
 def test_without_a_rate_nothing_waits(now: float) -> None:
     """No rate in the manifest means no limit of our own."""
-    pace = Pace(None)
+    pace = RateLimit(None)
     assert [wait_and_start(pace, now) for _ in range(3)] == [0.0, 0.0, 0.0]

@@ -18,14 +18,14 @@ import pytest
 from runner.core import disk as disks
 from runner.core.disk import Disk
 from runner.core.errors import OutputError
-from runner.core.http import Broken, NotConnected, Patience, TooLarge, session
+from runner.core.http import ConnectFailed, ConnectionBroken, Patience, TooLarge, session
 from runner.files import body as pacing
 from runner.files import download as fetching
 from runner.files.body import most_seconds
 from runner.files.containers import BadMedia
 from runner.files.download import SMALL, StorageAnswer, fetch
 from runner.files.media import Media, inspect_bytes
-from runner.files.urls import Allowed, RefusedUrl
+from runner.files.urls import RefusedUrl, UrlPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -114,7 +114,7 @@ async def get(storage: Storage, tmp_path: Path) -> AsyncIterator[Callable[..., A
         async with session(keepalive_seconds=5) as client:
 
             async def fetched(url: str | None = None, max_bytes: int = 10**8) -> Media:
-                allowed = Allowed(api=("http", "127.0.0.1", storage.port))
+                allowed = UrlPolicy(api=("http", "127.0.0.1", storage.port))
                 try:
                     return await fetch(
                         client,
@@ -255,7 +255,7 @@ async def test_redirects_within_what_is_allowed_are_followed(
 async def test_endless_redirects_end(storage: Storage, get: Callable[..., Any]) -> None:
     """A loop is a broken storage."""
     storage.redirect("/a.png")
-    with pytest.raises(Broken, match="more than 5 redirects"):
+    with pytest.raises(ConnectionBroken, match="more than 5 redirects"):
         await get()
     assert len(storage.requests) == 6
 
@@ -296,11 +296,11 @@ async def test_a_body_cut_short_is_broken(
     body = noise(length, picture)
     storage.answer(body[:-100], f"Content-Length: {len(body)}")
     storage.reset_after = reset
-    with pytest.raises(Broken):
+    with pytest.raises(ConnectionBroken):
         await get()
     framed = b"%x\r\n%b\r\n" % (len(body), body)
     storage.answer(framed, "Transfer-Encoding: chunked")
-    with pytest.raises(Broken):
+    with pytest.raises(ConnectionBroken):
         await get()
 
 
@@ -367,7 +367,7 @@ async def test_an_encoding_that_is_none_is_accepted(
 async def test_an_answer_that_is_no_http_is_broken(storage: Storage, get: Callable[..., Any], answer: bytes) -> None:
     """Or none at all."""
     storage.answers["/a.png"] = answer
-    with pytest.raises(Broken):
+    with pytest.raises(ConnectionBroken):
         await get()
 
 
@@ -376,7 +376,7 @@ async def test_no_server_is_no_connection(storage: Storage, get: Callable[..., A
     async with listening() as gone:
         pass
     storage.port = gone.port
-    with pytest.raises(NotConnected):
+    with pytest.raises(ConnectFailed):
         await get()
 
 
@@ -389,7 +389,7 @@ async def test_a_download_that_takes_too_long_ends(
     storage.drips = True
     for body in (b"", noise(3 << 20, picture)[:-5]):
         storage.answer(body, "Content-Length: 9000000")
-        with pytest.raises(Broken, match="took too long"):
+        with pytest.raises(ConnectionBroken, match="took too long"):
             await get()
 
 
@@ -402,7 +402,7 @@ async def test_a_long_file_may_take_longer(
     storage.serve(body)
     assert (await get()).bytes == len(body)
     monkeypatch.setattr(pacing, "SUSTAINED", 1e12)
-    with pytest.raises(Broken, match="took too long"):
+    with pytest.raises(ConnectionBroken, match="took too long"):
         await get()
 
 
@@ -431,7 +431,7 @@ async def test_a_storage_that_falls_silent_is_not_waited_for(
     storage.silent_after = True
     storage.answers["/a.png"] = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n" + (b"\r\n" if length else b"")
     storage.answers["/a.png"] += bytes(length)
-    with pytest.raises(Broken, match="no answer in time"):
+    with pytest.raises(ConnectionBroken, match="no answer in time"):
         await get()
 
 
@@ -442,7 +442,7 @@ async def test_a_download_that_drips_ends(
     monkeypatch.setattr(pacing, "SLOW_SECONDS", 0.1)
     storage.drips = True
     storage.answer(b"", "Connection: close")
-    with pytest.raises(Broken, match="less than 4,096 bytes a second"):
+    with pytest.raises(ConnectionBroken, match="less than 4,096 bytes a second"):
         await get()
 
 
@@ -532,14 +532,14 @@ import asyncio, resource, sys
 from runner.core.disk import Disk
 from pathlib import Path
 from runner.files.download import fetch
-from runner.files.urls import Allowed
+from runner.files.urls import UrlPolicy
 from runner.core.errors import OutputError
 from runner.core.http import session
 
 async def main(url, port, target):
     with Disk(1, "disk") as disk:
         async with session(keepalive_seconds=1) as client:
-            allowed = Allowed(api=("http", "127.0.0.1", port))
+            allowed = UrlPolicy(api=("http", "127.0.0.1", port))
             try:
                 await fetch(client, url, str(target), allowed=allowed, max_bytes=10**8, disk=disk)
             except OutputError as error:

@@ -18,9 +18,9 @@ from runner.core.disk import hash_file
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
 from runner.files import output_folder
-from runner.files.errors import Occupied, Vanished
-from runner.files.output_folder import Arrival, Folder, aside_path
-from runner.files.paths import places_of
+from runner.files.errors import FileMoved, PathOccupied
+from runner.files.output_folder import Folder, IncomingFile, archive_path
+from runner.files.paths import paths_of
 
 
 def output_of(path: str | None, body: bytes, **changes: Any) -> Output:
@@ -43,12 +43,12 @@ class Desk:
         self.folder.prepare()
         self.arrived = 0
 
-    def arrive(self, path: str, body: bytes) -> Arrival:
+    def arrive(self, path: str, body: bytes) -> IncomingFile:
         """A downloaded file that waits for its name."""
         self.arrived += 1
         source = self.folder.incoming / str(self.arrived)
         source.write_bytes(body)
-        return Arrival(name=str(source), output=output_of(path, body))
+        return IncomingFile(name=str(source), output=output_of(path, body))
 
     def deliver(self, number: int, body: bytes, *older: Record, path: str = "mug.png", **changes: Any) -> Record:
         """Bring one picture of a purchase home, and return it done."""
@@ -63,7 +63,7 @@ class Desk:
         (output,) = record.outputs
         found = self.folder.find_checked(record, output)
         if found is not None:
-            arrival = Arrival(name=str(self.folder.path(found)), output=output)
+            arrival = IncomingFile(name=str(self.folder.path(found)), output=output)
         else:
             arrival = self.arrive("mug.png", BODIES[record.purchase])
         self.folder.place(record, [arrival], [*older, record])
@@ -124,7 +124,7 @@ def test_a_foreign_file_is_never_overwritten(desk: Desk, kind: str, tmp_path: Pa
     before = os.lstat(target)
     arrival = desk.arrive("mug.png", b"one")
     record = purchase(1, arrival.output, state=State.GENERATED)
-    with pytest.raises(Occupied, match=r"mug\.png is not ours and is in the way.*The picture is paid"):
+    with pytest.raises(PathOccupied, match=r"mug\.png is not ours and is in the way.*The picture is paid"):
         desk.folder.place(record, [arrival], [record])
     after = os.lstat(target)
     assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
@@ -151,7 +151,7 @@ def test_files_get_their_names_and_replace_none_where_there_are_no_links(desk: D
         desk.folder.place(record, [source], [record])
         assert desk.files() == {"mug.png": b"one"}
     other = desk.arrive("mug.png", b"two")
-    with pytest.raises(Occupied, match="not ours and is in the way"):
+    with pytest.raises(PathOccupied, match="not ours and is in the way"):
         desk.folder.place(purchase(2, other.output, state=State.GENERATED), [other], [])
     assert desk.files() == {"mug.png": b"one"}
 
@@ -194,7 +194,7 @@ def test_a_new_purchases_picture_takes_the_place_of_the_old_one(desk: Desk) -> N
     }
     for record in (first, second, third):
         assert desk.folder.present(record)
-    assert desk.folder.find_checked(first, first.outputs[0]) == aside_path(first, "x/mug.png")
+    assert desk.folder.find_checked(first, first.outputs[0]) == archive_path(first, "x/mug.png")
     assert desk.folder.displaced(first)
     assert not desk.folder.displaced(third)
 
@@ -254,7 +254,7 @@ def test_a_file_that_only_this_purchase_names_is_foreign(desk: Desk) -> None:
     """Its record says where the picture shall go, not that what stands there is ours; nor does one that failed."""
     (desk.root / "mug.png").write_bytes(b"theirs")
     failed = purchase(1, output_of("mug.png", b"one"), state=State.FAILED)
-    with pytest.raises(Occupied):
+    with pytest.raises(PathOccupied):
         desk.deliver(2, b"two", failed)
     assert desk.files() == {"mug.png": b"theirs"}
 
@@ -264,7 +264,7 @@ def test_a_folder_in_place_of_our_file_is_foreign(desk: Desk) -> None:
     first = desk.deliver(1, b"one")
     (desk.root / "mug.png").unlink()
     (desk.root / "mug.png").mkdir()
-    with pytest.raises(Occupied):
+    with pytest.raises(PathOccupied):
         desk.deliver(2, b"two", first)
     assert (desk.root / "mug.png").is_dir()
 
@@ -297,7 +297,7 @@ def test_the_same_picture_found_in_place_after_a_crash_serves_both(desk: Desk, s
     for _ in range(3):
         found = desk.folder.find_checked(second, second.outputs[0])
         assert found == "mug.png"
-        arrival = Arrival(name=str(desk.folder.path(found)), output=second.outputs[0])
+        arrival = IncomingFile(name=str(desk.folder.path(found)), output=second.outputs[0])
         desk.folder.place(second, [arrival], [first, second])
         assert desk.files() == {"mug.png": b"same", ".replaced/mug/1/mug.png": b"same"}
     assert (desk.root / "mug.png").stat().st_ino != (desk.root / ".replaced/mug/1/mug.png").stat().st_ino
@@ -338,11 +338,11 @@ def test_where_every_name_aside_is_taken_nothing_is_overwritten(desk: Desk) -> N
     for name in names:
         (desk.root / ".replaced/mug/1" / name).write_bytes(b"theirs")
     before = desk.files()
-    with pytest.raises(Occupied, match=r"\.replaced/mug/1/.*is not ours"):
+    with pytest.raises(PathOccupied, match=r"\.replaced/mug/1/.*is not ours"):
         desk.deliver(2, b"two", first)
     second = purchase(2, first.outputs[0], state=State.GENERATED)
-    arrival = Arrival(name=str(desk.root / "mug.png"), output=first.outputs[0])
-    with pytest.raises(Occupied):
+    arrival = IncomingFile(name=str(desk.root / "mug.png"), output=first.outputs[0])
+    with pytest.raises(PathOccupied):
         desk.folder.place(second, [arrival], [first, second])
     assert desk.files() == before
 
@@ -416,13 +416,15 @@ def test_files_are_taken_back_and_put_aside_in_one_go(desk: Desk) -> None:
     """Inputs edited back: purchase 3 takes the files of purchase 1, and those of 2 make room; also when repeated."""
     first = desk.deliver(1, b"one")
     second = desk.deliver(2, b"two", first)
-    moved_from = aside_path(first, "mug.png")
+    moved_from = archive_path(first, "mug.png")
     output = output_of("mug.png", b"one", moved_from=moved_from)
     third = purchase(3, output, state=State.GENERATED, restored_from=1)
     for _ in range(2):
         found = desk.folder.find_checked(third, output)
         assert found is not None
-        desk.folder.place(third, [Arrival(name=str(desk.folder.path(found)), output=output)], [first, second, third])
+        desk.folder.place(
+            third, [IncomingFile(name=str(desk.folder.path(found)), output=output)], [first, second, third]
+        )
         assert desk.files()["mug.png"] == b"one"
         assert desk.files()[".replaced/mug/2/mug.png"] == b"two"
 
@@ -434,11 +436,11 @@ def test_a_job_that_gets_another_file_name_moves_its_file(desk: Desk) -> None:
     moved = purchase(1, output, state=State.GENERATED)
     found = desk.folder.find_checked(moved, output)
     assert found == "mug.png"
-    arrival = Arrival(name=str(desk.folder.path(found)), output=output)
+    arrival = IncomingFile(name=str(desk.folder.path(found)), output=output)
     for history in ([moved], [first]):
         desk.folder.place(moved, [arrival], history)
         assert desk.files() == {"cups/mug.png": b"one"}
-        arrival = Arrival(name=str(desk.folder.path("cups/mug.png")), output=output)
+        arrival = IncomingFile(name=str(desk.folder.path("cups/mug.png")), output=output)
 
 
 # Links
@@ -452,9 +454,9 @@ def test_a_subfolder_that_links_outside_is_refused_and_stops_nobody_else(desk: D
     (outside / "mug.png").write_bytes(b"one")
     record = purchase(1, output_of("x/mug.png", b"one"))
     assert desk.folder.present(record)
-    with pytest.raises(Occupied, match="leaves the output folder by a link"):
+    with pytest.raises(PathOccupied, match="leaves the output folder by a link"):
         desk.folder.find_checked(record, record.outputs[0])
-    with pytest.raises(Occupied, match="leaves the output folder by a link"):
+    with pytest.raises(PathOccupied, match="leaves the output folder by a link"):
         desk.deliver(1, b"new", path="x/new.png")
     second = desk.deliver(2, b"two", record, path="y/mug.png")
     assert desk.folder.present(second)
@@ -481,7 +483,7 @@ def test_folders_of_ours_that_link_outside_are_refused(desk: Desk, tmp_path: Pat
     outside.mkdir()
     (desk.root / name).symlink_to(outside)
     first = desk.deliver(1, b"one")
-    with pytest.raises(Occupied, match="leaves the output folder by a link"):
+    with pytest.raises(PathOccupied, match="leaves the output folder by a link"):
         _ = desk.deliver(2, b"two", first) if name == ".replaced" else reject(desk, first)
     assert list(outside.iterdir()) == []
     assert desk.files()["mug.png"] == b"one"
@@ -506,12 +508,12 @@ def test_a_link_planted_while_a_run_goes_on_lets_nothing_out(desk: Desk, tmp_pat
         desk.deliver(1, b"one", path=f"x/mug-{number}.png", id=f"mug-{number}")
     (desk.root / "x").rename(desk.root / "was-x")
     (desk.root / "x").symlink_to(outside)
-    with pytest.raises(Occupied, match="leaves the output folder by a link"):
+    with pytest.raises(PathOccupied, match="leaves the output folder by a link"):
         desk.deliver(1, b"two", path="x/new.png", id="other")
     desk.folder.incoming.rename(tmp_path / "was-incoming")
     desk.folder.incoming.symlink_to(outside)
     with pytest.raises(OutputError, match="leaves the output folder by a link"):
-        desk.folder.new_arrival()
+        desk.folder.new_incoming_file()
     assert list(outside.iterdir()) == []
 
 
@@ -524,7 +526,7 @@ def test_a_link_planted_under_a_temporary_name_overwrites_nothing(desk: Desk, tm
     aside.mkdir(parents=True)
     (aside / "mug.png.tmp").symlink_to(theirs)
     second = purchase(2, first.outputs[0], state=State.GENERATED)
-    arrival = Arrival(name=str(desk.root / "mug.png"), output=first.outputs[0])
+    arrival = IncomingFile(name=str(desk.root / "mug.png"), output=first.outputs[0])
     desk.folder.place(second, [arrival], [first, second])
     assert theirs.read_bytes() == b"theirs"
     assert (aside / "mug.png").read_bytes() == b"same"
@@ -546,7 +548,7 @@ def test_a_hash_that_is_none_is_no_part_of_a_path(desk: Desk, tmp_path: Path) ->
     """Where a file is set aside is made of what the record says; that cannot lead out of the job's own folder."""
     first = desk.deliver(1, b"one")
     hostile = msgspec.structs.replace(first.outputs[0], sha256="/../../x")
-    places = places_of(first, hostile)
+    places = paths_of(first, hostile)
     assert all(place == "mug.png" or place.startswith(".replaced/mug/1/mug.") for place in places)
     assert not [place for place in places if ".." in place]
 
@@ -563,7 +565,7 @@ def test_the_longest_name_can_be_replaced_and_set_apart(desk: Desk) -> None:
     assert desk.files()[name] == b"three"
     assert b"two" in desk.files().values()
     assert desk.folder.find_checked(third, third.outputs[0]) == name
-    assert len(os.fsencode(desk.folder.set_apart(name))) <= 255
+    assert len(os.fsencode(desk.folder.keep_altered(name))) <= 255
 
 
 def test_preparing_empties_what_a_crash_left(desk: Desk) -> None:
@@ -601,12 +603,12 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_output(tmp_path: Path) 
 def test_what_concerns_one_file_is_no_error_of_the_disk(desk: Desk) -> None:
     """A file where a folder should be, and an arrival that is gone, concern one job and not the disk."""
     (desk.root / "x").write_bytes(b"")
-    with pytest.raises(Occupied, match=rf"^{re.escape(str(desk.root / 'x'))} is in the way"):
+    with pytest.raises(PathOccupied, match=rf"^{re.escape(str(desk.root / 'x'))} is in the way"):
         desk.deliver(1, b"one", path="x/mug.png")
     arrival = desk.arrive("mug.png", b"one")
     arrival.source.unlink()
     record = purchase(1, arrival.output)
-    with pytest.raises(Vanished, match="No such file"):
+    with pytest.raises(FileMoved, match="No such file"):
         desk.folder.place(record, [arrival], [record])
 
 
@@ -657,7 +659,7 @@ def test_a_rejected_picture_is_kept_and_found_again(desk: Desk) -> None:
     record = msgspec.structs.replace(record, outputs=(kept,))
     found = desk.folder.find_checked(record, kept)
     assert found == kept.path
-    again = Arrival(name=str(desk.folder.path(found)), output=output_of("x/mug.png", b"one", moved_from=found))
+    again = IncomingFile(name=str(desk.folder.path(found)), output=output_of("x/mug.png", b"one", moved_from=found))
     assert (
         desk.folder.reject(record, [again]) == desk.folder.reject(record, [desk.arrive("x/mug.png", b"one")]) == (kept,)
     )
@@ -684,11 +686,11 @@ def test_a_move_never_replaces_what_came_between_look_and_step(tmp_path: Path) -
     assert (source.read_bytes(), target.read_bytes()) == (b"ours", b"theirs")
 
 
-def moving(desk: Desk) -> tuple[Record, Arrival]:
+def moving(desk: Desk) -> tuple[Record, IncomingFile]:
     """A job's picture, found under ``y.png`` and to be moved to ``x.png``, when another job takes that name."""
     mine = desk.deliver(1, b"mine", path="y.png", id="mug", file="y")
-    arrival = Arrival(name=str(desk.root / "y.png"), output=output_of("x.png", b"mine"))
-    desk.folder.vacate(mine, "y.png")
+    arrival = IncomingFile(name=str(desk.root / "y.png"), output=output_of("x.png", b"mine"))
+    desk.folder.move_to_archive(mine, "y.png")
     desk.deliver(1, b"another's", path="y.png", id="cup", file="y")
     return msgspec.structs.replace(mine, file="x", outputs=(arrival.output,)), arrival
 
@@ -696,7 +698,7 @@ def moving(desk: Desk) -> tuple[Record, Arrival]:
 def test_a_move_takes_no_picture_that_another_job_has_put_there_since(desk: Desk) -> None:
     """Two jobs change names at the same time: neither gets the other's picture under its own."""
     record, arrival = moving(desk)
-    with pytest.raises(Vanished):
+    with pytest.raises(FileMoved):
         desk.folder.place(record, [arrival], [record])
     assert desk.files() == {"y.png": b"another's", ".replaced/mug/1/y.png": b"mine"}
 
@@ -705,7 +707,7 @@ def test_a_move_that_was_done_already_removes_no_picture_of_another_job(desk: De
     """The picture stands under its new name; what stands under the old one by now is somebody's."""
     record, arrival = moving(desk)
     (desk.root / "x.png").write_bytes(b"mine")
-    with pytest.raises(Vanished):
+    with pytest.raises(FileMoved):
         desk.folder.place(record, [arrival], [record])
     assert desk.files()["y.png"] == b"another's"
 
@@ -713,8 +715,8 @@ def test_a_move_that_was_done_already_removes_no_picture_of_another_job(desk: De
 def test_what_is_kept_aside_is_no_other_jobs_picture(desk: Desk) -> None:
     """A late purchase is put aside with its own bytes, or not at all."""
     record, arrival = moving(desk)
-    with pytest.raises(Vanished):
-        desk.folder.put_aside(record, [arrival])
+    with pytest.raises(FileMoved):
+        desk.folder.archive_arrivals(record, [arrival])
     assert set(desk.files()) == {"y.png", ".replaced/mug/1/y.png"}
 
 
@@ -722,5 +724,5 @@ def test_a_name_that_its_owner_has_left_is_free(desk: Desk) -> None:
     """Two jobs change names at the same time: the second finds nothing in its way any more."""
     record = desk.deliver(1, b"mine")
     (desk.root / "mug.png").rename(desk.root / "moved.png")
-    desk.folder.vacate(record, "mug.png")
+    desk.folder.move_to_archive(record, "mug.png")
     assert desk.files() == {"moved.png": b"mine"}

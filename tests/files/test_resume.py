@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner.core.disk import Disk
-from runner.core.http import Broken, TooLarge, session
+from runner.core.http import ConnectionBroken, TooLarge, session
 from runner.files import download as fetching
 from runner.files.containers import BadMedia
 from runner.files.download import RESUME_BYTES, StorageAnswer, fetch
 from runner.files.media import Media
-from runner.files.resume import Part, validator
-from runner.files.urls import Allowed, RefusedUrl
+from runner.files.resume import PartialFile, validator
+from runner.files.urls import RefusedUrl, UrlPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -96,7 +96,7 @@ async def listening(storage: Storage) -> AsyncIterator[Storage]:
 async def get(storage: Storage, target: Path, *, resume_bytes: int = MIB, max_bytes: int = 10**8) -> Media:
     """Fetch; whatever goes wrong must leave nothing."""
     target.parent.mkdir(exist_ok=True)
-    allowed = Allowed(api=("http", "127.0.0.1", storage.port))
+    allowed = UrlPolicy(api=("http", "127.0.0.1", storage.port))
     with Disk(2, "disk") as disk:
         async with session(keepalive_seconds=5) as client:
             try:
@@ -163,7 +163,7 @@ async def test_it_may_break_more_than_once(body: bytes, target: Path) -> None:
 async def test_a_break_before_the_bound_is_left_to_the_delivery(body: bytes, target: Path) -> None:
     """Little is lost by starting over, after the delivery's own pause."""
     async with listening(Storage(body, cuts=[3 * MIB])) as storage:
-        with pytest.raises(Broken):
+        with pytest.raises(ConnectionBroken):
             await get(storage, target, resume_bytes=4 * MIB)
         assert len(storage.asked) == 1
 
@@ -173,7 +173,7 @@ async def test_a_storage_that_stays_away_ends_it(body: bytes, target: Path, monk
     """Tries to go on are counted; nothing is left afterwards."""
     monkeypatch.setattr(fetching, "PAUSES", (0.0, 0.0))
     async with listening(Storage(body, cuts=[3 * MIB, 0, 0, 0, 0])) as storage:
-        with pytest.raises(Broken):
+        with pytest.raises(ConnectionBroken):
             await get(storage, target)
         assert len(storage.asked) == 3
 
@@ -185,7 +185,7 @@ async def test_a_storage_that_stays_away_ends_it(body: bytes, target: Path, monk
 async def test_without_a_validator_it_starts_over(body: bytes, target: Path, headers: tuple[str, ...]) -> None:
     """Nothing proves that the rest is of the same file: the delivery begins anew, with a plain request."""
     async with listening(Storage(body, headers=headers, cuts=[3 * MIB])) as storage:
-        with pytest.raises(Broken):
+        with pytest.raises(ConnectionBroken):
             await get(storage, target)
         assert (await get(storage, target)).sha256 == digest(body)
         assert not any("range" in asked for asked in storage.asked)
@@ -320,6 +320,6 @@ def test_what_identifies_a_file(headers: dict[str, str], expected: str | None) -
 
 def test_nothing_is_asked_for_by_range_before_something_is_there() -> None:
     """Neither without bytes nor without a validator."""
-    assert Part(written=0, validator='"a"').headers == {}
-    assert Part(written=9, validator=None).headers == {}
-    assert Part(written=9, validator='"a"').headers == {"Range": "bytes=9-", "If-Range": '"a"'}
+    assert PartialFile(written=0, validator='"a"').headers == {}
+    assert PartialFile(written=9, validator=None).headers == {}
+    assert PartialFile(written=9, validator='"a"').headers == {"Range": "bytes=9-", "If-Range": '"a"'}

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from runner.core.http import NotConnected, Patience, send, session
-from runner.files.urls import Allowed, PublicResolver, RefusedUrl, _look_closely
+from runner.core.http import ConnectFailed, Patience, send, session
+from runner.files.urls import PublicResolver, RefusedUrl, UrlPolicy, _look_closely
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ TRUSTED = ("cdn.example.com", "*.Storage.Example", "bücher.example", "10.0.0.1"
 )
 def test_storage_hosts_and_trusted_ones_are_allowed(url: str) -> None:
     """However the address is spelled."""
-    Allowed(api=API, trusted_hosts=TRUSTED).check(url)
+    UrlPolicy(api=API, trusted_hosts=TRUSTED).check(url)
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ def test_storage_hosts_and_trusted_ones_are_allowed(url: str) -> None:
 def test_anything_else_is_refused(url: str) -> None:
     """Look-alikes, other schemes, credentials, private addresses (trusted or not), what parsers read differently."""
     with pytest.raises(RefusedUrl):
-        Allowed(api=API, trusted_hosts=TRUSTED).check(url)
+        UrlPolicy(api=API, trusted_hosts=TRUSTED).check(url)
 
 
 def test_an_api_on_loopback_may_serve_files_and_nothing_else_there() -> None:
     """Scheme, host and port: this lets an emulator serve its files, and no other service of this machine."""
-    allowed = Allowed(api=EMULATOR)
+    allowed = UrlPolicy(api=EMULATOR)
     allowed.check("http://127.0.0.1:8080/files/a.png")
     for url in (
         "http://127.0.0.1:8081/a.png",
@@ -129,18 +129,18 @@ def test_an_api_on_loopback_may_serve_files_and_nothing_else_there() -> None:
 def test_plain_http_to_an_api_elsewhere_is_refused() -> None:
     """Only on this machine may files come unencrypted, the API's own origin included."""
     with pytest.raises(RefusedUrl, match="https only"):
-        Allowed(api=("http", "model-api.runcomfy.net", 80)).check("http://model-api.runcomfy.net/a.png")
+        UrlPolicy(api=("http", "model-api.runcomfy.net", 80)).check("http://model-api.runcomfy.net/a.png")
 
 
 def test_a_refusal_says_what_would_help_and_is_not_endless() -> None:
     """The user reads the host to add, not a page of address."""
     with pytest.raises(RefusedUrl, match=r"cdn\.other\.com is not one of .* add it to trusted_hosts"):
-        Allowed(api=API).check("https://cdn.other.com/a.png?" + "x" * 5000)
+        UrlPolicy(api=API).check("https://cdn.other.com/a.png?" + "x" * 5000)
     with pytest.raises(RefusedUrl) as caught:
-        Allowed(api=API).check("gopher://" + "x" * 5000)
+        UrlPolicy(api=API).check("gopher://" + "x" * 5000)
     assert len(str(caught.value)) < 300
     with pytest.raises(RefusedUrl, match="an address of 20,000 characters") as caught:
-        Allowed(api=API).check("https://storage.runcomfy.net/".ljust(20_000, "x"))
+        UrlPolicy(api=API).check("https://storage.runcomfy.net/".ljust(20_000, "x"))
     assert len(str(caught.value)) < 300
 
 
@@ -248,7 +248,7 @@ def test_what_is_allowed_is_read_the_same_by_the_client(before: list[str], after
     """The host that was judged is the one that will be asked, whatever stands around it."""
     url = "https://" + "".join(before) + "storage.runcomfy.net" + "".join(after)
     try:
-        Allowed(api=API).check(url)
+        UrlPolicy(api=API).check(url)
         asked = URL(url)
     except (RefusedUrl, ValueError):
         return  # by us, or by the client: nobody is asked
@@ -271,7 +271,7 @@ def test_an_origin_that_was_judged_before_is_judged_the_same(
     scheme: str, before: list[str], after: list[str], path: list[str], api: tuple[str, str, int]
 ) -> None:
     """Many addresses have one origin, and it is remembered: nothing else in them escapes a look because of that."""
-    allowed = Allowed(api=api, trusted_hosts=TRUSTED)
+    allowed = UrlPolicy(api=api, trusted_hosts=TRUSTED)
     for host in ("storage.runcomfy.net", "127.0.0.1:8080"):
         url = f"{scheme}://{''.join(before)}{host}{''.join(after)}/{''.join(path)}"
         assert refusal(allowed.check, url) == refusal(partial(_look_closely, allowed), url)
@@ -281,5 +281,5 @@ def test_an_origin_that_was_judged_before_is_judged_the_same(
 async def test_a_private_name_is_not_connected_to() -> None:
     """Through the real session: nothing leaves this machine for ``localhost``."""
     async with session(keepalive_seconds=1, resolver=PublicResolver(("https", "api.test", 443))) as client:
-        with pytest.raises(NotConnected), PATIENCE:
+        with pytest.raises(ConnectFailed), PATIENCE:
             await send(client, "GET", "http://localhost:9/a.png", PATIENCE)

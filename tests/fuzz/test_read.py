@@ -26,14 +26,14 @@ from runner.engine.billing.receipts import receipts
 from runner.engine.steps.poll import after_end
 from runner.files.containers import BadMedia
 from runner.files.media import inspect_bytes
-from runner.files.urls import STORAGE, Allowed, RefusedUrl
+from runner.files.urls import STORAGE, RefusedUrl, UrlPolicy
 from runner.ledger import Log
 from runner.ledger.log import line_of
 from runner.ledger.records import BadLine, decode, encode, follow, is_inside
 from runner.ledger.repair import salvage
 from runner.manifest import check_file_name, check_id
 from runner.report.escaping import Thumbs
-from runner.report.page import Batch, render
+from runner.report.page import ReportData, render
 
 ROOT = Path(__file__).parents[2]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(PAYLOADS)
@@ -203,7 +203,7 @@ def test_an_address(url: str, api: str) -> None:
     """What is let through is, for the library that connects as well, one of the hosts that files may come from."""
     origin = (api, "127.0.0.1" if api == "http" else "api.example", 8080)
     try:
-        Allowed(api=origin, trusted_hosts=()).check(url)
+        UrlPolicy(api=origin, trusted_hosts=()).check(url)
     except RefusedUrl:
         return
     try:
@@ -304,7 +304,7 @@ RECORDS = st.builds(
 @fuzz(records=st.lists(RECORDS, max_size=4))
 def test_a_page(records: list[Record]) -> None:
     """Any records make a page, and rows of receipts, to a billionth of a dollar."""
-    batch = Batch(
+    batch = ReportData(
         name="x", root=Path("/out"), records=records, purchases=records, looks={}, untried=0, command="", now=0.0
     )
     assert render(batch, Path("/out"), Thumbs.EMBED).count("<script") == 2

@@ -6,13 +6,13 @@ import pytest
 from support.harness import plain
 
 from runner.core.models import State
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 
 pytestmark = pytest.mark.anyio
 
 
-def ask(kind: str, on: str = "result", **parameters: object) -> Fault:
-    return Fault(on=on, kind=kind, **parameters)
+def ask(kind: str, on: str = "result", **parameters: object) -> InjectedFault:
+    return InjectedFault(on=on, kind=kind, **parameters)
 
 
 PASSING = {
@@ -114,7 +114,7 @@ async def test_completed_without_outputs_is_stuck(service):
 
 async def test_a_failed_request_is_bought_again_by_later_runs_at_most_three_times(service):
     """A generation that fails is tried by three runs, and then no more."""
-    service.fault(Fault(on="job", kind="fail"))
+    service.fault(InjectedFault(on="job", kind="fail"))
     for submissions in (1, 2, 3, 3):
         report = await service.run()
         assert (report.exit_code, report.failed) == (1, 1)
@@ -124,7 +124,7 @@ async def test_a_failed_request_is_bought_again_by_later_runs_at_most_three_time
 
 async def test_a_cancelled_request_is_bought_again(service):
     """A request that was cancelled at the API is recorded so, and the next run buys it anew."""
-    service.fault(Fault(on="job", kind="cancel", times=1, text="canceled"))
+    service.fault(InjectedFault(on="job", kind="cancel", times=1, text="canceled"))
     assert (await service.run()).cancelled == 1
     assert service.record().state is State.CANCELLED
     assert (await service.run()).done == 1
@@ -133,7 +133,7 @@ async def test_a_cancelled_request_is_bought_again(service):
 async def test_failed_but_charged_is_counted(make_service):
     """The bill of a failed request counts."""
     service = await make_service(charge_failed=True)
-    service.fault(Fault(on="job", kind="fail"))
+    service.fault(InjectedFault(on="job", kind="fail"))
     report = await service.run()
     assert report.cost_usd == report.spent_usd == pytest.approx(0.0045)
 
@@ -165,7 +165,7 @@ async def test_a_changed_token_is_not_taken_for_lost_requests(make_service):
 @pytest.mark.parametrize("code", ["lost", "timeout", "expired", "disk"])
 async def test_a_word_of_the_apis_is_not_taken_for_one_of_ours(service, code):
     """Its failures may bear a code that means something here: no job is bought for ever, and no lane is given up."""
-    service.fault(Fault(on="job", kind="fail", text=code, times=2, each=1))
+    service.fault(InjectedFault(on="job", kind="fail", text=code, times=2, each=1))
     manifest = service.manifest(*plain(6), concurrency=1)
     report = await service.run(manifest)
     assert (report.done, report.failed) == (4, 2)

@@ -12,7 +12,7 @@ from support.virtual_time import LoopClock
 
 import runner
 from runner.core.models import State
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.engine import operations
 from runner.ledger.records import encode
 
@@ -58,7 +58,7 @@ async def test_a_foreign_file_where_a_renamed_one_should_go_is_said_first(servic
 
 async def test_a_conflict_does_not_keep_from_collecting(service):
     """Something is in the way of a new job: exit 65, nothing bought, but what is owed comes home."""
-    service.fault(Fault(on="file", kind="status", status=500))
+    service.fault(InjectedFault(on="file", kind="status", status=500))
     await service.run(service.manifest(*plain(1), retries=0))
     service.fault()
     (service.output / "b.png").write_bytes(b"somebody else's")
@@ -70,7 +70,7 @@ async def test_a_conflict_does_not_keep_from_collecting(service):
 
 async def test_one_path_that_cannot_be_written_costs_no_other_job_its_answer(service):
     """A file where a job needs a folder appears during the run: that job stays owed, all others are done."""
-    service.fault(Fault(on="file", kind="slow", seconds=5, match="picture 0"))
+    service.fault(InjectedFault(on="file", kind="slow", seconds=5, match="picture 0"))
     jobs = [{"id": "bad", "prompt": "picture 0", "file": "folder/bad"}, *plain(6)[1:]]
 
     async def plant() -> None:
@@ -114,7 +114,7 @@ async def test_a_rename_is_recognised_beside_another_apis_record(make_service):
 async def test_results_that_are_all_refused_stop_the_buying(service):
     """Submissions are accepted, every result answers 403: the run stops after a few, exit 77, all stay owed."""
     denied = {"kind": "status", "status": 403, "code": 403001}
-    service.fault(Fault(on="result", **denied), Fault(on="status", **denied))
+    service.fault(InjectedFault(on="result", **denied), InjectedFault(on="status", **denied))
     jobs = [{"id": f"j{n}", "prompt": f"p{n}"} for n in range(40)]
     report = await service.run(service.manifest(*jobs))
     assert report.exit_code == 77
@@ -123,11 +123,15 @@ async def test_results_that_are_all_refused_stop_the_buying(service):
 
 async def test_a_changed_token_is_recognised_by_what_is_to_be_delivered_too(service):
     """Links expired and the API answers 404 for all that is owed: said, exit 77, nothing new is bought."""
-    service.fault(Fault(on="file", kind="status", status=404))
+    service.fault(InjectedFault(on="file", kind="status", status=404))
     await service.run(service.manifest(*plain(6), retries=0))
     before = service.lines()
     gone = {"kind": "status", "status": 404, "code": 404001}
-    service.fault(Fault(on="file", kind="status", status=404), Fault(on="result", **gone), Fault(on="status", **gone))
+    service.fault(
+        InjectedFault(on="file", kind="status", status=404),
+        InjectedFault(on="result", **gone),
+        InjectedFault(on="status", **gone),
+    )
     report = await service.run(service.manifest(*plain(26), concurrency=1))
     assert report.exit_code == 77
     assert service.lines()[: len(before)] == before
@@ -135,7 +139,7 @@ async def test_a_changed_token_is_recognised_by_what_is_to_be_delivered_too(serv
 
 async def test_lost_requests_do_not_make_every_later_run_suspect_the_token(service):
     """Five requests known as expired are asked after quietly; new jobs are bought as ever."""
-    service.fault(Fault(on="result", kind="forget"))
+    service.fault(InjectedFault(on="result", kind="forget"))
     await service.run(service.manifest(*plain(3)))
     await service.run(service.manifest(*plain(6)))
     service.fault()
@@ -167,6 +171,6 @@ async def test_an_answer_that_drips_in_has_an_end(service):
 
 async def test_a_bill_is_counted_in_one_run_only(service):
     """`cost_usd` is this run's: a stuck result that was billed before adds nothing again."""
-    service.fault(Fault(on="result", kind="no_output"))
+    service.fault(InjectedFault(on="result", kind="no_output"))
     assert (await service.run()).cost_usd == pytest.approx(0.0045)
     assert (await service.run()).cost_usd == 0

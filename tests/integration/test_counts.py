@@ -8,8 +8,8 @@ from random import Random
 import pytest
 from support.harness import plain
 
-from runner.core.disk import Judgement
-from runner.emulator import Fault
+from runner.core.disk import DiskSpeed
+from runner.emulator import InjectedFault
 from runner.engine.stop import Stop
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ async def service(make_service):
 
 async def leave_owed(service, count, **fault):
     """A run that ends with ``count`` requests under way, which fail afterwards."""
-    service.fault(Fault(on="job", kind="fail", **fault))
+    service.fault(InjectedFault(on="job", kind="fail", **fault))
     assert (await service.run(service.manifest(*plain(count), concurrency=count, timeout="5s"))).owed == count
     await asyncio.sleep(1000)
 
@@ -34,7 +34,7 @@ def causes(report):
 
 async def test_what_failed_unheard_and_is_bought_anew_in_the_same_run_counts_once(service):
     """Four were owed, failed meanwhile and are bought again beside two new ones: each job stands under its last end."""
-    service.fault(Fault(on="job", kind="fail", each=1))
+    service.fault(InjectedFault(on="job", kind="fail", each=1))
     assert (await service.run(service.manifest(*plain(6), timeout="5s"))).owed == 4
     report = await service.run(service.manifest(*plain(6), concurrency=1))
     assert service.submissions == 10
@@ -47,7 +47,7 @@ async def test_what_failed_unheard_and_is_bought_anew_in_the_same_run_counts_onc
 async def test_requests_that_failed_unheard_and_are_bought_anew_count_once(service, monkeypatch, seed):
     """Several ends are written together where the disk is slow, and another lane may be quicker to buy anew."""
     await leave_owed(service, 8, each=1)
-    monkeypatch.setattr(Judgement, "quick", lambda _: False)
+    monkeypatch.setattr(DiskSpeed, "quick", lambda _: False)
     jobs = plain(8)
     Random(seed).shuffle(jobs)
     report = await service.run(service.manifest(*jobs, concurrency=8))
@@ -60,7 +60,7 @@ async def test_requests_that_failed_unheard_and_are_bought_anew_count_once(servi
 async def test_a_failure_of_inputs_that_are_not_wanted_any_more_hides_no_other(service):
     """The old request of a changed job failed, and the new one of another does: one job failed, for one cause."""
     await leave_owed(service, 2, each=1)
-    service.fault(Fault(on="job", kind="fail", match="always"))
+    service.fault(InjectedFault(on="job", kind="fail", match="always"))
     changed = [
         {"id": "a", "prompt": "other"},
         {"id": "b", "prompt": "picture 1"},

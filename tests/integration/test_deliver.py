@@ -9,14 +9,14 @@ from support.harness import plain
 
 from runner.core import disk
 from runner.core.models import State
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.files.download import _Download
 
 pytestmark = pytest.mark.anyio
 
 
-def file(kind: str, **parameters: object) -> Fault:
-    return Fault(on="file", kind=kind, **parameters)
+def file(kind: str, **parameters: object) -> InjectedFault:
+    return InjectedFault(on="file", kind=kind, **parameters)
 
 
 PASSING = {
@@ -214,7 +214,7 @@ async def test_a_file_that_names_the_output_tells_several_apart(service):
 
 async def test_numbered_files_are_collected_without_the_manifest(service):
     """Where the numbers stand is on record before anything is bought."""
-    service.fault(Fault(on="file", kind="status", status=500))
+    service.fault(InjectedFault(on="file", kind="status", status=500))
     job = {**SHEET, "file": "set/{{ output }}"}
     assert (await service.run(service.manifest(job, defaults={}, retries=0))).owed == 1
     (service.folder / "batch.yaml").unlink()

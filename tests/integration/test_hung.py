@@ -11,7 +11,7 @@ from support.harness import plain
 from support.virtual_time import LoopClock
 
 from runner.core.models import State
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.engine import operations
 from runner.engine.stop import Stop
 
@@ -21,8 +21,8 @@ FOR_EVER = 10_000_000.0
 HOUR = 3600.0
 
 
-def hang(on: str, **parameters: Any) -> Fault:
-    return Fault(on=on, kind="hang", seconds=FOR_EVER, **parameters)
+def hang(on: str, **parameters: Any) -> InjectedFault:
+    return InjectedFault(on=on, kind="hang", seconds=FOR_EVER, **parameters)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from support.harness import Service
 
 from runner.core.errors import LedgerError, OutputError, UsageError
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.ledger import Log
-from runner.ledger.repair import mend
+from runner.ledger.repair import repair
 from runner.report.page import check_target
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +87,7 @@ def test_damage_is_set_aside_with_the_rights_of_the_log_and_through_no_link(tmp_
     path.chmod(0o600)
     Log(path, writable=True).close()
     path.write_bytes(b"damage\n")
-    mend(path, at="now", api="api")
+    repair(path, at="now", api="api")
     copies = sorted((tmp_path / ".runner").glob("results.jsonl.*"))
     assert [copy.name.split(".")[2][:4] for copy in copies] == ["dama", "torn"]
     assert {copy.stat().st_mode & 0o777 for copy in [path, *copies]} == {0o600}
@@ -122,6 +122,6 @@ async def test_what_a_killed_run_left_is_gone_after_the_next(service: Service) -
 
 async def test_a_delivery_that_fails_leaves_no_temporary_file(service: Service) -> None:
     """Cut short, broken, or not there: what came of it is taken away at once."""
-    service.fault(Fault(on="file", kind="truncate"))
+    service.fault(InjectedFault(on="file", kind="truncate"))
     assert (await service.run(jobs=3)).owed == 3
     assert list((service.output / ".runner/incoming").iterdir()) == []

@@ -14,8 +14,8 @@ from support.harness import plain
 from support.virtual_time import LoopClock
 
 from runner.core.models import Budget, Job, Record, State
-from runner.emulator import Fault
-from runner.engine.billing.budget import Purse
+from runner.emulator import InjectedFault
+from runner.engine.billing.budget import BudgetTracker
 from runner.engine.stop import Stop
 
 pytestmark = pytest.mark.anyio
@@ -72,7 +72,7 @@ async def test_a_budget_of_nothing_buys_nothing(service):
 
 async def test_unknowns_count_at_their_reserve(service):
     """What may have been bought stands against the cap, also in later runs."""
-    service.fault(Fault(on="submit", kind="reset", when="after", times=2))
+    service.fault(InjectedFault(on="submit", kind="reset", when="after", times=2))
     manifest = service.manifest(*plain(6), budget="0.0135", concurrency=1)
     report = await service.run(manifest)
     assert (report.unknown, report.done, report.left) == (2, 1, 3)
@@ -104,7 +104,7 @@ async def test_a_rate_holds_while_a_budget_waits_for_the_first_bill(make_service
 async def test_a_pause_that_begins_while_a_budget_waits_holds_every_lane(make_service):
     """The second submission is refused for a minute: whoever waited for the first bill waits for that, too."""
     service = await make_service(workers=8, seconds=3.0)
-    service.fault(Fault(on="submit", kind="status", status=429, retry_after=60, after=1, times=1))
+    service.fault(InjectedFault(on="submit", kind="status", status=429, retry_after=60, after=1, times=1))
     sizes = [{**job, "width": 64 + 8 * (number == 1)} for number, job in enumerate(plain(6))]
     manifest = service.manifest(*sizes, concurrency=6, budget="1")
     assert (await service.run(manifest)).done == 6
@@ -133,7 +133,7 @@ async def test_a_bill_above_its_reserve_stops_the_buying_before_the_next(make_se
 async def test_what_earlier_runs_left_counts_at_its_bill_once_it_is_home(service):
     """Large pictures are reserved for by the megapixel and billed at the base price: then there is room for more."""
     jobs = [{"id": f"j{n}", "prompt": f"p{n}", "size": "2048x2048"} for n in range(12)]
-    service.fault(Fault(on="result", kind="hang"))
+    service.fault(InjectedFault(on="result", kind="hang"))
     assert (await service.run(service.manifest(*jobs[:8], concurrency=8, timeout="1m"))).owed == 8
     service.fault()
     report = await service.run(service.manifest(*jobs, concurrency=8, budget="0.2"))
@@ -143,7 +143,7 @@ async def test_what_earlier_runs_left_counts_at_its_bill_once_it_is_home(service
 
 async def test_what_was_bought_without_knowing_a_price_is_not_free(service):
     """Bought offline, its outcome unknown: a budget that comes later counts it at the price of now."""
-    service.fault(Fault(on="submit", kind="reset", when="after", times=3))
+    service.fault(InjectedFault(on="submit", kind="reset", when="after", times=3))
     report = await service.run(service.manifest(*plain(3)), offline=True)
     assert (report.unknown, report.spent_usd) == (3, 0)
     report = await service.run(service.manifest(*plain(9), budget=f"{5 * PRICE}"))
@@ -158,18 +158,18 @@ def test_a_bill_above_its_reserve_raises_what_else_is_under_way():
         return Record(id=job_id, purchase=1, state=state, request_id=job_id, **fields, **money)
 
     owed = [purchase(f"j{n}", State.SUBMITTED, reserved_usd=1.0) for n in range(8)]
-    purse = Purse(Budget(usd=100.0), Stop(), lambda: None)
-    purse.load(owed)
-    purse.set_price("m", 1.0)
-    purse.expect(owed)
-    assert purse.left_usd == 92
+    tracker = BudgetTracker(Budget(usd=100.0), Stop(), lambda: None)
+    tracker.load(owed)
+    tracker.set_price("m", 1.0)
+    tracker.track(owed)
+    assert tracker.left_usd == 92
     job = Job(id="new", model="m", inputs={}, fingerprint="n", file="new")
-    assert not purse.admits(job), "until a bill is known, one of a kind goes alone"
-    purse.settle(purchase("j0", State.GENERATED, reserved_usd=1.0, cost_usd=4.0))
-    assert (purse.left_usd, purse.reserve(job), purse.admits(job)) == (100 - 8 * 4, 4, True)
+    assert not tracker.admits(job), "until a bill is known, one of a kind goes alone"
+    tracker.charge(purchase("j0", State.GENERATED, reserved_usd=1.0, cost_usd=4.0))
+    assert (tracker.left_usd, tracker.estimate(job), tracker.admits(job)) == (100 - 8 * 4, 4, True)
     for record in owed[1:]:
-        purse.settle(msgspec.structs.replace(record, state=State.GENERATED, cost_usd=4.5))
-    assert (purse.left_usd, purse.reserve(job)) == (100 - 4 - 7 * 4.5, 4.5)
+        tracker.charge(msgspec.structs.replace(record, state=State.GENERATED, cost_usd=4.5))
+    assert (tracker.left_usd, tracker.estimate(job)) == (100 - 4 - 7 * 4.5, 4.5)
 
 
 async def test_a_budget_without_a_price_is_refused(service):
@@ -181,7 +181,7 @@ async def test_a_budget_without_a_price_is_refused(service):
 
 async def test_a_budget_without_the_catalogue_is_unavailable(service):
     """The price cannot be asked for: exit 69, nothing submitted."""
-    service.fault(Fault(on="model", kind="status", status=500))
+    service.fault(InjectedFault(on="model", kind="status", status=500))
     report = await service.run(service.manifest(*plain(1), budget="1"))
     assert (report.exit_code, report.left, service.submissions) == (69, 1, 0)
 
@@ -189,7 +189,7 @@ async def test_a_budget_without_the_catalogue_is_unavailable(service):
 async def test_without_the_catalogue_the_price_of_the_last_purchase_serves(service):
     """The price of earlier purchases is on record: with it the budget holds while the catalogue is away."""
     assert (await service.run(service.manifest(*plain(1), budget="1"))).done == 1
-    service.fault(Fault(on="model", kind="status", status=500))
+    service.fault(InjectedFault(on="model", kind="status", status=500))
     report = await service.run(service.manifest(*plain(4), budget="0.0135"))
     assert (report.done, report.left, report.exit_code) == (2, 1, 75)
 
@@ -218,10 +218,10 @@ async def test_a_daily_budget_starts_anew_with_the_apis_day(service):
 async def test_what_is_charged_never_exceeds_the_cap(make_service, cap, lanes, seed, cost, sizes, lost, crash):
     """Whatever the bills up to the reserve, faults, lanes, crashes, reruns: the account is charged the cap at most."""
     faults = (
-        Fault(on="submit", kind="reset", when="after", p=lost / 2),
-        Fault(on="submit", kind="status", status=500, p=lost / 2),
-        Fault(on="job", kind="fail", p=lost / 2),
-        Fault(on="submit", kind="status", status=429, retry_after=1, p=lost / 3, each=2),
+        InjectedFault(on="submit", kind="reset", when="after", p=lost / 2),
+        InjectedFault(on="submit", kind="status", status=500, p=lost / 2),
+        InjectedFault(on="job", kind="fail", p=lost / 2),
+        InjectedFault(on="submit", kind="status", status=429, retry_after=1, p=lost / 3, each=2),
     )
     name = f"{cap}-{lanes}-{seed}-{cost}-{len(sizes)}-{lost}-{crash}-{abs(hash(tuple(sizes)))}"
     service = await make_service(name, seed=seed, cost=cost, charge_failed=True, seconds=0.3, faults=faults)
@@ -252,7 +252,7 @@ async def test_what_is_bought_after_an_older_purchase_came_home_is_reserved_for_
 @pytest.mark.parametrize(("halt", "bought"), [("3", 3), ("50%", 20)])
 async def test_halt_stops_the_buying_when_too_much_fails(service, halt, bought):
     """Three failures, or half of twenty: buying stops, exit 1, and the rest is left."""
-    service.fault(Fault(on="job", kind="fail"))
+    service.fault(InjectedFault(on="job", kind="fail"))
     jobs = [{"id": f"j{n}", "prompt": f"p{n}"} for n in range(40)]
     report = await service.run(service.manifest(*jobs, halt=halt, concurrency=1))
     assert (report.exit_code, report.failed, report.left) == (1, bought, 40 - bought)

@@ -9,7 +9,7 @@ from support.harness import Service
 
 from runner.core.clock import epoch
 from runner.core.models import State
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 
 pytestmark = pytest.mark.anyio
 
@@ -21,9 +21,9 @@ def jobs(count: int) -> list[dict[str, str]]:
     return [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(count)]
 
 
-async def owe(service: Service, count: int, *faults: Fault) -> None:
+async def owe(service: Service, count: int, *faults: InjectedFault) -> None:
     """A run whose requests are not heard of, and an hour after it."""
-    service.fault(*faults, Fault(on="result", kind="hang", seconds=FOR_EVER))
+    service.fault(*faults, InjectedFault(on="result", kind="hang", seconds=FOR_EVER))
     manifest = service.manifest(*jobs(count), concurrency=count, timeout="1m")
     assert (await service.run(manifest)).owed == count
     service.fault()
@@ -41,7 +41,7 @@ async def test_what_is_owed_is_asked_after_at_once(service):
 async def test_what_is_stuck_holds_up_no_later_night(service):
     """Requests that the API does not know any more are asked after in every run, and once is enough."""
     await owe(service, 4)
-    gone = (Fault(on="result", kind="forget"), Fault(on="status", kind="forget"))
+    gone = (InjectedFault(on="result", kind="forget"), InjectedFault(on="status", kind="forget"))
     service.fault(*gone)
     for _ in range(2):
         report = await service.run(service.manifest(*jobs(4), concurrency=8))
@@ -52,7 +52,7 @@ async def test_a_changed_token_is_noticed_soon(service):
     """When everything owed is refused, the run says so and ends; it does not wait for each deadline."""
     await owe(service, 12)
     refused = {"kind": "status", "status": 401, "code": 400004}
-    service.fault(*(Fault(on=on, **refused) for on in ("result", "status", "submit")))
+    service.fault(*(InjectedFault(on=on, **refused) for on in ("result", "status", "submit")))
     report = await service.run(service.manifest(*jobs(12), concurrency=8))
     assert report.exit_code == 77
     assert report.seconds < 60
@@ -61,7 +61,7 @@ async def test_a_changed_token_is_noticed_soon(service):
 async def test_requests_that_all_fail_are_noticed_as_soon_as_others(make_service):
     """A batch of which every request fails takes no longer than one of which every request is done."""
     service = await make_service(workers=8, seconds=60.0)
-    service.fault(Fault(on="job", kind="fail"))
+    service.fault(InjectedFault(on="job", kind="fail"))
     report = await service.run(service.manifest(*jobs(40), concurrency=8))
     assert report.failed == 40
     assert report.seconds < 40 / 8 * 60 * 1.3
@@ -74,7 +74,7 @@ async def test_an_outage_of_a_minute_costs_auto_no_more_than_a_minute(make_servi
     async with asyncio.TaskGroup() as group:
         run = group.create_task(service.run(manifest))
         await asyncio.sleep(10)
-        service.fault(Fault(on="submit", kind="status", status=503, retry_after=1))
+        service.fault(InjectedFault(on="submit", kind="status", status=503, retry_after=1))
         await asyncio.sleep(60)
         service.fault()
     report = await run
@@ -87,7 +87,7 @@ async def test_free_work_is_done_when_the_last_slot_is_lost(service):
     await service.run(service.manifest(*jobs(3), concurrency=1))
     for number in range(3):
         (service.output / f"j{number}.png").unlink()
-    service.fault(Fault(on="result", kind="hang", seconds=FOR_EVER, match="picture 3"))
+    service.fault(InjectedFault(on="result", kind="hang", seconds=FOR_EVER, match="picture 3"))
     first = [*jobs(4)[3:], *jobs(3)]
     report = await service.run(service.manifest(*first, concurrency=1, timeout="1m"))
     assert (report.done, report.owed, report.left) == (3, 1, 0)
@@ -97,7 +97,7 @@ async def test_a_slot_that_is_held_stays_held_to_the_end_of_the_run(service):
     """Changed jobs wait until their old purchases are home; by then a slot is lost, and only the other is used."""
     await owe(service, 2)
     changed = [{**job, "prompt": f"another {job['id']}"} for job in jobs(2)]
-    service.fault(Fault(on="result", kind="hang", seconds=FOR_EVER, match="never"))
+    service.fault(InjectedFault(on="result", kind="hang", seconds=FOR_EVER, match="never"))
     manifest = service.manifest(*changed, {"id": "h", "prompt": "never"}, concurrency=2, timeout="1m")
     report = await service.run(manifest)
     assert (report.done, report.owed) == (2, 1)

@@ -8,19 +8,19 @@ from support.harness import Service, plain
 
 import runner
 from runner.core.models import State
-from runner.emulator import Fault
-from runner.engine.maintenance.reconcile import Questions, find_questions, parse_adopt
+from runner.emulator import InjectedFault
+from runner.engine.maintenance.reconcile import OpenPurchases, find_open_purchases, parse_adopt
 from runner.ledger import open_reader
 
 pytestmark = pytest.mark.anyio
 
-LOST_ANSWER = Fault(on="submit", kind="reset", when="after", times=1)
+LOST_ANSWER = InjectedFault(on="submit", kind="reset", when="after", times=1)
 PRICE = 0.0045
 
 
-def questions(service: Service) -> Questions:
+def questions(service: Service) -> OpenPurchases:
     with open_reader(service.output) as ledger:
-        return find_questions(ledger)
+        return find_open_purchases(ledger)
 
 
 async def in_doubt(service: Service, jobs: int = 1) -> str:
@@ -33,7 +33,7 @@ async def in_doubt(service: Service, jobs: int = 1) -> str:
 
 async def stuck(service: Service) -> None:
     """Job ``a`` was bought and the service has forgotten it."""
-    service.fault(Fault(on="result", kind="forget", each=1))
+    service.fault(InjectedFault(on="result", kind="forget", each=1))
     assert (await service.run()).unknown == 1
     service.fault()
 
@@ -95,7 +95,7 @@ async def test_a_lost_stuck_one_was_paid_and_is_bought_anew(service):
 async def test_lost_is_no_try_of_the_services(service):
     """Three purchases given up by the user do not keep the fourth from being made."""
     for number in range(1, 4):
-        service.fault(Fault(on="result", kind="forget", each=1))
+        service.fault(InjectedFault(on="result", kind="forget", each=1))
         await service.run()
         await service.settle("lost a")
         assert service.submissions == number
@@ -132,14 +132,14 @@ async def test_rebuy_survives_refusals_until_something_is_bought(service):
     """The word stands until the service takes the job: a busy service does not use it up."""
     await in_doubt(service)
     await service.settle("rebuy a")
-    service.fault(Fault(on="submit", kind="status", status=402, code=400002, times=1))
+    service.fault(InjectedFault(on="submit", kind="status", status=402, code=400002, times=1))
     assert (await service.run()).left == 1
     assert (await service.run()).done == 1
 
 
 async def test_rebuy_all_means_every_open_one(service):
     """`--rebuy all` passes over all that is unknown or stuck, and what is bought is each of them once."""
-    service.fault(Fault(on="submit", kind="reset", when="after", times=2))
+    service.fault(InjectedFault(on="submit", kind="reset", when="after", times=2))
     assert (await service.run(jobs=3)).unknown == 2
     service.fault()
     assert (await service.settle("rebuy all")).exit_code == 0
@@ -161,7 +161,7 @@ async def test_a_stuck_one_that_is_bought_anew_is_still_asked_after_and_not_coun
 
 async def test_a_stuck_one_that_heals_first_is_not_bought_again(service):
     """After `--rebuy` the run asks once more before it buys: what has come meanwhile is delivered instead."""
-    service.fault(Fault(on="result", kind="no_output"))
+    service.fault(InjectedFault(on="result", kind="no_output"))
     await service.run()
     await service.settle("rebuy a")
     service.fault()
@@ -236,7 +236,7 @@ async def test_a_wrong_word_settles_nothing(service, words, said):
 
 async def test_one_request_is_not_adopted_twice(service):
     """Two jobs in one command may not claim the same request."""
-    service.fault(Fault(on="submit", kind="reset", when="after", times=2))
+    service.fault(InjectedFault(on="submit", kind="reset", when="after", times=2))
     await service.run(service.manifest(*plain(2), concurrency=1))
     request_id = service.emulator.requests[0]["request_id"]
     with pytest.raises(runner.UsageError, match="belongs to purchase 1 of a"):

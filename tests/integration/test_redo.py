@@ -8,7 +8,7 @@ from support.harness import plain
 
 import runner
 from runner.core.models import State
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.engine import operations
 from runner.engine.config import RunConfig
 from runner.ledger import open_reader
@@ -64,7 +64,7 @@ async def test_all_marks_are_durable_before_the_first_purchase(service):
 async def test_a_redo_that_fails_leaves_the_old_in_force(service):
     """The new purchase fails: the old file stays, a plain run has nothing to do, and another redo tries again."""
     await service.run()
-    service.fault(Fault(on="job", kind="fail"))
+    service.fault(InjectedFault(on="job", kind="fail"))
     assert (await service.run(redo=True, every=True)).failed == 1
     assert service.files() == ["a.png"]
     assert ((await service.run()).skipped, service.submissions) == (1, 2)
@@ -77,9 +77,9 @@ async def test_what_is_not_done_is_not_touched(make_service):
     """Owed, unknown and failed jobs are what they were: collected, held, failed."""
     service = await make_service()
     service.fault(
-        Fault(on="submit", kind="reset", when="after", match="picture 0"),
-        Fault(on="submit", kind="status", status=422, body="detail", match="picture 1"),
-        Fault(on="file", kind="status", status=500, match="picture 2"),
+        InjectedFault(on="submit", kind="reset", when="after", match="picture 0"),
+        InjectedFault(on="submit", kind="status", status=422, body="detail", match="picture 1"),
+        InjectedFault(on="file", kind="status", status=500, match="picture 2"),
     )
     manifest = service.manifest(*plain(3), retries=0)
     await service.run(manifest)
@@ -103,7 +103,7 @@ async def test_what_is_left_of_a_redo_is_bought_by_the_same_command(service):
 async def test_a_plain_run_goes_on_with_a_redo_that_was_not_finished(service):
     """The marks are the user's word: without --redo they are bought too, and then it is over."""
     await service.run(jobs=2)
-    service.fault(Fault(on="submit", kind="status", status=402, code=400002, times=1))
+    service.fault(InjectedFault(on="submit", kind="status", status=402, code=400002, times=1))
     await service.run(service.manifest(*plain(2), concurrency=1), redo=True, every=True)
     report = await service.run(jobs=2)
     assert (report.done, report.exit_code, service.submissions) == (2, 0, 5)
@@ -113,7 +113,7 @@ async def test_a_plain_run_goes_on_with_a_redo_that_was_not_finished(service):
 async def test_a_redo_in_doubt_waits_for_the_users_word(service):
     """The new purchase is unknown: the same command neither repeats it nor begins another; given up, it is bought."""
     await service.run(jobs=2)
-    service.fault(Fault(on="submit", kind="reset", when="after", times=1))
+    service.fault(InjectedFault(on="submit", kind="reset", when="after", times=1))
     manifest = service.manifest(*plain(2), concurrency=1)
     assert (await service.run(manifest, redo=True, every=True)).unknown == 1
     service.fault()
@@ -129,7 +129,7 @@ async def test_what_a_redo_has_not_brought_home_is_collected_by_the_same_command
     """A redo that ends with something owed goes on with that, and buys nothing more."""
     service = await make_service(seconds=1.0)
     await service.run(jobs=2)
-    service.fault(Fault(on="file", kind="status", status=500))
+    service.fault(InjectedFault(on="file", kind="status", status=500))
     assert (await service.run(service.manifest(*plain(2), retries=0), redo=True, every=True)).owed == 2
     service.fault()
     report = await service.run(jobs=2, redo=True, every=True)
@@ -142,13 +142,13 @@ async def test_missing_chooses_what_is_gone_everywhere(service):
     for name in ("a.png", "b.png"):
         (service.output / name).unlink()
     service.fault(
-        Fault(on="file", kind="status", status=404, match="picture 0"),
-        Fault(on="result", kind="forget", each=1, match="picture 0"),
+        InjectedFault(on="file", kind="status", status=404, match="picture 0"),
+        InjectedFault(on="result", kind="forget", each=1, match="picture 0"),
     )
     await service.run(jobs=3)
     assert service.files() == ["b.png", "c.png"]
     (service.output / "b.png").unlink()
-    service.fault(Fault(on="file", kind="status", status=404, match="picture 0", times=1))
+    service.fault(InjectedFault(on="file", kind="status", status=404, match="picture 0", times=1))
     report = await service.run(jobs=3, redo=True, missing=True)
     assert service.files() == ["a.png", "b.png", "c.png"]
     assert (report.done, report.skipped, report.missing, report.exit_code) == (2, 1, 0, 0)
@@ -190,8 +190,8 @@ async def test_an_unfinished_redo_shows_in_the_plan(service):
     config = RunConfig.resolve(manifest, operations.RunOptions(), service.environ)
     found = []
     with open_reader(service.output) as ledger:
-        surveyor = config.planner(manifest.jobs, ledger)
-        survey(surveyor, manifest.jobs, lambda job, decision: found.append((job.id, decision.action, decision.reason)))
+        planner = config.planner(manifest.jobs, ledger)
+        survey(planner, manifest.jobs, lambda job, decision: found.append((job.id, decision.action, decision.reason)))
     assert found == [("a", Action.BUY, "done, and to be bought anew (redo 1)"), ("b", Action.REUSE, "done")]
 
 
@@ -205,7 +205,7 @@ async def test_missing_with_nothing_missing_buys_nothing(service):
 async def test_a_job_that_left_the_manifest_does_not_keep_a_redo_open(service):
     """Chosen, not bought, and gone: the redo ends without it, and if it comes back it is not bought."""
     await service.run(jobs=2)
-    service.fault(Fault(on="submit", kind="status", status=402, code=400002))
+    service.fault(InjectedFault(on="submit", kind="status", status=402, code=400002))
     await service.run(jobs=2, redo=True, every=True)
     service.fault()
     assert (await service.run(jobs=1)).done == 1
@@ -217,7 +217,7 @@ async def test_a_job_that_left_the_manifest_does_not_keep_a_redo_open(service):
 async def test_an_unfinished_redo_of_other_jobs_is_said(service):
     """Another redo begins only when the last is over; the error says what to do."""
     await service.run(jobs=2)
-    service.fault(Fault(on="submit", kind="status", status=402, code=400002))
+    service.fault(InjectedFault(on="submit", kind="status", status=402, code=400002))
     await service.run(jobs=2, redo=True, only="a")
     service.fault()
     with pytest.raises(runner.UsageError, match=r"not finished.*runner run"):

@@ -10,10 +10,10 @@ from support.virtual_time import LoopClock
 import runner
 from runner import RunOptions
 from runner.core.models import State
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.engine.catalogue import Quote
 from runner.engine.config import RunConfig
-from runner.engine.forecast import foretell
+from runner.engine.forecast import make_forecast
 from runner.ledger.records import encode
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +65,7 @@ async def test_an_older_purchase_whose_files_are_gone_is_fetched_and_counted_so(
 async def test_a_failed_change_leaves_the_old_picture_in_force(service):
     """The new inputs are refused: the job is failed, the old picture stays, and going back to it costs nothing."""
     await service.run(service.manifest(mug()))
-    service.fault(Fault(on="submit", kind="status", status=422, body="detail", match="green"))
+    service.fault(InjectedFault(on="submit", kind="status", status=422, body="detail", match="green"))
     assert (await service.run(service.manifest(mug("a green mug")))).failed == 1
     assert service.files() == ["mug.png"]
     assert (await service.run(service.manifest(mug()))).skipped == 1
@@ -87,8 +87,8 @@ async def test_files_gone_everywhere_are_missing_and_not_bought_again(service):
     await service.run()
     (service.output / "a.png").unlink()
     service.fault(
-        Fault(on="file", kind="status", status=404),
-        Fault(on="result", kind="forget"),
+        InjectedFault(on="file", kind="status", status=404),
+        InjectedFault(on="result", kind="forget"),
     )
     report = await service.run()
     assert (report.missing, service.record().state, service.submissions) == (1, State.DONE, 1)
@@ -115,7 +115,7 @@ async def test_a_renamed_job_takes_over_what_is_owed_and_what_is_held(make_servi
     await service.run(service.manifest(mug(), timeout="5s"))
     report = await service.run(service.manifest({**mug(), "id": "cup"}, timeout="10m"))
     assert (report.done, report.total, service.files(), service.submissions) == (1, 1, ["cup.png"], 1)
-    service.fault(Fault(on="submit", kind="reset", when="after"))
+    service.fault(InjectedFault(on="submit", kind="reset", when="after"))
     await service.run(service.manifest({**mug("lamp"), "id": "lamp"}))
     report = await service.run(service.manifest({**mug("lamp"), "id": "light"}))
     assert (report.unknown, report.exit_code, service.submissions) == (1, 2, 2)
@@ -149,7 +149,7 @@ async def test_changed_inputs_wait_for_what_is_owed(make_service):
 
 async def test_an_unknown_holds_whatever_the_inputs_say_now(service):
     """A purchase in doubt is not repeated by changing the prompt."""
-    service.fault(Fault(on="submit", kind="reset", when="after"))
+    service.fault(InjectedFault(on="submit", kind="reset", when="after"))
     await service.run(service.manifest(mug()))
     service.fault()
     report = await service.run(service.manifest(mug("a green mug")))
@@ -187,14 +187,14 @@ async def test_a_plan_says_that_nothing_is_bought_before_what_waits_is_home(make
     now = LoopClock().now()
     manifest = service.manifest(*plain(2))
     config = RunConfig.resolve(manifest, RunOptions(), service.environ)
-    plan = foretell(config, manifest.jobs, now=now, visit=lambda *_: None)
+    plan = make_forecast(config, manifest.jobs, now=now, visit=lambda *_: None)
     said = plan.as_json(Quote())
     assert (said["collect"], said["buy"], said["not_now"][:35]) == (1, 1, "a paid result has waited for more t")
 
 
 async def test_collect_brings_everything_home_without_a_manifest(service):
     """`collect` needs nothing but the folder: the manifest may be gone or broken."""
-    service.fault(Fault(on="file", kind="status", status=500))
+    service.fault(InjectedFault(on="file", kind="status", status=500))
     manifest = service.manifest(*plain(3), retries=0)
     assert (await service.run(manifest)).owed == 3
     (service.folder / "batch.yaml").unlink()

@@ -55,8 +55,8 @@ def look(manifest: Path, actions: set[Action]) -> object:
     loaded = runner.load(manifest)
     config = RunConfig.resolve(loaded, RunOptions(api=API), {})
     with open_reader(config.folder.root) as ledger:
-        surveyor = config.planner(loaded.jobs, ledger)
-        return surveyor, survey(surveyor, loaded.jobs, lambda _, decision: actions.add(decision.action))
+        planner = config.planner(loaded.jobs, ledger)
+        return planner, survey(planner, loaded.jobs, lambda _, decision: actions.add(decision.action))
 
 
 @pytest.mark.parametrize(("layout", "limit"), [(FLAT, 50), (FOLDERS, 130)])

@@ -8,7 +8,7 @@ import pytest
 from support.virtual_time import LoopClock
 
 from runner.core.errors import ManifestError
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.engine import operations
 from runner.engine.catalogue import offers
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 MODEL = "emulator/edit/image-to-image"
 DAY = 24 * 3600.0
-AWAY = Fault(on="model", kind="status", status=500)
+AWAY = InjectedFault(on="model", kind="status", status=500)
 JOBS = """\
 jobs:
   - {id: a, prompt: one, style: 012, strength: 1.0}
@@ -90,15 +90,15 @@ async def test_without_a_token_nothing_is_asked(service):
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault(on="model", kind="reset"),
-        Fault(on="model", kind="hang"),
-        Fault(on="model", kind="garbage"),
-        Fault(on="model", kind="half"),
-        Fault(on="model", kind="redirect"),
-        Fault(on="model", kind="status", status=401),
-        Fault(on="model", kind="status", status=429),
-        Fault(on="model", kind="error200", code=500001),
-        Fault(on="model", kind="status", status=200, body="html"),
+        InjectedFault(on="model", kind="reset"),
+        InjectedFault(on="model", kind="hang"),
+        InjectedFault(on="model", kind="garbage"),
+        InjectedFault(on="model", kind="half"),
+        InjectedFault(on="model", kind="redirect"),
+        InjectedFault(on="model", kind="status", status=401),
+        InjectedFault(on="model", kind="status", status=429),
+        InjectedFault(on="model", kind="error200", code=500001),
+        InjectedFault(on="model", kind="status", status=200, body="html"),
     ],
     ids=lambda fault: f"{fault.kind}-{fault.status}",
 )
@@ -110,9 +110,9 @@ async def test_a_catalogue_in_trouble_is_no_catalogue(service, fault):
     assert list(service.cache.rglob("*.json")) == []
 
 
-@pytest.mark.parametrize("fault", [Fault(on="model", kind="status", status=404),
-                                   Fault(on="model", kind="error200", code=404001),
-                                   Fault(on="model", kind="status", status=400, code=400001)])  # fmt: skip
+@pytest.mark.parametrize("fault", [InjectedFault(on="model", kind="status", status=404),
+                                   InjectedFault(on="model", kind="error200", code=404001),
+                                   InjectedFault(on="model", kind="status", status=400, code=400001)])  # fmt: skip
 async def test_a_model_that_the_catalogue_does_not_know_is_told(service, fault):
     """A warning, and the API's answer decides: a catalogue need not list all that can be bought."""
     service.fault(fault)
@@ -245,7 +245,7 @@ async def test_a_redo_that_was_interrupted_goes_on_without_the_schema(service):
     """Inputs that no schema reads otherwise are known exactly, and their redo is no change."""
     batch = f"model: {MODEL}\njobs: [{{id: a, prompt: one}}]\n"
     assert (await service.run(await service.read(batch))).done == 1
-    service.fault(AWAY, Fault(on="submit", kind="status", status=402))
+    service.fault(AWAY, InjectedFault(on="submit", kind="status", status=402))
     forget(service)
     manifest = await service.read(batch)
     assert (await service.run(manifest, redo=True, every=True)).exit_code == 77
@@ -313,7 +313,7 @@ async def test_a_change_waits_for_the_schema_and_a_new_job_does_not(service):
 
 async def test_an_owed_purchase_is_not_followed_by_a_second_one(service):
     """Killed before delivery, taken up on a night without the schema: collected, and not bought again as changed."""
-    service.fault(Fault(on="result", kind="status", status=500))
+    service.fault(InjectedFault(on="result", kind="status", status=500))
     report = await service.run(await service.read(f"timeout: 5s\n{BATCH}"))
     assert report.owed == 3
     service.fault(AWAY)

@@ -12,7 +12,7 @@ from support.virtual_time import LoopClock
 import runner
 from runner.core.models import State
 from runner.core.shards import Shard, shard_of
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.engine import operations
 from runner.engine.config import RunConfig
 from runner.files.output_folder import Folder
@@ -314,7 +314,7 @@ async def test_what_was_spent_before_a_split_counts(service):
 async def test_owed_work_of_all_shards_is_collected_at_once(service):
     """Nobody has to know into how many shards a folder is split, and `collect` needs the folder alone."""
     manifest = service.manifest(*plain(12))
-    service.fault(Fault(on="file", kind="status", status=503))
+    service.fault(InjectedFault(on="file", kind="status", status=503))
     reports = [await service.run(manifest, shard=shard(index)) for index in (1, 2, 3)]
     assert sum(report.owed for report in reports) == 12
     service.fault()
@@ -331,7 +331,7 @@ async def test_owed_work_of_all_shards_is_collected_at_once(service):
 async def test_an_open_question_is_settled_in_its_shard(service):
     """While other shards run: only the one that it is about must not."""
     manifest = service.manifest(*plain(12))
-    service.fault(Fault(on="submit", kind="reset", when="after", match="picture 0"))
+    service.fault(InjectedFault(on="submit", kind="reset", when="after", match="picture 0"))
     for index in (1, 2, 3):
         await service.run(manifest, shard=shard(index))
     service.fault()

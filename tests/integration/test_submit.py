@@ -12,16 +12,16 @@ from support.harness import plain
 
 from runner.api.client import MAX_SUBMITTING
 from runner.core import disk
-from runner.core.disk import Judgement
+from runner.core.disk import DiskSpeed
 from runner.core.models import State
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.engine.stop import Stop
 
 pytestmark = pytest.mark.anyio
 
 
-def submit(kind: str, **parameters: object) -> Fault:
-    return Fault(on="submit", kind=kind, **{"times": 1, **parameters})
+def submit(kind: str, **parameters: object) -> InjectedFault:
+    return InjectedFault(on="submit", kind=kind, **{"times": 1, **parameters})
 
 
 STOPS_BUYING = {
@@ -196,7 +196,9 @@ async def test_a_retry_after_of_nothing_is_no_invitation(service):
 async def test_after_a_pause_one_lane_tries_and_then_all_go(make_service):
     """Each of 32 lanes is refused once: it does not take a turn for each until all are at work again."""
     service = await make_service(workers=32, seconds=1.0)
-    service.fault(submit("status", status=429, retry_after=1, times=32), Fault(on="submit", kind="slow", seconds=1.0))
+    service.fault(
+        submit("status", status=429, retry_after=1, times=32), InjectedFault(on="submit", kind="slow", seconds=1.0)
+    )
     jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(32)]
     assert (await service.run(service.manifest(*jobs, concurrency=32))).done == 32
     times = created(service)
@@ -253,7 +255,7 @@ async def test_a_service_that_only_gives_doubt_is_not_fed_with_more(service):
 async def test_what_was_not_sent_when_buying_stopped_is_no_purchase_in_doubt(service):
     """More lanes than submissions may be under way: those that wait have written no intent, and send nothing later."""
     lanes = MAX_SUBMITTING + 20
-    service.fault(Fault(on="submit", kind="slow", seconds=5.0))
+    service.fault(InjectedFault(on="submit", kind="slow", seconds=5.0))
     stop = Stop()
     asyncio.get_running_loop().call_later(2.0, stop.interrupt, "interrupted by SIGINT")
     jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(lanes)]
@@ -283,7 +285,7 @@ async def test_an_intent_is_taken_back_where_nothing_was_sent(service, monkeypat
         happened.set()
 
     loop, happened = asyncio.get_running_loop(), threading.Event()
-    monkeypatch.setattr(Judgement, "quick", lambda _: False)
+    monkeypatch.setattr(DiskSpeed, "quick", lambda _: False)
     manifest = service.manifest(*plain(1))
     task = asyncio.create_task(service.run(manifest, stop=stop))
     monkeypatch.setattr(disk, "flush_data", slow)

@@ -30,7 +30,7 @@ from support.virtual_time import LoopClock
 
 import runner
 from runner.core.models import State
-from runner.emulator import Fault, parse_fault
+from runner.emulator import InjectedFault, parse_fault
 from runner.engine import operations
 from runner.engine.summary import Report
 
@@ -169,13 +169,13 @@ def batch(service: Service) -> runner.Manifest:
     return service.manifest(*jobs, other, concurrency=1, timeout="3m", retries=2)
 
 
-def limited(phase: str, fault: Fault) -> Fault:
+def limited(phase: str, fault: InjectedFault) -> InjectedFault:
     """A fault that passes: the first submission, or the first two questions about each request."""
     return replace(fault, times=1) if phase == "submit" else replace(fault, each=2)
 
 
 @pytest.mark.parametrize(("phase", "fault", "verdict", "lasting"), list(cells()))
-async def test_cell(make_service: Any, phase: str, fault: Fault, verdict: str, lasting: bool) -> None:
+async def test_cell(make_service: Any, phase: str, fault: InjectedFault, verdict: str, lasting: bool) -> None:
     """What the row says is what happens, to the job, to the money, and to the rest of the run."""
     service = await make_service(
         unfinished_status=409 if phase == "poll" else 200, seconds=5.0 if phase == "poll" else 1.0
@@ -365,7 +365,7 @@ half JSON, called off     | cancel half when=after                  | called off
     ],
 )
 async def test_cancelling_believes_only_the_state_asked_for_afterwards(
-    make_service: Any, fault: Fault, becomes: str
+    make_service: Any, fault: InjectedFault, becomes: str
 ) -> None:
     """Whatever a cancel answers: called off is what the API then says is cancelled; all else is owed and collected."""
     service = await make_service(workers=1, seconds=1000.0)

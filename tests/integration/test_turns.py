@@ -19,7 +19,7 @@ from runner.core.models import Record, State
 from runner.engine.stop import Stop
 from runner.ledger import log
 from runner.ledger.records import decode, encode
-from runner.manifest import Spool, parse_budget
+from runner.manifest import JobStore, parse_budget
 
 pytestmark = pytest.mark.anyio
 
@@ -45,13 +45,13 @@ async def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
 
         return look
 
-    def passed(spool: Spool) -> Iterator[bytes]:
+    def passed(spool: JobStore) -> Iterator[bytes]:
         for line in lines(spool):
             count(1)
             yield line
 
-    lines = Spool._lines
-    monkeypatch.setattr(Spool, "_lines", passed)
+    lines = JobStore._lines
+    monkeypatch.setattr(JobStore, "_lines", passed)
     monkeypatch.setattr(os, "pread", counted(os.pread, lambda *_: 1))
     monkeypatch.setattr(log, "decode_all", counted(log.decode_all, len))
     return seen

@@ -10,31 +10,31 @@ from support.harness import plain
 from support.virtual_time import LoopClock
 
 from runner.core.models import State
-from runner.emulator import Fault
+from runner.emulator import InjectedFault
 from runner.engine import operations
-from runner.engine.maintenance.verify import Findings, Kind, check
+from runner.engine.maintenance.verify import FindingKind, VerifyReport, check
 from runner.ledger import open_reader
 from runner.ledger.records import encode
 
 if TYPE_CHECKING:
     from support.harness import Service
 
-    from runner.engine.maintenance.repair_files import Restored
+    from runner.engine.maintenance.repair_files import RepairResult
 
 pytestmark = pytest.mark.anyio
 
 
-def look(service: Service) -> Findings:
+def look(service: Service) -> VerifyReport:
     folder = operations.Folder(service.output)
     with open_reader(folder.root) as ledger:
         return check(ledger, folder)
 
 
-def named(found: Findings) -> dict[str, str]:
+def named(found: VerifyReport) -> dict[str, str]:
     return {finding.path: finding.kind.value for finding in found.wrong}
 
 
-async def repair(service: Service) -> Restored:
+async def repair(service: Service) -> RepairResult:
     return await operations.repair(operations.Folder(service.output), clock=LoopClock(), environ=service.environ)
 
 
@@ -87,7 +87,7 @@ async def test_flipped_truncated_deleted_and_swapped_are_all_named(service):
         "e.png": "swapped",
     }
     assert (found.checked, found.ok) == (6, 1)
-    owners = {finding.path: finding.belongs_to for finding in found.of(Kind.SWAPPED)}
+    owners = {finding.path: finding.belongs_to for finding in found.of(FindingKind.SWAPPED)}
     assert [(owners[path].id, owners[path].path) for path in ("d.png", "e.png")] == [("e", "e.png"), ("d", "d.png")]
     assert everything(service) == before
 
@@ -146,14 +146,14 @@ async def test_a_name_that_a_disk_composes_otherwise_is_not_foreign(service):
     """A folder that was on a Mac has `é` as two characters: its pictures are nobody else's for that."""
     await service.run(service.manifest({"id": "é", "prompt": "a mug"}))
     (service.output / "é.png").rename(service.output / normalize("NFD", "é.png"))
-    assert Kind.FOREIGN not in named(look(service)).values()
+    assert FindingKind.FOREIGN not in named(look(service)).values()
 
 
 async def test_what_the_api_no_longer_has_stays_reported(service):
     """Altered, and gone at the API: the altered version is kept, the record stays done, the picture is missing."""
     await service.run()
     flip(service.output / "a.png")
-    service.fault(Fault(on="file", kind="status", status=404), Fault(on="result", kind="forget"))
+    service.fault(InjectedFault(on="file", kind="status", status=404), InjectedFault(on="result", kind="forget"))
     done = await repair(service)
     assert named(done.after) == {"a.png": "missing"}
     assert "neither the storage nor the API" in done.failed["a.png"]
@@ -167,7 +167,7 @@ async def test_a_copy_over_another_picture_is_named_and_undone(service):
     right = everything(service)
     (service.output / "a.png").write_bytes(right["b.png"])
     (finding,) = look(service).wrong
-    assert (finding.kind, finding.path, finding.belongs_to.id) == (Kind.SWAPPED, "a.png", "b")
+    assert (finding.kind, finding.path, finding.belongs_to.id) == (FindingKind.SWAPPED, "a.png", "b")
     assert (await repair(service)).after.wrong == ()
     assert everything(service) == {**right, "a.png.altered": right["b.png"]}
 
@@ -214,7 +214,7 @@ async def test_an_old_picture_put_in_the_place_of_the_new_one_is_swapped(service
     right = everything(service)
     (service.output / ".replaced/mug/1/mug.png").replace(service.output / "mug.png")
     (finding,) = look(service).wrong
-    assert (finding.kind, finding.purchase, finding.belongs_to.purchase) == (Kind.SWAPPED, 2, 1)
+    assert (finding.kind, finding.purchase, finding.belongs_to.purchase) == (FindingKind.SWAPPED, 2, 1)
     assert (await repair(service)).after.wrong == ()
     assert everything(service) == right
 
@@ -233,7 +233,7 @@ async def test_rejected_pictures_are_checked(make_service):
 
 async def test_what_is_owed_is_no_missing_file(service):
     """Its files are not promised yet."""
-    service.fault(Fault(on="file", kind="status", status=500))
+    service.fault(InjectedFault(on="file", kind="status", status=500))
     await service.run(service.manifest(*plain(2), retries=0))
     found = look(service)
     assert (found.checked, found.wrong) == (0, ())
@@ -259,7 +259,7 @@ async def test_a_crash_in_the_middle_of_a_repair_loses_nothing(service):
     folder = operations.Folder(service.output)
     with open_reader(folder.root) as ledger:
         records = {record.id: record for record in ledger.latest()}
-    folder.send_home(records["b"], records["b"].outputs[0], "a.png")
+    folder.restore_file(records["b"], records["b"].outputs[0], "a.png")
     assert service.files() == [".replaced/b/1/b.png", "b.png"]
     assert named(look(service)) == {"a.png": "missing", "b.png": "swapped"}
     served = service.emulator.stats["calls"]["file"]

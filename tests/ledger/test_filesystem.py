@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.ledger.filesystem import doubt, doubt_about, mount_of
+from runner.ledger.filesystem import doubt, locking_doubt, mount_of
 from runner.ledger.lockfile import lock_words
 
 MOUNTS = r"""
@@ -93,7 +93,7 @@ def test_no_text_of_a_system_ends_a_run(mountinfo: str, path: str) -> None:
 
 def test_this_machine_is_looked_at(tmp_path: Path) -> None:
     """A folder that does not exist yet is judged by where it would be."""
-    assert doubt_about(tmp_path / "new") == doubt_about(tmp_path)
+    assert locking_doubt(tmp_path / "new") == locking_doubt(tmp_path)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])

@@ -274,7 +274,7 @@ async def test_whose_file_stands_at_a_path_is_known_as_it_changes(book: Book, re
     )
 
     async def owner(path: str) -> str | None:
-        found = await book.ledger.standing_at(path)
+        found = await book.ledger.owner_of(path)
         return found and found.id
 
     assert [await owner(f"{number}.png") for number in range(4)] == [None, "new", "renamed", None]
@@ -299,9 +299,9 @@ async def test_what_is_written_while_all_are_looked_through_counts(book: Book, r
     async def write() -> None:
         book.add(done(1000, "299.png"), done(1001, "1001.png"))
 
-    looking = asyncio.create_task(book.ledger.standing_at("299.png"))
+    looking = asyncio.create_task(book.ledger.owner_of("299.png"))
     await asyncio.sleep(0)
     assert not looking.done()
     await write()
-    found = [await looking, await book.ledger.standing_at("1001.png"), await book.ledger.standing_at("5.png")]
+    found = [await looking, await book.ledger.owner_of("1001.png"), await book.ledger.owner_of("5.png")]
     assert [one and one.id for one in found] == ["j1000", "j1001", "j5"]

@@ -14,7 +14,7 @@ from runner.core.errors import LedgerCorrupt
 from runner.core.models import Fault, Job, Output, Record, State
 from runner.ledger import Log
 from runner.ledger.records import BadLine, decode, encode
-from runner.ledger.repair import Salvage, mend, salvage
+from runner.ledger.repair import SalvageResult, repair, salvage
 from runner.planning.rules import Action, Decision, decide
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ FAILED = Fault(code="500", message="worker lost", retryable=True)
 REFUSED = Fault(code="400", message="bad prompt")
 
 
-def mended(*lines: bytes | Record) -> Salvage:
+def mended(*lines: bytes | Record) -> SalvageResult:
     data = b"".join(encode(line) if isinstance(line, Record) else line + b"\n" for line in lines)
     return salvage(BytesIO(data), at=NOW, api=API)
 
 
-def records(found: Salvage) -> list[Record]:
+def records(found: SalvageResult) -> list[Record]:
     return list(map(decode, found.written()))
 
 
@@ -43,7 +43,7 @@ def damaged(record: Record, *, keep: int | None = None) -> bytes:
     return line[:keep] if keep else line.replace(b'"at":"20', b'"at":\x00\x00\x00')
 
 
-def states(found: Salvage) -> dict[tuple[str, int], State]:
+def states(found: SalvageResult) -> dict[tuple[str, int], State]:
     return {(record.id, record.purchase): record.state for record in records(found)}
 
 
@@ -51,7 +51,7 @@ def test_a_log_that_is_in_order_is_left_alone(path: Path, record: MakeRecord) ->
     """Nothing is written, no copy is made; neither for a torn tail, which every opening cuts."""
     for tail in (b"", b'{"id":"mug","purch'):
         path.write_bytes(encode(record()) + tail)
-        mended = mend(path, at=NOW, api=API)
+        mended = repair(path, at=NOW, api=API)
         found, copy = mended.found, mended.copy
         assert (found.damages, copy) == ((), None)
         assert path.read_bytes() == encode(record()) + tail
@@ -66,7 +66,7 @@ def test_every_readable_line_stays_in_order_and_a_copy_is_kept(path: Path, recor
     path.write_bytes(before)
     with pytest.raises(LedgerCorrupt):
         Log(path, writable=True)
-    mended = mend(path, at=NOW, api=API)
+    mended = repair(path, at=NOW, api=API)
     found, copy = mended.found, mended.copy
     assert [entry.id for entry in records(found)] == ["a", "b", "c"]
     assert [damage.line for damage in found.damages] == [2, 4]
@@ -81,12 +81,12 @@ def test_mending_again_changes_nothing(path: Path, record: MakeRecord) -> None:
     path.parent.joinpath(".runner").mkdir()
     before = encode(record("a", State.SUBMITTING)) + b"{\n" + encode(record("b"))
     path.write_bytes(before)
-    mend(path, at=NOW, api=API)
+    repair(path, at=NOW, api=API)
     after = path.read_bytes()
-    assert mend(path, at=NOW, api=API).copy is None
+    assert repair(path, at=NOW, api=API).copy is None
     assert path.read_bytes() == after
     path.write_bytes(before)
-    mend(path, at=NOW, api=API)
+    repair(path, at=NOW, api=API)
     assert [file.name for file in path.parent.joinpath(".runner").iterdir()] == ["results.jsonl.damaged-1"]
 
 
@@ -95,7 +95,7 @@ def test_a_copy_is_as_private_as_the_log(path: Path, record: MakeRecord) -> None
     path.parent.joinpath(".runner").mkdir()
     path.write_bytes(encode(record("a")) + b"x\n")
     path.chmod(0o600)
-    copy = mend(path, at=NOW, api=API).copy
+    copy = repair(path, at=NOW, api=API).copy
     assert copy is not None
     assert [file.stat().st_mode & 0o777 for file in (path, copy)] == [0o600, 0o600]
 

@@ -14,7 +14,7 @@ from msgspec import structs
 from runner.core.errors import ConflictError, LedgerCorrupt, LedgerError
 from runner.core.models import Record, State
 from runner.core.shards import Shard, shard_of
-from runner.ledger import Ledger, Log, Together, hold, hold_all, look, merge_shards, path_of, run_lock
+from runner.ledger import Ledger, Log, ShardedReader, acquire, acquire_all, look, merge_shards, path_of, run_lock
 from runner.ledger.layout import shard_named
 from runner.ledger.records import encode
 from runner.ledger.sharding import merge, split
@@ -186,7 +186,7 @@ def test_results_of_two_divisions_are_not_guessed_at(tmp_path: Path) -> None:
     """Somebody put them there: which of them is true nobody can tell but they."""
     for name in ("results.1-of-2.jsonl", "results.2-of-2.jsonl", "results.1-of-3.jsonl"):
         (tmp_path / name).touch()
-    for held in (hold(tmp_path, NOW), hold(tmp_path, NOW, Shard(index=1, of=2)), hold_all(tmp_path, NOW)):
+    for held in (acquire(tmp_path, NOW), acquire(tmp_path, NOW, Shard(index=1, of=2)), acquire_all(tmp_path, NOW)):
         with pytest.raises(ConflictError, match="results of shards of 2 and of 3"), held:
             pytest.fail("held")
 
@@ -194,14 +194,14 @@ def test_results_of_two_divisions_are_not_guessed_at(tmp_path: Path) -> None:
 def test_the_making_of_empty_shards_may_be_cut_short(tmp_path: Path) -> None:
     """Where all are empty nothing was bought, and the missing ones are made."""
     (tmp_path / "results.3-of-4.jsonl").touch()
-    with hold(tmp_path, NOW, Shard(index=1, of=4)):
+    with acquire(tmp_path, NOW, Shard(index=1, of=4)):
         assert look(tmp_path).shards == look(tmp_path).found == all_of(4)
 
 
 def test_the_folder_is_free_once_a_shard_is_held(tmp_path: Path) -> None:
     """Shards begin one after the other and then run together; each excludes itself only."""
     one, two = all_of(2)
-    with hold(tmp_path, NOW, one), hold(tmp_path, NOW, two), run_lock(tmp_path, NOW):
+    with acquire(tmp_path, NOW, one), acquire(tmp_path, NOW, two), run_lock(tmp_path, NOW):
         pass
 
 
@@ -229,7 +229,7 @@ def test_shards_are_read_as_one(tmp_path: Path, record: MakeRecord) -> None:
     write(tmp_path, [record(name, submitted_at=f"2026-11-2{9 - number}") for number, name in enumerate(names)])
     split(tmp_path, all_of(3))
     ledgers = {shard.index: Ledger(Log(path_of(tmp_path, shard), writable=False)) for shard in all_of(3)}
-    together = Together(3, ledgers)
+    together = ShardedReader(3, ledgers)
     assert [found.id for found in together.owed("https://api.example/v1")] == names[::-1]
     assert [len(together.history(name)) for name in names] == [1] * 6
     assert together.history("nobody") == []

@@ -23,7 +23,7 @@ from support.broken_manifests import BROKEN, CASES, WRITTEN, golden, told
 
 from runner.cli.console import show_error
 from runner.core.errors import ManifestError
-from runner.core.models import Place
+from runner.core.models import Position
 from runner.manifest import load
 
 KLEIN_ID = "blackforestlabs/flux-2-klein/4b/text-to-image"
@@ -95,7 +95,7 @@ def check_is_told(manifest: bytes, files: dict[str, bytes]) -> None:
         assert len(str(problem).splitlines()) == 1
 
 
-def check_place(place: Place, data: bytes) -> None:
+def check_place(place: Position, data: bytes) -> None:
     if place.line:
         line = re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", errors="replace"))[place.line - 1]
         assert 1 <= place.column <= len(line) + 1

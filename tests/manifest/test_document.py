@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from runner.core.errors import ManifestError
 from runner.manifest import load
 from runner.manifest.nodes import Mapping, Node, Scalar, Sequence, Style
-from runner.manifest.problems import Findings
+from runner.manifest.problems import Problems
 from runner.manifest.yaml.document import Document
 from runner.manifest.yaml.encoding import decode
 from runner.manifest.yaml.scalars import json_value
 
 
 def read(text: str | bytes) -> Node:
-    findings = Findings("-")
-    document = Document(decode(text.encode() if isinstance(text, str) else text), findings)
+    problems = Problems("-")
+    document = Document(decode(text.encode() if isinstance(text, str) else text), problems)
     document.read()
-    assert not findings.count
+    assert not problems.count
     assert document.root is not None
     return document.root
 

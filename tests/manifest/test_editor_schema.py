@@ -21,7 +21,7 @@ from runner.manifest.jobs.entry import read_id
 from runner.manifest.jobs.inputs import KEYS as KEYS_OF_JOBS
 from runner.manifest.names import check_file_name, without_extension
 from runner.manifest.nodes import Scalar, Style
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 from runner.manifest.settings import _READERS, KEYS
 from runner.manifest.templates.template import is_template, without_ext
 
@@ -319,7 +319,7 @@ NOTATIONS: dict[str, tuple[str, Any, list[str]]] = {
 def is_read(read: Any, text: str) -> bool:
     try:
         read(text)
-    except (Wrong, ValueError):
+    except (Invalid, ValueError):
         return False
     return True
 

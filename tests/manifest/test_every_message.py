@@ -19,8 +19,8 @@ from support.broken_manifests import CASES, golden, printed_of
 
 import runner.manifest
 from runner.core.models import Problem
-from runner.manifest.jobs.expansion import Fault
-from runner.manifest.problems import Findings, Wrong
+from runner.manifest.jobs.expansion import JobProblem
+from runner.manifest.problems import Invalid, Problems
 
 PACKAGE = Path(runner.manifest.__file__).parent
 SOURCES = {path: path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))}
@@ -100,11 +100,18 @@ def test_what_is_excused_is_there_and_is_shown_by_no_case() -> None:
 
 MAKERS = {
     made.__code__: made.__qualname__
-    for made in (Wrong.__init__, Fault.__new__, Findings.error, Findings.warn, Findings.spoil, Problem.__init__)
+    for made in (
+        Invalid.__init__,
+        JobProblem.__new__,
+        Problems.error,
+        Problems.warn,
+        Problems.suppress,
+        Problem.__init__,
+    )
 }
-_NAMES = ("Wrong", "Fault", "Problem")
-_METHODS = ("error", "warn", "spoil")
-UNMADE = {"feeds/tables.py: Wrong(f'this row cannot be read: {error}')"}
+_NAMES = ("Invalid", "JobProblem", "Problem")
+_METHODS = ("error", "warn", "suppress")
+UNMADE = {"feeds/tables.py: Invalid(f'this row cannot be read: {error}')"}
 
 Site = tuple[str, int, int]
 """A file, a line and a column: where a call begins."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.manifest.models.file_inputs import check_address, is_hosted
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_public_https_address_is_fine(address):
 @pytest.mark.parametrize(("address", "why"), BAD.items())
 def test_what_the_service_cannot_fetch_is_refused_with_what_would_be_right(address, why):
     """Files of this machine, other schemes, logins and private hosts: each says why, and the limits that there are."""
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(Invalid) as caught:
         check_address(address)
     assert why in caught.value.what
     assert "https address" in caught.value.advice
@@ -119,6 +119,6 @@ def test_any_text_is_an_address_or_refused(text):
     """Nothing that a user can write raises anything else, and what passes is https."""
     try:
         check_address(text)
-    except Wrong:
+    except Invalid:
         return
     assert text.lower().startswith("https://")

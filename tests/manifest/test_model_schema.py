@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from runner.manifest import usable
 from runner.manifest.models.inputs import ModelInputs
 from runner.manifest.models.schema import MAX_DEPTH, compiled, with_json_types
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 
 FLUX = {
     "type": "object",
@@ -98,7 +98,7 @@ REFUSED = {
 @pytest.mark.parametrize("schema", REFUSED.values(), ids=REFUSED.keys())
 def test_a_hostile_or_broken_schema_is_refused_with_a_reason(schema: object):
     """None of these crashes, fetches, or hangs: each is told, and then the model is one of which nothing is known."""
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(Invalid) as caught:
         usable(schema)
     assert caught.value.what
 
@@ -162,7 +162,7 @@ def test_whatever_a_catalogue_says_is_a_schema_or_refused(junk: Any):
     for schema in (junk, {"properties": {"a": junk}}, {"properties": {"a": {}}, "$defs": {"a": junk}}):
         try:
             check = compiled(usable(schema))
-        except Wrong:
+        except Invalid:
             continue
         list(check.iter_errors({"a": 1, "prompt": "x"}))
         inputs = ModelInputs("a/b", usable(schema), fills=False)

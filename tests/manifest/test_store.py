@@ -8,15 +8,15 @@ import msgspec
 import pytest
 
 from runner.core.models import Job
-from runner.manifest.jobs.store import Spool, key_of
+from runner.manifest.jobs.store import JobStore, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture
-def spool() -> Iterator[Spool]:
-    spool = Spool()
+def spool() -> Iterator[JobStore]:
+    spool = JobStore()
     yield spool
     spool.close()
 
@@ -25,7 +25,7 @@ def job(name: str) -> Job:
     return Job(id=name, model="a/b", inputs={"prompt": name}, file=name, fingerprint="f")
 
 
-def test_a_job_is_found_as_soon_as_it_is_added_and_under_no_other_id(spool: Spool) -> None:
+def test_a_job_is_found_as_soon_as_it_is_added_and_under_no_other_id(spool: JobStore) -> None:
     """Whoever looks for an id while jobs still come sees those that have come, letter for letter."""
     for name in ("Mug", "cup"):
         spool.claims.ids.take(key_of(name), spool.add(job(name)))
@@ -33,7 +33,7 @@ def test_a_job_is_found_as_soon_as_it_is_added_and_under_no_other_id(spool: Spoo
     assert "mug" not in spool
 
 
-def test_ids_are_read_without_their_jobs_whatever_stands_in_them(spool: Spool) -> None:
+def test_ids_are_read_without_their_jobs_whatever_stands_in_them(spool: JobStore) -> None:
     """An id is what the manifest says, quotes, backslashes and all, and not what an input is called."""
     names = ["mug", 'the "old" mug', "a\\b", "Tasse-ä", "z" * 300_000]
     for name in names:
@@ -41,7 +41,7 @@ def test_ids_are_read_without_their_jobs_whatever_stands_in_them(spool: Spool) -
     assert list(spool.ids()) == names
 
 
-def test_only_flagged_jobs_are_read_and_each_keeps_its_place(spool: Spool) -> None:
+def test_only_flagged_jobs_are_read_and_each_keeps_its_place(spool: JobStore) -> None:
     """A pass over what is left of a batch stops where its flags end, though the manifest goes on."""
     jobs = [job(name) for name in "abcde"]
     for one in jobs:

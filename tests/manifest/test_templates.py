@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runner.core.models import Job
 from runner.manifest import load
 from runner.manifest.nodes import Mark
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 from runner.manifest.templates.compiler import Compiler, Expression
 from runner.manifest.templates.fields import read_fields
 from runner.manifest.templates.template import Templates
@@ -123,7 +123,7 @@ def test_what_templates_print(text: str) -> None:
 )
 def test_what_templates_never_do(text: str) -> None:
     """No attributes, code, loops, chance or unbounded work: each is refused with a reason."""
-    with pytest.raises(Wrong):
+    with pytest.raises(Invalid):
         printed(text)
 
 
@@ -148,14 +148,14 @@ EXPRESSION = st.recursive(
 @given(EXPRESSION)
 def test_any_expression_prints_a_text_or_is_refused(expression: str) -> None:
     """Whatever an expression does, it ends as a bounded text, or as a fault with a reason."""
-    with suppress(Wrong):
+    with suppress(Invalid):
         assert len(printed(f"<{{{{ {expression} }}}}>")) <= 100_000
 
 
 @given(st.text(st.sampled_from("{}%#'\"|.[]( )-+ax1\n"), max_size=30))
 def test_any_text_is_a_template_or_is_refused(text: str) -> None:
     """However a template is misspelt, it is told as a fault of the manifest."""
-    with suppress(Wrong):
+    with suppress(Invalid):
         printed("{{ n }}" + text)
 
 
@@ -245,7 +245,7 @@ def outcome(compile_: Callable[[str], Expression], text: str) -> list[object]:
         seen += [expression.names, expression.whole]
         seen.append(expression.text(context))
         seen.append(expression.value(context) if expression.whole else None)
-    except Wrong as wrong:
+    except Invalid as wrong:
         seen += [wrong.what, wrong.advice]
     return seen
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runner.manifest import units
 from runner.manifest.nodes import Scalar, Style
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 from runner.manifest.yaml.scalars import boolean, integer, json_value, number, text
 
 
@@ -49,7 +49,7 @@ def test_where_text_is_expected_a_plain_scalar_is_the_text(spelling: str) -> Non
 @pytest.mark.parametrize("word", ["true", "false", "null", "~", ""])
 def test_five_words_are_no_text_unless_quoted(word: str) -> None:
     """``true``, ``false``, ``null``, ``~`` and nothing are errors for text, unless quoted."""
-    with pytest.raises(Wrong):
+    with pytest.raises(Invalid):
         text(plain(word))
     assert text(quoted(word)) == word
 
@@ -84,7 +84,7 @@ def test_whole_numbers_are_read_with_or_without_a_point(value: int) -> None:
 )
 def test_other_spellings_of_numbers_are_errors_that_write_them_right(spelling: str, advice: str) -> None:
     """A number that YAML or a person would read otherwise is not guessed at."""
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(Invalid) as caught:
         integer(plain(spelling))
     assert caught.value.advice == advice
 
@@ -94,7 +94,7 @@ def test_no_spelling_breaks_a_reader(spelling: str) -> None:
     """Every reader returns a value or says what is wrong, for any scalar."""
     for read in (text, integer, number, boolean, json_value):
         for node in (plain(spelling), quoted(spelling)):
-            with suppress(Wrong):
+            with suppress(Invalid):
                 read(node)
 
 
@@ -108,7 +108,7 @@ def test_numbers(spelling: str, value: float) -> None:
 @pytest.mark.parametrize("spelling", [".5", "1e3", "5.", "1,5", ".nan", "9" * 400 + ".5"])
 def test_numbers_that_are_none(spelling: str) -> None:
     """Only plain decimals are numbers."""
-    with pytest.raises(Wrong):
+    with pytest.raises(Invalid):
         number(plain(spelling))
 
 
@@ -117,7 +117,7 @@ def test_jsons_spelling_decides_where_nothing_else_does() -> None:
     assert [json_value(plain(word)) for word in ("true", "null", "12", "1.5", "1e3", "012", "no", "NaN")] == [
         True, None, 12, 1.5, 1000.0, "012", "no", "NaN"]  # fmt: skip
     assert json_value(quoted("12")) == "12"
-    with pytest.raises(Wrong, match="too large"):
+    with pytest.raises(Invalid, match="too large"):
         json_value(plain("1e999"))
 
 
@@ -148,7 +148,7 @@ def test_durations_add_up(hours: int, minutes: int, seconds: int) -> None:
 @pytest.mark.parametrize("spelling", ["", "1:30", "10 m", "10min", "-5", "5m1h", "m", "1h30", "012", "1d", "٣"])
 def test_durations_that_are_none(spelling: str) -> None:
     """Anything that could be read in two ways is an error."""
-    with pytest.raises(Wrong, match="takes a duration"):
+    with pytest.raises(Invalid, match="takes a duration"):
         units.duration(spelling)
 
 
@@ -171,7 +171,7 @@ def test_rates(spelling: str, per_second: float) -> None:
 @pytest.mark.parametrize("spelling", ["", "5", "5/day", "/s", "-1/s", "5/2s"])
 def test_rates_that_are_none(spelling: str) -> None:
     """A rate without its time is no rate."""
-    with pytest.raises(Wrong, match="takes a rate"):
+    with pytest.raises(Invalid, match="takes a rate"):
         units.rate(spelling)
 
 
@@ -184,7 +184,7 @@ def test_sizes(width: int, height: int, times: str) -> None:
 @pytest.mark.parametrize("spelling", ["", "64", "64x", "0x64", "064x64", "64*64", "64x64x64", "-1x1", "64.0x64"])
 def test_sizes_that_are_none(spelling: str) -> None:
     """Anything else is no size."""
-    with pytest.raises(Wrong, match="takes a size"):
+    with pytest.raises(Invalid, match="takes a size"):
         units.size(spelling)
 
 
@@ -202,7 +202,7 @@ def test_bytes(spelling: str, count: int) -> None:
 @pytest.mark.parametrize("spelling", ["", "200", "2gb", "GB", "-1MB", "1iB", "1e9"])
 def test_bytes_that_are_none(spelling: str) -> None:
     """A small number without a unit has two readings, and is an error."""
-    with pytest.raises(Wrong):
+    with pytest.raises(Invalid):
         units.byte_count(spelling)
 
 
@@ -244,7 +244,7 @@ NO_HOSTS = [
 @pytest.mark.parametrize("spelling", LOCAL + NO_HOSTS)
 def test_hosts_that_cannot_be_trusted(spelling: str) -> None:
     """Schemes, ports, paths, this machine and private networks, in whatever spelling, are errors."""
-    with pytest.raises(Wrong):
+    with pytest.raises(Invalid):
         units.host(spelling)
 
 
@@ -252,5 +252,5 @@ def test_hosts_that_cannot_be_trusted(spelling: str) -> None:
 def test_no_text_breaks_a_notation(spelling: str) -> None:
     """Every notation returns a value or says how it is written."""
     for read in (units.duration, units.rate, units.size, units.byte_count, units.host):
-        with suppress(Wrong):
+        with suppress(Invalid):
             read(spelling)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from runner.core.models import Job
 from runner.core.shards import Shard
-from runner.manifest import Spool
-from runner.planning.selection import Chosen, Selection
+from runner.manifest import JobStore
+from runner.planning.selection import JobFilter, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ NAMES = [f"{kind}-{number}" for number in range(4) for kind in ("mug", "cup", "p
 
 
 @pytest.fixture(scope="module")
-def spool() -> Iterator[Spool]:
-    spool = Spool()
+def spool() -> Iterator[JobStore]:
+    spool = JobStore()
     for name in NAMES:
         spool.add(Job(id=name, model="a/b", inputs={}, file=name, fingerprint="f"))
     yield spool
@@ -38,20 +38,20 @@ def ids(jobs: Iterator[Job]) -> list[str]:
     return [job.id for job in jobs if job.checked]
 
 
-def test_the_limit_counts_the_jobs_that_match_in_this_shard(spool: Spool) -> None:
+def test_the_limit_counts_the_jobs_that_match_in_this_shard(spool: JobStore) -> None:
     """``--limit 2 --only 'cup-*'`` is the first two cups; of a shard, its first two cups."""
     shard = Shard(index=1, of=2)
     cups = [name for name in NAMES if name.startswith("cup")]
-    chosen = Chosen(spool, Selection(only="cup-*", limit=2), as_bought)
+    chosen = Selection(spool, JobFilter(only="cup-*", limit=2), as_bought)
     assert ids(chosen.selected()) == cups[:2]
     assert ids(chosen.every()) == NAMES
-    chosen = Chosen(spool, Selection(only="cup-*", limit=2, shard=shard), as_bought)
+    chosen = Selection(spool, JobFilter(only="cup-*", limit=2, shard=shard), as_bought)
     assert ids(chosen.selected()) == list(filter(shard.owns, cups))[:2]
     assert ids(chosen.every()) == list(filter(shard.owns, NAMES))
 
 
 selections = st.builds(
-    Selection,
+    JobFilter,
     shard=st.sampled_from([None, Shard(index=2, of=3)]),
     only=st.sampled_from([None, "*", "mug-*", "no-such-job"]),
     limit=st.none() | st.integers(0, len(NAMES) + 1),
@@ -60,10 +60,10 @@ selections = st.builds(
 
 @given(selection=selections, wanted=st.lists(st.booleans(), min_size=len(NAMES), max_size=len(NAMES)))
 def test_a_pass_over_what_is_unsettled_meets_the_same_jobs_in_their_places(
-    spool: Spool, selection: Selection, wanted: list[bool]
+    spool: JobStore, selection: JobFilter, wanted: list[bool]
 ) -> None:
     """Whatever is selected: the flags of the first pass fit the jobs of the second, and none is left out."""
-    chosen = Chosen(spool, selection, as_bought)
+    chosen = Selection(spool, selection, as_bought)
     selected = list(chosen.selected())
     flags = bytearray(wanted[: len(selected)])
     found = list(chosen.unsettled(flags))

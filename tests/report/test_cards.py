@@ -7,9 +7,9 @@ from support.results_folder import changed, record
 
 from runner.core.models import Fault, Output, State
 from runner.report.cards import LARGEST_SET, STATES, find_families, make_cards, table
-from runner.report.thumbnails import Look, Stand
+from runner.report.thumbnails import Look, PictureCondition
 
-RIGHT = Look(stand=Stand.RIGHT)
+RIGHT = Look(stand=PictureCondition.RIGHT)
 OUTPUT = Output(url="https://x/1", path="a.png", sha256="0" * 64, bytes=9, width=1024, height=768)
 
 
@@ -48,7 +48,7 @@ def test_what_is_not_done_says_what_it_costs_and_what_to_do(made, state):
 @pytest.mark.parametrize(("stand", "state"), [("right", "done"), ("altered", "altered"), ("missing", "missing")])
 def test_a_done_job_is_as_its_file_is(stand, state):
     """Altered pictures are still shown, missing ones told with the failures."""
-    shown = card(record("a", outputs=(OUTPUT,)), Look(stand=Stand(stand)))
+    shown = card(record("a", outputs=(OUTPUT,)), Look(stand=PictureCondition(stand)))
     assert (shown.state, shown.pictured) == (state, stand != "missing")
 
 

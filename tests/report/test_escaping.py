@@ -18,8 +18,8 @@ from support.results_folder import PAYLOADS, data_of, record
 from runner.core.clock import epoch
 from runner.core.models import Fault, Output, State
 from runner.report.escaping import Thumbs, data_block, link
-from runner.report.page import Batch, render
-from runner.report.thumbnails import Look, Stand
+from runner.report.page import ReportData, render
+from runner.report.thumbnails import Look, PictureCondition
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(PAYLOADS)
 VALUES = st.recursive(
@@ -58,12 +58,12 @@ def page_of(text: str) -> str:
         record(text, State.FAILED, error=fault, inputs=inputs, model=text, file=text, request_id=text, warning=text),
         record(text, State.UNKNOWN, error=fault, inputs=inputs, model=text, file=text, intended_at=text),
     ]
-    batch = Batch(
+    batch = ReportData(
         name=text,
         root=Path("/out"),
         records=records,
         purchases=records,
-        looks={(text, 1): Look(stand=Stand.ALTERED, thumbnail=b"x", cached=text, width=1, height=1)},
+        looks={(text, 1): Look(stand=PictureCondition.ALTERED, thumbnail=b"x", cached=text, width=1, height=1)},
         untried=0,
         command=text,
         now=0.0,

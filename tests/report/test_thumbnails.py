@@ -12,7 +12,7 @@ from PIL import Image
 from support.results_folder import picture
 
 from runner.core.formats import MAX_PIXELS
-from runner.report.thumbnails import CACHE, EDGE, Stand, Thumbnails, make_thumbnail
+from runner.report.thumbnails import CACHE, EDGE, PictureCondition, Thumbnails, make_thumbnail
 
 
 def look(shelf, job_id="a"):
@@ -31,7 +31,11 @@ def test_a_thumbnail_fits_its_frame_and_keeps_its_shape(shelf, width, height):
     shelf.done("a", body=picture(width, height))
     found = look(shelf)
     scale = min(1, EDGE / max(width, height))
-    assert (found.stand, found.width, found.height) == (Stand.RIGHT, round(width * scale), round(height * scale))
+    assert (found.stand, found.width, found.height) == (
+        PictureCondition.RIGHT,
+        round(width * scale),
+        round(height * scale),
+    )
     with Image.open(io.BytesIO(found.thumbnail)) as image:
         assert (image.format, image.size) == ("WEBP", (found.width, found.height))
 
@@ -66,27 +70,27 @@ def test_a_changed_file_is_shown_as_altered(shelf):
     path.write_bytes(changed)
     os.utime(path, (1, 1))
     found = look(shelf)
-    assert (found.stand, found.thumbnail == right.thumbnail) == (Stand.ALTERED, False)
+    assert (found.stand, found.thumbnail == right.thumbnail) == (PictureCondition.ALTERED, False)
 
 
 def test_a_file_put_back_is_right_again(shelf):
     """Whatever its time is now."""
     made = shelf.done("a")
     body = (shelf.out / "a.png").read_bytes()
-    assert look(shelf).stand is Stand.RIGHT
+    assert look(shelf).stand is PictureCondition.RIGHT
     (shelf.out / "a.png").write_bytes(b"x")
-    assert look(shelf).stand is Stand.ALTERED
+    assert look(shelf).stand is PictureCondition.ALTERED
     (shelf.out / "a.png").write_bytes(body)
-    assert (look(shelf).stand, made.outputs[0].bytes) == (Stand.RIGHT, len(body))
+    assert (look(shelf).stand, made.outputs[0].bytes) == (PictureCondition.RIGHT, len(body))
 
 
 def test_a_missing_file_is_missing(shelf):
     """So is one that was never named."""
     made = shelf.done("a")
     (shelf.out / "a.png").unlink()
-    assert look(shelf).stand is Stand.MISSING
+    assert look(shelf).stand is PictureCondition.MISSING
     nameless = msgspec.structs.replace(made.outputs[0], path=None)
-    assert Thumbnails(shelf.out).look_at(nameless).stand is Stand.MISSING
+    assert Thumbnails(shelf.out).look_at(nameless).stand is PictureCondition.MISSING
 
 
 def test_a_link_out_of_the_folder_is_not_followed(shelf):
@@ -100,7 +104,7 @@ def test_a_link_out_of_the_folder_is_not_followed(shelf):
     (shelf.out / "sub/b.png").rename(elsewhere / "b.png")
     (shelf.out / "sub").rmdir()
     (shelf.out / "sub").symlink_to(elsewhere)
-    assert look(shelf, "a").stand is look(shelf, "b").stand is Stand.MISSING
+    assert look(shelf, "a").stand is look(shelf, "b").stand is PictureCondition.MISSING
 
 
 def test_thumbnails_are_not_kept_elsewhere(shelf):
@@ -141,7 +145,7 @@ def test_a_bomb_is_not_decoded(shelf):
     Image.new("1", (edge, edge)).save(body, "PNG")
     shelf.done("a", body=body.getvalue())
     found = look(shelf)
-    assert (found.stand, found.thumbnail) == (Stand.RIGHT, None)
+    assert (found.stand, found.thumbnail) == (PictureCondition.RIGHT, None)
 
 
 @pytest.mark.parametrize("body", [b"\0\0\0\x18ftypmp42", picture()[:60], b"%PDF-1.7", b"<svg onload='x'/>", b""])
@@ -149,7 +153,7 @@ def test_what_cannot_be_shown_has_no_preview(shelf, body):
     """Videos, half pictures, anything else: still right if its bytes are those recorded."""
     shelf.done("a", body=body)
     found = look(shelf)
-    assert (found.stand, found.thumbnail, kept(shelf)) == (Stand.RIGHT, None, [])
+    assert (found.stand, found.thumbnail, kept(shelf)) == (PictureCondition.RIGHT, None, [])
 
 
 def test_a_camera_picture_stands_upright(tmp_path):
@@ -171,4 +175,4 @@ def test_a_hash_that_is_none_names_no_file(shelf, sha256):
     seen = (shelf.out / "a.png").stat()
     os.utime(shelf.out / "b.webp", ns=(seen.st_mtime_ns, seen.st_mtime_ns))
     found = Thumbnails(shelf.out).look_at(msgspec.structs.replace(made.outputs[0], sha256=sha256))
-    assert found.stand is Stand.ALTERED
+    assert found.stand is PictureCondition.ALTERED

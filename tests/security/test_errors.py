@@ -16,7 +16,7 @@ from security.server import ESCAPES, http
 from yarl import URL
 
 from runner.core.errors import RunnerError
-from runner.core.http import Broken, NotConnected, Patience, send, session
+from runner.core.http import ConnectFailed, ConnectionBroken, Patience, send, session
 
 TOKEN = "rc-hostile-0123456789abcdef"
 ADDRESS = URL("https://model-api.runcomfy.net/v1/models/x")
@@ -86,7 +86,7 @@ async def test_no_error_of_the_clients_crosses_the_line(address: str, kind: type
     async with session(keepalive_seconds=1, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
         with pytest.raises(RunnerError) as caught:
             await failing(client, address, error)
-    assert type(caught.value) in (NotConnected, Broken)
+    assert type(caught.value) in (ConnectFailed, ConnectionBroken)
     shown = "".join([repr(caught.value), *traceback.format_exception(caught.value)])
     assert TOKEN not in shown
     assert str(caught.value)
@@ -112,7 +112,7 @@ async def test_bad_http_is_told_without_its_bytes(lines: str) -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, session(keepalive_seconds=1) as client:
         address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        with pytest.raises(Broken, match=r"^the answer is no valid HTTP: ") as caught:
+        with pytest.raises(ConnectionBroken, match=r"^the answer is no valid HTTP: ") as caught:
             await failing(client, address)
     assert TOKEN not in str(caught.value)
     assert str(caught.value).isprintable()

@@ -12,10 +12,10 @@ import msgspec
 
 import runner
 from runner.core.models import Record
-from runner.emulator import Emulator, Fault
+from runner.emulator import Emulator, InjectedFault
 from runner.engine import operations
 from runner.engine.catalogue import offers
-from runner.engine.maintenance.reconcile import Questions, Word, parse_adopt, parse_name, settle
+from runner.engine.maintenance.reconcile import OpenPurchases, Resolution, parse_adopt, parse_name, reconcile
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.ledger.records import decode
@@ -84,11 +84,13 @@ class Service:
             operations.Folder(self.output), observer=self.seen.append, clock=LoopClock(), environ=self.environ
         )
 
-    async def settle(self, *words: str) -> Questions:
+    async def reconcile(self, *words: str) -> OpenPurchases:
         """Say ``adopt a=r``, ``lost a``, ``rebuy all``."""
         parted = [text.partition(" ") for text in words]
-        sayings = [parse_adopt(name) if word == "adopt" else parse_name(Word(word), name) for word, _, name in parted]
-        return await settle(operations.Folder(self.output), sayings, observer=self.seen.append, clock=LoopClock())
+        requests = [
+            parse_adopt(name) if word == "adopt" else parse_name(Resolution(word), name) for word, _, name in parted
+        ]
+        return await reconcile(operations.Folder(self.output), requests, observer=self.seen.append, clock=LoopClock())
 
     @property
     def environ(self) -> dict[str, str]:
@@ -117,7 +119,7 @@ class Service:
     def submissions(self) -> int:
         return self.emulator.stats["submissions"]
 
-    def fault(self, *faults: Fault) -> None:
+    def fault(self, *faults: InjectedFault) -> None:
         self.emulator.set_faults(*faults)
 
 

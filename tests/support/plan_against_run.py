@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from runner import RunnerError
 from runner.core.models import Record, State
-from runner.emulator import Fault, Options, serve
+from runner.emulator import InjectedFault, Options, serve
 from runner.engine import forecast, operations
 from runner.engine.catalogue import quote
 from runner.engine.config import RunConfig
@@ -37,15 +37,15 @@ PROMPTS = ("ash", "elm", "fir", "oak")
 """None is part of another: faults are aimed by them."""
 PRICE = 0.0045
 
-TROUBLES: dict[str, tuple[Fault, ...]] = {
-    "failed": (Fault(on="job", kind="fail"),),
-    "failed for good": (Fault(on="submit", kind="status", status=422, body="detail"),),
-    "unknown": (Fault(on="submit", kind="reset", when="after"),),
-    "released": (Fault(on="submit", kind="status", status=402, code=400002),),
-    "submitted": (Fault(on="result", kind="state", text="in_progress"),),
-    "generated": (Fault(on="file", kind="status", status=500),),
-    "stuck": (Fault(on="result", kind="forget"), Fault(on="status", kind="forget")),
-    "cancelled": (Fault(on="job", kind="cancel"),),
+TROUBLES: dict[str, tuple[InjectedFault, ...]] = {
+    "failed": (InjectedFault(on="job", kind="fail"),),
+    "failed for good": (InjectedFault(on="submit", kind="status", status=422, body="detail"),),
+    "unknown": (InjectedFault(on="submit", kind="reset", when="after"),),
+    "released": (InjectedFault(on="submit", kind="status", status=402, code=400002),),
+    "submitted": (InjectedFault(on="result", kind="state", text="in_progress"),),
+    "generated": (InjectedFault(on="file", kind="status", status=500),),
+    "stuck": (InjectedFault(on="result", kind="forget"), InjectedFault(on="status", kind="forget")),
+    "cancelled": (InjectedFault(on="job", kind="cancel"),),
 }
 
 
@@ -219,7 +219,7 @@ class Seen(list[Record]):
             raise Crash
 
 
-def check(story: Story, foretell: Foretell = forecast.foretell) -> None:
+def check(story: Story, foretell: Foretell = forecast.make_forecast) -> None:
     """Tell ``story`` in a folder of its own; raise ``Mismatch`` at the first plan that does not come true."""
     with TemporaryDirectory() as folder:
         backend = {"loop_factory": VirtualLoop}

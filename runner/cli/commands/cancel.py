@@ -9,10 +9,10 @@ import click
 
 from runner.cli.arguments import attend, known_folder, manifest_argument, place_options
 from runner.cli.console import say
-from runner.cli.display import Watch, plain_watch
+from runner.cli.display import RunDisplay, make_plain_display
 from runner.core.aio import run_loop
 from runner.engine import operations
-from runner.engine.maintenance.cancel import Cancelled
+from runner.engine.maintenance.cancel import CancelResult
 from runner.engine.options import RunOptions
 from runner.files.output_folder import Folder
 from runner.ledger import look
@@ -35,7 +35,7 @@ def command(manifest: str, output: Path | None, emulator: bool, api: str | None,
     """
     folder = known_folder(manifest, output, emulator=emulator)
     options = RunOptions(emulator=emulator, api=api)
-    result = run_loop(lambda: _cancel(folder, options, plain_watch(quiet=as_json)))
+    result = run_loop(lambda: _cancel(folder, options, make_plain_display(quiet=as_json)))
     if as_json:
         click.echo(json.dumps(_as_json(result, folder)))
     else:
@@ -43,16 +43,16 @@ def command(manifest: str, output: Path | None, emulator: bool, api: str | None,
     return result.exit_code
 
 
-async def _cancel(folder: Folder, options: RunOptions, watch: Watch) -> Cancelled:
+async def _cancel(folder: Folder, options: RunOptions, watch: RunDisplay) -> CancelResult:
     return await attend(lambda stop: operations.cancel(folder, options, observer=watch.count, stop=stop), watch)
 
 
-def _as_json(result: Cancelled, folder: Folder) -> dict[str, object]:
+def _as_json(result: CancelResult, folder: Folder) -> dict[str, object]:
     counts = {name: getattr(result, name) for name in ("cancelled", "failed", "owed", "stuck", "unanswered")}
     return {**counts, "output": str(folder.root), "results": str(look(folder.root).results)}
 
 
-def _show(result: Cancelled, manifest: str) -> None:
+def _show(result: CancelResult, manifest: str) -> None:
     say(f"{result.cancelled:,} cancelled; {result.owed:,} will still be collected")
     if result.failed:
         say(f"{result.failed:,} had failed meanwhile")

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from runner.cli.arguments import ShardType, attend, known_folder, manifest_argument, place_options
-from runner.cli.display import Telling, Watch, watch
-from runner.cli.execute import Place, conclude, telling_options
+from runner.cli.display import OutputOptions, RunDisplay, make_display
+from runner.cli.execute import ResultsPlace, conclude, output_options
 from runner.core.aio import run_loop
 from runner.core.shards import Shard
 from runner.engine import operations
@@ -22,7 +22,7 @@ from runner.files.output_folder import Folder
 @place_options
 @click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only what part I of N owes.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@telling_options
+@output_options
 def command(
     manifest: str,
     output: Path | None,
@@ -30,7 +30,7 @@ def command(
     shard: Shard | None,
     api: str | None,
     as_json: bool,
-    telling: Telling,
+    telling: OutputOptions,
 ) -> int:
     """Bring home what is paid for and not delivered, and buy nothing.
 
@@ -41,8 +41,8 @@ def command(
       runner collect output/spring
     """
     options = RunOptions(emulator=emulator, api=api, shard=shard)
-    place = Place(manifest=manifest, output=output, emulator=emulator, shard=shard)
-    told = watch(telling)
+    place = ResultsPlace(manifest=manifest, output=output, emulator=emulator, shard=shard)
+    told = make_display(telling)
 
     def go() -> Report:
         folder = known_folder(manifest, output, emulator=emulator)
@@ -51,6 +51,6 @@ def command(
     return conclude(go, told, place, as_json=as_json)
 
 
-async def _collect(folder: Folder, options: RunOptions, told: Watch) -> Report:
+async def _collect(folder: Folder, options: RunOptions, told: RunDisplay) -> Report:
     told.say(f"bringing home what is owed in {folder.root}")
     return await attend(lambda stop: operations.collect(folder, options, observer=told, stop=stop), told)

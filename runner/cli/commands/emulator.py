@@ -9,10 +9,10 @@ import click
 
 from runner.cli.arguments import signals
 from runner.core.aio import run_loop
-from runner.emulator import Fault, Options, load_faults, parse_fault, serve
+from runner.emulator import InjectedFault, Options, load_faults, parse_fault, serve
 
 
-def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tuple[Fault, ...]]:
+def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tuple[InjectedFault, ...]]:
     try:
         seed, loaded = load_faults(file) if file is not None else (None, ())
         return seed, loaded + tuple(parse_fault(line) for line in lines)

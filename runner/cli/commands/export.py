@@ -19,8 +19,8 @@ from runner.engine.billing.costs import Basis
 from runner.engine.billing.receipts import Receipt, receipts
 from runner.engine.maintenance.verify import is_in_force, newest_in_place
 from runner.files.output_folder import Folder
-from runner.files.paths import places_of
-from runner.ledger import Reader, open_reader
+from runner.files.paths import paths_of
+from runner.ledger import LedgerReader, open_reader
 
 FIELDS = Receipt.__struct_fields__
 
@@ -56,7 +56,7 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, only:
 class Rows:
     """All rows, one after the other, in order of the purchases' first appearance."""
 
-    def __init__(self, ledger: Reader, folder: Folder, only: str | None) -> None:
+    def __init__(self, ledger: LedgerReader, folder: Folder, only: str | None) -> None:
         self._ledger = ledger
         self._folder = folder
         self._only = only
@@ -77,12 +77,12 @@ class Rows:
         return receipts(
             record,
             in_force=in_force,
-            path_of=lambda output: self._set_aside(record, output) if replaced else output.path,
+            path_of=lambda output: self._archive_older(record, output) if replaced else output.path,
         )
 
-    def _set_aside(self, record: Record, output: Output) -> str | None:
+    def _archive_older(self, record: Record, output: Output) -> str | None:
         """Where an older purchase's file is, or would be if nobody had deleted it."""
-        places = [path for path in places_of(record, output) if path.startswith(".replaced/")]
+        places = [path for path in paths_of(record, output) if path.startswith(".replaced/")]
         return next((path for path in places if os.path.lexists(self._folder.root / path)), places[0])
 
 

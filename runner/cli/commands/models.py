@@ -14,10 +14,10 @@ from runner.core.errors import Unavailable, UsageError
 from runner.core.models import Json
 from runner.core.text import CONTROL
 from runner.engine.billing.costs import base_price
-from runner.engine.catalogue import asking
+from runner.engine.catalogue import open_catalogue
 from runner.engine.options import RunOptions
 from runner.manifest import usable
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 
 
 @click.command("models")
@@ -43,7 +43,7 @@ def command(model: str | None, search: str, api: str | None, as_json: bool) -> i
 
 
 async def _list(options: RunOptions, search: str) -> list[dict[str, Json]]:
-    async with asking(options, os.environ) as api:
+    async with open_catalogue(options, os.environ) as api:
         found = await api.catalogue(search)
     if found is None:
         raise Unavailable("the catalogue cannot be reached, or refuses the token; try again later")
@@ -51,7 +51,7 @@ async def _list(options: RunOptions, search: str) -> list[dict[str, Json]]:
 
 
 async def _entry(options: RunOptions, model: str) -> dict[str, Json]:
-    async with asking(options, os.environ) as api:
+    async with open_catalogue(options, os.environ) as api:
         entry = await api.catalogue_entry(model)
     if entry is None:
         raise Unavailable("the catalogue cannot be reached, or refuses the token; try again later")
@@ -78,7 +78,7 @@ def _describe(entry: dict[str, Json]) -> str:
     lines = [f"{entry.get('model_id')}: {entry.get('display_name', '')}", _price(entry)]
     try:
         schema = usable(entry.get("input_schema"))
-    except Wrong as wrong:
+    except Invalid as wrong:
         return _lines([*lines, f"  inputs unknown: the schema in the catalogue {wrong.what}"])
     required = schema.get("required", [])
     for name, rule in schema["properties"].items():

@@ -19,7 +19,7 @@ from runner.core.models import Budget, Job
 from runner.core.shards import Shard
 from runner.engine.catalogue import Quote, quote
 from runner.engine.config import RunConfig
-from runner.engine.forecast import KEYS, Forecast, foretell
+from runner.engine.forecast import KEYS, Forecast, make_forecast
 from runner.engine.options import RunOptions
 from runner.manifest import OnUnknown
 from runner.planning.rules import Action
@@ -88,7 +88,7 @@ def command(
             say(f"{action.value:<13} {job.id}: {reason}")
 
     config = RunConfig.resolve(loaded, options, os.environ)
-    forecast = foretell(config, loaded.jobs, now=SystemClock().now(), visit=visit)
+    forecast = make_forecast(config, loaded.jobs, now=SystemClock().now(), visit=visit)
     found = forecast.as_json(None if emulator else _quote(forecast, options, offline=offline))
     if as_json:
         click.echo(json.dumps({**found, **({"jobs": lines} if jobs else {})}))

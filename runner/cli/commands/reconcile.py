@@ -13,7 +13,15 @@ from runner.cli.console import say
 from runner.core.aio import run_loop
 from runner.core.errors import UsageError
 from runner.core.models import Record, State
-from runner.engine.maintenance.reconcile import Questions, Saying, Word, find_questions, parse_adopt, parse_name, settle
+from runner.engine.maintenance.reconcile import (
+    OpenPurchases,
+    Resolution,
+    ResolutionRequest,
+    find_open_purchases,
+    parse_adopt,
+    parse_name,
+    reconcile,
+)
 from runner.files.output_folder import Folder
 from runner.ledger import holders, look, open_reader
 
@@ -36,7 +44,7 @@ def command(
     rebuy: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """List the open questions of MANIFEST's results, and settle them by your word.
+    """List the open found of MANIFEST's results, and settle them by your word.
 
     Unknown ones may have been bought: look for them on RunComfy's Generations page, by time and prompt. Stuck ones are
     paid, and cannot be had as things are. MANIFEST may be the output folder itself. Where a job has several open
@@ -47,34 +55,34 @@ def command(
       runner reconcile output/spring
       runner reconcile output/spring --adopt mug-hero=req_8f2a --lost tote --rebuy all
     """
-    sayings = _read(adopt, lost, rebuy)
+    requests = _read(adopt, lost, rebuy)
     folder = known_folder(manifest, output, emulator=emulator)
-    if sayings:
-        questions = run_loop(lambda: settle(folder, sayings))
+    if requests:
+        found = run_loop(lambda: reconcile(folder, requests))
     else:
         with open_reader(folder.root) as ledger:
-            questions = find_questions(ledger)
+            found = find_open_purchases(ledger)
     if as_json:
-        click.echo(json.dumps(_as_json(questions, folder)))
+        click.echo(json.dumps(_as_json(found, folder)))
     else:
-        _show(questions, folder, manifest, settled=len(sayings))
-    return questions.exit_code
+        _show(found, folder, manifest, settled=len(requests))
+    return found.exit_code
 
 
-def _read(adopt: tuple[str, ...], lost: tuple[str, ...], rebuy: tuple[str, ...]) -> list[Saying]:
+def _read(adopt: tuple[str, ...], lost: tuple[str, ...], rebuy: tuple[str, ...]) -> list[ResolutionRequest]:
     try:
         adopted = [parse_adopt(text) for text in adopt]
     except ValueError as error:
         raise UsageError(f"{error}. Nothing was settled.") from None
-    given_up = [parse_name(Word.LOST, text) for text in lost]
-    return [*adopted, *given_up, *(parse_name(Word.REBUY, text) for text in rebuy)]
+    given_up = [parse_name(Resolution.LOST, text) for text in lost]
+    return [*adopted, *given_up, *(parse_name(Resolution.REBUY, text) for text in rebuy)]
 
 
-def _as_json(questions: Questions, folder: Folder) -> dict[str, object]:
+def _as_json(found: OpenPurchases, folder: Folder) -> dict[str, object]:
     return {
-        "unknown": [_entry(record) for record in questions.unknown],
-        "stuck": [_entry(record) for record in questions.stuck],
-        "passed": [_entry(record) for record in questions.passed],
+        "unknown": [_entry(record) for record in found.unknown],
+        "stuck": [_entry(record) for record in found.stuck],
+        "passed": [_entry(record) for record in found.passed],
         "output": str(folder.root),
     }
 
@@ -108,28 +116,28 @@ def _prompt(record: Record) -> str:
     return text if len(text) <= PROMPT_LENGTH else f"{text[: PROMPT_LENGTH - 1]}…"
 
 
-def _show(questions: Questions, folder: Folder, manifest: str, *, settled: int) -> None:
+def _show(found: OpenPurchases, folder: Folder, manifest: str, *, settled: int) -> None:
     if settled:
         say(f"Settled: {settled}. The next `runner run` goes by it.")
-    if not questions.open:
+    if not found.open:
         say(f"{folder.root}: no question is open")
     here = shlex.quote(manifest)
-    if questions.unknown:
-        say(f"Unknown, perhaps bought: {len(questions.unknown):,}. Look at RunComfy's Generations page; then")
+    if found.unknown:
+        say(f"Unknown, perhaps bought: {len(found.unknown):,}. Look at RunComfy's Generations page; then")
         say(f"  there:      runner reconcile {here} --adopt ID=REQUEST_ID")
         say(f"  not there:  runner reconcile {here} --lost ID")
         say(f"  never mind: runner reconcile {here} --rebuy ID   (counts as spent, and is bought once more)")
-        _list(questions.unknown)
-    if questions.stuck:
-        say(f"Stuck, paid and not to be had as things are: {len(questions.stuck):,}. Every run asks again; or")
+        _list(found.unknown)
+    if found.stuck:
+        say(f"Stuck, paid and not to be had as things are: {len(found.stuck):,}. Every run asks again; or")
         say(f"  give up:    runner reconcile {here} --lost ID    (counts as spent, and is bought once more)")
         say(f"  meanwhile:  runner reconcile {here} --rebuy ID   (the same, but still asked after)")
-        _list(questions.stuck)
-    if questions.passed:
-        say(f"Never answered, and bought anew since or next: {len(questions.passed):,} (they count as spent)")
-        _list(questions.passed)
+        _list(found.stuck)
+    if found.passed:
+        say(f"Never answered, and bought anew since or next: {len(found.passed):,} (they count as spent)")
+        _list(found.passed)
     busy = holders(look(folder.root))
-    if busy and any(record.state is State.SUBMITTING for record in questions.open):
+    if busy and any(record.state is State.SUBMITTING for record in found.open):
         say(f"A run is going on ({'; '.join(busy)}): those in state submitting may be on their way.", err=True)
 
 

@@ -15,7 +15,7 @@ from runner.cli.console import say
 from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
 from runner.core.models import EMULATOR, Record
-from runner.ledger import Reader, open_reader
+from runner.ledger import LedgerReader, open_reader
 from runner.ledger.layout import results_folder
 from runner.planning.rules import in_force
 from runner.report.cards import files_of
@@ -54,7 +54,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
             "`runner report` draws its plots with pygal, which is not installed here: "
             "pip install 'runcomfy-runner[report]'"
         )
-    from runner.report.page import Batch, check_target, write  # noqa: PLC0415 - an extra, and slow to load
+    from runner.report.page import ReportData, check_target, write  # noqa: PLC0415 - an extra, and slow to load
 
     folder = known_folder(manifest, output, emulator=emulator)
     target = to.absolute() if to is not None else folder.root / REPORT
@@ -64,7 +64,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
         untried = sum(not ledger.history(job.id) for job in known_jobs(manifest, emulator=emulator))
     looks = _look(folder.root, records)
     embedded = sum(look.thumbnail is not None for look in looks.values()) <= MOST_EMBEDDED
-    batch = Batch(
+    batch = ReportData(
         name=folder.root.name,
         root=folder.root,
         records=records,
@@ -79,7 +79,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
     return 0
 
 
-def _read(ledger: Reader) -> tuple[list[Record], list[Record]]:
+def _read(ledger: LedgerReader) -> tuple[list[Record], list[Record]]:
     """Of each job the purchase to show, and all purchases; jobs in order of first appearance."""
     histories: dict[str, list[Record]] = {}
     for record in ledger.latest():

@@ -24,9 +24,9 @@ from runner.cli.arguments import (
     place_options,
     read_manifest,
 )
-from runner.cli.display import Telling, Watch, watch
-from runner.cli.display.events import Weight
-from runner.cli.execute import Place, conclude, telling_options
+from runner.cli.display import OutputOptions, RunDisplay, make_display
+from runner.cli.display.events import Severity
+from runner.cli.execute import ResultsPlace, conclude, output_options
 from runner.core.aio import run_loop
 from runner.core.errors import ManifestError, RunnerError, UsageError
 from runner.core.models import Budget, Json
@@ -38,7 +38,7 @@ from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.files.output_folder import Folder
 from runner.ledger import look, open_reader
-from runner.ledger.filesystem import doubt_about
+from runner.ledger.filesystem import locking_doubt
 from runner.manifest import Manifest, OnUnknown
 
 
@@ -96,7 +96,7 @@ def next_time(text: str, now: float) -> float:
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
 @click.option("--offline", is_flag=True, help="Ask the catalogue nothing: earlier schemas and prices serve.")
-@telling_options
+@output_options
 @click.option("--on-finish", metavar="CMD", help="Run this at the end, the JSON summary on its standard input.")
 def command(
     manifest: str,
@@ -116,7 +116,7 @@ def command(
     api: str | None,
     offline: bool,
     as_json: bool,
-    telling: Telling,
+    telling: OutputOptions,
     on_finish: str | None,
 ) -> int:
     """Submit the jobs of MANIFEST, collect and deliver them.
@@ -148,12 +148,12 @@ def command(
         api=api,
         offline=offline,
     )
-    place = Place(manifest=manifest, output=output, emulator=emulator, shard=shard)
-    told = watch(telling)
+    place = ResultsPlace(manifest=manifest, output=output, emulator=emulator, shard=shard)
+    told = make_display(telling)
     return conclude(lambda: _go(manifest, chosen(), cluster, told), told, place, as_json=as_json, on_finish=on_finish)
 
 
-def _go(target: str, options: RunOptions, cluster: str | None, told: Watch) -> Report:
+def _go(target: str, options: RunOptions, cluster: str | None, told: RunDisplay) -> Report:
     """Read the manifest and run it. Raises ``RunnerError``."""
     try:
         loaded = read_manifest(target, options)
@@ -161,7 +161,7 @@ def _go(target: str, options: RunOptions, cluster: str | None, told: Watch) -> R
         try:
             error.did = _collect_all_the_same(target, options, told)
         except RunnerError as other:  # the faults of the manifest are to be heard all the same
-            told.say(str(other), weight=Weight.ALERT, level="error", message=str(other))
+            told.say(str(other), weight=Severity.ALERT, level="error", message=str(other))
         raise
     config = RunConfig.resolve(loaded, options, os.environ)
     if cluster is not None:
@@ -169,26 +169,26 @@ def _go(target: str, options: RunOptions, cluster: str | None, told: Watch) -> R
     return run_loop(lambda: _run(config, loaded, told))
 
 
-async def _run(config: RunConfig, manifest: Manifest, told: Watch) -> Report:
+async def _run(config: RunConfig, manifest: Manifest, told: RunDisplay) -> Report:
     _begin(config, manifest, told, f" (shard {config.shard})" if config.shard is not None else "")
     if config.shard is not None:
         _warn_of_locks(config.folder.root, told)
     return await attend(lambda stop: operations.run_jobs(config, manifest, observer=told, stop=stop), told)
 
 
-def _begin(config: RunConfig, manifest: Manifest, told: Watch, where: str) -> None:
+def _begin(config: RunConfig, manifest: Manifest, told: RunDisplay, where: str) -> None:
     told.warn(manifest.warnings)
     source, root = str(manifest.source), config.folder.root
     told.say(f"{source} → {root}{where}", "run_started", manifest=source, output=str(root), version=__version__)
 
 
-def _warn_of_locks(root: Path, told: Watch) -> None:
-    if doubt := doubt_about(root):
+def _warn_of_locks(root: Path, told: RunDisplay) -> None:
+    if doubt := locking_doubt(root):
         text = f"{doubt}. Shards on several machines could buy the same twice; see the README on shared folders."
-        told.say(text, weight=Weight.ALERT, level="warning", message=text)
+        told.say(text, weight=Severity.ALERT, level="warning", message=text)
 
 
-def _on_cluster(config: RunConfig, manifest: Manifest, options: RunOptions, address: str, told: Watch) -> Report:
+def _on_cluster(config: RunConfig, manifest: Manifest, options: RunOptions, address: str, told: RunDisplay) -> Report:
     """Have the workers of a cluster run it: each resolves ``options`` itself.
 
     Raises ``UsageError`` without the extra.
@@ -207,7 +207,7 @@ def _on_cluster(config: RunConfig, manifest: Manifest, options: RunOptions, addr
     return anyio.run(attend, work, told)
 
 
-def _collect_all_the_same(target: str, options: RunOptions, told: Watch) -> dict[str, Json] | None:
+def _collect_all_the_same(target: str, options: RunOptions, told: RunDisplay) -> dict[str, Json] | None:
     """A manifest with faults buys nothing; what is owed from before is brought home nevertheless, and is counted."""
     folder = find_folder(target, options.output, emulator=options.emulator)
     if not look(folder.root).found:

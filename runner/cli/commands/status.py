@@ -14,18 +14,18 @@ import msgspec
 from runner.cli.arguments import known_folder, known_jobs, manifest_argument, place_options
 from runner.cli.console import say
 from runner.core.clock import SystemClock, epoch
-from runner.core.compact import Names
+from runner.core.compact import NameSet
 from runner.core.models import Record
 from runner.engine.billing.costs import exact, spent
 from runner.engine.summary import COUNTS, Report, outcome_of_record
 from runner.files.output_folder import Folder
-from runner.ledger import Layout, Reader, holders, look, open_reader
+from runner.ledger import Layout, LedgerReader, holders, look, open_reader
 from runner.planning.rules import in_force
 
 SHOWN = 20
 
 
-class Standing(msgspec.Struct):
+class FolderStatus(msgspec.Struct):
     """Counts of jobs by what their purchase in force says, and what needs a person."""
 
     counts: Counter[str] = msgspec.field(default_factory=Counter)
@@ -63,16 +63,16 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
     return 0
 
 
-def _read(ledger: Reader, folder: Folder) -> Standing:
+def _read(ledger: LedgerReader, folder: Folder) -> FolderStatus:
     """One pass over every purchase; of a job with several, the one in force counts."""
-    standing, again = Standing(), Names()
+    standing, again = FolderStatus(), NameSet()
     for record in ledger.latest():
         standing.spent_usd += exact(spent(record))
         if record.purchase > 1:
             again.add(record.id)
         if record.owed and not record.rebuy and not record.stuck:
             standing.owed.append(record)
-    seen = Names()
+    seen = NameSet()
     for record in ledger.latest():
         if record.id not in again:
             _add(standing, record, folder)
@@ -81,7 +81,7 @@ def _read(ledger: Reader, folder: Folder) -> Standing:
     return standing
 
 
-def _add(standing: Standing, record: Record, folder: Folder) -> None:
+def _add(standing: FolderStatus, record: Record, folder: Folder) -> None:
     outcome = outcome_of_record(record)
     if outcome == "done" and not folder.present(record):
         outcome = "missing"
@@ -99,7 +99,7 @@ def _age(record: Record, now: float) -> float:
         return 0.0
 
 
-def _as_json(standing: Standing, oldest: float, layout: Layout) -> dict[str, object]:
+def _as_json(standing: FolderStatus, oldest: float, layout: Layout) -> dict[str, object]:
     about = Report(spent_usd=float(standing.spent_usd), output=str(layout.root), results=str(layout.results))
     return {
         **about.as_json(),
@@ -112,7 +112,7 @@ def _as_json(standing: Standing, oldest: float, layout: Layout) -> dict[str, obj
     }
 
 
-def _show(standing: Standing, oldest: float, layout: Layout) -> None:
+def _show(standing: FolderStatus, oldest: float, layout: Layout) -> None:
     busy = holders(layout)
     counts = ", ".join(f"{standing.counts[name]:,} {name}" for name in COUNTS if standing.counts[name])
     parts = f" in {len(layout.shards)} shards" if layout.shards else ""

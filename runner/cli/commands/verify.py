@@ -10,16 +10,16 @@ import click
 
 from runner.cli.arguments import attend, known_folder, manifest_argument, place_options
 from runner.cli.console import say
-from runner.cli.display import plain_watch
+from runner.cli.display import make_plain_display
 from runner.core.aio import run_loop
 from runner.core.errors import UsageError
 from runner.core.models import Record
-from runner.engine.maintenance.repair_files import Restored
-from runner.engine.maintenance.verify import Finding, Findings, Kind, Stand, check
+from runner.engine.maintenance.repair_files import RepairResult
+from runner.engine.maintenance.verify import FileCondition, Finding, FindingKind, VerifyReport, check
 from runner.engine.options import RunOptions
 from runner.files.output_folder import Folder
 from runner.ledger import holders, look, open_reader
-from runner.ledger.repair import Damage, Mended, Salvage
+from runner.ledger.repair import Damage, RepairedLog, SalvageResult
 
 SHOWN = 50
 """So many of a kind are printed; ``--json`` has them all."""
@@ -66,7 +66,7 @@ def _verify(folder: Folder, *, as_json: bool) -> int:
             err=True,
         )
     _tell(found, folder, {}, as_json=as_json)
-    if any(finding.kind is not Kind.FOREIGN for finding in found.wrong):
+    if any(finding.kind is not FindingKind.FOREIGN for finding in found.wrong):
         say("runner: `runner verify --repair` puts right what can be had without buying", err=True)
     return 1 if found.wrong else 0
 
@@ -81,14 +81,14 @@ def _repair(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
     return 1 if done.after.wrong else 0
 
 
-async def _restore(folder: Folder, options: RunOptions) -> Restored:
-    watch = plain_watch()
+async def _restore(folder: Folder, options: RunOptions) -> RepairResult:
+    watch = make_plain_display()
     from runner.engine.operations import repair  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
 
     return await attend(lambda stop: repair(folder, options, observer=watch.count, stop=stop), watch)
 
 
-def _tell(found: Findings, folder: Folder, extra: Mapping[str, object], *, as_json: bool) -> None:
+def _tell(found: VerifyReport, folder: Folder, extra: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**found.as_json(), "output": str(folder.root), **extra}))
         return
@@ -97,9 +97,9 @@ def _tell(found: Findings, folder: Folder, extra: Mapping[str, object], *, as_js
             say(f"not repaired  {path}: {why}")
         for path in paths if isinstance(paths, list) else ():
             say(f"{name:<9}  {path}")
-    for kind in Kind:
+    for kind in FindingKind:
         _list(found.of(kind))
-    counts = ", ".join(f"{len(found.of(kind)):,} {kind}" for kind in Kind if found.of(kind))
+    counts = ", ".join(f"{len(found.of(kind)):,} {kind}" for kind in FindingKind if found.of(kind))
     say(f"{folder.root}: {found.ok:,} of {found.checked:,} files are right" + (f"; {counts}" if counts else ""))
 
 
@@ -123,7 +123,7 @@ def _words(finding: Finding) -> str:
     return f"{whose}: {_stand(finding.actual)} instead of {_stand(finding.expected)}"
 
 
-def _stand(stand: Stand) -> str:
+def _stand(stand: FileCondition) -> str:
     return f"{stand.bytes:,} bytes {stand.sha256[:12]}…"
 
 
@@ -142,7 +142,7 @@ def _mend(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
     return 2 if any(log.hidden or any(not record.owed for record in log.held) for log in found) else 0
 
 
-def _log_as_json(mended: Sequence[Mended]) -> dict[str, object]:
+def _log_as_json(mended: Sequence[RepairedLog]) -> dict[str, object]:
     """One object, however many results manifests there are."""
     return {
         "kept": sum(log.found.kept for log in mended),
@@ -174,7 +174,7 @@ def _held_as_json(record: Record) -> dict[str, object]:
     }
 
 
-def _show_log(found: Salvage, copy: Path) -> None:
+def _show_log(found: SalvageResult, copy: Path) -> None:
     say(f"kept   {found.kept:,} lines; the file as it was is {copy}")
     for damage in found.damages[:SHOWN]:
         say(f"cut    line {damage.line}: {_damage(damage)}")

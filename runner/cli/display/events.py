@@ -17,7 +17,7 @@ LAST_ALERTS = 2
 """So many of the last events may be older ones that need a person."""
 
 
-class Weight(IntEnum):
+class Severity(IntEnum):
     """Who should hear of an event."""
 
     STEP = 0
@@ -37,7 +37,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the epoch."""
     name: str
     text: str
-    weight: Weight = Weight.WORD
+    weight: Severity = Severity.WORD
     cause: str = ""
     """What events of the same trouble have in common."""
     fields: Mapping[str, Json] = msgspec.field(default_factory=dict)
@@ -53,7 +53,7 @@ class LastEvents:
 
     def add(self, event: Event) -> None:
         self._count += 1
-        (self._alerts if event.weight is Weight.ALERT else self._news).append((self._count, event))
+        (self._alerts if event.weight is Severity.ALERT else self._news).append((self._count, event))
 
     def __iter__(self) -> Iterator[Event]:
         """At most ``LAST_EVENTS``, the latest last."""
@@ -76,7 +76,7 @@ def event_of(record: Record, at: float) -> Event:
         at=at,
         name="transition",
         text=f"{record.id}: {_words(record)}" + (f" ({plain(error.code)[:40]}): {why}" if error is not None else ""),
-        weight=weight_of(record),
+        weight=severity_of(record),
         cause=f"{record.state} {error.code}" if error is not None else record.state.value,
         fields=fields,
     )
@@ -97,18 +97,18 @@ def _words(record: Record) -> str:
     return _WORDS.get(record.state, record.state.value) + warning
 
 
-_WEIGHTS = dict.fromkeys(State, Weight.STEP) | {
-    State.DONE: Weight.NEWS,
-    State.FAILED: Weight.ALERT,
-    State.CANCELLED: Weight.ALERT,
-    State.UNKNOWN: Weight.ALERT,
+_WEIGHTS = dict.fromkeys(State, Severity.STEP) | {
+    State.DONE: Severity.NEWS,
+    State.FAILED: Severity.ALERT,
+    State.CANCELLED: Severity.ALERT,
+    State.UNKNOWN: Severity.ALERT,
 }
 """A table: on Python 3.11 each word of an enumeration costs more than a look at it, and every line passes here."""
 
 
-def weight_of(record: Record) -> Weight:
+def severity_of(record: Record) -> Severity:
     """Who should hear of a transition."""
     if record.error is not None and record.owed:
-        return Weight.ALERT if record.stuck else Weight.WORD
+        return Severity.ALERT if record.stuck else Severity.WORD
     weight = _WEIGHTS[record.state]
-    return Weight.WORD if record.warning and weight is Weight.NEWS else weight
+    return Severity.WORD if record.warning and weight is Severity.NEWS else weight

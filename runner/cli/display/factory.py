@@ -5,29 +5,29 @@ from __future__ import annotations
 import os
 import sys
 
-from runner.cli.display.jsonl import JsonLog
-from runner.cli.display.plain import Lines
-from runner.cli.display.watcher import Face, Telling, Watch
+from runner.cli.display.jsonl import JsonRenderer
+from runner.cli.display.plain import PlainRenderer
+from runner.cli.display.watcher import OutputOptions, Renderer, RunDisplay
 
 DUMB = {"", "dumb", "unknown"}
 """Terminals that only print."""
 
 
-def watch(telling: Telling) -> Watch:
+def make_display(telling: OutputOptions) -> RunDisplay:
     """The watch that suits what standard error is."""
-    return Watch(_face(telling), telling)
+    return RunDisplay(_face(telling), telling)
 
 
-def plain_watch(*, quiet: bool = False) -> Watch:
+def make_plain_display(*, quiet: bool = False) -> RunDisplay:
     """For verbs that are no run: now and then a line, and what is logged."""
-    return Watch(Lines(sys.stderr, quiet=quiet), Telling(quiet=quiet))
+    return RunDisplay(PlainRenderer(sys.stderr, quiet=quiet), OutputOptions(quiet=quiet))
 
 
-def _face(telling: Telling) -> Face:
+def _face(telling: OutputOptions) -> Renderer:
     if telling.objects:
-        return JsonLog(sys.stderr, quiet=telling.quiet)
+        return JsonRenderer(sys.stderr, quiet=telling.quiet)
     if not telling.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in DUMB:
-        from runner.cli.display.terminal import Live  # noqa: PLC0415 - rich takes a tenth of a second; cron has no terminal
+        from runner.cli.display.terminal import TerminalRenderer  # noqa: PLC0415 - rich takes a tenth of a second; cron has no terminal
 
-        return Live(sys.stderr, verbose=telling.verbose)
-    return Lines(sys.stderr, quiet=telling.quiet, verbose=telling.verbose)
+        return TerminalRenderer(sys.stderr, verbose=telling.verbose)
+    return PlainRenderer(sys.stderr, quiet=telling.quiet, verbose=telling.verbose)

@@ -38,7 +38,7 @@ from typing import TextIO
 
 import msgspec
 
-from runner.cli.display.events import Event, Weight
+from runner.cli.display.events import Event, Severity
 from runner.cli.display.progress import Snapshot
 from runner.core.clock import timestamp
 from runner.core.models import Json
@@ -65,14 +65,14 @@ FIELDS: dict[str, set[str]] = {
 """Every event and what it may hold beside ``at`` and ``event``."""
 
 
-class JsonLog:
+class JsonRenderer:
     """Objects for a program that follows the run."""
 
     tick_seconds = 1.0
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
-        self.least = Weight.ALERT if quiet else Weight.STEP
+        self.least = Severity.ALERT if quiet else Severity.STEP
         self._quiet = quiet
         self._next = float("-inf")
         self._limit: int | None = None

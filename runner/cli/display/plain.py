@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TextIO
 
-from runner.cli.display.events import Event, Weight
+from runner.cli.display.events import Event, Severity
 from runner.cli.display.progress import Snapshot, line_of
 
 LINE_SECONDS = 30.0
@@ -14,14 +14,14 @@ ALERTS_EACH = 5
 """So many purchases of one trouble are named as they come; the summary counts the rest."""
 
 
-class Lines:
+class PlainRenderer:
     """``2026-11-22 02:15:30 INFO 99 of 160: …``, in local time."""
 
     tick_seconds = 1.0
 
     def __init__(self, stream: TextIO, *, quiet: bool = False, verbose: bool = False) -> None:
         self._stream = stream
-        self.least = Weight.ALERT if quiet else Weight.STEP if verbose else Weight.WORD
+        self.least = Severity.ALERT if quiet else Severity.STEP if verbose else Severity.WORD
         self._quiet = quiet
         self._verbose = verbose
         self._alerts: Counter[str] = Counter()
@@ -69,7 +69,7 @@ class Lines:
 
 
 def _level(event: Event) -> str:
-    if event.name in ("run_started", "progress") or event.weight < Weight.WORD or event.fields.get("level") == "info":
+    if event.name in ("run_started", "progress") or event.weight < Severity.WORD or event.fields.get("level") == "info":
         return "INFO"
     return "WARNING"
 

@@ -12,7 +12,7 @@ import msgspec
 
 from runner.core.models import Record, State
 from runner.core.text import in_words, usd
-from runner.engine.status import Cap, Standing
+from runner.engine.status import BudgetStatus, RunStatus
 from runner.engine.summary import COUNTS
 
 WINDOW_SECONDS = 180.0
@@ -40,7 +40,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     lanes: int | None = None
     cost_usd: float = 0.0
     reserved_usd: float = 0.0
-    cap: Cap | None = None
+    cap: BudgetStatus | None = None
     per_minute: float | None = None
     """Jobs that end in a minute; None while too little is known."""
     seconds_left: float | None = None
@@ -87,7 +87,7 @@ class Track:
         """Nothing is submitted for so long from ``now`` on."""
         self._paused = now + seconds, why
 
-    def read(self, standing: Standing, now: float) -> Snapshot:
+    def read(self, standing: RunStatus, now: float) -> Snapshot:
         """How far things are at ``now`` (monotonic seconds)."""
         counts = {name: max(0, standing.counts.get(name, 0)) for name in COUNTS}
         made = sum(state is State.GENERATED for state, _ in self._under_way.values())

@@ -11,7 +11,7 @@ import msgspec
 
 from runner.cli.console import plain
 from runner.core.text import in_words, usd
-from runner.engine.summary import COUNTS, Cause, Report
+from runner.engine.summary import COUNTS, FailureCause, Report
 
 MAX_LINES = 15
 MAX_CAUSES = 5
@@ -79,7 +79,7 @@ def _cause_lines(report: Report) -> list[str]:
     return lines
 
 
-def _cause_line(cause: Cause) -> str:
+def _cause_line(cause: FailureCause) -> str:
     record = cause.example
     if record.error is None:
         what = f"a picture of another {record.warning} than asked for" if record.warning else record.state.value

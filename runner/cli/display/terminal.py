@@ -20,7 +20,7 @@ from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
-from runner.cli.display.events import Event, LastEvents, Weight
+from runner.cli.display.events import Event, LastEvents, Severity
 from runner.cli.display.progress import Snapshot, money_in_words
 from runner.core.text import in_words
 
@@ -28,7 +28,7 @@ MAX_WIDTH = 100
 STAYS = {"run_started", "manifest_warning", "run_finished"}
 NOTICES = {"stopping", "paused"}
 """What has a line of its own as long as it lasts."""
-STYLES = {Weight.ALERT: "red", Weight.WORD: "yellow"}
+STYLES = {Severity.ALERT: "red", Severity.WORD: "yellow"}
 COUNTS = (
     ("done", "done", "green"),
     ("paid", "paid", ""),
@@ -40,7 +40,7 @@ COUNTS = (
 """What is always shown, in this order; its style where it is not 0."""
 
 
-class Live:
+class TerminalRenderer:
     """One calm display: the same lines at the same places, four times a second."""
 
     tick_seconds = 0.25
@@ -50,7 +50,7 @@ class Live:
         self._console = Console(
             file=stream, force_terminal=True, highlight=False, soft_wrap=False, color_system=None if plain else "auto"
         )
-        self.least = Weight.STEP if verbose else Weight.NEWS
+        self.least = Severity.STEP if verbose else Severity.NEWS
         self._verbose = verbose
         self._last = LastEvents()
         self._stopping = ""
@@ -66,7 +66,7 @@ class Live:
             self._console.print(Text(event.text), soft_wrap=True)
         elif self._verbose and event.name != "stopping":
             self._console.print(_event_line(event), soft_wrap=True)
-        elif event.weight > Weight.STEP and event.name not in NOTICES:
+        elif event.weight > Severity.STEP and event.name not in NOTICES:
             self._last.add(event)
 
     def show(self, snapshot: Snapshot, now: float) -> None:

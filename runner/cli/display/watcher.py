@@ -13,13 +13,13 @@ import anyio
 import msgspec
 
 from runner.cli.console import MAX_PROBLEMS, plain, show_error, warning_words
-from runner.cli.display.events import Event, Weight, event_of, weight_of
+from runner.cli.display.events import Event, Severity, event_of, severity_of
 from runner.cli.display.progress import Snapshot, Track
 from runner.cli.display.summary import Typed, cause_fields, next_steps, summary_lines
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import ManifestError, RunnerError
 from runner.core.models import Json, Problem, Record
-from runner.engine.status import Standing
+from runner.engine.status import RunStatus
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 
@@ -32,11 +32,11 @@ _DOUBLED = {"runner.engine.steps.submit", "runner.engine.steps.deliver"}
 """Their warnings go with a transition that says the same."""
 
 
-class Face(Protocol):
+class Renderer(Protocol):
     """One way to show a run."""
 
     tick_seconds: float
-    least: Weight
+    least: Severity
     """Of a transition: what weighs less is not told."""
 
     def tell(self, event: Event) -> None:
@@ -49,7 +49,7 @@ class Face(Protocol):
         """Leave the terminal as it was. May be called twice."""
 
 
-class Telling(msgspec.Struct, frozen=True, kw_only=True):
+class OutputOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is to be told."""
 
     quiet: bool = False
@@ -59,18 +59,18 @@ class Telling(msgspec.Struct, frozen=True, kw_only=True):
     """JSON objects instead of text."""
 
 
-PLAINLY = Telling()
+PLAINLY = OutputOptions()
 
 
-class Watch:
+class RunDisplay:
     """Follows one run as its observer."""
 
-    def __init__(self, face: Face, telling: Telling = PLAINLY, clock: Clock | None = None) -> None:
+    def __init__(self, face: Renderer, telling: OutputOptions = PLAINLY, clock: Clock | None = None) -> None:
         self._face = face
         self._telling = telling
         self._clock = clock or SystemClock()
         self._track = Track()
-        self._read: Callable[[], Standing] = Standing
+        self._read: Callable[[], RunStatus] = RunStatus
         self._stop: Stop | None = None
         self._told_stop = ""
         self._held: list[Event] = []
@@ -78,7 +78,7 @@ class Watch:
         logging.basicConfig(handlers=[_Handler(self._hear)], level=logging.WARNING, force=True)
         logging.getLogger("runner").setLevel(logging.INFO if telling.verbose else logging.WARNING)
 
-    def watch(self, read: Callable[[], Standing]) -> None:
+    def watch(self, read: Callable[[], RunStatus]) -> None:
         """Where the run stands can be read from now on."""
         self._read = read
 
@@ -91,14 +91,14 @@ class Watch:
         if record.error is not None:
             self._erred.append(record)
         self._track.see(record)
-        if weight_of(record) >= self._face.least:
+        if severity_of(record) >= self._face.least:
             self._tell(event_of(record, self._clock.now()))
 
     def count(self, record: Record) -> None:
         """One transition that nobody wants to hear of by itself."""
         self._track.see(record)
 
-    def say(self, text: str, name: str = "log", weight: Weight = Weight.WORD, **fields: Json) -> None:
+    def say(self, text: str, name: str = "log", weight: Severity = Severity.WORD, **fields: Json) -> None:
         """Say something; ``fields`` are for a program that reads objects."""
         fields = fields or {"level": "info", "message": text}
         self._tell(Event(at=self._clock.now(), name=name, text=text, weight=weight, fields=fields))
@@ -138,7 +138,7 @@ class Watch:
         why = self._stop.why if self._stop is not None else None
         if why is not None:
             self._told_stop = why.reason
-            self.say(text, "stopping", Weight.ALERT, reason=reason, exit_code=why.exit_code)
+            self.say(text, "stopping", Severity.ALERT, reason=reason, exit_code=why.exit_code)
 
     def _hear(self, record: logging.LogRecord) -> None:
         """A log record of a step, or of a library."""
@@ -151,7 +151,7 @@ class Watch:
         if getattr(record, "event", "") == "paused":
             seconds, reason = float(vars(record)["seconds"]), self._scrubbed(vars(record)["reason"])
             self._track.pause(seconds, reason, self._clock.monotonic())
-            weight = Weight.NEWS if seconds < LONG_PAUSE_SECONDS else Weight.WORD
+            weight = Severity.NEWS if seconds < LONG_PAUSE_SECONDS else Severity.WORD
             self.say(text, "paused", weight, seconds=seconds, reason=reason)
         else:
             self.say(text, "log", weight, level=record.levelname.lower(), message=text)
@@ -193,7 +193,7 @@ class Watch:
             "causes": cause_fields(report),
             "next": [step.command for step in next_steps(report, typed)],
         }
-        self.say("\n".join(summary_lines(report, typed)), "run_finished", Weight.ALERT, **fields)
+        self.say("\n".join(summary_lines(report, typed)), "run_finished", Severity.ALERT, **fields)
 
     def fail(self, error: RunnerError) -> None:
         """The command as a whole went wrong."""
@@ -204,20 +204,20 @@ class Watch:
         problems = error.problems[:MAX_PROBLEMS] if isinstance(error, ManifestError) else ()
         about = {"problems": [str(problem) for problem in problems]} if problems else {}
         text = plain(str(error)) if not problems else "the manifest has faults; nothing was bought"
-        self.say(text, "run_finished", Weight.ALERT, exit_code=error.exit_code, error=text, **about)
+        self.say(text, "run_finished", Severity.ALERT, exit_code=error.exit_code, error=text, **about)
 
 
-def _weight(level: int) -> Weight:
+def _weight(level: int) -> Severity:
     if level < logging.WARNING:
-        return Weight.STEP
-    return Weight.WORD if level < logging.ERROR else Weight.ALERT
+        return Severity.STEP
+    return Severity.WORD if level < logging.ERROR else Severity.ALERT
 
 
 class _Nobody:
     """Where there is nothing left to write to."""
 
     tick_seconds = 60.0
-    least = Weight.ALERT
+    least = Severity.ALERT
 
     def tell(self, event: Event) -> None:
         """Nobody hears it."""

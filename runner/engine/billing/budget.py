@@ -7,7 +7,7 @@ its answers; as long as it names none, every purchase counts as today's.
 Until a bill for a model and size is known, a job of that kind goes alone: the next one reserves what that one cost. A
 bill that is higher than what was reserved raises what others of its kind, which are under way, are reserved at.
 
-The purse of a shard holds what ``shares.allowance`` gives it of the folder's budget.
+The tracker of a shard holds what ``shares.allowance`` gives it of the folder's budget.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runner.core.models import Budget, Job, Record, State, kind_of
 from runner.core.shards import Shard, shard_of
 from runner.engine.billing.costs import Basis, basis_of, megapixels, reserve, spent
 from runner.engine.billing.shares import NANO, allowance, nano
-from runner.engine.status import Cap
+from runner.engine.status import BudgetStatus
 from runner.engine.stop import Stop
 
 
@@ -56,7 +56,7 @@ class _Account:
             yield day, count * pixels * price(model)
 
 
-class Purse:
+class BudgetTracker:
     """What a folder has spent and reserved, against its budget."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Purse:
         """The price that the newest purchase of ``model`` reserved by: what to go by while the catalogue is away."""
         return self._earlier.get(model)
 
-    def reserve(self, job: Job) -> float | None:
+    def estimate(self, job: Job) -> float | None:
         """What the next purchase of ``job`` may cost; None where nothing says so."""
         estimate = reserve(self._prices.get(job.model), job.inputs)
         billed = self._bills.get(kind_of(job))
@@ -111,26 +111,26 @@ class Purse:
         return max(0.0, self._limit() - self._counted())
 
     @property
-    def cap(self) -> Cap | None:
+    def cap(self) -> BudgetStatus | None:
         """The budget and what stands against it, for one who looks; None without a budget."""
         if self._budget is None:
             return None
         reserved = sum(taken.usd for taken in self._under_way.values())
         spent_usd = max(0.0, self._counted() - reserved)
-        return Cap(usd=self._limit(), per_day=self._budget.per_day, spent_usd=spent_usd, reserved_usd=reserved)
+        return BudgetStatus(usd=self._limit(), per_day=self._budget.per_day, spent_usd=spent_usd, reserved_usd=reserved)
 
     def room(self, jobs: Iterable[Job]) -> int:
         """How many of ``jobs``, bought in this order, fit into what is left if each costs its reserve."""
         left = self.left_usd + 1e-9
         count = 0
         for job in jobs:
-            left -= self.reserve(job) or 0.0
+            left -= self.estimate(job) or 0.0
             if left < 0:
                 break
             count += 1
         return count
 
-    async def admit(self, job: Job) -> bool:
+    async def acquire(self, job: Job) -> bool:
         """Wait until ``job`` may be bought. False: buying stopped, maybe because the budget is used up."""
         while not self.admits(job):
             if self._stop.stopped:
@@ -145,14 +145,14 @@ class Purse:
         """Whether ``job`` may be bought as things are."""
         return self._budget is None or (kind_of(job) not in self._alone and self._fits(job))
 
-    def take(self, record: Record) -> None:
+    def reserve(self, record: Record) -> None:
         """An intent is about to be written: its reserve counts from now on."""
         if self._budget is None:
             return
         self._add(record.day, record.reserved_usd or 0.0)
         self._reserve(record, record.reserved_usd or 0.0)
 
-    def expect(self, records: Iterable[Record]) -> None:
+    def track(self, records: Iterable[Record]) -> None:
         """These are asked after in this run: what earlier runs left at its reserve is perhaps billed soon."""
         for record in records:
             if self._budget is not None and record.state is State.SUBMITTED:
@@ -167,7 +167,7 @@ class Purse:
         if kind not in self._bills:
             self._alone.add(kind)
 
-    def settle(self, record: Record) -> None:
+    def charge(self, record: Record) -> None:
         """A purchase is over as far as this run goes: count what it came to instead of its reserve."""
         taken = self._under_way.pop((record.id, record.purchase), None)
         if taken is None:
@@ -235,7 +235,7 @@ class Purse:
 
     def _fits(self, job: Job) -> bool:
         assert self._budget is not None
-        return self._counted() + (self.reserve(job) or 0.0) <= self._limit() + 1e-9
+        return self._counted() + (self.estimate(job) or 0.0) <= self._limit() + 1e-9
 
     def _refuse(self, job: Job) -> None:
         assert self._budget is not None
@@ -244,5 +244,5 @@ class Purse:
             cap = f"{cap}, of which shard {self._shard} has ${self._limit():.4f},"
         self._stop.buying(
             f"the budget of {cap} is used up: ${self._counted():.4f} is spent or reserved, "
-            f"and {job.id} may cost ${self.reserve(job) or 0:.4f}"
+            f"and {job.id} may cost ${self.estimate(job) or 0:.4f}"
         )

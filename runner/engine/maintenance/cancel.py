@@ -19,7 +19,7 @@ WAITS = (0.0, 1.0, 2.0, 4.0)
 """Seconds before each question: a service that agreed may take a moment, and a question may fail."""
 
 
-class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+class CancelResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it, in requests."""
 
     cancelled: int = 0
@@ -40,7 +40,7 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
         return 75 if self.owed or self.unanswered else 2 if self.stuck else 0
 
 
-async def cancel_owed(context: RunContext) -> Cancelled:
+async def cancel_owed(context: RunContext) -> CancelResult:
     """Ask for every submitted request to be called off; several at once, oldest first.
 
     After an interruption no other is asked, and those that were have a grace period to answer.
@@ -55,7 +55,7 @@ async def cancel_owed(context: RunContext) -> Cancelled:
         group.cancel_scope.cancel()
     left = [record for record in context.ledger.owed(api) if not record.rebuy]
     stuck = sum(record.stuck for record in left)
-    return Cancelled(
+    return CancelResult(
         cancelled=round_.states[State.CANCELLED],
         failed=round_.states[State.FAILED],
         owed=len(left) - stuck,

@@ -16,7 +16,7 @@ from runner.core.errors import UsageError
 from runner.core.models import LOST, REQUEST_ID, Fault, Record, State
 from runner.core.shards import Shard
 from runner.files.output_folder import Folder
-from runner.ledger import Reader, hold_all, open_ledger
+from runner.ledger import LedgerReader, acquire_all, open_ledger
 from runner.ledger.records import follow, in_doubt
 from runner.manifest.problems import nearest
 from runner.planning.rules import made
@@ -27,7 +27,7 @@ SHOWN = 3
 """So many ids or purchases are named in an error."""
 
 
-def find_questions(ledger: Reader) -> Questions:
+def find_open_purchases(ledger: LedgerReader) -> OpenPurchases:
     """All that is unknown or stuck, at any API, and what else is owed and was asked after in vain."""
     records: list[Record] = []
     late: list[Record] = []
@@ -36,100 +36,103 @@ def find_questions(ledger: Reader) -> Questions:
             records.append(record)
         elif record.owed and record.error is not None:
             late.append(record)
-    return sort_out(records, [_bought_since(ledger, record) for record in records], late)
+    return group_open_purchases(records, [_bought_since(ledger, record) for record in records], late)
 
 
-def _bought_since(ledger: Reader, record: Record) -> bool:
+def _bought_since(ledger: LedgerReader, record: Record) -> bool:
     history = made(ledger.purchases(record.id, record.api))
     return bool(history) and history[-1].purchase > record.purchase
 
 
-async def settle(
+async def reconcile(
     folder: Folder,
-    sayings: Sequence[Saying],
+    requests: Sequence[ResolutionRequest],
     *,
     observer: Callable[[Record], None] = lambda _: None,
     clock: Clock | None = None,
-) -> Questions:
-    """Record every one of ``sayings`` durably, and return what is still open.
+) -> OpenPurchases:
+    """Record every one of ``requests`` durably, and return what is still open.
 
     Raises ``UsageError`` for those that make no sense, all of them at once, and nothing is recorded; ``Locked`` while a
     run holds the folder.
     """
     clock = clock or SystemClock()
-    with hold_all(folder.root, timestamp(clock.now()), lambda shard: _concerns(sayings, shard)) as held:
+    with acquire_all(folder.root, timestamp(clock.now()), lambda shard: _concerns(requests, shard)) as held:
         ledger = open_ledger(folder.root, held, observer)
         try:
-            for record, saying in _plan(ledger, sayings):
-                await ledger.append(settled(record, saying, timestamp(clock.now())))
-            return find_questions(ledger)
+            for record, request in _plan(ledger, requests):
+                await ledger.append(resolved(record, request, timestamp(clock.now())))
+            return find_open_purchases(ledger)
         finally:
             ledger.close()
 
 
-def _concerns(sayings: Sequence[Saying], shard: Shard) -> bool:
+def _concerns(requests: Sequence[ResolutionRequest], shard: Shard) -> bool:
     """Whether something is said of a job of that shard: only those need not be in use."""
-    return any(_means_all(saying) or shard.owns(saying.id) for saying in sayings)
+    return any(_means_all(request) or shard.owns(request.id) for request in requests)
 
 
-def _plan(ledger: Reader, sayings: Sequence[Saying]) -> list[tuple[Record, Saying]]:
-    """Which purchase each saying is about. Raises ``UsageError``."""
-    questions = find_questions(ledger)
-    owners = _owners(ledger, {saying.request_id for saying in sayings if saying.request_id is not None})
-    told: dict[tuple[str, int], Saying] = {}
+def _plan(ledger: LedgerReader, requests: Sequence[ResolutionRequest]) -> list[tuple[Record, ResolutionRequest]]:
+    """Which purchase each request is about. Raises ``UsageError``."""
+    questions = find_open_purchases(ledger)
+    owners = _owners(ledger, {request.request_id for request in requests if request.request_id is not None})
+    told: dict[tuple[str, int], ResolutionRequest] = {}
     planned, faults = [], []
-    for saying in _each(sayings, questions):
-        found = questions.about(saying)
-        fault = why_not(saying, found, owners) if found else _unfound(ledger, questions, saying)
+    for request in _each(requests, questions):
+        found = questions.about(request)
+        fault = why_not(request, found, owners) if found else _unfound(ledger, questions, request)
         before = told.get((found[0].id, found[0].purchase)) if found else None
         if not fault and before is not None:
-            fault = f"{saying}: the same purchase is meant by {before}"
+            fault = f"{request}: the same purchase is meant by {before}"
         if fault:
             faults.append(fault)
             continue
-        told[found[0].id, found[0].purchase] = saying
-        owners |= {saying.request_id: found[0]} if saying.request_id is not None else {}
-        planned.append((found[0], saying))
+        told[found[0].id, found[0].purchase] = request
+        owners |= {request.request_id: found[0]} if request.request_id is not None else {}
+        planned.append((found[0], request))
     if faults:
         raise UsageError("\n".join([*faults, "Nothing was settled."]))
     return planned
 
 
-def _each(sayings: Sequence[Saying], questions: Questions) -> list[Saying]:
-    """``sayings`` with ``--rebuy all`` spelled out; what another of them is about is not meant by that."""
-    single = [saying for saying in sayings if not _means_all(saying)]
-    if len(single) == len(sayings):
+def _each(requests: Sequence[ResolutionRequest], questions: OpenPurchases) -> list[ResolutionRequest]:
+    """``requests`` with ``--rebuy all`` spelled out; what another of them is about is not meant by that."""
+    single = [request for request in requests if not _means_all(request)]
+    if len(single) == len(requests):
         return single
-    named = {(record.id, record.purchase) for saying in single for record in questions.about(saying)}
+    named = {(record.id, record.purchase) for request in single for record in questions.about(request)}
     rest = [record for record in questions.open if (record.id, record.purchase) not in named]
-    return [*single, *(Saying(word=Word.REBUY, id=record.id, purchase=record.purchase) for record in rest)]
+    return [
+        *single,
+        *(ResolutionRequest(word=Resolution.REBUY, id=record.id, purchase=record.purchase) for record in rest),
+    ]
 
 
-def _means_all(saying: Saying) -> bool:
-    return saying.word is Word.REBUY and saying.id == ALL and saying.purchase is None
+def _means_all(request: ResolutionRequest) -> bool:
+    return request.word is Resolution.REBUY and request.id == ALL and request.purchase is None
 
 
-def _owners(ledger: Reader, request_ids: set[str]) -> dict[str, Record]:
+def _owners(ledger: LedgerReader, request_ids: set[str]) -> dict[str, Record]:
     """The purchases that these request ids are recorded for."""
     if not request_ids:
         return {}
     return {record.request_id: record for record in ledger.latest() if record.request_id in request_ids}
 
 
-def _unfound(ledger: Reader, questions: Questions, saying: Saying) -> str:
-    """Why nothing is meant by ``saying``: what became of the purchase, or the nearest id."""
-    history = ledger.history(saying.id)
-    meant = [record for record in history if saying.purchase in (None, record.purchase)]
+def _unfound(ledger: LedgerReader, questions: OpenPurchases, request: ResolutionRequest) -> str:
+    """Why nothing is meant by ``request``: what became of the purchase, or the nearest id."""
+    history = ledger.history(request.id)
+    meant = [record for record in history if request.purchase in (None, record.purchase)]
     if meant:
-        return f"{saying}: purchase {meant[-1].purchase} is {meant[-1].state}; nothing about it is open"
+        return f"{request}: purchase {meant[-1].purchase} is {meant[-1].state}; nothing about it is open"
     if history:
-        return f"{saying}: {saying.id} has no purchase {saying.purchase}"
-    advice = nearest(saying.id, [record.id for record in questions.open])
-    advice = advice or nearest(saying.id, {record.id for record in ledger.latest()})
-    return f"{saying}: no job of that id was ever bought here" + (f"; {advice}" if advice else "")
+        return f"{request}: {request.id} has no purchase {request.purchase}"
+    advice = nearest(request.id, [record.id for record in questions.open])
+    advice = advice or nearest(request.id, {record.id for record in ledger.latest()})
+    return f"{request}: no job of that id was ever bought here" + (f"; {advice}" if advice else "")
 
 
-class Word(StrEnum):
+class Resolution(StrEnum):
     """What the user says about a purchase."""
 
     ADOPT = "adopt"
@@ -137,10 +140,10 @@ class Word(StrEnum):
     REBUY = "rebuy"
 
 
-class Saying(msgspec.Struct, frozen=True, kw_only=True):
+class ResolutionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One word about one purchase of a job: the one that is open, or the one with this number."""
 
-    word: Word
+    word: Resolution
     id: str
     purchase: int | None = None
     request_id: str | None = None
@@ -151,7 +154,7 @@ class Saying(msgspec.Struct, frozen=True, kw_only=True):
         return f"--{self.word} {self.id}{number}{request}"
 
 
-class Questions(msgspec.Struct, frozen=True, kw_only=True):
+class OpenPurchases(msgspec.Struct, frozen=True, kw_only=True):
     """What is open in a folder, in order of first appearance."""
 
     unknown: tuple[Record, ...] = ()
@@ -169,16 +172,18 @@ class Questions(msgspec.Struct, frozen=True, kw_only=True):
     def exit_code(self) -> int:
         return 2 if self.open else 0
 
-    def about(self, saying: Saying) -> list[Record]:
-        """The purchases that a saying may mean, the open ones before those passed over (which nobody buys again)."""
-        for group in (self.open, self.passed if saying.word is not Word.REBUY else (), self.late):
-            found = [r for r in group if r.id == saying.id and saying.purchase in (None, r.purchase)]
+    def about(self, request: ResolutionRequest) -> list[Record]:
+        """The purchases that a request may mean, the open ones before those passed over (which nobody buys again)."""
+        for group in (self.open, self.passed if request.word is not Resolution.REBUY else (), self.late):
+            found = [r for r in group if r.id == request.id and request.purchase in (None, r.purchase)]
             if found:
                 return found
         return []
 
 
-def sort_out(records: Iterable[Record], newer: Iterable[bool], late: Iterable[Record] = ()) -> Questions:
+def group_open_purchases(
+    records: Iterable[Record], newer: Iterable[bool], late: Iterable[Record] = ()
+) -> OpenPurchases:
     """``records`` are unknown or stuck; ``newer`` tells of each whether its job has bought anew since."""
     unknown: list[Record] = []
     stuck: list[Record] = []
@@ -186,59 +191,58 @@ def sort_out(records: Iterable[Record], newer: Iterable[bool], late: Iterable[Re
     for record, later in zip(records, newer, strict=True):
         target = passed if record.rebuy or (later and record.open) else unknown if record.open else stuck
         target.append(record)
-    return Questions(unknown=tuple(unknown), stuck=tuple(stuck), passed=tuple(passed), late=tuple(late))
+    return OpenPurchases(unknown=tuple(unknown), stuck=tuple(stuck), passed=tuple(passed), late=tuple(late))
 
 
-def parse_adopt(text: str) -> Saying:
+def parse_adopt(text: str) -> ResolutionRequest:
     """``ID=REQUEST_ID`` or ``ID/PURCHASE=REQUEST_ID``. Raises ``ValueError``."""
     name, equals, request_id = text.rpartition("=")
     if not equals or not name:
         raise ValueError(f"--adopt {text}: write ID=REQUEST_ID, with the id that RunComfy's Generations page shows")
     if not REQUEST_ID.fullmatch(request_id):
         raise ValueError(f"--adopt {text}: {request_id!r} is no request id; one has letters, digits, - and _ only")
-    return msgspec.structs.replace(parse_name(Word.ADOPT, name), request_id=request_id)
+    return msgspec.structs.replace(parse_name(Resolution.ADOPT, name), request_id=request_id)
 
 
-def parse_name(word: Word, text: str) -> Saying:
+def parse_name(word: Resolution, text: str) -> ResolutionRequest:
     """``ID``, or ``ID/PURCHASE`` where a job has several open; no id holds a slash."""
     name, slash, number = text.rpartition("/")
     if slash and number.isascii() and number.isdigit():
-        return Saying(word=word, id=name, purchase=int(number))
-    return Saying(word=word, id=text)
+        return ResolutionRequest(word=word, id=name, purchase=int(number))
+    return ResolutionRequest(word=word, id=text)
 
 
-def settled(record: Record, saying: Saying, at: str) -> Record:
+def resolved(record: Record, request: ResolutionRequest, at: str) -> Record:
     """What the user's word makes of an open purchase."""
-    match saying.word:
-        case Word.ADOPT:
-            adopted = {"request_id": saying.request_id, "submitted_at": at, "rebuy": False}
+    match request.word:
+        case Resolution.ADOPT:
+            adopted = {"request_id": request.request_id, "submitted_at": at, "rebuy": False}
             return follow(in_doubt(record, record.at), State.SUBMITTED, at, **adopted)
-        case Word.LOST if record.open:
+        case Resolution.LOST if record.open:
             fault = Fault(code=LOST, message="settled with `reconcile --lost`: nothing was bought", retryable=True)
             return follow(in_doubt(record, record.at), State.RELEASED, at, error=fault, rebuy=False)
-        case Word.LOST:
+        case Resolution.LOST:
             why = record.error.message if record.error else "stuck"
             fault = Fault(code=LOST, message=f"given up with `reconcile --lost` ({why})", retryable=True)
             return follow(record, State.FAILED, at, error=fault, rebuy=False)
     return msgspec.structs.replace(in_doubt(record, record.at), at=at, rebuy=True)
 
 
-def why_not(saying: Saying, found: Sequence[Record], owners: dict[str, Record]) -> str:
-    """Why ``saying`` cannot be done with the purchases ``found``; empty where it can.
+def why_not(request: ResolutionRequest, found: Sequence[Record], owners: dict[str, Record]) -> str:
+    """Why ``request`` cannot be done with the purchases ``found``; empty where it can.
 
     ``owners`` are the purchases that request ids belong to already.
     """
     if len(found) > 1:
         names = ", ".join(f"{record.id}/{record.purchase}" for record in found[:SHOWN])
-        return f"{saying}: several purchases are meant; name one: {names}"
+        return f"{request}: several purchases are meant; name one: {names}"
     record = found[0]
-    if saying.word is not Word.ADOPT:
+    if request.word is not Resolution.ADOPT:
         return ""
     if record.request_id is not None:
-        return (
-            f"{saying}: purchase {record.purchase} has its request already ({record.request_id}); use --lost or --rebuy"
-        )
-    owner = owners.get(saying.request_id or "")
+        known = f"has its request already ({record.request_id}); use --lost or --rebuy"
+        return f"{request}: purchase {record.purchase} {known}"
+    owner = owners.get(request.request_id or "")
     if owner is not None:
-        return f"{saying}: that request belongs to purchase {owner.purchase} of {owner.id} already"
+        return f"{request}: that request belongs to purchase {owner.purchase} of {owner.id} already"
     return ""

@@ -18,7 +18,7 @@ from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.models import DISK, Output, Record, State
 from runner.engine.context import RunContext
-from runner.engine.maintenance.verify import Finding, Findings, Kind, check
+from runner.engine.maintenance.verify import Finding, FindingKind, VerifyReport, check
 from runner.engine.steps.deliver import Deliverer
 from runner.engine.steps.poll import Suspects
 
@@ -26,10 +26,10 @@ WORKERS = 4
 RETRIES = 4
 
 
-class Restored(msgspec.Struct):
+class RepairResult(msgspec.Struct):
     """What a repair did, and what is still wrong."""
 
-    after: Findings = msgspec.field(default_factory=lambda: Findings(checked=0, wrong=()))
+    after: VerifyReport = msgspec.field(default_factory=lambda: VerifyReport(checked=0, wrong=()))
     repaired: list[str] = msgspec.field(default_factory=list)
     """Paths that are right again."""
     kept: list[str] = msgspec.field(default_factory=list)
@@ -39,7 +39,7 @@ class Restored(msgspec.Struct):
     interrupted: bool = False
 
 
-async def restore(context: RunContext) -> Restored:
+async def repair_files(context: RunContext) -> RepairResult:
     """Put right what can be, looking at everything before and after. Submits nothing. Needs the lock.
 
     Raises ``OutputError`` where the disk refuses, ``LedgerError`` where the results manifest cannot be written.
@@ -52,7 +52,7 @@ async def restore(context: RunContext) -> Restored:
         await repair.deliver()
         repair.done.after = await in_thread(disk, check, context.ledger, context.folder)
     still = {finding.path for finding in repair.done.after.wrong}
-    repair.done.repaired = [f.path for f in before.wrong if f.kind is not Kind.FOREIGN and f.path not in still]
+    repair.done.repaired = [f.path for f in before.wrong if f.kind is not FindingKind.FOREIGN and f.path not in still]
     return repair.done
 
 
@@ -60,7 +60,7 @@ class _Repair:
     """One repair under way."""
 
     def __init__(self, context: RunContext, disk: Disk) -> None:
-        self.done = Restored()
+        self.done = RepairResult()
         self._context = context
         self._disk = disk
         self._concerned: dict[tuple[str, int], str] = {}
@@ -81,7 +81,7 @@ class _Repair:
 
     async def clear(self, wrong: Iterable[Finding]) -> None:
         """Take what is wrong out of the way, swapped files first: their bytes are somebody's."""
-        for finding in sorted(wrong, key=lambda finding: finding.kind is not Kind.SWAPPED):
+        for finding in sorted(wrong, key=lambda finding: finding.kind is not FindingKind.SWAPPED):
             if finding.id is None or finding.purchase is None:
                 continue
             self._concerned[finding.id, finding.purchase] = finding.path
@@ -97,9 +97,9 @@ class _Repair:
         if finding.belongs_to is not None:
             owner, output = self._find(finding.belongs_to.id, finding.belongs_to.purchase, finding.belongs_to.path)
             self._concerned.setdefault((owner.id, owner.purchase), finding.belongs_to.path)
-            kept = await in_thread(self._disk, folder.send_home, owner, output, finding.path)
-        elif finding.kind is not Kind.MISSING:
-            kept = await in_thread(self._disk, folder.set_apart, finding.path)
+            kept = await in_thread(self._disk, folder.restore_file, owner, output, finding.path)
+        elif finding.kind is not FindingKind.MISSING:
+            kept = await in_thread(self._disk, folder.keep_altered, finding.path)
         else:
             return
         if not kept.startswith(".replaced/") or ".altered" in kept:

@@ -16,14 +16,14 @@ from typing import TypeVar
 
 import msgspec
 
-from runner.core.compact import Names
+from runner.core.compact import NameSet
 from runner.core.disk import hash_file
 from runner.core.errors import OutputError
 from runner.core.formats import EXTENSIONS
 from runner.core.models import Output, Record, State
 from runner.files.output_folder import Folder
-from runner.files.paths import places_of
-from runner.ledger import Reader
+from runner.files.paths import paths_of
+from runner.ledger import LedgerReader
 from runner.manifest.names import normal
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ AHEAD = 64
 """So many files wait to be hashed or reported at any time."""
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What is wrong with a file."""
 
     MISSING = "missing"
@@ -47,7 +47,7 @@ class Kind(StrEnum):
     """A picture or video that no record names."""
 
 
-class Stand(msgspec.Struct, frozen=True):
+class FileCondition(msgspec.Struct, frozen=True):
     """What a file is: its length and the SHA-256 of its bytes, in hex."""
 
     bytes: int
@@ -65,19 +65,19 @@ class Owner(msgspec.Struct, frozen=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One file that is not as it should be. ``path`` is relative to the output folder, with ``/``."""
 
-    kind: Kind
+    kind: FindingKind
     path: str
     id: str | None = None
     purchase: int | None = None
-    expected: Stand | None = None
-    actual: Stand | None = None
+    expected: FileCondition | None = None
+    actual: FileCondition | None = None
     belongs_to: Owner | None = None
     """Whose bytes a swapped file holds."""
     note: str | None = None
     """Why a file could not be read."""
 
 
-class Findings(msgspec.Struct, frozen=True, kw_only=True):
+class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a look at a folder brought."""
 
     checked: int
@@ -87,14 +87,14 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ok(self) -> int:
         """Files that are as recorded."""
-        return self.checked - sum(finding.kind is not Kind.FOREIGN for finding in self.wrong)
+        return self.checked - sum(finding.kind is not FindingKind.FOREIGN for finding in self.wrong)
 
-    def of(self, kind: Kind) -> list[Finding]:
+    def of(self, kind: FindingKind) -> list[Finding]:
         return [finding for finding in self.wrong if finding.kind is kind]
 
     def as_json(self) -> dict[str, object]:
         """The object that ``--json`` prints; its field names are a promise."""
-        lists = {kind.value: [msgspec.to_builtins(finding) for finding in self.of(kind)] for kind in Kind}
+        lists = {kind.value: [msgspec.to_builtins(finding) for finding in self.of(kind)] for kind in FindingKind}
         return {"checked": self.checked, "ok": self.ok, **lists}
 
 
@@ -108,16 +108,18 @@ class _Expected(msgspec.Struct, frozen=True):
     """Whether it is missing where it is gone."""
 
 
-def check(ledger: Reader, folder: Folder) -> Findings:
+def check(ledger: LedgerReader, folder: Folder) -> VerifyReport:
     """Hold every file against its record. Raises ``OutputError`` where the folder cannot be read."""
-    named = Names()
+    named = NameSet()
     checked, wrong = 0, []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as threads:
         for looked, finding in _in_threads(threads, lambda item: _look(folder, item), _expected(ledger, named)):
             checked += looked
             wrong += [finding] if finding is not None else []
-    foreign = [Finding(kind=Kind.FOREIGN, path=path) for path in _pictures(folder.root) if normal(path) not in named]
-    return Findings(checked=checked, wrong=(*_name_owners(ledger, wrong), *foreign))
+    foreign = [
+        Finding(kind=FindingKind.FOREIGN, path=path) for path in _pictures(folder.root) if normal(path) not in named
+    ]
+    return VerifyReport(checked=checked, wrong=(*_name_owners(ledger, wrong), *foreign))
 
 
 def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iterable[T]) -> Iterator[V]:
@@ -131,7 +133,7 @@ def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iter
         yield waiting.popleft().result()
 
 
-def _expected(ledger: Reader, named: Names) -> Iterator[_Expected]:
+def _expected(ledger: LedgerReader, named: NameSet) -> Iterator[_Expected]:
     """Every file to look for, purchase by purchase; all paths that records name go into ``named``.
 
     They are kept as one form of each: how a disk composes letters is its own business.
@@ -140,7 +142,7 @@ def _expected(ledger: Reader, named: Names) -> Iterator[_Expected]:
     for record in ledger.latest():
         force = is_in_force(record, newest)
         for output in record.outputs:
-            places = places_of(record, output)
+            places = paths_of(record, output)
             for place in places:
                 named.add(normal(place))
             if output.path is None or output.sha256 is None:
@@ -152,7 +154,7 @@ def _expected(ledger: Reader, named: Names) -> Iterator[_Expected]:
                 yield _Expected(record, output, aside, False)
 
 
-def newest_in_place(ledger: Reader) -> dict[str, int]:
+def newest_in_place(ledger: LedgerReader) -> dict[str, int]:
     """Of each job bought more than once the newest purchase whose files are in place or about to be."""
     newest: dict[str, int] = {}
     for record in ledger.latest():
@@ -182,23 +184,23 @@ def _look(folder: Folder, item: _Expected) -> tuple[bool, Finding | None]:
             return True, None
         first = first or finding
     if first is None and item.needed:
-        first = _finding(Kind.MISSING, item.output.path or "", item)
+        first = _finding(FindingKind.MISSING, item.output.path or "", item)
     return first is not None, first
 
 
 def _compare(file: Path, path: str, item: _Expected) -> Finding | None:
     try:
-        actual = Stand(file.stat().st_size, hash_file(file))
+        actual = FileCondition(file.stat().st_size, hash_file(file))
     except OSError as error:
-        return _finding(Kind.ALTERED, path, item, note=f"cannot be read: {error.strerror}")
+        return _finding(FindingKind.ALTERED, path, item, note=f"cannot be read: {error.strerror}")
     if actual == _stand(item.output):
         return None
     shorter = actual.bytes < (item.output.bytes or 0)
-    return _finding(Kind.TRUNCATED if shorter else Kind.ALTERED, path, item, actual=actual)
+    return _finding(FindingKind.TRUNCATED if shorter else FindingKind.ALTERED, path, item, actual=actual)
 
 
 def _finding(
-    kind: Kind, path: str, item: _Expected, *, actual: Stand | None = None, note: str | None = None
+    kind: FindingKind, path: str, item: _Expected, *, actual: FileCondition | None = None, note: str | None = None
 ) -> Finding:
     return Finding(
         kind=kind,
@@ -211,11 +213,11 @@ def _finding(
     )
 
 
-def _stand(output: Output) -> Stand:
-    return Stand(output.bytes or 0, output.sha256 or "")
+def _stand(output: Output) -> FileCondition:
+    return FileCondition(output.bytes or 0, output.sha256 or "")
 
 
-def _name_owners(ledger: Reader, wrong: list[Finding]) -> list[Finding]:
+def _name_owners(ledger: LedgerReader, wrong: list[Finding]) -> list[Finding]:
     """Where a file's bytes are recorded for another file, say so; of several, for one that is wrong itself.
 
     A file that is another job's by right is left out: it took the place of one that its manifest does not want there.
@@ -242,7 +244,7 @@ def _with_owner(finding: Finding, owners: dict[str, Owner]) -> Finding:
     owner = owners[finding.actual.sha256] if finding.actual is not None else _NOBODY
     if owner is _NOBODY:
         return finding
-    return msgspec.structs.replace(finding, kind=Kind.SWAPPED, belongs_to=owner)
+    return msgspec.structs.replace(finding, kind=FindingKind.SWAPPED, belongs_to=owner)
 
 
 def _pictures(root: Path) -> Iterator[str]:

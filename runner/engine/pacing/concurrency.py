@@ -12,7 +12,8 @@ are kept, however long ago: a run that always has the same number in flight woul
 A few requests are asked after early, and the API says of each whether it waits. That comes long before a bend can be
 told from chance, but does not say whose requests they wait for. With a fixed number in flight others may be in front,
 and an end that goes unnoticed costs a place in that queue: so both must agree there. Where the number follows
-(``Adaptive``), it makes up for such places: those that wait are a queue, and a bend while none waits is a mistake.
+(``AdaptiveConcurrency``), it makes up for such places: those that wait are a queue, and a bend while none waits is a
+mistake.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from operator import mul
 
 import msgspec
 
-from runner.core.models import MOST
+from runner.core.models import MAX_CONCURRENCY
 
 KEPT = 16
 """Pairs for each number in flight."""
@@ -55,7 +56,7 @@ SHRINK = 0.7
 """After a refusal the limit is this share of itself."""
 
 
-class Capacity(msgspec.Struct):
+class CapacityEstimate(msgspec.Struct):
     """What is known of the API's workers."""
 
     workers: int | None = None
@@ -107,7 +108,7 @@ class Capacity(msgspec.Struct):
         pairs: dict[Hashable, list[tuple[int, float]]] = {}
         for (kind, _), kept in self._seen.items():
             pairs.setdefault(kind, []).extend(kept)
-        kinds = [_Kind(sorted(of_kind)) for of_kind in pairs.values()]
+        kinds = [_KindEstimate(sorted(of_kind)) for of_kind in pairs.values()]
         tried = sorted({in_flight for kind in kinds for in_flight in kind.in_flight})
         candidates = [*tried[:: -(-len(tried) // CANDIDATES)], tried[-1]]
         scores = {workers: sum(kind.explained(workers) for kind in kinds) for workers in candidates}
@@ -119,7 +120,7 @@ class Capacity(msgspec.Struct):
         self.sure = gain * count > SIGNIFICANT * rest
 
 
-class _Kind:
+class _KindEstimate:
     """The pairs of one model and size, in order: it has its own S, and shares the W."""
 
     def __init__(self, pairs: list[tuple[int, float]]) -> None:
@@ -150,7 +151,7 @@ class _Kind:
         return self.count * product / square
 
 
-class Adaptive(msgspec.Struct):
+class AdaptiveConcurrency(msgspec.Struct):
     """``concurrency: auto``: how many requests to keep in flight.
 
     It starts small. Each request that is found at work, not waiting, makes room for one more, so the limit doubles
@@ -164,7 +165,7 @@ class Adaptive(msgspec.Struct):
     for ten.
     """
 
-    capacity: Capacity
+    capacity: CapacityEstimate
     limit: float = START
     lag: float = 0.0
     """Mean seconds from a request's end to noticing it."""
@@ -184,7 +185,7 @@ class Adaptive(msgspec.Struct):
         it is taken up has no queue for that, and each end that goes unnoticed would leave a worker idle.
         """
         known = self.capacity.queued(in_flight)
-        bounded = self._refused_at is not None or self.limit >= MOST
+        bounded = self._refused_at is not None or self.limit >= MAX_CONCURRENCY
         return known if bounded else max(known, LIKELY * self.capacity.waiting)
 
     def at_work(self) -> None:
@@ -228,6 +229,6 @@ class Adaptive(msgspec.Struct):
         self._set(self.limit + step)
 
     def _set(self, limit: float) -> None:
-        before, self.limit = self.limit, min(MOST, max(LEAST, limit))
+        before, self.limit = self.limit, min(MAX_CONCURRENCY, max(LEAST, limit))
         if int(before) != int(self.limit):
             self._tell()

@@ -7,7 +7,8 @@ were still under way then. The weight left at the end belongs to times longer th
 log-normal line that fits the observed quantiles best, pulled towards ``SPREAD`` while there are few. Each time seen
 stands for times like it: it is widened by a kernel that narrows as more is known, but not where it stands alone.
 
-Only the last times count (``Sample``), and they are judged anew only when they are not like those judged before.
+Only the last times count (``DurationSample``), and they are judged anew only when they are not like those judged
+before.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _NORMAL = NormalDist()
 _SCORES = {parts: [_NORMAL.inv_cdf((part + 0.5) / parts) for part in range(parts)] for parts in range(1, 9)}
 
 
-class Group(NamedTuple):
+class DurationGroup(NamedTuple):
     """Times that are taken together."""
 
     last: float
@@ -71,7 +72,7 @@ class _Line(NamedTuple):
         return max(seconds, exp(self.middle + self.spread * _NORMAL.inv_cdf(min(SURE, passed + (1 - passed) * share))))
 
 
-def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[Group]:
+def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[DurationGroup]:
     """The distribution in order of time, weights adding up to 1.
 
     ``finished`` are the seconds that requests took, at least one, in order; ``unfinished`` the ages at which others
@@ -86,7 +87,7 @@ def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[Gr
     return _grouped(points)
 
 
-class Sample(msgspec.Struct):
+class DurationSample(msgspec.Struct):
     """The last times of one kind."""
 
     ranked: list[float] = msgspec.field(default_factory=list)
@@ -118,7 +119,7 @@ class Sample(msgspec.Struct):
         self._compared = self._news
         return self._news > SETTLED or not are_alike(self.ranked, self._judged)
 
-    def judged(self, unfinished: Iterable[float]) -> list[Group]:
+    def judged(self, unfinished: Iterable[float]) -> list[DurationGroup]:
         """Their groups, as of now."""
         self._judged, self._news, self._compared = self.ranked[:], 0, 0
         return groups_of(self.ranked, unfinished)
@@ -204,7 +205,7 @@ def _tail(longest: float, line: _Line, rest: float) -> list[tuple[float, float]]
     return [(line.beyond(longest, (part + 0.5) / TAIL), rest / TAIL) for part in range(TAIL)]
 
 
-def _grouped(points: Sequence[tuple[float, float]]) -> list[Group]:
+def _grouped(points: Sequence[tuple[float, float]]) -> list[DurationGroup]:
     groups = []
     left, weight, moment, last = 1.0, 0.0, 0.0, 0.0
     enough = min(1 / GROUPS, TAIL_SHARE)
@@ -212,10 +213,10 @@ def _grouped(points: Sequence[tuple[float, float]]) -> list[Group]:
         weight += share
         moment += share * last
         if weight >= enough:
-            groups.append(Group(last, moment / weight, weight))
+            groups.append(DurationGroup(last, moment / weight, weight))
             left -= weight
             weight = moment = 0.0
             enough = min(1 / GROUPS, TAIL_SHARE * left)
     if weight:
-        groups.append(Group(last, moment / weight, weight))
+        groups.append(DurationGroup(last, moment / weight, weight))
     return groups

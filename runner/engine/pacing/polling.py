@@ -29,9 +29,9 @@ from math import inf, sqrt
 
 import msgspec
 
-from runner.engine.pacing.concurrency import Adaptive, Capacity
+from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
 from runner.engine.pacing.drain import idle_seconds
-from runner.engine.pacing.durations import LEAST, Group, Sample
+from runner.engine.pacing.durations import LEAST, DurationGroup, DurationSample
 
 MOST_KINDS = 256
 PRICE = 0.036
@@ -62,7 +62,7 @@ PROBES = 16
 EARLY = 0.15
 
 
-def best_questions(groups: Sequence[Group], price: float) -> list[int]:
+def best_poll_times(groups: Sequence[DurationGroup], price: float) -> list[int]:
     """For each group the one to ask at next when it was not ready then; entry 0 is for a request just submitted.
 
     ``groups`` are in order of time; ``price`` is in seconds a question.
@@ -86,14 +86,14 @@ def best_questions(groups: Sequence[Group], price: float) -> list[int]:
     return following
 
 
-class _Kind(msgspec.Struct):
+class _RequestKind(msgspec.Struct):
     """What is known of one model and size."""
 
-    sample: Sample = msgspec.field(default_factory=Sample)
-    open: set[Watch] = msgspec.field(default_factory=set)
+    sample: DurationSample = msgspec.field(default_factory=DurationSample)
+    open: set[PolledRequest] = msgspec.field(default_factory=set)
     pressure: float = 0.0
     """That for which the questions are laid out."""
-    groups: list[Group] = msgspec.field(default_factory=list)
+    groups: list[DurationGroup] = msgspec.field(default_factory=list)
     times: list[float] = msgspec.field(default_factory=list)
     """When each group ends."""
     following: list[int] = msgspec.field(default_factory=list)
@@ -127,7 +127,7 @@ class _Kind(msgspec.Struct):
     def _lay_out(self, pressure: float) -> None:
         self.pressure = pressure
         mean = sum(group.weight * group.mean for group in self.groups)
-        self.following = best_questions(self.groups, PRICE * mean**SCALE * pressure)
+        self.following = best_poll_times(self.groups, PRICE * mean**SCALE * pressure)
 
     def beyond(self, age: float) -> float:
         """The share of requests that take longer: those of a group end evenly since the group before."""
@@ -137,7 +137,7 @@ class _Kind(msgspec.Struct):
         before = self.times[at - 1] if at else 0.0
         return self.left[at] + (self.left[at + 1] - self.left[at]) * (age - before) / (self.times[at] - before)
 
-    def has_ended(self, watch: Watch, at: float) -> float:
+    def has_ended(self, watch: PolledRequest, at: float) -> float:
         """The probability that a request has ended by then; as if it had, where nothing like it is known."""
         before = self.beyond(watch.unfinished_at) if self.times else 0.0
         return 1.0 - self.beyond(at - watch.started) / before if before else 1.0
@@ -152,12 +152,12 @@ class _Kind(msgspec.Struct):
         return True
 
 
-class Watch(msgspec.Struct, eq=False):
+class PolledRequest(msgspec.Struct, eq=False):
     """One request that is asked after. All times are seconds on a monotonic clock."""
 
-    durations: Durations
+    durations: PollScheduler
     kind: Hashable
-    known: _Kind
+    known: _RequestKind
     """What is known of its kind."""
     started: float
     in_flight: int
@@ -170,17 +170,17 @@ class Watch(msgspec.Struct, eq=False):
     probe: bool = False
     """Whether it is asked after early."""
 
-    def gap(self, now: float) -> float:
+    def next_delay(self, now: float) -> float:
         """Seconds until it is worth a look."""
         if not self.asked and self.known.answers_at_once():
             return 0.0  # without a timer, which would cost more than it waits
         if self.probe and not self.asked:
             return _between(EARLY * self.known.sample.mean())
-        return max(self.durations.gap(self.kind, now - self.started), self.durations.idle(self, now))
+        return max(self.durations.next_delay(self.kind, now - self.started), self.durations.idle(self, now))
 
-    def due(self, now: float) -> bool:
+    def is_due(self, now: float) -> bool:
         """Whether it is to be asked after now; False: others tell as much."""
-        return self.durations.due(self, now)
+        return self.durations.is_due(self, now)
 
     def unfinished(self, now: float, *, waits: bool) -> None:
         """It has not ended; ``waits`` if it is in the API's queue."""
@@ -204,36 +204,36 @@ class Watch(msgspec.Struct, eq=False):
         self.durations.close(self)
 
 
-class Durations:
+class PollScheduler:
     """How long requests of each kind take, learnt as the run goes. A kind is any hashable: model and size."""
 
-    def __init__(self, adaptive: Adaptive | None = None) -> None:
+    def __init__(self, adaptive: AdaptiveConcurrency | None = None) -> None:
         """``adaptive`` is told what is learnt, where the concurrency follows it."""
-        self.capacity = adaptive.capacity if adaptive is not None else Capacity()
+        self.capacity = adaptive.capacity if adaptive is not None else CapacityEstimate()
         self.draining = False
         """Nothing is left to submit."""
         self._adaptive = adaptive
-        self._kinds: dict[Hashable, _Kind] = {}
+        self._kinds: dict[Hashable, _RequestKind] = {}
         self._in_flight = 0
         self._most = 1
         self._submitted = 0
 
-    def watch(self, kind: Hashable, started: float, *, fresh: bool = True) -> Watch:
+    def watch(self, kind: Hashable, started: float, *, fresh: bool = True) -> PolledRequest:
         """Begin to ask after a request that was accepted at ``started``; ``fresh``: in this run."""
         self._in_flight += 1
         self._most = max(self._most, self._in_flight)
         known = self._known(kind)
-        watch = Watch(self, kind, known, started, self._in_flight, fresh)
+        watch = PolledRequest(self, kind, known, started, self._in_flight, fresh)
         known.open.add(watch)
         if fresh and known.sample.ranked:
             self._submitted += 1
             watch.probe = self._submitted % PROBES == 1
         return watch
 
-    def _known(self, kind: Hashable) -> _Kind:
+    def _known(self, kind: Hashable) -> _RequestKind:
         """What is known of ``kind``; of a great many the oldest are forgotten, unless something of them is open."""
         if kind not in self._kinds:
-            self._kinds[kind] = _Kind()
+            self._kinds[kind] = _RequestKind()
             for _ in range(len(self._kinds) - MOST_KINDS):
                 oldest = next(iter(self._kinds))
                 forgotten = self._kinds.pop(oldest)
@@ -241,7 +241,7 @@ class Durations:
                     self._kinds[oldest] = forgotten
         return self._kinds[kind]
 
-    def gap(self, kind: Hashable, age: float) -> float:
+    def next_delay(self, kind: Hashable, age: float) -> float:
         """Seconds to wait before asking after a request that was accepted ``age`` seconds ago."""
         known = self._kinds.get(kind)
         if known is None or not known.sample.ranked:
@@ -254,27 +254,27 @@ class Durations:
         sparse = self.draining and age > known.sample.mean()  # groups of times so long are far apart
         return _between(min(late, at - age) if sparse else at - age)
 
-    def idle(self, watch: Watch, now: float) -> float:
+    def idle(self, watch: PolledRequest, now: float) -> float:
         """Seconds in which it does not matter whether a request has ended, because others have not."""
         if not self.draining or not watch.known.sample.ranked:
             return 0.0
         most = IDLE * max(now - watch.started, watch.known.sample.mean())
         return min(LONGEST, idle_seconds(lambda seconds: self._others_ended(watch, now + seconds), most))
 
-    def _others_ended(self, watch: Watch, at: float) -> Iterator[float]:
+    def _others_ended(self, watch: PolledRequest, at: float) -> Iterator[float]:
         """The probability for each other request that it has ended by then."""
         for known in self._kinds.values():
             for other in known.open:
                 if other is not watch:
                     yield known.has_ended(other, at)
 
-    def due(self, watch: Watch, now: float) -> bool:
+    def is_due(self, watch: PolledRequest, now: float) -> bool:
         known = watch.known
         if known.sample.ranked or known.ended or not watch.fresh or (self._adaptive is not None and not watch.asked):
             return True
         return known.scout(now, now - watch.started)
 
-    def answered(self, watch: Watch, *, waits: bool) -> None:
+    def answered(self, watch: PolledRequest, *, waits: bool) -> None:
         first = watch.fresh and not watch.asked
         watch.asked = True
         if not first:
@@ -286,7 +286,7 @@ class Durations:
         if early:
             self.capacity.asked_early(waits=waits)
 
-    def learn(self, watch: Watch, seconds: float, age: float) -> None:
+    def learn(self, watch: PolledRequest, seconds: float, age: float) -> None:
         watch.known.sample.learn(seconds)
         self.capacity.learn(watch.kind, watch.in_flight, seconds)
         if self._adaptive is not None:
@@ -296,7 +296,7 @@ class Durations:
         """Count a request of an earlier run: it says nothing about the lanes of this one."""
         self._known(kind).sample.learn(seconds)
 
-    def close(self, watch: Watch) -> None:
+    def close(self, watch: PolledRequest) -> None:
         watch.known.open.discard(watch)
         watch.known.ended = True
         self._in_flight -= 1

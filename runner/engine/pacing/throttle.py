@@ -61,7 +61,7 @@ class Throttle:
         """``busy`` is called at the first refusal after an acceptance; ``gap`` seconds pass before the first turn."""
         self._clock = clock
         self._stop = stop
-        self._pace = Pace(per_second, clock.monotonic() + gap)
+        self._pace = RateLimit(per_second, clock.monotonic() + gap)
         self._rng = rng
         self._busy = busy
         self._delays = backoff(rng, base=2.0, cap=60.0)
@@ -149,7 +149,7 @@ def backoff(rng: random.Random, *, base: float = 0.5, cap: float = 30.0) -> Iter
         ceiling = min(cap, ceiling * 2)
 
 
-class Pace(msgspec.Struct):
+class RateLimit(msgspec.Struct):
     """At most ``per_second`` starts in any stretch of time, evenly spaced (GCRA without a burst); None: no limit."""
 
     per_second: float | None

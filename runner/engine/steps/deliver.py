@@ -16,18 +16,18 @@ from runner.api.responses import Completed, Gone
 from runner.core.clock import Clock, timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
-from runner.core.http import Broken, NotConnected, TooLarge
+from runner.core.http import ConnectFailed, ConnectionBroken, TooLarge
 from runner.core.models import DISK, Fault, Output, Record, State
-from runner.engine.config import Bounds
+from runner.engine.config import DownloadLimits
 from runner.engine.pacing.throttle import backoff
 from runner.engine.steps.poll import Suspects
 from runner.files.containers import BadMedia
 from runner.files.download import SMALL, StorageAnswer, fetch
-from runner.files.errors import Occupied, Vanished
+from runner.files.errors import FileMoved, PathOccupied
 from runner.files.media import Media
-from runner.files.output_folder import Arrival, Folder
-from runner.files.urls import Allowed, RefusedUrl
-from runner.ledger import Writer
+from runner.files.output_folder import Folder, IncomingFile
+from runner.files.urls import RefusedUrl, UrlPolicy
+from runner.ledger import LedgerWriter
 from runner.ledger.records import follow
 
 log = logging.getLogger(__name__)
@@ -50,21 +50,21 @@ _CODES: dict[type[RunnerError], str] = {
     StorageAnswer: "storage",
     BadMedia: "bad_file",
     TooLarge: "too_large",
-    Occupied: "file_in_the_way",
+    PathOccupied: "file_in_the_way",
     OutputError: DISK,
-    Vanished: "file_moved",
-    NotConnected: "storage",
-    Broken: "storage",
+    FileMoved: "file_moved",
+    ConnectFailed: "storage",
+    ConnectionBroken: "storage",
     _Rejected: "wrong_output",
     _Gone: "expired",
 }
-_FINAL = (_Rejected, _Gone, TooLarge, Occupied, OutputError)
+_FINAL = (_Rejected, _Gone, TooLarge, PathOccupied, OutputError)
 """Trying again within the run cannot help; the next run may find it changed."""
 
 
 def _wants_fresh_links(failure: RunnerError | None) -> bool:
     """Whether the API should be asked for the outputs anew: links expire, and addresses change, before requests do."""
-    return isinstance(failure, RefusedUrl | NotConnected) or (isinstance(failure, StorageAnswer) and failure.expired)
+    return isinstance(failure, RefusedUrl | ConnectFailed) or (isinstance(failure, StorageAnswer) and failure.expired)
 
 
 class Deliverer:
@@ -75,9 +75,9 @@ class Deliverer:
         *,
         api: Api,
         client: aiohttp.ClientSession,
-        ledger: Writer,
+        ledger: LedgerWriter,
         folder: Folder,
-        bounds: Bounds | None,
+        bounds: DownloadLimits | None,
         retries: int,
         clock: Clock,
         disk: Disk,
@@ -170,7 +170,7 @@ class Deliverer:
         async with self._placing.setdefault(record.id, asyncio.Lock()):
             return await self._put(record, arrivals, warning)
 
-    async def _put(self, record: Record, arrivals: list[Arrival], warning: str | None) -> Record:
+    async def _put(self, record: Record, arrivals: list[IncomingFile], warning: str | None) -> Record:
         """Give the files their names; beside those of a newer purchase they go where that would have set them aside."""
         outputs = tuple(arrival.output for arrival in arrivals)
         others = self._ledger.history(record.id, but=record.purchase)
@@ -180,7 +180,7 @@ class Deliverer:
         record = await self._ledger.append(follow(record, State.GENERATED, self._now(), outputs=outputs))
         if late:
             log.info("%s: purchase %d came after a newer one, and is kept aside", record.id, record.purchase)
-            await in_thread(self._disk, self._folder.put_aside, record, arrivals)
+            await in_thread(self._disk, self._folder.archive_arrivals, record, arrivals)
         else:
             await self._place(record, arrivals, others)
         final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
@@ -189,33 +189,38 @@ class Deliverer:
             log.warning("%s: %s; kept as it is", record.id, size_words(record, outputs))
         return await self._ledger.append(record)
 
-    async def _place(self, record: Record, arrivals: list[Arrival], others: list[Record]) -> None:
+    async def _place(self, record: Record, arrivals: list[IncomingFile], others: list[Record]) -> None:
         if not others:
             await self._disk.small(self._folder.place, record, arrivals, others)
         else:  # older files are read through before they are set aside
             await in_thread(self._disk, self._folder.place, record, arrivals, others)
 
-    async def _clear_the_way(self, record: Record, arrivals: list[Arrival], others: list[Record]) -> None:
-        """Set aside files of other jobs that no job wants there any more. Raises ``Occupied`` for any other file."""
+    async def _clear_the_way(self, record: Record, arrivals: list[IncomingFile], others: list[Record]) -> None:
+        """Move files of other jobs to the archive where no job wants them any more.
+
+        Raises ``PathOccupied`` for any other file.
+        """
         for path in await self._disk.small(self._folder.occupied, record, arrivals, others):
-            owner = await self._ledger.standing_at(path)
+            owner = await self._ledger.owner_of(path)
             if owner is not None and owner.state is not State.DONE:
-                raise Vanished(f"{self._folder.root / path} is just being moved away")
+                raise FileMoved(f"{self._folder.root / path} is just being moved away")
             if owner is None or self._claimed(owner):
                 whose = "not ours" if owner is None else f"job {owner.id}'s"
-                raise Occupied(f"{self._folder.root / path} is {whose} and in the way; move it, and run again (free)")
-            await in_thread(self._disk, self._folder.vacate, owner, path)
+                raise PathOccupied(
+                    f"{self._folder.root / path} is {whose} and in the way; move it, and run again (free)"
+                )
+            await in_thread(self._disk, self._folder.move_to_archive, owner, path)
 
-    async def _arrive(self, record: Record, number: int, output: Output) -> Arrival:
+    async def _arrive(self, record: Record, number: int, output: Output) -> IncomingFile:
         """A checked file for one output: the one that is here already, else a download."""
         found = output.path and await in_thread(self._disk, self._folder.find_checked, record, output)
         if found:
             path = _final_path(record, number, found.rpartition(".")[2])
             moved_from = found if found != path else None
             here = msgspec.structs.replace(output, path=path, moved_from=moved_from)
-            return Arrival(name=str(self._folder.path(found)), output=here)
+            return IncomingFile(name=str(self._folder.path(found)), output=here)
         bounds = self._bounds_of(record)
-        target = self._folder.new_arrival()
+        target = self._folder.new_incoming_file()
         media = await fetch(
             self._client,
             output.url,
@@ -225,10 +230,10 @@ class Deliverer:
             disk=self._disk,
         )
         path = _final_path(record, number, media.extension)
-        return Arrival(name=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
+        return IncomingFile(name=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
 
-    def _allowed(self, bounds: Bounds) -> Allowed:
-        return Allowed(api=self._origin, trusted_hosts=bounds.trusted_hosts)
+    def _allowed(self, bounds: DownloadLimits) -> UrlPolicy:
+        return UrlPolicy(api=self._origin, trusted_hosts=bounds.trusted_hosts)
 
     def _leads_astray(self, record: Record) -> bool:
         """Whether the record's own links are refused: asking once more does not help, as it may after a redirect."""
@@ -240,8 +245,8 @@ class Deliverer:
             return True
         return False
 
-    def _bounds_of(self, record: Record) -> Bounds:
-        return self._bounds or Bounds(
+    def _bounds_of(self, record: Record) -> DownloadLimits:
+        return self._bounds or DownloadLimits(
             trusted_hosts=record.trusted_hosts,
             max_file_bytes=record.max_file_bytes or DEFAULT_MAX_FILE,
             strict_size=record.strict_size,

@@ -17,9 +17,9 @@ from runner.api.client import Api
 from runner.api.responses import Again, Completed, Denied, Ended, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import Clock, epoch, timestamp
 from runner.core.models import TIMEOUT, Fault, Output, Record, State, kind_of
-from runner.engine.pacing.polling import Durations, Watch
+from runner.engine.pacing.polling import PolledRequest, PollScheduler
 from runner.engine.pacing.throttle import backoff
-from runner.ledger import Writer
+from runner.ledger import LedgerWriter
 from runner.ledger.records import follow
 
 GRACE_SECONDS = 30.0
@@ -37,7 +37,7 @@ class _Inquiry(msgspec.Struct, kw_only=True):
     """One request being asked after."""
 
     record: Record
-    watch: Watch
+    watch: PolledRequest
     deadline: float
     fresh: bool
     trouble: Iterator[float]
@@ -48,16 +48,16 @@ class _Inquiry(msgspec.Struct, kw_only=True):
     last: Fault = _NOT_YET
 
 
-class Collector:
+class Poller:
     """Asks after requests."""
 
     def __init__(
         self,
         *,
         api: Api,
-        ledger: Writer,
+        ledger: LedgerWriter,
         clock: Clock,
-        durations: Durations,
+        durations: PollScheduler,
         suspects: Suspects,
         timeout_seconds: float,
         rng: Random,
@@ -71,7 +71,7 @@ class Collector:
         self._rng = rng
         self._strange: set[str] = set()
 
-    async def collect(self, record: Record, *, fresh: bool) -> Record:
+    async def poll(self, record: Record, *, fresh: bool) -> Record:
         """Ask until ``record`` has an end or its time is up; then it stays owed, with the reason as its error.
 
         ``fresh`` is a request of this run; others are asked after at once.
@@ -84,7 +84,7 @@ class Collector:
             inquiry.watch.close()
 
     async def _follow(self, inquiry: _Inquiry) -> Record:
-        wait = inquiry.watch.gap(self._clock.monotonic()) if inquiry.fresh else 0.0
+        wait = inquiry.watch.next_delay(self._clock.monotonic()) if inquiry.fresh else 0.0
         while True:
             await self._rest(inquiry, wait)
             progress = await self._ask(inquiry)
@@ -99,9 +99,9 @@ class Collector:
             if wait > 0.0:
                 await asyncio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
             now = self._clock.monotonic()
-            if now >= inquiry.deadline or inquiry.watch.due(now):
+            if now >= inquiry.deadline or inquiry.watch.is_due(now):
                 return
-            wait = inquiry.watch.gap(now)
+            wait = inquiry.watch.next_delay(now)
 
     def _begin(self, record: Record, *, fresh: bool) -> _Inquiry:
         now = self._clock.monotonic()
@@ -195,7 +195,7 @@ class Collector:
         if isinstance(progress, Unfinished):
             now = self._clock.monotonic()
             inquiry.watch.unfinished(now, waits=progress.waits)
-            return inquiry.watch.gap(now)
+            return inquiry.watch.next_delay(now)
         wait = next(inquiry.trouble)
         return max(wait, progress.retry_after or 0.0) if isinstance(progress, Again) else wait
 

@@ -9,32 +9,32 @@ from anyio import CancelScope, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from runner.api.client import Api
-from runner.api.responses import Accepted, Cause, Refused, Submission, Unreadable
+from runner.api.responses import Accepted, RefusalCause, Refused, Submission, Unreadable
 from runner.core.clock import Clock, timestamp
 from runner.core.errors import LedgerError
 from runner.core.models import Fault, Job, Record, State
-from runner.engine.billing.budget import Purse
+from runner.engine.billing.budget import BudgetTracker
 from runner.engine.pacing.throttle import Throttle
 from runner.engine.stop import Stop
-from runner.ledger import Writer
+from runner.ledger import LedgerWriter
 from runner.ledger.records import follow, intent
 from runner.planning.rules import next_purchase, wanted_redo
 
 log = logging.getLogger(__name__)
 
 
-class Buyer:
+class Submitter:
     """Submits jobs, one purchase at a time."""
 
     def __init__(
         self,
         *,
         api: Api,
-        ledger: Writer,
+        ledger: LedgerWriter,
         throttle: Throttle,
         stop: Stop,
         clock: Clock,
-        purse: Purse,
+        tracker: BudgetTracker,
         context: Callable[[Job], dict[str, object]],
         note: Callable[[str], None],
     ) -> None:
@@ -44,25 +44,25 @@ class Buyer:
         self._throttle = throttle
         self._stop = stop
         self._clock = clock
-        self._purse = purse
+        self._budget = tracker
         self._context = context
         self._note = note
         self._dead_models: dict[str, str] = {}
 
-    async def buy(self, job: Job) -> Record | None:
+    async def submit(self, job: Job) -> Record | None:
         """Submit ``job`` until the API accepts or refuses it for good.
 
         None, or the last ``released`` record, where buying stopped first: nothing was bought.
         """
         record = None
         while record is None or record.state is State.RELEASED:
-            if not await self._purse.admit(job):
+            if not await self._budget.acquire(job):
                 return record
             async with self._api.submitting:
                 with await self._throttle.turn():  # nothing is waited for after it
                     if self._stop.stopped or job.model in self._dead_models:
                         return record
-                    if self._purse.admits(job):
+                    if self._budget.admits(job):
                         record = await self._submit(job)
         return record
 
@@ -80,7 +80,7 @@ class Buyer:
             raise
         record = await self._append_answer(record, answer)
         if record.state is not State.SUBMITTED:
-            self._purse.settle(record)
+            self._budget.charge(record)
         self._heed(record, answer)
         return record
 
@@ -90,7 +90,7 @@ class Buyer:
         purchase = next_purchase(history)
         redone = wanted_redo([record for record in history if record.api == self._api.base.name], job.fingerprint)
         record = intent(job, purchase, at=self._now(), redone=redone, **self._context(job))
-        self._purse.take(record)
+        self._budget.reserve(record)
         try:
             record = await self._ledger.append(record)
             await checkpoint_if_cancelled()
@@ -104,7 +104,7 @@ class Buyer:
         """Say of an intent that nothing was sent: it is no purchase in doubt."""
         fault = Fault(code="interrupted", message=why)
         record = await self._ledger.append(follow(record, State.RELEASED, self._now(), error=fault))
-        self._purse.settle(record)
+        self._budget.charge(record)
         return record
 
     async def _append_answer(self, record: Record, answer: Submission) -> Record:
@@ -126,17 +126,17 @@ class Buyer:
             case Unreadable(fault=fault):
                 log.warning("%s: the submission's outcome is unknown: %s", record.id, fault.message)
                 self._throttle.doubtful(fault.message)
-            case Refused(cause=Cause.BUSY, fault=fault, retry_after=wait):
+            case Refused(cause=RefusalCause.BUSY, fault=fault, retry_after=wait):
                 self._throttle.refused(fault.message, wait)
-            case Refused(cause=Cause.TOKEN, fault=fault):
+            case Refused(cause=RefusalCause.TOKEN, fault=fault):
                 self._stop.buying(f"the API refuses the token: {fault.message}", 77)
-            case Refused(cause=Cause.BALANCE, fault=fault):
+            case Refused(cause=RefusalCause.BALANCE, fault=fault):
                 self._stop.buying(f"the account has no balance left: {fault.message}", 77)
-            case Refused(cause=Cause.MODEL, fault=fault):
+            case Refused(cause=RefusalCause.MODEL, fault=fault):
                 if record.model not in self._dead_models:
                     self._note(f"the API does not know the model {record.model} ({fault.message}): its jobs are left")
                 self._dead_models[record.model] = fault.message
-            case Refused(cause=Cause.INPUT, fault=fault):
+            case Refused(cause=RefusalCause.INPUT, fault=fault):
                 log.warning("%s: the API refuses the input: %s", record.id, fault.message)
                 self._throttle.accepted()
 
@@ -149,7 +149,7 @@ def after_submission(record: Record, answer: Submission, at: str) -> Record:
     match answer:
         case Accepted(request_id=request_id):
             return follow(record, State.SUBMITTED, at, request_id=request_id, submitted_at=at)
-        case Refused(cause=Cause.INPUT, fault=fault):
+        case Refused(cause=RefusalCause.INPUT, fault=fault):
             return follow(record, State.FAILED, at, error=fault)
         case Refused(fault=fault):
             return follow(record, State.RELEASED, at, error=fault)

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from runner.manifest.feeds.jsonlines import JsonLines
-from runner.manifest.feeds.lines import Broken, Lines, Row
+from runner.manifest.feeds.lines import FeedError, FeedLines, Row
 from runner.manifest.feeds.tables import Table
 from runner.manifest.names import has_control
 from runner.manifest.nodes import Node, Sequence
-from runner.manifest.problems import Wrong, nearest, shown
+from runner.manifest.problems import Invalid, nearest, shown
 from runner.manifest.yaml.scalars import filled_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _ADVICE: Final = {
 
 
 class Rows(Protocol):
-    """A feed that is open. Iterating raises ``Broken`` where nothing more can be read."""
+    """A feed that is open. Iterating raises ``FeedError`` where nothing more can be read."""
 
     columns: tuple[str, ...] | None
     """By the header; ``None`` if each row has columns of its own."""
@@ -54,34 +54,34 @@ class Feed:
 
     @contextmanager
     def open(self) -> Iterator[Rows]:
-        """Raises ``Broken`` for a feed that cannot be read, or has no proper header."""
+        """Raises ``FeedError`` for a feed that cannot be read, or has no proper header."""
         with self._open() as file:
-            yield _rows(Lines(file), self.path.suffix.lower())
+            yield _rows(FeedLines(file), self.path.suffix.lower())
 
     def _open(self) -> IO[bytes]:
         try:
             return self._open_file()
         except OSError as error:
             what = f"this feed cannot be read: {error.strerror}"
-            raise Broken(0, Wrong(what, "it must be a file that you may read")) from None
+            raise FeedError(0, Invalid(what, "it must be a file that you may read")) from None
 
     def _open_file(self) -> IO[bytes]:
         return self.path.open("rb")
 
 
-def _rows(lines: Lines, suffix: str) -> Rows:
+def _rows(lines: FeedLines, suffix: str) -> Rows:
     if suffix == ".jsonl":
         return JsonLines(lines)
     return Table(lines, "\t" if suffix == ".tsv" else ",")
 
 
 def read_feed(node: Node, *, folder: Path, source: str) -> Feed:
-    """The feed that ``from`` names; relative paths start at ``folder``. Raises ``Wrong``.
+    """The feed that ``from`` names; relative paths start at ``folder``. Raises ``Invalid``.
 
     ``source`` is what messages call the manifest; the feed is called after it, as seen from the same place.
     """
     if isinstance(node, Sequence):
-        raise Wrong("takes one feed, not a list", "write one entry for each feed")
+        raise Invalid("takes one feed, not a list", "write one entry for each feed")
     text = filled_text(node)
     _refuse_others(text)
     path = folder / text
@@ -92,22 +92,22 @@ def read_feed(node: Node, *, folder: Path, source: str) -> Feed:
 
 def _refuse_others(text: str) -> None:
     if has_control(text):
-        raise Wrong("has a control character", _WORKS)
+        raise Invalid("has a control character", _WORKS)
     if "://" in text:
-        raise Wrong(f"takes a file of this machine, not {shown(text)}", "download the feed first")
+        raise Invalid(f"takes a file of this machine, not {shown(text)}", "download the feed first")
     if any(sign in text for sign in "*?"):
-        raise Wrong(f"takes one feed, not a pattern: {shown(text)}", "write one entry for each feed")
+        raise Invalid(f"takes one feed, not a pattern: {shown(text)}", "write one entry for each feed")
     suffix = os.path.splitext(text)[1].lower()  # noqa: PTH122 - `.csv` alone has none
     if suffix not in SUFFIXES:
-        raise Wrong(f"takes a .csv, .tsv or .jsonl file, not {shown(text)}", _ADVICE.get(suffix, _WORKS))
+        raise Invalid(f"takes a .csv, .tsv or .jsonl file, not {shown(text)}", _ADVICE.get(suffix, _WORKS))
 
 
-def _missing(path: Path, text: str) -> Wrong:
+def _missing(path: Path, text: str) -> Invalid:
     if path.exists():
-        return Wrong(f"takes a file, and {shown(text)} is none", _WORKS)
+        return Invalid(f"takes a file, and {shown(text)} is none", _WORKS)
     try:
         there = [entry.name for entry in path.parent.iterdir()]
     except OSError:
-        return Wrong(f"names {shown(text)}, and there is no folder {path.parent}", "paths start at the manifest")
+        return Invalid(f"names {shown(text)}, and there is no folder {path.parent}", "paths start at the manifest")
     advice = nearest(path.name, there) or f"paths start at the manifest; looked in {path.parent}"
-    return Wrong(f"names {shown(text)}, and there is no such file", advice)
+    return Invalid(f"names {shown(text)}, and there is no such file", advice)

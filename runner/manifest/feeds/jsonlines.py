@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from runner.manifest.feeds.lines import Row
-from runner.manifest.problems import Wrong, shown
+from runner.manifest.problems import Invalid, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.core.models import Json
-    from runner.manifest.feeds.lines import Lines
+    from runner.manifest.feeds.lines import FeedLines
 
 _decode: Final = msgspec.json.Decoder().decode
 _BYTE: Final = re.compile(r"\(byte (\d+)\)")
@@ -32,7 +32,7 @@ class JsonLines:
     header_line = 0
     columns: tuple[str, ...] | None = None
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: FeedLines) -> None:
         self._lines = lines
 
     def __iter__(self) -> Iterator[Row]:
@@ -44,7 +44,7 @@ class JsonLines:
             cells: dict[str, Json] = {}
             try:
                 cells = cells if fault else _object(line)
-            except Wrong as wrong:
+            except Invalid as wrong:
                 fault = wrong
             yield Row(lines.number, cells, fault)
 
@@ -55,24 +55,24 @@ def _object(line: str) -> dict[str, Json]:
     except msgspec.DecodeError as error:
         raise _explain(line, error) from None
     except RecursionError:
-        raise Wrong("this line nests too deep", _OBJECT) from None
+        raise Invalid("this line nests too deep", _OBJECT) from None
     if not isinstance(value, dict):
-        raise Wrong(f"this line is no object but {shown(line.strip())}", _OBJECT)
+        raise Invalid(f"this line is no object but {shown(line.strip())}", _OBJECT)
     _refuse_doubles(line, value)
     if "\\u0000" in line and "\0" in "".join(_texts(value)):
-        raise Wrong("this row holds the character U+0000 (NUL)", "delete it")
+        raise Invalid("this row holds the character U+0000 (NUL)", "delete it")
     return value
 
 
-def _explain(line: str, error: msgspec.DecodeError) -> Wrong:
+def _explain(line: str, error: msgspec.DecodeError) -> Invalid:
     found = _BYTE.search(str(error))
     if found is None and _SURROGATE.search(line):
-        return Wrong("this line holds one half of a surrogate pair, and no character", "write the character itself")
+        return Invalid("this line holds one half of a surrogate pair, and no character", "write the character itself")
     if found is None:
-        return Wrong(f"this line is no JSON: {_said(str(error))}", _OBJECT)
+        return Invalid(f"this line is no JSON: {_said(str(error))}", _OBJECT)
     column = len(line.encode()[: int(found[1])].decode(errors="ignore")) + 1
     what = _BYTE.sub("", str(error)).strip().removeprefix("JSON is malformed: ")
-    return Wrong(f"this line is no JSON: {what} at column {column}", _OBJECT)
+    return Invalid(f"this line is no JSON: {what} at column {column}", _OBJECT)
 
 
 def _said(error: str) -> str:
@@ -92,7 +92,7 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for name, value in pairs:
         if name in found:
-            raise Wrong(f"the key {shown(name)} is there twice", "keep one")
+            raise Invalid(f"the key {shown(name)} is there twice", "keep one")
         found[name] = value
     return found
 
@@ -100,7 +100,7 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 def _keys(value: Any, level: int = 0) -> int:
     """How many keys ``value`` has, those of values inside it included."""
     if level > MAX_LEVELS:
-        raise Wrong(f"more than {MAX_LEVELS} levels of lists and objects", "no feed needs that")
+        raise Invalid(f"more than {MAX_LEVELS} levels of lists and objects", "no feed needs that")
     if type(value) is dict:
         inner = [item for item in value.values() if type(item) is dict or type(item) is list]
         return len(value) + sum(_keys(item, level + 1) for item in inner)

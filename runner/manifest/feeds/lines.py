@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,29 +23,29 @@ class Row(NamedTuple):
 
     line: int
     cells: dict[str, Json]
-    fault: Wrong | None
+    fault: Invalid | None
 
 
-class Broken(Exception):
+class FeedError(Exception):
     """A feed cannot be read beyond ``line`` (from 1; 0: at all); ``wrong`` says why."""
 
-    def __init__(self, line: int, wrong: Wrong) -> None:
+    def __init__(self, line: int, wrong: Invalid) -> None:
         super().__init__(wrong.what)
         self.line = line
         self.wrong = wrong
 
 
-class Lines:
+class FeedLines:
     """The lines of ``file``, their ends kept.
 
     ``number`` is that of the line given last and ``last`` its text. A byte that is no UTF-8, or a NUL, is
-    replaced, and kept in ``fault`` until somebody takes it. Raises ``Broken``.
+    replaced, and kept in ``fault`` until somebody takes it. Raises ``FeedError``.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self.number = 0
         self.last = ""
-        self.fault: Wrong | None = None
+        self.fault: Invalid | None = None
         self._file = file
 
     def __iter__(self) -> Iterator[str]:
@@ -58,7 +58,7 @@ class Lines:
             except UnicodeDecodeError as error:
                 line = self._doubt(raw, error)
             if "\0" in line:
-                self.fault = self.fault or Wrong("this row holds the character U+0000 (NUL)", "delete it")
+                self.fault = self.fault or Invalid("this row holds the character U+0000 (NUL)", "delete it")
             self.last = line
             yield line
 
@@ -67,24 +67,24 @@ class Lines:
             raw = self._file.readline(MAX_LINE_BYTES + 1)
         except OSError as error:
             what = f"this feed cannot be read further: {error.strerror}"
-            raise Broken(self.number, Wrong(what, "check its disk and run again")) from None
+            raise FeedError(self.number, Invalid(what, "check its disk and run again")) from None
         if len(raw) > MAX_LINE_BYTES:
             what = f"this line is longer than {MAX_LINE_BYTES:,} bytes"
-            raise Broken(self.number + 1, Wrong(what, "a feed has one row a line"))
+            raise FeedError(self.number + 1, Invalid(what, "a feed has one row a line"))
         return raw
 
     def _begin(self, raw: bytes) -> bytes:
         if raw.startswith(_UTF16):
-            raise Broken(0, Wrong("this feed is UTF-16", "save it as UTF-8"))
+            raise FeedError(0, Invalid("this feed is UTF-16", "save it as UTF-8"))
         return raw.removeprefix(_BOM)
 
     def _doubt(self, raw: bytes, error: UnicodeDecodeError) -> str:
         what = f"byte 0x{raw[error.start]:02X} is not UTF-8"
         advice = "save the feed as UTF-8; it looks like Latin-1 or Windows-1252"
-        self.fault = self.fault or Wrong(what, advice)
+        self.fault = self.fault or Invalid(what, advice)
         return raw.decode(errors="replace")
 
-    def take_fault(self) -> Wrong | None:
+    def take_fault(self) -> Invalid | None:
         """What was wrong with the bytes since the last time that somebody asked."""
         fault, self.fault = self.fault, None
         return fault

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING, Final
 
-from runner.manifest.feeds.lines import Broken, Row
-from runner.manifest.problems import Wrong, shown
+from runner.manifest.feeds.lines import FeedError, Row
+from runner.manifest.problems import Invalid, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runner.manifest.feeds.lines import Lines
+    from runner.manifest.feeds.lines import FeedLines
 
 _SEPARATORS: Final = {",": "commas", "\t": "tabs", ";": "`;`", "|": "`|`"}
 _SIGNS: Final = {",": "comma", "\t": "tab"}
@@ -24,8 +24,8 @@ class Table:
     loose = True
     """Cells are text, whatever is meant: the place decides."""
 
-    def __init__(self, lines: Lines, separator: str) -> None:
-        """Reads the header. Raises ``Broken``."""
+    def __init__(self, lines: FeedLines, separator: str) -> None:
+        """Reads the header. Raises ``FeedError``."""
         self._lines = lines
         self._separator = separator
         self._reader = csv.reader(iter(lines), delimiter=separator, strict=True)
@@ -40,21 +40,21 @@ class Table:
                 continue
             self.header_line = self._lines.number
             if wrong := self._lines.take_fault() or self._doubt_header(header):
-                raise Broken(self.header_line, wrong)
+                raise FeedError(self.header_line, wrong)
             return header
-        raise Broken(0, Wrong("this feed is empty", "its first line names the columns"))
+        raise FeedError(0, Invalid("this feed is empty", "its first line names the columns"))
 
-    def _doubt_header(self, header: list[str]) -> Wrong | None:
+    def _doubt_header(self, header: list[str]) -> Invalid | None:
         for other, name in _SEPARATORS.items():
             if other != self._separator and any(other in cell for cell in header) and len(header) == 1:
                 right = _SEPARATORS[self._separator]
-                return Wrong(f"the columns are separated by {name}, not by {right}", f"save the feed with {right}")
+                return Invalid(f"the columns are separated by {name}, not by {right}", f"save the feed with {right}")
         for number, name in enumerate(header):
             if name.strip() and (first := header.index(name)) != number:
                 what = f"the column {shown(name)} is there twice, as number {first + 1} and {number + 1}"
-                return Wrong(what, "rename one or delete it")
+                return Invalid(what, "rename one or delete it")
         if not any(map(str.strip, header)):
-            return Wrong("the first line names no column", "the first line names the columns")
+            return Invalid("the first line names no column", "the first line names the columns")
         return None
 
     def _is_blank(self, cells: list[str]) -> bool:
@@ -62,7 +62,7 @@ class Table:
         return len(cells) <= 1 and not self._lines.last.strip()
 
     def _next(self) -> list[str] | None:
-        """The next row, blank ones too; ``None`` at the end. Raises ``Broken`` and ``Wrong``."""
+        """The next row, blank ones too; ``None`` at the end. Raises ``FeedError`` and ``Invalid``."""
         start = self._lines.number + 1
         try:
             return next(self._reader, None)
@@ -70,7 +70,7 @@ class Table:
             wrong = _explain(str(error))
             # A quote that swallowed several lines leaves nobody knowing where a row begins.
             if not self._header or self._lines.number > start or "unexpected end" in str(error):
-                raise Broken(start, wrong) from None
+                raise FeedError(start, wrong) from None
             raise wrong from None
 
     def __iter__(self) -> Iterator[Row]:
@@ -80,7 +80,7 @@ class Table:
             start = lines.number + 1
             try:
                 cells = self._next()
-            except Wrong as wrong:
+            except Invalid as wrong:
                 lines.take_fault()
                 yield Row(start, {}, wrong)
                 continue
@@ -93,16 +93,16 @@ class Table:
                 fault = fault or self._measure(cells)
             yield Row(start, dict(zip(header, cells, strict=False)), fault)
 
-    def _measure(self, cells: list[str]) -> Wrong | None:
+    def _measure(self, cells: list[str]) -> Invalid | None:
         if len(cells) != len(self._header):
             few = len(cells) < len(self._header)
             what = f"this row has {_counted(len(cells))}, the header {_counted(len(self._header))}"
             sign = _SIGNS[self._separator]
-            return Wrong(what, f"an empty cell has its {sign}, too" if few else f"quote a cell that holds a {sign}")
+            return Invalid(what, f"an empty cell has its {sign}, too" if few else f"quote a cell that holds a {sign}")
         for number, (name, cell) in enumerate(zip(self._header, cells, strict=True)):
             if cell and not name.strip():
                 what = f"the cell {shown(cell)} stands in column {number + 1}, which has no name"
-                return Wrong(what, "name the column in the first line, or empty the cell")
+                return Invalid(what, "name the column in the first line, or empty the cell")
         return None
 
 
@@ -110,16 +110,18 @@ def _counted(cells: int) -> str:
     return f"{cells} cell" if cells == 1 else f"{cells} cells"
 
 
-def _explain(error: str) -> Wrong:
+def _explain(error: str) -> Invalid:
     """What the ``csv`` module means."""
     if "expected after" in error:
-        return Wrong("text follows a closing quote", _TWICE)
+        return Invalid("text follows a closing quote", _TWICE)
     if "field limit" in error:
-        return Wrong(
+        return Invalid(
             f"a cell is longer than {csv.field_size_limit():,} characters: a quote is opened and not closed", _TWICE
         )
     if "unexpected end" in error:
-        return Wrong("a quoted cell that begins in this row is never closed", _TWICE)
+        return Invalid("a quoted cell that begins in this row is never closed", _TWICE)
     if "new-line" in error:
-        return Wrong("this line holds a lone carriage return", "save the feed with LF or CRLF at the end of each line")
-    return Wrong(f"this row cannot be read: {error}")
+        return Invalid(
+            "this line holds a lone carriage return", "save the feed with LF or CRLF at the end of each line"
+        )
+    return Invalid(f"this row cannot be read: {error}")

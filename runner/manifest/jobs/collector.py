@@ -11,87 +11,89 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runner.core.models import Json
-    from runner.manifest.jobs.entry import Recipe
-    from runner.manifest.jobs.expansion import Cells, Fault, Made, Series
-    from runner.manifest.jobs.uniqueness import Register
+    from runner.manifest.jobs.entry import JobEntry
+    from runner.manifest.jobs.expansion import Cells, ExpandedJob, JobExpansion, JobProblem
+    from runner.manifest.jobs.uniqueness import UniqueNames
     from runner.manifest.nodes import Mark, RowMark
-    from runner.manifest.problems import Findings, Wrong
+    from runner.manifest.problems import Invalid, Problems
 
 _EXAMPLES: Final = 3
 
 
-class Intake:
+class JobCollector:
     """Takes the jobs of a whole manifest; counts them, and the rows that were skipped."""
 
-    def __init__(self, register: Register, findings: Findings, *, skip: bool, most: int) -> None:
+    def __init__(self, register: UniqueNames, problems: Problems, *, skip: bool, most: int) -> None:
         """``skip``: a bad row is left out and counted instead of being an error. ``most`` jobs are made."""
         self.jobs = 0
         self.skipped = 0
         self._register = register
-        self._findings = findings
+        self._problems = problems
         self._skip = skip
         self._most = most
         self._examples: list[str] = []
         self._hints = Hints()
 
-    def take(self, recipe: Recipe, series: Series, row: RowMark | None = None,
+    def take(self, job_entry: JobEntry, series: JobExpansion, row: RowMark | None = None,
              columns: dict[str, Json] | None = None, cells: Cells = NO_CELLS) -> None:  # fmt: skip
         """The jobs of one row, or of an entry that has none."""
         self.jobs += series.count
         if self.jobs > self._most:
             return  # all that is still wanted is their number
-        made: Iterable[Made] = series.jobs(columns or {}, cells)
+        made: Iterable[ExpandedJob] = series.jobs(columns or {}, cells)
         if row is not None and self._skip:
             made = list(made)
         if not isinstance(made, list):
-            self._register_all(recipe, made, row)
+            self._register_all(job_entry, made, row)
         faults, series.faults = series.faults, []
-        if self._note(recipe, faults, row) and isinstance(made, list):
-            self._register_all(recipe, made, row)
+        if self._note(job_entry, faults, row) and isinstance(made, list):
+            self._register_all(job_entry, made, row)
 
-    def _register_all(self, recipe: Recipe, made: Iterable[Made], row: RowMark | None) -> None:
-        id_mark: Mark = row or recipe.mark("id")
-        file_mark: Mark = row or recipe.mark("file")
+    def _register_all(self, job_entry: JobEntry, made: Iterable[ExpandedJob], row: RowMark | None) -> None:
+        id_mark: Mark = row or job_entry.mark("id")
+        file_mark: Mark = row or job_entry.mark("file")
         for job, generated in made:
             self._register.add(job, generated=generated, id_mark=id_mark, file_mark=file_mark, row=row)
-            self._hints.see(job, row or recipe.entry)
+            self._hints.see(job, row or job_entry.entry)
 
-    def _note(self, recipe: Recipe, faults: list[Fault], row: RowMark | None) -> bool:
+    def _note(self, job_entry: JobEntry, faults: list[JobProblem], row: RowMark | None) -> bool:
         """Whether the row is good, or has none but faults of the manifest itself."""
         bad = False
         for mark, what, advice, of_row in faults:
             if row is None or not of_row:
-                self._findings.error(mark, what, advice)
+                self._problems.error(mark, what, advice)
             else:
                 bad = True
-                source = "" if mark == recipe.mark("from") else f", from the template at {self._findings.place(mark)}"
+                source = (
+                    "" if mark == job_entry.mark("from") else f", from the template at {self._problems.place(mark)}"
+                )
                 if self._skip:
                     return self._leave_out(row, f"{what}{source}")
-                self._findings.error(row, f"{what}{source}", advice)
+                self._problems.error(row, f"{what}{source}", advice)
         return not bad
 
-    def refuse(self, row: RowMark, wrongs: list[Wrong]) -> None:
+    def refuse(self, row: RowMark, wrongs: list[Invalid]) -> None:
         """Note or skip a row of which no job can be made."""
         if self._skip:
             self._leave_out(row, wrongs[0].what)
             return
         for wrong in wrongs:
-            self._findings.error(row, wrong.what, wrong.advice)
+            self._problems.error(row, wrong.what, wrong.advice)
 
     def _leave_out(self, row: RowMark, what: str) -> bool:
         self.skipped += 1
         if len(self._examples) < _EXAMPLES:
-            self._examples.append(f"{self._findings.place(row)}: {what}")
+            self._examples.append(f"{self._problems.place(row)}: {what}")
         return False
 
     def finish(self, jobs_mark: Mark, policy_mark: Mark) -> None:
         """Tell what concerns the manifest as a whole."""
         if self.jobs > self._most:
             what = f"{self.jobs:,} jobs are more than the {self._most:,} that one manifest may have"
-            self._findings.error(jobs_mark, what, "split it")
+            self._problems.error(jobs_mark, what, "split it")
         if self.skipped:
             rows = "1 row of a feed is" if self.skipped == 1 else f"{self.skipped:,} rows of feeds are"
             more = "; …" if self.skipped > len(self._examples) else ""
             what = f"{rows} skipped: {'; '.join(self._examples)}{more}"
-            self._findings.warn(policy_mark, what, "once they are right, run again for their jobs")
-        self._hints.tell(self._findings)
+            self._problems.warn(policy_mark, what, "once they are right, run again for their jobs")
+        self._hints.tell(self._problems)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, without_extension
-from runner.manifest.problems import Failure, Wrong
+from runner.manifest.problems import Failure, Invalid
 from runner.manifest.templates.template import SIZES, Template, Vocabulary
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ JOB_COLUMNS: Final = ("id", "size", "file")
 Stem = str | Template | Failure | None
 
 
-class Ending(NamedTuple):
+class Suffixes(NamedTuple):
     """What ``runner`` puts behind a stem that does not tell an entry's jobs apart."""
 
     size: bool
     copy: bool
 
 
-NO_ENDING: Final = Ending(size=False, copy=False)
+NO_ENDING: Final = Suffixes(size=False, copy=False)
 
 
-class Recipe(msgspec.Struct):
+class JobEntry(msgspec.Struct):
     """What all jobs of one entry share."""
 
     entry: Mapping
@@ -79,11 +79,11 @@ class Recipe(msgspec.Struct):
         own_id = self.id is not None
         return Vocabulary(matrix=self.matrix.names, has_rows=self.feed is not None, own_id=own_id)
 
-    def ending(self, stem: Stem) -> Ending:
+    def ending(self, stem: Stem) -> Suffixes:
         """What is put behind ``stem``: nothing, where there is but one job to a row."""
         if self.repeat == 1 and not self.matrix.axes:
             return NO_ENDING
-        return Ending(size=self._completes_size(stem), copy=self._completes_copy(stem))
+        return Suffixes(size=self._completes_size(stem), copy=self._completes_copy(stem))
 
     def _completes_size(self, stem: Stem) -> bool:
         """Whether there are several sizes, and ``stem`` does not tell them apart."""
@@ -103,16 +103,16 @@ class Recipe(msgspec.Struct):
 
 
 def read_id(value: str) -> str:
-    """An id as an entry or a row says it. Raises ``Wrong``."""
+    """An id as an entry or a row says it. Raises ``Invalid``."""
     text = normal(value)
     if reason := check_id(text):
-        raise Wrong(reason, id_advice(reason))
+        raise Invalid(reason, id_advice(reason))
     return text
 
 
 def read_file(value: str) -> str:
-    """A file as an entry or a row says it, without its ending. Raises ``Wrong``."""
+    """A file as an entry or a row says it, without its ending. Raises ``Invalid``."""
     stem = without_extension(normal(value))
     if reason := check_file_name(stem):
-        raise Wrong(reason, file_advice(reason))
+        raise Invalid(reason, file_advice(reason))
     return stem

@@ -1,15 +1,15 @@
-"""One entry of ``jobs:`` → its recipe; what is wrong with it is noted."""
+"""One entry of ``jobs:`` → its job_entry; what is wrong with it is noted."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from runner.manifest.jobs.entry import MAX_REPEAT, SEVERAL, Recipe, Stem, read_file, read_id
+from runner.manifest.jobs.entry import MAX_REPEAT, SEVERAL, JobEntry, Stem, read_file, read_id
 from runner.manifest.jobs.inputs import given_inputs, read_size, refuse_beside
 from runner.manifest.jobs.matrix import NO_MATRIX, SIZE_KEYS, Axis, MatrixReader
 from runner.manifest.names import normal
 from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
-from runner.manifest.problems import FAILED, Failure, Wrong
+from runner.manifest.problems import FAILED, Failure, Invalid
 from runner.manifest.templates.rendering import Rendered, render
 from runner.manifest.templates.template import Template, Templates, is_template, printed_output, without_ext
 from runner.manifest.yaml.scalars import integer, text
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 
     from runner.manifest.feeds.feed import Feed
     from runner.manifest.jobs.inputs import Given, KnownModel
-    from runner.manifest.problems import Findings
+    from runner.manifest.problems import Problems
 
 _SEVERAL: Final = frozenset(SEVERAL)
 _SIZED: Final = frozenset(("size", "sizes"))
 
 
-class RecipeReader:
+class EntryReader:
     """Reads entries of a known model and feed; what is wrong with them is noted."""
 
-    def __init__(self, templates: Templates, findings: Findings) -> None:
+    def __init__(self, templates: Templates, problems: Problems) -> None:
         self._templates = templates
-        self._findings = findings
+        self._problems = problems
 
-    def read(self, entry: Mapping, model: KnownModel, feed: Feed | None) -> Recipe:
+    def read(self, entry: Mapping, model: KnownModel, feed: Feed | None) -> JobEntry:
         several = not _SEVERAL.isdisjoint(entry.items)
-        given = given_inputs(entry, self._findings)
-        recipe = self._read_inputs(entry, model, given, several=several)
-        recipe.feed = feed
-        recipe.repeat = self._read_repeat(entry)
-        self._read_size(recipe, given)
+        given = given_inputs(entry, self._problems)
+        job_entry = self._read_inputs(entry, model, given, several=several)
+        job_entry.feed = feed
+        job_entry.repeat = self._read_repeat(entry)
+        self._read_size(job_entry, given)
         if several:
-            self._read_matrix(recipe, given)
-            self._render_defaults(recipe, given)
-            recipe.templates = recipe.find_templates()
-        recipe.rows_as_jobs = "from" in entry.items and not self._sets_required(recipe, given)
-        return recipe
+            self._read_matrix(job_entry, given)
+            self._render_defaults(job_entry, given)
+            job_entry.templates = job_entry.find_templates()
+        job_entry.rows_as_jobs = "from" in entry.items and not self._sets_required(job_entry, given)
+        return job_entry
 
-    def _read_inputs(self, entry: Mapping, model: KnownModel, given: Given, *, several: bool) -> Recipe:
+    def _read_inputs(self, entry: Mapping, model: KnownModel, given: Given, *, several: bool) -> JobEntry:
         rendered: list[Rendered] = []
         failed: set[str] = set()
         inputs = model.read(self._take_rendered(given, model, rendered, failed) if several else given)
@@ -54,7 +54,7 @@ class RecipeReader:
         job_id = self._stem(entry, "id", read_id, several=several)
         file = self._stem(entry, "file", read_file, several=True)
         templates = [file] if isinstance(file, Template) else []
-        return Recipe(entry, model, inputs, rendered, job_id, file, NO_MATRIX, templates)
+        return JobEntry(entry, model, inputs, rendered, job_id, file, NO_MATRIX, templates)
 
     def _take_rendered(self, given: Given, model: KnownModel, rendered: list[Rendered], failed: set[str]) -> Given:
         """Put the inputs that hold templates into ``rendered``, or ``failed``. Returns the others."""
@@ -71,9 +71,9 @@ class RecipeReader:
 
     def _render(self, name: str, node: Node, model: KnownModel) -> Rendered | Failure | None:
         convert = model.inputs.converter(name)
-        found = self._findings.read(name, node, lambda node: render(name, node, convert, self._templates))
+        found = self._problems.read(name, node, lambda node: render(name, node, convert, self._templates))
         if isinstance(found, Rendered):
-            self._findings.warn_of_comments(name, node)
+            self._problems.warn_of_comments(name, node)
         return found
 
     def _stem(self, entry: Mapping, key: str, convert: Callable[[str], str], *, several: bool) -> Stem:
@@ -87,135 +87,137 @@ class RecipeReader:
             if not is_template(stem):
                 return convert(stem)
             if not several:
-                raise Wrong("holds a template, and this job has no `from`, `matrix`, `repeat` or `sizes`",
+                raise Invalid("holds a template, and this job has no `from`, `matrix`, `repeat` or `sizes`",
                             "write the id out")  # fmt: skip
-            self._findings.warn_of_comments(key, node)
+            self._problems.warn_of_comments(key, node)
             template = self._templates.compile(key, node, stem)
             if "output" in template.jobs_own:
                 self._check_output(template, stem)
             return template
 
-        return self._findings.read(key, entry.items[key][1], read)
+        return self._problems.read(key, entry.items[key][1], read)
 
     def _check_output(self, template: Template, text: str) -> None:
-        """Raise ``Wrong`` unless ``output`` is printed and nothing else: which there are shows afterwards."""
+        """Raise ``Invalid`` unless ``output`` is printed and nothing else: which there are shows afterwards."""
         rest = printed_output(text)
         if is_template(rest) and "output" in self._templates.compile("file", template.mark, rest).jobs_own:
-            raise Wrong("uses `output` inside an expression", "it can only be printed: {{ output }}")
+            raise Invalid("uses `output` inside an expression", "it can only be printed: {{ output }}")
 
     def _read_repeat(self, entry: Mapping) -> int:
         if "repeat" not in entry.items:
             return 1
-        found = self._findings.read("repeat", entry.items["repeat"][1], _repeat)
+        found = self._problems.read("repeat", entry.items["repeat"][1], _repeat)
         return 1 if found is FAILED else found
 
-    def _read_size(self, recipe: Recipe, given: Given) -> None:
+    def _read_size(self, job_entry: JobEntry, given: Given) -> None:
         """``size`` of the entry, and whatever may not stand beside it or beside other sizes."""
-        entry, inputs = recipe.entry, recipe.inputs
+        entry, inputs = job_entry.entry, job_entry.inputs
         if _SIZED.isdisjoint(entry.items):
             return
         pairs = [entry.items[key] for key in ("size", "sizes") if key in entry.items]
-        refuse_beside(given, pairs, self._findings)
+        refuse_beside(given, pairs, self._problems)
         if len(pairs) > 1:
-            what = f"`sizes` stands beside `size`, at {self._findings.place(pairs[0][0])}"
-            self._findings.error(pairs[1][0], what, "keep one of them")
-            recipe.good = False
+            what = f"`sizes` stands beside `size`, at {self._problems.place(pairs[0][0])}"
+            self._problems.error(pairs[1][0], what, "keep one of them")
+            job_entry.good = False
         elif "size" in entry.items:
-            self._read_one_size(recipe, pairs[0][1])
-        if not recipe.model.inputs.takes_size:
-            self._findings.error(pairs[-1][1], f"{recipe.model.model} takes no width and height", "leave the size out")
-            recipe.good = False
-        inputs.failed |= {"width", "height"} if not recipe.good else set()
+            self._read_one_size(job_entry, pairs[0][1])
+        if not job_entry.model.inputs.takes_size:
+            self._problems.error(
+                pairs[-1][1], f"{job_entry.model.model} takes no width and height", "leave the size out"
+            )
+            job_entry.good = False
+        inputs.failed |= {"width", "height"} if not job_entry.good else set()
 
-    def _read_one_size(self, recipe: Recipe, node: Node) -> None:
-        several = not _SEVERAL.isdisjoint(recipe.entry.items)
+    def _read_one_size(self, job_entry: JobEntry, node: Node) -> None:
+        several = not _SEVERAL.isdisjoint(job_entry.entry.items)
         if several and isinstance(node, Scalar) and is_template(node.text):
-            found = self._findings.read("size", node, lambda _: self._templates.compile("size", node, node.text))
-            recipe.size = None if found is FAILED else found
-            recipe.good = recipe.good and found is not FAILED
+            found = self._problems.read("size", node, lambda _: self._templates.compile("size", node, node.text))
+            job_entry.size = None if found is FAILED else found
+            job_entry.good = job_entry.good and found is not FAILED
             return
-        size = self._findings.read("size", node, read_size)
+        size = self._problems.read("size", node, read_size)
         if size is FAILED:
-            recipe.inputs.failed |= {"width", "height"}
-        elif recipe.model.inputs.takes_size:
-            recipe.inputs.put_size(size, node)
+            job_entry.inputs.failed |= {"width", "height"}
+        elif job_entry.model.inputs.takes_size:
+            job_entry.inputs.put_size(size, node)
 
-    def _read_matrix(self, recipe: Recipe, given: Given) -> None:
-        named = {name for template in recipe.find_templates() for name in template.names.used}
-        matrix = MatrixReader(recipe.model, self._templates, self._findings, named).read(recipe.entry)
+    def _read_matrix(self, job_entry: JobEntry, given: Given) -> None:
+        named = {name for template in job_entry.find_templates() for name in template.names.used}
+        matrix = MatrixReader(job_entry.model, self._templates, self._problems, named).read(job_entry.entry)
         if matrix is FAILED:
-            recipe.good = False
+            job_entry.good = False
         else:
-            recipe.matrix = matrix
-            self._check_matrix(recipe, given)
+            job_entry.matrix = matrix
+            self._check_matrix(job_entry, given)
 
-    def _check_matrix(self, recipe: Recipe, given: Given) -> None:
+    def _check_matrix(self, job_entry: JobEntry, given: Given) -> None:
         """Whatever may not stand beside the matrix, and keys that an id leaves out."""
-        entry = recipe.entry
-        for axis in recipe.matrix.axes:
+        entry = job_entry.entry
+        for axis in job_entry.matrix.axes:
             if axis.name == "size" and "matrix" in entry.items and "sizes" not in entry.items:
                 refuse_beside(
-                    given, [(Scalar(axis.key.line, axis.key.column, "size", Style.PLAIN), entry)], self._findings
+                    given, [(Scalar(axis.key.line, axis.key.column, "size", Style.PLAIN), entry)], self._problems
                 )
                 self._refuse_size_beside(entry, "matrix.size", axis.key)
-                if not recipe.model.inputs.takes_size:
-                    self._findings.error(
-                        axis.key, f"{recipe.model.model} takes no width and height", "leave the size out"
+                if not job_entry.model.inputs.takes_size:
+                    self._problems.error(
+                        axis.key, f"{job_entry.model.model} takes no width and height", "leave the size out"
                     )
-                    recipe.good = False
+                    job_entry.good = False
             elif axis.name in given:
-                what = f"`{axis.name}` is given twice: here and at {self._findings.place(given[axis.name][0])}"
-                self._findings.error(axis.key, what, "keep one")
+                what = f"`{axis.name}` is given twice: here and at {self._problems.place(given[axis.name][0])}"
+                self._problems.error(axis.key, what, "keep one")
             elif axis.name in ("width", "height"):
                 self._refuse_size_beside(entry, f"matrix.{axis.name}", axis.key)
-        sized = {axis.name: axis for axis in recipe.matrix.axes if axis.name in SIZE_KEYS}
+        sized = {axis.name: axis for axis in job_entry.matrix.axes if axis.name in SIZE_KEYS}
         for name in ("width", "height"):
             if "size" in sized and name in sized:
                 what = f"`{name}` stands beside `size`; that sets it too"
-                self._findings.error(sized[name].key, what, "keep one of them")
-        self._check_id(recipe)
+                self._problems.error(sized[name].key, what, "keep one of them")
+        self._check_id(job_entry)
 
     def _refuse_size_beside(self, entry: Mapping, called: str, key: Mark) -> None:
         for name in ("size", "sizes"):
             if name in entry.items:
-                place = self._findings.place(entry.items[name][0])
-                self._findings.error(key, f"`{called}` stands beside `{name}`, at {place}", "keep one of them")
+                place = self._problems.place(entry.items[name][0])
+                self._problems.error(key, f"`{called}` stands beside `{name}`, at {place}", "keep one of them")
 
-    def _check_id(self, recipe: Recipe) -> None:
+    def _check_id(self, job_entry: JobEntry) -> None:
         """Note each key of the matrix that does not tell its jobs apart."""
-        for axis in recipe.matrix.axes:
+        for axis in job_entry.matrix.axes:
             if axis.name in SIZE_KEYS:
                 continue
-            for key, stem in (("id", recipe.id), ("file", recipe.file)):
+            for key, stem in (("id", job_entry.id), ("file", job_entry.file)):
                 if _leaves_out(stem, axis, of_file=key == "file"):
                     what = f"`{key}` leaves out `{axis.name}`, a key of the matrix: its jobs would share one"
-                    self._findings.error(recipe.mark(key), what, f"add {{{{ {axis.name} }}}}")
-                    recipe.good = False
-            sent = {name for t in recipe.find_templates() if t.field != "file" for name in t.names.used}
-            if recipe.id is None and axis.own and axis.name not in sent and len(axis.options) > 1:
+                    self._problems.error(job_entry.mark(key), what, f"add {{{{ {axis.name} }}}}")
+                    job_entry.good = False
+            sent = {name for t in job_entry.find_templates() if t.field != "file" for name in t.names.used}
+            if job_entry.id is None and axis.own and axis.name not in sent and len(axis.options) > 1:
                 what = f"nothing that is sent depends on `{axis.name}`, a key of the matrix: its jobs would be the same"
-                self._findings.error(axis.key, what, f"use {{{{ {axis.name} }}}} in the prompt or in an `id`")
-                recipe.good = False
+                self._problems.error(axis.key, what, f"use {{{{ {axis.name} }}}} in the prompt or in an `id`")
+                job_entry.good = False
 
-    def _render_defaults(self, recipe: Recipe, given: Given) -> None:
+    def _render_defaults(self, job_entry: JobEntry, given: Given) -> None:
         """A default that holds a template is one for the jobs of this entry."""
-        taken = set(given) | recipe.matrix.inputs
-        if recipe.matrix.sizes() is not None or "size" in recipe.entry.items:
+        taken = set(given) | job_entry.matrix.inputs
+        if job_entry.matrix.sizes() is not None or "size" in job_entry.entry.items:
             taken |= {"width", "height"}
-        for name, node in recipe.model.defaults.marks.items():
+        for name, node in job_entry.model.defaults.marks.items():
             if name not in taken and isinstance(node, (Scalar, Sequence, Mapping)):
-                found = self._render(name, node, recipe.model)
+                found = self._render(name, node, job_entry.model)
                 if isinstance(found, Rendered):
-                    recipe.rendered.append(found)
+                    job_entry.rendered.append(found)
                 elif found is FAILED:
-                    recipe.good = False
+                    job_entry.good = False
 
-    def _sets_required(self, recipe: Recipe, given: Given) -> bool:
+    def _sets_required(self, job_entry: JobEntry, given: Given) -> bool:
         """Whether the entry says what is to be made; if not, the rows do."""
-        required = recipe.model.inputs.required
-        if recipe.model.inputs.known is None:
-            return "prompt" in given or bool(recipe.rendered) or "prompt" in recipe.matrix.inputs
-        return any(name in given or name in recipe.matrix.inputs for name in required) or not required
+        required = job_entry.model.inputs.required
+        if job_entry.model.inputs.known is None:
+            return "prompt" in given or bool(job_entry.rendered) or "prompt" in job_entry.matrix.inputs
+        return any(name in given or name in job_entry.matrix.inputs for name in required) or not required
 
 
 def _leaves_out(stem: Stem, axis: Axis, *, of_file: bool) -> bool:
@@ -230,5 +232,5 @@ def _leaves_out(stem: Stem, axis: Axis, *, of_file: bool) -> bool:
 def _repeat(node: Node) -> int:
     value = integer(node)
     if not 1 <= value <= MAX_REPEAT:
-        raise Wrong(f"is {value}; it goes from 1 to {MAX_REPEAT:,}")
+        raise Invalid(f"is {value}; it goes from 1 to {MAX_REPEAT:,}")
     return value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from runner.manifest.nodes import Scalar, Style
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 from runner.manifest.yaml.scalars import json_value
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _reread(value: Any) -> Any:
         return value
     try:
         read = json_value(Scalar(0, 0, value.strip(), Style.PLAIN))
-    except Wrong:
+    except Invalid:
         return value
     return value if isinstance(read, str) else read
 

@@ -8,7 +8,7 @@ from runner.manifest import units
 from runner.manifest.models.inputs import ModelInputs, bundled_models, bundled_schema
 from runner.manifest.models.schema import usable
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
-from runner.manifest.problems import FAILED, Wrong, listing, nearest, shown
+from runner.manifest.problems import FAILED, Invalid, listing, nearest, shown
 from runner.manifest.settings import KEYS as TOP_KEYS
 from runner.manifest.yaml.scalars import kind, written
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from runner.core.models import Json
     from runner.manifest.models.inputs import Offer
-    from runner.manifest.problems import Findings
+    from runner.manifest.problems import Problems
 
 KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file")
 """The keys of a job that are not inputs of its model."""
@@ -42,7 +42,7 @@ class Inputs:
         self.marks["width"] = self.marks["height"] = mark
 
 
-def given_inputs(mapping: Mapping, findings: Findings) -> Given:
+def given_inputs(mapping: Mapping, problems: Problems) -> Given:
     """The inputs in ``mapping`` by name: its own keys left out, those under ``inputs:`` taken in."""
     given = {name: pair for name, pair in mapping.items.items() if name not in _OWN}
     if "inputs" not in mapping.items:
@@ -50,38 +50,38 @@ def given_inputs(mapping: Mapping, findings: Findings) -> Given:
     inputs = mapping.items["inputs"][1]
     if not isinstance(inputs, Mapping):
         what = f"`inputs` takes a mapping of inputs, not {kind(inputs)}"
-        findings.error(inputs, what, "write `inputs: {name: value}`, or leave the key out")
+        problems.error(inputs, what, "write `inputs: {name: value}`, or leave the key out")
         return given
     for name, pair in inputs.items.items():
         if name in given:
-            what = f"{shown(name)} is given twice: here and at {findings.place(given[name][0])}"
-            findings.error(pair[0], what, "keep one")
+            what = f"{shown(name)} is given twice: here and at {problems.place(given[name][0])}"
+            problems.error(pair[0], what, "keep one")
         given[name] = pair
     return given
 
 
 def read_size(node: Node) -> Size:
-    """The value of ``size``. Raises ``Wrong``."""
+    """The value of ``size``. Raises ``Invalid``."""
     if isinstance(node, Sequence):
-        raise Wrong("takes one size, not a list", "write 1024x768; several sizes go under `sizes:`")
+        raise Invalid("takes one size, not a list", "write 1024x768; several sizes go under `sizes:`")
     return units.size(written(node))
 
 
-def refuse_beside(given: Given, pairs: Iterable[Pair], findings: Findings) -> None:
+def refuse_beside(given: Given, pairs: Iterable[Pair], problems: Problems) -> None:
     """Note each of ``width`` and ``height`` that stands beside one of the keys that set both."""
     for key, _ in pairs:
         for name in ("width", "height"):
             if name in given:
-                what = f"`{name}` stands beside `{key.text}`, at {findings.place(key)}; that sets it too"
-                findings.error(given[name][0], what, "keep one of them")
+                what = f"`{name}` stands beside `{key.text}`, at {problems.place(key)}; that sets it too"
+                problems.error(given[name][0], what, "keep one of them")
 
 
 class KnownModel:
     """A model that jobs use: its inputs, and what ``defaults:`` gives to it."""
 
-    def __init__(self, model: str, at: Mark, defaults: Defaults, findings: Findings, offer: Offer) -> None:
+    def __init__(self, model: str, at: Mark, defaults: Defaults, problems: Problems, offer: Offer) -> None:
         self.model = model
-        self._findings = findings
+        self._problems = problems
         bundled = bundled_schema(model) if model else None
         self.inputs = ModelInputs(model, bundled) if bundled or not model else self._judge(offer, at)
         self.defaults = defaults.read(self)
@@ -92,14 +92,14 @@ class KnownModel:
         if offer.schema is not None:
             try:
                 inputs = ModelInputs(self.model, usable(offer.schema), fills=False)
-            except Wrong as wrong:
+            except Invalid as wrong:
                 note = f"the schema offered for it {wrong.what}"
             else:
                 if note:
-                    self._findings.warn(at, f"the inputs of {shown(self.model)}: {note}")
+                    self._problems.warn(at, f"the inputs of {shown(self.model)}: {note}")
                 return inputs
         what = f"the inputs of {shown(self.model)} are not checked here; the API's answer decides"
-        self._findings.warn(at, what, nearest(self.model, bundled_models(), cutoff=0.9) or note)
+        self._problems.warn(at, what, nearest(self.model, bundled_models(), cutoff=0.9) or note)
         return ModelInputs(self.model, None)
 
     def read(self, given: Given) -> Inputs:
@@ -108,7 +108,7 @@ class KnownModel:
         for name, (key, node) in given.items():
             if not self.inputs.names(name) and not self._accepts(key, name, inputs):
                 continue
-            value = self._findings.read(name, node, self.inputs.converter(name))
+            value = self._problems.read(name, node, self.inputs.converter(name))
             if value is FAILED:
                 inputs.failed.add(name)
             else:
@@ -127,7 +127,7 @@ class KnownModel:
     def _doubt(self, key: Mark, name: str) -> None:
         """Nothing tells an input of an unknown model from a misspelt key of a job, but likeness."""
         if self.model and name not in KEYS and (advice := nearest(name, KEYS, cutoff=0.75)):
-            self._findings.warn(key, f"{shown(name)} is taken for an input of {self.model}", advice)
+            self._problems.warn(key, f"{shown(name)} is taken for an input of {self.model}", advice)
 
     def _refuse_unknown(self, key: Mark, name: str, inputs: Inputs) -> None:
         inputs.failed.add(name)
@@ -137,30 +137,30 @@ class KnownModel:
         inputs.failed.update(n for n in known if f"`{n}`" in advice)
         if not advice and name in TOP_KEYS:
             advice = "it belongs at the top of the manifest"
-        self._findings.error(key, f"{shown(name)} is neither a key of a job nor an input of {self.model}",
+        self._problems.error(key, f"{shown(name)} is neither a key of a job nor an input of {self.model}",
                              advice or f"the model takes {listing(list(known))}")  # fmt: skip
 
 
 class Defaults:
     """``defaults:``, to be read anew for each model, as the model decides what its values mean."""
 
-    def __init__(self, mapping: Mapping | None, findings: Findings) -> None:
-        self._findings = findings
+    def __init__(self, mapping: Mapping | None, problems: Problems) -> None:
+        self._problems = problems
         self._given: Given = {}
         self._size: tuple[Size, Node] | None = None
         if mapping is not None:
-            self._given = given_inputs(mapping, findings)
+            self._given = given_inputs(mapping, problems)
             self._read_own_keys(mapping)
 
     def _read_own_keys(self, mapping: Mapping) -> None:
         for name in KEYS:
             if name in mapping.items and name not in ("inputs", "size"):
                 advice = "write `model: …` at the top" if name == "model" else "it belongs to a job"
-                self._findings.error(mapping.items[name][0], f"`{name}` has no default", advice)
+                self._problems.error(mapping.items[name][0], f"`{name}` has no default", advice)
         if "size" in mapping.items:
             pair = mapping.items["size"]
-            refuse_beside(self._given, [pair], self._findings)
-            size = self._findings.read("size", pair[1], read_size)
+            refuse_beside(self._given, [pair], self._problems)
+            size = self._problems.read("size", pair[1], read_size)
             self._size = None if size is FAILED else (size, pair[1])
 
     def read(self, model: KnownModel) -> Inputs:
@@ -180,4 +180,4 @@ class Defaults:
         for name, mark in names.items():
             what = f"the default {shown(name)} is no input of {model.model}, the model of {job}"
             advice = nearest(name, known) or f"the model takes {listing(list(known))}"
-            self._findings.error(mark, what, advice)
+            self._problems.error(mark, what, advice)

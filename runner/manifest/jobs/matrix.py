@@ -10,7 +10,7 @@ import msgspec
 
 from runner.manifest.jobs.inputs import KEYS, read_size
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Scalar, Sequence
-from runner.manifest.problems import FAILED, Wrong, nearest, shown
+from runner.manifest.problems import FAILED, Invalid, nearest, shown
 from runner.manifest.templates.rendering import Rendered, render
 from runner.manifest.yaml.scalars import json_value, kind, text
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runner.core.models import Json
     from runner.manifest.jobs.inputs import KnownModel
-    from runner.manifest.problems import Failure, Findings
+    from runner.manifest.problems import Failure, Problems
     from runner.manifest.templates.template import Templates
 
 SIZE_KEYS: Final = ("size", "width", "height")
@@ -140,11 +140,11 @@ def _matches(known: dict[str, Json], excluded: dict[str, Json]) -> bool:
 class MatrixReader:
     """Reads the axes of one entry; what is wrong with them is noted."""
 
-    def __init__(self, model: KnownModel, templates: Templates, findings: Findings, named: set[str]) -> None:
+    def __init__(self, model: KnownModel, templates: Templates, problems: Problems, named: set[str]) -> None:
         """``named`` are the names that the entry's templates use."""
         self._model = model
         self._templates = templates
-        self._findings = findings
+        self._problems = problems
         self._named = named
 
     def read(self, entry: Mapping) -> Matrix | Failure:
@@ -164,7 +164,7 @@ class MatrixReader:
         if not isinstance(node, Mapping) or not node.items.keys() - {"exclude"}:
             found = "an empty one" if isinstance(node, Mapping) else kind(node)
             what = f"`matrix` takes a mapping of lists, not {found}"
-            self._findings.error(node, what, "write {view: [front, side]}")
+            self._problems.error(node, what, "write {view: [front, side]}")
             return False
         good = [self._read_key(matrix, name, axis) for name, axis in node.items.items() if name != "exclude"]
         if not all(good):
@@ -175,32 +175,32 @@ class MatrixReader:
 
     def _read_key(self, matrix: Matrix, name: str, pair: Pair) -> bool:
         if wrong := self._doubt_key(name):
-            self._findings.error(pair[0], f"{shown(name)} {wrong.what}", wrong.advice)
+            self._problems.error(pair[0], f"{shown(name)} {wrong.what}", wrong.advice)
             return False
         if any(axis.name == name for axis in matrix.axes):
-            self._findings.error(pair[0], "`matrix` holds `size` beside `sizes:`", "keep one of them")
+            self._problems.error(pair[0], "`matrix` holds `size` beside `sizes:`", "keep one of them")
             return False
         return self._add(matrix, name, pair, name)
 
-    def _doubt_key(self, name: str) -> Wrong | None:
+    def _doubt_key(self, name: str) -> Invalid | None:
         if name in KEYS and name != "size":
             advice = "write `size`" if name == "sizes" else "it stands beside `matrix`, not in it"
-            return Wrong("is no key of a matrix", advice)
+            return Invalid("is no key of a matrix", advice)
         if name in RESERVED:
-            return Wrong("is a name that templates have already", "call the key of the matrix otherwise")
+            return Invalid("is a name that templates have already", "call the key of the matrix otherwise")
         if not name.isidentifier():
-            return Wrong("cannot be a name in templates", "use letters, digits and _")
+            return Invalid("cannot be a name in templates", "use letters, digits and _")
         return None
 
     def _add(self, matrix: Matrix, name: str, pair: Pair, called: str) -> bool:
         key, node = pair
         if not isinstance(node, Sequence) or not node.items:
-            self._findings.error(node, *_no_list(called, node))
+            self._problems.error(node, *_no_list(called, node))
             return False
         options: list[Option] = []
         good = True
         for item in node.items:
-            option = self._findings.read(called, item, lambda node: self._option(name, node))
+            option = self._problems.read(called, item, lambda node: self._option(name, node))
             if option is FAILED:
                 good = False
             elif not self._is_double(called, options, option):
@@ -211,8 +211,8 @@ class MatrixReader:
     def _is_double(self, called: str, options: list[Option], option: Option) -> bool:
         for other in options:
             if other.identity == option.identity and type(other.value) is type(option.value):
-                said, first = _said(called, option.written or option.value), self._findings.place(other.mark)
-                self._findings.error(option.mark, f"{said} is given twice; the first is at {first}", "keep one")
+                said, first = _said(called, option.written or option.value), self._problems.place(other.mark)
+                self._problems.error(option.mark, f"{said} is given twice; the first is at {first}", "keep one")
                 return True
         return False
 
@@ -231,7 +231,9 @@ class MatrixReader:
         if not self._sets_input(name):
             value = text(node)
             if "{{" in value:
-                raise Wrong(f"holds a template: {shown(value)}", "a value that is no input of the model is plain text")
+                raise Invalid(
+                    f"holds a template: {shown(value)}", "a value that is no input of the model is plain text"
+                )
             return Option(value, {}, None, node)
         convert = self._model.inputs.converter(name)
         if rendered := render(name, node, convert, self._templates):
@@ -243,7 +245,7 @@ class MatrixReader:
         if not isinstance(node, Sequence) or not node.items:
             found = "an empty one" if isinstance(node, Sequence) else kind(node)
             what = f"`exclude` takes a list of mappings, not {found}"
-            self._findings.error(node, what, "write [{view: front, size: 512x512}]")
+            self._problems.error(node, what, "write [{view: front, size: 512x512}]")
             return False
         read = [self._read_excluded(item, matrix) for item in node.items]
         good = all(read)
@@ -254,16 +256,16 @@ class MatrixReader:
     def _read_excluded(self, node: Node, matrix: Matrix) -> bool:
         if not isinstance(node, Mapping) or not node.items:
             what = f"`exclude` takes mappings, not {'an empty one' if isinstance(node, Mapping) else kind(node)}"
-            self._findings.error(node, what, "write {view: front, size: 512x512}")
+            self._problems.error(node, what, "write {view: front, size: 512x512}")
             return False
         axes = {axis.name: axis for axis in matrix.axes}
         found: dict[str, Json] = {}
         for name, (key, value) in node.items.items():
             if name not in axes:
                 advice = nearest(name, axes) or f"the keys are {', '.join(axes)}"
-                self._findings.error(key, f"{shown(name)} is no key of the matrix", advice)
+                self._problems.error(key, f"{shown(name)} is no key of the matrix", advice)
                 continue
-            option = self._findings.read(name, value, lambda node, name=name: self._option(name, node))  # type: ignore[misc]  # mypy cannot infer a default
+            option = self._problems.read(name, value, lambda node, name=name: self._option(name, node))  # type: ignore[misc]  # mypy cannot infer a default
             if option is not FAILED:
                 found[name] = option.identity
         matrix.exclude.append((node, found))
@@ -271,12 +273,12 @@ class MatrixReader:
 
     def _check_exclude(self, node: Node, matrix: Matrix) -> None:
         if next(iter(matrix), None) is None:
-            self._findings.error(node, "`exclude` leaves nothing of the matrix", "exclude less, or delete the entry")
+            self._problems.error(node, "`exclude` leaves nothing of the matrix", "exclude less, or delete the entry")
         everything = [{a.name: o.identity for a, o in zip(matrix.axes, choice, strict=True)}
                       for choice in product(*(axis.options for axis in matrix.axes))]  # fmt: skip
         for mark, excluded in matrix.exclude:
             if not any(_matches(known, excluded) for known in everything):
-                self._findings.warn(mark, "this excludes nothing: the matrix has no such combination",
+                self._problems.warn(mark, "this excludes nothing: the matrix has no such combination",
                                     "correct it or delete it")  # fmt: skip
 
 

@@ -32,7 +32,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Job).decode
 
 
-class Spooled(Job, frozen=True, kw_only=True, omit_defaults=True):
+class StoredJob(Job, frozen=True, kw_only=True, omit_defaults=True):
     """A job as it lies in the spool: with the row that it was made from, if any."""
 
     feed: str = ""
@@ -45,13 +45,13 @@ class _Named(msgspec.Struct):
     id: str
 
 
-_decode_with_row: Final = msgspec.json.Decoder(Spooled).decode
+_decode_with_row: Final = msgspec.json.Decoder(StoredJob).decode
 
 
 _decode_id: Final = msgspec.json.Decoder(_Named).decode
 
 
-class Spool:
+class JobStore:
     """Jobs in the order of the manifest, read as often as needed, by several readers at once.
 
     In memory it holds a digest and an offset for each id, never a job.
@@ -83,7 +83,7 @@ class Spool:
         with self._lock:
             self._file.flush()
 
-    def at(self, offset: int) -> Spooled:
+    def at(self, offset: int) -> StoredJob:
         """The job whose line begins at ``offset``."""
         with self._lock:
             self._file.seek(offset)
@@ -151,7 +151,7 @@ def key_of(name: str) -> bytes:
     return digest(folded(name))
 
 
-class Owners:
+class NameOwners:
     """Keys → who was the first to take them, as a number that means something to the caller."""
 
     def __init__(self) -> None:
@@ -179,9 +179,9 @@ class Claims:
     """
 
     def __init__(self) -> None:
-        self.ids = Owners()
-        self.files = Owners()
-        self.folders = Owners()
+        self.ids = NameOwners()
+        self.files = NameOwners()
+        self.folders = NameOwners()
 
 
 def folders(file: str) -> Iterator[str]:

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.core.models import Job
-    from runner.manifest.jobs.store import Spool, Spooled
-    from runner.manifest.problems import Findings
+    from runner.manifest.jobs.store import JobStore, StoredJob
+    from runner.manifest.problems import Problems
 
 
-class Register:
+class UniqueNames:
     """Takes jobs into the spool, one after the other, and notes what they take from each other."""
 
-    def __init__(self, spool: Spool, findings: Findings) -> None:
+    def __init__(self, spool: JobStore, problems: Problems) -> None:
         self._spool = spool
         self._claims: Claims = spool.claims
-        self._findings = findings
+        self._problems = problems
 
     def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark,
             row: RowMark | None = None) -> None:  # fmt: skip
@@ -40,7 +40,7 @@ class Register:
         if first != owner:
             return self._refuse_id(job, self._spool.at(first), generated=generated is not None, mark=id_mark)
         if clash := self._take_file(job, owner, key):
-            self._findings.error(file_mark, clash, "give each job a file of its own")
+            self._problems.error(file_mark, clash, "give each job a file of its own")
         return None
 
     def _take_file(self, job: Job, owner: int, id_key: bytes) -> str | None:
@@ -56,18 +56,18 @@ class Register:
                 self._claims.folders.take(folder_key, owner)
         return clash
 
-    def _refuse_id(self, job: Job, other: Spooled, *, generated: bool, mark: Mark) -> None:
+    def _refuse_id(self, job: Job, other: StoredJob, *, generated: bool, mark: Mark) -> None:
         if not job.model:
             return  # two jobs without a model have been told to name one, and nothing else is known of them
         if generated and other.fingerprint == job.fingerprint:
             what = f"the same model and inputs as {self._where(other)}, and no ids to tell them apart"
-            self._findings.error(mark, what, "delete one; to buy both, write `repeat: 2` or give them ids")
+            self._problems.error(mark, what, "delete one; to buy both, write `repeat: 2` or give them ids")
         elif other.id == job.id:
             what = f"the id `{job.id}` is taken by {self._where(other)}"
-            self._findings.error(mark, what, "ids are unique")
+            self._problems.error(mark, what, "ids are unique")
         else:
             what = f"the ids `{job.id}` and `{other.id}`, of {self._where(other)}, differ in case only"
-            self._findings.error(mark, what, "they are one on many disks: choose another")
+            self._problems.error(mark, what, "they are one on many disks: choose another")
 
     def _file_clash(self, job: Job, owner: int, key: bytes, above: Sequence[tuple[str, bytes]]) -> str | None:
         """``key`` is that of the file, ``above`` its folders and their keys."""
@@ -82,7 +82,7 @@ class Register:
                 return f"`{folder}`, a folder of the file `{job.file}`, is the file of {self._where(other)}"
         return None
 
-    def _owner_of_file(self, file: str, key: bytes, job: Job, owner: int) -> Spooled | None:
+    def _owner_of_file(self, file: str, key: bytes, job: Job, owner: int) -> StoredJob | None:
         """The other job that writes to ``file``, if ``job`` does not have it to itself."""
         found = self._claims.files.get(key)
         if found is not None:
@@ -96,7 +96,7 @@ class Register:
         other = self._spool.at(found)
         return other if folded(other.file) == folded(file) else None
 
-    def _where(self, job: Spooled) -> str:
+    def _where(self, job: StoredJob) -> str:
         if job.row:
-            return f"the row at {self._findings.place(RowMark(job.row, 1, job.feed))}"
-        return f"the job at {self._findings.place(Mark(job.line, job.column))}"
+            return f"the row at {self._problems.place(RowMark(job.row, 1, job.feed))}"
+        return f"the job at {self._problems.place(Mark(job.line, job.column))}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from runner.manifest import units
-from runner.manifest.problems import Wrong, shown
+from runner.manifest.problems import Invalid, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,21 +67,21 @@ def addresses(value: Json) -> Iterator[str]:
 
 
 def check_address(text: str) -> None:
-    """Raise ``Wrong``, with a predicate, for what the service could not fetch."""
+    """Raise ``Invalid``, with a predicate, for what the service could not fetch."""
     try:
         parts = urlsplit(text)
         scheme, host, login = parts.scheme.lower(), parts.hostname or "", "@" in parts.netloc
         _ = parts.port
     except ValueError:
-        raise Wrong(f"is {shown(text)}, which is no address", ADVICE) from None
+        raise Invalid(f"is {shown(text)}, which is no address", ADVICE) from None
     if scheme != "https":
-        raise Wrong(f"is {shown(text)}, {_instead(scheme)}", ADVICE)
+        raise Invalid(f"is {shown(text)}, {_instead(scheme)}", ADVICE)
     if not host or re.search(r"[\s\x00-\x1f\x7f\\]", text):
-        raise Wrong(f"is {shown(text)}, which is no address", ADVICE)
+        raise Invalid(f"is {shown(text)}, which is no address", ADVICE)
     if login:
-        raise Wrong("holds a login in its address", ADVICE)
+        raise Invalid("holds a login in its address", ADVICE)
     if not _is_public(host):
-        raise Wrong(f"is {shown(text)}, which is no public address", ADVICE)
+        raise Invalid(f"is {shown(text)}, which is no public address", ADVICE)
 
 
 def _instead(scheme: str) -> str:
@@ -94,6 +94,6 @@ def _is_public(host: str) -> bool:
     name = host.removesuffix(".")
     try:
         units.host(name)
-    except Wrong:
+    except Invalid:
         return False
     return "." in name and "*" not in name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from runner.core.models import Job
     from runner.manifest.nodes import Mark
-    from runner.manifest.problems import Findings
+    from runner.manifest.problems import Problems
 
 _KLEIN: Final = "blackforestlabs/flux-2-klein/"
 _PROMPT_TOKENS: Final = 512
@@ -39,16 +39,16 @@ class Hints:
         if not first:
             first.append(place)
 
-    def tell(self, findings: Findings) -> None:
+    def tell(self, problems: Problems) -> None:
         """One warning for each kind, at the first of its jobs."""
         for mark in self._long:
             what = f"{_jobs(self._counts['long'])} a prompt of more than about {_PROMPT_TOKENS} tokens"
-            findings.warn(
+            problems.warn(
                 mark, f"{what}, this the first", "FLUX.2 Klein follows the end of such a prompt less and less"
             )
         for mark in self._wide:
             what = f"{_jobs(self._counts['wide'])} a shape beyond 16:9, this the first"
-            findings.warn(mark, what, "FLUX.2 Klein crops such pictures")
+            problems.warn(mark, what, "FLUX.2 Klein crops such pictures")
 
 
 def _tokens(prompt: str) -> float:

@@ -17,7 +17,7 @@ import msgspec
 from runner.manifest import nodes
 from runner.manifest.models.file_inputs import addresses, check_address, choices, is_hosted
 from runner.manifest.models.schema import compiled
-from runner.manifest.problems import Wrong, listing, nearest, shown
+from runner.manifest.problems import Invalid, listing, nearest, shown
 from runner.manifest.yaml.scalars import boolean, filled_text, integer, json_value, number, text
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ModelInputs:
     """The inputs of one model by its schema. Without one, everything goes by JSON's spelling of types."""
 
     def __init__(self, model: str, schema: dict[str, Any] | None, *, fills: bool = True) -> None:
-        """``fills``: what is left out gets the schema's default. Raises ``Wrong`` for what is no schema.
+        """``fills``: what is left out gets the schema's default. Raises ``Invalid`` for what is no schema.
 
         The defaults of a live schema are not sent: they may change overnight, and then nothing was changed here.
         """
@@ -86,7 +86,7 @@ class ModelInputs:
         return merged if len(merged) == len(values) else {**merged, **own, **values}
 
     def converter(self, name: str) -> Callable[[Node], Json]:
-        """What turns a node into the value of the input ``name``, or raises ``Wrong``."""
+        """What turns a node into the value of the input ``name``, or raises ``Invalid``."""
         return self._converters.get(name, json_value)
 
     def knows(self, name: str) -> bool:
@@ -120,7 +120,7 @@ class ModelInputs:
             for address in addresses(inputs.get(name)):
                 try:
                     check_address(address)
-                except Wrong as wrong:
+                except Invalid as wrong:
                     yield name, f"`{name}` {wrong.what}", wrong.advice
 
     def _fault(self, error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:

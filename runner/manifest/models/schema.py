@@ -12,7 +12,7 @@ from typing import Any, Final
 import jsonschema_rs
 import msgspec
 
-from runner.manifest.problems import Wrong, shown
+from runner.manifest.problems import Invalid, shown
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 40
@@ -36,9 +36,9 @@ _PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=1 << 20)
 
 
 def usable(schema: object) -> dict[str, Any]:
-    """``schema`` with JSON Schema's own types, if inputs can be checked by it. Raises ``Wrong`` if not."""
+    """``schema`` with JSON Schema's own types, if inputs can be checked by it. Raises ``Invalid`` if not."""
     if not isinstance(schema, dict):
-        raise Wrong("is no JSON object")
+        raise Invalid("is no JSON object")
     _check_bounds(schema)
     _check_shape(schema)
     translated: dict[str, Any] = with_json_types(schema)
@@ -47,12 +47,12 @@ def usable(schema: object) -> dict[str, Any]:
 
 
 def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """What checks inputs by ``schema``; it fetches nothing. Raises ``Wrong`` where it is no JSON Schema."""
+    """What checks inputs by ``schema``; it fetches nothing. Raises ``Invalid`` where it is no JSON Schema."""
     try:
         return jsonschema_rs.validator_for(schema, offline=True, pattern_options=_PATTERNS)
     except (ValueError, TypeError, OverflowError, RecursionError, jsonschema_rs.ReferencingError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise Wrong(f"is no JSON Schema: {shown(reason, 120)}") from None
+        raise Invalid(f"is no JSON Schema: {shown(reason, 120)}") from None
 
 
 def with_json_types(schema: Any) -> Any:
@@ -79,55 +79,55 @@ def _json_type(value: Any) -> Any:
 
 
 def _check_bounds(schema: dict[str, Any]) -> None:
-    """Raise ``Wrong`` for what is too big, too deep, or refers to anything but a part of itself."""
+    """Raise ``Invalid`` for what is too big, too deep, or refers to anything but a part of itself."""
     parts = 0
     stack: list[tuple[Any, int, frozenset[str]]] = [(schema, 0, frozenset())]
     while stack:
         value, depth, within = stack.pop()
         parts += 1
         if depth > MAX_DEPTH or parts > MAX_PARTS:
-            raise Wrong("is too large, or too deep")
+            raise Invalid("is too large, or too deep")
         if isinstance(value, dict):
             stack += [(inner, depth + 1, within) for inner in value.values()]
             if isinstance(value.get("$ref"), str):
                 stack.append((_referred(schema, value["$ref"], within), depth + 1, within | {value["$ref"]}))
             if value is not schema and any(isinstance(value.get(word), str) for word in _ELSEWHERE):
-                raise Wrong("refers to other documents")
+                raise Invalid("refers to other documents")
         elif isinstance(value, list):
             stack += [(inner, depth + 1, within) for inner in value]
     try:
         size = len(msgspec.json.encode(schema))
     except (TypeError, ValueError, OverflowError, RecursionError):
-        raise Wrong("is no JSON") from None
+        raise Invalid("is no JSON") from None
     if size > MAX_BYTES:
-        raise Wrong("is too large")
+        raise Invalid("is too large")
 
 
 def _referred(schema: dict[str, Any], ref: str, within: frozenset[str]) -> Any:
     """The part that a ``$ref`` means."""
     if ref in within or ref == "#":
-        raise Wrong("refers to itself")
+        raise Invalid("refers to itself")
     if not ref.startswith("#/"):
-        raise Wrong(f"refers to {shown(ref)}, outside itself")
+        raise Invalid(f"refers to {shown(ref)}, outside itself")
     found: Any = schema
     for step in ref[2:].split("/"):
         found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
     if found is None:
-        raise Wrong(f"refers to {shown(ref)}, which it does not hold")
+        raise Invalid(f"refers to {shown(ref)}, which it does not hold")
     return found
 
 
 def _check_shape(schema: dict[str, Any]) -> None:
-    """Raise ``Wrong`` unless ``schema`` says what the inputs of a model are called."""
+    """Raise ``Invalid`` unless ``schema`` says what the inputs of a model are called."""
     properties, required = schema.get("properties"), schema.get("required", [])
     if schema.get("type", "object") != "object" or not isinstance(properties, dict) or not properties:
-        raise Wrong("names no inputs")
+        raise Invalid("names no inputs")
     if not all(isinstance(name, str) and isinstance(rule, dict) for name, rule in properties.items()):
-        raise Wrong("describes no inputs")
+        raise Invalid("describes no inputs")
     if not all(name.isprintable() and len(name) <= MAX_NAME for name in properties):
-        raise Wrong("has names that cannot be shown")
+        raise Invalid("has names that cannot be shown")
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-        raise Wrong("is malformed: `required` is no list of names")
+        raise Invalid("is malformed: `required` is no list of names")
     unknown = [name for name in required if name not in properties]
     if unknown:
-        raise Wrong(f"requires {shown(unknown[0])}, and does not say what that is")
+        raise Invalid(f"requires {shown(unknown[0])}, and does not say what that is")

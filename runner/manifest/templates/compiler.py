@@ -12,7 +12,7 @@ import msgspec
 from jinja2 import Template as Compiled
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 
-from runner.manifest.problems import Wrong, nearest, shown
+from runner.manifest.problems import Invalid, nearest, shown
 from runner.manifest.templates.fields import fill, read_fields
 from runner.manifest.templates.sandbox import FILTERS, MAX_CHARACTERS, TESTS, Null, Sandbox, text_of
 
@@ -36,7 +36,7 @@ _SPACED: Final = 'a name has no spaces; any header can be reached by row["Any he
 _STATEMENTS: Final = "templates know {{ … }}, {% if … %} … {% endif %} and {% raw %}"
 
 
-class Names(msgspec.Struct):
+class TemplateNames(msgspec.Struct):
     """What a template refers to."""
 
     used: set[str] = msgspec.field(default_factory=set)
@@ -56,16 +56,16 @@ class Expression:
 
     __slots__ = ("_root", "names", "whole")
 
-    def __init__(self, root: Callable[[Context], Iterator[Any]], names: Names, *, whole: bool) -> None:
+    def __init__(self, root: Callable[[Context], Iterator[Any]], names: TemplateNames, *, whole: bool) -> None:
         self._root = root
         self.names = names
         self.whole = whole
 
     def text(self, context: Context) -> str:
-        """What the template prints. Raises ``Wrong``."""
+        """What the template prints. Raises ``Invalid``."""
         try:
             return self._print(context)
-        except Wrong:
+        except Invalid:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an expression over a row does, it is the row's fault
             raise _failed(error) from None
@@ -76,35 +76,35 @@ class Expression:
             part = value if type(value) is str else text_of(value)
             length += len(part)
             if length > MAX_CHARACTERS:
-                raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
+                raise Invalid(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
             parts.append(part)
         return "".join(parts)
 
     def value(self, context: Context) -> Any:
-        """The value of a whole template, of a type of its own. Raises ``Wrong``."""
+        """The value of a whole template, of a type of its own. Raises ``Invalid``."""
         try:
             (value,) = self._root(context)
             if not isinstance(value, (str, int, float, list, dict)):
                 text_of(value)
-        except Wrong:
+        except Invalid:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an expression over a row does, it is the row's fault
             raise _failed(error) from None
         return value
 
 
-def _failed(error: Exception) -> Wrong:
+def _failed(error: Exception) -> Invalid:
     if isinstance(error, UndefinedError):
-        return Wrong(f"cannot be filled in: {error.message}", "`|default(…)` stands in for what is not there")
+        return Invalid(f"cannot be filled in: {error.message}", "`|default(…)` stands in for what is not there")
     if isinstance(error, ZeroDivisionError):
-        return Wrong("cannot be filled in: it divides by zero", "ask first: {{ 100 / n if n else 0 }}")
+        return Invalid("cannot be filled in: it divides by zero", "ask first: {{ 100 / n if n else 0 }}")
     if isinstance(error, TypeError) and "argument" in str(error):
         what = "a filter or test is given what it does not take"
-        return Wrong(f"cannot be filled in: {what}", "compare what stands in its parentheses")
+        return Invalid(f"cannot be filled in: {what}", "compare what stands in its parentheses")
     if isinstance(error, TypeError):
         what = "it compares, counts or cuts what does not go together, like a text and a number"
-        return Wrong(f"cannot be filled in: {what}", "`|int` or `|float` makes a number of a text, `|string` a text")
-    return Wrong(f"cannot be filled in: {str(error) or type(error).__name__}", "write it in another way")
+        return Invalid(f"cannot be filled in: {what}", "`|int` or `|float` makes a number of a text, `|string` a text")
+    return Invalid(f"cannot be filled in: {str(error) or type(error).__name__}", "write it in another way")
 
 
 class Compiler:
@@ -122,7 +122,7 @@ class Compiler:
         return Null(name=name)
 
     def compile(self, text: str) -> Expression:
-        """Raises ``Wrong`` for what is no template, or does more than a template may."""
+        """Raises ``Invalid`` for what is no template, or does more than a template may."""
         found = self._known.get(text)
         if found is None:
             if len(self._known) >= _CACHED:
@@ -132,25 +132,25 @@ class Compiler:
 
     def _compile(self, text: str) -> Expression:
         if len(text) > MAX_CHARACTERS:
-            raise Wrong(f"is a template of more than {MAX_CHARACTERS:,} characters", "shorten it")
+            raise Invalid(f"is a template of more than {MAX_CHARACTERS:,} characters", "shorten it")
         fields = read_fields(text)
         if fields is None:
             return self._compile_any(text)
         around, names = fields
-        return Expression(fill(around, names), Names(used=set(names)), whole=around == ["", ""])
+        return Expression(fill(around, names), TemplateNames(used=set(names)), whole=around == ["", ""])
 
     def _compile_any(self, text: str) -> Expression:
         try:
             if any(part == "comment_begin" for _, part, _ in self._sandbox.lex(text)):
-                raise Wrong("holds a template comment, `{# … #}`", "delete it, or print it: {{ '{#' }}")
+                raise Invalid("holds a template comment, `{# … #}`", "delete it, or print it: {{ '{#' }}")
             tree = self._sandbox.parse(text)
-            names = Names()
+            names = TemplateNames()
             _Check(names).visit(tree)
             code = self._sandbox.compile(tree, filename="<template>")
         except TemplateSyntaxError as error:
             raise _explain(error) from None
         except (RecursionError, MemoryError, SyntaxError, ValueError):
-            raise Wrong("is a template that is too deep, or holds too large a number", "shorten it") from None
+            raise Invalid("is a template that is too deep, or holds too large a number", "shorten it") from None
         root = Compiled.from_code(self._sandbox, code, {}).root_render_func
         return Expression(root, names, whole=_is_whole(tree))
 
@@ -162,18 +162,18 @@ def _is_whole(tree: nodes.Template) -> bool:
     )  # fmt: skip
 
 
-def _explain(error: TemplateSyntaxError) -> Wrong:
+def _explain(error: TemplateSyntaxError) -> Invalid:
     message = str(error.message).partition(". ")[0]
     if "unknown tag" in message or "Unexpected end of template" in message:
-        return Wrong(f"is no template: {message[0].lower()}{message[1:].rstrip('.')}", _STATEMENTS)
+        return Invalid(f"is no template: {message[0].lower()}{message[1:].rstrip('.')}", _STATEMENTS)
     advice = _SPACED if "got" in message else "write {{ name }}; a literal `{{` is {{ '{{' }}"
-    return Wrong(f"is no template: {message.rstrip('.')}", advice)
+    return Invalid(f"is no template: {message.rstrip('.')}", advice)
 
 
 class _Check:
     """Walks a tree, refuses what no template may do, and notes the names."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: TemplateNames) -> None:
         self._names = names
         self._parts = 0
 
@@ -182,7 +182,7 @@ class _Check:
             raise _refusal(node)
         self._parts += not isinstance(node, (nodes.TemplateData, nodes.Output, nodes.Const))
         if self._parts > MAX_PARTS:
-            raise Wrong(f"is a template of more than {MAX_PARTS:,} parts", "shorten it")
+            raise Invalid(f"is a template of more than {MAX_PARTS:,} parts", "shorten it")
         special = getattr(self, f"_{type(node).__name__.lower()}", None)
         if special is None or special(node) is None:
             for child in node.iter_child_nodes():
@@ -192,21 +192,21 @@ class _Check:
         if node.name == "row":
             self._names.row = True
         elif node.name == "job":
-            raise Wrong("holds `job` alone", "write what of it: job.id, job.model, job.size, job.copy")
+            raise Invalid("holds `job` alone", "write what of it: job.id, job.model, job.size, job.copy")
         else:
             self._names.used.add(node.name)
 
     def _filter(self, node: nodes.Filter) -> None:
         if node.name not in FILTERS:
             advice = nearest(node.name, FILTERS) or f"there is {', '.join(sorted(FILTERS))}"
-            raise Wrong(f"uses the filter {shown(node.name)}, which is not there", advice)
+            raise Invalid(f"uses the filter {shown(node.name)}, which is not there", advice)
         if node.name in ("default", "d") and node.node is not None:
             self._ask(node.node)
 
     def _test(self, node: nodes.Test) -> None:
         if node.name not in TESTS:
             advice = nearest(node.name, TESTS) or f"there is {', '.join(sorted(TESTS))}"
-            raise Wrong(f"uses the test {shown('is ' + node.name)}, which is not there", advice)
+            raise Invalid(f"uses the test {shown('is ' + node.name)}, which is not there", advice)
         if node.name in ("defined", "undefined", "none"):
             self._ask(node.node)
 
@@ -251,13 +251,13 @@ def _item(node: nodes.Node) -> tuple[str | None, str | None]:
     ) else None
 
 
-def _refusal(node: nodes.Node) -> Wrong:
+def _refusal(node: nodes.Node) -> Invalid:
     if isinstance(node, nodes.Call):
-        return Wrong(
+        return Invalid(
             "calls a function, which templates cannot", "filters do the work: {{ name|upper }}, {{ name|slug }}"
         )
     if isinstance(node, nodes.Expr):
         called = "`**`" if isinstance(node, nodes.Pow) else type(node).__name__
-        return Wrong(f"uses {called}, which templates cannot", "they know + - * / // % ~ and comparisons")
+        return Invalid(f"uses {called}, which templates cannot", "they know + - * / // % ~ and comparisons")
     name = type(node).__name__.lower()
-    return Wrong(f"uses `{{% {_TAGS.get(name, name)} %}}`, which templates cannot", _STATEMENTS)
+    return Invalid(f"uses `{{% {_TAGS.get(name, name)} %}}`, which templates cannot", _STATEMENTS)

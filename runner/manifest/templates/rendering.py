@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 from runner.manifest.templates.template import Template, Templates, is_template
 from runner.manifest.yaml.scalars import filled_text, json_value, text
 
@@ -32,12 +32,12 @@ class Rendered:
         self._make = make
 
     def value(self, context: Any, *, loose: bool) -> Json:
-        """Raises ``Wrong``. ``loose``: the row's cells are text, whatever they mean."""
+        """Raises ``Invalid``. ``loose``: the row's cells are text, whatever they mean."""
         return self._make(context, loose)
 
 
 def render(name: str, node: Node, convert: Convert, templates: Templates) -> Rendered | None:
-    """``node`` as the value of ``name``, if it holds a template. Raises ``Wrong`` for one that cannot be."""
+    """``node`` as the value of ``name``, if it holds a template. Raises ``Invalid`` for one that cannot be."""
     found: list[Template] = []
     make = _make(name, node, convert, templates, found)
     return Rendered(name, node, tuple(found), make) if found else None
@@ -74,18 +74,18 @@ def _of_template(template: Template, convert: Convert) -> Make:
         return lambda context, loose: _untyped(template.value(context), loose=loose)
     if not template.whole:
         advice = "let one {{ … }} make the whole value"
-        raise Wrong("takes no text, and this template prints one", advice)
+        raise Invalid("takes no text, and this template prints one", advice)
     return lambda context, _loose: convert(_plain(_there(template.value(context))))
 
 
 def _there(value: Json) -> Json:
     if isinstance(value, str) and not value.strip():
-        raise Wrong("has an empty cell for its value", "fill it, or write {{ name|default(1024, true) }}")
+        raise Invalid("has an empty cell for its value", "fill it, or write {{ name|default(1024, true) }}")
     return value
 
 
 def cell_value(value: Json, convert: Convert, *, loose: bool) -> Json:
-    """What the cell of a feed is worth as an input. Raises ``Wrong``."""
+    """What the cell of a feed is worth as an input. Raises ``Invalid``."""
     if convert in _TEXTS:
         if type(value) is str:
             return value if convert is text else _filled(value)
@@ -97,7 +97,7 @@ def cell_value(value: Json, convert: Convert, *, loose: bool) -> Json:
 
 def _filled(value: str) -> str:
     if not value.strip():
-        raise Wrong("is empty", "write a text, or fill the cells that it comes from")
+        raise Invalid("is empty", "write a text, or fill the cells that it comes from")
     return value
 
 

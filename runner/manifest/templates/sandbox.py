@@ -15,7 +15,7 @@ from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.manifest.names import slug
-from runner.manifest.problems import Wrong, listing, nearest, shown
+from runner.manifest.problems import Invalid, listing, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,23 +47,23 @@ class Null(Missing):
 
 
 def text_of(value: Any) -> str:
-    """``value`` as a template prints it. Raises ``Wrong`` for what has no text."""
+    """``value`` as a template prints it. Raises ``Invalid`` for what has no text."""
     if isinstance(value, str):
         return value
     if value is None:
-        raise Wrong("prints null", "`|default(…)` stands in for it")
+        raise Invalid("prints null", "`|default(…)` stands in for it")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float, Undefined)):
         return str(value)
     what = "a mapping" if isinstance(value, dict) else "a list"
-    raise Wrong(f"prints {what}", '`|join(", ")` or `|tojson` makes a text of it')
+    raise Invalid(f"prints {what}", '`|join(", ")` or `|tojson` makes a text of it')
 
 
 def bounded(value: Any) -> Any:
-    """``value``, unless it is longer than a template may produce. Raises ``Wrong``."""
+    """``value``, unless it is longer than a template may produce. Raises ``Invalid``."""
     if isinstance(value, (str, list, tuple)) and len(value) > MAX_CHARACTERS:
-        raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
+        raise Invalid(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
     return value
 
 
@@ -73,7 +73,7 @@ def _number(value: Any, convert: Callable[[Any], Any], wanted: str) -> Any:
     except (ValueError, TypeError, OverflowError):
         found = math.nan
     if isinstance(found, float) and not math.isfinite(found):
-        raise Wrong(f"takes {shown(str(value))} for {wanted}, which it is not", "it must be digits, like 12 or 0.5")
+        raise Invalid(f"takes {shown(str(value))} for {wanted}, which it is not", "it must be digits, like 12 or 0.5")
     return found
 
 
@@ -97,14 +97,14 @@ def _default(value: Any, other: Any = "", boolean: bool = False) -> Any:  # noqa
 def _join(values: Any, separator: str = "") -> str:
     parts = [text_of(value) for value in values]
     if sum(map(len, parts)) + len(separator) * len(parts) > MAX_CHARACTERS:
-        raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
+        raise Invalid(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
     return separator.join(parts)
 
 
 def _replace(value: Any, old: str, new: str) -> str:
     text = text_of(value)
     if len(text) + text.count(old) * len(new) > MAX_CHARACTERS:
-        raise Wrong(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
+        raise Invalid(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
     return text.replace(old, new)
 
 
@@ -205,4 +205,4 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for value in (left, right):
             if isinstance(value, Undefined):
                 text_of(value)
-        raise Wrong(f"uses `{operator}` on what is no number", "`|int` or `|float` makes a number of a text")
+        raise Invalid(f"uses `{operator}` on what is no number", "`|int` or `|float` makes a number of a text")

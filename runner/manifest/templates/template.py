@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from runner.manifest.problems import Wrong, listing, nearest, shown
+from runner.manifest.problems import Invalid, listing, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -78,7 +78,7 @@ class Templates:
         self._context: Context | None = None
 
     def compile(self, field: str, mark: Mark, text: str) -> Template:
-        """Raises ``Wrong``."""
+        """Raises ``Invalid``."""
         if self._compiler is None:
             from runner.manifest.templates.compiler import Compiler  # noqa: PLC0415 - half of the time of a small `plan`
 
@@ -113,7 +113,7 @@ class Vocabulary:
         self._has_rows = has_rows
         self._own_id = own_id
 
-    def faults(self, template: Template, columns: Collection[str]) -> Iterator[Wrong]:
+    def faults(self, template: Template, columns: Collection[str]) -> Iterator[Invalid]:
         """What is wrong with the names of ``template``, in a row of ``columns``."""
         names = template.names
         for name in sorted(names.used):
@@ -123,48 +123,48 @@ class Vocabulary:
             if name not in columns and self._has_rows:
                 yield self._unknown(name, columns, f'row["{name}"]')
         if names.row and not self._has_rows:
-            yield Wrong("uses `row`, and there is none", "`row` is a row of the feed that `from:` names")
+            yield Invalid("uses `row`, and there is none", "`row` is a row of the feed that `from:` names")
         for name in sorted(names.job):
             if wrong := self._of_job(template, name):
                 yield wrong
 
-    def _bare(self, template: Template, name: str, columns: Collection[str]) -> Wrong | None:
+    def _bare(self, template: Template, name: str, columns: Collection[str]) -> Invalid | None:
         if name in SHORT:
             if name in columns:
                 what = f"uses `{name}`, which is a column of the feed and a name of the job"
-                return Wrong(what, f'write row["{name}"] or job.{name}')
+                return Invalid(what, f'write row["{name}"] or job.{name}')
             return self._of_job(template, name)
         if name == "self" and name in columns:
-            return Wrong("uses `self`, which templates keep for themselves", 'write row["self"]')
+            return Invalid("uses `self`, which templates keep for themselves", 'write row["self"]')
         if name in columns or name in self._matrix or name in template.names.optional:
             return None
         return self._unknown(name, columns, name)
 
-    def _unknown(self, name: str, columns: Collection[str], spelling: str) -> Wrong:
+    def _unknown(self, name: str, columns: Collection[str], spelling: str) -> Invalid:
         known = [*columns, *self._matrix]
         bare = [n if n.isidentifier() else f'row["{n}"]' for n in columns]
         advice = nearest(name, known)
         if not columns and not self._matrix and self._has_rows:
-            return Wrong(f"uses {shown(spelling)}, and the row has no columns", "fill the row or delete it")
+            return Invalid(f"uses {shown(spelling)}, and the row has no columns", "fill the row or delete it")
         if not known:
             advice = f"known: {listing([f'job.{n}' for n in OF_JOBS])}"
-        return Wrong(
+        return Invalid(
             f"uses {shown(spelling)}, a name that is not known here",
             advice or f"known: {listing([*bare, *self._matrix])}",
         )
 
-    def _of_job(self, template: Template, name: str) -> Wrong | None:
+    def _of_job(self, template: Template, name: str) -> Invalid | None:
         in_file = template.field == "file"
         if name in ("ext", "output") and not in_file:
-            return Wrong(f"uses `{name}`, which is known in `file` only", "leave it out")
+            return Invalid(f"uses `{name}`, which is known in `file` only", "leave it out")
         if name == "ext":
-            return Wrong("uses `ext` elsewhere than at its end", "it can only be the ending: …{{ name }}.{{ ext }}")
+            return Invalid("uses `ext` elsewhere than at its end", "it can only be the ending: …{{ name }}.{{ ext }}")
         if name not in OF_FILES:
             advice = nearest(name, OF_JOBS) or f"there is {', '.join(f'job.{n}' for n in OF_JOBS)}"
-            return Wrong(f"uses `job.{name}`, which is not there", advice)
+            return Invalid(f"uses `job.{name}`, which is not there", advice)
         if name == "id" and (template.field == "id" or not (in_file or self._own_id)):
             what = "which is made from it" if template.field == "id" else "and the entry has no `id`"
-            return Wrong(f"uses `job.id`, {what}", "leave it out" if template.field == "id" else "give it one")
+            return Invalid(f"uses `job.id`, {what}", "leave it out" if template.field == "id" else "give it one")
         if name in SIZES and template.field in ("width", "height", "size"):
-            return Wrong(f"uses `{name}`, which is made from it", "leave it out")
+            return Invalid(f"uses `{name}`, which is made from it", "leave it out")
         return None

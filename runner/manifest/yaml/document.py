@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
-from runner.manifest.problems import Findings, Wrong, shown
+from runner.manifest.problems import Invalid, Problems, shown
 from runner.manifest.yaml.errors import explain
 
 MAX_DEPTH: Final = 64
@@ -41,10 +41,10 @@ class _Frame(msgspec.Struct):
 class Document:
     """The nodes of one text. ``root`` is there, as far as it goes, even after a fault that ends reading."""
 
-    def __init__(self, text: str, findings: Findings) -> None:
+    def __init__(self, text: str, problems: Problems) -> None:
         self.root: Node | None = None
         self._text = text
-        self._findings = findings
+        self._problems = problems
         self._may_cut = " #" in text or "\t#" in text
         self._open: list[_Frame] = []
         self._anchors: dict[str, _Frame] = {}
@@ -52,7 +52,7 @@ class Document:
         self._expanded = 0
 
     def read(self) -> None:
-        """Build ``root``; faults go to the findings. Raises ``Wrong`` for one that nothing can follow."""
+        """Build ``root``; faults go to the problems. Raises ``Invalid`` for one that nothing can follow."""
         handlers = {
             yaml.ScalarEvent: self._scalar,
             yaml.MappingStartEvent: self._mapping,
@@ -75,7 +75,7 @@ class Document:
     def _document(self, event: Any) -> None:
         if self.root is not None:
             what = "a second document begins here (`---`)"
-            raise Wrong(what, "one file is one manifest; make it a second file", _start(event))
+            raise Invalid(what, "one file is one manifest; make it a second file", _start(event))
 
     def _scalar(self, event: Any) -> None:
         text, mark = event.value, event.start_mark
@@ -101,9 +101,9 @@ class Document:
     def _refuse(self, node: Node, tag: str | None) -> None:
         if tag is not None:
             what = f"{shown(tag.replace('tag:yaml.org,2002:', '!!'))} is a tag; manifests have none"
-            self._findings.error(node, what, "delete it; if it begins a text, put the text in quotes")
+            self._problems.error(node, what, "delete it; if it begins a text, put the text in quotes")
         else:
-            self._findings.error(node, "the character U+0000 (NUL) cannot stand in a text", "delete it")
+            self._problems.error(node, "the character U+0000 (NUL) cannot stand in a text", "delete it")
 
     def _mapping(self, event: Any) -> None:
         self._begin(event, Mapping(event.start_mark.line + 1, event.start_mark.column + 1, {}))
@@ -136,7 +136,7 @@ class Document:
 
     def _check_depth(self, node: Mark, height: int) -> None:
         if len(self._open) + height > MAX_DEPTH:
-            raise Wrong(f"more than {MAX_DEPTH} levels of lists and mappings", "no manifest needs that", node)
+            raise Invalid(f"more than {MAX_DEPTH} levels of lists and mappings", "no manifest needs that", node)
 
     def _alias(self, event: Any) -> None:
         mark = _start(event)
@@ -145,11 +145,11 @@ class Document:
             return self._unknown_alias(mark, event.anchor)
         if not target.closed:
             what = f"{shown('*' + event.anchor)} stands inside what it refers to: a cycle"
-            raise Wrong(what, "write the value out", mark)
+            raise Invalid(what, "write the value out", mark)
         self._size += target.size
         self._expanded += target.size
         if self._expanded > MAX_EXPANDED:
-            raise Wrong(f"aliases blow this up to over {MAX_EXPANDED:,} values", "write the jobs out", mark)
+            raise Invalid(f"aliases blow this up to over {MAX_EXPANDED:,} values", "write the jobs out", mark)
         if not isinstance(target.node, Scalar):
             self._check_depth(mark, target.height)
             self._raise_height(target.height)
@@ -157,7 +157,7 @@ class Document:
 
     def _unknown_alias(self, mark: Mark, anchor: str) -> None:
         advice = f"if a text is meant, put it in quotes; an alias needs {shown('&' + anchor)} before it"
-        self._findings.spoil(mark, f"{shown('*' + anchor)} refers to nothing", advice)
+        self._problems.suppress(mark, f"{shown('*' + anchor)} refers to nothing", advice)
         self._attach(Scalar(mark.line, mark.column, "", Style.PLAIN))
 
     def _attach(self, node: Node) -> None:
@@ -180,7 +180,7 @@ class Document:
             self._refuse_key(parent, node)
         elif node.text == "<<" and node.style is _PLAIN:
             advice = "values for every job go under `defaults:`"
-            self._findings.error(node, "merge keys (`<<`) are not used in manifests", advice)
+            self._problems.error(node, "merge keys (`<<`) are not used in manifests", advice)
         else:
             return node
         return _DROPPED
@@ -188,9 +188,9 @@ class Document:
     def _refuse_key(self, parent: Node, node: Node) -> None:
         if isinstance(node, Mapping) and (parent.line, parent.column + 1) == (node.line, node.column):
             what = "an unquoted `{{` is read as a mapping in YAML"
-            self._findings.spoil(parent, what, 'put the whole text in quotes: "{{ … }}"')
+            self._problems.suppress(parent, what, 'put the whole text in quotes: "{{ … }}"')
         else:
-            self._findings.error(node, "a list or mapping cannot be a key", "write `key: value`")
+            self._problems.error(node, "a list or mapping cannot be a key", "write `key: value`")
 
     def _put(self, parent: Mapping, key: Scalar, value: Node) -> None:
         if key is _DROPPED:
@@ -198,8 +198,8 @@ class Document:
         pair = (key, value)
         first = parent.items.setdefault(key.text, pair)
         if first is not pair:
-            what = f"{shown(key.text)} is given twice; the first is at {self._findings.place(first[0])}"
-            self._findings.error(key, what, "keep one")
+            what = f"{shown(key.text)} is given twice; the first is at {self._problems.place(first[0])}"
+            self._problems.error(key, what, "keep one")
 
 
 def _start(event: Any) -> Mark:

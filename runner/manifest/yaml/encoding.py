@@ -8,7 +8,7 @@ from typing import Final
 from unicodedata import name as character_name
 
 from runner.manifest.nodes import WHOLE_FILE, Mark
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 
 # Everything that YAML cannot hold, and the line breaks that nobody sees: libyaml folds texts at these.
 _ODD_ASCII: Final = re.compile("[^\t\n\r\x20-\x7e]")
@@ -19,9 +19,9 @@ _JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def decode(data: bytes) -> str:
-    """The text of a manifest. Raises ``Wrong``, with its place, if it is no UTF-8 text that YAML can hold."""
+    """The text of a manifest. Raises ``Invalid``, with its place, if it is no UTF-8 text that YAML can hold."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Wrong("this file is UTF-16", "save it as UTF-8", WHOLE_FILE)
+        raise Invalid("this file is UTF-16", "save it as UTF-8", WHOLE_FILE)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -30,10 +30,10 @@ def decode(data: bytes) -> str:
     return _check(_yaml_from_json(text))
 
 
-def _not_utf8(data: bytes, start: int) -> Wrong:
+def _not_utf8(data: bytes, start: int) -> Invalid:
     before = data[:start].decode("utf-8")
     what = f"byte 0x{data[start]:02X} is not UTF-8"
-    return Wrong(what, "save the file as UTF-8; it looks like Latin-1 or Windows-1252", _mark(before))
+    return Invalid(what, "save the file as UTF-8; it looks like Latin-1 or Windows-1252", _mark(before))
 
 
 def _check(text: str) -> str:
@@ -44,7 +44,7 @@ def _check(text: str) -> str:
     label = "NUL" if code == 0 else character_name(found[0], "a control character")
     advice = "delete it; if it is meant, write it as an escape in double quotes"
     what = f"the character U+{code:04X} ({label}) cannot stand here"
-    raise Wrong(what, advice, _mark(text[: found.start()]))
+    raise Invalid(what, advice, _mark(text[: found.start()]))
 
 
 def _odd(text: str) -> re.Pattern[str]:

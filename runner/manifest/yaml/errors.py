@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.manifest.nodes import WHOLE_FILE, Mark
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 
 if TYPE_CHECKING:
     from yaml import YAMLError
@@ -98,7 +98,7 @@ _MEANINGS: Final = {
 }
 
 
-def explain(error: YAMLError, text: str) -> Wrong:
+def explain(error: YAMLError, text: str) -> Invalid:
     """``error`` in the terms of a manifest, at its place."""
     problem = getattr(error, "problem", None) or str(error)
     mark, begun = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
@@ -111,7 +111,7 @@ def explain(error: YAMLError, text: str) -> Wrong:
     else:
         what, advice = _meaning(problem, _line(text, mark.line), mark.column) if mark else _unknown(problem)
         mark = begun if begun and (ends or problem.startswith(_BLAME_THE_BEGINNING)) else mark
-    return Wrong(what, advice, _place(mark, text))
+    return Invalid(what, advice, _place(mark, text))
 
 
 def _unknown(problem: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """What a scalar means where it stands: the place decides the type, not the spelling.
 
-Every function takes a node and returns its value, or raises ``Wrong`` with what is wrong.
+Every function takes a node and returns its value, or raises ``Invalid`` with what is wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from runner.manifest.nodes import Mapping, Node, Scalar, Sequence, Style
-from runner.manifest.problems import Wrong, shown
+from runner.manifest.problems import Invalid, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +29,9 @@ _INTEGERS: Final = range(-(2**63), 2**64)
 
 
 def text(node: Node) -> str:
-    """A text as written. Raises ``Wrong`` for ``true``, ``false``, ``null``, ``~`` and nothing at all."""
+    """A text as written. Raises ``Invalid`` for ``true``, ``false``, ``null``, ``~`` and nothing at all."""
     if not isinstance(node, Scalar):
-        raise Wrong(f"takes a text, not {kind(node)}", "put the text in quotes")
+        raise Invalid(f"takes a text, not {kind(node)}", "put the text in quotes")
     if node.style is _PLAIN and node.text in _WORDS:
         _no_text(node)
     return node.text
@@ -39,24 +39,24 @@ def text(node: Node) -> str:
 
 def _no_text(node: Scalar) -> NoReturn:
     if node.text:
-        raise Wrong(f"takes a text, and `{node.text}` is none", "quote it if you mean the word, or leave the key out")
+        raise Invalid(f"takes a text, and `{node.text}` is none", "quote it if you mean the word, or leave the key out")
     if node.cut:
-        raise Wrong("is empty: ` #` starts a comment", "put the text in quotes")
-    raise Wrong("is empty", "write a text, or leave the key out")
+        raise Invalid("is empty: ` #` starts a comment", "put the text in quotes")
+    raise Invalid("is empty", "write a text, or leave the key out")
 
 
 def filled_text(node: Node) -> str:
     """A text that is more than blanks."""
     value = text(node)
     if not value.strip():
-        raise Wrong("is empty", "write a text, or leave the key out")
+        raise Invalid("is empty", "write a text, or leave the key out")
     return value
 
 
 def written(node: Node) -> str:
     """What stands there, in quotes or not, for a place with a notation of its own (``notation``)."""
     if not isinstance(node, Scalar):
-        raise Wrong(f"takes one value, not {kind(node)}", _ALONE)
+        raise Invalid(f"takes one value, not {kind(node)}", _ALONE)
     return node.text.strip()
 
 
@@ -64,7 +64,7 @@ def integer(node: Node) -> int:
     """A whole number; ``1024.0`` is one."""
     plain = _plain(node, "a whole number", _as_whole)
     if not _INTEGER.fullmatch(plain):
-        raise Wrong(f"takes a whole number, not {shown(plain)}", _as_whole(plain))
+        raise Invalid(f"takes a whole number, not {shown(plain)}", _as_whole(plain))
     return _whole(plain.partition(".")[0])
 
 
@@ -72,7 +72,7 @@ def number(node: Node) -> int | float:
     """A decimal number; one without a point stays whole."""
     plain = _plain(node, "a number", _as_number)
     if not _DECIMAL.fullmatch(plain):
-        raise Wrong(f"takes a number, not {shown(plain)}", _as_number(plain))
+        raise Invalid(f"takes a number, not {shown(plain)}", _as_number(plain))
     return _fraction(plain) if "." in plain else _whole(plain)
 
 
@@ -80,7 +80,7 @@ def boolean(node: Node) -> bool:
     """``true`` or ``false``."""
     plain = _plain(node, "`true` or `false`", _as_boolean)
     if plain not in ("true", "false"):
-        raise Wrong(f"takes `true` or `false`, not {shown(plain)}", _as_boolean(plain))
+        raise Invalid(f"takes `true` or `false`, not {shown(plain)}", _as_boolean(plain))
     return plain == "true"
 
 
@@ -106,8 +106,8 @@ def json_value(node: Node) -> Json:
 def _json_number(node: Scalar, *, fraction: bool) -> int | float:
     try:
         return _fraction(node.text) if fraction else _whole(node.text)
-    except Wrong as wrong:
-        raise Wrong(wrong.what, f"{wrong.advice}, or quote it if it is text", node) from None
+    except Invalid as wrong:
+        raise Invalid(wrong.what, f"{wrong.advice}, or quote it if it is text", node) from None
 
 
 def _fraction(spelling: str) -> float:
@@ -123,19 +123,19 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _too_large(spelling: str) -> Wrong:
-    return Wrong(f"holds {shown(spelling, 40)}, which is too large for a number", "write a smaller one")
+def _too_large(spelling: str) -> Invalid:
+    return Invalid(f"holds {shown(spelling, 40)}, which is too large for a number", "write a smaller one")
 
 
 def _plain(node: Node, wanted: str, advise: Callable[[str], str]) -> str:
     if not isinstance(node, Scalar):
-        raise Wrong(f"takes {wanted}, not {kind(node)}", _ALONE)
+        raise Invalid(f"takes {wanted}, not {kind(node)}", _ALONE)
     if node.style is not _PLAIN:
         right = _DECIMAL.fullmatch(node.text) or node.text in ("true", "false")
         advice = "drop the quotes" if right else advise(node.text)
-        raise Wrong(f"takes {wanted}, not the text {shown(node.text)}", advice)
+        raise Invalid(f"takes {wanted}, not the text {shown(node.text)}", advice)
     if node.text in ("", "~", "null"):
-        raise Wrong(f"takes {wanted}, and nothing is there", "leave the key out for the default")
+        raise Invalid(f"takes {wanted}, and nothing is there", "leave the key out for the default")
     return node.text
 
 
