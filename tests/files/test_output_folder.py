@@ -75,7 +75,7 @@ class Desk:
         return {name: body for name, body in names.items() if not name.startswith(".runner/")}
 
 
-@pytest.mark.parametrize("way", ["place", "put_aside", "reject"])
+@pytest.mark.parametrize("way", ["place", "archive_arrivals", "reject"])
 def test_no_name_leads_to_less_than_the_whole_file(
     tmp_path: Path, flushes: list[tuple[int, set[str]]], way: str
 ) -> None:
