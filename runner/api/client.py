@@ -31,12 +31,21 @@ from runner.api.responses import (
     read_progress,
     read_submission,
 )
-from runner.core.http import ConnectFailed, ConnectionBroken, Patience, Reading, TooLarge, read_bounded, send, session
+from runner.core.http import (
+    AnswerTimeout,
+    ConnectFailed,
+    ConnectionBroken,
+    TooLarge,
+    read_bounded,
+    response_of,
+    send,
+    session,
+)
 from runner.core.models import Fault, Json
 
-SUBMIT_PATIENCE = Patience(120.0, whole=True)
+SUBMIT_TIMEOUT = AnswerTimeout(120.0, whole=True)
 """Giving up on a submission's answer costs money, waiting does not."""
-ASK_PATIENCE = Patience(30.0, whole=True)
+ASK_TIMEOUT = AnswerTimeout(30.0, whole=True)
 MAX_ANSWER = 4 * 2**20
 PAGE = 100
 MAX_PAGES = 100
@@ -67,7 +76,7 @@ class Api:
         url = f"{self.base.url}/models/{model}"
         body = msgspec.json.encode(inputs)
         try:
-            return read_submission(await self._call(self._buying, "POST", url, SUBMIT_PATIENCE, body))
+            return read_submission(await self._call(self._buying, "POST", url, SUBMIT_TIMEOUT, body))
         except ConnectFailed as error:
             return Refused(cause=RefusalCause.BUSY, fault=Fault(code="no_connection", message=str(error)))
         except (ConnectionBroken, TooLarge) as error:
@@ -126,19 +135,22 @@ class Api:
     async def _question(self, method: str, url: str) -> Answer:
         """The answer to what may be asked again."""
         async with self._asking_room:
-            return await self._call(self._asking, method, url, ASK_PATIENCE)
+            return await self._call(self._asking, method, url, ASK_TIMEOUT)
 
     async def _call(
         self,
         client: aiohttp.ClientSession,
         method: str,
         url: str,
-        patience: Patience,
+        answer_timeout: AnswerTimeout,
         body: bytes | None = None,
     ) -> Answer:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
         try:
-            with patience, Reading(await send(client, method, url, patience, body=body)) as response:
+            with (
+                answer_timeout.map_errors(),
+                response_of(await send(client, method, url, answer_timeout, body=body)) as response,
+            ):
                 headers = response.headers
                 retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
                 self.today = read_day(date) or self.today

@@ -46,7 +46,7 @@ class RefusalCause(StrEnum):
     """Why nothing was bought; each has one consequence."""
 
     BUSY = "busy"
-    """429, 503, no connection: every lane pauses, no job fails."""
+    """429, 503, no connection: every worker pauses, no job fails."""
     TOKEN = "token"  # noqa: S105 - a cause, not a secret
     """401, 403, 400004: buying stops."""
     BALANCE = "balance"

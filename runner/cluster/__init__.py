@@ -1,7 +1,7 @@
 """A batch on a cluster of Dask ``distributed``: one long task a shard, with the normal run inside.
 
     run --cluster ──> conductor ── probe ──> every worker: the same runner, the same folder, a token?
-                          │  slots, each with its share of lanes and rate
+                          │  slots, each with its share of slots and rate
                           ├── Order ──> work, on a worker: app.run of one shard ──> Outcome
                           └── board <── News, twice a second ── work
 

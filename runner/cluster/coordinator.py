@@ -196,7 +196,7 @@ class _Run:
         scope.cancel()
 
     async def _work(self, slot: Shard) -> None:
-        """One slot: its share of lanes and rate goes from shard to shard."""
+        """One slot: its share of concurrency and rate goes from shard to shard."""
         for shard in self._waiting:
             if self._stop.stopped:
                 return

@@ -48,7 +48,7 @@ class ShardUpdate(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     """All 0 until it has looked at its jobs."""
     cost_usd: float = 0.0
-    lanes: int | None = None
+    concurrency: int | None = None
     records: list[Record] = []
     """Without inputs and outputs: prompts are nobody's business but the folder's."""
 

@@ -45,14 +45,14 @@ class ClusterProgress:
         if place.worker != news.worker:
             self._say(f"shard {news.shard} goes on at {news.worker}; {place.worker} is gone")
             place.move(news.worker)
-        place.lanes = news.lanes
+        place.concurrency = news.concurrency
         if any(news.counts.values()):
             place.counts, place.cost_usd = news.counts, news.cost_usd
 
     def end(self, shard: Shard, report: Report | None) -> Report:
         """A shard has come to its end; None: it could not be run to it. What it did, at whichever workers."""
         place = self._places.setdefault(shard.index, _ShardPlace())
-        place.ended, place.lanes = True, 0
+        place.ended, place.concurrency = True, 0
         if report is not None:
             place.counts, place.cost_usd = report.counts, report.cost_usd
         counts: dict[str, Any] = dict(self._counts(shard.index))
@@ -63,9 +63,9 @@ class ClusterProgress:
         counts = Counter[str]()
         for shard in self._jobs:
             counts.update(self._counts(shard))
-        lanes = [place.lanes for place in self._places.values() if place.lanes is not None]
+        concurrency = [place.concurrency for place in self._places.values() if place.concurrency is not None]
         cost = sum(place.cost_usd + place.earlier_usd for place in self._places.values())
-        return RunStatus(counts=counts, cost_usd=cost, lanes=sum(lanes) or None)
+        return RunStatus(counts=counts, cost_usd=cost, concurrency=sum(concurrency) or None)
 
     def _counts(self, shard: int) -> Mapping[str, int]:
         place = self._places.get(shard)
@@ -79,7 +79,7 @@ class _ShardPlace:
     worker: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     cost_usd: float = 0.0
-    lanes: int | None = None
+    concurrency: int | None = None
     ended: bool = False
     earlier_done: int = 0
     """Of those that a worker which died had done in this run; for its successor they were done before."""

@@ -153,7 +153,7 @@ class _Relay:
             worker=self._worker.address,
             counts=dict(standing.counts),
             cost_usd=standing.cost_usd,
-            lanes=standing.lanes,
+            concurrency=standing.concurrency,
             records=records,
         )
         self._worker.log_event(self._topic, encode(news))

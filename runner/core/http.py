@@ -1,11 +1,12 @@
-"""What the API's client and the downloads share: sessions, proxies, and the line where foreign errors become ours."""
+"""HTTP for the API client and the downloads: sessions, proxies, and the mapping of errors."""
 
 from __future__ import annotations
 
 import re
 import ssl
 from asyncio import timeout
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -53,34 +54,29 @@ def session(
     )
 
 
-class Patience:
-    """How long to wait for answers; and, as ``with``, the line at which an exchange's errors become ours.
-
-    It holds nothing, so one serves all exchanges of a sort at once.
-    """
+class AnswerTimeout:
+    """How long to wait for an answer. One serves any number of exchanges at once."""
 
     def __init__(self, seconds: float, *, whole: bool) -> None:
-        """The ``whole`` answer is to come in that time, however it drips in; else its headers, and then each piece."""
+        """``whole``: the answer has to be complete in ``seconds``, however it drips in; else headers and each piece."""
         self.limits = aiohttp.ClientTimeout(total=seconds if whole else None, sock_connect=CONNECT_SECONDS)
         self._piece_seconds = None if whole else seconds
         self._too_late = f"no whole answer within {seconds:g} s" if whole else "no answer in time"
 
     def wait(self, part: Awaitable[T]) -> Awaitable[T]:
-        """To be awaited: the headers, which may drip in as well, or a piece of the body. Raises ``TimeoutError``."""
+        """Bound the wait for ``part``: the headers, or a piece of the body. Awaiting it may raise ``TimeoutError``."""
         return part if self._piece_seconds is None else _within(self._piece_seconds, part)
 
-    def __enter__(self) -> None:
-        """From here on only errors of ours leave."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    @contextmanager
+    def map_errors(self) -> Iterator[None]:
         """Raise ``ConnectFailed`` or ``ConnectionBroken`` in place of an error of aiohttp's or the system's."""
-        if error is None:
-            return
-        if isinstance(error, _NOT_CONNECTED):
+        try:
+            yield
+        except _NOT_CONNECTED as error:
             raise ConnectFailed(_words(error)) from None
-        if isinstance(error, TimeoutError):
+        except TimeoutError:
             raise ConnectionBroken(self._too_late) from None
-        if isinstance(error, aiohttp.ClientError | OSError | ValueError):
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             # aiohttp keeps the error where its traceback leads: a cycle that would keep blocks of a file alive
             raise ConnectionBroken(_words(error.with_traceback(None))) from None
 
@@ -90,45 +86,40 @@ async def _within(seconds: float, part: Awaitable[T]) -> T:
         return await part
 
 
-class Reading:
-    """``with`` it an answer is read: to its end, by which its connection is free again, or it is given up here."""
-
-    __slots__ = ("_response",)
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    def __enter__(self) -> aiohttp.ClientResponse:
-        return self._response
-
-    def __exit__(self, *_: object) -> None:
-        if not self._response.closed:
-            self._response.release()
+@contextmanager
+def response_of(response: aiohttp.ClientResponse) -> Iterator[aiohttp.ClientResponse]:
+    """Release the connection of ``response`` in the end: free again where the answer was read to its end."""
+    try:
+        yield response
+    finally:
+        if not response.closed:
+            response.release()
 
 
 async def send(
     client: aiohttp.ClientSession,
     method: str,
     url: str,
-    patience: Patience,
+    answer_timeout: AnswerTimeout,
     *,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> aiohttp.ClientResponse:
-    """Send one request, following no redirect; the answer as soon as its headers are there, to be ``Reading``.
+    """Send one request, following no redirect. Return the answer as soon as its headers are there.
 
-    To be called, and the body to be read, ``with patience``: here aiohttp's errors are raised as they are.
+    aiohttp's errors are raised as they are: callers wrap this, and the reading of the body, in ``map_errors`` and
+    ``response_of``.
     """
     asked = client.request(
         method,
         _as_given(url),
         data=body,
         headers=headers if body is None else {**(headers or {}), hdrs.CONTENT_TYPE: "application/json"},
-        timeout=patience.limits,
+        timeout=answer_timeout.limits,
         allow_redirects=False,
         proxy=proxy_for(url),
     )
-    return await patience.wait(asked)
+    return await answer_timeout.wait(asked)
 
 
 def at_end(content: aiohttp.StreamReader) -> bool:

@@ -64,8 +64,8 @@ class Batch:
     def status(self) -> RunStatus:
         """Return where things stand, for a display. All counts are 0 until every job was looked at."""
         tally = self._tally
-        lanes = int(self._adaptive.limit) if self._adaptive is not None else self._config.concurrency
-        return RunStatus(counts=tally.counts, cost_usd=tally.cost_usd, lanes=lanes, cap=self._budget.cap)
+        concurrency = int(self._adaptive.limit) if self._adaptive is not None else self._config.concurrency
+        return RunStatus(counts=tally.counts, cost_usd=tally.cost_usd, concurrency=concurrency, cap=self._budget.cap)
 
     async def run(self, manifest_jobs: JobStore) -> Report:
         """Survey the selected jobs, fetch what is owed, buy beside it, and report."""
@@ -218,7 +218,7 @@ class Batch:
             WorkItem(
                 before=outcome_of_record(record),
                 record=record,
-                settled_as="left" if record.id in found.changed else None,
+                ends_as="left" if record.id in found.changed else None,
                 counted=not record.rebuy and first.get(record.id, record.purchase) == record.purchase,
             )
             for record in owed
@@ -253,8 +253,8 @@ class Batch:
             record = revive(
                 job, decision.record, self.context.ledger.history(job.id), aside=self.context.folder.archive_path
             )
-            settled_as = None if decision.action is Action.DELIVER else "skipped"
-            work = WorkItem(before=before, record=record, settled_as=settled_as)
+            ends_as = None if decision.action is Action.DELIVER else "skipped"
+            work = WorkItem(before=before, record=record, ends_as=ends_as)
         else:
             return
         self._tally.begin(job.id, work)

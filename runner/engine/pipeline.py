@@ -1,4 +1,4 @@
-"""Who does the steps: buyer, collector and deliverer of one batch, wired to the same ledger, API and stop."""
+"""The pipeline of a batch: submitter, poller and deliverer, connected to the same ledger, API and stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.engine.context import RunContext
 from runner.engine.pacing.concurrency import START, AdaptiveConcurrency
 from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pacing.throttle import Throttle
-from runner.engine.scheduler import Fixed, Limits, Steps, WorkItem
+from runner.engine.scheduler import FixedSlots, Limits, Steps, WorkItem
 from runner.engine.steps.deliver import DEFAULT_MAX_FILE, Deliverer
 from runner.engine.steps.poll import Poller, Suspects
 from runner.engine.steps.submit import Submitter
@@ -53,16 +53,15 @@ class Pipeline:
 
     @property
     def steps(self) -> Steps:
-        return Steps(submit=self._submitter.submit, poll=self._poll, deliver=self._deliver, settle=self._settle)
+        return Steps(submit=self._submitter.submit, poll=self._poll, deliver=self._deliver, finish=self._finish)
 
     @property
     def limits(self) -> Limits:
-        """Deliveries are bounded apart from lanes."""
-        lanes = self._config.concurrency
-        deliveries = MOST_DELIVERIES if lanes is None else max(4, min(lanes, MOST_DELIVERIES))
-        return Limits(
-            lanes=self._adaptive or Fixed(lanes or START), deliveries=deliveries, backlog=self._config.backlog
-        )
+        """Deliveries have a bound of their own."""
+        concurrency = self._config.concurrency
+        deliveries = MOST_DELIVERIES if concurrency is None else max(4, min(concurrency, MOST_DELIVERIES))
+        slots = self._adaptive or FixedSlots(concurrency or START)
+        return Limits(slots=slots, deliveries=deliveries, backlog=self._config.backlog)
 
     def _make_submitter(self) -> Submitter:
         context = self._context
@@ -131,7 +130,7 @@ class Pipeline:
             text = "most of what is owed is refused: the token has probably changed, or belongs to another account"
             self._context.stop.buying(text, 77)
 
-    def _settle(self, work: WorkItem, record: Record | None) -> None:
+    def _finish(self, work: WorkItem, record: Record | None) -> None:
         self._tally.finish(work, record)
         if halted(self._config.halt, failed=self._tally.failed, finished=self._tally.finished):
             text = f"halted: {self._tally.failed} of {self._tally.finished} jobs that finished in this run failed"

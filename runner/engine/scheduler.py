@@ -1,10 +1,10 @@
-"""Lanes and deliveries: who works when. What a step does is not known here.
+"""Scheduler of a batch: workers that hold a slot at the API each, and deliveries beside them.
 
-Workers pull from one shared iterator. A lane holds a slot at the API from submission to the final state; delivering
-has its own, separate bound, so a finished request frees its slot at once. Owed work comes first, and buying begins
-beside it. A lane whose request did not end in time keeps its slot: nothing new is bought on it until the run ends.
-Where the number of lanes follows the API (``concurrency: auto``), lanes join as it grows, and leave between two jobs
-as it shrinks.
+Workers pull from one shared iterator. A worker holds its slot from submission to the final state; deliveries have a
+separate bound, so a finished request frees its slot at once. Owed work comes first, and buying begins beside it. A
+worker whose request did not end in time leaves its slot occupied: nothing new is bought on it until the run ends.
+Where the number of slots follows the API (``concurrency: auto``), workers join as it grows, and leave between two jobs
+as it shrinks. What a step does is not known here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WorkItem(msgspec.Struct, frozen=True, kw_only=True):
     job: Job | None = None
     fresh: bool = False
     """Whether its request is one of this run."""
-    settled_as: str | None = None
+    ends_as: str | None = None
     """The count it moves to once nothing of it is owed, where that is not its record's."""
     counted: bool = True
     """False for a purchase whose job stands in the books by another one."""
@@ -53,20 +53,20 @@ PAUSE = WorkItem(before="")
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lane and a delivery call; each returns the record as it then stands."""
+    """What a worker and a delivery call; each returns the record as it then stands."""
 
     submit: Callable[[Job], Awaitable[Record | None]]
     poll: Callable[[Record, bool], Awaitable[Record]]
     deliver: Callable[[Record, bool], Awaitable[Record]]
-    settle: Callable[[WorkItem, Record | None], None]
+    finish: Callable[[WorkItem, Record | None], None]
 
 
-Made = Queue[tuple[WorkItem, Record] | None]
-"""What lanes hand over to deliveries; None: nothing more comes, once for each delivery."""
+Generated = Queue[tuple[WorkItem, Record] | None]
+"""What workers hand over to deliveries; None: nothing more comes, once for each delivery."""
 
 
 class Slots(Protocol):
-    """How many lanes there may be."""
+    """How many requests may be in flight."""
 
     @property
     def limit(self) -> float: ...
@@ -75,8 +75,8 @@ class Slots(Protocol):
         """Call ``tell`` when the limit has changed."""
 
 
-class Fixed(msgspec.Struct, frozen=True):
-    """As many lanes as the user said."""
+class FixedSlots(msgspec.Struct, frozen=True):
+    """As many slots as the user said."""
 
     limit: int
 
@@ -87,7 +87,7 @@ class Fixed(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much goes on at once."""
 
-    lanes: Slots
+    slots: Slots
     deliveries: int
     backlog: int
     """Paid results that may wait for delivery before buying pauses, and stops if they cannot be delivered."""
@@ -96,26 +96,26 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 async def run_batch(
     owed: Iterable[WorkItem], jobs: Iterable[WorkItem], *, steps: Steps, limits: Limits, stop: Stop, lost: int = 0
 ) -> int:
-    """Carry all ``owed`` and ``jobs`` as far as they go, at most ``limits.lanes`` at the API at once.
+    """Carry all ``owed`` and ``jobs`` as far as they go, at most ``limits.slots`` at the API at once.
 
     ``lost`` slots are held by requests that did not end in time; returns how many are so at the end.
 
-    Raises the ``RunnerError`` that made it impossible to go on, after every other lane has heard its answer: an error
+    Raises the ``RunnerError`` that made it impossible to go on, after every other worker has heard its answer: an error
     in one place must not make a question of money out of what is on its way in another.
     """
-    shop = _Workers(iter(owed), iter(jobs), steps, limits, stop, lost)
-    made: Made = Queue(limits.backlog)
+    workers = _Workers(iter(owed), iter(jobs), steps, limits, stop, lost)
+    generated: Generated = Queue(limits.backlog)
     async with anyio.create_task_group() as deliveries:
         for _ in range(limits.deliveries):
-            deliveries.start_soon(shop.deliver, made)
-        async with anyio.create_task_group() as lanes:
-            open_lanes = partial(shop.open_lanes, lanes, made)
-            limits.lanes.on_change(open_lanes)
-            open_lanes()
+            deliveries.start_soon(workers.deliver, generated)
+        async with anyio.create_task_group() as group:
+            start_workers = partial(workers.start_workers, group, generated)
+            limits.slots.on_change(start_workers)
+            start_workers()
         for _ in range(limits.deliveries):
-            await made.put(None)
-    shop.raise_errors()
-    return shop.lost
+            await generated.put(None)
+    workers.raise_errors()
+    return workers.lost
 
 
 class _Workers:
@@ -130,7 +130,7 @@ class _Workers:
         self._limits = limits
         self._stop = stop
         self.lost = lost
-        self._lanes = lost
+        self._in_use = lost
         self._told = 0
         self._closing = False
         self._pausing = False
@@ -148,65 +148,65 @@ class _Workers:
         self._errors.append(error)
         self._stop.interrupt(str(error), error.exit_code)
 
-    def open_lanes(self, group: TaskGroup, made: Made) -> None:
-        """Let as many lanes join as there may be more now."""
-        limit = int(self._limits.lanes.limit)
+    def start_workers(self, group: TaskGroup, generated: Generated) -> None:
+        """Let as many workers join as there may be more now."""
+        limit = int(self._limits.slots.limit)
         if not 0.8 * self._told < limit < 1.25 * self._told:
             log.log(logging.INFO if self._told else logging.DEBUG, "%d requests are kept in flight from now on", limit)
             self._told = limit
-        while not self._closing and self._lanes < limit:
-            self._lanes += 1
-            group.start_soon(self.lane, made)
+        while not self._closing and self._in_use < limit:
+            self._in_use += 1
+            group.start_soon(self._worker, generated)
 
-    async def lane(self, made: Made) -> None:
+    async def _worker(self, generated: Generated) -> None:
         """Work until there is nothing left, buying stops, or a request keeps the slot."""
         try:
-            keeps_slot = await self._work(made)
+            keeps_slot = await self._work(generated)
         except RunnerError as error:
             self._closing = True
             self._fail(error)
             return
-        self._lanes -= not keeps_slot
+        self._in_use -= not keeps_slot
 
-    async def _work(self, made: Made) -> bool:
+    async def _work(self, generated: Generated) -> bool:
         """Bring home what is owed, then buy; whether a request still holds the slot."""
         keeps_slot = False
         for work in self._owed:
-            keeps_slot |= await self._carry(work, made)
+            keeps_slot |= await self._carry(work, generated)
         while not keeps_slot and self._is_wanted() and await self._room():
             job = self._next()
             if job is None:
                 self._closing = True
                 break
-            keeps_slot = await self._carry(job, made)
+            keeps_slot = await self._carry(job, generated)
         self._count_lost(keeps_slot)
         if self._stop.stopped:
-            await self._work_for_free(made)
+            await self._work_for_free(generated)
         return keeps_slot
 
     def _is_wanted(self) -> bool:
-        """Whether this lane may stay: there are not more than there may be, or it is the last one that works."""
-        return self._lanes <= max(int(self._limits.lanes.limit), self.lost + 1)
+        """Whether this worker may stay: there are not more than there may be, or it is the last one that works."""
+        return self._in_use <= max(int(self._limits.slots.limit), self.lost + 1)
 
-    async def _work_for_free(self, made: Made) -> None:
+    async def _work_for_free(self, generated: Generated) -> None:
         """Buying stopped: what costs nothing is done all the same, unless the run is to end."""
         while not self._stop.interrupted.is_set() and (work := self._next()) is not None:
             if work.job is None:
-                await self._carry(work, made)
+                await self._carry(work, generated)
             else:
-                self._steps.settle(work, None)
+                self._steps.finish(work, None)
                 await checkpoint()
 
     def _next(self) -> WorkItem | None:
         return PAUSE if self._pausing else next(self._jobs, None)
 
     async def _pause(self) -> None:
-        """Let the event loop have its turn. Until then no other lane looks at more jobs."""
+        """Let the event loop have its turn. Until then no other worker looks at more jobs."""
         first, self._pausing = not self._pausing, True
         await checkpoint()
         self._pausing &= not first
 
-    async def _carry(self, work: WorkItem, made: Made) -> bool:
+    async def _carry(self, work: WorkItem, generated: Generated) -> bool:
         """Take one piece of work to its final state and hand it over; whether its request still holds the slot."""
         if work is PAUSE:
             await self._pause()
@@ -218,9 +218,9 @@ class _Workers:
             record = await self._steps.poll(record, work.fresh)
         if record is not None and record.state in (State.GENERATED, State.DONE):
             self._waiting += 1
-            await made.put((work, record))
+            await generated.put((work, record))
             return False
-        self._steps.settle(work, record)
+        self._steps.finish(work, record)
         return record is not None and record.error is not None and record.error.code == TIMEOUT
 
     async def _room(self) -> bool:
@@ -233,19 +233,19 @@ class _Workers:
         if keeps_slot:
             self.lost += 1
             log.warning("a request did not end in time; its slot is not used again in this run")
-        if keeps_slot and self.lost >= int(self._limits.lanes.limit):
+        if keeps_slot and self.lost >= int(self._limits.slots.limit):
             self._stop.buying("every slot is held by a request that did not end in time")
 
-    async def deliver(self, made: Made) -> None:
-        """Deliver what lanes hand over, until no lane is left to hand over anything."""
-        while (piece := await made.get()) is not None:
+    async def deliver(self, generated: Generated) -> None:
+        """Deliver what workers hand over, until no worker is left to hand over anything."""
+        while (piece := await generated.get()) is not None:
             work, record = piece
             try:
                 after = await self._steps.deliver(record, work.fresh)
             except RunnerError as error:
                 self._fail(error)
                 continue
-            self._steps.settle(work, after)
+            self._steps.finish(work, after)
             self._count(delivered=after.state is State.DONE)
 
     def _count(self, *, delivered: bool) -> None:

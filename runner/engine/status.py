@@ -9,6 +9,9 @@ import msgspec
 
 from runner.core.models import Record
 
+TRANSITION = {"transition": True}
+"""The ``extra`` of a log record that goes with a purchase's change of state, for a display that shows the change."""
+
 
 class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The budget, and what stands against it. ``spent_usd`` counts what is not reserved for requests under way."""
@@ -26,7 +29,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs by ``COUNTS``; those under way still stand where they stood before."""
     cost_usd: float = 0.0
     """Billed to this run."""
-    lanes: int | None = None
+    concurrency: int | None = None
     """How many requests may be in flight, where that is known."""
     cap: BudgetStatus | None = None
 

@@ -70,9 +70,9 @@ OLD_SECONDS = 24 * 3600.0
 """A paid result that has waited for so long stops the buying until it is home."""
 
 
-def most_waiting(lanes: int | None) -> int:
-    """How many paid results may wait for collection before buying stops; None: as for the most lanes there may be."""
-    return max(100, 4 * (lanes or MAX_CONCURRENCY))
+def most_waiting(concurrency: int | None) -> int:
+    """Return how many paid results may wait before buying stops. None: as for the highest concurrency."""
+    return max(100, 4 * (concurrency or MAX_CONCURRENCY))
 
 
 def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:

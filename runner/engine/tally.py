@@ -1,4 +1,4 @@
-"""The books of one run: under which count each job stands, what the run cost, and examples of what went wrong."""
+"""Tally of a run: the count that each job belongs to, what the run cost, and examples of what went wrong."""
 
 from __future__ import annotations
 
@@ -145,4 +145,4 @@ def _outcome(work: WorkItem, record: Record) -> str:
     """Where a piece of work ends, given its last record; a done one with an error could not be had again."""
     if record.state is State.DONE and record.error is not None:
         return "owed" if record.error.retryable else "missing"
-    return work.settled_as if work.settled_as and not record.owed else outcome_of_record(record)
+    return work.ends_as if work.ends_as and not record.owed else outcome_of_record(record)

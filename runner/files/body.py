@@ -6,7 +6,7 @@ from asyncio import get_running_loop
 
 import aiohttp
 
-from runner.core.http import ConnectionBroken, Patience, TooLarge, at_end
+from runner.core.http import AnswerTimeout, ConnectionBroken, TooLarge, at_end
 
 BLOCK = 1 << 20
 """Bytes that are handed on together."""
@@ -27,10 +27,16 @@ class BodyReader:
     """What one answer brings of a file of which ``there`` bytes have come since ``begun``."""
 
     def __init__(
-        self, response: aiohttp.ClientResponse, patience: Patience, *, there: int, max_bytes: int, begun: float
+        self,
+        response: aiohttp.ClientResponse,
+        answer_timeout: AnswerTimeout,
+        *,
+        there: int,
+        max_bytes: int,
+        begun: float,
     ) -> None:
         self._response = response
-        self._patience = patience
+        self._answer_timeout = answer_timeout
         self._content = response.content
         self._total = there
         self._max_bytes = max_bytes
@@ -70,7 +76,7 @@ class BodyReader:
         """What has come; nothing is waited for where that is all."""
         if self._content.is_eof():
             return await self._content.readany()
-        return await self._patience.wait(self._content.readany())
+        return await self._answer_timeout.wait(self._content.readany())
 
     def _require_pace(self, seconds: float) -> None:
         """Raise ``ConnectionBroken`` where all that came in ``seconds``, or what came of late, is too little."""

@@ -21,17 +21,17 @@ from anyio import CancelScope, sleep
 
 from runner.core.disk import Disk, flush_file, in_thread, timed, write_all
 from runner.core.errors import OutputError, RunnerError
-from runner.core.http import ConnectFailed, ConnectionBroken, Patience, Reading, TooLarge, send
+from runner.core.http import AnswerTimeout, ConnectFailed, ConnectionBroken, TooLarge, response_of, send
 from runner.files.body import BLOCK, BodyReader, most_seconds
 from runner.files.containers import SIGNATURE, BadMedia
-from runner.files.errors import WriteErrors
+from runner.files.errors import write_errors
 from runner.files.media import Media, inspect, inspect_bytes
 from runner.files.resume import PartialFile
 from runner.files.urls import RefusedUrl, UrlPolicy
 
 T = TypeVar("T")
 
-READ_PATIENCE = Patience(30.0, whole=False)
+READ_TIMEOUT = AnswerTimeout(30.0, whole=False)
 MAX_REDIRECTS = 5
 SMALL = 1 << 16
 """Up to so many bytes a file is checked in memory and written in one step."""
@@ -127,14 +127,14 @@ class _Download:
 
     async def _receive_rest(self) -> None:
         """What is not there yet, else all of it where the storage has another file or cannot go on."""
-        with READ_PATIENCE:
+        with READ_TIMEOUT.map_errors():
             if self._part.headers:
-                with Reading(await self._answer(self._part.headers)) as response:
+                with response_of(await self._answer(self._part.headers)) as response:
                     if response.status == 200 or (response.status == 206 and self._part.continued_by(response.headers)):
                         return await self._receive(response)
                     response.close()
                 self._part.forget()
-            with Reading(await self._answer({})) as response:
+            with response_of(await self._answer({})) as response:
                 if response.status != 200:
                     raise StorageAnswer(response.status)
                 return await self._receive(response)
@@ -149,7 +149,7 @@ class _Download:
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
             self._allowed.check(url)
-            response = await send(self._client, "GET", url, READ_PATIENCE, headers=headers)
+            response = await send(self._client, "GET", url, READ_TIMEOUT, headers=headers)
             location = response.headers.get(hdrs.LOCATION)
             if not (response.status in (301, 302, 303, 307, 308) and location):
                 return response
@@ -173,7 +173,7 @@ async def _receive(
     Says what a small one is, which is checked with that.
     """
     _check_announced(response, part.written, max_bytes)
-    body = BodyReader(response, READ_PATIENCE, there=part.written, max_bytes=max_bytes, begun=begun)
+    body = BodyReader(response, READ_TIMEOUT, there=part.written, max_bytes=max_bytes, begun=begun)
     block = await body.block()
     if not part.written and len(block) <= SMALL:
         return await _keep_small(target, block, disk)
@@ -209,7 +209,7 @@ async def _keep_small(target: str, body: bytes, disk: Disk) -> Media:
 
 async def _by_disk(step: Awaitable[T], target: str) -> T:
     """Wait for one short step of the disk's, cancelled or not: its thread cannot be stopped. Raises ``OutputError``."""
-    with WriteErrors(target), CancelScope(shield=True):
+    with write_errors(target), CancelScope(shield=True):
         done = await step
     return done  # noqa: RET504 - a scope may swallow, and then nothing is returned
 
@@ -225,7 +225,7 @@ def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: in
 
 def _check_room(disk: Disk, target: str, length: int) -> None:
     """Raise ``OutputError`` where ``length`` bytes more would use up what is to stay free."""
-    with WriteErrors(target):
+    with write_errors(target):
         fits = disk.fits(target, length)
     if not fits:
         raise OutputError(
@@ -238,7 +238,7 @@ def _keep(disk: Disk, target: str, body: bytes) -> Media:
     _check_room(disk, target, len(body))
     disk.wrote(len(body))
     media = inspect_bytes(body)
-    with WriteErrors(target):
+    with write_errors(target):
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             write_all(handle, body)
@@ -249,7 +249,7 @@ def _keep(disk: Disk, target: str, body: bytes) -> Media:
 
 def _finish(target: str) -> Media:
     """Check the whole file and flush it to the disk. Raises ``BadMedia`` or ``OutputError``."""
-    with WriteErrors(target):
+    with write_errors(target):
         media = inspect(Path(target))
         flush_file(target)
     return media

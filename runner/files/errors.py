@@ -1,7 +1,9 @@
-"""What goes wrong with files, in words: the disk's errors become the runner's where files are put in their places."""
+"""Errors of files: those of the operating system become those of the runner."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from runner.core.errors import OutputError, RunnerError
@@ -15,36 +17,33 @@ class FileMoved(RunnerError):
     """A file that was to be moved is not where it was a moment ago: another job's delivery set it aside."""
 
 
-class DiskErrors:
-    """Turns what the disk says into ``OutputError``, naming the file that it is about, else ``where``."""
-
-    def __init__(self, where: Path | str) -> None:
-        self.where = where
-
-    def __enter__(self) -> None:
-        """Nothing is held."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise OutputError(f"{error.filename or self.where}: cannot be read or written: {error.strerror}") from error
+@contextmanager
+def disk_errors(where: Path | str) -> Iterator[None]:
+    """Raise ``OutputError`` in place of ``OSError``, naming the file that it is about, else ``where``."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{error.filename or where}: cannot be read or written: {error.strerror}") from error
 
 
-class WriteErrors(DiskErrors):
-    """The same for a file on its way to ``where``: named is its folder, for its own name tells nobody anything."""
+@contextmanager
+def write_errors(target: Path | str) -> Iterator[None]:
+    """Raise ``OutputError`` in place of ``OSError``, naming the folder of ``target``, a file on its way."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{Path(target).parent}: cannot be written: {error.strerror}") from error
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise OutputError(f"{Path(self.where).parent}: cannot be written: {error.strerror}") from error
 
-
-class FileErrors(DiskErrors):
-    """The same, but for what concerns one job's file alone: ``FileMoved`` and ``PathOccupied``."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FileNotFoundError):
-            raise FileMoved(f"{error.filename or self.where}: {error.strerror}") from error
-        if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError):
+@contextmanager
+def file_errors(where: Path | str) -> Iterator[None]:
+    """Raise ``FileMoved`` or ``PathOccupied`` for what concerns one job's file alone, else as ``disk_errors``."""
+    with disk_errors(where):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise FileMoved(f"{error.filename or where}: {error.strerror}") from error
+        except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
             raise PathOccupied(
-                f"{error.filename or self.where} is in the way: {error.strerror}; move it, and run again"
+                f"{error.filename or where} is in the way: {error.strerror}; move it, and run again"
             ) from error
-        super().__exit__(kind, error, trace)

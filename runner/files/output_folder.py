@@ -17,7 +17,7 @@ from runner.core import disk
 from runner.core.disk import hash_file
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
-from runner.files.errors import DiskErrors, FileErrors, FileMoved, PathOccupied
+from runner.files.errors import FileMoved, PathOccupied, disk_errors, file_errors
 from runner.files.paths import REPLACED, archive_folder, archive_path, by_bytes, names_beside, paths_of
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Folder:
 
     def prepare(self) -> None:
         """Make the folder for temporary files, empty of what a crash left. Needs the lock. Raises ``OutputError``."""
-        with DiskErrors(self.incoming):
+        with disk_errors(self.incoming):
             self._require_incoming()
             self.incoming.mkdir(parents=True, exist_ok=True)
             for left in self.incoming.iterdir():
@@ -76,7 +76,7 @@ class Folder:
 
     def nearly_full(self) -> bool:
         """Whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
-        with DiskErrors(self.root):
+        with disk_errors(self.root):
             return disk.room(self.root) <= 0
 
     def path(self, relative: str) -> Path:
@@ -112,7 +112,7 @@ class Folder:
 
     def holds(self, record: Record) -> bool:
         """Whether every file of a done purchase stands somewhere with its own bytes."""
-        with FileErrors(self.root):
+        with file_errors(self.root):
             return all(
                 any(is_ours(self.root / path, output) for path in paths_of(record, output)) for output in record.outputs
             )
@@ -121,7 +121,7 @@ class Folder:
         """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
         if not self._has_archive(record.id) and not (record.renamed_from and self._has_archive(record.renamed_from)):
             return False
-        with FileErrors(self.root):
+        with file_errors(self.root):
             return any(
                 not is_ours(self.root / (output.path or "."), output)
                 for output in record.outputs
@@ -137,12 +137,12 @@ class Folder:
 
         Raises ``PathOccupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
-        with FileErrors(self.root):
+        with file_errors(self.root):
             return next((path for path in paths_of(record, output) if is_ours(self.path(path), output)), None)
 
     def archive_path(self, record: Record, output: Output) -> str:
         """Where a purchase's file is set aside: the place that holds its bytes, else the one that it would get."""
-        with FileErrors(self.root):
+        with file_errors(self.root):
             places = [*filter(None, [output.moved_from]), *archive_folder(record, output)]
             found = (place for place in places if is_ours(self.root / place, output))
             return next(found, archive_path(record, output.path or ""))
@@ -152,7 +152,7 @@ class Folder:
 
         Raises ``PathOccupied`` for a foreign file in the way, ``OutputError`` where the disk refuses. May be repeated.
         """
-        with FileErrors(self.root):
+        with file_errors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
             targets = [self._inside_name(arrival.output.path or "") for arrival in arrivals]
             _flush(arrivals)
@@ -185,7 +185,7 @@ class Folder:
 
         Raises ``PathOccupied`` where other files are there already, ``OutputError`` where the disk refuses.
         """
-        with FileErrors(self.root), self._moving:
+        with file_errors(self.root), self._moving:
             _flush(arrivals)
             for arrival in arrivals:
                 places = [self.path(place) for place in archive_folder(record, arrival.output)]
@@ -202,7 +202,7 @@ class Folder:
         """
         mine = {output.path for other in history if other.purchase != record.purchase for output in other.outputs}
         taken = []
-        with FileErrors(self.root):
+        with file_errors(self.root):
             for arrival in arrivals:
                 path = arrival.output.path or ""
                 if path in mine or not os.path.lexists(f"{self.root}/{path}"):
@@ -217,7 +217,7 @@ class Folder:
 
         Raises ``PathOccupied`` if its bytes are not the job's.
         """
-        with FileErrors(self.root), self._moving:
+        with file_errors(self.root), self._moving:
             output = next(output for output in owner.outputs if output.path == path)
             if not os.path.lexists(self.path(path)):
                 return
@@ -289,7 +289,7 @@ class Folder:
 
         Raises ``PathOccupied`` where a link leads out of the folder, ``FileMoved``, or ``OutputError``.
         """
-        with FileErrors(self.root):
+        with file_errors(self.root):
             source = self.path(path)
             target = _first_free(names_beside(source))
             _rename(source, target)
@@ -300,7 +300,7 @@ class Folder:
 
         Where the owner has it already it is set apart. Raises as ``set_apart`` does.
         """
-        with FileErrors(self.root):
+        with file_errors(self.root):
             if any(is_ours(self.path(place), output) for place in paths_of(owner, output) if place != path):
                 return self.keep_altered(path)
             target = _first_free(self.path(place) for place in archive_folder(owner, output))
@@ -313,7 +313,7 @@ class Folder:
         Raises ``PathOccupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
         """
         kept = []
-        with FileErrors(self.root):
+        with file_errors(self.root):
             _flush(arrivals)
             for arrival in arrivals:
                 path = self._keep_rejected(record, arrival)

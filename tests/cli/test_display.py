@@ -29,7 +29,7 @@ def test_objects_tell_of_progress_by_the_clock_and_of_concurrency_when_it_change
     out = StringIO()
     log = JsonRenderer(out)
     for second in range(61):
-        log.show(Snapshot(queued=5, lanes=8 if second < 40 else 12), float(second))
+        log.show(Snapshot(queued=5, concurrency=8 if second < 40 else 12), float(second))
     found = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["event"] for line in found] == ["concurrency", "progress", "progress", "concurrency", "progress"]
     assert [line["limit"] for line in found if line["event"] == "concurrency"] == [8, 12]

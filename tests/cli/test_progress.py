@@ -25,7 +25,7 @@ standings = st.builds(
     RunStatus,
     counts=st.dictionaries(st.sampled_from(COUNTS), st.integers(-2, 30)),
     cost_usd=st.floats(0, 100),
-    lanes=st.none() | st.integers(1, 100),
+    concurrency=st.none() | st.integers(1, 100),
     cap=st.none()
     | st.builds(
         BudgetStatus,

@@ -18,7 +18,7 @@ import pytest
 from runner.core import disk as disks
 from runner.core.disk import Disk
 from runner.core.errors import OutputError
-from runner.core.http import ConnectFailed, ConnectionBroken, Patience, TooLarge, session
+from runner.core.http import AnswerTimeout, ConnectFailed, ConnectionBroken, TooLarge, session
 from runner.files import body as pacing
 from runner.files import download as fetching
 from runner.files.body import most_seconds
@@ -427,7 +427,7 @@ async def test_a_storage_that_falls_silent_is_not_waited_for(
     storage: Storage, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     """Before its headers are whole, or in the middle of the body: long before the time for the whole is up."""
-    monkeypatch.setattr(fetching, "READ_PATIENCE", Patience(0.2, whole=False))
+    monkeypatch.setattr(fetching, "READ_TIMEOUT", AnswerTimeout(0.2, whole=False))
     storage.silent_after = True
     storage.answers["/a.png"] = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n" + (b"\r\n" if length else b"")
     storage.answers["/a.png"] += bytes(length)

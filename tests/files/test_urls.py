@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from runner.core.http import ConnectFailed, Patience, send, session
+from runner.core.http import AnswerTimeout, ConnectFailed, send, session
 from runner.files.urls import PublicResolver, RefusedUrl, UrlPolicy, _look_closely
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
 
 API = ("https", "model-api.runcomfy.net", 443)
-PATIENCE = Patience(5, whole=True)
+PATIENCE = AnswerTimeout(5, whole=True)
 EMULATOR = ("http", "127.0.0.1", 8080)
 TRUSTED = ("cdn.example.com", "*.Storage.Example", "bücher.example", "10.0.0.1", "8.8.8.8", "169.254.169.254", "[::1]")
 

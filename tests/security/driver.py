@@ -16,14 +16,14 @@ from typing import Any
 
 from runner.api import client
 from runner.cli.main import main
-from runner.core.http import Patience
+from runner.core.http import AnswerTimeout
 from runner.engine.steps import poll
 from runner.files import body, download
 
-client.SUBMIT_PATIENCE = Patience(8.0, whole=True)
-client.ASK_PATIENCE = Patience(3.0, whole=True)
+client.SUBMIT_TIMEOUT = AnswerTimeout(8.0, whole=True)
+client.ASK_TIMEOUT = AnswerTimeout(3.0, whole=True)
 poll.GRACE_SECONDS = 1.0
-download.READ_PATIENCE = Patience(3.0, whole=False)
+download.READ_TIMEOUT = AnswerTimeout(3.0, whole=False)
 body.SLOW_SECONDS = 1.5
 
 NAMES = {

@@ -16,7 +16,7 @@ from security.server import ESCAPES, http
 from yarl import URL
 
 from runner.core.errors import RunnerError
-from runner.core.http import ConnectFailed, ConnectionBroken, Patience, send, session
+from runner.core.http import AnswerTimeout, ConnectFailed, ConnectionBroken, send, session
 
 TOKEN = "rc-hostile-0123456789abcdef"
 ADDRESS = URL("https://model-api.runcomfy.net/v1/models/x")
@@ -70,8 +70,8 @@ async def address() -> AsyncIterator[str]:
 
 async def failing(client: aiohttp.ClientSession, address: str, error: BaseException | None = None) -> None:
     """An exchange that ends with ``error``, if it comes so far."""
-    patience = Patience(5, whole=True)
-    with patience:
+    patience = AnswerTimeout(5, whole=True)
+    with patience.map_errors():
         async with await send(client, "GET", address, patience) as response:
             await response.read()
             if error is not None:

@@ -85,9 +85,9 @@ class JsonRenderer:
     def show(self, snapshot: Snapshot, now: float) -> None:
         if self._quiet or not snapshot.total:
             return
-        if snapshot.lanes is not None and snapshot.lanes != self._limit:
-            self._limit = snapshot.lanes
-            self._write(now, "concurrency", {"limit": snapshot.lanes, "in_flight": snapshot.in_flight})
+        if snapshot.concurrency is not None and snapshot.concurrency != self._limit:
+            self._limit = snapshot.concurrency
+            self._write(now, "concurrency", {"limit": snapshot.concurrency, "in_flight": snapshot.in_flight})
         if now >= self._next:
             self._next = now + PROGRESS_SECONDS
             self._write(now, "progress", progress_fields(snapshot))

@@ -16,7 +16,7 @@ from runner.engine.status import BudgetStatus, RunStatus
 from runner.engine.summary import COUNTS
 
 WINDOW_SECONDS = 180.0
-"""The rate is that of so long: jobs end in bursts, a lane's worth at a time."""
+"""The rate is that of so long: jobs end in bursts, a slot's worth at a time."""
 SAMPLE_SECONDS = 1.0
 SURE_SECONDS = 10.0
 SURE_COUNT = 5
@@ -37,7 +37,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: int = 0
     unknown: int = 0
     missing: int = 0
-    lanes: int | None = None
+    concurrency: int | None = None
     cost_usd: float = 0.0
     reserved_usd: float = 0.0
     cap: BudgetStatus | None = None
@@ -104,7 +104,7 @@ class Track:
             paid=paid,
             in_flight=in_flight,
             queued=queued,
-            lanes=standing.lanes,
+            concurrency=standing.concurrency,
             cost_usd=standing.cost_usd,
             reserved_usd=standing.cap.reserved_usd if standing.cap else sum(usd for _, usd in self._under_way.values()),
             cap=standing.cap,

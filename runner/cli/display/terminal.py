@@ -145,7 +145,7 @@ def _count_parts(snapshot: Snapshot) -> Iterator[Text]:
         count = getattr(snapshot, name)
         if name == "done":
             count += snapshot.skipped + snapshot.missing
-        limit = f" of {snapshot.lanes:,}" if name == "in_flight" and snapshot.lanes is not None else ""
+        limit = f" of {snapshot.concurrency:,}" if name == "in_flight" and snapshot.concurrency is not None else ""
         part = Text(f"{word} ", style="dim" if not count else "")
         yield part.append(f"{count:,}{limit}", style=style if count else "dim")
     if snapshot.cancelled:

@@ -28,9 +28,6 @@ KEPT_ERRORS = 16
 LONG_PAUSE_SECONDS = 30.0
 """A shorter one is no news for a log file: a line of progress says so, if it meets one."""
 
-_DOUBLED = {"runner.engine.steps.submit", "runner.engine.steps.deliver"}
-"""Their warnings go with a transition that says the same."""
-
 
 class Renderer(Protocol):
     """One way to show a run."""
@@ -142,7 +139,7 @@ class RunDisplay:
 
     def _hear(self, record: logging.LogRecord) -> None:
         """A log record of a step, or of a library."""
-        if record.name in _DOUBLED and record.levelno == logging.WARNING:
+        if getattr(record, "transition", False):  # the record of that transition says the same
             return
         text = self._scrubbed(record.getMessage())
         if record.exc_info and record.exc_info[1] is not None:

@@ -1,4 +1,4 @@
-"""What one shard may use of what the manifest allows in all: lanes, submissions a second, and the budget.
+"""The share of a budget that one shard may spend.
 
 The shares of a budget sum to it. But a folder that is split has spent where its jobs happen to belong, perhaps more in
 one shard than that one's share: then ``allowance`` gives the others less. The cap of the folder holds whoever computes

@@ -14,7 +14,7 @@ from runner.core.models import Record, State
 from runner.engine.context import RunContext
 from runner.engine.steps.poll import after_end
 
-LANES = 16
+CONCURRENCY = 16
 WAITS = (0.0, 1.0, 2.0, 4.0)
 """Seconds before each question: a service that agreed may take a moment, and a question may fail."""
 
@@ -49,9 +49,9 @@ async def cancel_owed(context: RunContext) -> CancelResult:
     round_ = _Round(context, [record for record in context.ledger.owed(api) if record.state is State.SUBMITTED])
     async with anyio.create_task_group() as group:
         group.start_soon(context.stop.end_grace, group.cancel_scope)
-        async with anyio.create_task_group() as lanes:
-            for _ in range(LANES):
-                lanes.start_soon(round_.work)
+        async with anyio.create_task_group() as workers:
+            for _ in range(CONCURRENCY):
+                workers.start_soon(round_.work)
         group.cancel_scope.cancel()
     left = [record for record in context.ledger.owed(api) if not record.rebuy]
     stuck = sum(record.stuck for record in left)

@@ -25,8 +25,6 @@ from itertools import accumulate
 from math import log, sqrt
 from operator import mul
 
-import msgspec
-
 from runner.core.models import MAX_CONCURRENCY
 
 KEPT = 16
@@ -56,19 +54,20 @@ SHRINK = 0.7
 """After a refusal the limit is this share of itself."""
 
 
-class CapacityEstimate(msgspec.Struct):
+class CapacityEstimate:
     """What is known of the API's workers."""
 
-    workers: int | None = None
-    """None: too little is known. Where ``bend`` is False, there are at least so many."""
-    service_seconds: float = 0.0
-    bend: bool = False
-    sure: bool = False
-    """Whether the bend is more than chance."""
-    _seen: dict[tuple[Hashable, int], deque[tuple[int, float]]] = msgspec.field(default_factory=dict)
-    _news: int = 0
-    _count: int = 0
-    _early: deque[bool] = msgspec.field(default_factory=lambda: deque(maxlen=EARLY_ANSWERS))
+    def __init__(self) -> None:
+        self.workers: int | None = None
+        """None: too little is known. Where ``bend`` is False, there are at least so many."""
+        self.service_seconds = 0.0
+        self.bend = False
+        self.sure = False
+        """Whether the bend is more than chance."""
+        self._seen: dict[tuple[Hashable, int], deque[tuple[int, float]]] = {}
+        self._news = 0
+        self._count = 0
+        self._early: deque[bool] = deque(maxlen=EARLY_ANSWERS)
 
     @property
     def waiting(self) -> float:
@@ -151,7 +150,7 @@ class _KindEstimate:
         return self.count * product / square
 
 
-class AdaptiveConcurrency(msgspec.Struct):
+class AdaptiveConcurrency:
     """``concurrency: auto``: how many requests to keep in flight.
 
     It starts small. Each request that is found at work, not waiting, makes room for one more, so the limit doubles
@@ -160,19 +159,20 @@ class AdaptiveConcurrency(msgspec.Struct):
     so W·lag / S of them are there on average, and ``MARGIN`` times the root of that covers the fluctuation. (What is
     unnoticed counts as in flight when the workers are estimated, so the average is in that estimate already.) Too low
     an estimate would confirm itself, since nothing beyond it is tried: while at least half of those asked after early
-    are worked on and all lanes are full, the limit grows all the same. A refusal shrinks it, once until something is
+    are worked on and all slots are full, the limit grows all the same. A refusal shrinks it, once until something is
     accepted again, and what was refused is then approached in small steps: one for each generation, and at last one
     for ten.
     """
 
-    capacity: CapacityEstimate
-    limit: float = START
-    lag: float = 0.0
-    """Mean seconds from a request's end to noticing it."""
-    _seen: int = 0
-    _searching: bool = True
-    _refused_at: float | None = None
-    _tell: Callable[[], None] = lambda: None
+    def __init__(self, capacity: CapacityEstimate, limit: float = START) -> None:
+        self.capacity = capacity
+        self.limit = limit
+        self.lag = 0.0
+        """Mean seconds from a request's end to noticing it."""
+        self._seen = 0
+        self._searching = True
+        self._refused_at: float | None = None
+        self._tell: Callable[[], None] = lambda: None
 
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` whenever the limit allows another whole number of requests."""

@@ -23,8 +23,6 @@ from operator import mul, sub
 from statistics import NormalDist
 from typing import NamedTuple
 
-import msgspec
-
 WINDOW = 200
 """So many of the last times count."""
 RENEWAL = 8
@@ -87,18 +85,19 @@ def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[Du
     return _grouped(points)
 
 
-class DurationSample(msgspec.Struct):
+class DurationSample:
     """The last times of one kind."""
 
-    ranked: list[float] = msgspec.field(default_factory=list)
-    """In order."""
-    _recent: deque[float] = msgspec.field(default_factory=deque)
-    _judged: list[float] = msgspec.field(default_factory=list)
-    """Those judged last, in order."""
-    _news: int = 0
-    """Times learnt since."""
-    _compared: int = 0
-    """How many of them were found to change nothing."""
+    def __init__(self) -> None:
+        self.ranked: list[float] = []
+        """In order."""
+        self._recent: deque[float] = deque()
+        self._judged: list[float] = []
+        """Those judged last, in order."""
+        self._news = 0
+        """Times learnt since."""
+        self._compared = 0
+        """How many of them were found to change nothing."""
 
     def learn(self, seconds: float) -> None:
         if len(self._recent) == WINDOW:

@@ -27,8 +27,6 @@ from collections.abc import Hashable, Iterator, Sequence
 from itertools import accumulate
 from math import inf, sqrt
 
-import msgspec
-
 from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
 from runner.engine.pacing.drain import idle_seconds
 from runner.engine.pacing.durations import LEAST, DurationGroup, DurationSample
@@ -86,89 +84,101 @@ def best_poll_times(groups: Sequence[DurationGroup], price: float) -> list[int]:
     return following
 
 
-class _RequestKind(msgspec.Struct):
+class _RequestKind:
     """What is known of one model and size."""
 
-    sample: DurationSample = msgspec.field(default_factory=DurationSample)
-    open: set[PolledRequest] = msgspec.field(default_factory=set)
-    pressure: float = 0.0
-    """That for which the questions are laid out."""
-    groups: list[DurationGroup] = msgspec.field(default_factory=list)
-    times: list[float] = msgspec.field(default_factory=list)
-    """When each group ends."""
-    following: list[int] = msgspec.field(default_factory=list)
-    left: list[float] = msgspec.field(default_factory=lambda: [1.0])
-    """The weight of all groups, of all but the first, and so on; at last 0."""
-    ended: bool = False
-    """Whether one of them was heard of to its end, however it ended: then others are no scouts any more."""
-    rounds: deque[float] = msgspec.field(default_factory=deque)
-    """When scouts were sent."""
+    def __init__(self) -> None:
+        self.sample = DurationSample()
+        self.open: set[PolledRequest] = set()
+        self.ended = False
+        """Whether one of them was polled to its end, however it ended: then others are no scouts any more."""
+        self._pressure = 0.0
+        """That for which the questions are laid out."""
+        self._groups: list[DurationGroup] = []
+        self._times: list[float] = []
+        """When each group ends."""
+        self._following: list[int] = []
+        self._left = [1.0]
+        """The weight of all groups, of all but the first, and so on; at last 0."""
+        self._rounds: deque[float] = deque()
+        """When scouts were sent."""
 
     def next_question(self, age: float, pressure: float) -> float | None:
         """The age at which to ask next; None beyond all that is likely."""
-        fits = 0.8 * self.pressure <= pressure <= 1.25 * self.pressure
+        fits = 0.8 * self._pressure <= pressure <= 1.25 * self._pressure
         changed = self.sample.has_changed(few=not fits)
         if changed:
             self._judge()
         if changed or not fits:
             self._lay_out(pressure)
-        passed = bisect_right(self.times, SAME * age)
-        return self.times[self.following[passed] - 1] if passed < len(self.times) else None
+        passed = bisect_right(self._times, SAME * age)
+        return self._times[self._following[passed] - 1] if passed < len(self._times) else None
 
     def answers_at_once(self) -> bool:
         """Whether a request is best asked after as soon as it is accepted."""
-        return bool(self.times) and self.times[self.following[0] - 1] <= LEAST
+        return bool(self._times) and self._times[self._following[0] - 1] <= LEAST
 
     def _judge(self) -> None:
-        self.groups = self.sample.judged(watch.unfinished_at for watch in self.open)
-        self.times = [group.last for group in self.groups]
-        self.left = [1.0, *(max(0.0, 1.0 - ended) for ended in accumulate(group.weight for group in self.groups))]
+        self._groups = self.sample.judged(watch.unfinished_at for watch in self.open)
+        self._times = [group.last for group in self._groups]
+        self._left = [1.0, *(max(0.0, 1.0 - ended) for ended in accumulate(group.weight for group in self._groups))]
 
     def _lay_out(self, pressure: float) -> None:
-        self.pressure = pressure
-        mean = sum(group.weight * group.mean for group in self.groups)
-        self.following = best_poll_times(self.groups, PRICE * mean**SCALE * pressure)
+        self._pressure = pressure
+        mean = sum(group.weight * group.mean for group in self._groups)
+        self._following = best_poll_times(self._groups, PRICE * mean**SCALE * pressure)
 
     def beyond(self, age: float) -> float:
         """The share of requests that take longer: those of a group end evenly since the group before."""
-        at = bisect_right(self.times, age)
-        if at == len(self.times):
+        at = bisect_right(self._times, age)
+        if at == len(self._times):
             return 0.0
-        before = self.times[at - 1] if at else 0.0
-        return self.left[at] + (self.left[at + 1] - self.left[at]) * (age - before) / (self.times[at] - before)
+        before = self._times[at - 1] if at else 0.0
+        return self._left[at] + (self._left[at + 1] - self._left[at]) * (age - before) / (self._times[at] - before)
 
     def has_ended(self, watch: PolledRequest, at: float) -> float:
         """The probability that a request has ended by then; as if it had, where nothing like it is known."""
-        before = self.beyond(watch.unfinished_at) if self.times else 0.0
+        before = self.beyond(watch.unfinished_at) if self._times else 0.0
         return 1.0 - self.beyond(at - watch.started) / before if before else 1.0
 
     def scout(self, now: float, age: float) -> bool:
         """Whether one more is to be asked in this round, before anything is known."""
-        while self.rounds and self.rounds[0] <= now - GROWTH * age / 2:
-            self.rounds.popleft()
-        if len(self.rounds) > (len(self.open) // SCOUTS if age >= SOON else 0):
+        while self._rounds and self._rounds[0] <= now - GROWTH * age / 2:
+            self._rounds.popleft()
+        if len(self._rounds) > (len(self.open) // SCOUTS if age >= SOON else 0):
             return False
-        self.rounds.append(now)
+        self._rounds.append(now)
         return True
 
 
-class PolledRequest(msgspec.Struct, eq=False):
-    """One request that is asked after. All times are seconds on a monotonic clock."""
+class PolledRequest:
+    """One request that is polled. All times are seconds on a monotonic clock."""
 
-    durations: PollScheduler
-    kind: Hashable
-    known: _RequestKind
-    """What is known of its kind."""
-    started: float
-    in_flight: int
-    """How many there were when it was submitted, itself included."""
-    fresh: bool
-    """Whether it was submitted in this run."""
-    unfinished_at: float = 0.0
-    """The age at which it was last seen not to have ended."""
-    asked: bool = False
-    probe: bool = False
-    """Whether it is asked after early."""
+    def __init__(
+        self,
+        scheduler: PollScheduler,
+        kind: Hashable,
+        known: _RequestKind,
+        *,
+        started: float,
+        in_flight: int,
+        fresh: bool,
+    ) -> None:
+        """``known`` is what is known of its ``kind``; ``fresh``: it was submitted in this run.
+
+        ``in_flight`` is how many requests there were when it was submitted, itself included.
+        """
+        self.kind = kind
+        self.known = known
+        self.started = started
+        self.in_flight = in_flight
+        self.fresh = fresh
+        self.unfinished_at = 0.0
+        """The age at which it was last seen not to have ended."""
+        self.asked = False
+        self.probe = False
+        """Whether it is asked after early."""
+        self._scheduler = scheduler
 
     def next_delay(self, now: float) -> float:
         """Seconds until it is worth a look."""
@@ -176,16 +186,16 @@ class PolledRequest(msgspec.Struct, eq=False):
             return 0.0  # without a timer, which would cost more than it waits
         if self.probe and not self.asked:
             return _between(EARLY * self.known.sample.mean())
-        return max(self.durations.next_delay(self.kind, now - self.started), self.durations.idle(self, now))
+        return max(self._scheduler.next_delay(self.kind, now - self.started), self._scheduler.idle(self, now))
 
     def is_due(self, now: float) -> bool:
         """Whether it is to be asked after now; False: others tell as much."""
-        return self.durations.is_due(self, now)
+        return self._scheduler.is_due(self, now)
 
     def unfinished(self, now: float, *, waits: bool) -> None:
         """It has not ended; ``waits`` if it is in the API's queue."""
         self.unfinished_at = now - self.started
-        self.durations.answered(self, waits=waits)
+        self._scheduler.answered(self, waits=waits)
 
     def finished(self, now: float, seconds: float | None) -> None:
         """It ended, after ``seconds`` by the API's clock; None: it does not say.
@@ -195,13 +205,13 @@ class PolledRequest(msgspec.Struct, eq=False):
         age = now - self.started
         if self.fresh:
             seconds = (self.unfinished_at + age) / 2 if seconds is None else seconds
-            self.durations.learn(self, min(age, max(self.unfinished_at, seconds)), age)
+            self._scheduler.learn(self, min(age, max(self.unfinished_at, seconds)), age)
         elif seconds is not None:
-            self.durations.learn_old(self.kind, seconds)
+            self._scheduler.learn_old(self.kind, seconds)
 
     def close(self) -> None:
         """It is not asked after any more."""
-        self.durations.close(self)
+        self._scheduler.close(self)
 
 
 class PollScheduler:
@@ -223,7 +233,7 @@ class PollScheduler:
         self._in_flight += 1
         self._most = max(self._most, self._in_flight)
         known = self._known(kind)
-        watch = PolledRequest(self, kind, known, started, self._in_flight, fresh)
+        watch = PolledRequest(self, kind, known, started=started, in_flight=self._in_flight, fresh=fresh)
         known.open.add(watch)
         if fresh and known.sample.ranked:
             self._submitted += 1
@@ -293,7 +303,7 @@ class PollScheduler:
             self._adaptive.finished(age - seconds, self._in_flight, first_answer=not watch.asked)
 
     def learn_old(self, kind: Hashable, seconds: float) -> None:
-        """Count a request of an earlier run: it says nothing about the lanes of this one."""
+        """Count a request of an earlier run: it says nothing about the slots of this one."""
         self._known(kind).sample.learn(seconds)
 
     def close(self, watch: PolledRequest) -> None:

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from random import Random
 
-import msgspec
-
 from runner.core.clock import Clock
 from runner.engine.stop import Stop
 
@@ -46,7 +44,7 @@ class _Gate(Lock):
 
 
 class Throttle:
-    """Shared by all lanes of a run."""
+    """Throttle of submissions, shared by all workers of a run."""
 
     def __init__(
         self,
@@ -70,12 +68,12 @@ class Throttle:
         self._doubts = 0
         self._refused_since: float | None = None
         self._gate = _Gate()
-        """One lane at a time waits for its turn, so that none has a turn long before it can use it."""
+        """One worker at a time waits for its turn, so that none has a turn long before it can use it."""
 
     async def turn(self) -> AbstractContextManager[None]:
         """Wait for the right to submit once, or until buying stops: to be held, ``with``, up to the answer.
 
-        While the API is refusing no other lane has a turn before that.
+        While the API is refusing no other worker has a turn before that.
         """
         if not self._refusals and not self._gate.locked() and self._take() == 0:
             return _OPEN  # nobody waits, and there is nothing to wait for
@@ -111,7 +109,7 @@ class Throttle:
         self._delays = backoff(self._rng, base=2.0, cap=60.0)
 
     def refused(self, reason: str, retry_after: float | None) -> None:
-        """Pause every lane, or stop buying where that has gone on for too long.
+        """Pause every worker, or stop buying where that has gone on for too long.
 
         What was under way when a pause began and is refused as well says nothing new, unless it says for how long.
         """
@@ -135,7 +133,7 @@ class Throttle:
             log.warning("pausing submissions for %.1f s: %s", wait, reason, extra=paused)
 
     def doubtful(self, reason: str) -> None:
-        """An outcome could not be read. Several in a row pause the lanes: each may cost money for nothing."""
+        """An outcome could not be read. Several in a row pause the workers: each may cost money for nothing."""
         self._doubts += 1
         if self._doubts >= DOUBTS:
             self.refused(f"{self._doubts} answers in a row could not be read, the last: {reason}", None)
@@ -149,17 +147,19 @@ def backoff(rng: random.Random, *, base: float = 0.5, cap: float = 30.0) -> Iter
         ceiling = min(cap, ceiling * 2)
 
 
-class RateLimit(msgspec.Struct):
+class RateLimit:
     """At most ``per_second`` starts in any stretch of time, evenly spaced (GCRA without a burst); None: no limit."""
 
-    per_second: float | None
-    _next: float = float("-inf")
+    def __init__(self, per_second: float | None, free_at: float = float("-inf")) -> None:
+        """``free_at`` is when the first start is free, on a monotonic clock."""
+        self._per_second = per_second
+        self._next = free_at
 
     def wait(self, now: float) -> float:
         """Seconds until the next start is free. ``now`` is on a monotonic clock."""
-        return max(0.0, self._next - now) if self.per_second is not None else 0.0
+        return max(0.0, self._next - now) if self._per_second is not None else 0.0
 
     def take(self, now: float) -> None:
         """Start now, or a moment before the next start is free: the one after that keeps its distance."""
-        if self.per_second is not None:
-            self._next = max(now, self._next) + 1.0 / self.per_second
+        if self._per_second is not None:
+            self._next = max(now, self._next) + 1.0 / self._per_second

@@ -20,6 +20,7 @@ from runner.core.http import ConnectFailed, ConnectionBroken, TooLarge
 from runner.core.models import DISK, Fault, Output, Record, State
 from runner.engine.config import DownloadLimits
 from runner.engine.pacing.throttle import backoff
+from runner.engine.status import TRANSITION
 from runner.engine.steps.poll import Suspects
 from runner.files.containers import BadMedia
 from runner.files.download import SMALL, StorageAnswer, fetch
@@ -123,7 +124,7 @@ class Deliverer:
                 if isinstance(error, _FINAL) or ((fresh or attempt) and self._leads_astray(record)):
                     break
         assert failure is not None
-        log.warning("%s: not delivered: %s", record.id, failure)
+        log.warning("%s: not delivered: %s", record.id, failure, extra=TRANSITION)
         return await self._fail(record, failure, fresh=fresh)
 
     async def _fail(self, record: Record, failure: RunnerError, *, fresh: bool) -> Record:
@@ -186,7 +187,7 @@ class Deliverer:
         final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
         record = follow(record, State.DONE, self._now(), outputs=final, warning=warning)
         if warning:
-            log.warning("%s: %s; kept as it is", record.id, size_words(record, outputs))
+            log.warning("%s: %s; kept as it is", record.id, size_words(record, outputs), extra=TRANSITION)
         return await self._ledger.append(record)
 
     async def _place(self, record: Record, arrivals: list[IncomingFile], others: list[Record]) -> None:

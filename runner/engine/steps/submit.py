@@ -15,6 +15,7 @@ from runner.core.errors import LedgerError
 from runner.core.models import Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.pacing.throttle import Throttle
+from runner.engine.status import TRANSITION
 from runner.engine.stop import Stop
 from runner.ledger import LedgerWriter
 from runner.ledger.records import follow, intent
@@ -124,7 +125,7 @@ class Submitter:
             case Accepted():
                 self._throttle.accepted()
             case Unreadable(fault=fault):
-                log.warning("%s: the submission's outcome is unknown: %s", record.id, fault.message)
+                log.warning("%s: the submission's outcome is unknown: %s", record.id, fault.message, extra=TRANSITION)
                 self._throttle.doubtful(fault.message)
             case Refused(cause=RefusalCause.BUSY, fault=fault, retry_after=wait):
                 self._throttle.refused(fault.message, wait)
@@ -137,7 +138,7 @@ class Submitter:
                     self._note(f"the API does not know the model {record.model} ({fault.message}): its jobs are left")
                 self._dead_models[record.model] = fault.message
             case Refused(cause=RefusalCause.INPUT, fault=fault):
-                log.warning("%s: the API refuses the input: %s", record.id, fault.message)
+                log.warning("%s: the API refuses the input: %s", record.id, fault.message, extra=TRANSITION)
                 self._throttle.accepted()
 
     def _now(self) -> str:
