@@ -281,5 +281,5 @@ def test_an_origin_that_was_judged_before_is_judged_the_same(
 async def test_a_private_name_is_not_connected_to() -> None:
     """Through the real session: nothing leaves this machine for ``localhost``."""
     async with session(keepalive_seconds=1, resolver=PublicResolver(("https", "api.test", 443))) as client:
-        with pytest.raises(ConnectFailed), PATIENCE:
+        with pytest.raises(ConnectFailed), PATIENCE.map_errors():
             await send(client, "GET", "http://localhost:9/a.png", PATIENCE)
