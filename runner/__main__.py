@@ -1,4 +1,4 @@
-"""``python -m runner`` and the console script: a process of its own, and how it deals with its memory."""
+"""Entry point of ``python -m runner`` and of the console script, and its settings of the garbage collector."""
 
 from __future__ import annotations
 

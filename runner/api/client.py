@@ -1,4 +1,4 @@
-"""The API's client: its calls, each HTTP attempt by itself. Repeating is decided elsewhere.
+"""Client of the API: one method a call, one HTTP attempt each. Repeating is decided elsewhere.
 
 The token travels in the header of one session that only ever talks to the API's own address and follows no redirect;
 links in answers are never asked. Submissions have connections of their own, dropped after a few idle seconds: one that

@@ -1,4 +1,4 @@
-"""What the surroundings say: the token, where the API is, where results go. Each is decided here and nowhere else."""
+"""Credentials and address of the API, from options, environment and login file."""
 
 from __future__ import annotations
 

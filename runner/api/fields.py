@@ -1,6 +1,6 @@
-"""What stands in the API's answers, field by field: bytes and JSON of no promise in, values that can be relied on out.
+"""Fields of the API's answers: untrusted bytes and JSON in, checked values out.
 
-What an answer as a whole means is for ``wire`` to say.
+What an answer means as a whole is decided by ``responses``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading the API's answers: status, headers and bytes in, one of a closed set of verdicts out. No I/O.
+"""Reading of the API's answers: status, headers and bytes in, one of a closed set of outcomes out. No I/O.
 
 Three questions are answered here, and each verdict says all that the caller may know:
 

@@ -1,4 +1,4 @@
-"""What several verbs share: finding the manifest and the folder, signals."""
+"""Arguments that several commands share: manifest, folder, signals."""
 
 from __future__ import annotations
 

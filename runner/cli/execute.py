@@ -1,4 +1,4 @@
-"""How a run is told and how it ends: what ``run`` and ``collect`` have in common, from the options to the exit code."""
+"""Execution of ``run`` and ``collect``: display, summary, hook and exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: which verbs there are, and how every end becomes an exit code.
+"""Command line: the commands there are, and an exit code for every way to end.
 
 A verb's module is imported when it is called, so that ``runner --help`` answers at once.
 """

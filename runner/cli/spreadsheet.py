@@ -1,4 +1,4 @@
-"""Lines of CSV that are safe to open in a spreadsheet, whoever wrote the text in them.
+"""CSV lines that are safe to open in a spreadsheet, whoever wrote the text in them.
 
 The format is RFC 4180 in UTF-8. A spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula,
 also after blanks and in full width: such text gets an apostrophe before it, as does one that begins with a tab or a

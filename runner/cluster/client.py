@@ -1,4 +1,4 @@
-"""Dask ``distributed`` as far as it is used: reaching a cluster, asking its workers, handing a shard to one of them."""
+"""Client of a Dask cluster: connect, ask its workers, hand a shard to one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run on a cluster is started: look at the workers, hand out the shards, follow them, sum them up."""
+"""Coordinator of a cluster run: checks the workers, hands out the shards, adds up their reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes between the program that started a run and the workers: values, and nothing that is secret."""
+"""Messages between coordinator and workers. None holds a secret."""
 
 from __future__ import annotations
 

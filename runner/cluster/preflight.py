@@ -1,4 +1,4 @@
-"""Whether the workers of a cluster can do their part, found out before anything is bought."""
+"""Preflight check of a cluster's workers, before anything is bought."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the whole batch stands, from what the shards tell and have told at their end."""
+"""Progress of the whole batch, from what the shards report."""
 
 from __future__ import annotations
 

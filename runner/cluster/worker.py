@@ -1,4 +1,4 @@
-"""On a worker: one shard, run as it would be anywhere, and told about to the program that started the run."""
+"""Worker side of a cluster run: one shard, run as anywhere, and reported to the coordinator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes to a worker as code, for it may have another runner, or none: what it is asked, and how a shard begins.
+"""Code that is sent to a worker, which may have another version of the runner, or none.
 
 Nothing of ``runner`` may be imported above: what stands there has to be importable wherever this is carried.
 """

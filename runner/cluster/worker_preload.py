@@ -1,4 +1,4 @@
-"""Loaded by the workers of ``local``: Ctrl-C reaches every process of a terminal, and ends a run only through one."""
+"""Preload of the workers of ``local``: they ignore Ctrl-C, which reaches every process of a terminal."""
 
 from __future__ import annotations
 

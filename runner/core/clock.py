@@ -1,4 +1,4 @@
-"""Time as an argument: whoever needs to know the time is handed a ``Clock``.
+"""Clock: time as an argument.
 
 Waiting is done on the event loop's clock, so a test that runs its loop on virtual time needs a second clock
 that reads that loop. By itself only ``disk`` looks at the time, and the cluster for signs of life.

@@ -1,4 +1,4 @@
-"""Names by the million in little memory: a digest of each in arrays, where a dictionary would hold objects.
+"""Compact sets of names: a digest of each in arrays, for millions of them.
 
 Two names with one digest would be one. With 128 bits and ten million names the chance of it is below 1 in 10^24, and
 what a digest finds is compared with the name itself wherever the name can be read again.

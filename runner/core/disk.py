@@ -1,4 +1,4 @@
-"""Disk work off the event loop, and the small steps that make it durable.
+"""Disk work in threads, and the small steps that make it durable.
 
 Each owner brings its own executor: name resolution and foreign libraries share the default one, and a slow flush
 must not stall them. A small step of a quick disk is done where it stands: handing it to a thread takes longer, because

@@ -1,4 +1,4 @@
-"""The error tree, cut by what the user must do next.
+"""Error tree, divided by what the user must do next.
 
 ::
 

@@ -1,4 +1,4 @@
-"""The pictures and videos that a download may be, and how their files end."""
+"""Formats of pictures and videos that a download may have, and their file extensions."""
 
 from __future__ import annotations
 

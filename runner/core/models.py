@@ -1,4 +1,4 @@
-"""The frozen values that every layer speaks in. A change is a new value (``msgspec.structs.replace``).
+"""Models: the frozen values that every package uses. A change is a new value (``msgspec.structs.replace``).
 
 Words: a *job* is ours, a *request* theirs; a *purchase* is one job's try at buying; an *output* is a URI, a
 *file* is on disk. *Owed* means bought and not yet delivered.

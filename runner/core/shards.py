@@ -1,4 +1,4 @@
-"""Shards: a batch cut into parts that processes on several machines run at the same time, each its own jobs.
+"""Shards: parts of a batch that processes on several machines run at the same time.
 
 Which shard a job belongs to is a function of its id and the number of shards alone. So every process knows it without
 asking another, a job stays where it is when others come and go, and so does all that was ever bought under its id.

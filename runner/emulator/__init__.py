@@ -1,22 +1,20 @@
-"""The RunComfy Model API on this machine: real HTTP, queue, prices and pictures, and faults on request.
+"""Emulator of the RunComfy Model API on this machine: real HTTP, queue, prices and pictures, and faults on request.
 
 ::
 
     server     a socket of this machine
-      └─ emulator   calls in, answers out, all of it counted
-           ├─ routes      which call a path is
-           ├─ dice        whether a fault happens to it   (faults: what there is, and how it is written)
-           ├─ service     what the API does               (work: the queue, catalogue: models and prices,
-           │                                               telling: the words, state: what outlives us)
-           ├─ storage     the files behind the links      (pictures, lettering, clips)
-           ├─ spoil       what a fault makes of an answer
-           └─ wire        how the answer travels
+      └─ app       calls in, answers out, all of it counted
+           ├─ fault_injection  whether a fault happens to a call   (faults: what there is, and how it is written)
+           ├─ service          what the API does       (queue, catalogue: models and prices, responses,
+           │                                            journal: what outlives the process)
+           ├─ storage          the files behind the links           (pictures, text_layout, video)
+           ├─ apply_faults     what a fault makes of an answer
+           └─ wire             how an answer is sent
 
-It stands apart: nothing of it knows the rest of the package, so that the two cannot share a mistake. Time is
-``now()`` and ``asyncio.sleep`` only, and nothing happens between calls: whoever looks moves the queue on.
+It stands apart: nothing here imports the rest of the package, so that the two cannot share a mistake. Time is
+``now()`` and ``asyncio.sleep`` only, and nothing happens between calls: whoever asks moves the queue on.
 """
 
-from .app import Emulator
 from .catalogue import MODELS
 from .faults import InjectedFault, load_faults, parse_fault
 from .options import Options

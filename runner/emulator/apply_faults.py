@@ -1,4 +1,4 @@
-"""Faults applied: from the answer that should have been, the answer that is."""
+"""Application of faults to answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models on offer: prices, input schemas, and what each gives back.
+"""Models of the emulator: prices, input schemas, and what each makes.
 
 The first is the real one that the project is about, the second its larger sister; the ``emulator/`` ones exist for
 tests of what others do.

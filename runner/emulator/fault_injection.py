@@ -1,4 +1,4 @@
-"""When a fault strikes: drawn from seed, rule and key, so that order of arrival changes nothing."""
+"""Fault injection: seed, rule and key decide, so that the order of arrival changes nothing."""
 
 from __future__ import annotations
 

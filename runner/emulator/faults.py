@@ -1,4 +1,4 @@
-"""What can go wrong on request: one ``InjectedFault`` is one rule, checked when it is made.
+"""Faults on request: one ``InjectedFault`` is one rule, checked when it is made.
 
 On a command line a rule is ``OPERATION KIND [NAME=VALUE ...]``, in a file a mapping of the same names.
 """

@@ -1,4 +1,4 @@
-"""What outlives a process: a line for every request accepted, cancelled or forgotten, and every start."""
+"""Journal that outlives the process: a line for every request accepted, cancelled or forgotten."""
 
 from __future__ import annotations
 

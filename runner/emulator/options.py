@@ -1,4 +1,4 @@
-"""How an emulator behaves: its speed, and the habits that a real service may have."""
+"""Options of an emulator: its speed, and the habits that a real service may have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures: a background that only this prompt has, and the prompt itself, readable."""
+"""Pictures: a background that only this prompt has, and the prompt itself, readable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests, and the queue that serves them: first come, first served, moved on only when somebody looks."""
+"""Queue of requests: first come, first served, moved on only when somebody asks."""
 
 from __future__ import annotations
 

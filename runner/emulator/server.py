@@ -1,4 +1,4 @@
-"""The emulator on a socket of this machine."""
+"""Server of the emulator on a loopback socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service does, without HTTP or faults in calls: accepting, answering, cancelling, remembering."""
+"""Service without HTTP and faults: accepting, answering, cancelling, remembering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files behind the links: drawn when they are asked for, and the same every time."""
+"""Storage: the files behind the links, drawn when they are asked for, the same every time."""
 
 from __future__ import annotations
 

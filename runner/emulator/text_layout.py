@@ -1,4 +1,4 @@
-"""Making a text of any length fit a box: how large, and where the lines break."""
+"""Layout of a text of any length in a box: its size, and where its lines break."""
 
 from __future__ import annotations
 

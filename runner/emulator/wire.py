@@ -1,4 +1,4 @@
-"""Putting an answer on the wire, in whatever manner it is meant to travel."""
+"""Transmission of an answer in the manner that a fault asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run from the survey to the report: what is owed first, then the jobs, then those whose inputs had changed."""
+"""Batch: one run from the survey to the report. Owed purchases first, then jobs, then changed jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run would do, in numbers: each job's decision counted, priced, and held against the budget."""
+"""Forecast of a run: each job's decision counted, priced and compared with the budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A redo: done jobs that the user wants bought anew, each exactly once however often the process dies.
+"""Redo: done jobs that are bought anew, each exactly once however often the process dies.
 
 A redo has a number. It marks the purchase in force of every job that it chooses (``redo``), and all marks are durable
 before the first purchase; the last of them says so (``redo_chosen``). A purchase that answers a mark carries the number

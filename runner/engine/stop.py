@@ -1,4 +1,4 @@
-"""The one place that says whether buying may go on, and why not."""
+"""Stop: whether buying may go on, and why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run comes to: counts, money, and the exit code that says what is left to do."""
+"""Summary of a run: counts, money, and the exit code that tells what is left to do."""
 
 from __future__ import annotations
 

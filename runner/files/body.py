@@ -1,4 +1,4 @@
-"""The body of an answer, block by block: bounded in length, and at a pace that comes to an end."""
+"""Body of a download, block by block, bounded in length and in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bringing one output to a temporary file: bounded and checked. The token is never part of it.
+"""Download of one output to a temporary file, bounded and checked. The token is never sent.
 
 A long download that breaks off is gone on with where the storage can prove that the rest is of the same file; what is
 there is given up with the delivery, so that no later one builds on bytes that nobody watched.

@@ -1,4 +1,4 @@
-"""What a file is, by its bytes: type, size in pixels, and whether it is whole. The header of the answer is a hint.
+"""Media type, size in pixels and completeness of a file, by its bytes. The header is a hint.
 
 A picture that is cut short opens in most viewers, so every format is read to its end: PNG chunk by chunk with its
 checksums and all its rows, others by decoding them. Pixels are counted from the header before anything decodes.

@@ -1,4 +1,4 @@
-"""Putting files where they belong: whole, under their final names, never over somebody else's."""
+"""Output folder: files whole under their final names, never over a file that is not ours."""
 
 from __future__ import annotations
 

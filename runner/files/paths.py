@@ -1,4 +1,4 @@
-"""Where the files of a purchase may stand, as its record has it: names only, nothing is looked at."""
+"""Paths that the files of a purchase may have by its record. No I/O."""
 
 from __future__ import annotations
 

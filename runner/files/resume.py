@@ -1,4 +1,4 @@
-"""Going on with a download that broke off: what proves that the rest belongs to what is there, and what to ask for.
+"""Resumption of a broken download: proof that the rest belongs to what is there.
 
 Pure: headers in, headers out. A strong ETag proves it; else the time of the last change, if that is older than the
 answer. A weak ETag says only that two files look alike, and then nothing is gone on with (RFC 9110, 8.8 and 13.1.5).

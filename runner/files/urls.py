@@ -1,4 +1,4 @@
-"""Where a file may come from. Judged by the parsed address, again after every redirect; nothing private but the API."""
+"""Policy of download addresses, applied again after every redirect: nothing private but the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose file stands at a path: asked only where something is in a job's way, and then perhaps for every job.
+"""Owners of files: the purchase whose file is at a path.
 
 Each path is a digest, with the number of the purchase that was last said to stand there. Who asks reads that purchase
 again, so what has moved since is not believed.

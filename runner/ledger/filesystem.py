@@ -1,4 +1,4 @@
-"""Whether machines may share an output folder: what its file system makes of locks, as far as that can be seen.
+"""File systems whose locks do not hold between machines, as far as that can be seen.
 
 The lock is ``flock``. It keeps processes on other machines out only where the file system carries it to a server:
 

@@ -1,4 +1,4 @@
-"""Where the last line of each purchase stands, in a small fixed number of bytes per purchase."""
+"""Index of the last line of each purchase, in a small fixed number of bytes per purchase."""
 
 from __future__ import annotations
 

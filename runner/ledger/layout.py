@@ -1,4 +1,4 @@
-"""How the results of a folder are laid out: one results manifest, or one for each shard.
+"""Layout of a folder: one results log, or one for each shard; and where output folders are.
 
 The one commit point is whether ``results.jsonl`` is there. Where it is, the folder is whole and it alone is the truth:
 results manifests of shards beside it are what a split or a merge left that did not come to its end, and the next holder

@@ -202,7 +202,7 @@ class ShardedLedger(ShardedReader):
 
 
 def open_ledger(root: Path, held: HeldParts, notify: Callable[[Record], None] = lambda _: None) -> LedgerWriter:
-    """What ``hold`` or ``hold_all`` has given to write to. ``notify`` is told of each record once it is durable.
+    """Open what ``acquire`` or ``acquire_all`` holds. ``notify`` is told of each record once it is durable.
 
     Of a folder whose shards are held to work through, all are read. Raises ``LedgerError`` or ``LedgerCorrupt``.
     """

@@ -1,4 +1,4 @@
-"""One run at a time per output folder, or per shard of it.
+"""Lock file: one run at a time per output folder, or per shard of it.
 
 The lock is the operating system's and ends with the process that took it. Who holds it is written into a file beside
 it, because taking a lock empties the lock's own file.

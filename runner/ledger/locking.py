@@ -1,4 +1,4 @@
-"""Holding a folder, or one shard of it: who may write to which results manifest, and that there is never a second.
+"""Locking of a folder, or of one shard of it, for one writer at a time.
 
 The folder's lock guards the layout. A run that is not sharded keeps it to its end. A run of a shard takes it, brings
 the folder into shape, takes its shard's lock, and only then gives it back: so whoever has the folder's lock and finds

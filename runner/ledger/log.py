@@ -1,4 +1,4 @@
-"""The results manifest as a file: a log of lines that only ever grows, until it is rewritten whole.
+"""Results log as a file: lines that are only appended, until it is compacted as a whole.
 
 A log has three endings. Clean: its last line ends in a newline. Torn: what follows the last newline is half a line
 that a crash left; it was never acknowledged, so it is set aside and cut by the holder of the lock, and ignored by

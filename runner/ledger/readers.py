@@ -1,4 +1,4 @@
-"""What is known of purchases, for those who only ask: one results manifest, those of all shards as one, or a part."""
+"""Readers of purchases: one results log, those of all shards as one, or a part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of the results manifest: text ↔ ``Record``, and the steps that make one record out of another.
+"""Records as lines of the results log, and the steps that make one record out of another.
 
 A line is one JSON object that ends in a newline. A record is checked when it is read as strictly as a manifest is,
 since a results manifest may come from anywhere: states, ids, paths that stay inside the output folder.

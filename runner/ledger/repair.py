@@ -1,4 +1,4 @@
-"""``verify --repair-log``: a damaged results manifest made readable again, on the safe side of the money.
+"""Repair of a damaged results log, on the safe side of the money (``verify --repair-log``).
 
 Every readable line is kept, in order. What a damaged line may have said is taken for the worst: the purchase that it
 names is held as ``unknown`` unless a later line of it can be read, or is owed again where its request can be read.

@@ -1,4 +1,4 @@
-"""From one results manifest to one for each shard, and back.
+"""Splitting of a results log into one for each shard, and merging.
 
 Both write what is known, each purchase's last line in order of first appearance, completely and durably under names
 that count for nothing yet, and then take one step that is the whole change: a split removes ``results.jsonl``, a merge

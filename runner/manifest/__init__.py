@@ -1,22 +1,21 @@
-"""A YAML file → checked, typed jobs with positions.
+"""Manifests: a YAML file to checked, typed jobs with positions.
 
-The flow, each step a module::
+The flow, each step a module or a package::
 
-    bytes ── encoding ──> text ── document ──> nodes (scalars, lists, mappings; each knows its place)
-    nodes ── settings ───────────────────────> Settings
-    nodes ── entries: recipe_reader, with given, inputs, matrix ──> job_entry: what the jobs of an entry share
-    feed  ── feeds: lines, then tables or jsonlines ───────> rows
-    job_entry and row ── rows, columns, series ── jobs ── collector ── naming, claims ──> spool
+    bytes ── yaml/encoding ──> text ── yaml/document ──> nodes (scalars, lists, mappings with positions)
+    nodes ── settings ─────────────────────────────────> Settings
+    nodes ── entries: jobs/entry_reader, with jobs/inputs, models/inputs, jobs/matrix ──> jobs/entry
+    feed  ── feeds/feed: lines, then tables or jsonlines ──> rows
+    entry and row ── jobs/rows, jobs/expansion ── jobs ── jobs/collector ── jobs/uniqueness ──> jobs/store
 
-A feed is read row by row: in memory there is one row, and a few bytes for each id. ``templates`` says which
-texts are templates and which names they know; only ``expressions``, ``fields`` and ``sandbox`` import Jinja2, and they
-are imported when a template is met. What a scalar means is decided by where it stands (``scalars``, ``notation``);
-every fault is noted in one ``Findings`` and raised at once. What a model takes is bundled (``schemas``), or comes
-through ``offers`` from whoever can ask, and is judged by ``model_schema``; ``hosted`` are inputs that are files.
-Nothing here knows of the network, or of what has been bought before.
+A feed is read row by row: in memory there is one row, and a few bytes for each id. ``templates/template`` tells which
+texts are templates and which names they use; only ``templates/compiler``, ``templates/fields`` and
+``templates/sandbox`` import Jinja2, and they are imported when a template is met. The place of a scalar decides its
+type (``yaml/scalars``, ``units``). All problems are collected in one ``Problems`` and raised at once. Input schemas are
+bundled (``models/schemas``) or offered by whoever can ask the catalogue; ``models/file_inputs`` are inputs that are
+files. ``editor_schema`` tells editors the same rules as a JSON Schema of the manifest; it loads nothing.
 
-``schema``, with ``schema_jobs``, ``schema_models``, ``schema_values`` and ``patterns``, tells editors the same rules as
-a JSON Schema of the manifest itself; nothing is loaded by it.
+Nothing here knows the network, or what was bought before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The entries of ``jobs:``, one after the other: which model, which feed, and then their jobs."""
+"""Reader of the entries of ``jobs:``: their model, their feed, then their jobs."""
 
 from __future__ import annotations
 

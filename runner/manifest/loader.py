@@ -1,4 +1,4 @@
-"""The one pass over a manifest: bytes → text → nodes → settings and entries → jobs in a spool."""
+"""Loading of a manifest in one pass: bytes, text, nodes, settings and entries, jobs in a store."""
 
 from __future__ import annotations
 

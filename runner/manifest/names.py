@@ -1,4 +1,4 @@
-"""Which ids and file names may be used, on any system that a results folder may be copied to."""
+"""Rules for ids and file names, on any system that a results folder may be copied to."""
 
 from __future__ import annotations
 

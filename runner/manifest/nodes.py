@@ -1,4 +1,4 @@
-"""What a document is made of: scalars, lists and mappings, each of which knows where it begins."""
+"""Nodes of a document: scalars, lists and mappings, each with its position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The collector of faults: a manifest is complained about once, and completely."""
+"""Problems of a manifest, collected so that all are told at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The top of a manifest → settings, with a reader for each key."""
+"""Settings at the top of a manifest, with a reader for each key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durations, rates, sizes, byte counts, budgets and host names: text → value.
+"""Notations of durations, rates, sizes, byte counts, budgets and host names, as text and as values.
 
 Every function raises ``Invalid`` with a predicate that says how the thing is written.
 """

@@ -1,4 +1,4 @@
-"""What renamed jobs may take over: the ids that only the ledger knows, by what was bought under them."""
+"""Renamed jobs: the ids that only the ledger knows, by what was bought under them."""
 
 from __future__ import annotations
 

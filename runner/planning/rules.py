@@ -1,4 +1,4 @@
-"""What to do with a job, given all that the results manifest knows of it. Pure: values in, a decision out.
+"""Rules that decide what to do with a job, given what the results log knows of it. No I/O.
 
 The rules, in the order in which they decide:
 

@@ -1,4 +1,4 @@
-"""Which of the manifest's jobs a command is about. There may be a million: each pass reads them afresh."""
+"""Selection of the jobs that a command is about. A pass reads them afresh: there may be a million."""
 
 from __future__ import annotations
 

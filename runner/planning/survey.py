@@ -1,4 +1,4 @@
-"""Holding the manifest's jobs against the results manifest: one pass that decides, counts and looks for conflicts.
+"""Survey: one pass over all jobs that decides, counts and looks for conflicts.
 
 Nothing is bought before the pass is through. The decisions are not kept: the run asks for each again when its turn
 comes, because by then the ledger knows more.

@@ -1,4 +1,4 @@
-"""What the page shows of each purchase: one card per file, and one per purchase that brought none."""
+"""Cards of the report: one for each file, and one for each purchase without a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How what comes from a batch gets into the page without becoming a part of it."""
+"""Escaping: text from a batch as data of the page, never as a part of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page itself: values into ``page.html``, and the file onto the disk."""
+"""Page of the report: values into ``page.html``, and the file onto the disk."""
 
 from __future__ import annotations
 

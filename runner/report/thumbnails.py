@@ -1,4 +1,4 @@
-"""Small versions of the pictures, made once: they are kept under ``.runner/thumbnails`` by the bytes they show."""
+"""Thumbnails, made once and kept under ``.runner/thumbnails`` by the hash of what they show."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One module a verb: its arguments, what it calls, what it prints. The work is done below, in ``app``."""
+"""One module a command: its arguments, what it calls, what it prints."""

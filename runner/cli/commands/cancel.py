@@ -1,4 +1,4 @@
-"""``runner cancel``: call off what still waits at the API."""
+"""``runner cancel``: cancel what is still queued at the API."""
 
 from __future__ import annotations
 

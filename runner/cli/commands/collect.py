@@ -1,4 +1,4 @@
-"""``runner collect``: bring home what is owed, from the folder alone."""
+"""``runner collect``: fetch what is owed, from the folder alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runner plan``: what a run would do, and why."""
+"""``runner plan``: the forecast of a run, and its reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runner reconcile``: what may have been bought, what cannot be had, and the user's word about it."""
+"""``runner reconcile``: list purchases whose outcome is uncertain, and resolve them."""
 
 from __future__ import annotations
 

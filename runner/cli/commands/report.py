@@ -1,4 +1,4 @@
-"""``runner report``: one page to look a batch through. Takes no lock and changes no result."""
+"""``runner report``: one page of a batch's pictures. Takes no lock and changes no result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runner status``: where a batch stands. Takes no lock and changes nothing."""
+"""``runner status``: the state of a batch. Takes no lock and changes nothing."""
 
 from __future__ import annotations
 

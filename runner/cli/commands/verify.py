@@ -1,4 +1,4 @@
-"""``runner verify``: every file against its record; puts right what can be had without buying; mends the record."""
+"""``runner verify``: compare files with the results; repair files or the results log."""
 
 from __future__ import annotations
 

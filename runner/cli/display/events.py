@@ -1,4 +1,4 @@
-"""What happens in a run, one thing at a time: in words, for a program, and who should hear of it."""
+"""Events of a run: as text, as fields, and with a severity."""
 
 from __future__ import annotations
 

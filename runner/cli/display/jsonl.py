@@ -1,4 +1,4 @@
-"""One JSON object a line on standard error: ``--log-format json``. These names are a promise.
+"""JSON Lines on standard error (``--log-format json``). These names are a promise.
 
 Every object has ``at`` (UTC, ``2026-11-22T01:02:03.456Z``) and ``event``. Further fields by event; one in brackets is
 there only when it is known:

@@ -1,4 +1,4 @@
-"""Text for a log file: a line now and then, and one for every state that needs a person. No control characters."""
+"""Text for a log file: a line now and then, and one for every state that needs a person."""
 
 from __future__ import annotations
 

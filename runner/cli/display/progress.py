@@ -1,4 +1,4 @@
-"""What is known of a run under way: counts, money, rate, time left. Pure: time is an argument.
+"""Progress of a run: counts, money, rate, time left. Time is an argument. No I/O.
 
 Two sources: the *standing*, which the run gives out whenever it is asked (each selected job under exactly one count),
 and the records as they become durable, which tell what is at the API right now.

@@ -1,4 +1,4 @@
-"""The end of a run in words: what came of it, what it cost, why some of it failed, and what to type next.
+"""Summary at the end of a run: what was done, what it cost, why some failed, what to type next.
 
 At most ``MAX_LINES``: it is read in the morning, in a mail or at the end of a terminal's page.
 """

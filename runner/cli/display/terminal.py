@@ -1,4 +1,4 @@
-"""A terminal: a bar, the counts, the money and the last few events, redrawn in place; gone when the run ends.
+"""Live display in a terminal: a bar, counts, money and the last events, redrawn in place.
 
 What has to stay on the screen (what is run, warnings of the manifest, every step with ``--verbose``, the summary) is
 printed above it. The frame is never wider than ``MAX_WIDTH``, so that most changes of a window's size leave it whole.

@@ -1,4 +1,4 @@
-"""The one place that anything is said from while a run goes on: it follows the run and hands what happens to a face."""
+"""Display of a run: follows what happens and hands it to a renderer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spend cap: how much may still be bought, across crashes and reruns.
+"""Budget: how much may still be bought, across crashes and reruns.
 
 Every purchase takes its reserve before its intent is written, and the bill settles it. What is not billed counts at its
 reserve: unknowns, failures without a stated cost, whatever is still under way. Days are the API's, by the ``Date`` of

@@ -1,4 +1,4 @@
-"""What purchases cost, in USD: reserved on the high side before, settled by what the API bills after."""
+"""Cost of purchases in USD: an upper estimate before submission, the billed amount afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receipts: what every purchase brought and what it counts for, a row for each of its files.
+"""Receipts: what every purchase brought and cost, one row for each file.
 
 A purchase's money stands on its first row only, so that the rows of a folder sum to what it has spent.
 """

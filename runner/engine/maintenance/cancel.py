@@ -1,4 +1,4 @@
-"""Calling off what is owed: ask for it, then ask what became of it, and record only what that says."""
+"""Cancellation of what is owed: ask for it, then record only what the API says became of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``verify --repair``: files put right without buying anything.
+"""Repair of files without buying anything (``verify --repair``).
 
 What stands in the wrong place goes where its owner's files are set aside, and what was altered is kept beside its
 place as ``….altered``; then each purchase concerned is delivered again, from the bytes that are here or from the API.

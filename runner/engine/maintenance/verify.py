@@ -1,4 +1,4 @@
-"""``runner verify``: every file of the output folder against what the results manifest says of it. Changes nothing.
+"""Verification of every file of the output folder against the results log. Changes nothing.
 
 Looked at are the files of each job's purchase in force, and whatever lies in ``.replaced`` and ``.rejected``. A file
 that was set aside and is gone is nobody's loss.

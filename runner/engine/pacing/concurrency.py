@@ -1,4 +1,4 @@
-"""How many requests the API works on at once, and how many to keep there: pure arithmetic.
+"""Concurrency: how many requests the API works on at once, and how many to keep there. No I/O.
 
 Requests beyond what the API works on wait in its queue, and take longer by as much. So if ``S`` is what one takes and
 ``W`` are the workers, one that was submitted as the ``n``-th in flight takes about ::

@@ -1,4 +1,4 @@
-"""How long requests take, judged from those that ended and from those that have not yet: pure arithmetic.
+"""Durations of requests, estimated from those that ended and those that have not. No I/O.
 
 The first requests of a kind to end are the quick ones, so their times alone would promise too much. Each request that
 is still unfinished at some age says that such times happen, too. The product-limit estimate (Kaplan and Meier, 1958)

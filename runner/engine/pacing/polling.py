@@ -1,7 +1,7 @@
-"""When to ask after a request: pure arithmetic on how long the others took.
+"""Poll times of requests, learnt from how long others took. No I/O.
 
 Every question costs a little (``PRICE``), every second that a finished request goes unnoticed costs a second. Let the
-requests of one model and size take times in groups with weights p₁ … pₘ that end at t₁ < … < tₘ (``survival``). A
+requests of one model and size take times in groups with weights p₁ … pₘ that end at t₁ < … < tₘ (``durations``). A
 request that was not ready at tᵢ is best asked after next at the tⱼ that minimises ::
 
     C(i) = min over j > i of  price·S(i) + Σ p_k (t_j - t̄_k) for i < k ≤ j + C(j),     S(i) = Σ p_k for k > i
@@ -10,7 +10,7 @@ which is solved once from the back for every i. So the first question comes when
 the gaps follow what is still likely; a model with two speeds gets questions around both.
 
 The price grows with the mean time, but less than in proportion. It is higher while requests wait in the API's
-queue, as their times (``capacity``) and the states of a few that are asked early say: then a request that ended
+queue, as their times (``concurrency``) and the states of a few that are asked early say: then a request that ended
 unnoticed keeps no worker idle. When nothing is left to submit, only the last to end decides when the run does: the
 others are not asked while it is most likely still under way (``drain``), and the fewer are left, the less a question
 costs beside what the wait for one of them does.

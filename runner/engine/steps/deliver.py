@@ -1,4 +1,4 @@
-"""Delivering: a request's outputs become files under their final names. What fails here stays owed."""
+"""Delivery: outputs of a request become files under their final names. What fails stays owed."""
 
 from __future__ import annotations
 

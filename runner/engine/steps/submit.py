@@ -1,4 +1,4 @@
-"""Buying: the intent is durable before the request leaves, the answer before anything else happens."""
+"""Submission: the intent is durable before the request leaves, the answer before anything else happens."""
 
 from __future__ import annotations
 

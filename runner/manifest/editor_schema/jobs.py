@@ -1,4 +1,4 @@
-"""The schema of an entry of ``jobs:`` and of ``defaults:``, whatever their model."""
+"""JSON Schema of an entry of ``jobs:`` and of ``defaults:``, whatever their model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the schema says of the jobs of a bundled model: which inputs there are, their types and ranges."""
+"""JSON Schema of the jobs of a bundled model: its inputs, their types and ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a notation or a name looks like, as regular expressions that JSON Schema can carry (ECMA 262).
+"""Patterns of notations and names as regular expressions that JSON Schema can carry (ECMA 262).
 
 Those of the notations are the reader's own; what their readers check afterwards, a range, stands in front of them
 as a look-ahead.

@@ -1,11 +1,11 @@
-"""The JSON Schema of a manifest, for editors: completion, help on hover, faults underlined while they are typed.
+"""JSON Schema of a manifest for editors: completion, help on hover, problems while typing.
 
 Draft 7, the newest that the YAML language server of common editors understands in full. An editor sees a manifest
 as YAML 1.2 reads it: ``id: 012`` is a number there, and text to the loader; so wherever the loader takes a plain
 scalar as text, the schema takes a number, too. What it cannot say is left to the loader, which has the last word:
 names in templates, feeds, ids and files against each other, how a number is spelt.
 
-The keys are the loader's own (``KEYS`` of ``settings`` and ``given``), the notations its regular expressions
+The keys are the loader's own (``KEYS`` of ``settings`` and ``jobs/inputs``), the notations its regular expressions
 (``patterns``), the inputs those of the bundled models.
 """
 

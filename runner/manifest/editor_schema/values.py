@@ -1,4 +1,4 @@
-"""Schemas of single values, as an editor reads YAML."""
+"""JSON Schemas of single values, as an editor reads YAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``from:``: the path of a feed → its rows, read one after the other."""
+"""Feeds of ``from:``: the path of a file, and its rows read one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON lines: each line an object, whose values keep their type."""
+"""JSON Lines feeds: each line an object whose values keep their type."""
 
 from __future__ import annotations
 

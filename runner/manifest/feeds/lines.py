@@ -1,4 +1,4 @@
-"""A feed's bytes → its lines as text, one after the other; what is wrong with one does not end the reading."""
+"""Lines of a feed as text, one after the other; a bad line does not end the reading."""
 
 from __future__ import annotations
 

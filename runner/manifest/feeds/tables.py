@@ -1,4 +1,4 @@
-"""CSV and TSV: lines → rows of text cells by column. The ``csv`` module splits, the rest is strictness."""
+"""CSV and TSV feeds: rows of text cells by column, split by the ``csv`` module and checked strictly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where made jobs go: into the register, a row at a time, unless the row is a bad one."""
+"""Collector of expanded jobs, a row at a time; a bad row is left out or is a problem."""
 
 from __future__ import annotations
 

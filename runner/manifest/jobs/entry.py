@@ -1,4 +1,4 @@
-"""What all jobs of one entry share, what is made anew for each, and how they are told apart."""
+"""Entry of ``jobs:`` as read: what its jobs share, and what is made for each."""
 
 from __future__ import annotations
 

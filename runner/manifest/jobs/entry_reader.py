@@ -1,4 +1,4 @@
-"""One entry of ``jobs:`` → its job_entry; what is wrong with it is noted."""
+"""Reader of one entry of ``jobs:``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job_entry and a row → jobs: values filled in and checked, ids and files made and completed."""
+"""Expansion of an entry and a row into jobs: values filled in and checked, ids and files completed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The name of what is bought: the same model and inputs have one fingerprint, however they are written."""
+"""Fingerprint of what is bought: the same for the same model and inputs, however they are written."""
 
 from __future__ import annotations
 

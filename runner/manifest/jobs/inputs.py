@@ -1,4 +1,4 @@
-"""Which inputs an entry, or ``defaults:``, gives to a model: by name, by ``inputs:``, by ``size``."""
+"""Inputs that an entry, or ``defaults:``, gives to a model: by name, by ``inputs:``, by ``size``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``matrix:`` and ``sizes:`` → the combinations of one entry, in the order of the manifest."""
+"""Combinations of ``matrix:`` and ``sizes:`` of one entry, in the order of the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids and files against each other: whatever jobs would take from one another is noted."""
+"""Uniqueness of ids and files across all jobs of a manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model's makers advise against: worth one warning each, with the number of jobs."""
+"""Hints of a model's makers: one warning each, with the number of jobs."""
 
 from __future__ import annotations
 

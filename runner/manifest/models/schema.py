@@ -1,4 +1,4 @@
-"""A JSON Schema from outside → one that inputs are checked by, or the reason why it cannot be one.
+"""Input schemas from outside, made into ones that inputs can be checked by.
 
 A catalogue is another's machine: what it says must not crash this one, make it fetch, or keep it busy. A schema is
 bounded in bytes, depth and what its references unfold to, refers to nothing outside itself, and its patterns run in

@@ -1,4 +1,4 @@
-"""The text of a template → a checked syntax tree → a function of names.
+"""Compiler of templates: text, checked syntax tree, function of names.
 
 This module imports jinja2 and is imported only when a template is met.
 """

@@ -1,4 +1,4 @@
-"""Templates that only fill in names: what Jinja2 would make of them, without compiling them.
+"""Filling of templates that hold plain names only, without compiling them.
 
 A list of ten thousand jobs may hold ten thousand different ones, and Jinja2 takes a quarter of a millisecond for each.
 """

@@ -1,4 +1,4 @@
-"""What a template or a feed's cell is worth where an input stands: the place decides the type."""
+"""Rendering of templates and cells into inputs: the place decides the type."""
 
 from __future__ import annotations
 

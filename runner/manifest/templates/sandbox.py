@@ -1,4 +1,4 @@
-"""What a template may do: Jinja2 in its sandbox, cut down to expressions over plain values.
+"""Sandbox of templates: Jinja2 cut down to expressions over plain values.
 
 No calls, no loops, no attributes of Python objects, nothing random: a template is a bounded function of a row.
 This module imports jinja2 and is imported only when a template is met.

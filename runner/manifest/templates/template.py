@@ -1,4 +1,4 @@
-"""``{{ … }}``: which texts are templates, which names they may use, and what they print.
+"""Templates ``{{ … }}``: which texts are templates, which names they may use, what they print.
 
 jinja2 is imported with the first template of a manifest.
 """

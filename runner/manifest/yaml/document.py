@@ -1,4 +1,4 @@
-"""Text → nodes with positions, from libyaml's events, in one pass and without recursion.
+"""Document: text to nodes with positions, from libyaml's events, in one pass without recursion.
 
 No resolver runs: what a scalar means is decided by the place it stands in (``scalars``).
 """

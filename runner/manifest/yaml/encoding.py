@@ -1,4 +1,4 @@
-"""Bytes → text that libyaml reads without changing it, or the reason why not."""
+"""Decoding of a manifest's bytes to text that libyaml reads without changing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What libyaml says of a syntax error → what the writer of the manifest can do about it."""
+"""Advice for syntax errors that libyaml reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scalar means where it stands: the place decides the type, not the spelling.
+"""Scalars by their place: the place decides the type, not the spelling.
 
 Every function takes a node and returns its value, or raises ``Invalid`` with what is wrong.
 """
@@ -54,7 +54,7 @@ def filled_text(node: Node) -> str:
 
 
 def written(node: Node) -> str:
-    """What stands there, in quotes or not, for a place with a notation of its own (``notation``)."""
+    """What stands there, in quotes or not, for a place with a notation of its own (``units``)."""
     if not isinstance(node, Scalar):
         raise Invalid(f"takes one value, not {kind(node)}", _ALONE)
     return node.text.strip()
