@@ -15,6 +15,7 @@ It stands apart: nothing here imports the rest of the package, so that the two c
 ``now()`` and ``asyncio.sleep`` only, and nothing happens between calls: whoever asks moves the queue on.
 """
 
+from .app import Emulator
 from .catalogue import MODELS
 from .faults import InjectedFault, load_faults, parse_fault
 from .options import Options

@@ -370,7 +370,7 @@ def test_no_token_in_anything_that_is_written_or_printed(desk, serve):
 
 def test_a_bug_of_ours_is_told_from_failed_jobs():
     """Exit 70, with the traceback that a report needs; 1 would say that jobs failed."""
-    program = "import sys; from runner.cli import main as cli; cli.VERBS['broken'] = ''; sys.exit(cli.main())"
+    program = "import sys; from runner.cli import main as cli; cli.COMMANDS['broken'] = ''; sys.exit(cli.main())"
     ended = subprocess.run([sys.executable, "-c", program, "broken"], capture_output=True, text=True, check=False)
     assert ended.returncode == 70
     assert "ModuleNotFoundError" in ended.stderr

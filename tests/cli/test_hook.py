@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli import execute
+from runner.cli import hook
 
 HEAR = "cat > heard.json; env > env.txt"
 
@@ -103,7 +103,7 @@ def alive(pid: int) -> bool:
 def test_one_that_hangs_is_ended_with_all_it_started(tmp_path):
     """It and its children are gone when its time is up."""
     command = f"sleep 600 & echo $! > {tmp_path}/pid; wait"
-    told = execute.call(command, "{}", 0, {"PATH": "/usr/bin:/bin"}, seconds=0.5)
+    told = hook.run_hook(command, "{}", 0, {"PATH": "/usr/bin:/bin"}, seconds=0.5)
     assert "took longer than 0.5 s" in told
     pid = int((tmp_path / "pid").read_text())
     while alive(pid):

@@ -59,7 +59,7 @@ async def test_stuck_ones_are_listed_apart(service):
 async def test_an_adopted_request_is_brought_home_without_buying(service):
     """`--adopt`: the request found on the Generations page is collected by the next run."""
     request_id = await in_doubt(service)
-    assert (await service.settle(f"adopt a={request_id}")).exit_code == 0
+    assert (await service.reconcile(f"adopt a={request_id}")).exit_code == 0
     report = await service.run()
     assert (report.done, report.exit_code, service.submissions) == (1, 0, 1)
     assert (service.record().request_id, service.files()) == (request_id, ["a.png"])
@@ -68,14 +68,14 @@ async def test_an_adopted_request_is_brought_home_without_buying(service):
 async def test_collect_brings_an_adopted_request_home_too(service):
     """`collect` needs no manifest for it."""
     request_id = await in_doubt(service)
-    await service.settle(f"adopt a={request_id}")
+    await service.reconcile(f"adopt a={request_id}")
     assert (await service.collect()).done == 1
 
 
 async def test_a_lost_unknown_was_never_bought(service):
     """`--lost`: it counts for nothing, and the next run buys the job."""
     await in_doubt(service)
-    assert (await service.settle("lost a")).exit_code == 0
+    assert (await service.reconcile("lost a")).exit_code == 0
     assert (service.record().state, service.record().error.code) == (State.RELEASED, "lost")
     report = await service.run()
     assert (report.done, service.submissions) == (1, 2)
@@ -85,7 +85,7 @@ async def test_a_lost_unknown_was_never_bought(service):
 async def test_a_lost_stuck_one_was_paid_and_is_bought_anew(service):
     """`--lost` on a stuck purchase: failed, its cost counts, nothing asks after it, and the next run buys anew."""
     await stuck(service)
-    await service.settle("lost a")
+    await service.reconcile("lost a")
     assert (service.record().state, service.record().error.retryable) == (State.FAILED, True)
     report = await service.run()
     assert (report.done, report.exit_code, service.submissions) == (1, 0, 2)
@@ -97,7 +97,7 @@ async def test_lost_is_no_try_of_the_services(service):
     for number in range(1, 4):
         service.fault(InjectedFault(on="result", kind="forget", each=1))
         await service.run()
-        await service.settle("lost a")
+        await service.reconcile("lost a")
         assert service.submissions == number
     service.fault()
     assert (await service.run()).done == 1
@@ -106,7 +106,7 @@ async def test_lost_is_no_try_of_the_services(service):
 async def test_rebuy_leaves_an_unknown_as_it_is_and_buys_once(service):
     """`--rebuy`: the unknown stays and counts as spent; the next run buys anew, and the one after does not."""
     await in_doubt(service)
-    assert (await service.settle("rebuy a")).exit_code == 0
+    assert (await service.reconcile("rebuy a")).exit_code == 0
     manifest = service.manifest(*plain(1))
     for skipped in (0, 1):
         report = await service.run(manifest)
@@ -120,7 +120,7 @@ async def test_rebuy_leaves_an_unknown_as_it_is_and_buys_once(service):
 async def test_rebuy_is_used_up_by_one_purchase(service):
     """If the new purchase is in doubt as well, that is a new question: it is held."""
     await in_doubt(service)
-    await service.settle("rebuy a")
+    await service.reconcile("rebuy a")
     service.fault(LOST_ANSWER)
     assert (await service.run()).unknown == 1
     assert (await service.run()).unknown == 1
@@ -131,7 +131,7 @@ async def test_rebuy_is_used_up_by_one_purchase(service):
 async def test_rebuy_survives_refusals_until_something_is_bought(service):
     """The word stands until the service takes the job: a busy service does not use it up."""
     await in_doubt(service)
-    await service.settle("rebuy a")
+    await service.reconcile("rebuy a")
     service.fault(InjectedFault(on="submit", kind="status", status=402, code=400002, times=1))
     assert (await service.run()).left == 1
     assert (await service.run()).done == 1
@@ -142,7 +142,7 @@ async def test_rebuy_all_means_every_open_one(service):
     service.fault(InjectedFault(on="submit", kind="reset", when="after", times=2))
     assert (await service.run(jobs=3)).unknown == 2
     service.fault()
-    assert (await service.settle("rebuy all")).exit_code == 0
+    assert (await service.reconcile("rebuy all")).exit_code == 0
     assert (await service.run(jobs=3)).exit_code == 0
     assert service.submissions == 5
 
@@ -150,7 +150,7 @@ async def test_rebuy_all_means_every_open_one(service):
 async def test_a_stuck_one_that_is_bought_anew_is_still_asked_after_and_not_counted_again(service):
     """`--rebuy` on a stuck purchase: the job is done by the new one; each run still asks, and says nothing of it."""
     await stuck(service)
-    await service.settle("rebuy a")
+    await service.reconcile("rebuy a")
     report = await service.run()
     assert (report.done, report.total, report.exit_code, service.submissions) == (1, 1, 0, 2)
     before = service.emulator.stats["calls"]["result"]
@@ -163,7 +163,7 @@ async def test_a_stuck_one_that_heals_first_is_not_bought_again(service):
     """After `--rebuy` the run asks once more before it buys: what has come meanwhile is delivered instead."""
     service.fault(InjectedFault(on="result", kind="no_output"))
     await service.run()
-    await service.settle("rebuy a")
+    await service.reconcile("rebuy a")
     service.fault()
     report = await service.run()
     assert (report.total, report.exit_code, service.submissions) == (1, 0, 1)
@@ -173,10 +173,10 @@ async def test_a_stuck_one_that_heals_first_is_not_bought_again(service):
 async def test_what_comes_late_does_not_displace_what_is_newer(service):
     """Adopted after the job was bought anew: its files go to .replaced/<id>/<purchase>/, and the newer ones stay."""
     request_id = await in_doubt(service)
-    await service.settle("rebuy a")
+    await service.reconcile("rebuy a")
     await service.run()
     newer = (service.output / "a.png").read_bytes()
-    await service.settle(f"adopt a={request_id}")
+    await service.reconcile(f"adopt a={request_id}")
     report = await service.run()
     assert (report.total, report.exit_code, service.submissions) == (1, 0, 2)
     assert (service.output / "a.png").read_bytes() == newer
@@ -192,9 +192,9 @@ async def test_two_purchases_of_one_job_that_arrive_together_take_their_places_i
     service.fault(LOST_ANSWER)
     await service.run()
     service.fault()
-    await service.settle("rebuy a")
+    await service.reconcile("rebuy a")
     assert (await service.run(service.manifest(*plain(1), timeout="5s"))).owed == 1
-    await service.settle(f"adopt a={service.emulator.requests[0]['request_id']}")
+    await service.reconcile(f"adopt a={service.emulator.requests[0]['request_id']}")
     report = await service.run(service.manifest(*plain(1), timeout="1h"))
     assert (report.total, report.exit_code, service.submissions) == (1, 0, 2)
     assert service.files() == [".replaced/a/1/a.png", "a.png"]
@@ -204,10 +204,10 @@ async def test_two_purchases_of_one_job_that_arrive_together_take_their_places_i
 async def test_an_adopted_purchase_with_other_inputs_than_now_is_kept_aside(service):
     """The inputs changed since: what was adopted is brought home, and what the manifest wants now is in force."""
     request_id = await in_doubt(service)
-    await service.settle("rebuy a")
+    await service.reconcile("rebuy a")
     now = {"id": "a", "prompt": "another"}
     assert (await service.run(service.manifest(now))).done == 1
-    await service.settle(f"adopt a={request_id}")
+    await service.reconcile(f"adopt a={request_id}")
     report = await service.run(service.manifest(now))
     assert (report.total, report.exit_code, service.submissions) == (1, 0, 2)
     assert service.files() == [".replaced/a/1/a.png", "a.png"]
@@ -230,7 +230,7 @@ async def test_a_wrong_word_settles_nothing(service, words, said):
     before = service.lines()
     other = service.record("b").request_id
     with pytest.raises(runner.UsageError, match=said):
-        await service.settle(*(word.replace("{b}", other) for word in words))
+        await service.reconcile(*(word.replace("{b}", other) for word in words))
     assert service.lines() == before
 
 
@@ -240,14 +240,14 @@ async def test_one_request_is_not_adopted_twice(service):
     await service.run(service.manifest(*plain(2), concurrency=1))
     request_id = service.emulator.requests[0]["request_id"]
     with pytest.raises(runner.UsageError, match="belongs to purchase 1 of a"):
-        await service.settle(f"adopt a={request_id}", f"adopt b={request_id}")
+        await service.reconcile(f"adopt a={request_id}", f"adopt b={request_id}")
 
 
 async def test_a_stuck_one_has_its_request_already(service):
     """`--adopt` is for unknowns."""
     await stuck(service)
     with pytest.raises(runner.UsageError, match="has its request already"):
-        await service.settle("adopt a=r1")
+        await service.reconcile("adopt a=r1")
 
 
 @pytest.mark.parametrize("text", ["a", "=r1", "a=", "a=has space", "a=x/y"])
@@ -264,8 +264,8 @@ async def test_an_unknown_that_was_resubmitted_is_no_question_any_more(service):
     found = questions(service)
     assert (found.exit_code, [r.purchase for r in found.passed]) == (0, [1])
     with pytest.raises(runner.UsageError, match="nothing about it is open"):
-        await service.settle("rebuy a")
-    await service.settle(f"adopt a={request_id}")
+        await service.reconcile("rebuy a")
+    await service.reconcile(f"adopt a={request_id}")
     assert (await service.run()).exit_code == 0
     assert [record.state for record in service.purchases("a")] == ["done", "done"]
 
@@ -282,7 +282,7 @@ async def test_a_request_that_never_ends_can_be_given_up(make_service, word):
     assert stopped is not None
     assert "`runner reconcile` gives it up: --lost a" in stopped.reason
     assert questions(service).open == ()
-    await service.settle(f"{word} a")
+    await service.reconcile(f"{word} a")
     await service.run(manifest)
     assert [record.state for record in service.purchases("a")][1:] == [State.SUBMITTED]
     assert service.submissions == 2

@@ -120,7 +120,7 @@ async def test_a_redo_in_doubt_waits_for_the_users_word(service):
     for _ in range(2):
         report = await service.run(manifest, redo=True, every=True)
         assert (report.unknown, report.skipped, report.exit_code, service.submissions) == (1, 1, 2, 4)
-    await service.settle("lost a")
+    await service.reconcile("lost a")
     report = await service.run(manifest, redo=True, every=True)
     assert (report.done, report.exit_code, service.submissions) == (1, 0, 5)
 

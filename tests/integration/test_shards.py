@@ -338,9 +338,9 @@ async def test_an_open_question_is_settled_in_its_shard(service):
     mine = shard(shard_of("a", 3))
     other = shard(mine.index % 3 + 1)
     with run_lock(service.output, "now", mine), pytest.raises(runner.Locked, match=f"shard {mine}"):
-        await service.settle("lost a")
+        await service.reconcile("lost a")
     with run_lock(service.output, "now", other):
-        assert not (await service.settle("lost a")).open
+        assert not (await service.reconcile("lost a")).open
     assert (await service.run(manifest, shard=mine)).done == 1
 
 

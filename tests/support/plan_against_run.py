@@ -264,9 +264,9 @@ def _lose(service: Service, numbers: tuple[int, ...]) -> None:
 async def _settle(service: Service, words: tuple[str, ...]) -> None:
     for word in words:
         if (service.output / "results.jsonl").exists():
-            questions = await service.settle()
+            questions = await service.reconcile()
             names = [f"{record.id}/{record.purchase}" for record in questions.open]
-            await service.settle(*(f"{word.split()[0]} {name}" for name in names))
+            await service.reconcile(*(f"{word.split()[0]} {name}" for name in names))
 
 
 async def _outcome(service: Service, manifest: Any, options: dict[str, Any]) -> Any:
@@ -425,7 +425,7 @@ def planner_with(mutation: Mutation) -> Foretell:
 
     def foretell(config: RunConfig, jobs: Any, **more: Any) -> forecast.Forecast:
         own = found.RunConfig(**msgspec.structs.asdict(config))
-        plan: forecast.Forecast = found.foretell(own, jobs, **more)
+        plan: forecast.Forecast = found.make_forecast(own, jobs, **more)
         return plan
 
     return foretell
