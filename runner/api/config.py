@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from runner.core.errors import AccountError, UsageError
+from runner.core.nesting import TooDeep, check_nesting
 from runner.core.origins import DEFAULT_PORTS, is_loopback, origin_of
 
 DEFAULT_API = "https://model-api.runcomfy.net/v1"
@@ -49,8 +50,9 @@ class Token:
         spelled = _spelled(self.value)
         if b"\\" in body:
             try:
+                check_nesting(body)
                 body = msgspec.json.encode(msgspec.json.decode(body))  # the one spelling in which it is looked for
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, TooDeep):
                 return body.replace(spelled, "…".encode())
         return body.replace(spelled, "…".encode())
 
@@ -80,13 +82,15 @@ def find_token(environ: Mapping[str, str]) -> Token:
             return _checked(environ[name].strip(), name)
     path = _login_file(environ)
     try:
-        login = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = path.read_bytes()
+        check_nesting(text)
+        login = msgspec.json.decode(text)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, TooDeep):
         login = None
-    text = login.get("access_token") if isinstance(login, dict) else None
-    if isinstance(text, str) and text.strip():
+    found = login.get("access_token") if isinstance(login, dict) else None
+    if isinstance(found, str) and found.strip():
         _warn_of_readers(path)
-        return _checked(text.strip(), str(path))
+        return _checked(found.strip(), str(path))
     raise AccountError(
         "no API token: set RUNCOMFY_TOKEN (or RUNCOMFY_API_TOKEN), or run `runcomfy login`. Nothing was bought. "
         "To try without an account, add --emulator."

@@ -13,6 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from runner.core.models import MAX_OUTPUTS, MOST_USD, OUR_CODES, Fault, Json
+from runner.core.nesting import TooDeep, check_nesting
 
 LONGEST_WORD = 100
 """Of a state, code or id that an answer brings: more is cut before it is logged or recorded."""
@@ -31,10 +32,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_object(body: bytes) -> dict[str, Json]:
-    """The JSON object in ``body``; an empty one where it holds no such thing (NaN, half an answer, a page)."""
+    """The JSON object in ``body``; empty where it holds none (NaN, half an answer, a page, 1,000 levels)."""
     try:
+        check_nesting(body)
         document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, TooDeep):
         return {}
     return document if isinstance(document, dict) else {}
 

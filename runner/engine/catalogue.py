@@ -21,6 +21,7 @@ from runner.api.config import find_api, find_token
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import AccountError, one_error
 from runner.core.models import Json
+from runner.core.nesting import check_nesting
 from runner.engine.billing.costs import base_price
 from runner.engine.options import RunOptions
 from runner.manifest import Offer, usable
@@ -179,8 +180,10 @@ class SchemaCache:
             return None
         try:
             with self._path(self._folder, api, model).open("rb") as file:
-                kept = msgspec.json.decode(file.read(MAX_BYTES), type=CachedSchema)
-        except (OSError, ValueError, RecursionError):
+                text = file.read(MAX_BYTES)
+            check_nesting(text)
+            kept = msgspec.json.decode(text, type=CachedSchema)
+        except (OSError, ValueError):  # TooDeep is one
             return None
         genuine = (kept.api, kept.model) == (api, model) and 0 <= kept.at < LATEST
         return kept if genuine else None

@@ -14,6 +14,7 @@ from operator import methodcaller
 import msgspec
 
 from runner.core.models import MOST_USD, REQUEST_ID, Fault, Job, Record, State
+from runner.core.nesting import TooDeep, any_too_deep, check_nesting
 
 RESULTS = "results.jsonl"
 """The name of the results manifest in its output folder."""
@@ -62,8 +63,9 @@ def encode(record: Record) -> bytes:
 def decode(line: bytes) -> Record:
     """The record in ``line``. Raises ``BadLine`` for anything that must not be trusted."""
     try:
+        check_nesting(line)
         record = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, TooDeep) as error:
         raise BadLine(str(error)) from None
     check(record)
     return record
@@ -80,9 +82,11 @@ def decode_all(lines: list[bytes]) -> list[Record]:
     """The records in ``lines``, in half the time; empty if any line is no record, and ``decode`` says which."""
     if not (all(map(_begins_well, lines)) and all(map(_ends_well, lines))):
         return []  # else two objects in one line and an empty line beside it would count as two lines
+    if any_too_deep(lines):
+        return []
     try:
         records = _decoder.decode_lines(b"".join(lines))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # torn lines may open what they do not close
         return []
     return records if len(records) == len(lines) and _are_good(records) else []
 
@@ -127,7 +131,7 @@ def reread(line: bytes) -> Record:
     """The record in a line that was decoded or encoded before: nothing of it is checked again. Raises ``BadLine``."""
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadLine(str(error)) from None
 
 

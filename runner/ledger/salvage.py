@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from runner.core.models import REQUEST_ID, Json, Record, State
+from runner.core.nesting import check_nesting
 from runner.ledger.records import LARGEST_PURCHASE, BadLine, decode
 
 Key = tuple[str, int]
@@ -209,9 +210,11 @@ def _text(text: str, name: str, *, last: bool = False) -> str | None:
 def _value_at(text: str, start: int) -> tuple[Json, int]:
     """The JSON value at ``start`` and where it ends; None where there is none."""
     try:
-        return _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
+        value, end = _DECODER.raw_decode(text, start)
+        check_nesting(_bytes(text[start:end]))
+    except (ValueError, RecursionError):  # TooDeep is a ValueError
         return None, start
+    return value, end
 
 
 def _is_text(value: str) -> bool:

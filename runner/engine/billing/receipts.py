@@ -126,13 +126,10 @@ def _usd(usd: float | None) -> float | None:
 
 
 def _text(value: Json) -> str | None:
-    """A prompt. Some models take one that is an object; None where that is nested too deep to be written."""
+    """A prompt. Some models take one that is an object."""
     if value is None or isinstance(value, str):
         return value
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except RecursionError:
-        return None
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _side(value: Json) -> int | None:

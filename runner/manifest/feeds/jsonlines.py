@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from runner.core.nesting import nesting
 from runner.manifest.feeds.lines import Row
 from runner.manifest.problems import Invalid, shown
 
@@ -52,11 +53,11 @@ class JsonLines:
 def _object(line: str) -> dict[str, Json]:
     try:
         value = _decode(line)
-    except msgspec.DecodeError as error:
-        raise _explain(line, error) from None
-    except RecursionError:
-        raise Invalid("this line nests too deep", _OBJECT) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        _check_levels(line)
+        raise _explain(line, str(error)) from None
     if not isinstance(value, dict):
+        _check_levels(line)
         raise Invalid(f"this line is no object but {shown(line.strip())}", _OBJECT)
     _refuse_doubles(line, value)
     if "\\u0000" in line and "\0" in "".join(_texts(value)):
@@ -64,14 +65,24 @@ def _object(line: str) -> dict[str, Json]:
     return value
 
 
-def _explain(line: str, error: msgspec.DecodeError) -> Invalid:
-    found = _BYTE.search(str(error))
+def _check_levels(line: str) -> None:
+    """Raise ``Invalid`` for a line that nests too deep, whatever else may be wrong with it."""
+    if nesting(line.encode()) > MAX_LEVELS + 1:
+        raise _too_deep()
+
+
+def _too_deep() -> Invalid:
+    return Invalid(f"more than {MAX_LEVELS} levels of lists and objects", "no feed needs that")
+
+
+def _explain(line: str, error: str) -> Invalid:
+    found = _BYTE.search(error)
     if found is None and _SURROGATE.search(line):
         return Invalid("this line holds one half of a surrogate pair, and no character", "write the character itself")
     if found is None:
-        return Invalid(f"this line is no JSON: {_said(str(error))}", _OBJECT)
+        return Invalid(f"this line is no JSON: {_said(error)}", _OBJECT)
     column = len(line.encode()[: int(found[1])].decode(errors="ignore")) + 1
-    what = _BYTE.sub("", str(error)).strip().removeprefix("JSON is malformed: ")
+    what = _BYTE.sub("", error).strip().removeprefix("JSON is malformed: ")
     return Invalid(f"this line is no JSON: {what} at column {column}", _OBJECT)
 
 
@@ -100,7 +111,7 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 def _keys(value: Any, level: int = 0) -> int:
     """How many keys ``value`` has, those of values inside it included."""
     if level > MAX_LEVELS:
-        raise Invalid(f"more than {MAX_LEVELS} levels of lists and objects", "no feed needs that")
+        raise _too_deep()
     if type(value) is dict:
         inner = [item for item in value.values() if type(item) is dict or type(item) is list]
         return len(value) + sum(_keys(item, level + 1) for item in inner)

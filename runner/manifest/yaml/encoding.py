@@ -7,6 +7,7 @@ import re
 from typing import Final
 from unicodedata import name as character_name
 
+from runner.core.nesting import check_nesting
 from runner.manifest.nodes import WHOLE_FILE, Mark
 from runner.manifest.problems import Invalid
 
@@ -68,8 +69,9 @@ def _yaml_from_json(text: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
+        check_nesting(text.encode())
         json.loads(text)
-    except (ValueError, RecursionError):
+    except ValueError:  # TooDeep is one
         return False
     return True
 
