@@ -18,11 +18,11 @@ from runner.api.responses import Accepted, Unreadable, read_submission
 from runner.core.errors import AccountError
 from runner.core.nesting import MAX_NESTING, TooDeep, any_too_deep, check_nesting, nesting
 from runner.engine.billing.receipts import receipts
-from runner.engine.catalogue import Cache, Kept
+from runner.engine.catalogue import CachedSchema, SchemaCache
 from runner.ledger.records import BadLine, decode, decode_all, reread
 from runner.ledger.salvage import read_fragment
 from runner.manifest.feeds.jsonlines import MAX_LEVELS, _object
-from runner.manifest.problems import Wrong
+from runner.manifest.problems import Invalid
 from runner.manifest.yaml.encoding import decode as decode_manifest
 
 MOST = 9_000
@@ -141,8 +141,8 @@ def test_a_login_and_a_kept_schema_that_nest_deeper_are_none(depth: int, tmp_pat
     """They are not there: the user is asked for a token, and the catalogue for the schema."""
     config = tmp_path / ".config" / "runcomfy"
     config.mkdir(parents=True)
-    cache = Cache(tmp_path / "cache")
-    kept = Kept(api="a", model="m", at=1.0, input_schema={"x": "HERE"})
+    cache = SchemaCache(tmp_path / "cache")
+    kept = CachedSchema(api="a", model="m", at=1.0, input_schema={"x": "HERE"})
     cache.put(kept)
     (file,) = (tmp_path / "cache").iterdir()
     assert cache.get("a", "m") == kept
@@ -167,7 +167,7 @@ def test_a_feeds_line_that_nests_deeper_is_told_so(depth: int) -> None:
     """As an object, as a list, or torn: in the same words."""
     assert _object(f'{{"x":{arrays(MAX_LEVELS).decode()}}}')
     for text in (b'{"x":' + arrays(depth) + b"}", objects(depth + 1), arrays(depth + 1), b"[" * (depth + 1)):
-        with pytest.raises(Wrong) as caught:
+        with pytest.raises(Invalid) as caught:
             _object(text.decode())
         assert caught.value.what == f"more than {MAX_LEVELS} levels of lists and objects"
 
@@ -176,5 +176,5 @@ def test_a_json_manifest_that_nests_deeper_is_taken_for_yaml() -> None:
     """Its texts may hold only what YAML allows, and the first that does not is named."""
     manifest = '{"name":"\x7f","x":%s}'
     assert "\\u007f" in decode_manifest((manifest % arrays(MAX_NESTING - 1).decode()).encode())
-    with pytest.raises(Wrong, match="U\\+007F"):
+    with pytest.raises(Invalid, match="U\\+007F"):
         decode_manifest((manifest % arrays(MOST).decode()).encode())
