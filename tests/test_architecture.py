@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import runner
+from runner.core.models import State
 
 ROOT = Path(runner.__file__).parent
 
@@ -198,3 +200,57 @@ def test_a_name_that_is_not_offered_is_not_there() -> None:
     """A misspelt name fails as it does anywhere."""
     with pytest.raises(AttributeError, match="no attribute 'Runner'"):
         _ = runner.Runner
+
+
+PAGE = (ROOT / "guide" / "architecture.md").read_text(encoding="utf-8")
+SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL))
+"""What stands in backticks on the page, apart from the picture of the layers."""
+FILE = re.compile(r"(?P<path>[\w/-]+\.(?:py|md|html|json))(?:: (?P<name>\w+(?:\.\w+)?))?|(?P<folder>\w[\w/-]*/)")
+"""``engine/stop.py``, ``engine/stop.py: Stop.wait`` or ``engine/steps/``."""
+CLASS = re.compile(r"_?[A-Z]\w*[a-z]\w*(?:\.\w+)?")
+"""``Stop`` or ``Stop.wait``, of a module that the page names elsewhere."""
+
+
+def names_in(body: list[ast.stmt]) -> set[str]:
+    """Classes, functions, fields and constants of a module or class, and ``Class.member`` of its classes."""
+    found = set()
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{member}" for member in names_in(node.body)}
+    return found
+
+
+NAMES = {name: names_in(tree.body) for name, tree in TREES.items()}
+
+
+def is_there(span: str) -> bool:
+    """Whether the file, folder or name in ``span`` exists; of a class without its file, in one module only."""
+    if match := FILE.fullmatch(span):
+        path = match["path"] or match["folder"]
+        there = ROOT.parent / path if path.startswith("tests/") else ROOT / path
+        module = ".".join(["runner", *Path(path).with_suffix("").parts])
+        return there.exists() and (match["name"] is None or match["name"] in NAMES[module])
+    return sum(span in names for names in NAMES.values()) == 1
+
+
+def test_all_that_the_page_of_the_architecture_names_exists() -> None:
+    """A file or a function that is renamed is renamed on the page."""
+    checked = [span for span in SPANS if FILE.fullmatch(span) or CLASS.fullmatch(span)]
+    assert [span for span in checked if not is_there(span)] == []
+    unchecked = [span for span in SPANS if span not in checked and re.search(r"\.py|\w\(|^[a-z_]+\.[a-z_]+$", span)]
+    assert set(unchecked) == {"results.jsonl"}  # else a name is written in a way that this test does not see
+
+
+def test_the_page_of_the_architecture_names_every_package_and_state() -> None:
+    """Its picture has the layers that the imports are held to; no package and no state is left out."""
+    picture = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)[0]
+    rows = (re.split(r" {4,}", line)[0].split() for line in picture.splitlines())
+    assert tuple(map(tuple, rows)) == LAYERS
+    inner = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.rglob("__init__.py")} - {".", *HEIGHT}
+    assert {f"{package}/" for package in inner} <= set(SPANS)
+    assert set(State) <= set(SPANS)
