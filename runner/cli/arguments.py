@@ -1,30 +1,26 @@
-"""Arguments that several commands share: manifest, folder, signals."""
+"""Arguments that several commands share: the manifest and the folder."""
 
 from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
 import click
 from click.shell_completion import CompletionItem
 
-from runner.cli.display import RunDisplay
 from runner.core.aio import run_loop
-from runner.core.errors import ManifestError, UsageError, one_error
+from runner.core.errors import ManifestError, UsageError
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard, find_shard
 from runner.engine.catalogue import offers
 from runner.engine.options import RunOptions
-from runner.engine.stop import GRACE_SECONDS, Stop
 from runner.files.output_folder import Folder
 from runner.ledger import look
-from runner.ledger.layout import output_folder, results_folder
+from runner.ledger.folders import output_folder, results_folder
 from runner.ledger.records import RESULTS
 from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
 
@@ -123,34 +119,3 @@ def spoken(target: str, output: Path | None, *, emulator: bool) -> str:
         return ""
     words = [str(output)] if output is not None else [target, *(["--emulator"] if emulator else [])]
     return shlex.join(words)
-
-
-def signals() -> list[signal.Signals]:
-    """What ends a run gently. A hangup that whoever started it has it ignore, as ``nohup`` does, is none."""
-    found = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    return [number for number in found if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
-
-
-async def attend(work: Callable[[Stop], Awaitable[T]], watch: RunDisplay) -> T:
-    """Do ``work`` while listening for signals and showing how far things are."""
-    stop = Stop()
-    watch.heed(stop)
-    with one_error():
-        async with anyio.create_task_group() as group:
-            group.start_soon(_heed_signals, stop, watch)
-            group.start_soon(watch.tick)
-            result = await work(stop)
-            group.cancel_scope.cancel()
-    return result
-
-
-async def _heed_signals(stop: Stop, watch: RunDisplay) -> None:
-    """The first signal ends the run gently, the second at once: nothing is lost either way."""
-    with anyio.open_signal_receiver(*signals()) as received:
-        async for number in received:
-            if stop.interrupted.is_set():
-                watch.close()
-                os._exit(75)
-            name = signal.Signals(number).name
-            stop.interrupt(f"interrupted by {name}")
-            watch.interrupted(name, GRACE_SECONDS)

@@ -14,7 +14,7 @@ import anyio
 from anyio import to_thread
 
 from runner import __version__
-from runner.cluster.client import ClusterClient, reach
+from runner.cluster.dask_client import ClusterClient, reach
 from runner.cluster.messages import ShardOrder, ShardOutcome, digest_of
 from runner.cluster.preflight import check_workers
 from runner.cluster.progress import ClusterProgress, jobs_by_shard
@@ -25,7 +25,7 @@ from runner.core.shards import MOST_SHARDS, Shard
 from runner.engine.billing.costs import total_spent
 from runner.engine.config import RunConfig
 from runner.engine.options import RunOptions
-from runner.engine.status import StatusObserver
+from runner.engine.run_status import StatusObserver
 from runner.engine.stop import Stop
 from runner.engine.summary import HALTED, Report, Stopped, combine
 from runner.ledger import acquire_all, look, merge_shards, open_reader
@@ -91,7 +91,7 @@ async def run(
 
 def _read(jobs: JobStore, config: RunConfig, count: int) -> tuple[Counter[int], str]:
     """Return how many selected jobs each shard has, and the digest of all jobs. A million jobs take a minute."""
-    selected = Selection(jobs, config.selection).selected()
+    selected = Selection(jobs, config.job_filter).selected()
     return jobs_by_shard((job.id for job in selected), count), digest_of(jobs)
 
 
@@ -132,7 +132,7 @@ def require_possible(config: RunConfig, manifest: Manifest) -> Path:
         raise UsageError("--cluster: workers read the manifest themselves, so it has to be a file, not standard input")
     if config.emulated:
         raise UsageError("--cluster: the emulator of --emulator is in one process; start `runner emulator`, and --api")
-    if config.selection.limit is not None:
+    if config.job_filter.limit is not None:
         raise UsageError("--cluster: --limit would count in each shard; choose with --only instead")
     if config.shard is not None:
         raise UsageError("--cluster and --shard divide the batch each in its way; give one of them")

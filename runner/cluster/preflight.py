@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from runner import __version__
-from runner.cluster.client import ClusterClient
+from runner.cluster.dask_client import ClusterClient
 from runner.cluster.messages import ShardOrder
 from runner.core.errors import OutputError, UsageError
 from runner.engine.config import RunConfig

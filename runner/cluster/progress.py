@@ -10,7 +10,7 @@ from typing import Any
 from runner.cluster.messages import ShardUpdate
 from runner.core.models import Record
 from runner.core.shards import Shard, shard_of
-from runner.engine.status import RunStatus
+from runner.engine.run_status import RunStatus
 from runner.engine.summary import Report
 
 

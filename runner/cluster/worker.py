@@ -20,7 +20,7 @@ from runner.core.errors import Locked, RunnerError, UsageError, one_error
 from runner.core.models import Record
 from runner.engine import operations
 from runner.engine.catalogue import offers
-from runner.engine.status import RunStatus
+from runner.engine.run_status import RunStatus
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.manifest import Manifest, load

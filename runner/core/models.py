@@ -51,7 +51,7 @@ LOST = "lost"
 DISK = "disk"
 """The code of a purchase that this machine's disk did not take; nothing more should be bought."""
 OUR_CODES = STUCK_CODES | {TIMEOUT, LOST, DISK}
-"""Codes that decide something. The API may use the same words for things of its own: ``answers`` tells them apart."""
+"""Codes that decide something. The API may use the same words for its own errors: ``api/fields`` tells them apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +232,7 @@ MAX_OUTPUTS = 1000
 """More URIs than any model gives; what comes beyond is not looked at."""
 
 
-MAX_CONCURRENCY = 256
+MAX_AUTO_CONCURRENCY = 256
 
 
 EMULATOR = "emulator"

@@ -1,4 +1,4 @@
-"""Text: characters that text from elsewhere may not hold, and amounts in words.
+"""Text: characters that text from elsewhere may not hold, and durations and amounts in words.
 
 They have a module of their own because ``runner --help`` needs them, and nothing else of the model.
 """

@@ -23,9 +23,9 @@ from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstima
 from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pipeline import Pipeline
 from runner.engine.redo import Jobs, Redo, RedoMode
+from runner.engine.run_status import RunStatus
 from runner.engine.scheduler import PAUSE, WorkItem, run_batch
-from runner.engine.status import RunStatus
-from runner.engine.steps.poll import Suspects
+from runner.engine.steps.poll import RefusedRequests
 from runner.engine.stop import too_much_waits
 from runner.engine.summary import Report, outcome_of_decision, outcome_of_record
 from runner.engine.tally import Tally
@@ -266,14 +266,14 @@ class Batch:
         ``claimed`` tells whether the manifest still wants a done purchase's files where they are.
         """
         self._check_backlog(owed)
-        suspects = Suspects(sum(work.record is not None and not work.record.stuck for work in owed))
+        refused_requests = RefusedRequests(sum(work.record is not None and not work.record.stuck for work in owed))
         async with at_work(Disk(DISK_THREADS, "disk")) as disk:
             pipeline = Pipeline(
                 self.context,
                 self._config,
                 self._tally,
                 self._budget,
-                suspects,
+                refused_requests,
                 disk,
                 claimed,
                 self._polling,
@@ -292,7 +292,9 @@ class Batch:
                 )
                 group.cancel_scope.cancel()
         self._tally.close(self._newest)
-        await self._believe(suspects, {(w.job_id, w.record.purchase) for w in owed if w.record and not w.counted})
+        await self._record_refused(
+            refused_requests, {(w.job_id, w.record.purchase) for w in owed if w.record and not w.counted}
+        )
 
     def _to_the_last(self, jobs: Iterator[WorkItem]) -> Iterator[WorkItem]:
         """``jobs``; and from then on the last request decides when the run ends."""
@@ -324,11 +326,11 @@ class Batch:
         history = self.context.ledger.purchases(job_id, self.context.api.base.name)
         return history[-1] if history else None
 
-    async def _believe(self, suspects: Suspects, uncounted: set[tuple[str, int]]) -> None:
+    async def _record_refused(self, refused_requests: RefusedRequests, uncounted: set[tuple[str, int]]) -> None:
         """Record what the API refuses to know, unless so much is refused that the token must be to blame."""
-        if suspects.token_changed:
+        if refused_requests.token_changed:
             return
-        for record, verdict in suspects.verdicts:
+        for record, verdict in refused_requests.verdicts:
             await self.context.ledger.append(verdict)
             if (record.id, record.purchase) not in uncounted:
                 self._tally.correct(record, verdict)

@@ -1,4 +1,4 @@
-"""Catalogue of models that are not bundled: cached, live, or the emulator's.
+"""Catalogue of models that are not bundled: input schemas and prices, cached, live, or the emulator's.
 
 A copy serves for a day without asking. An older one serves where the catalogue cannot be asked, and that is said. What
 cannot be used, or is not there, leaves the inputs unchecked: never is it read as "anything goes".

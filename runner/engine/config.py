@@ -16,7 +16,7 @@ from runner.engine.redo import RedoMode
 from runner.engine.stop import most_waiting
 from runner.files.output_folder import Folder
 from runner.ledger import EMPTY, LedgerReader
-from runner.ledger.layout import output_folder
+from runner.ledger.folders import output_folder
 from runner.manifest import JobStore, Manifest, OnUnknown, Settings
 from runner.planning.planner import Planner
 from runner.planning.selection import JobFilter, Selection
@@ -43,7 +43,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whose jobs this is about; None: all."""
     manifest: str = "-"
     """How records name the manifest: relative to the folder; ``-`` for standard input."""
-    selection: JobFilter = JobFilter()
+    job_filter: JobFilter = JobFilter()
     redo: RedoMode | None = None
     """Which done jobs are bought anew."""
     resubmit: bool = False
@@ -82,7 +82,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             api=options.api_base(environ),
             shard=options.shard,
             manifest=_name_in_records(manifest.path, folder.root),
-            selection=options.selection,
+            job_filter=options.job_filter,
             redo=options.choice,
             resubmit=(options.on_unknown or settings.on_unknown) is OnUnknown.RESUBMIT,
             concurrency=_concurrency(settings, options),
@@ -133,7 +133,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def select(self, jobs: JobStore, planner: Planner) -> Selection:
         """Return those of ``jobs`` that the command is about, each as its purchase was read."""
-        return Selection(jobs, self.selection, planner.as_bought)
+        return Selection(jobs, self.job_filter, planner.as_bought)
 
 
 def _concurrency(settings: Settings, options: RunOptions) -> int | None:

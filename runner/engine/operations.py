@@ -25,7 +25,7 @@ from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
 from runner.engine.maintenance.cancel import CancelResult, cancel_owed
 from runner.engine.options import RunOptions
-from runner.engine.status import StatusObserver
+from runner.engine.run_status import StatusObserver
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.files.output_folder import Folder

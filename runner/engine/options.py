@@ -73,7 +73,7 @@ class RunOptions:
         return RedoMode.MISSING if self.missing else RedoMode.SELECTED
 
     @property
-    def selection(self) -> JobFilter:
+    def job_filter(self) -> JobFilter:
         return JobFilter(shard=self.shard, only=self.only, limit=self.limit)
 
     def api_base(self, environ: Mapping[str, str]) -> ApiBase:

@@ -15,7 +15,7 @@ from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pacing.throttle import Throttle
 from runner.engine.scheduler import FixedSlots, Limits, Steps, WorkItem
 from runner.engine.steps.deliver import DEFAULT_MAX_FILE, Deliverer
-from runner.engine.steps.poll import Poller, Suspects
+from runner.engine.steps.poll import Poller, RefusedRequests
 from runner.engine.steps.submit import Submitter
 from runner.engine.summary import HALTED, halted
 from runner.engine.tally import Tally
@@ -32,7 +32,7 @@ class Pipeline:
         config: RunConfig,
         tally: Tally,
         tracker: BudgetTracker,
-        suspects: Suspects,
+        refused_requests: RefusedRequests,
         disk: Disk,
         claimed: Callable[[Record], bool],
         durations: PollScheduler,
@@ -45,7 +45,7 @@ class Pipeline:
         self._claimed = claimed
         self._config = config
         self._tally = tally
-        self._suspects = suspects
+        self._refused_requests = refused_requests
         self._rng = Random()  # noqa: S311 - jitter
         self._submitter = self._make_submitter()
         self._poller = self._make_poller()
@@ -90,7 +90,7 @@ class Pipeline:
             ledger=self._context.ledger,
             clock=self._context.clock,
             durations=self._polling,
-            suspects=self._suspects,
+            refused_requests=self._refused_requests,
             timeout_seconds=self._config.timeout_seconds,
             rng=self._rng,
         )
@@ -106,7 +106,7 @@ class Pipeline:
             clock=self._context.clock,
             disk=disk,
             rng=self._rng,
-            suspects=self._suspects,
+            refused_requests=self._refused_requests,
             claimed=self._claimed,
         )
 
@@ -126,7 +126,7 @@ class Pipeline:
         return after
 
     def _watch_token(self) -> None:
-        if self._suspects.token_changed:
+        if self._refused_requests.token_changed:
             text = "most of what is owed is refused: the token has probably changed, or belongs to another account"
             self._context.stop.buying(text, 77)
 

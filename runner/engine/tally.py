@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from runner.core.compact import NameSet
 from runner.core.models import Record, State
+from runner.core.name_sets import NameSet
 from runner.engine.scheduler import WorkItem
 from runner.engine.summary import (
     COUNTS,

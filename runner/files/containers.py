@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from runner.core.errors import RunnerError
-from runner.core.formats import MAX_PIXELS
+from runner.core.media_formats import MAX_PIXELS
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

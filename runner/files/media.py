@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from runner.core.disk import hash_file
-from runner.core.formats import MAX_PIXELS, MP4, PICTURES, PNG, QUICKTIME, WEBM, Format
+from runner.core.media_formats import MAX_PIXELS, MP4, PICTURES, PNG, QUICKTIME, WEBM, Format
 from runner.files.containers import (
     BLOCK,
     EBML,

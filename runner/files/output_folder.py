@@ -18,7 +18,7 @@ from runner.core.disk import hash_file
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
 from runner.files.errors import FileMoved, PathOccupied, disk_errors, file_errors
-from runner.files.paths import REPLACED, archive_folder, archive_path, by_bytes, names_beside, paths_of
+from runner.files.record_paths import REPLACED, archive_folder, archive_path, by_bytes, names_beside, paths_of
 
 log = logging.getLogger(__name__)
 

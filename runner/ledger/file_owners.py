@@ -9,8 +9,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
-from runner.core.compact import Numbering, digest
 from runner.core.models import Record, State
+from runner.core.name_sets import Numbering, digest
 
 
 class FileOwners:

@@ -1,4 +1,4 @@
-"""Index of the last line of each purchase, in a small fixed number of bytes per purchase."""
+"""Index of the results log in memory: the last line of each purchase, in a few bytes per purchase."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
 from typing import NamedTuple
 
-from runner.core.compact import Numbering, digest
 from runner.core.models import OWED, Record, State
+from runner.core.name_sets import Numbering, digest
 
 _UNSETTLED = (State.SUBMITTING, *OWED)
 

@@ -1,4 +1,4 @@
-"""Layout of a folder: one results log, or one for each shard; and where output folders are.
+"""Layout of a folder: one results log, or one for each shard.
 
 The one commit point is whether ``results.jsonl`` is there. Where it is, the folder is whole and it alone is the truth:
 results manifests of shards beside it are what a split or a merge left that did not come to its end, and the next holder
@@ -86,34 +86,3 @@ def shard_named(name: str) -> Shard | None:
     if match is None or match[1] is None or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
         return None
     return Shard(index=int(match[1]), of=int(match[2]))
-
-
-def output_folder(manifest: Path | None, name: str, chosen: Path | None, *, emulator: bool) -> Path:
-    """Where results go, whatever the current folder is.
-
-    ``chosen`` (``--output``, else the manifest's ``output:``) as it is; else ``output/<name>`` in the manifest's folder
-    or the one above: the first that has results, so that nothing which is made later leads away from them; else the
-    first whose ``output/`` exists; else a new one beside the manifest.
-    """
-    if chosen is not None:
-        return chosen.absolute()
-    home = manifest.absolute().parent if manifest is not None else Path.cwd()
-    folders = [root / "output" / (f"{name}-emulator" if emulator else name) for root in (home, home.parent)]
-    begun = (folder for folder in folders if _has_results(folder))
-    likely = (folder for folder in folders if folder.parent.is_dir())
-    return next(begun, None) or next(likely, folders[0])
-
-
-def _has_results(folder: Path) -> bool:
-    """Whether a run has written down anything there."""
-    try:
-        return any(LEDGER.fullmatch(path.name) for path in folder.iterdir())
-    except OSError:
-        return False
-
-
-def results_folder(target: Path) -> Path | None:
-    """The folder that ``target`` names by itself: a folder, or the results manifest in one; else None."""
-    if target.is_dir():
-        return target.absolute()
-    return target.absolute().parent if LEDGER.fullmatch(target.name) else None

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
-from runner.core.formats import EXTENSIONS, FORMATS
+from runner.core.media_formats import EXTENSIONS, FORMATS
 from runner.core.models import MAX_OUTPUTS
 
 if TYPE_CHECKING:

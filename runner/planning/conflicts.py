@@ -14,10 +14,10 @@ from unicodedata import normalize
 
 import msgspec
 
-from runner.core.compact import NameSet
 from runner.core.errors import ConflictError
-from runner.core.formats import EXTENSIONS
+from runner.core.media_formats import EXTENSIONS
 from runner.core.models import EMULATOR, Job, Record
+from runner.core.name_sets import NameSet
 from runner.files.output_folder import Folder
 from runner.ledger import LedgerReader
 from runner.planning.rules import Action, Decision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from runner.core.compact import NameSet, Numbering, digest
+from runner.core.name_sets import NameSet, Numbering, digest
 
 
 class RenameIndex:

@@ -16,7 +16,7 @@ from threading import get_ident
 from PIL import Image, ImageOps
 
 from runner.core.disk import hash_file, is_within
-from runner.core.formats import MAX_PIXELS, PICTURES
+from runner.core.media_formats import MAX_PIXELS, PICTURES
 from runner.core.models import Output
 
 EDGE = 320

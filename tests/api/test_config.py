@@ -17,7 +17,7 @@ from runner.api.config import DEFAULT_API, ApiBase, Token, find_api, find_token
 from runner.core.clock import SystemClock, epoch, timestamp
 from runner.core.errors import AccountError, UsageError
 from runner.core.origins import is_loopback, origin_of
-from runner.ledger.layout import output_folder, results_folder
+from runner.ledger.folders import output_folder, results_folder
 
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(-timedelta(hours=12, minutes=30))])
 SECRET = "rc-secret-1234567890"

@@ -14,7 +14,7 @@ from runner.cli.display.events import LAST_EVENTS, Event, LastEvents, Severity, 
 from runner.cli.display.progress import Snapshot, Track, line_of, money_in_words
 from runner.core.models import Fault, State
 from runner.core.text import in_words, usd
-from runner.engine.status import BudgetStatus, RunStatus
+from runner.engine.run_status import BudgetStatus, RunStatus
 from runner.engine.summary import COUNTS
 
 FAULTS = [None, Fault(code="timeout", message="late"), Fault(code="expired", message="gone", http_status=404)]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.made_records import record
 
+from runner.cli.conclude import ResultsPlace
 from runner.cli.display.summary import MAX_LINES, Typed, cause_fields, next_steps, summary_lines
-from runner.cli.execute import ResultsPlace
 from runner.core.models import Fault, State
 from runner.core.shards import Shard
 from runner.engine.summary import COUNTS, MAX_CAUSES, FailureCauses, Report, Stopped

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.core.compact import NameSet, Numbering, digest
+from runner.core.name_sets import NameSet, Numbering, digest
 from runner.planning.renames import RenameIndex
 
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "drop", "find", "expect"]), st.integers(0, 40)), max_size=200)

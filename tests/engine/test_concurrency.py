@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.core.models import MAX_CONCURRENCY
+from runner.core.models import MAX_AUTO_CONCURRENCY
 from runner.engine.pacing.concurrency import EARLY_ANSWERS, LEAST, START, AdaptiveConcurrency, CapacityEstimate
 
 
@@ -96,12 +96,13 @@ def test_where_the_concurrency_follows_those_that_wait_are_a_queue() -> None:
 def test_a_moment_before_each_request_is_no_queue_where_no_more_may_be_in_flight() -> None:
     """Some services take each request up after a moment: asking late would leave their workers idle."""
     refused, full, free = (
-        AdaptiveConcurrency(waiting(True, True), limit=limit) for limit in (20.0, MAX_CONCURRENCY, MAX_CONCURRENCY - 1)
+        AdaptiveConcurrency(waiting(True, True), limit=limit)
+        for limit in (20.0, MAX_AUTO_CONCURRENCY, MAX_AUTO_CONCURRENCY - 1)
     )
     refused.refused()
     assert refused.queued(14) == 0.0
-    assert full.queued(MAX_CONCURRENCY) == 0.0
-    assert free.queued(MAX_CONCURRENCY - 1) > 0.0
+    assert full.queued(MAX_AUTO_CONCURRENCY) == 0.0
+    assert free.queued(MAX_AUTO_CONCURRENCY - 1) > 0.0
 
 
 @pytest.mark.parametrize("answers", [[], [True], [False, False], [True, True, False, False, False, False]])
@@ -219,6 +220,6 @@ def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, la
             adaptive.finished(lag, int(adaptive.limit), first_answer=False)
         else:
             getattr(adaptive, event)()
-        assert LEAST <= adaptive.limit <= MAX_CONCURRENCY
+        assert LEAST <= adaptive.limit <= MAX_AUTO_CONCURRENCY
         assert event != "refused" or adaptive.limit <= max(before, LEAST)
     assert all(one != other for one, other in itertools.pairwise(told))

@@ -8,7 +8,7 @@ from math import exp, prod
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.pacing.drain import MAY, STEPS, Ended, idle_seconds
+from runner.engine.pacing.last_requests import MAY, STEPS, Ended, idle_seconds
 
 
 def ends(means: Sequence[float]) -> Ended:

@@ -20,7 +20,7 @@ from runner.core.models import Output, Record, State
 from runner.files import output_folder
 from runner.files.errors import FileMoved, PathOccupied
 from runner.files.output_folder import Folder, IncomingFile, archive_path
-from runner.files.paths import paths_of
+from runner.files.record_paths import paths_of
 
 
 def output_of(path: str | None, body: bytes, **changes: Any) -> Output:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.core.errors import ManifestError
-from runner.core.formats import FORMATS
+from runner.core.media_formats import FORMATS
 from runner.core.models import MAX_OUTPUTS, Job
 from runner.ledger.records import intent
 from runner.manifest import check_file_name, check_id, load

@@ -17,7 +17,7 @@ from runner.manifest import load
 from runner.manifest.nodes import Mark
 from runner.manifest.problems import Invalid
 from runner.manifest.templates.compiler import Compiler, Expression
-from runner.manifest.templates.fields import read_fields
+from runner.manifest.templates.simple import read_fields
 from runner.manifest.templates.template import Templates
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"

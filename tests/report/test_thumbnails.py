@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support.results_folder import picture
 
-from runner.core.formats import MAX_PIXELS
+from runner.core.media_formats import MAX_PIXELS
 from runner.report.thumbnails import CACHE, EDGE, PictureCondition, Thumbnails, make_thumbnail
 
 

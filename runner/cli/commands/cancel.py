@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import attend, known_folder, manifest_argument, place_options
+from runner.cli.arguments import known_folder, manifest_argument, place_options
 from runner.cli.console import say
 from runner.cli.display import RunDisplay, make_plain_display
+from runner.cli.signals import attend
 from runner.core.aio import run_loop
 from runner.engine import operations
 from runner.engine.maintenance.cancel import CancelResult

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import ShardType, attend, known_folder, manifest_argument, place_options
+from runner.cli.arguments import ShardType, known_folder, manifest_argument, place_options
+from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
-from runner.cli.execute import ResultsPlace, conclude, output_options
+from runner.cli.signals import attend
 from runner.core.aio import run_loop
 from runner.core.shards import Shard
 from runner.engine import operations

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import click
 
-from runner.cli.arguments import signals
+from runner.cli.signals import signals
 from runner.core.aio import run_loop
 from runner.emulator import InjectedFault, Options, load_faults, parse_fault, serve
 

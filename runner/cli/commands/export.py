@@ -19,7 +19,7 @@ from runner.engine.billing.costs import Basis
 from runner.engine.billing.receipts import Receipt, receipts
 from runner.engine.maintenance.verify import is_in_force, newest_in_place
 from runner.files.output_folder import Folder
-from runner.files.paths import paths_of
+from runner.files.record_paths import paths_of
 from runner.ledger import LedgerReader, open_reader
 
 FIELDS = Receipt.__struct_fields__

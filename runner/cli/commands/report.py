@@ -16,7 +16,7 @@ from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
 from runner.core.models import EMULATOR, Record
 from runner.ledger import LedgerReader, open_reader
-from runner.ledger.layout import results_folder
+from runner.ledger.folders import results_folder
 from runner.planning.rules import in_force
 from runner.report.cards import files_of
 from runner.report.escaping import Thumbs

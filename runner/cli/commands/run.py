@@ -15,18 +15,11 @@ import anyio
 import click
 
 from runner import __version__
-from runner.cli.arguments import (
-    BudgetType,
-    ShardType,
-    attend,
-    find_folder,
-    manifest_argument,
-    place_options,
-    read_manifest,
-)
+from runner.cli.arguments import BudgetType, ShardType, find_folder, manifest_argument, place_options, read_manifest
+from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
 from runner.cli.display.events import Severity
-from runner.cli.execute import ResultsPlace, conclude, output_options
+from runner.cli.signals import attend
 from runner.core.aio import run_loop
 from runner.core.errors import ManifestError, RunnerError, UsageError
 from runner.core.models import Budget, Json
@@ -194,7 +187,7 @@ def _on_cluster(config: RunConfig, manifest: Manifest, options: RunOptions, addr
     Raises ``UsageError`` without the extra.
     """
     try:
-        from runner.cluster import client, coordinator  # noqa: PLC0415 - an extra, and a second to import
+        from runner.cluster import coordinator, dask_client  # noqa: PLC0415 - an extra, and a second to import
     except ImportError as error:
         raise UsageError(f"--cluster needs the extra: pip install 'runcomfy-runner[dask]' ({error})") from error
 
@@ -202,7 +195,7 @@ def _on_cluster(config: RunConfig, manifest: Manifest, options: RunOptions, addr
         return await coordinator.run(config, manifest, options, address, observer=told, say=told.say, stop=stop)
 
     _begin(config, manifest, told, f" (on the cluster at {address})")
-    if address != client.LOCAL:
+    if address != dask_client.LOCAL:
         _warn_of_locks(config.folder.root, told)
     return anyio.run(attend, work, told)
 

@@ -14,8 +14,8 @@ import msgspec
 from runner.cli.arguments import known_folder, known_jobs, manifest_argument, place_options
 from runner.cli.console import say
 from runner.core.clock import SystemClock, epoch
-from runner.core.compact import NameSet
 from runner.core.models import Record
+from runner.core.name_sets import NameSet
 from runner.engine.billing.costs import exact, spent
 from runner.engine.summary import COUNTS, Report, outcome_of_record
 from runner.files.output_folder import Folder

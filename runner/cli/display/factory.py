@@ -7,7 +7,7 @@ import sys
 
 from runner.cli.display.jsonl import JsonRenderer
 from runner.cli.display.plain import PlainRenderer
-from runner.cli.display.watcher import OutputOptions, Renderer, RunDisplay
+from runner.cli.display.run_display import OutputOptions, Renderer, RunDisplay
 
 DUMB = {"", "dumb", "unknown"}
 """Terminals that only print."""

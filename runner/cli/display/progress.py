@@ -12,7 +12,7 @@ import msgspec
 
 from runner.core.models import Record, State
 from runner.core.text import in_words, usd
-from runner.engine.status import BudgetStatus, RunStatus
+from runner.engine.run_status import BudgetStatus, RunStatus
 from runner.engine.summary import COUNTS
 
 WINDOW_SECONDS = 180.0

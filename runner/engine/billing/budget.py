@@ -22,7 +22,7 @@ from runner.core.models import Budget, Job, Record, State, kind_of
 from runner.core.shards import Shard, shard_of
 from runner.engine.billing.costs import Basis, basis_of, megapixels, reserve, spent
 from runner.engine.billing.shares import NANO, allowance, nano
-from runner.engine.status import BudgetStatus
+from runner.engine.run_status import BudgetStatus
 from runner.engine.stop import Stop
 
 

@@ -20,7 +20,7 @@ from runner.core.models import DISK, Output, Record, State
 from runner.engine.context import RunContext
 from runner.engine.maintenance.verify import Finding, FindingKind, VerifyReport, check
 from runner.engine.steps.deliver import Deliverer
-from runner.engine.steps.poll import Suspects
+from runner.engine.steps.poll import RefusedRequests
 
 WORKERS = 4
 RETRIES = 4
@@ -75,7 +75,7 @@ class _Repair:
             clock=context.clock,
             disk=disk,
             rng=Random(),  # noqa: S311 - jitter
-            suspects=Suspects(0),
+            refused_requests=RefusedRequests(0),
             claimed=lambda _: True,
         )
 

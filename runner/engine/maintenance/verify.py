@@ -16,13 +16,13 @@ from typing import TypeVar
 
 import msgspec
 
-from runner.core.compact import NameSet
 from runner.core.disk import hash_file
 from runner.core.errors import OutputError
-from runner.core.formats import EXTENSIONS
+from runner.core.media_formats import EXTENSIONS
 from runner.core.models import Output, Record, State
+from runner.core.name_sets import NameSet
 from runner.files.output_folder import Folder
-from runner.files.paths import paths_of
+from runner.files.record_paths import paths_of
 from runner.ledger import LedgerReader
 from runner.manifest.names import normal
 

@@ -25,7 +25,7 @@ from itertools import accumulate
 from math import log, sqrt
 from operator import mul
 
-from runner.core.models import MAX_CONCURRENCY
+from runner.core.models import MAX_AUTO_CONCURRENCY
 
 KEPT = 16
 """Pairs for each number in flight."""
@@ -185,7 +185,7 @@ class AdaptiveConcurrency:
         it is taken up has no queue for that, and each end that goes unnoticed would leave a worker idle.
         """
         known = self.capacity.queued(in_flight)
-        bounded = self._refused_at is not None or self.limit >= MAX_CONCURRENCY
+        bounded = self._refused_at is not None or self.limit >= MAX_AUTO_CONCURRENCY
         return known if bounded else max(known, LIKELY * self.capacity.waiting)
 
     def at_work(self) -> None:
@@ -229,6 +229,6 @@ class AdaptiveConcurrency:
         self._set(self.limit + step)
 
     def _set(self, limit: float) -> None:
-        before, self.limit = self.limit, min(MAX_CONCURRENCY, max(LEAST, limit))
+        before, self.limit = self.limit, min(MAX_AUTO_CONCURRENCY, max(LEAST, limit))
         if int(before) != int(self.limit):
             self._tell()

@@ -28,8 +28,8 @@ from itertools import accumulate
 from math import inf, sqrt
 
 from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
-from runner.engine.pacing.drain import idle_seconds
 from runner.engine.pacing.durations import LEAST, DurationGroup, DurationSample
+from runner.engine.pacing.last_requests import idle_seconds
 
 MOST_KINDS = 256
 PRICE = 0.036

@@ -20,8 +20,8 @@ from runner.core.http import ConnectFailed, ConnectionBroken, TooLarge
 from runner.core.models import DISK, Fault, Output, Record, State
 from runner.engine.config import DownloadLimits
 from runner.engine.pacing.throttle import backoff
-from runner.engine.status import TRANSITION
-from runner.engine.steps.poll import Suspects
+from runner.engine.run_status import TRANSITION
+from runner.engine.steps.poll import RefusedRequests
 from runner.files.containers import BadMedia
 from runner.files.download import SMALL, StorageAnswer, fetch
 from runner.files.errors import FileMoved, PathOccupied
@@ -83,7 +83,7 @@ class Deliverer:
         clock: Clock,
         disk: Disk,
         rng: Random,
-        suspects: Suspects,
+        refused_requests: RefusedRequests,
         claimed: Callable[[Record], bool],
     ) -> None:
         """``claimed`` tells whether the manifest still wants a done purchase's files where they are."""
@@ -97,7 +97,7 @@ class Deliverer:
         self._clock = clock
         self._disk = disk
         self._rng = rng
-        self._suspects = suspects
+        self._refused_requests = refused_requests
         self._claimed = claimed
         self._placing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """By job: two purchases of one job take their places one after the other."""
@@ -142,7 +142,7 @@ class Deliverer:
         outputs = getattr(failure, "outputs", record.outputs)
         following = follow(record, State.GENERATED, self._now(), error=fault, outputs=outputs)
         if isinstance(failure, _Gone) and not fresh:
-            self._suspects.add(record, following)
+            self._refused_requests.add(record, following)
             return record
         return await self._ledger.append(following)
 

@@ -1,7 +1,7 @@
 """Polling: find out how a request ended.
 
-Polling is free, so it goes on until the request's time is up. ``Suspects`` counts the requests that the API denies, to
-tell a changed token from requests that are gone.
+Polling is free, so it goes on until the request's time is up. ``RefusedRequests`` counts the requests that the API
+denies, to tell a changed token from requests that are gone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Poller:
         ledger: LedgerWriter,
         clock: Clock,
         durations: PollScheduler,
-        suspects: Suspects,
+        refused_requests: RefusedRequests,
         timeout_seconds: float,
         rng: Random,
     ) -> None:
@@ -66,7 +66,7 @@ class Poller:
         self._ledger = ledger
         self._clock = clock
         self._durations = durations
-        self._suspects = suspects
+        self._refused_requests = refused_requests
         self._timeout = timeout_seconds
         self._rng = rng
         self._strange: set[str] = set()
@@ -77,7 +77,7 @@ class Poller:
         ``fresh`` is a request of this run; others are asked after at once.
         """
         inquiry = self._begin(record, fresh=fresh)
-        self._suspects.fresh += fresh
+        self._refused_requests.fresh += fresh
         try:
             return await self._follow(inquiry)
         finally:
@@ -180,9 +180,9 @@ class Poller:
         known = inquiry.record.error is not None and inquiry.record.error.code == "expired"
         if isinstance(progress, Gone | Denied) and not inquiry.fresh:
             if not known:
-                self._suspects.add(inquiry.record, following)
+                self._refused_requests.add(inquiry.record, following)
             return inquiry.record
-        self._suspects.refused_fresh += isinstance(progress, Denied)
+        self._refused_requests.refused_fresh += isinstance(progress, Denied)
         return await self._ledger.append(following)
 
     def _learn(self, inquiry: _Inquiry, progress: Progress) -> None:
@@ -217,7 +217,7 @@ def after_end(record: Record, progress: Progress, at: str) -> Record | None:
     return None
 
 
-class Suspects:
+class RefusedRequests:
     """What was owed before this run and is now refused. Many at once mean another token, not lost requests."""
 
     def __init__(self, owed: int) -> None:

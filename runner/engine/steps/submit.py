@@ -15,7 +15,7 @@ from runner.core.errors import LedgerError
 from runner.core.models import Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.pacing.throttle import Throttle
-from runner.engine.status import TRANSITION
+from runner.engine.run_status import TRANSITION
 from runner.engine.stop import Stop
 from runner.ledger import LedgerWriter
 from runner.ledger.records import follow, intent

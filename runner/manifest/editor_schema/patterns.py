@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from runner.core.formats import EXTENSIONS
+from runner.core.media_formats import EXTENSIONS
 from runner.manifest import units
 from runner.manifest.feeds.feed import SUFFIXES
 from runner.manifest.models.inputs import MODEL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from runner.manifest.jobs.expansion import NO_CELLS
-from runner.manifest.models.hints import Hints
+from runner.manifest.models.advice import Hints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,8 +16,8 @@ from weakref import finalize
 
 import msgspec
 
-from runner.core.compact import Numbering, digest
 from runner.core.models import Job
+from runner.core.name_sets import Numbering, digest
 from runner.manifest.names import folded
 
 if TYPE_CHECKING:

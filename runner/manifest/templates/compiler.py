@@ -13,8 +13,8 @@ from jinja2 import Template as Compiled
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 
 from runner.manifest.problems import Invalid, nearest, shown
-from runner.manifest.templates.fields import fill, read_fields
 from runner.manifest.templates.sandbox import FILTERS, MAX_CHARACTERS, TESTS, Null, Sandbox, text_of
+from runner.manifest.templates.simple import fill, read_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Hints of a model's makers: one warning each, with the number of jobs."""
+"""Advice against inputs that a model does badly: one warning each, with the number of jobs."""
 
 from __future__ import annotations
 

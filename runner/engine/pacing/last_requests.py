@@ -1,4 +1,4 @@
-"""Drain of a run: nothing is left to submit, and the last request to end decides when it ends. No I/O.
+"""Last requests of a run: nothing is left to submit, and the last to end decides when. No I/O.
 
 A slot that becomes free is of no use any more, so it does not matter when it is noticed that a request ended, as long
 as others are still under way. Let the others have ended by x seconds from now with probabilities F₁(x) … Fₖ(x), each

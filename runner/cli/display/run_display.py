@@ -19,7 +19,7 @@ from runner.cli.display.summary import Typed, cause_fields, next_steps, summary_
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import ManifestError, RunnerError
 from runner.core.models import Json, Problem, Record
-from runner.engine.status import RunStatus
+from runner.engine.run_status import RunStatus
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 

@@ -1,4 +1,4 @@
-"""Filling of templates that hold plain names only, without compiling them.
+"""Simple templates, which only fill in names, rendered without compiling them.
 
 A list of ten thousand jobs may hold ten thousand different ones, and Jinja2 takes a quarter of a millisecond for each.
 """

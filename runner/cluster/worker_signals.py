@@ -1,4 +1,4 @@
-"""Preload of the workers of ``local``: they ignore Ctrl-C, which reaches every process of a terminal."""
+"""Signals at workers of ``local``: they ignore Ctrl-C, which reaches every process of a terminal."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import cloudpickle  # type: ignore[import-untyped]  # it comes without types
 import distributed
 
 from runner.cluster import worker_entry as probing
-from runner.cluster import worker_preload
+from runner.cluster import worker_signals
 from runner.cluster.messages import ShardOrder, ShardOutcome, ShardUpdate, decode
 from runner.cluster.worker import beat, interrupt
 from runner.core.errors import Unavailable
@@ -122,7 +122,7 @@ async def _connect(address: str, stack: AsyncExitStack) -> Any:
         dashboard_address="127.0.0.1:0",
         asynchronous=True,
         silence_logs=logging.CRITICAL,
-        preload=[worker_preload.__name__],
+        preload=[worker_signals.__name__],
     )
     started = await stack.enter_async_context(cluster)
     return dask.Client(started, asynchronous=True)

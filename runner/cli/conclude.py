@@ -18,11 +18,12 @@ from typing import ParamSpec, TypeVar
 import click
 import msgspec
 
-from runner.cli.arguments import find_folder, signals, spoken
+from runner.cli.arguments import find_folder, spoken
 from runner.cli.display import OutputOptions, RunDisplay
 from runner.cli.display.events import Severity
 from runner.cli.display.summary import Typed
 from runner.cli.hook import run_hook
+from runner.cli.signals import signals
 from runner.core.errors import RunnerError
 from runner.core.models import Json
 from runner.core.shards import Shard

@@ -1,0 +1,45 @@
+"""Signals of a run: the first ends it gently, the second at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from runner.cli.arguments import T
+from runner.cli.display import RunDisplay
+from runner.core.errors import one_error
+from runner.engine.stop import GRACE_SECONDS, Stop
+
+
+def signals() -> list[signal.Signals]:
+    """What ends a run gently. A hangup that whoever started it has it ignore, as ``nohup`` does, is none."""
+    found = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return [number for number in found if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
+
+
+async def attend(work: Callable[[Stop], Awaitable[T]], watch: RunDisplay) -> T:
+    """Do ``work`` while listening for signals and showing how far things are."""
+    stop = Stop()
+    watch.heed(stop)
+    with one_error():
+        async with anyio.create_task_group() as group:
+            group.start_soon(_heed_signals, stop, watch)
+            group.start_soon(watch.tick)
+            result = await work(stop)
+            group.cancel_scope.cancel()
+    return result
+
+
+async def _heed_signals(stop: Stop, watch: RunDisplay) -> None:
+    """The first signal ends the run gently, the second at once: nothing is lost either way."""
+    with anyio.open_signal_receiver(*signals()) as received:
+        async for number in received:
+            if stop.interrupted.is_set():
+                watch.close()
+                os._exit(75)
+            name = signal.Signals(number).name
+            stop.interrupt(f"interrupted by {name}")
+            watch.interrupted(name, GRACE_SECONDS)
