@@ -44,11 +44,11 @@ def output_options(function: Callable[..., T]) -> Callable[..., T]:
     @click.option("--verbose", is_flag=True, help="Say every step of every job.")
     @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
     @functools.wraps(function)
-    def with_telling(*arguments: object, quiet: bool, verbose: bool, log_format: str, **others: object) -> T:
-        telling = OutputOptions(quiet=quiet, verbose=verbose, objects=log_format == "json")
-        return function(*arguments, telling=telling, **others)
+    def with_output(*arguments: object, quiet: bool, verbose: bool, log_format: str, **others: object) -> T:
+        shown = OutputOptions(quiet=quiet, verbose=verbose, objects=log_format == "json")
+        return function(*arguments, shown=shown, **others)
 
-    return with_telling
+    return with_output
 
 
 class ResultsPlace(msgspec.Struct, frozen=True, kw_only=True):

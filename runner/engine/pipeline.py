@@ -35,11 +35,11 @@ class Pipeline:
         refused_requests: RefusedRequests,
         disk: Disk,
         claimed: Callable[[Record], bool],
-        durations: PollScheduler,
+        scheduler: PollScheduler,
         adaptive: AdaptiveConcurrency | None,
     ) -> None:
         self._context = context
-        self._polling = durations
+        self._scheduler = scheduler
         self._adaptive = adaptive
         self._budget = tracker
         self._claimed = claimed
@@ -89,7 +89,7 @@ class Pipeline:
             api=self._context.api,
             ledger=self._context.ledger,
             clock=self._context.clock,
-            durations=self._polling,
+            scheduler=self._scheduler,
             refused_requests=self._refused_requests,
             timeout_seconds=self._config.timeout_seconds,
             rng=self._rng,

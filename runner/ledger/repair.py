@@ -73,36 +73,36 @@ def salvage(lines: Iterable[bytes], *, at: str, api: str) -> SalvageResult:
     ``at`` is the time of the lines that are added; ``api`` is how records call the API that a run would buy from, for
     damage that names none in a log where no readable line can tell.
     """
-    story = scan_log(lines)
-    desk = _HeldJobs(story, at=at, api=api)
-    damages = tuple(map(desk.settle, story.cuts))
+    scan = scan_log(lines)
+    held_jobs = _HeldJobs(scan, at=at, api=api)
+    damages = tuple(map(held_jobs.hold, scan.gaps))
     if not all(damage.named for damage in damages):
-        desk.hold_all()
-    return SalvageResult(lines=story.lines, damages=damages, held=tuple(desk.held.values()))
+        held_jobs.hold_all()
+    return SalvageResult(lines=scan.lines, damages=damages, held=tuple(held_jobs.held.values()))
 
 
 class _HeldJobs:
     """Decides what is held, given all that can be read."""
 
-    def __init__(self, story: LogScan, *, at: str, api: str) -> None:
+    def __init__(self, scan: LogScan, *, at: str, api: str) -> None:
         self.held: dict[Key, Record] = {}
-        self._story = story
+        self._scan = scan
         self._at = at
         self._api = api
-        self._requests = story.requests()
-        self._apis = {decode(line).api for line in story.lines} if story.cuts else set()
+        self._requests = scan.requests()
+        self._apis = {decode(line).api for line in scan.lines} if scan.gaps else set()
 
-    def settle(self, cut: Gap) -> Damage:
+    def hold(self, gap: Gap) -> Damage:
         """Hold what one cut may hide."""
-        fragment = self._identify(cut.fragment)
-        named = fragment is not None and self._hold(fragment, cut.before)
-        return Damage(line=cut.line, fragment=fragment or cut.fragment, named=named)
+        fragment = self._identify(gap.fragment)
+        named = fragment is not None and self._hold(fragment, gap.before)
+        return Damage(line=gap.line, fragment=fragment or gap.fragment, named=named)
 
     def hold_all(self) -> None:
         """Hold every job that a run would buy, or may: a stretch that names nobody may be about any of them."""
         taken = {job_id for job_id, _ in self.held}
-        for job_id in self._story.numbers:
-            newest = self._story.newest(job_id)
+        for job_id in self._scan.numbers:
+            newest = self._scan.newest(job_id)
             if newest is None or job_id in taken or not (newest.state in _MAY_BE_BOUGHT or _bought_anew(newest)):
                 continue
             following = newest if _goes_on(newest) else _next_purchase(newest, newest.purchase + 1)
@@ -113,31 +113,31 @@ class _HeldJobs:
         key = self._requests.get(fragment.request_id or "")
         if key is not None:
             return msgspec.structs.replace(fragment, id=key[0], purchase=key[1])
-        renamed = any(fragment.id == old for old, _ in self._story.renamed)
-        if fragment.id is None or not (fragment.recurs or renamed or fragment.id in self._story.numbers):
+        renamed = any(fragment.id == old for old, _ in self._scan.renamed)
+        if fragment.id is None or not (fragment.recurs or renamed or fragment.id in self._scan.numbers):
             return None
-        newest = self._story.newest(fragment.id)
+        newest = self._scan.newest(fragment.id)
         likely = fragment.purchase is None or newest is None or fragment.purchase <= newest.purchase + 1
         return fragment if likely else msgspec.structs.replace(fragment, purchase=None)
 
     def _hold(self, fragment: Fragment, before: int) -> bool:
         """Hold the purchase of ``fragment`` unless nothing of it is hidden; False where no record can be made."""
         assert fragment.id is not None
-        if self._story.goes_on(fragment.id, fragment.purchase, before):
+        if self._scan.goes_on(fragment.id, fragment.purchase, before):
             return True
         key = fragment.id, fragment.purchase or self._next(fragment.id)
-        if key in self._story.last:
+        if key in self._scan.last:
             return self._hold_known(key, fragment)
         if self._taken_over_again(key, fragment):
             return True
-        sibling = self._story.newest(fragment.id)
+        sibling = self._scan.newest(fragment.id)
         if sibling is not None:
             return self._keep(self._unknown(_next_purchase(sibling, key[1]), fragment.request_id))
         return self._hold_unseen(key, fragment, before)
 
     def _next(self, job_id: str) -> int:
         """The purchase that a job's next line would be about."""
-        newest = self._story.newest(job_id)
+        newest = self._scan.newest(job_id)
         if newest is None:
             return 1
         return newest.purchase if _goes_on(newest) else newest.purchase + 1
@@ -147,7 +147,7 @@ class _HeldJobs:
 
         Where the user said that the job is to be bought anew, the purchase after it may be what the damage hides.
         """
-        record, newest = self._story.record(key), self._story.newest(key[0])
+        record, newest = self._scan.record(key), self._scan.newest(key[0])
         if record == newest and _bought_anew(record):
             self._keep(self._unknown(_next_purchase(record, key[1] + 1), None))
         if record.owed or record.state is State.DONE:
@@ -159,7 +159,7 @@ class _HeldJobs:
     def _taken_over_again(self, key: Key, fragment: Fragment) -> bool:
         """Whether this was a renamed job's first line: its old id's is readable, and the next run writes it anew."""
         old = fragment.fields.get("renamed_from")
-        return (old, key[1]) in self._story.last and not self._story.numbers.get(key[0])
+        return (old, key[1]) in self._scan.last and not self._scan.numbers.get(key[0])
 
     def _hold_unseen(self, key: Key, fragment: Fragment, before: int) -> bool:
         """A purchase of a job that no readable line names: made of what the fragment still says."""
@@ -181,7 +181,7 @@ class _HeldJobs:
         said = fragment.fields.get("api")
         if isinstance(said, str) and (said in self._apis or not self._apis):
             return said
-        return decode(self._story.lines[max(0, before - 1)]).api if self._story.lines else self._api
+        return decode(self._scan.lines[max(0, before - 1)]).api if self._scan.lines else self._api
 
     def _owed(self, record: Record, fragment: Fragment) -> Record:
         since = fragment.fields.get("submitted_at") or record.at

@@ -40,7 +40,7 @@ class LogScan(msgspec.Struct):
     """The readable lines, and where the last one of each purchase stands."""
 
     lines: list[bytes] = msgspec.field(default_factory=list)
-    cuts: list[Gap] = msgspec.field(default_factory=list)
+    gaps: list[Gap] = msgspec.field(default_factory=list)
     numbers: dict[str, list[int]] = msgspec.field(default_factory=dict)
     """The purchases of each job, as they appeared."""
     last: dict[Key, tuple[int, State]] = msgspec.field(default_factory=dict)
@@ -48,9 +48,9 @@ class LogScan(msgspec.Struct):
     renamed: dict[Key, int] = msgspec.field(default_factory=dict)
     """The last position of purchases that went on under another id."""
 
-    def take(self, whole: IntactLine) -> None:
+    def take(self, intact: IntactLine) -> None:
         """Add a readable line."""
-        record, place = whole.record, len(self.lines)
+        record, place = intact.record, len(self.lines)
         key = record.id, record.purchase
         first = key not in self.last
         if first:
@@ -59,7 +59,7 @@ class LogScan(msgspec.Struct):
             old = record.renamed_from, record.renamed_purchase or record.purchase
             self._rename(old, place, first=first)
         self.last[key] = place, record.state
-        self.lines.append(whole.line)
+        self.lines.append(intact.line)
 
     def _rename(self, old: Key, place: int, *, first: bool) -> None:
         self.renamed[old] = place
@@ -84,7 +84,7 @@ class LogScan(msgspec.Struct):
 
     def requests(self) -> dict[str, Key]:
         """The purchases whose requests a cut stretch names."""
-        wanted = {cut.fragment.request_id for cut in self.cuts if cut.fragment.request_id is not None}
+        wanted = {gap.fragment.request_id for gap in self.gaps if gap.fragment.request_id is not None}
         records = (self.record(key) for key in self.last) if wanted else ()
         return {
             r.request_id: (r.id, r.purchase) for r in records if r.request_id is not None and r.request_id in wanted
@@ -93,14 +93,14 @@ class LogScan(msgspec.Struct):
 
 def scan_log(lines: Iterable[bytes]) -> LogScan:
     """Read a log line by line. What follows its last newline was never acknowledged: only whole records count there."""
-    story = LogScan()
+    scan = LogScan()
     for number, line in enumerate(lines, 1):
         for piece in _pieces(line.removesuffix(b"\n")):
             if isinstance(piece, IntactLine):
-                story.take(piece)
+                scan.take(piece)
             elif line.endswith(b"\n"):
-                story.cuts.append(Gap(number, len(story.lines), piece))
-    return story
+                scan.gaps.append(Gap(number, len(scan.lines), piece))
+    return scan
 
 
 def _pieces(line: bytes) -> Iterator[IntactLine | Fragment]:

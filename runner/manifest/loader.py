@@ -63,22 +63,22 @@ def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None =
     and ``OutputError`` if the temporary folder is full.
     """
     problems = Problems(str(path) if text is None else STDIN)
-    spool = JobStore()
+    store = JobStore()
     try:
         with _without_gc():
-            settings, skipped = _load(Path(path), text, spool, problems, offers)
-        spool.flush()
+            settings, skipped = _load(Path(path), text, store, problems, offers)
+        store.flush()
     except OSError as error:
-        spool.close()
+        store.close()
         raise OutputError(f"the jobs do not fit into the temporary folder: {error.strerror}") from error
     except BaseException:
-        spool.close()
+        store.close()
         raise
     return Manifest(
         path=Path(path).absolute() if text is None else None,
         source=problems.source,
         settings=settings,
-        jobs=spool,
+        jobs=store,
         skipped_rows=skipped,
         warnings=problems.warnings,
     )
@@ -107,7 +107,7 @@ def _salvage_root(file: Path, problems: Problems) -> Node | None:
 
 
 def _load(
-    path: Path, text: bytes | None, spool: JobStore, problems: Problems, offers: Offers | None
+    path: Path, text: bytes | None, store: JobStore, problems: Problems, offers: Offers | None
 ) -> tuple[Settings, int]:
     stem = path.stem if text is None else _STDIN_STEM
     folder = path.absolute().parent if text is None else Path.cwd()
@@ -121,7 +121,7 @@ def _load(
     check_keys(root, problems)
     settings = read_settings(root, stem=stem, folder=folder, problems=problems)
     collector = JobCollector(
-        UniqueNames(spool, problems), problems, skip=settings.on_bad_row is OnBadRow.SKIP, most=MAX_JOBS
+        UniqueNames(store, problems), problems, skip=settings.on_bad_row is OnBadRow.SKIP, most=MAX_JOBS
     )
     _read_jobs(root, folder, collector, problems, ask(root, offers))
     if problems.count:

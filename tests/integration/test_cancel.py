@@ -13,7 +13,7 @@ from runner.cli.commands.cancel import _show
 from runner.core.models import State
 from runner.emulator import InjectedFault
 from runner.engine import operations
-from runner.engine.maintenance.cancel import LANES, CancelResult
+from runner.engine.maintenance.cancel import CONCURRENCY, CancelResult
 from runner.engine.stop import GRACE_SECONDS, Stop
 
 pytestmark = pytest.mark.anyio
@@ -134,7 +134,7 @@ async def test_an_interruption_waits_for_a_hung_api_no_longer_than_its_grace(slo
     asyncio.get_running_loop().call_later(5.0, stop.interrupt, "interrupted by SIGINT")
     result = await cancel(slow, stop)
     assert clock.now() - begun <= 5 + GRACE_SECONDS + 1
-    assert (result.cancelled, result.owed, result.unanswered, result.exit_code) == (0, 20, LANES, 75)
+    assert (result.cancelled, result.owed, result.unanswered, result.exit_code) == (0, 20, CONCURRENCY, 75)
     slow.fault()
     again = await cancel(slow)
     assert (again.cancelled, again.owed, again.unanswered) == (18, 2, 0)

@@ -31,7 +31,7 @@ def command(
     shard: Shard | None,
     api: str | None,
     as_json: bool,
-    telling: OutputOptions,
+    shown: OutputOptions,
 ) -> int:
     """Bring home what is paid for and not delivered, and buy nothing.
 
@@ -43,15 +43,15 @@ def command(
     """
     options = RunOptions(emulator=emulator, api=api, shard=shard)
     place = ResultsPlace(manifest=manifest, output=output, emulator=emulator, shard=shard)
-    told = make_display(telling)
+    display = make_display(shown)
 
     def go() -> Report:
         folder = known_folder(manifest, output, emulator=emulator)
-        return run_loop(lambda: _collect(folder, options, told))
+        return run_loop(lambda: _collect(folder, options, display))
 
-    return conclude(go, told, place, as_json=as_json)
+    return conclude(go, display, place, as_json=as_json)
 
 
-async def _collect(folder: Folder, options: RunOptions, told: RunDisplay) -> Report:
-    told.say(f"bringing home what is owed in {folder.root}")
-    return await attend(lambda stop: operations.collect(folder, options, observer=told, stop=stop), told)
+async def _collect(folder: Folder, options: RunOptions, display: RunDisplay) -> Report:
+    display.say(f"bringing home what is owed in {folder.root}")
+    return await attend(lambda stop: operations.collect(folder, options, observer=display, stop=stop), display)

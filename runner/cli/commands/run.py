@@ -109,7 +109,7 @@ def command(
     api: str | None,
     offline: bool,
     as_json: bool,
-    telling: OutputOptions,
+    shown: OutputOptions,
     on_finish: str | None,
 ) -> int:
     """Submit the jobs of MANIFEST, collect and deliver them.
@@ -142,46 +142,50 @@ def command(
         offline=offline,
     )
     place = ResultsPlace(manifest=manifest, output=output, emulator=emulator, shard=shard)
-    told = make_display(telling)
-    return conclude(lambda: _go(manifest, chosen(), cluster, told), told, place, as_json=as_json, on_finish=on_finish)
+    display = make_display(shown)
+    return conclude(
+        lambda: _go(manifest, chosen(), cluster, display), display, place, as_json=as_json, on_finish=on_finish
+    )
 
 
-def _go(target: str, options: RunOptions, cluster: str | None, told: RunDisplay) -> Report:
+def _go(target: str, options: RunOptions, cluster: str | None, display: RunDisplay) -> Report:
     """Read the manifest and run it. Raises ``RunnerError``."""
     try:
         loaded = read_manifest(target, options)
     except ManifestError as error:
         try:
-            error.did = _collect_all_the_same(target, options, told)
+            error.did = _collect_all_the_same(target, options, display)
         except RunnerError as other:  # the faults of the manifest are to be heard all the same
-            told.say(str(other), weight=Severity.ALERT, level="error", message=str(other))
+            display.say(str(other), weight=Severity.ALERT, level="error", message=str(other))
         raise
     config = RunConfig.resolve(loaded, options, os.environ)
     if cluster is not None:
-        return _on_cluster(config, loaded, options, cluster, told)
-    return run_loop(lambda: _run(config, loaded, told))
+        return _on_cluster(config, loaded, options, cluster, display)
+    return run_loop(lambda: _run(config, loaded, display))
 
 
-async def _run(config: RunConfig, manifest: Manifest, told: RunDisplay) -> Report:
-    _begin(config, manifest, told, f" (shard {config.shard})" if config.shard is not None else "")
+async def _run(config: RunConfig, manifest: Manifest, display: RunDisplay) -> Report:
+    _begin(config, manifest, display, f" (shard {config.shard})" if config.shard is not None else "")
     if config.shard is not None:
-        _warn_of_locks(config.folder.root, told)
-    return await attend(lambda stop: operations.run_jobs(config, manifest, observer=told, stop=stop), told)
+        _warn_of_locks(config.folder.root, display)
+    return await attend(lambda stop: operations.run_jobs(config, manifest, observer=display, stop=stop), display)
 
 
-def _begin(config: RunConfig, manifest: Manifest, told: RunDisplay, where: str) -> None:
-    told.warn(manifest.warnings)
+def _begin(config: RunConfig, manifest: Manifest, display: RunDisplay, where: str) -> None:
+    display.warn(manifest.warnings)
     source, root = str(manifest.source), config.folder.root
-    told.say(f"{source} → {root}{where}", "run_started", manifest=source, output=str(root), version=__version__)
+    display.say(f"{source} → {root}{where}", "run_started", manifest=source, output=str(root), version=__version__)
 
 
-def _warn_of_locks(root: Path, told: RunDisplay) -> None:
+def _warn_of_locks(root: Path, display: RunDisplay) -> None:
     if doubt := locking_doubt(root):
         text = f"{doubt}. Shards on several machines could buy the same twice; see the README on shared folders."
-        told.say(text, weight=Severity.ALERT, level="warning", message=text)
+        display.say(text, weight=Severity.ALERT, level="warning", message=text)
 
 
-def _on_cluster(config: RunConfig, manifest: Manifest, options: RunOptions, address: str, told: RunDisplay) -> Report:
+def _on_cluster(
+    config: RunConfig, manifest: Manifest, options: RunOptions, address: str, display: RunDisplay
+) -> Report:
     """Have the workers of a cluster run it: each resolves ``options`` itself.
 
     Raises ``UsageError`` without the extra.
@@ -192,15 +196,15 @@ def _on_cluster(config: RunConfig, manifest: Manifest, options: RunOptions, addr
         raise UsageError(f"--cluster needs the extra: pip install 'runcomfy-runner[dask]' ({error})") from error
 
     async def work(stop: Stop) -> Report:
-        return await coordinator.run(config, manifest, options, address, observer=told, say=told.say, stop=stop)
+        return await coordinator.run(config, manifest, options, address, observer=display, say=display.say, stop=stop)
 
-    _begin(config, manifest, told, f" (on the cluster at {address})")
+    _begin(config, manifest, display, f" (on the cluster at {address})")
     if address != dask_client.LOCAL:
-        _warn_of_locks(config.folder.root, told)
-    return anyio.run(attend, work, told)
+        _warn_of_locks(config.folder.root, display)
+    return anyio.run(attend, work, display)
 
 
-def _collect_all_the_same(target: str, options: RunOptions, told: RunDisplay) -> dict[str, Json] | None:
+def _collect_all_the_same(target: str, options: RunOptions, display: RunDisplay) -> dict[str, Json] | None:
     """A manifest with faults buys nothing; what is owed from before is brought home nevertheless, and is counted."""
     folder = find_folder(target, options.output, emulator=options.emulator)
     if not look(folder.root).found:
@@ -208,9 +212,11 @@ def _collect_all_the_same(target: str, options: RunOptions, told: RunDisplay) ->
     owed = _count_owed(folder, options)
     if not owed:
         return None
-    told.say(f"bringing home {owed} paid results of earlier runs all the same")
-    report = run_loop(lambda: attend(lambda stop: operations.collect(folder, options, observer=told, stop=stop), told))
-    told.say(f"{report.done:,} brought home, {report.owed + report.unknown:,} still owed")
+    display.say(f"bringing home {owed} paid results of earlier runs all the same")
+    report = run_loop(
+        lambda: attend(lambda stop: operations.collect(folder, options, observer=display, stop=stop), display)
+    )
+    display.say(f"{report.done:,} brought home, {report.owed + report.unknown:,} still owed")
     return report.as_json()
 
 

@@ -13,9 +13,9 @@ DUMB = {"", "dumb", "unknown"}
 """Terminals that only print."""
 
 
-def make_display(telling: OutputOptions) -> RunDisplay:
+def make_display(options: OutputOptions) -> RunDisplay:
     """The watch that suits what standard error is."""
-    return RunDisplay(_face(telling), telling)
+    return RunDisplay(_renderer(options), options)
 
 
 def make_plain_display(*, quiet: bool = False) -> RunDisplay:
@@ -23,11 +23,11 @@ def make_plain_display(*, quiet: bool = False) -> RunDisplay:
     return RunDisplay(PlainRenderer(sys.stderr, quiet=quiet), OutputOptions(quiet=quiet))
 
 
-def _face(telling: OutputOptions) -> Renderer:
-    if telling.objects:
-        return JsonRenderer(sys.stderr, quiet=telling.quiet)
-    if not telling.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in DUMB:
+def _renderer(options: OutputOptions) -> Renderer:
+    if options.objects:
+        return JsonRenderer(sys.stderr, quiet=options.quiet)
+    if not options.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in DUMB:
         from runner.cli.display.terminal import TerminalRenderer  # noqa: PLC0415 - rich takes a tenth of a second; cron has no terminal
 
-        return TerminalRenderer(sys.stderr, verbose=telling.verbose)
-    return PlainRenderer(sys.stderr, quiet=telling.quiet, verbose=telling.verbose)
+        return TerminalRenderer(sys.stderr, verbose=options.verbose)
+    return PlainRenderer(sys.stderr, quiet=options.quiet, verbose=options.verbose)

@@ -62,9 +62,9 @@ PLAINLY = OutputOptions()
 class RunDisplay:
     """Follows one run as its observer."""
 
-    def __init__(self, face: Renderer, telling: OutputOptions = PLAINLY, clock: Clock | None = None) -> None:
-        self._face = face
-        self._telling = telling
+    def __init__(self, renderer: Renderer, options: OutputOptions = PLAINLY, clock: Clock | None = None) -> None:
+        self._renderer = renderer
+        self._options = options
         self._clock = clock or SystemClock()
         self._track = Track()
         self._read: Callable[[], RunStatus] = RunStatus
@@ -73,7 +73,7 @@ class RunDisplay:
         self._held: list[Event] = []
         self._erred: deque[Record] = deque(maxlen=KEPT_ERRORS)
         logging.basicConfig(handlers=[_Handler(self._hear)], level=logging.WARNING, force=True)
-        logging.getLogger("runner").setLevel(logging.INFO if telling.verbose else logging.WARNING)
+        logging.getLogger("runner").setLevel(logging.INFO if options.verbose else logging.WARNING)
 
     def watch(self, read: Callable[[], RunStatus]) -> None:
         """Where the run stands can be read from now on."""
@@ -88,7 +88,7 @@ class RunDisplay:
         if record.error is not None:
             self._erred.append(record)
         self._track.see(record)
-        if severity_of(record) >= self._face.least:
+        if severity_of(record) >= self._renderer.least:
             self._tell(event_of(record, self._clock.now()))
 
     def count(self, record: Record) -> None:
@@ -106,7 +106,7 @@ class RunDisplay:
             text = warning_words(warning)
             fields = {"place": str(warning.place), "message": warning.what, "advice": warning.advice}
             event = Event(at=self._clock.now(), name="manifest_warning", text=text, fields=fields)
-            if self._telling.quiet:
+            if self._options.quiet:
                 self._held.append(event)
             else:
                 self._tell(event)
@@ -117,8 +117,8 @@ class RunDisplay:
             self._tell_stop()
             snapshot = self._track.read(self._read(), self._clock.monotonic())
             with self._whatever_becomes_of_the_stream():
-                self._face.show(snapshot, self._clock.now())
-            await anyio.sleep(self._face.tick_seconds)
+                self._renderer.show(snapshot, self._clock.now())
+            await anyio.sleep(self._renderer.tick_seconds)
 
     def interrupted(self, signal: str, grace_seconds: float) -> None:
         """A signal ends the run, whether buying had stopped before or not."""
@@ -161,11 +161,11 @@ class RunDisplay:
     def close(self) -> None:
         """Leave the terminal as it was."""
         with self._whatever_becomes_of_the_stream():
-            self._face.close()
+            self._renderer.close()
 
     def _tell(self, event: Event) -> None:
         with self._whatever_becomes_of_the_stream():
-            self._face.tell(event)
+            self._renderer.tell(event)
 
     @contextmanager
     def _whatever_becomes_of_the_stream(self) -> Iterator[None]:
@@ -173,13 +173,13 @@ class RunDisplay:
         try:
             yield
         except OSError:
-            self._face = _Nobody()
+            self._renderer = _Nobody()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
     def finish(self, report: Report, typed: Typed) -> None:
         """The run is over: say what came of it, or nothing where a quiet run has done all that was asked for."""
         self.close()
-        if self._telling.quiet and report.exit_code == 0:
+        if self._options.quiet and report.exit_code == 0:
             return
         self._tell_stop()
         for event in self._held:
@@ -195,7 +195,7 @@ class RunDisplay:
     def fail(self, error: RunnerError) -> None:
         """The command as a whole went wrong."""
         self.close()
-        if not self._telling.objects:
+        if not self._options.objects:
             show_error(error)
             return
         problems = error.problems[:MAX_PROBLEMS] if isinstance(error, ManifestError) else ()

@@ -46,26 +46,28 @@ async def cancel_owed(context: RunContext) -> CancelResult:
     After an interruption no other is asked, and those that were have a grace period to answer.
     """
     api = context.api.base.name
-    round_ = _Round(context, [record for record in context.ledger.owed(api) if record.state is State.SUBMITTED])
+    cancelling = _Cancelling(
+        context, [record for record in context.ledger.owed(api) if record.state is State.SUBMITTED]
+    )
     async with anyio.create_task_group() as group:
         group.start_soon(context.stop.end_grace, group.cancel_scope)
         async with anyio.create_task_group() as workers:
             for _ in range(CONCURRENCY):
-                workers.start_soon(round_.work)
+                workers.start_soon(cancelling.work)
         group.cancel_scope.cancel()
     left = [record for record in context.ledger.owed(api) if not record.rebuy]
     stuck = sum(record.stuck for record in left)
     return CancelResult(
-        cancelled=round_.states[State.CANCELLED],
-        failed=round_.states[State.FAILED],
+        cancelled=cancelling.states[State.CANCELLED],
+        failed=cancelling.states[State.FAILED],
         owed=len(left) - stuck,
         stuck=stuck,
-        unanswered=round_.asked - round_.states.total(),
-        trouble=next(iter(round_.trouble), ""),
+        unanswered=cancelling.asked - cancelling.states.total(),
+        trouble=next(iter(cancelling.trouble), ""),
     )
 
 
-class _Round:
+class _Cancelling:
     """Requests on their way to be called off."""
 
     def __init__(self, context: RunContext, records: Iterable[Record]) -> None:

@@ -57,7 +57,7 @@ class Poller:
         api: Api,
         ledger: LedgerWriter,
         clock: Clock,
-        durations: PollScheduler,
+        scheduler: PollScheduler,
         refused_requests: RefusedRequests,
         timeout_seconds: float,
         rng: Random,
@@ -65,7 +65,7 @@ class Poller:
         self._api = api
         self._ledger = ledger
         self._clock = clock
-        self._durations = durations
+        self._scheduler = scheduler
         self._refused_requests = refused_requests
         self._timeout = timeout_seconds
         self._rng = rng
@@ -108,7 +108,7 @@ class Poller:
         started = now if fresh else now - max(0.0, self._since_submission(record))  # a clock may have been set back
         return _Inquiry(
             record=record,
-            watch=self._durations.watch(kind_of(record), started, fresh=fresh),
+            watch=self._scheduler.watch(kind_of(record), started, fresh=fresh),
             deadline=now + self._timeout,
             fresh=fresh,
             trouble=backoff(self._rng, base=1.0, cap=15.0),

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class UniqueNames:
-    """Takes jobs into the spool, one after the other, and notes what they take from each other."""
+    """Takes jobs into the store, one after the other, and notes what they take from each other."""
 
-    def __init__(self, spool: JobStore, problems: Problems) -> None:
-        self._spool = spool
-        self._claims: Claims = spool.claims
+    def __init__(self, store: JobStore, problems: Problems) -> None:
+        self._store = store
+        self._claims: Claims = store.claims
         self._problems = problems
 
     def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark,
@@ -31,14 +31,14 @@ class UniqueNames:
         ``generated`` is the id that its inputs gave it, before any size was put behind it; ``None`` for a job
         with an id of its own.
         """
-        owner = self._spool.add(job, row)
+        owner = self._store.add(job, row)
         key = key_of(job.id)
         first = self._claims.ids.take(key, owner)
         if first == owner and generated not in (None, job.id):
             # `sizes: [64x64]` and `size: 64x64` of one prompt are the same purchase under two ids.
             first = self._claims.ids.take(key_of(str(generated)), owner)
         if first != owner:
-            return self._refuse_id(job, self._spool.at(first), generated=generated is not None, mark=id_mark)
+            return self._refuse_id(job, self._store.at(first), generated=generated is not None, mark=id_mark)
         if clash := self._take_file(job, owner, key):
             self._problems.error(file_mark, clash, "give each job a file of its own")
         return None
@@ -75,7 +75,7 @@ class UniqueNames:
             return f"the file `{job.file}` is also that of {self._where(other)}"
         inside = self._claims.folders.get(key)
         if inside is not None:
-            other = self._spool.at(inside)
+            other = self._store.at(inside)
             return f"the file `{job.file}` is a folder of `{other.file}`, the file of {self._where(other)}"
         for folder, folder_key in above:
             if (other := self._owner_of_file(folder, folder_key, job, owner)) is not None:
@@ -86,14 +86,14 @@ class UniqueNames:
         """The other job that writes to ``file``, if ``job`` does not have it to itself."""
         found = self._claims.files.get(key)
         if found is not None:
-            return self._spool.at(found)
+            return self._store.at(found)
         if file == job.id:
             return None  # it was claimed a moment ago
         # A job that has no file of its own writes to its id.
         found = self._claims.ids.get(key)
         if found is None or found == owner:
             return None
-        other = self._spool.at(found)
+        other = self._store.at(found)
         return other if folded(other.file) == folded(file) else None
 
     def _where(self, job: StoredJob) -> str:
