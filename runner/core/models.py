@@ -50,7 +50,9 @@ LOST = "lost"
 """The code of a purchase that the user has given up: no try of the service's, and no answer to a redo."""
 DISK = "disk"
 """The code of a purchase that this machine's disk did not take; nothing more should be bought."""
-OUR_CODES = STUCK_CODES | {TIMEOUT, LOST, DISK}
+INTERNAL = "internal"
+"""The code of a purchase whose steps met a bug of the runner's own; the exit code of such a run is 70."""
+OUR_CODES = STUCK_CODES | {TIMEOUT, LOST, DISK, INTERNAL}
 """Codes that decide something. The API may use the same words for its own errors: ``api/fields`` tells them apart."""
 
 

@@ -137,6 +137,8 @@ class Report:
     output: str = ""
     results: str = ""
     stopped: Stopped | None = None
+    bugs: int = 0
+    """Jobs whose steps met a bug of the runner's own in this run."""
     bad_rows: int = 0
     """Rows of feeds that were left out, as ``on_bad_row: skip`` asks."""
     notes: tuple[str, ...] = ()
@@ -157,13 +159,17 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The first that applies: what made it unable to go on; 75 work left; 2 money question; 1 failures; 0.
+        """The first that applies: what made it unable to go on; 70 bug; 75 work left; 2 money question; 1 failures; 0.
+
+        A bug comes before the work that it left: to run again does not help.
 
         A picture that is missing everywhere is a warning: its job is done and nothing more can be done for it.
         """
         stopped = self.stopped.exit_code if self.stopped is not None else 0
         if stopped not in (0, HALTED, 75):
             return stopped
+        if self.bugs:
+            return 70
         if self.owed or (self.left and stopped != HALTED):
             return 75
         if self.unknown:
@@ -200,6 +206,7 @@ def combine(reports: Sequence[Report]) -> Report:
     return Report(
         **counts,
         cost_usd=sum(report.cost_usd for report in reports),
+        bugs=sum(report.bugs for report in reports),
         stopped=most_serious(report.stopped for report in reports if report.stopped is not None),
         notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
         examples=tuple(example for report in reports for example in report.examples)[:MAX_EXAMPLES],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from runner.core.models import Record, State
+from runner.core.models import INTERNAL, Record, State
 from runner.core.name_sets import NameSet
 from runner.engine.scheduler import WorkItem
 from runner.engine.summary import (
@@ -30,6 +30,8 @@ class Tally:
         self.finished = 0
         """Jobs that this run brought to an end, well or badly."""
         self.failed = 0
+        self.bugs = 0
+        """Jobs whose steps met a bug of the runner's own."""
         self.notes: list[str] = []
         """What a person should know at the end, whatever the counts."""
         self.missing = NameSet()
@@ -92,6 +94,7 @@ class Tally:
             self.missing.add(record.id)
         self.finished += record.state in _FINISHED
         self.failed += record.state is State.FAILED
+        self.bugs += record.error is not None and record.error.code == INTERNAL
         if record.state is not State.DONE or record.error is not None or record.warning is not None:
             self._remember(record, outcome)
 
@@ -125,6 +128,7 @@ class Tally:
         return Report(
             **self.counts,
             cost_usd=round(self.cost_usd, 9),
+            bugs=self.bugs,
             spent_usd=spent_usd,
             seconds=seconds,
             output=output,

@@ -40,6 +40,8 @@ _LARGE = 5_000_000
 MAX_SCANS = 20
 """Of a JPEG of ``MAX_PIXELS``; of a smaller one so many more."""
 _PILLOW = [name for name, kind in PICTURES.items() if kind is not PNG]
+_ALSO = {"MPO": "JPEG"}
+"""Names that Pillow gives to files which it was asked to open as another format: a JPEG with an MPF segment."""
 
 _turn = Lock()
 """Held by whoever decodes a large picture."""
@@ -100,6 +102,8 @@ def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
         raise
     except Exception as error:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
         raise BadMedia(_what_else(head, error)) from None
+    if kind not in PICTURES:
+        raise BadMedia(f"a picture of a kind that is not accepted: {kind or 'one without a name'}")
     _CHECK_END.get(kind, lambda _file, _size: None)(file, size)
     return _media(PICTURES[kind], size, digest, width, height)
 
@@ -107,7 +111,7 @@ def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
 def _decode(file: BinaryIO) -> tuple[int, int, str]:
     """Width, height and format of a picture that decodes to its last pixel."""
     with _opened(file) as image:
-        width, height, kind = image.width, image.height, image.format or ""
+        width, height, kind = image.width, image.height, _ALSO.get(image.format or "", image.format or "")
         _check_pixels(width, height)
         if kind == "JPEG":
             _check_scans(file, width * height)

@@ -10,8 +10,10 @@ import msgspec
 
 from runner.api.responses import Again, Cancelling, Denied, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import timestamp
+from runner.core.errors import RunnerError
 from runner.core.models import Record, State
 from runner.engine.context import RunContext
+from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.steps.poll import after_end
 
 CONCURRENCY = 16
@@ -84,7 +86,13 @@ class _Cancelling:
             if self._context.stop.stopped:
                 return
             self.asked += 1
-            following = await self._call_off(record)
+            try:
+                following = await self._call_off(record)
+            except RunnerError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one request's trouble is one request's; it stays owed
+                following = None
+                self.trouble.append(f"{record.id}: {internal_fault(record.id, error).message}")
             with anyio.CancelScope(shield=True):  # what is recorded is counted as well
                 after = record if following is None else await self._context.ledger.append(following)
                 self.states[after.state] += 1

@@ -17,10 +17,11 @@ from runner.core.clock import Clock, timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.http import ConnectFailed, ConnectionBroken, TooLarge
-from runner.core.models import DISK, Fault, Output, Record, State
+from runner.core.models import DISK, INTERNAL, Fault, Output, Record, State
 from runner.engine.config import DownloadLimits
 from runner.engine.pacing.throttle import backoff
 from runner.engine.run_status import TRANSITION
+from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.steps.poll import RefusedRequests
 from runner.files.containers import BadMedia
 from runner.files.download import SMALL, StorageAnswer, fetch
@@ -42,6 +43,10 @@ class _Rejected(RunnerError):
         super().__init__(message)
 
 
+class _Internal(RunnerError):
+    """A bug of the runner's own, or of a decoder."""
+
+
 class _Gone(RunnerError):
     """Neither the storage nor the API has the files any more."""
 
@@ -58,6 +63,7 @@ _CODES: dict[type[RunnerError], str] = {
     ConnectionBroken: "storage",
     _Rejected: "wrong_output",
     _Gone: "expired",
+    _Internal: INTERNAL,
 }
 _FINAL = (_Rejected, _Gone, TooLarge, PathOccupied, OutputError)
 """Trying again within the run cannot help; the next run may find it changed."""
@@ -123,6 +129,11 @@ class Deliverer:
                 log.info("%s: attempt %d to deliver: %s", record.id, attempt + 1, error)
                 if isinstance(error, _FINAL) or ((fresh or attempt) and self._leads_astray(record)):
                     break
+            except RunnerError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one job's trouble is one job's; the purchase stays owed
+                failure = _Internal(internal_fault(record.id, error).message)
+                break
         assert failure is not None
         log.warning("%s: not delivered: %s", record.id, failure, extra=TRANSITION)
         return await self._fail(record, failure, fresh=fresh)
@@ -139,6 +150,8 @@ class Deliverer:
             if begun is None:
                 return msgspec.structs.replace(record, error=fault)
             record = begun
+        elif isinstance(failure, _Internal):  # perhaps after the line that names the files about to be renamed
+            record = next(r for r in self._ledger.history(record.id) if r.purchase == record.purchase)
         outputs = getattr(failure, "outputs", record.outputs)
         following = follow(record, State.GENERATED, self._now(), error=fault, outputs=outputs)
         if isinstance(failure, _Gone) and not fresh:

@@ -16,9 +16,11 @@ import msgspec
 from runner.api.client import Api
 from runner.api.responses import Again, Completed, Denied, Ended, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import Clock, epoch, timestamp
+from runner.core.errors import RunnerError
 from runner.core.models import TIMEOUT, Fault, Output, Record, State, kind_of
 from runner.engine.pacing.polling import PolledRequest, PollScheduler
 from runner.engine.pacing.throttle import backoff
+from runner.engine.steps.internal_faults import internal_fault
 from runner.ledger import LedgerWriter
 from runner.ledger.records import follow
 
@@ -27,6 +29,8 @@ GRACE_SECONDS = 30.0
 
 DENIALS = 3
 """So many 401 or 403 in a row are taken for the API's last word in this run."""
+BUGS = 3
+"""So many answers in a row whose reading ends in an unforeseen exception end the polling of a request in this run."""
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,8 @@ class _Inquiry(msgspec.Struct, kw_only=True):
     trouble: Iterator[float]
     by_status: bool = False
     denials: int = 0
+    bugs: int = 0
+    """Answers in a row whose reading ended in an unforeseen exception."""
     place: int | None = None
     """Where in the API's queue it was last said to be, counted as the API does."""
     last: Fault = _NOT_YET
@@ -80,6 +86,11 @@ class Poller:
         self._refused_requests.fresh += fresh
         try:
             return await self._follow(inquiry)
+        except RunnerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one job's trouble is one job's; the request stays owed
+            fault = internal_fault(record.id, error)
+            return await self._ledger.append(follow(record, record.state, timestamp(self._clock.now()), error=fault))
         finally:
             inquiry.watch.close()
 
@@ -115,6 +126,20 @@ class Poller:
         )
 
     async def _ask(self, inquiry: _Inquiry) -> Progress:
+        """Ask how the request stands. An answer that nobody foresaw is asked for again, a few times."""
+        try:
+            progress = await self._ask_once(inquiry)
+        except RunnerError:
+            raise
+        except Exception as error:
+            inquiry.bugs += 1
+            if inquiry.bugs >= BUGS:
+                raise
+            return Again(fault=internal_fault(inquiry.record.id, error))
+        inquiry.bugs = 0
+        return progress
+
+    async def _ask_once(self, inquiry: _Inquiry) -> Progress:
         request_id = inquiry.record.request_id or ""
         if not inquiry.by_status:
             progress = await self._api.result(request_id)

@@ -16,6 +16,7 @@ from runner.core.models import Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.pacing.throttle import Throttle
 from runner.engine.run_status import TRANSITION
+from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.stop import Stop
 from runner.ledger import LedgerWriter
 from runner.ledger.records import follow, intent
@@ -79,6 +80,8 @@ class Submitter:
                 fault = Fault(code="interrupted", message="the run ended before the answer came")
                 await self._ledger.append(follow(record, State.UNKNOWN, self._now(), error=fault))
             raise
+        except Exception as error:  # noqa: BLE001 - one job's trouble is one job's; it may have been bought
+            answer = Unreadable(fault=internal_fault(job.id, error))
         record = await self._append_answer(record, answer)
         if record.state is not State.SUBMITTED:
             self._budget.charge(record)

@@ -1,0 +1,34 @@
+"""Faults for exceptions that nobody foresaw: a bug of the runner's own, or of a library, in one job's steps."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+
+import runner
+from runner.core.models import INTERNAL, Fault
+
+log = logging.getLogger(__name__)
+
+_HOME = Path(runner.__file__).parent
+
+
+def internal_fault(job_id: str, error: Exception) -> Fault:
+    """Return what to record with the job, with the type of ``error`` and its place, and log its traceback."""
+    log.debug("%s: a bug of the runner's own", job_id, exc_info=error)
+    what = traceback.format_exception_only(error)[-1].strip()  # says so where str() of it fails
+    return Fault(code=INTERNAL, message=f"a bug of the runner's own, please report it: {what} ({_place(error)})")
+
+
+def _place(error: Exception) -> str:
+    """Return file, line and function of the runner's innermost frame, and of the library's below it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_HOME)]
+    places = (f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in [*ours[-1:], *frames[-1:]])
+    return ", in ".join(dict.fromkeys(places))
+
+
+def _short(filename: str) -> str:
+    path = Path(filename)
+    return str(path.relative_to(_HOME.parent)) if path.is_relative_to(_HOME) else "/".join(path.parts[-2:])
