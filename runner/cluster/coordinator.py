@@ -69,7 +69,10 @@ async def run(
     path = require_possible(config, manifest)
     root = config.folder.root
     order = ShardOrder(
-        run=f"runner-{uuid.uuid4().hex}", version=__version__, manifest=path, options=replace(options, output=root)
+        run=f"runner-{uuid.uuid4().hex}",
+        version=__version__,
+        manifest=path,
+        options=_for_workers(options, root, clock.now()),
     )
     async with reach(address) as engine:
         workers = await check_workers(engine, order, config)
@@ -93,6 +96,13 @@ def _read(jobs: JobStore, config: RunConfig, count: int) -> tuple[Counter[int], 
     """Return how many selected jobs each shard has, and the digest of all jobs. A million jobs take a minute."""
     selected = Selection(jobs, config.job_filter).selected()
     return jobs_by_shard((job.id for job in selected), count), digest_of(jobs)
+
+
+def _for_workers(options: RunOptions, root: Path, now: float) -> RunOptions:
+    """Return ``options`` for shards that begin at any time: a duration becomes a moment."""
+    ends = [options.until, now + options.for_seconds if options.for_seconds is not None else None]
+    until = min((end for end in ends if end is not None), default=None)
+    return replace(options, output=root, until=until, for_seconds=None)
 
 
 async def _wait_until_free(root: Path, clock: Clock, stop: Stop, say: Callable[[str], None]) -> None:

@@ -29,6 +29,7 @@ from runner.engine.steps.poll import RefusedRequests
 from runner.engine.stop import too_much_waits
 from runner.engine.summary import Report, outcome_of_decision, outcome_of_record
 from runner.engine.tally import Tally
+from runner.engine.time_limit import TimeLimit
 from runner.ledger.records import in_doubt
 from runner.manifest import JobStore
 from runner.planning.planner import Planner
@@ -55,6 +56,7 @@ class Batch:
         self._config = config
         self._started = context.clock.monotonic()
         self._tally = Tally()
+        self._time_limit = TimeLimit(context.clock, context.stop, until=config.until, seconds=config.for_seconds)
         self._lost = 0
         """Slots that are held by requests which did not end in time."""
         self._budget = BudgetTracker(config.budget, context.stop, lambda: context.api.today, context.shard)
@@ -278,10 +280,11 @@ class Batch:
                 claimed,
                 self._polling,
                 self._adaptive,
+                self._time_limit,
             )
             async with anyio.create_task_group() as group:
                 group.start_soon(self.context.stop.end_grace, group.cancel_scope)
-                group.start_soon(self._end_at_the_hour)
+                group.start_soon(self._time_limit.watch)
                 self._lost = await run_batch(
                     owed,
                     self._to_the_last(jobs),
@@ -301,12 +304,6 @@ class Batch:
         self._polling.draining = False
         yield from jobs
         self._polling.draining = True
-
-    async def _end_at_the_hour(self) -> None:
-        """``--until``: stop buying when it comes; what is in flight is brought home."""
-        if self._config.until is not None:
-            await self.context.stop.wait(self._config.until - self.context.clock.now())
-            self.context.stop.buying("the time given by --until has come")
 
     def _check_room(self, models: set[str]) -> None:
         """Buy nothing that the disk has no room for."""

@@ -62,6 +62,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     halt: Halt | None = None
     until: float | None = None
     """When to stop buying, in seconds since the epoch."""
+    for_seconds: float | None = None
+    """How long to buy, from the beginning of the run."""
     offline: bool = False
     """Whether the catalogue is left alone: prices are those of earlier purchases."""
     bounds: DownloadLimits | None = None
@@ -93,6 +95,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             budget=options.budget or settings.budget,
             halt=settings.halt,
             until=options.until,
+            for_seconds=options.for_seconds,
             offline=options.offline and not options.emulator,
             bounds=DownloadLimits(
                 trusted_hosts=settings.trusted_hosts,

@@ -31,6 +31,8 @@ class RunOptions:
     budget: Budget | None = None
     until: float | None = None
     """When to stop buying, in seconds since the epoch."""
+    for_seconds: float | None = None
+    """How long to buy, in seconds from the beginning of the run."""
     emulator: bool = False
     """Run against an emulator inside this process: nothing is paid."""
     api: str | None = None
@@ -53,6 +55,8 @@ class RunOptions:
             raise UsageError(f"concurrency is {self.concurrency}; it can be 1 to 1000")
         if self.limit is not None and self.limit < 0:
             raise UsageError(f"limit is {self.limit}; it can be 0 or more")
+        if self.for_seconds is not None and self.for_seconds <= 0:
+            raise UsageError("--for takes a time to buy, such as 4h or 90m")
         if self.emulator and self.api is not None:
             raise UsageError("--emulator and --api name two different services; give one of them")
 

@@ -19,6 +19,7 @@ from runner.engine.steps.poll import Poller, RefusedRequests
 from runner.engine.steps.submit import Submitter
 from runner.engine.summary import HALTED, halted
 from runner.engine.tally import Tally
+from runner.engine.time_limit import TimeLimit
 
 MOST_DELIVERIES = 32
 
@@ -37,10 +38,12 @@ class Pipeline:
         claimed: Callable[[Record], bool],
         scheduler: PollScheduler,
         adaptive: AdaptiveConcurrency | None,
+        time_limit: TimeLimit,
     ) -> None:
         self._context = context
         self._scheduler = scheduler
         self._adaptive = adaptive
+        self._time_limit = time_limit
         self._budget = tracker
         self._claimed = claimed
         self._config = config
@@ -78,6 +81,7 @@ class Pipeline:
             ledger=context.ledger,
             throttle=throttle,
             stop=context.stop,
+            time_limit=self._time_limit,
             clock=context.clock,
             tracker=self._budget,
             context=self._intent_fields,

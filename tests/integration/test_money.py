@@ -268,3 +268,32 @@ async def test_until_stops_the_buying_at_that_time(service):
     assert 5 <= report.done <= 12
     assert report.done + report.left == 40
     assert report.done == service.submissions
+
+
+class SetClock(LoopClock):
+    """A wall clock that somebody sets ``hours`` ahead after ``seconds``."""
+
+    def __init__(self, seconds: float, hours: float) -> None:
+        self._at = self.monotonic() + seconds
+        self._ahead = hours * 3600
+
+    def now(self) -> float:
+        return super().now() + (self._ahead if self.monotonic() >= self._at else 0.0)
+
+
+async def test_a_clock_that_is_set_past_the_time_of_until_ends_the_buying(service):
+    """Over is over: the wall clock is looked at before each purchase, not once at the beginning."""
+    jobs = [{"id": f"j{n}", "prompt": f"p{n}"} for n in range(40)]
+    clock = SetClock(5, hours=3)
+    report = await service.run(service.manifest(*jobs, concurrency=1), until=clock.now() + 3600, clock=clock)
+    assert report.exit_code == 75
+    assert report.done == service.submissions <= 7
+
+
+async def test_for_counts_the_time_of_the_run_whatever_the_wall_clock_says(service):
+    """`--for`: a clock that is set changes nothing about how long a run buys."""
+    jobs = [{"id": f"j{n}", "prompt": f"p{n}"} for n in range(40)]
+    report = await service.run(service.manifest(*jobs, concurrency=1), for_seconds=10.0, clock=SetClock(2, hours=-3))
+    assert report.exit_code == 75
+    assert "--for" in report.stopped.reason
+    assert 5 <= report.done == service.submissions <= 12

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 import runner
+from runner.core.clock import Clock
 from runner.core.models import Record
 from runner.emulator import Emulator, InjectedFault
 from runner.engine import operations
@@ -66,7 +67,13 @@ class Service:
         return self.folder / "cache"
 
     async def run(
-        self, manifest: runner.Manifest | None = None, *, jobs: int = 1, stop: Stop | None = None, **options: Any
+        self,
+        manifest: runner.Manifest | None = None,
+        *,
+        jobs: int = 1,
+        stop: Stop | None = None,
+        clock: Clock | None = None,
+        **options: Any,
     ) -> Report:
         """Run ``manifest``, or one of ``jobs`` plain jobs."""
         manifest = manifest or self.manifest(*plain(jobs))
@@ -75,7 +82,7 @@ class Service:
             operations.RunOptions(**options),
             observer=self.seen.append,
             stop=stop,
-            clock=LoopClock(),
+            clock=clock or LoopClock(),
             environ=self.environ,
         )
 

@@ -24,6 +24,7 @@ from runner.core.aio import run_loop
 from runner.core.errors import ManifestError, RunnerError, UsageError
 from runner.core.models import Budget, Json
 from runner.core.shards import Shard
+from runner.core.text import in_words
 from runner.engine import operations
 from runner.engine.config import RunConfig
 from runner.engine.options import RunOptions
@@ -33,6 +34,8 @@ from runner.files.output_folder import Folder
 from runner.ledger import look, open_reader
 from runner.ledger.filesystem import locking_doubt
 from runner.manifest import Manifest, OnUnknown
+from runner.manifest.problems import Invalid
+from runner.manifest.units import duration
 
 
 class Concurrency(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
@@ -49,28 +52,52 @@ class Concurrency(click.ParamType):  # type: ignore[type-arg]  # before 8.4 clic
 
 
 class ClockTime(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
-    """The next time that the local clock shows ``HH:MM``, in seconds since the epoch."""
+    """The moment nearest to now at which the local clock shows ``HH:MM``, in seconds since the epoch."""
 
     name = "time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return next_time(str(value), time.time())
+            return nearest_time(str(value), time.time())
         except ValueError:
             self.fail(f"{value!r} is no time of day; write 06:30", param, ctx)
 
 
-def next_time(text: str, now: float) -> float:
-    """When the local clock shows ``HH:MM`` next after ``now``, in seconds since the epoch. Raises ``ValueError``.
+class Duration(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
+    """``4h``, ``90m``, ``1h30m``, in seconds."""
 
-    Of an hour that the clocks pass over it is as long after midnight as on any other day.
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return duration(str(value))
+        except Invalid as invalid:
+            self.fail(f"{invalid.what}; {invalid.advice}", param, ctx)
+
+
+def nearest_time(text: str, now: float) -> float:
+    """Return the moment nearest to ``now``, before or after, at which the local clock shows ``HH:MM``.
+
+    In seconds since the epoch. A run that starts late finds its time over, and does not buy on until the next day.
+    Raises ``ValueError``. Of an hour that the clocks pass over it is as long after midnight as on any other day.
     """
     shown = time.strptime(text, "%H:%M")
     today = datetime.fromtimestamp(now)  # noqa: DTZ006 - what the clock on the wall shows
     then = today.replace(hour=shown.tm_hour, minute=shown.tm_min, second=0, microsecond=0)
-    days = (then, then + timedelta(days=1))
-    moments = (day.replace(fold=fold).timestamp() for day in days for fold in (0, 1))  # an hour may come twice
-    return next(moment for moment in moments if moment > now)
+    days = (then - timedelta(days=1), then, then + timedelta(days=1))
+    moments = (moment for day in days for moment in _moments(day))
+    return min(moments, key=lambda moment: (abs(moment - now), -moment))
+
+
+def _moments(shown: datetime) -> list[float]:
+    """Return when the local clock shows this: twice where it is set back.
+
+    Of an hour that the clock passes over it is as long after midnight as on any other day.
+    """
+    found = [shown.replace(fold=fold).timestamp() for fold in (0, 1)]
+    wall = (datetime.fromtimestamp(moment) for moment in found)  # noqa: DTZ006 - what the clock on the wall shows
+    real = [moment for moment, seen in zip(found, wall, strict=True) if seen.replace(fold=0) == shown]
+    return real or found[:1]
 
 
 @click.command("run")
@@ -86,7 +113,8 @@ def next_time(text: str, now: float) -> float:
 @click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
 @click.option("--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns.")
 @click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
-@click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day.")
+@click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day, the nearest to now.")
+@click.option("--for", "for_seconds", type=Duration(), metavar="TIME", help="Stop buying after so long: 4h, 90m.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
 @click.option("--offline", is_flag=True, help="Ask the catalogue nothing: earlier schemas and prices serve.")
 @output_options
@@ -106,6 +134,7 @@ def command(
     on_unknown: str | None,
     budget: Budget | None,
     until: float | None,
+    for_seconds: float | None,
     api: str | None,
     offline: bool,
     as_json: bool,
@@ -137,6 +166,7 @@ def command(
         on_unknown=OnUnknown(on_unknown) if on_unknown else None,
         budget=budget,
         until=until,
+        for_seconds=for_seconds,
         emulator=emulator,
         api=api,
         offline=offline,
@@ -175,6 +205,16 @@ def _begin(config: RunConfig, manifest: Manifest, display: RunDisplay, where: st
     display.warn(manifest.warnings)
     source, root = str(manifest.source), config.folder.root
     display.say(f"{source} → {root}{where}", "run_started", manifest=source, output=str(root), version=__version__)
+    if config.until is not None:
+        display.say(until_words(config.until, time.time()))
+
+
+def until_words(until: float, now: float) -> str:
+    """Return which moment ``--until`` means."""
+    moment = datetime.fromtimestamp(until).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006 - what the clock on the wall shows
+    if until > now:
+        return f"buying until {moment}, {in_words(until - now)} from now"
+    return f"{moment} was {in_words(now - until)} ago: nothing is bought any more, what is paid is fetched"
 
 
 def _warn_of_locks(root: Path, display: RunDisplay) -> None:

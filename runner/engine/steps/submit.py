@@ -18,6 +18,7 @@ from runner.engine.pacing.throttle import Throttle
 from runner.engine.run_status import TRANSITION
 from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.stop import Stop
+from runner.engine.time_limit import TimeLimit
 from runner.ledger import LedgerWriter
 from runner.ledger.records import follow, intent
 from runner.planning.rules import next_purchase, wanted_redo
@@ -35,6 +36,7 @@ class Submitter:
         ledger: LedgerWriter,
         throttle: Throttle,
         stop: Stop,
+        time_limit: TimeLimit,
         clock: Clock,
         tracker: BudgetTracker,
         context: Callable[[Job], dict[str, object]],
@@ -45,6 +47,7 @@ class Submitter:
         self._ledger = ledger
         self._throttle = throttle
         self._stop = stop
+        self._time_limit = time_limit
         self._clock = clock
         self._budget = tracker
         self._context = context
@@ -62,6 +65,7 @@ class Submitter:
                 return record
             async with self._api.submitting:
                 with await self._throttle.turn():  # nothing is waited for after it
+                    self._time_limit.check()
                     if self._stop.stopped or job.model in self._dead_models:
                         return record
                     if self._budget.admits(job):
