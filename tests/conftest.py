@@ -1,4 +1,7 @@
-"""For all tests: hypothesis judges what the code does, not how fast this machine is."""
+"""For all tests: hypothesis judges what the code does, not how fast this machine is.
+
+Its profile is ``quick``, or what ``HYPOTHESIS_PROFILE`` says: ``full`` tries each property far more often.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from support.examples import PROFILE, QUICK
 
-settings.register_profile("plain", deadline=None)
-settings.load_profile("plain")
+settings.register_profile("quick", deadline=None, max_examples=QUICK)
+settings.register_profile("full", deadline=None)
+settings.load_profile(PROFILE)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.api.config import DEFAULT_API, ApiBase, Token, find_api, find_token
 from runner.core.clock import SystemClock, epoch, timestamp
@@ -290,7 +291,7 @@ def test_an_origin_is_scheme_host_and_port(url: str, origin: tuple[str, str, int
     assert origin_of(url) == origin
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(text=st.text(max_size=20) | st.text(max_size=12).map("https://{}/v1".format))
 def test_any_address_is_usable_or_refused(text: str) -> None:
     """Reading an address fails in one way only, and a name read again is the same name."""
@@ -389,7 +390,7 @@ def test_a_folder_or_its_results_manifest_names_the_results(tmp_path: Path) -> N
 # What time it is
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(seconds=st.floats(0, 4e9))
 def test_a_time_is_written_in_utc_and_read_back_to_the_millisecond(seconds: float) -> None:
     """Times of the results manifest mean the same on every machine."""
@@ -411,7 +412,7 @@ def test_a_text_that_names_no_moment_is_refused(text: str) -> None:
         epoch(text)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(text=st.text(max_size=30) | st.datetimes(timezones=ZONES).map(lambda moment: moment.isoformat()))
 def test_any_text_is_a_time_or_refused(text: str) -> None:
     """An odd time in a record fails in one way only."""

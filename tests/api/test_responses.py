@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.api.fields import Answer, find_urls, parse_object, read_retry_after, read_usd
 from runner.api.responses import (
@@ -568,7 +569,7 @@ def read_with_json(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(given_answer=ANSWERS)
 @example(given_answer=answer(200, {"cost": 10**400, "status": "completed"}))
 def test_no_answer_at_all_makes_the_reader_fall_over(given_answer: Answer) -> None:
@@ -581,7 +582,7 @@ def test_no_answer_at_all_makes_the_reader_fall_over(given_answer: Answer) -> No
     assert wait is None or wait >= 0
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(given_answer=ANSWERS)
 def test_nothing_is_called_not_bought_unless_the_contract_calls_it_proof(given_answer: Answer) -> None:
     """No answer outside the list of proofs ever leads to a second purchase."""
@@ -589,7 +590,7 @@ def test_nothing_is_called_not_bought_unless_the_contract_calls_it_proof(given_a
         assert contract_calls_it_proof(given_answer)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(given_answer=ANSWERS, request_id=st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True), document=DOCUMENTS)
 def test_a_usable_request_id_is_never_overlooked(
     given_answer: Answer, request_id: str, document: dict[str, Any]
@@ -602,7 +603,7 @@ def test_a_usable_request_id_is_never_overlooked(
         assert verdict == Accepted(request_id=request_id)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(document=DOCUMENTS, status=STATUSES, other=st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True))
 def test_an_answer_about_another_request_never_ends_this_one(document: dict[str, Any], status: int, other: str) -> None:
     """Mixed-up answers cannot put one job's picture under another's name."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageStat
+from support.examples import examples
 
 from runner.emulator.pictures import Drawing, draw, picture, stamped
 from runner.emulator.text_layout import LEADING, fit, font, plain
@@ -21,7 +22,7 @@ def test_any_prompt_can_be_drawn_at_any_size(prompt, size):
     assert draw(drawing).size == size
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(max_size=300), st.integers(50, 1000), st.integers(40, 1000))
 def test_text_stays_inside_its_box(text, width, height):
     """No line is wider, and all lines together are no higher, than the box."""
@@ -30,7 +31,7 @@ def test_text_stays_inside_its_box(text, width, height):
     assert all(font(block.size).getlength(line) <= width + block.size for line in block.lines)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.text("abcdefg", min_size=1, max_size=8), min_size=1, max_size=30))
 def test_no_word_is_lost(words):
     """What fits is shown completely and in order."""

@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.core.models import MAX_AUTO_CONCURRENCY
 from runner.engine.pacing.concurrency import EARLY_ANSWERS, LEAST, START, AdaptiveConcurrency, CapacityEstimate
@@ -206,7 +207,7 @@ def test_a_refusal_shrinks_it_and_what_was_refused_is_approached_slowly() -> Non
 EVENTS = st.lists(st.sampled_from(["at_work", "waits", "refused", "finished"]), max_size=300)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(events=EVENTS, seconds=st.floats(0, 100), lag=st.floats(0, 100))
 def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, lag: float) -> None:
     """Whatever the API answers: at least a few, at most a few hundred, and only whole steps are told."""

@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.engine.pacing.durations import (
     GROUPS,
@@ -52,7 +53,7 @@ def test_what_is_unknown_is_drawn_along_the_observed_quantiles() -> None:
     assert upper == pytest.approx(sample[180], rel=0.34)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(finished=TIMES.filter(bool), unfinished=TIMES)
 def test_groups_are_a_distribution_in_order_of_time(finished: list[float], unfinished: list[float]) -> None:
     """Whatever was seen: weights add up to one, means lie within their groups, none is too coarse."""

@@ -11,6 +11,7 @@ from itertools import product
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
 from runner.engine.pacing.durations import WINDOW, DurationGroup
@@ -93,7 +94,7 @@ def test_what_was_long_ago_is_forgotten() -> None:
     assert learnt([9.0] * WINDOW + [1.0] * WINDOW).next_delay("kind", 0.0) < 1.5
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(seconds=TIMES, age=st.floats(0, 2000))
 def test_every_gap_is_bounded(seconds: list[float], age: float) -> None:
     """No history makes a run ask without pause, or forget a request."""
@@ -148,7 +149,7 @@ def test_the_last_requests_of_a_run_are_asked_after_more_often() -> None:
 GROUPS = st.lists(st.tuples(st.floats(0.01, 10), st.floats(0.01, 1)), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(steps=GROUPS, price=st.floats(0.001, 5))
 def test_no_other_choice_of_times_is_cheaper(steps: list[tuple[float, float]], price: float) -> None:
     """The times asked at cost least, counting questions and unnoticed seconds: compared with every other choice."""

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.cli.commands import export, status
 from runner.core.models import Fault, Output, Record, State
@@ -185,7 +186,7 @@ def called(command: Any, *words: str) -> str:
     return ended.stdout_bytes.decode()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(lines=st.lists(PURCHASES, max_size=12))
 def test_rows_sum_to_what_status_calls_spent(lines: list[Record]) -> None:
     """Whatever happened in a folder, in every format, to the last billionth; and each purchase is there."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 from yarl import URL
 
 from runner.core.http import AnswerTimeout, ConnectFailed, send, session
@@ -243,7 +244,7 @@ HOSTS = st.lists(
 
 
 @given(HOSTS, HOSTS)
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000, quick=100))
 def test_what_is_allowed_is_read_the_same_by_the_client(before: list[str], after: list[str]) -> None:
     """The host that was judged is the one that will be asked, whatever stands around it."""
     url = "https://" + "".join(before) + "storage.runcomfy.net" + "".join(after)
@@ -266,7 +267,7 @@ def refusal(look: Callable[[str], None], url: str) -> str | None:
 
 
 @given(st.sampled_from(["https", "http", "HTTPS", "ftp"]), HOSTS, HOSTS, HOSTS, st.sampled_from([API, EMULATOR]))
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000, quick=100))
 def test_an_origin_that_was_judged_before_is_judged_the_same(
     scheme: str, before: list[str], after: list[str], path: list[str], api: tuple[str, str, int]
 ) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 from support.harness import plain
 from support.virtual_time import LoopClock
 
@@ -205,7 +206,7 @@ async def test_a_daily_budget_starts_anew_with_the_apis_day(service):
     assert len({record.day for record in service.lines()}) == 2
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15, quick=5), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cap=st.integers(0, 12),
     lanes=st.integers(1, 6),

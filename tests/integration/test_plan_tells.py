@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from support.examples import examples
 from support.plan_against_run import Entry, Mismatch, Mutation, Round, Story, check, planner_with, stories
 
 EASY = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=20, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=EASY)
+@settings(max_examples=examples(20, quick=6), derandomize=True, phases=[Phase.generate], suppress_health_check=EASY)
 @given(story=stories())
 def test_a_plan_comes_true(story: Story) -> None:
     """Reused, collected, delivered again, bought, held, failed, and the money: as announced, for every job."""

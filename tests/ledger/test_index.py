@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.core.models import OWED, Output, Record, State
 from runner.ledger import Ledger, Log
@@ -209,7 +210,7 @@ class Model:
         self.last[record.id, record.purchase] = record
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(steps=steps)
 def test_any_sequence_of_lines_reopened_and_compacted_equals_a_dictionary(steps: list[object]) -> None:
     """Whatever is written in whatever order, opened again and rewritten: the last line of each purchase counts."""

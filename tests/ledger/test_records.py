@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.core.models import MAX_FAULT, Fault, Job, Output, Record, State
 from runner.ledger import records
@@ -265,7 +266,7 @@ def test_no_part_of_a_line_passes_for_the_whole(cut: int) -> None:
         decode(line()[:cut])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(data=st.binary(max_size=80))
 def test_any_bytes_are_a_record_or_refused(data: bytes) -> None:
     """Reading a results manifest fails in one way only."""
@@ -273,7 +274,7 @@ def test_any_bytes_are_a_record_or_refused(data: bytes) -> None:
         decode(data)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(path=st.text(st.sampled_from("ab.:/\\C\n\x00é ") | st.characters(), max_size=12))
 def test_a_path_that_is_let_in_stays_inside_on_every_system(path: str) -> None:
     """No spelling of a path gets out: not by dots, a drive, a share or a root."""
@@ -342,7 +343,7 @@ RECORDS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(written=RECORDS)
 def test_every_record_that_can_be_written_is_read_as_it_was(written: Record) -> None:
     """Nothing that a run records is lost or refused by the next: any name of a manifest, any inputs, any words."""
@@ -404,7 +405,7 @@ TRICKY = st.text(st.sampled_from("ab.:/\\C\n\x00é ") | st.characters(), max_siz
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(job_id=TRICKY, file=TRICKY, paths=st.lists(TRICKY, max_size=2))
 def test_names_that_are_good_at_one_look_are_good_at_a_closer_one(job_id: str, file: str, paths: list[str]) -> None:
     """Records are read by the million, so their names are looked at together; that lets nothing more through."""
@@ -480,7 +481,7 @@ TWO_IN_TWO = [
 """Lines that hold as many records as they are, though not one each."""
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(lines=st.lists(st.just(line() + b"\n") | ODD_LINES | NAMED_LINES | NUMBERED_LINES, max_size=4))
 @example(lines=TWO_IN_TWO[0])
 @example(lines=TWO_IN_TWO[1])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.core.errors import LedgerCorrupt
 from runner.core.models import Fault, Job, Output, Record, State
@@ -355,7 +356,7 @@ def is_damaged(stretch: bytes) -> bool:
     return False
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=examples(250))
 @given(damages())
 def test_no_damage_to_a_line_makes_a_run_buy_what_was_bought(case: tuple[list[Record], int, bytes]) -> None:
     """Where the whole log would not buy, the mended one does not, or it is said that a purchase may be hidden."""
@@ -388,7 +389,7 @@ LINES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(lines=st.lists(LINES, max_size=8), ended=st.booleans())
 def test_whatever_the_bytes_the_outcome_loads_and_loses_no_readable_line(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ended: bool

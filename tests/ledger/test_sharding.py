@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from support.examples import examples
 
 from runner.core.errors import ConflictError, LedgerCorrupt, LedgerError
 from runner.core.models import Record, State
@@ -89,7 +90,7 @@ def bought(job_id: str, purchase: int) -> Record:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(steps=STEPS, count=st.integers(1, 5))
 @example(  # a job that was renamed, and its old id bought anew: the two go to different shards, and come back
     steps=[

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.broken_manifests import BROKEN, CASES, WRITTEN, golden, told
+from support.examples import examples
 
 from runner.cli.console import show_error
 from runner.core.errors import ManifestError
@@ -101,7 +102,7 @@ def check_place(place: Position, data: bytes) -> None:
         assert 1 <= place.column <= len(line) + 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.sampled_from(SEEDS).flatmap(mutated))
 def test_any_change_to_a_broken_manifest_is_jobs_or_told(manifest: bytes) -> None:
     """However a manifest is broken, the answer is jobs, or faults that each have a place inside the file."""
@@ -112,7 +113,7 @@ def test_any_change_to_a_broken_manifest_is_jobs_or_told(manifest: bytes) -> Non
 ENTRIES = ['{from: %s, id: "{{ sku }}", prompt: "a {{ name }}"}', "{from: %s}"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data(), st.sampled_from(FEEDS), st.sampled_from(ENTRIES), st.sampled_from(["stop", "skip"]))
 def test_any_change_to_a_broken_feed_is_jobs_or_told(data: st.DataObject, feed: Path, entry: str, policy: str) -> None:
     """Nor does any feed end in a traceback, or in a place that is not there."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.core.errors import ManifestError
 from runner.manifest import Manifest, Offer, bundled_schema, fingerprint, load, spelling
@@ -171,7 +172,7 @@ TYPES = st.sampled_from(["string", "integer", "number", "float", "boolean"])
 
 
 @given(SCALARS, TYPES, st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_however_a_value_is_read_its_spelling_is_the_same(value: str, kind: str, quoted: bool):
     """With a schema or without one: what was written alike is known to be alike, so that it is not bought twice."""
     written = json.dumps(value) if quoted else value
@@ -189,7 +190,7 @@ def test_however_a_value_is_read_its_spelling_is_the_same(value: str, kind: str,
 
 
 @given(SCALARS, TYPES)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_a_cell_is_spelled_the_same_however_it_is_read(tmp_path_factory: pytest.TempPathFactory, cell: str, kind: str):
     """The same for what comes out of a feed's column."""
     folder = tmp_path_factory.mktemp("feed")

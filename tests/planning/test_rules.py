@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from runner.core.models import Fault, Job, Output, Record, State
 from runner.planning.rules import MAX_PURCHASES, Action, Decision, decide, in_force, next_purchase, revive
@@ -275,7 +276,7 @@ PASTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 @given(past=PASTS, present=st.booleans(), resubmit=st.booleans())
 def test_no_history_leads_to_a_purchase_that_the_rules_forbid(
     past: list[Record], present: bool, resubmit: bool
@@ -295,7 +296,7 @@ def test_no_history_leads_to_a_purchase_that_the_rules_forbid(
             assert len(same) < MAX_PURCHASES
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(past=PASTS, refusals=st.integers(1, 3))
 def test_refusals_change_nothing_but_the_words(past: list[Record], refusals: int) -> None:
     """A submission that was refused leaves every decision as it was before: it was never made."""

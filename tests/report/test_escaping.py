@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 from support.results_folder import PAYLOADS, data_of, record
 
 from runner.core.clock import epoch
@@ -84,7 +85,7 @@ PLAIN = Elements(page_of("plain")).seen
 
 
 @given(TEXTS.filter(lambda text: text and not is_time(text)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_text_makes_an_element_or_an_attribute(text):
     """Prompts, ids, models, error texts and the folder's name: the page keeps its elements, and shows the text."""
     page = page_of(text)
