@@ -10,10 +10,12 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_for
 
 from runner.core.models import Record
 from runner.ledger.records import decode
@@ -26,13 +28,17 @@ RUNNER = [sys.executable, "-W", "error", "-m", "runner"]
 class Served:
     """An emulator in a process of its own."""
 
-    process: subprocess.Popen[str]
     base: str
+    pid: int
 
     @property
     def stats(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.base.removesuffix('/v1')}/_emulator/stats") as answer:
             return json.load(answer)
+
+    def wait_for(self, accepted: int) -> None:
+        """Until so many requests were accepted."""
+        wait_for(lambda: self.stats["accepted"] >= accepted)
 
 
 @dataclass
@@ -41,18 +47,36 @@ class Zygote:
 
     process: subprocess.Popen[str]
     folder: Path
+    numbers: Iterator[int] = field(default_factory=count)
 
     def run(self, argv: list[str], cwd: Path, env: dict[str, str], stdin: str) -> subprocess.CompletedProcess[str]:
         streams = [self.folder / name for name in ("stdin", "stdout", "stderr")]
         for path, text in zip(streams, (stdin, "", ""), strict=True):
             path.write_text(text)
-        request = {"argv": argv, "cwd": str(cwd), "env": env, "streams": list(map(str, streams))}
+        code = self._ask(argv=argv, cwd=str(cwd), env=env, streams=list(map(str, streams)))
+        return subprocess.CompletedProcess(argv, code, *(path.read_text() for path in streams[1:]))
+
+    def start(self, argv: list[str]) -> tuple[int, str]:
+        """A command line that stays until its ``end``: its process id, and the first line that it prints."""
+        number = next(self.numbers)
+        out, errors = self.folder / f"stdout-{number}", self.folder / f"stderr-{number}"
+        out.touch()
+        errors.touch()
+        streams = ["/dev/null", str(out), str(errors)]
+        pid = self._ask(argv=argv, cwd=str(self.folder), env=dict(os.environ), streams=streams, stays=True)
+        wait_for(lambda: out.read_text().endswith("\n"))
+        return pid, out.read_text().strip()
+
+    def end(self, pid: int) -> int:
+        """End what was started; its exit code."""
+        return self._ask(end=pid)
+
+    def _ask(self, **request: object) -> int:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        code = int(self.process.stdout.readline())
-        return subprocess.CompletedProcess(argv, code, *(path.read_text() for path in streams[1:]))
+        return int(self.process.stdout.readline())
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +135,11 @@ class Desk:
         """Run a command line to its end, in a process of its own."""
         return self.zygote.run(list(map(str, arguments)), self.folder, self.environ, stdin)
 
+    def wait_for(self, submitted: int) -> None:
+        """Until so many lines of the results say that a job was submitted."""
+        results = self.folder / "out/results.jsonl"
+        wait_for(lambda: results.exists() and results.read_bytes().count(b'"submitted"') >= submitted)
+
     def records(self, output: str = "out") -> dict[str, Record]:
         """The last line of each job."""
         lines = (self.folder / output / "results.jsonl").read_bytes().splitlines()
@@ -127,20 +156,14 @@ def desk(tmp_path: Path, zygote: Zygote) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Served]]:
+def serve(zygote: Zygote) -> Iterator[Callable[..., Served]]:
     """Start emulators; they end with the test."""
-    running: list[subprocess.Popen[str]] = []
+    running: list[int] = []
 
     def start(*arguments: object) -> Served:
-        command = [*RUNNER, "emulator", "--port", "0", *map(str, arguments)]
-        process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
-        running.append(process)
-        assert process.stdout is not None
-        return Served(process, process.stdout.readline().strip())
+        pid, base = zygote.start(["emulator", "--port", "0", *map(str, arguments)])
+        running.append(pid)
+        return Served(base, pid)
 
     yield start
-    for process in running:
-        process.terminate()
-        process.wait(10)
-        assert process.stdout is not None
-        process.stdout.close()
+    assert [zygote.end(pid) for pid in running] == [0] * len(running)

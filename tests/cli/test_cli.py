@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from support.broken_manifests import BROKEN, golden
+from support.waiting import wait_for
 
 from runner.core.models import State
 
@@ -20,12 +21,6 @@ COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "
 def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
     out, err = process.communicate(timeout=60)
     return out, err
-
-
-def wait_for_submissions(served, count: int) -> None:
-    """Until the emulator was asked to submit so often."""
-    while served.stats["accepted"] < count:
-        pass
 
 
 def test_the_emulator_inside_the_process_needs_no_account(desk):
@@ -92,7 +87,7 @@ def test_status_counts_what_was_not_tried_and_knows_a_dead_holder(desk, serve):
     served = serve("--seconds", "30")
     desk.base = served.base
     process = desk.start("run", desk.jobs(5, concurrency=2))
-    wait_for_submissions(served, 2)
+    served.wait_for(accepted=2)
     process.kill()
     finish(process)
     status = json.loads(desk("status", "batch.yaml", "--json").stdout)
@@ -178,7 +173,7 @@ def test_a_second_run_is_told_who_holds_the_folder(desk, serve):
     served = serve("--seconds", "30")
     desk.base = served.base
     first = desk.start("run", desk.jobs(2))
-    wait_for_submissions(served, 2)
+    served.wait_for(accepted=2)
     second = desk("run", "batch.yaml")
     assert second.returncode == 75
     assert str(first.pid) in second.stderr
@@ -191,9 +186,8 @@ def test_status_and_plan_work_while_a_run_goes_on(desk, serve):
     served = serve("--seconds", "30")
     desk.base = served.base
     first = desk.start("run", desk.jobs(3))
-    wait_for_submissions(served, 3)
-    while (desk.folder / "out/results.jsonl").read_bytes().count(b'"submitted"') < 3:
-        pass  # the emulator knows of a request before the one who asked does
+    served.wait_for(accepted=3)
+    desk.wait_for(submitted=3)  # the emulator knows of a request before the one who asked does
     status = json.loads(desk("status", "batch.yaml", "--json").stdout)
     assert (status["owed"], status["total"]) == (3, 3)
     assert str(first.pid) in status["held_by"]
@@ -209,7 +203,7 @@ def test_the_first_signal_finishes_what_is_in_flight(desk, serve, number):
     served = serve("--seconds", "0.2", "--workers", "2")
     desk.base = served.base
     process = desk.start("run", desk.jobs(20, concurrency=2), "--json")
-    wait_for_submissions(served, 2)
+    served.wait_for(accepted=2)
     process.send_signal(number)
     out, err = finish(process)
     assert process.returncode == 75, err
@@ -226,9 +220,7 @@ def test_the_second_signal_ends_at_once_and_loses_nothing(desk, serve):
     served = serve("--seconds", "3")
     desk.base = served.base
     process = desk.start("run", desk.jobs(4))
-    results = desk.folder / "out/results.jsonl"
-    while not (results.exists() and results.read_bytes().count(b'"state":"submitted"') == 4):
-        pass
+    desk.wait_for(submitted=4)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     while "SIGINT" not in process.stderr.readline():
@@ -247,7 +239,7 @@ def test_killed_in_the_middle_and_repeated(desk, serve):
     manifest = desk.jobs(12, concurrency=3)
     for submissions in (1, 4, 7, 10):
         process = desk.start("run", manifest)
-        wait_for_submissions(served, submissions)
+        served.wait_for(accepted=submissions)
         process.kill()
         finish(process)
     ended = desk("run", manifest, "--json")
@@ -265,8 +257,7 @@ def test_the_emulator_inside_survives_the_process(desk):
     manifest = desk.jobs(6, concurrency=2)
     journal = desk.folder / "out/.runner/emulator/requests.jsonl"
     process = desk.start("run", manifest, "--emulator")
-    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 4):
-        pass
+    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 4)
     process.kill()
     finish(process)
     ended = desk("run", manifest, "--emulator", "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -38,29 +39,27 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def wait_for(served, count: int) -> None:
-    while served.stats["accepted"] < count:
-        pass
-
-
 @contextmanager
-def halted(process: subprocess.Popen[str]) -> Iterator[None]:
+def halted(pid: int) -> Iterator[None]:
     """Meanwhile it does nothing, and then goes on where it was."""
-    process.send_signal(signal.SIGSTOP)
+    os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        process.send_signal(signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
 
 
-def test_a_bulk_catalogue_from_ones_own_data(desk, start):
+@pytest.mark.parametrize("products", [4, pytest.param(40, marks=pytest.mark.slow)])
+def test_a_bulk_catalogue_from_ones_own_data(desk, start, products):
     """Every product in every view under a stable id; run again, nothing is bought."""
+    feed, count = desk.folder / "jobs/products.csv", 2 * products
+    feed.write_text("".join(feed.read_text().splitlines(keepends=True)[: 1 + products]))
     code, out, err = ended(start("bulk_catalogue.py", "--emulator"))
     assert (code, err) == (0, "")
     assert "KIT-1001-front → KIT-1001/front.png" in out
-    assert out.endswith("80 new, 0 done before, 0 failed, $0.3600 this time\n")
-    assert len(list((desk.folder / "output/products-emulator").glob("*/*.png"))) == 80
-    assert ended(start("bulk_catalogue.py", "--emulator"))[1].startswith("0 new, 80 done before")
+    assert out.endswith(f"{count} new, 0 done before, 0 failed, ${count * 0.0045:.4f} this time\n")
+    assert len(list((desk.folder / "output/products-emulator").glob("*/*.png"))) == count
+    assert ended(start("bulk_catalogue.py", "--emulator"))[1].startswith(f"0 new, {count} done before")
 
 
 def test_a_night_is_one_line_of_json(desk, start):
@@ -77,8 +76,8 @@ def test_a_night_that_is_ended_brings_home_what_is_paid(desk, serve, start):
     served = serve("--seconds", "1", "--workers", "1")
     desk.base = served.base
     night = start("nightly.py")
-    wait_for(served, 1)
-    with halted(served.process):  # a slow machine may take longer to start the second than the first has work for
+    served.wait_for(accepted=1)
+    with halted(served.pid):  # a slow machine may take longer to start the second than the first has work for
         assert ended(start("nightly.py")) == (0, "", "")
         night.send_signal(signal.SIGTERM)
     code, out, _ = ended(night)
@@ -105,8 +104,7 @@ def test_a_rerun_after_kill_9_buys_nothing_twice(desk, serve, start):
     desk.base = served.base
     manifest = desk.jobs(4, concurrency=2)
     first = start("resumable.py", manifest)
-    while not (results := desk.folder / "out/results.jsonl").exists() or results.read_bytes().count(b'"submitted"') < 2:
-        pass
+    desk.wait_for(submitted=2)
     first.kill()
     ended(first)
     code, out, _ = ended(start("resumable.py", manifest))

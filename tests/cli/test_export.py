@@ -72,8 +72,7 @@ def test_it_works_while_a_run_goes_on(desk, serve):
     """No lock is needed; what is in flight counts at its reserve, as status has it."""
     desk.base = serve("--seconds", "30").base
     process = desk.start("run", desk.jobs(3))
-    while not (results := desk.folder / "out/results.jsonl").exists() or results.read_bytes().count(b'"submitted"') < 3:
-        pass
+    desk.wait_for(submitted=3)
     rows = table(desk)
     assert [(row["state"], row["basis"], row["path"]) for row in rows] == [("submitted", "reserved", "")] * 3
     assert total(rows) == spent(desk)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_for
 
 from runner.cli import hook
 
@@ -43,8 +44,7 @@ def test_it_hears_of_an_interruption(desk, serve):
     served = serve("--seconds", "0.3")
     desk.base = served.base
     process = desk.start("run", desk.jobs(30, concurrency=2), "--on-finish", HEAR)
-    while served.stats["accepted"] < 2:
-        pass
+    served.wait_for(accepted=2)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert heard(desk)["exit_code"] == 75
@@ -106,5 +106,4 @@ def test_one_that_hangs_is_ended_with_all_it_started(tmp_path):
     told = hook.run_hook(command, "{}", 0, {"PATH": "/usr/bin:/bin"}, seconds=0.5)
     assert "took longer than 0.5 s" in told
     pid = int((tmp_path / "pid").read_text())
-    while alive(pid):
-        pass
+    wait_for(lambda: not alive(pid))

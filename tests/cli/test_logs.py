@@ -141,8 +141,7 @@ def test_a_pause_a_stop_and_a_signal_are_events(desk, serve):
     served = serve("--seconds", "0.5", "--fault", "submit status status=503 retry_after=1 times=1")
     desk.base = served.base
     process = desk.start("run", desk.jobs(30, concurrency=2), "--log-format", "json")
-    while served.stats["accepted"] < 4:
-        pass
+    served.wait_for(accepted=4)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     found = objects(err)

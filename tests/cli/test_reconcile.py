@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.waiting import wait_for
 
 from runner.core.models import State
 
@@ -96,8 +97,7 @@ def test_settling_waits_for_a_run_to_end(desk, serve):
     served = serve("--seconds", "30")
     desk.base = served.base
     first = desk.start("run", desk.jobs(1))
-    while served.stats["accepted"] < 1:
-        pass
+    served.wait_for(accepted=1)
     assert desk("reconcile", "batch.yaml", "--rebuy", "all").returncode == 75
     assert desk("reconcile", "batch.yaml").returncode in (0, 2)
     first.kill()
@@ -118,8 +118,7 @@ def test_cancel_says_what_was_called_off(desk, serve):
     served = serve("--seconds", "30", "--workers", "1")
     desk.base = served.base
     first = desk.start("run", desk.jobs(3))
-    while sum(record.state is State.SUBMITTED for record in _records(desk)) < 3:
-        pass
+    wait_for(lambda: sum(record.state is State.SUBMITTED for record in _records(desk)) == 3)
     first.kill()
     first.communicate()
     ended = desk("cancel", "batch.yaml", "--json")

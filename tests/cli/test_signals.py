@@ -32,8 +32,7 @@ def test_a_hangup_that_is_ignored_on_purpose_stays_ignored(desk, serve):
     served = serve("--seconds", "0.3")
     desk.base = served.base
     process = desk.start("run", desk.jobs(6, concurrency=2), ignore=signal.SIGHUP)
-    while served.stats["accepted"] < 2:
-        pass
+    served.wait_for(accepted=2)
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=60)
     assert (process.returncode, served.stats["accepted"]) == (0, 6)

@@ -13,8 +13,7 @@ def test_during_a_crash_and_after(desk, serve):
     served = serve("--seconds", "30", "--fault", "job fail match='picture 0'")
     desk.base = served.base
     process = desk.start("run", desk.jobs(4, concurrency=3))
-    while not (results := desk.folder / "out/results.jsonl").exists() or results.read_bytes().count(b'"submitted"') < 3:
-        pass
+    desk.wait_for(submitted=3)
     during = desk("status", "batch.yaml").stdout
     assert f"In use by process {process.pid} on " in during
     assert "No run is going on" not in during

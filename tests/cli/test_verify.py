@@ -136,8 +136,7 @@ def test_repair_waits_for_no_run_and_verify_looks_on(desk, serve):
     served = serve("--seconds", "30")
     desk.base = served.base
     process = desk.start("run", desk.jobs(2))
-    while served.stats["accepted"] < 2:
-        pass
+    served.wait_for(accepted=2)
     for flag in ("--repair", "--repair-log"):
         ended = desk("verify", "out", flag)
         assert (ended.returncode, str(process.pid) in ended.stderr) == (75, True)
@@ -197,8 +196,7 @@ def test_an_unfinished_purchase_beside_the_damage_is_held(desk, serve):
     served = serve("--seconds", "30")
     desk.base = served.base
     process = desk.start("run", desk.jobs(1))
-    while served.stats["accepted"] < 1 or b"submitted" not in (desk.folder / "out/results.jsonl").read_bytes():
-        pass
+    desk.wait_for(submitted=1)
     process.kill()
     process.communicate()
     damage(desk, "job-0")

@@ -1,7 +1,8 @@
 """Starts command lines by forking, so that what they import is loaded once and not for each of them.
 
 A request is one line of JSON on standard input: ``argv``, ``cwd``, ``env``, and the files that stand for the three
-standard streams. The answer is the exit code on a line of its own.
+standard streams. The answer is the exit code on a line of its own; with ``stays`` it is the process id, at once, and
+``end`` with such an id ends that process.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -21,7 +23,7 @@ PATIENCE_SECONDS = 60
 
 def child(request: dict[str, Any]) -> NoReturn:
     """Become the command line that was asked for."""
-    signal.alarm(PATIENCE_SECONDS)
+    signal.alarm(0 if request.get("stays") else PATIENCE_SECONDS)
     code = 1
     try:
         os.chdir(request["cwd"])
@@ -42,19 +44,33 @@ def child(request: dict[str, Any]) -> NoReturn:
     os._exit(code)
 
 
+def answer(request: dict[str, Any], staying: set[int]) -> int:
+    """Do what is asked; an exit code, or the id of a process that stays."""
+    if (pid := request.get("end")) is not None:
+        staying.discard(pid)
+        os.kill(pid, signal.SIGTERM)
+    elif (pid := os.fork()) == 0:
+        child(request)
+    elif request.get("stays"):
+        staying.add(pid)
+        return pid
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
 def serve() -> None:
-    """Answer requests until standard input ends."""
+    """Answer requests until standard input ends; nobody stays then."""
     for verb in COMMANDS:
         import_module(f"runner.cli.commands.{verb}")
     import_module("runner.engine.operations")
     import_module("runner.emulator")
+    staying: set[int] = set()
     while line := sys.stdin.readline():
-        pid = os.fork()
-        if pid == 0:
-            child(json.loads(line))
-        _, status = os.waitpid(pid, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.write(f"{answer(json.loads(line), staying)}\n")
         sys.stdout.flush()
+    for pid in staying:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
