@@ -46,7 +46,7 @@ class Bench:
     driver: subprocess.Popen[str]
 
     def run(self, manifest: Path, output: Path, trap: Trap | None = None, **more: object) -> dict[str, Any]:
-        """One run of ``manifest`` in a process of its own; how it ended. Or ``shard`` of it, or a ``merge``."""
+        """One run of ``manifest`` in a process of its own; how it ended. Or ``shard`` of it, ``merge``, ``redo``."""
         words = dict(zip(("kind", "count", "deed"), trap, strict=True)) if trap else None
         order = {"manifest": str(manifest), "output": str(output), "base": self.base, "trap": words, **more}
         assert self.driver.stdin is not None

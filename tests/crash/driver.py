@@ -1,9 +1,8 @@
 """A process whose children run manifests and die at a chosen point.
 
-One line of JSON in: ``manifest``, ``base``, ``trap`` (``kind``, ``count``, ``deed``) or null; ``shard`` or ``merge``.
-One line out: how the child ended. Each run is a process of its own, forked after the
-imports; what kills it is a real SIGKILL. Time passes ``FACTOR`` times faster in a child, so that the runner's own waits
-cost a test little.
+One line of JSON in: ``manifest``, ``base``, ``trap`` (``kind``, ``count``, ``deed``) or null; ``shard``, ``merge`` or
+``redo``. One line out: how the child ended. Each run is a process of its own, forked after the imports; what kills it
+is a real SIGKILL. Time passes ``FACTOR`` times faster in a child, so that the runner's own waits cost a test little.
 """
 
 from __future__ import annotations
@@ -205,7 +204,8 @@ async def work(order: dict[str, Any]) -> dict[str, Any]:
     if order.get("merge"):
         return {"exit": 0, "said": str(merge_shards(Path(order["output"]), "now"))}
     manifest = load(order["manifest"])
-    options = operations.RunOptions(shard=find_shard(order["shard"], {}) if order.get("shard") else None)
+    shard, redo = find_shard(order["shard"], {}) if order.get("shard") else None, bool(order.get("redo"))
+    options = operations.RunOptions(shard=shard, redo=redo, every=redo)
     report = await operations.run(manifest, options, observer=see, clock=FastClock(), environ=environ)
     said = report.stopped.reason if report.stopped else ""
     return {"exit": report.exit_code, "said": said, "report": report.as_json()}

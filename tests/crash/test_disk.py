@@ -104,12 +104,15 @@ CODES = {
 """How a run may end whose disk fails from some step on; 0 where only the rewrite at the end was left."""
 FIRST = {"no_room": 2, "break_sync": 2, "no_handles": 25}
 """Before that, without a handle for a connection, a run waits for a quarter of an hour: only the soak test does."""
+FILLED_AT = (12, 16, 20, 26, 34, 45)
+"""More steps at which a file system is full."""
 
 
+@pytest.mark.parametrize("stride", [29, pytest.param(7, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("deed", CODES)
-def test_a_failing_disk_stops_the_run_and_the_next_one_completes(trouble: Trouble, deed: str) -> None:
+def test_a_failing_disk_stops_the_run_and_the_next_one_completes(trouble: Trouble, deed: str, stride: int) -> None:
     """No room, flushes that fail, no handles: said, exit 73, nothing bought on it; afterwards all is completed."""
-    sweep(trouble, deed, FIRST[deed], 7, CODES[deed])
+    sweep(trouble, deed, FIRST[deed], stride, CODES[deed])
 
 
 @pytest.mark.soak
@@ -120,7 +123,7 @@ def test_a_disk_that_fails_at_every_step(trouble: Trouble, deed: str) -> None:
 
 
 @root_only
-@pytest.mark.parametrize("number", [9, 12, 16, 20, 26, 30, 34, 45])
+@pytest.mark.parametrize("number", [9, 30, *(pytest.param(n, marks=pytest.mark.slow) for n in FILLED_AT)])
 def test_a_file_system_that_is_full(trouble: Trouble, tmp_path: Path, number: int) -> None:
     """The last byte is taken: exit 73, or 0 where the rest still fitted; after making room the rerun completes."""
     with mounted(tmp_path / f"fill{number}"):

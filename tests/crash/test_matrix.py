@@ -168,18 +168,40 @@ def steps(matrix: Case, kind: str, first: int, stride: int, *, again: bool) -> i
 
 
 STRIDES = {"record": 1, "answer": 3, "half": 9, "disk": 23}
-"""Of how many steps of a kind the quick test takes one, each scenario others; the soak test takes every one."""
+"""Of how many steps of a kind a test takes one, each scenario others; the soak test takes every one."""
+SAMPLE = {
+    "fresh": "record",
+    "refusals and failures": "answer",
+    "owed": "half",
+    "owed, changed since": "disk",
+    "changed": "half",
+    "edited back": "disk",
+    "renamed jobs": "record",
+    "renamed files": "disk",
+    "files gone": "answer",
+}
+"""Of each scenario the kind that is not slow; each kind has its turn."""
+RECOVERIES = ("owed", "changed")
+"""The scenarios whose recovery is killed in a test that is not slow."""
 
 
-@pytest.mark.parametrize("kind", STRIDES)
-@pytest.mark.parametrize("name", SCENARIOS)
+CASES = [
+    pytest.param(name, kind, marks=() if SAMPLE[name] == kind else pytest.mark.slow)
+    for name in SCENARIOS
+    for kind in STRIDES
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_killed_at_a_step(case: Callable[[str], Case], name: str, kind: str) -> None:
     """Killed at the n-th step and run again: nothing is lost, nothing is bought twice."""
     stride = STRIDES[kind]
     steps(case(name), kind, 1 + list(SCENARIOS).index(name) % stride, stride, again=False)
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in RECOVERIES else pytest.mark.slow) for name in SCENARIOS]
+)
 def test_killed_again_while_recovering(case: Callable[[str], Case], name: str) -> None:
     """The run that recovers from a crash is killed too: the one after it brings all home."""
     steps(case(name), "disk", 3 + list(SCENARIOS).index(name), 37, again=True)

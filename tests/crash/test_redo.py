@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,29 +18,9 @@ if TYPE_CHECKING:
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 JOBS = 2
 
-RUN = """
-import asyncio, os, signal, sys
-from runner import load
-from runner.engine import operations
-
-manifest, base, kill_at, redo = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "redo"
-seen = 0
-
-def see(record):
-    global seen
-    seen += 1
-    if seen == kill_at:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-environ = {"RUNCOMFY_MODEL_API_BASE": base, "RUNCOMFY_TOKEN": "test-token"}
-options = operations.RunOptions(redo=redo, every=redo)
-report = asyncio.run(operations.run(load(manifest), options, observer=see, environ=environ))
-print(report.exit_code)
-"""
-
 
 class Folder:
-    """A manifest and its results, with one process a run."""
+    """A manifest and its results."""
 
     def __init__(self, bench: Bench, home: Path) -> None:
         self.bench, self.home = bench, home
@@ -53,10 +31,10 @@ class Folder:
 
     def run(self, kill_at: int = 0, *, redo: bool = True) -> int | None:
         """The report's exit code; None for a run that was killed."""
-        words = [str(self.home / "batch.yaml"), self.bench.base, str(kill_at), "redo" if redo else "plain"]
-        ended = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, check=False)
-        assert ended.returncode in (0, -9), ended.stderr
-        return int(ended.stdout) if ended.returncode == 0 else None
+        trap = ("record", kill_at, "kill") if kill_at else None
+        ended = self.bench.run(self.home / "batch.yaml", self.home / "out", trap, redo=redo)
+        assert ended["exit"] != 70, ended["said"]
+        return None if ended["killed"] else int(ended["exit"])
 
     def lines(self) -> list[Record]:
         return [decode(line) for line in (self.home / "out" / "results.jsonl").read_bytes().splitlines()]

@@ -102,6 +102,7 @@ def play(bench: Bench, spot: Place, jobs: list[dict[str, Any]], *, kills: int, s
     return killed
 
 
+@pytest.mark.slow
 def test_three_shards_killed_at_random(bench: Bench, place: Callable[[str], Place]) -> None:
     """Nothing is bought twice, nothing is lost, the budget of the folder holds."""
     jobs = [{"id": f"job-{n:03}", "prompt": f"shards {n}"} for n in range(36)]

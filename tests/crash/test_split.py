@@ -92,24 +92,26 @@ def case(bench: Bench, place: Callable[[str], Place]) -> Case:
     return Case(bench, place)
 
 
-STRIDE = 7
-"""Of so many steps the quick test takes one, before each of ``NEXT`` others; the soak test takes every one."""
+STRIDES = [31, pytest.param(7, marks=pytest.mark.slow)]
+"""Of so many steps a test takes one, before each of ``NEXT`` others; the soak test takes every one."""
 SPLITTING = 34
 """Disk steps from the beginning of a shard's run to beyond the end of the split."""
 
 
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("after", NEXT)
-def test_killed_while_splitting(case: Case, after: str) -> None:
+def test_killed_while_splitting(case: Case, after: str, stride: int) -> None:
     """The folder stays whole, or is split: what comes next goes on from there."""
-    first = 1 + list(NEXT).index(after)
-    kill_each(case, {"shard": "2/3"}, [], NEXT[after], range(first, SPLITTING, STRIDE))
+    first = (1 + list(NEXT).index(after)) * stride // 7
+    kill_each(case, {"shard": "2/3"}, [], NEXT[after], range(first, SPLITTING, stride))
 
 
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("after", NEXT)
-def test_killed_while_merging(case: Case, after: str) -> None:
+def test_killed_while_merging(case: Case, after: str, stride: int) -> None:
     """The same, the other way."""
-    first = 1 + list(NEXT).index(after)
-    kill_each(case, {"merge": True}, [({"shard": "2/3"}, 0)], NEXT[after], range(first, MOST, STRIDE))
+    first = (1 + list(NEXT).index(after)) * stride // 7
+    kill_each(case, {"merge": True}, [({"shard": "2/3"}, 0)], NEXT[after], range(first, MOST, stride))
 
 
 @pytest.mark.soak
