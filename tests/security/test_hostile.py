@@ -1,6 +1,6 @@
 """A service that tries everything at once, the real command in a real process, and what is left of it.
 
-Two hundred jobs: each attack of ``attacks.py`` has one, between good ones. The command runs twice under attack, and
+Each attack of ``attacks.py``, or of a sample, has a job, between good ones. The command runs twice under attack, and
 once more when the service is well.
 """
 
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,14 @@ from runner.ledger.records import decode
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 TOKEN = "rc-hostile-0123456789abcdef"
-JOBS = 200
+SAMPLE = (
+    *("submit-redirect-307", "submit-endless", "submit-bomb", "submit-escapes", "submit-id-path", "submit-refused"),
+    *("submit-echo", "submit-links", "result-redirect", "result-half", "result-other", "result-echo", "result-404"),
+    *("result-failed", "result-output-file", "at-canary", "at-login", "at-backslash", "at-decimal-https", "at-token"),
+    *("named-loopback", "named-turning", "file-redirect", "file-redirect-name", "file-png-lying", "file-endless"),
+    *("file-drip", "file-size", "file-name", "file-forged"),
+)
+"""Attacks of each kind, for a test that is not slow."""
 PATIENCE_SECONDS = 90
 COMMANDS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What a terminal obeys, the line feed excepted."""
@@ -45,10 +52,10 @@ to is twice as much as that.
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory by /proc")
 
 
-def names() -> list[str]:
+def with_good_jobs(attacks: Mapping[str, Attack], jobs: int) -> list[str]:
     """Every attack, with a good job after each of the first ones."""
-    found = list(ATTACKS)
-    for number in range(JOBS - len(found)):
+    found = list(attacks)
+    for number in range(jobs - len(found)):
         found.insert(1 + 2 * number, f"good-{number}")
     return found
 
@@ -61,6 +68,8 @@ class Place:
     beside: Path
     """For notes of this test, outside that world."""
     api: str
+    names: list[str]
+    """Of the jobs."""
     said: list[str] = field(default_factory=list)
     """Everything that was printed."""
 
@@ -71,7 +80,7 @@ class Place:
         (self.root / "elsewhere" / "evil.png").write_text("not to be touched")
         (self.root / "project" / "notes.txt").write_text("neither")
         settings = {"model": KLEIN, "concurrency": 100, "timeout": "8s", "retries": 1, "max_file": "4MB"}
-        jobs = [{"id": name, "prompt": f"{name} as ordered"} for name in names()]
+        jobs = [{"id": name, "prompt": f"{name} as ordered"} for name in self.names]
         document = {**settings, "defaults": {"width": 64, "height": 64}, "jobs": jobs}
         (self.root / "project" / "batch.yaml").write_text(json.dumps(document))
 
@@ -160,11 +169,11 @@ def check_end(place: Place, *, healed: bool) -> Counter[str]:
     records = place.records()
     found = Counter(record.state.value for record in records.values())
     if not healed:
-        faults = {name: wrong(ATTACKS.get(name), records[name]) for name in names()}
+        faults = {name: wrong(ATTACKS.get(name), records[name]) for name in place.names}
         assert {name: fault for name, fault in faults.items() if fault} == {}
         assert records["file-size"].warning == "size"
         return found
-    wanted = {name: ATTACKS[name].healed if name in ATTACKS else "done" for name in names()}
+    wanted = {name: ATTACKS[name].healed if name in ATTACKS else "done" for name in place.names}
     assert {n: (records[n].state.value, w) for n, w in wanted.items() if records[n].state.value != w} == {}
     return found
 
@@ -190,16 +199,16 @@ def check_secret(place: Place) -> None:
     assert [path for path in written if TOKEN.encode() in path.read_bytes()] == []
     assert not any(TOKEN in text for text in place.said)
     assert (place.beside / "env").read_text()
-    assert json.loads((place.beside / "heard").read_text())["total"] == JOBS
+    assert json.loads((place.beside / "heard").read_text())["total"] == len(place.names)
 
 
-def check_careful(world: World) -> None:
+def check_careful(world: World, jobs: int) -> None:
     """Nobody called the canary; the token went with every question to the API and with no download."""
     assert world.canaries
     assert world.calls == []
     assert world.trespasses == []
     assert {prompt: count for prompt, count in world.submissions.items() if count != 1} == {}
-    assert len(world.submissions) == JOBS
+    assert len(world.submissions) == jobs
 
 
 def run_good_jobs(place: Place, world: World) -> int:
@@ -210,13 +219,23 @@ def run_good_jobs(place: Place, world: World) -> int:
     return place.peak
 
 
-def test_a_hostile_service_gets_nothing_and_keeps_nothing_from_its_owner(tmp_path: Path) -> None:
-    """Two hundred jobs, every attack among them: the run ends, good jobs are done, each bad one says why; later all
-    that is paid comes home and nothing is bought twice. Nobody else is called, nothing outside is written, no memory
-    is filled, and the token is in nothing."""
+@pytest.mark.parametrize(
+    ("attacks", "jobs"),
+    [
+        pytest.param({name: ATTACKS[name] for name in SAMPLE}, 40, id="sample"),
+        pytest.param(ATTACKS, 200, id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_a_hostile_service_gets_nothing_and_keeps_nothing_from_its_owner(
+    tmp_path: Path, attacks: Mapping[str, Attack], jobs: int
+) -> None:
+    """Two hundred jobs, every attack among them, or fewer and a sample: the run ends, good jobs are done, each bad one
+    says why; later all that is paid comes home and nothing is bought twice. Nobody else is called, nothing outside is
+    written, no memory is filled, and the token is in nothing."""
     prepare()
-    with serving(ATTACKS) as world, serving({}) as good:
-        place = Place(tmp_path / "world", tmp_path / "beside", world.api)
+    names = with_good_jobs(attacks, jobs)
+    with serving(attacks) as world, serving({}) as good:
+        place = Place(tmp_path / "world", tmp_path / "beside", world.api, names)
         place.build()
         before, api = place.snapshot(), ["--api", f"{world.api}/v1"]
         hear = f"env > {place.beside}/env; cat > {place.beside}/heard"
@@ -241,13 +260,13 @@ def test_a_hostile_service_gets_nothing_and_keeps_nothing_from_its_owner(tmp_pat
         check_files(place)
         check_words(place)
         check_secret(place)
-        check_careful(world)
+        check_careful(world, jobs)
         assert place.snapshot() == before
 
-        usual = run_good_jobs(Place(tmp_path / "good", tmp_path / "beside", good.api), good)
+        usual = run_good_jobs(Place(tmp_path / "good", tmp_path / "beside", good.api, names), good)
         assert max(attacked, again) < usual + ROOM_BYTES
         canaries = f"{len(world.calls)} calls to canaries at {', '.join(world.canaries)}, port {world.canary}"
         peaks = f"{attacked >> 20} MiB under attack, {again >> 20} when repeated, {usual >> 20} in good times"
-        figures = [f"{len(ATTACKS)} attacks in {JOBS} jobs, {seconds:.1f} s: {dict(states)}; then {dict(after)}"]
+        figures = [f"{len(attacks)} attacks in {jobs} jobs, {seconds:.1f} s: {dict(states)}; then {dict(after)}"]
         figures += [f"{canaries}; {sum(world.submissions.values())} submissions; peak memory: {peaks}"]
         sys.stdout.write("\n".join(["", *figures, ""]))
