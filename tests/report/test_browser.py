@@ -144,10 +144,10 @@ def test_every_picture_has_an_alternative_text_and_is_shown(opened):
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("tote", ["tote-1", "tote-2", "tote-3"]),
         ("SIDE cup", ["cup-side"]),
-        ("refused", ["glove"]),
-        ("req-pen", ["pen"]),
+        pytest.param("tote", ["tote-1", "tote-2", "tote-3"], marks=pytest.mark.slow),
+        pytest.param("refused", ["glove"], marks=pytest.mark.slow),
+        pytest.param("req-pen", ["pen"], marks=pytest.mark.slow),
         ("nothing like it", []),
     ],
 )
@@ -176,7 +176,11 @@ def test_filters_keep_what_they_name(opened):
 
 
 @pytest.mark.parametrize(
-    ("order", "first"), [("id", "cup-front"), ("cost", "tote-3"), ("slow", "tote-3"), ("new", "tote-3")]
+    ("order", "first"),
+    [
+        ("id", "cup-front"),
+        *(pytest.param(order, "tote-3", marks=pytest.mark.slow) for order in ("cost", "slow", "new")),
+    ],
 )
 def test_pictures_can_be_sorted(opened, order, first):
     """Those without any stay above."""
@@ -378,10 +382,13 @@ def test_files_of_any_name_can_be_opened(visit, shelf):
         visit.press("Escape")
 
 
-def test_payloads_are_shown_as_text(visit, shelf):
+@pytest.mark.parametrize(
+    "payloads", [pytest.param(PAYLOADS[:2], id="two"), pytest.param(PAYLOADS, id="all", marks=pytest.mark.slow)]
+)
+def test_payloads_are_shown_as_text(visit, shelf, payloads):
     """Ids, prompts, models, errors, inputs, files, media types, addresses, times: nothing comes of them but text."""
     out = shelf.folder / "out"
-    for number, text in enumerate(PAYLOADS):
+    for number, text in enumerate(payloads):
         job_id = text.replace("/", "∕")
         shared = {"inputs": {"prompt": text, text: text}, "model": text, "warning": text, "manifest": text, "api": text}
         made = shelf.done(f"{job_id} d", file=f"{job_id}-{number}", at=text, fingerprint=text, day=text, **shared)
@@ -397,11 +404,11 @@ def test_payloads_are_shown_as_text(visit, shelf):
     before = inventory(visit.page)
     assert before["script"] == 2
     assert before.get("iframe", 0) + before.get("object", 0) == 0
-    assert before["img"] == len(PAYLOADS) + 1
-    for number in range(3 * len(PAYLOADS)):
+    assert before["img"] == len(payloads) + 1
+    for number in range(3 * len(payloads)):
         visit.page.locator(".card .open").nth(number).click()
         visit.press("x", "v", "Escape", "Escape")
-    assert visit.page.locator(".row .prompt").first.text_content() == PAYLOADS[0]
+    assert visit.page.locator(".row .prompt").first.text_content() == payloads[0]
     assert (
         visit.page.evaluate(
             "[...document.querySelectorAll('*')].some(one => [...one.attributes].some("
@@ -414,7 +421,7 @@ def test_payloads_are_shown_as_text(visit, shelf):
         name: before[name] for name in ("script", "style", "link", "meta")
     }
     lines = visit.commands
-    assert len(lines) == len(PAYLOADS)
+    assert len(lines) == len(payloads)
 
 
 def inventory(page: Page) -> dict[str, int]:
