@@ -14,12 +14,10 @@ from runner.core.shards import Shard
 
 
 @pytest.fixture
-def cluster(site: Site) -> Site:
-    """Two workers; a request takes a while."""
+def cluster(site: Site, shared: Site) -> Site:
+    """The module's two workers, and a service of the test's own at which a request takes a while."""
     site.serve("--workers", "100", "--seconds", "0.3")
-    site.schedule()
-    site.work()
-    site.work()
+    site.address, site.options = shared.address, ("--api", site.base)
     return site
 
 
@@ -31,6 +29,7 @@ def require_complete(site: Site, jobs: int, summary: dict[str, object]) -> None:
     assert not list(site.output.glob("results.*-of-*"))
 
 
+@pytest.mark.slow
 def test_the_same_command_picks_up_what_a_killed_one_left(cluster):
     """The program is killed; shards that workers still run are waited for, and the bounds hold over both."""
     manifest = cluster.write(120, concurrency=8)
@@ -59,6 +58,7 @@ def test_a_run_that_nobody_watches_any_more_ends_gently(cluster):
     assert Counter(record.state.value for record in cluster.records()) == {"done": bought}
 
 
+@pytest.mark.slow
 def test_a_signal_ends_all_shards_gently(cluster):
     """Ctrl-C: nothing more is bought anywhere, what is in flight comes home, exit 75; the same command goes on."""
     manifest = cluster.write(150, concurrency=8)
@@ -127,6 +127,7 @@ def test_local_needs_no_cluster(site):
     assert (code, summary["skipped"], site.submissions) == (0, 40, 40)
 
 
+@pytest.mark.slow
 def test_a_terminals_interrupt_reaches_local_workers_too_and_is_gentle(site):
     """Ctrl-C goes to every process of the terminal: what is in flight comes home all the same."""
     site.serve("--workers", "50", "--seconds", "0.5")
@@ -140,6 +141,7 @@ def test_a_terminals_interrupt_reaches_local_workers_too_and_is_gentle(site):
     assert "Traceback" not in site.said(run)
 
 
+@pytest.mark.slow
 def test_the_budget_holds_over_all_workers(cluster):
     """Money for some of the jobs: as much is bought as each shard's part allows, never more than the whole."""
     budget = 40 * 0.009
@@ -151,6 +153,7 @@ def test_the_budget_holds_over_all_workers(cluster):
     assert cluster.submissions > 0
 
 
+@pytest.mark.slow
 def test_the_rate_holds_over_all_workers_and_from_shard_to_shard(cluster):
     """Two at a time with half the rate each, and eight shards one after another: never more in a second."""
     manifest = cluster.write(40, concurrency=8, rate="8/s")
@@ -161,6 +164,7 @@ def test_the_rate_holds_over_all_workers_and_from_shard_to_shard(cluster):
     assert all(later - earlier >= 1 for earlier, later in zip(times, times[most:], strict=False))
 
 
+@pytest.mark.slow
 def test_a_halt_in_one_shard_ends_them_all(site):
     """What fails too often in one shard stops buying everywhere: exit 1, and the rest is left."""
     site.serve("--workers", "100", "--seconds", "0.1", "--fault", "job fail")
@@ -172,6 +176,7 @@ def test_a_halt_in_one_shard_ends_them_all(site):
     assert summary["failed"] + summary["left"] == 400
 
 
+@pytest.mark.slow
 def test_the_end_is_told_once_for_the_whole(cluster):
     """``--on-finish`` hears of the whole batch once, and ``--quiet`` says nothing where all is done."""
     told = cluster.folder / "told"

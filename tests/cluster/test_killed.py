@@ -39,6 +39,7 @@ def kill_during(site: Site, jobs: int, kills: int, concurrency: int) -> None:
     check(site, jobs, concurrency, summary)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_nothing(site):
     """200 jobs, a worker killed and one added meanwhile: each is bought once."""
     site.serve("--workers", "100", "--seconds", "0.3")

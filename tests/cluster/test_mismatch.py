@@ -11,6 +11,15 @@ from support.local_cluster import Site, wait_for
 
 import runner
 
+IMPATIENT = """
+import sys
+from runner.cluster import client
+from runner.cli.main import main
+client.REACH_SECONDS = 1
+sys.exit(main())
+"""
+"""The command line, which gives up a cluster sooner."""
+
 
 @pytest.fixture
 def cluster(site: Site) -> Site:
@@ -41,6 +50,7 @@ def require_refused(site: Site, manifest: Path, *options: str, says: str) -> Non
     assert not list(site.output.glob("results*"))
 
 
+@pytest.mark.slow
 def test_a_worker_with_another_runner_is_named_with_both_versions(cluster):
     """One worker fits and one does not: nothing is bought, and the message names the worker and its version."""
     cluster.work()
@@ -54,12 +64,14 @@ def test_a_worker_without_a_token_is_named(cluster):
     require_refused(cluster, cluster.write(3), says="finds no token of its own")
 
 
+@pytest.mark.slow
 def test_a_worker_that_would_ask_another_api_is_named(cluster):
     """Half a batch at the emulator and half at the real service would be a surprise."""
     cluster.work(RUNCOMFY_MODEL_API_BASE="http://127.0.0.1:1/v1")
     require_refused(cluster, cluster.write(3), says="would use another API")
 
 
+@pytest.mark.slow
 def test_what_only_this_process_sees_is_refused(cluster):
     """``/proc/self/cwd`` is another folder for each process: like a path that is mounted on one machine only."""
     elsewhere = cluster.folder / "elsewhere"
@@ -70,6 +82,7 @@ def test_what_only_this_process_sees_is_refused(cluster):
     require_refused(cluster, manifest, "--output", "/proc/self/cwd/there", says="does not see the output folder")
 
 
+@pytest.mark.slow
 def test_a_cluster_without_a_worker_is_said(cluster):
     """Nobody waits for workers that may never come."""
     require_refused(cluster, cluster.write(3), says="the cluster has no worker")
@@ -78,13 +91,15 @@ def test_a_cluster_without_a_worker_is_said(cluster):
 def test_a_cluster_that_is_not_there_is_said(site):
     """Exit 69, the address, and nothing bought."""
     site.serve()
-    run = site.run(site.write(3), cluster="tcp://127.0.0.1:1")
+    manifest = site.write(3)
+    run = site.start("-c", IMPATIENT, "run", str(manifest), "--cluster", "tcp://127.0.0.1:1")
     code, _ = site.end(run)
     assert code == 69
     assert "the cluster at tcp://127.0.0.1:1 cannot be reached" in site.said(run)
     assert "Traceback" not in site.said(run)
 
 
+@pytest.mark.slow
 def test_a_worker_that_comes_later_and_does_not_fit_is_left_out(cluster):
     """Its shard goes to another worker, and the batch is complete."""
     first = cluster.work()

@@ -39,6 +39,8 @@ class Site:
     folder: Path
     base: str = ""
     address: str = ""
+    options: tuple[str, ...] = ()
+    """For each run."""
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -105,7 +107,7 @@ class Site:
         return path
 
     def run(self, manifest: Path, *options: str, cluster: str = "") -> subprocess.Popen[str]:
-        words = ("run", str(manifest), "--cluster", cluster or self.address, "--json", *options)
+        words = ("run", str(manifest), "--cluster", cluster or self.address, "--json", *self.options, *options)
         return self.start("-m", "runner", *words)
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
