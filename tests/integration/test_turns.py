@@ -16,6 +16,7 @@ from support.harness import Service, plain
 
 import runner
 from runner.core.models import Record, State
+from runner.engine.redo import CHUNK
 from runner.engine.stop import Stop
 from runner.ledger import log
 from runner.ledger.records import decode, encode
@@ -86,11 +87,11 @@ def all_but_chosen(records: list[Record]) -> list[Record]:
     [
         (as_it_is, {}),
         (as_it_is, {"redo": True, "every": True}),
-        (as_it_is, {"redo": True, "missing": True}),
-        (superseded, {}),
+        pytest.param(as_it_is, {"redo": True, "missing": True}, marks=pytest.mark.slow),
+        pytest.param(superseded, {}, marks=pytest.mark.slow),
         (renamed, {}),
         (all_redone, {}),
-        (all_but_chosen, {}),
+        pytest.param(all_but_chosen, {}, marks=pytest.mark.slow),
         (all_but_chosen, {"redo": True, "every": True}),
     ],
 )
@@ -131,20 +132,22 @@ async def redo(service: Service, manifest: runner.Manifest, at: Callable[[Record
     return await service.run(manifest, redo=True, every=True, stop=stop)
 
 
-async def test_a_signal_ends_a_redos_choice_and_the_same_command_goes_on_with_it(service):
+@pytest.mark.parametrize(("jobs", "chunk"), [(60, 20), pytest.param(300, CHUNK, marks=pytest.mark.slow)])
+async def test_a_signal_ends_a_redos_choice_and_the_same_command_goes_on_with_it(service, monkeypatch, jobs, chunk):
     """It stops among the marks: nothing is bought, it is said, and the next time each job is bought exactly once."""
-    manifest = service.manifest(*({"id": f"j{n}", "prompt": f"p {n}"} for n in range(300)), concurrency=64)
+    monkeypatch.setattr(runner.engine.redo, "CHUNK", chunk)
+    manifest = service.manifest(*({"id": f"j{n}", "prompt": f"p {n}"} for n in range(jobs)), concurrency=64)
     await service.run(manifest)
     report = await redo(service, manifest, lambda record: record.redo == 1)
     marked = {record.id for record in service.lines() if record.redo}
-    assert 0 < len(marked) < 300
+    assert 0 < len(marked) < jobs
     assert not any(record.redo_chosen for record in service.lines())
-    assert (report.exit_code, report.left, report.total) == (75, 300, 300)
+    assert (report.exit_code, report.left, report.total) == (75, jobs, jobs)
     assert "same command" in " ".join(report.notes)
-    assert service.submissions == 300
+    assert service.submissions == jobs
     service.seen = []
     report = await service.run(manifest, redo=True, every=True)
-    assert (report.done, report.exit_code, service.submissions) == (300, 0, 600)
+    assert (report.done, report.exit_code, service.submissions) == (jobs, 0, 2 * jobs)
 
 
 async def test_a_signal_before_the_first_mark_begins_no_redo(service):

@@ -63,15 +63,17 @@ def story(record: MakeRecord) -> list[Record]:
     ]
 
 
+@pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_log_cut_at_any_byte_opens_with_every_whole_line_and_goes_on(
-    tmp_path: Path, story: list[Record], record: MakeRecord
+    tmp_path: Path, story: list[Record], record: MakeRecord, step: int
 ) -> None:
     """Wherever a crash cuts the file, what was acknowledged is there, half a line is set aside, and work goes on."""
     lines = [line_of(entry) for entry in story]
     whole = b"".join(lines)
     ends = [sum(map(len, lines[: count + 1])) for count in range(len(lines))]
     later = record("cup")
-    for cut in range(len(whole) + 1):
+    around = {end + offset for end in (1, *ends) for offset in (-1, 0, 1)} - {len(whole) + 1}
+    for cut in sorted({*range(0, len(whole), step), *around}):
         path = tmp_path / str(cut) / "results.jsonl"
         path.parent.mkdir()
         path.write_bytes(whole[:cut])
