@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Final
 
 MAX_NESTING: Final = 500
-"""Half of what Python 3.11 allows, calls included. No manifest or feed gets to 150, and no answer seen so far to 20."""
+"""Half of what Python 3.11 allows, calls included. What manifests and feeds can make stays below 150."""
 
 _SHORTEST_DEEP: Final = 2 * MAX_NESTING
 """Bytes; JSON that nests deeper is longer, since each level is opened and closed."""

@@ -159,6 +159,30 @@ def test_any_text_is_a_template_or_is_refused(text: str) -> None:
         printed("{{ n }}" + text)
 
 
+DEEP: dict[str, Callable[[int], str]] = {
+    "brackets": lambda levels: "{{ " + "(" * levels + "1" + ")" * levels + " }}",
+    "lists": lambda levels: "{{ " + "[" * levels + "]" * levels + "|length }}",
+    "not": lambda levels: "{{ " + "not " * levels + "1 }}",
+    "if": lambda levels: "{% if 1 %}" * levels + "a" + "{% endif %}" * levels,
+    "mixed": lambda levels: "{% if (1) %}" * 10 + "{{ (" + "not " * (levels - 11) + "1) }}" + "{% endif %}" * 10,
+}
+
+
+@pytest.mark.parametrize("form", DEEP)
+def test_a_template_has_thirty_levels_and_no_more(form: str) -> None:
+    """Far from where Python gives up, which depends on the calls around it; what stands side by side has one level."""
+    Compiler().compile(DEEP[form](30))
+    Compiler().compile(DEEP[form](5) * 20)
+    with pytest.raises(Invalid, match="too deep"):
+        Compiler().compile(DEEP[form](31))
+
+
+def test_a_template_that_fills_the_stack_all_the_same_is_refused() -> None:
+    """A chain is as deep as it is long."""
+    with pytest.raises(Invalid, match="too deep"):
+        Compiler().compile("{{ 'a'" + " + 'a'" * 900 + " }}")
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="{\r\0"), max_size=30))
 def test_text_around_a_template_is_sent_as_written(text: str) -> None:
     """Only the braces are filled in: line ends, spaces and every other character stay."""

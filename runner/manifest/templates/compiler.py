@@ -6,6 +6,7 @@ This module imports jinja2 and is imported only when a template is met.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_PARTS: Final = 1000
 """Names, operators and filters of one template."""
+MAX_LEVELS: Final = 30
+"""Brackets, ``if`` and ``not`` within one another. Jinja's parser takes up to a dozen calls for each, of the thousand
+that there are; to end it by filling the stack would make what else listens there, an audit hook, complain as well."""
 
 _ALLOWED: Final = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.Name, nodes.Const, nodes.Filter, nodes.Test,
@@ -141,8 +145,11 @@ class Compiler:
 
     def _compile_any(self, text: str) -> Expression:
         try:
-            if any(part == "comment_begin" for _, part, _ in self._sandbox.lex(text)):
+            parts = [(part, value) for _, part, value in self._sandbox.lex(text) if part != "whitespace"]
+            if any(part == "comment_begin" for part, _ in parts):
                 raise Invalid("holds a template comment, `{# … #}`", "delete it, or print it: {{ '{#' }}")
+            if _levels(parts) > MAX_LEVELS:
+                raise _too_deep()
             tree = self._sandbox.parse(text)
             names = TemplateNames()
             _Check(names).visit(tree)
@@ -150,9 +157,26 @@ class Compiler:
         except TemplateSyntaxError as error:
             raise _explain(error) from None
         except (RecursionError, MemoryError, SyntaxError, ValueError):
-            raise Invalid("is a template that is too deep, or holds too large a number", "shorten it") from None
+            raise _too_deep() from None
         root = Compiled.from_code(self._sandbox, code, {}).root_render_func
         return Expression(root, names, whole=_is_whole(tree))
+
+
+def _levels(parts: list[tuple[str, str]]) -> int:
+    """How many brackets, ``if`` and ``not`` are within one another at most, by the lexer's parts of a template."""
+    level = most = nots = 0
+    for (before, _), (part, value) in pairwise([("", ""), *parts]):
+        if part == "operator":
+            level += (value in ("(", "[", "{")) - (value in (")", "]", "}"))
+        elif before == "block_begin":
+            level += (value == "if") - (value == "endif")
+        nots = nots + 1 if (part, value) == ("name", "not") else 0
+        most = max(most, level + nots)
+    return most
+
+
+def _too_deep() -> Invalid:
+    return Invalid("is a template that is too deep, or holds too large a number", "shorten it")
 
 
 def _is_whole(tree: nodes.Template) -> bool:
