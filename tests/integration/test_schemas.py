@@ -8,6 +8,7 @@ import pytest
 from support.virtual_time import LoopClock
 
 from runner.core.errors import ManifestError
+from runner.core.models import State
 from runner.emulator import InjectedFault
 from runner.engine import operations
 from runner.engine.catalogue import offers
@@ -320,6 +321,30 @@ async def test_an_owed_purchase_is_not_followed_by_a_second_one(service):
     forget(service)
     report = await service.run(await service.read(BATCH))
     assert (report.done, report.exit_code, service.submissions) == (3, 0, 3)
+
+
+async def test_an_owed_purchase_whose_inputs_changed_is_not_followed_by_another_without_the_schema(service):
+    """Perhaps only the reading is another one: it is collected, and what comes after waits for the schema."""
+    service.fault(InjectedFault(on="result", kind="status", status=500))
+    assert (await service.run(await service.read(f"timeout: 5s\n{BATCH}"))).owed == 3
+    service.fault(AWAY)
+    forget(service)
+    report = await service.run(await service.read(BATCH.replace("one", "uno")))
+    assert (report.exit_code, service.submissions) == (69, 3)
+    assert {service.record(name).state for name in "abc"} == {State.DONE}
+
+
+async def test_jobs_that_buy_nothing_do_not_stop_the_buying_without_the_schema(service):
+    """One failed for good and one is held: only what would be bought and may only look new is in doubt."""
+    final = InjectedFault(on="submit", kind="status", status=422, match="one")
+    lost = InjectedFault(on="submit", kind="hang", match="two", times=1)
+    service.fault(final, lost)
+    await service.run(await service.read(BATCH))
+    assert service.record("b").state is State.UNKNOWN
+    service.fault(AWAY)
+    forget(service)
+    report = await service.run(await service.read(f"{BATCH}  - {{id: d, prompt: four}}\n"))
+    assert (report.unknown, report.skipped, report.done, report.stopped) == (1, 1, 1, None)
 
 
 async def test_offline_runs_buy_at_the_price_of_earlier_purchases(service):

@@ -385,3 +385,22 @@ def test_a_log_that_is_mostly_empty_lines_takes_no_memory_for_them(tmp_path: Pat
     path = tmp_path / "results.jsonl"
     path.write_bytes((b" " * 31 + b"\n") * (SAMPLE // 32) + line_of(record()))
     assert memory(path) < 100_000
+
+
+def test_a_reader_that_may_not_open_the_log_does_not_take_it_for_empty(path: Path, record: MakeRecord) -> None:
+    """Else `plan` would say that all is to be bought, and a shard would see nothing that others spent."""
+    append(path, record("mug", State.DONE))
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path)
+    with pytest.raises(LedgerError, match=r"cannot be opened|is a link"):
+        opened(path, writable=False)
+
+
+def test_a_log_that_is_written_over_while_it_is_in_use_is_told(path: Path, record: MakeRecord) -> None:
+    """A line that is another one by now is no traceback; the message says what to do."""
+    append(path, record("mug", State.DONE), record("tote", State.DONE))
+    log = Log(path, writable=False)
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(LedgerError, match=r"altered while it was in use.*run again"):
+        list(log.latest())
+    log.close()

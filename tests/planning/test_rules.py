@@ -113,6 +113,20 @@ def test_a_rerun_follows_the_rules(past: list[str], action: Action, number: int 
     assert decision.reason
 
 
+PASSED = {
+    "edited back beside an unknown that was passed over": (State.UNKNOWN, "B", "A", Action.RESTORE),
+    "edited back beside an owed one that was passed over": (State.SUBMITTED, "B", "A", Action.RESTORE),
+    "the inputs that were passed over": (State.UNKNOWN, "B", "B", Action.BUY),
+}
+
+
+@pytest.mark.parametrize(("state", "inputs", "wanted", "action"), PASSED.values(), ids=PASSED)
+def test_what_rebuy_passes_over_is_bought_anew_and_nothing_else(state, inputs, wanted, action):
+    """`reconcile --rebuy` is about these inputs: edited back to what is done, that is taken back, and not bought."""
+    past = [purchase(1, State.DONE, "A"), purchase(2, state, inputs, rebuy=True)]
+    assert plan(past, job(wanted)).action is action
+
+
 RESUBMIT: dict[str, tuple[list[str], Action]] = {
     "one unknown": (["unknown A"], Action.BUY),
     "an intent without an answer": (["submitting A"], Action.BUY),

@@ -1,0 +1,134 @@
+"""The budget: what is reserved before a purchase, what a bill teaches, and who has to wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.core.models import Budget, Job, Record, State
+from runner.core.shards import Shard
+from runner.engine.billing.budget import BudgetTracker
+from runner.engine.stop import Stop
+
+PRICE = 0.01
+
+
+def tracker(usd: float = 1.0, *, shard: Shard | None = None, price: float | None = PRICE) -> BudgetTracker:
+    made = BudgetTracker(Budget(usd=usd), Stop(), lambda: "2026-11-22", shard)
+    made.set_price("m", price)
+    return made
+
+
+def job(job_id: str = "mug", side: int = 512) -> Job:
+    inputs = {"prompt": "a mug", "width": side, "height": side}
+    return Job(id=job_id, model="m", inputs=inputs, fingerprint=job_id, file=job_id)
+
+
+def record(job_id: str = "mug", state: State = State.SUBMITTING, side: int = 512, **more: Any) -> Record:
+    fields: dict[str, Any] = {"reserved_usd": PRICE, "day": "2026-11-22", **more}
+    return Record(
+        id=job_id,
+        purchase=1,
+        state=state,
+        at="now",
+        api="api",
+        manifest="-",
+        model="m",
+        inputs={"prompt": "a mug", "width": side, "height": side},
+        fingerprint=job_id,
+        file=job_id,
+        **fields,
+    )
+
+
+def test_until_the_first_bill_one_purchase_of_a_kind_is_under_way():
+    """Its bill may be higher than the price says: all slots together would go beyond the cap by as much."""
+    budget = tracker()
+    budget.reserve(record("a"))
+    assert not budget.admits(job("b"))
+    budget.charge(record("a", State.GENERATED, request_id="r", cost_usd=0.02))
+    assert budget.admits(job("b"))
+    budget.reserve(record("b"))
+    assert budget.admits(job("c"))
+
+
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.RELEASED, State.FAILED])
+def test_a_first_purchase_without_a_request_teaches_nothing(state):
+    """In doubt or refused, it says nothing of the bill: the next one goes alone, too."""
+    budget = tracker()
+    budget.reserve(record("a"))
+    budget.charge(record("a", state))
+    assert budget.admits(job("b"))
+    budget.reserve(record("b"))
+    assert not budget.admits(job("c"))
+
+
+def test_a_first_purchase_with_a_request_and_no_bill_ends_the_waiting():
+    """Some services name no cost: then all go together from the second on."""
+    budget = tracker()
+    budget.reserve(record("a"))
+    budget.charge(record("a", State.GENERATED, request_id="r"))
+    budget.reserve(record("b"))
+    assert budget.admits(job("c"))
+
+
+def test_a_cancelled_purchase_that_cost_nothing_teaches_nothing():
+    """Loaded from an earlier run, it is no bill of its kind: the first of this run goes alone."""
+    budget = tracker()
+    budget.load([record("a", State.CANCELLED, request_id="r", cost_usd=0.0)])
+    budget.reserve(record("b"))
+    assert not budget.admits(job("c"))
+
+
+def test_a_low_bill_never_lowers_a_reserve():
+    """A discount for one picture is no promise for the next."""
+    budget = tracker()
+    budget.load([record("a", State.DONE, request_id="r", cost_usd=0.001)])
+    assert budget.estimate(job("b")) == PRICE
+
+
+def test_a_high_bill_raises_every_reserve_of_its_kind():
+    """Those under way as well: they will be billed alike."""
+    budget = tracker()
+    budget.load([record("a", State.DONE, request_id="r", cost_usd=0.05)])
+    assert budget.estimate(job("b")) == 0.05
+    for name in ("b", "c"):
+        budget.reserve(record(name, reserved_usd=0.05))
+    budget.charge(record("b", State.GENERATED, request_id="r-b", cost_usd=0.07))
+    assert budget.left_usd == pytest.approx(1.0 - 0.05 - 0.07 - 0.07)
+
+
+def test_a_new_price_shrinks_what_a_shard_may_spend():
+    """What others bought without a known price counts at the price of now, so their part grows and ours shrinks."""
+    mine = Shard(index=1, of=2)
+    budget = tracker(shard=mine, price=None)
+    unpriced = [record(f"j{number}", State.UNKNOWN, reserved_usd=None) for number in range(140)]
+    others = sum(not mine.owns(one.id) for one in unpriced)
+    budget.load(one for one in unpriced if not mine.owns(one.id))
+    before = budget.cap
+    budget.set_price("m", 0.01)
+    after = budget.cap
+    assert before is not None
+    assert after is not None
+    assert 0.5 < others * 0.01 < 1.0
+    assert after.usd == pytest.approx(1.0 - others * 0.01)
+    assert before.usd == pytest.approx(0.5)
+
+
+def test_an_owed_purchase_that_was_made_without_a_price_counts_at_the_price_of_now():
+    """It is collected under a budget like any other."""
+    budget = tracker()
+    owed = record("a", State.SUBMITTED, reserved_usd=None, request_id="r", side=2048)
+    budget.load([owed])
+    budget.track([owed])
+    assert budget.left_usd == pytest.approx(1.0 - 5 * PRICE)
+    budget.charge(record("a", State.GENERATED, reserved_usd=None, request_id="r", cost_usd=0.03, side=2048))
+    assert budget.left_usd == pytest.approx(1.0 - 0.03)
+
+
+def test_the_earlier_price_is_that_of_one_megapixel():
+    """While the catalogue is away a large picture's reserve does not make small ones dear."""
+    budget = tracker(price=None)
+    budget.load([record("a", State.DONE, side=2048, reserved_usd=0.05, request_id="r")])
+    assert budget.earlier_price("m") == pytest.approx(0.01)
