@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import ParamSpec, TypeVar
+from unicodedata import normalize
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -151,6 +152,55 @@ def identity(file: int | str) -> tuple[int, int]:
     """What tells a file or folder, by handle or name, from another that took its name. Raises ``OSError``."""
     found = os.stat(file)  # noqa: PTH116 - of a handle, or of a name that is text and asked for several times a file
     return found.st_dev, found.st_ino
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file: through links, or on a disk that ignores case. Raises ``OSError``.
+
+    Identities alone do not tell: exFAT under FUSE gives one file another inode number for each spelling of its name.
+    """
+    if not (os.path.exists(one) and os.path.exists(other)):  # noqa: PTH110 - no exception for what no disk takes
+        return False
+    if identity(str(one)) == identity(str(other)):
+        return True
+    found = _as_listed(one)
+    return found is not None and found == _as_listed(other)
+
+
+def is_second_name(one: Path, other: Path) -> bool:
+    """Whether the file at ``other`` stays if ``one`` is deleted: proven by two entries that their folders list."""
+    if identity(str(one)) == identity(str(other)) and os.stat(one).st_nlink == 1:  # noqa: PTH116 - beside identity
+        return False
+    first, second = _as_listed(one), _as_listed(other)
+    return first is not None and second is not None and first != second
+
+
+def _as_listed(path: Path) -> Path | None:
+    """``path`` without links, every name spelled as its folder lists it; None where a folder does not list it."""
+    real = Path(os.path.realpath(path))
+    found = Path(real.anchor)
+    for name in real.parts[1:]:
+        listed = name if os.path.ismount(found / name) else _listed_name(found, name)
+        if listed is None:
+            return None
+        found /= listed
+    return found
+
+
+def _listed_name(folder: Path, name: str) -> str | None:
+    """The spelling under which ``folder`` lists ``name``; None where it has another name in the list, or none."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - texts
+    except PermissionError:
+        return None
+    if name in names:
+        return name
+    return next((other for other in names if folded(other) == folded(name)), None)
+
+
+def folded(name: str) -> str:
+    """One form for all names that some file system does not tell apart, by case or by composition."""
+    return normalize("NFC", normalize("NFC", name).casefold())
 
 
 def write_all(handle: int, data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -176,7 +176,7 @@ class Folder:
         with self._moving:
             for other in reversed(others):
                 self._archive_older(other, set(targets), {arrival.source for arrival in arrivals})
-            named = {output.path for other in others for output in other.outputs}
+            named = {output.path for other in others for output in other.outputs if output.path}
             for arrival, target in zip(arrivals, targets, strict=True):
                 self._give_name(arrival, target, named)
 
@@ -208,9 +208,14 @@ class Folder:
                 if path in mine or not os.path.lexists(f"{self.root}/{path}"):
                     continue
                 target = self.path(path)
-                if arrival.source != target and not is_ours(target, arrival.output):
-                    taken.append(path)
+                if arrival.source == target or is_ours(target, arrival.output) or self.is_one_of(target, mine):
+                    continue
+                taken.append(path)
         return taken
+
+    def is_one_of(self, target: Path, paths: Iterable[str | None]) -> bool:
+        """Whether ``target`` is the file at one of ``paths`` under another spelling. Raises ``OSError``."""
+        return any(disk.same_file(target, self.root / path) for path in paths if path)
 
     def move_to_archive(self, owner: Record, path: str) -> None:
         """Set another job's file aside, under that job's name, unless that job has moved it away itself by now.
@@ -239,8 +244,8 @@ class Folder:
             places = [self.path(place) for place in archive_folder(other, output)]
             if not any(is_ours(place, output) for place in places):
                 (self._copy if path in sources else _rename)(path, _first_free(places))
-            elif path in targets - sources:
-                path.unlink()  # a crash came between the two steps of a rename, or somebody copied it back
+            elif path in targets - sources:  # a crash came between the two steps of a rename, or it was copied back
+                _drop_copy(path, next(place for place in places if is_ours(place, output)))
 
     def _copy(self, source: Path, target: Path) -> None:
         """Give ``source`` a second file under another name, whole and durably. What a crash leaves is emptied later."""
@@ -251,16 +256,20 @@ class Folder:
             os.fsync(file.fileno())
         _rename(temporary, target)
 
-    def _give_name(self, arrival: IncomingFile, target: Path, named: Container[str | None]) -> None:
+    def _give_name(self, arrival: IncomingFile, target: Path, named: Collection[str]) -> None:
         """Rename an arrival. A file in its way at a path that the job's other purchases name was altered by hand."""
         if arrival.source == target:
             return
         passing = self._require_source(arrival)
         if os.path.lexists(target):
             if is_ours(target, arrival.output):
-                arrival.source.unlink(missing_ok=True)
+                if passing:
+                    arrival.source.unlink(missing_ok=True)
+                else:
+                    _drop_copy(arrival.source, target)
                 return
-            if arrival.output.path not in named or not target.is_file():
+            known = arrival.output.path in named or self.is_one_of(target, named)
+            if not known or not target.is_file():
                 raise PathOccupied(
                     f"{target} is not ours and is in the way; move it, and run again. The picture is paid."
                 )
@@ -301,7 +310,8 @@ class Folder:
         Where the owner has it already it is set apart. Raises as ``set_apart`` does.
         """
         with file_errors(self.root):
-            if any(is_ours(self.path(place), output) for place in paths_of(owner, output) if place != path):
+            copies = (self.path(place) for place in paths_of(owner, output) if place != path)
+            if any(is_ours(copy, output) and not disk.same_file(copy, self.path(path)) for copy in copies):
                 return self.keep_altered(path)
             target = _first_free(self.path(place) for place in archive_folder(owner, output))
             _rename(self.path(path), target)
@@ -329,8 +339,8 @@ class Folder:
         if kept is None:
             kept = _first_free(places)
             _rename(arrival.source, kept)
-        elif kept != arrival.source:
-            arrival.source.unlink(missing_ok=True)
+        elif kept != arrival.source and arrival.source.exists():
+            _drop_copy(arrival.source, kept)
         return places[kept]
 
 
@@ -361,6 +371,14 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def _drop_copy(copy: Path, kept: Path) -> None:
+    """Delete ``copy`` of a file that stands at ``kept``; where the two may be one file, only give it the new name."""
+    if disk.is_second_name(copy, kept):
+        copy.unlink(missing_ok=True)
+    elif copy.parent == kept.parent and not (copy.is_symlink() or kept.is_symlink()):
+        copy.rename(kept)  # upper and lower case; of one file a rename deletes nothing
 
 
 def _rename(source: Path, target: Path) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from unicodedata import normalize
 
 import msgspec
 
+from runner.core.disk import folded
 from runner.core.errors import ConflictError
 from runner.core.media_formats import EXTENSIONS
 from runner.core.models import EMULATOR, Job, Record
@@ -55,7 +55,7 @@ class Listing:
             if len(self._seen) >= MOST_FOLDERS:
                 self._seen.clear()
             seen = self._seen[folder] = _Seen(now, _stems(folder))
-        return seen.stems is None or _folded(stem) in seen.stems
+        return seen.stems is None or folded(stem) in seen.stems
 
 
 def _stems(folder: str) -> frozenset[str] | None:
@@ -64,12 +64,7 @@ def _stems(folder: str) -> frozenset[str] | None:
             names = [entry.name for entry in islice(entries, MOST_NAMES + 1)]
     except OSError:
         return None
-    return frozenset(_folded(name.rpartition(".")[0]) for name in names) if len(names) <= MOST_NAMES else None
-
-
-def _folded(name: str) -> str:
-    """One form for all names that some file system does not tell apart, by case or by composition."""
-    return normalize("NFC", normalize("NFC", name).casefold())
+    return frozenset(folded(name.rpartition(".")[0]) for name in names) if len(names) <= MOST_NAMES else None
 
 
 class Conflicts:
@@ -85,6 +80,7 @@ class Conflicts:
         self._listing = Listing()
         self._named: NameSet | None = None
         self._named_elsewhere: NameSet | None = None
+        self._spellings: NameSet | None = None
 
     def ownership(self, job: Job, decision: Decision) -> str | None:
         """Return why ``job`` may not be touched: its record belongs to another manifest, or was really paid for."""
@@ -110,6 +106,17 @@ class Conflicts:
         """Yield the paths where the job's files would go and where a file is that no record of this run names."""
         return filter(self._is_foreign, self._in_the_way(job))
 
+    def other_spelling(self, path: str) -> str:
+        """Return under which other spelling a record of this run names the file at ``path``; empty where none does."""
+        if self._spellings is None:
+            self._spellings = NameSet()
+            for other in _paths_of(self._ledger):
+                self._spellings.add(_name(other))
+        if _name(path) not in self._spellings:
+            return ""
+        alike = (other for other in _paths_of(self._ledger) if _name(other) == _name(path))
+        return next((other for other in alike if self._is_same_file(path, [other])), "")
+
     def is_of_another_shard(self, path: str) -> bool:
         """Return whether a record of another shard names ``path``."""
         if self._named_elsewhere is None:
@@ -132,17 +139,28 @@ class Conflicts:
         if not self._listing.may_hold(folder, stem, found):
             return []
         there = [f"{job.file}.{extension}" for extension in EXTENSIONS if _look(f"{path}.{extension}")]
-        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else ()
-        return [path for path in there if path not in mine]
+        mine = {out.path for record in self._ledger.history(job.id) for out in record.outputs} if there else set()
+        return [path for path in there if path not in mine and not self._is_same_file(path, mine)]
+
+    def _is_same_file(self, path: str, paths: Iterable[str | None]) -> bool:
+        return self._folder.is_one_of(self._folder.root / path, paths)
 
 
 def _paths(reader: LedgerReader) -> NameSet:
     """Return every path that a record names."""
     found = NameSet()
-    for record in reader.latest():
-        for output in record.outputs:
-            found.add(output.path or "")
+    for path in _paths_of(reader):
+        found.add(path)
     return found
+
+
+def _paths_of(reader: LedgerReader) -> Iterator[str]:
+    return (output.path for record in reader.latest() for output in record.outputs if output.path)
+
+
+def _name(path: str) -> str:
+    """Return the name without its folder, in one form for every spelling."""
+    return folded(path.rpartition("/")[2])
 
 
 def _look(path: str) -> os.stat_result | None:
@@ -170,10 +188,12 @@ class ConflictReport:
         if len(kept) < MAX_CONFLICTS:
             kept.append(line)
 
-    def note_path(self, path: str, job: Job, *, another_shard: bool) -> None:
+    def note_path(self, path: str, job: Job, *, another_shard: bool, other_spelling: str) -> None:
         if not self._told.add(path):
             return
-        if another_shard:
+        if other_spelling:
+            advice = f"is the file that the results log calls {other_spelling}: give the job another `file:`"
+        elif another_shard:
             advice = "is another shard's: where its job gets another `file:` run that shard first, or `runner merge`"
         else:
             advice = "is not runner's; move it, or set `file:`"

@@ -104,7 +104,8 @@ class _Surveying:
             self.conflicts.note(conflict)
         if decision.action in PLACING and not old_id:
             for path in conflicts.foreign_files(job):
-                self.conflicts.note_path(path, job, another_shard=conflicts.is_of_another_shard(path))
+                elsewhere, spelling = conflicts.is_of_another_shard(path), conflicts.other_spelling(path)
+                self.conflicts.note_path(path, job, another_shard=elsewhere, other_spelling=spelling)
 
 
 def doubt_about_schemas(jobs: Counter[str]) -> str:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from runner.core.disk import hash_file
+from runner.core.disk import folded, hash_file
 from runner.core.errors import OutputError
 from runner.core.media_formats import EXTENSIONS
 from runner.core.models import Output, Record, State
@@ -116,9 +116,8 @@ def check(ledger: LedgerReader, folder: Folder) -> VerifyReport:
         for looked, finding in _in_threads(threads, lambda item: _look(folder, item), _expected(ledger, named)):
             checked += looked
             wrong += [finding] if finding is not None else []
-    foreign = [
-        Finding(kind=FindingKind.FOREIGN, path=path) for path in _pictures(folder.root) if normal(path) not in named
-    ]
+    unnamed = [path for path in _pictures(folder.root) if normal(path) not in named]
+    foreign = [Finding(kind=FindingKind.FOREIGN, path=path) for path in _without_known(unnamed, ledger, folder)]
     return VerifyReport(checked=checked, wrong=(*_name_owners(ledger, wrong), *foreign))
 
 
@@ -255,6 +254,20 @@ def _pictures(root: Path) -> Iterator[str]:
         for name in sorted(names):
             if name.rpartition(".")[2].lower() in EXTENSIONS:
                 yield (inside / name).as_posix()
+
+
+def _without_known(paths: list[str], ledger: LedgerReader, folder: Folder) -> list[str]:
+    """``paths`` without the files that records name under another spelling: through a link, or in another case."""
+    if not paths:
+        return paths
+    spelled: dict[str, set[str]] = {folded(path.rpartition("/")[2]): set() for path in paths}
+    for known in (output.path for record in ledger.latest() for output in record.outputs if output.path):
+        alike = spelled.get(folded(known.rpartition("/")[2]))
+        if alike is not None:
+            alike.add(known)
+    return [
+        path for path in paths if not folder.is_one_of(folder.root / path, spelled[folded(path.rpartition("/")[2])])
+    ]
 
 
 def _refuse(error: OSError) -> None:
