@@ -10,7 +10,7 @@ from runner.core.clock import Clock
 from runner.core.shards import Shard
 from runner.engine.stop import Stop
 from runner.files.output_folder import Folder
-from runner.ledger import EMPTY, LedgerReader, LedgerWriter
+from runner.ledger import EMPTY, HeldLock, LedgerReader, LedgerWriter
 
 
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,3 +26,5 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     storage: aiohttp.ClientSession
     clock: Clock
     stop: Stop
+    lock: HeldLock | None = None
+    """The lock file that keeps other runs out of the folder, for one who may buy."""

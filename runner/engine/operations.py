@@ -185,6 +185,7 @@ async def _batch(
                 storage=storage,
                 clock=clock,
                 stop=stop,
+                lock=held.lock,
             )
             batch = Batch(context, config)
             if isinstance(observer, StatusObserver):

@@ -86,6 +86,7 @@ class Pipeline:
             tracker=self._budget,
             context=self._intent_fields,
             note=self._tally.notes.append,
+            lock=context.lock,
         )
 
     def _make_poller(self) -> Poller:

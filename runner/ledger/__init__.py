@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.ledger import Ledger, open_ledger, open_others, open_reader
-from runner.ledger.lockfile import private, read_holder, run_lock
+from runner.ledger.lockfile import HeldLock, private, read_holder, run_lock
 from runner.ledger.locking import HeldParts, LayoutBusy, acquire, acquire_all, holders, layout_conflict, merge_shards
 from runner.ledger.log import Log
 from runner.ledger.readers import EMPTY, LedgerReader, LedgerWriter, ShardedReader, divided
 
 __all__ = [
     "EMPTY",
+    "HeldLock",
     "HeldParts",
     "Layout",
     "LayoutBusy",

@@ -46,12 +46,23 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
 
 def locking_doubt(folder: Path) -> str:
     """Why several machines may not safely share ``folder``; empty where nothing speaks against it, or can be seen."""
+    mount = _mounted(folder)
+    return doubt(mount) if mount is not None else ""
+
+
+def _mounted(folder: Path) -> Mount | None:
+    """The mount that ``folder`` is in; None where that cannot be seen."""
     try:
         text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-        mount = mount_of(text, str(folder.resolve()))
+        return mount_of(text, str(folder.resolve()))
     except (OSError, RuntimeError):  # another system than Linux; a loop of links
-        return ""
-    return doubt(mount) if mount is not None else ""
+        return None
+
+
+def locks_bar_readers(folder: Path) -> bool:
+    """Whether a locked file in ``folder`` cannot be read by others: locks of SMB are mandatory."""
+    mount = _mounted(folder)
+    return mount is not None and mount.kind in _SMB
 
 
 def mount_of(mountinfo: str, path: str) -> Mount | None:

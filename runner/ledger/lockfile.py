@@ -18,6 +18,8 @@ import msgspec
 from runner.core import disk
 from runner.core.errors import Locked, OutputError
 from runner.core.shards import Shard
+from runner.ledger.layout import path_of
+from runner.ledger.log_lock import log_is_written
 
 FOLDER = ".runner"
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -57,8 +59,23 @@ def _is_zombie(pid: int) -> bool:
         return False
 
 
+class HeldLock(msgspec.Struct, frozen=True):
+    """A lock file as it was when it was locked."""
+
+    path: Path
+    identity: tuple[int, int]
+
+    @property
+    def lost(self) -> bool:
+        """Whether the file was removed or replaced: then it keeps nobody out."""
+        try:
+            return disk.identity(str(self.path)) != self.identity
+        except OSError:
+            return True
+
+
 @contextmanager
-def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[None]:
+def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[HeldLock]:
     """Hold the output folder or one shard, making folders if need be.
 
     Raises ``Locked`` naming the holder, or ``OutputError``.
@@ -72,21 +89,31 @@ def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[N
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)
-        _write(folder / "holder.json", msgspec.json.encode(holder))
+        held = HeldLock(folder / "lock", disk.identity(str(folder / "lock")))
+        written = log_is_written(path_of(output, shard))
+        if not written:
+            holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)
+            _write(folder / "holder.json", msgspec.json.encode(holder))
     except Timeout:
-        what = output if shard is None else f"shard {shard} of {output}"
-        holder_there = read_holder(output, shard) or "another run"
-        raise Locked(f"{what} is in use by {holder_there}; try again when it is done") from None
+        raise _in_use(output, shard) from None
     except OSError as error:
         lock.release()
         raise OutputError(f"{output}: {lock_words(error)}. Nothing was bought.") from error
+    if written:  # by a run whose lock file was removed
+        lock.release()
+        raise _in_use(output, shard)
     try:
-        yield
+        yield held
     finally:
         with suppress(OSError):
             folder.joinpath("holder.json").unlink(missing_ok=True)
         lock.release()
+
+
+def _in_use(output: Path, shard: Shard | None) -> Locked:
+    what = output if shard is None else f"shard {shard} of {output}"
+    holder = read_holder(output, shard) or "another run"
+    return Locked(f"{what} is in use by {holder}; try again when it is done")
 
 
 def lock_words(error: OSError) -> str:

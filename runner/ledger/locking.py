@@ -17,7 +17,7 @@ import msgspec
 from runner.core.errors import ConflictError, LedgerCorrupt, LedgerError, Locked, OutputError
 from runner.core.shards import Shard
 from runner.ledger.layout import Layout, look, path_of
-from runner.ledger.lockfile import FOLDER, read_holder, run_lock
+from runner.ledger.lockfile import FOLDER, HeldLock, read_holder, run_lock
 from runner.ledger.sharding import made, make_shards, merge, split, tidy
 
 
@@ -32,6 +32,8 @@ class HeldParts(msgspec.Struct, frozen=True, kw_only=True):
     """What may be written to; None is the whole folder."""
     shards: tuple[Shard, ...] = ()
     """All there are, where they are held to be worked through together."""
+    lock: HeldLock | None = None
+    """The lock file that keeps other runs out, for one who may buy."""
 
     @property
     def alone(self) -> bool:
@@ -48,15 +50,15 @@ def acquire(root: Path, since: str, shard: Shard | None = None) -> Iterator[Held
     """
     with ExitStack() as held:
         if shard is None:
-            held.enter_context(run_lock(root, since))
+            lock = held.enter_context(run_lock(root, since))
             _see_afresh(root)
             _require_whole(root)
         else:
             with _folder_lock(root, since):
                 _see_afresh(root)
                 lay_out(root, shard)
-                held.enter_context(run_lock(root, since, shard))
-        yield HeldParts(parts=(shard,))
+                lock = held.enter_context(run_lock(root, since, shard))
+        yield HeldParts(parts=(shard,), lock=lock)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from runner.core.errors import LedgerCorrupt, LedgerError
 from runner.core.models import Record, State
 from runner.ledger.file_owners import FileOwners
 from runner.ledger.index import Index
+from runner.ledger.log_lock import lock_log, unlock_log
 from runner.ledger.records import BadLine, check, decode, decode_all, encode, reread
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Log:
         self._looked = float("-inf")
         self._ended = "" if writable else "opened for reading"
         """Why nothing may be written any more, once there is a reason."""
+        self._successor: int | None = None
+        """The handle of the compacted log, which keeps its lock."""
         self._handle = _open(path, writable=writable)
         try:
             self._identity = None if self._handle is None else disk.identity(self._handle)
@@ -197,10 +200,12 @@ class Log:
         try:
             temporary.unlink(missing_ok=True)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
+            self._successor = handle
+            lock_log(handle, temporary)
+            with open(handle, "wb", closefd=False) as file:
                 file.writelines(self.read_bytes(span) + b"\n" for span in self.index.all())
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(handle)
             temporary.chmod(self.path.stat().st_mode & 0o777)
             temporary.replace(self.path)
             self._ended = "rewritten, and to be opened again"
@@ -211,9 +216,10 @@ class Log:
                 temporary.unlink(missing_ok=True)
 
     def close(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        for handle in filter(None, (self._handle, self._successor)):
+            unlock_log(handle)
+            os.close(handle)
+        self._handle = self._successor = None
 
 
 def _open(path: Path, *, writable: bool) -> int | None:
@@ -222,9 +228,9 @@ def _open(path: Path, *, writable: bool) -> int | None:
         if not writable:
             return os.open(path, os.O_RDONLY)
         path.parent.joinpath(".runner").mkdir(parents=True, exist_ok=True)
+        handle = _open_locked(path)
         with suppress(OSError):
             _temporary(path).unlink(missing_ok=True)  # of a compaction that a crash ended
-        handle = _open_own(path)
         disk.flush_folder(path.parent)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not writable:
@@ -242,6 +248,22 @@ def _open_own(path: Path) -> int:
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no plain file")
     return handle
+
+
+def _open_locked(path: Path) -> int:
+    """The same, and nobody else writes to it. Raises ``Locked``."""
+    while True:
+        handle = _open_own(path)
+        try:
+            lock_log(handle, path)
+            if disk.identity(handle) == disk.identity(str(path)):
+                return handle
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # it was compacted between the two steps: what has its name now is another file
 
 
 def _temporary(path: Path) -> Path:

@@ -19,7 +19,7 @@ from runner.engine.run_status import TRANSITION
 from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.stop import Stop
 from runner.engine.time_limit import TimeLimit
-from runner.ledger import LedgerWriter
+from runner.ledger import HeldLock, LedgerWriter
 from runner.ledger.records import follow, intent
 from runner.planning.rules import next_purchase, wanted_redo
 
@@ -41,8 +41,13 @@ class Submitter:
         tracker: BudgetTracker,
         context: Callable[[Job], dict[str, object]],
         note: Callable[[str], None],
+        lock: HeldLock | None = None,
     ) -> None:
-        """``context`` gives what every intent of this run carries: manifest, reserve, bounds of the download."""
+        """``context`` gives what every intent of this run carries: manifest, reserve, bounds of the download.
+
+        ``lock`` is the lock file that keeps other runs out of the folder.
+        """
+        self._lock = lock
         self._api = api
         self._ledger = ledger
         self._throttle = throttle
@@ -66,11 +71,20 @@ class Submitter:
             async with self._api.submitting:
                 with await self._throttle.turn():  # nothing is waited for after it
                     self._time_limit.check()
+                    self._check_lock()
                     if self._stop.stopped or job.model in self._dead_models:
                         return record
                     if self._budget.admits(job):
                         record = await self._submit(job)
         return record
+
+    def _check_lock(self) -> None:
+        """Stop buying where the lock file is gone: what this run has in flight is still recorded."""
+        if self._lock is not None and self._lock.lost:
+            self._stop.buying(
+                f"{self._lock.path} was removed or replaced during the run; what was bought is fetched, and nothing "
+                "more is bought: run again, and leave that file where it is"
+            )
 
     async def _submit(self, job: Job) -> Record:
         """One purchase, from the intent to what the answer makes of it."""
