@@ -79,6 +79,7 @@ class Pipeline:
         return Submitter(
             api=context.api,
             ledger=context.ledger,
+            others=context.others,
             throttle=throttle,
             stop=context.stop,
             time_limit=self._time_limit,

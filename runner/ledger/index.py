@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from runner.core.models import OWED, Record, State
 from runner.core.name_sets import Numbering, digest
+from runner.ledger.request_ids import RequestIds
 
 _UNSETTLED = (State.SUBMITTING, *OWED)
 
@@ -38,6 +39,7 @@ class Index:
         self._lengths = array("Q")  # 0 for a purchase that goes on under another id
         self._forgotten = 0
         self._later: _Later | None = None
+        self._requests = RequestIds()
         self._claimed = bytearray()
         """A 1 for each purchase of a job that somebody knows."""
         self._unsettled: dict[int, State] = {}
@@ -69,6 +71,8 @@ class Index:
                 self._later.add(record.id, record.purchase)
         else:
             self._offsets[number], self._lengths[number] = offset, length
+        if record.request_id is not None:
+            self._requests.note(number, record.request_id)
         state = record.state
         if state is not State.DONE and state in _UNSETTLED:  # nearly all are done, and texts are compared slowly
             self._unsettled[number] = state
@@ -79,6 +83,7 @@ class Index:
     def expect(self, purchases: int) -> None:
         """Make room for so many in all."""
         self._purchases.expect(purchases)
+        self._requests.expect(purchases)
 
     def _note(self, record: Record) -> None:
         """What a line says beside where its purchase stands."""
@@ -119,6 +124,10 @@ class Index:
             later = (self._purchases.find(key_of(job_id, purchase)) for purchase in purchases if purchase != but)
             found += [number for number in later if number is not None]
         return found
+
+    def with_request(self, request_id: str) -> list[tuple[int, int]]:
+        """The last lines of the purchases that have this request, and rarely of one that has another."""
+        return [self._span(number) for number in self._requests.find(request_id) if self._lengths[number]]
 
     def claim(self, ids: Iterable[str]) -> None:
         """Somebody knows these jobs: what there is of them by now is not ``unclaimed``."""

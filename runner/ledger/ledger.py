@@ -120,6 +120,11 @@ class Ledger:
         spans = self._log.index.purchases(job_id, but)
         return [record for span in spans if (record := self._log.read(span)).id == job_id]
 
+    def with_request(self, request_id: str) -> Record | None:
+        """The purchase that has this request, at any API."""
+        records = map(self._log.read, self._log.index.with_request(request_id))
+        return next((record for record in records if record.request_id == request_id), None)
+
     def owed(self, api: str) -> list[Record]:
         """What was bought at this API and is not delivered, oldest first."""
         return [record for record in self._log.unsettled(*OWED) if record.api == api]

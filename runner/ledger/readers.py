@@ -19,6 +19,8 @@ class LedgerReader(Protocol):
 
     def history(self, job_id: str, but: int = 0) -> list[Record]: ...
 
+    def with_request(self, request_id: str) -> Record | None: ...
+
     def owed(self, api: str) -> list[Record]: ...
 
     def interrupted(self) -> list[Record]: ...
@@ -64,6 +66,10 @@ class ShardedReader:
         part = self._parts.get(shard_of(job_id, self._count))
         return part.history(job_id, but) if part is not None else []
 
+    def with_request(self, request_id: str) -> Record | None:
+        found = (part.with_request(request_id) for part in self._parts.values())
+        return next(filter(None, found), None)
+
     def owed(self, api: str) -> list[Record]:
         found = chain.from_iterable(part.owed(api) for part in self._parts.values())
         return sorted(found, key=lambda record: record.submitted_at or record.at)
@@ -106,6 +112,10 @@ class FilteredReader:
 
     def history(self, job_id: str, but: int = 0) -> list[Record]:
         return self._reader.history(job_id, but) if self._owns(job_id) else []
+
+    def with_request(self, request_id: str) -> Record | None:
+        record = self._reader.with_request(request_id)
+        return record if record is not None and self._owns(record.id) else None
 
     def owed(self, api: str) -> list[Record]:
         return self._of(iter(self._reader.owed(api)))

@@ -14,6 +14,7 @@ from runner.api.client import MAX_SUBMITTING
 from runner.core import disk
 from runner.core.disk import DiskSpeed
 from runner.core.models import State
+from runner.core.shards import Shard
 from runner.emulator import InjectedFault
 from runner.engine.stop import Stop
 
@@ -78,6 +79,46 @@ async def test_an_unreadable_outcome_is_held_and_never_repeated(service, fault):
     again = await service.run()
     assert (again.exit_code, again.unknown) == (2, 1)
     assert service.submissions == 1
+
+
+async def test_an_answer_with_the_request_of_another_purchase_is_in_doubt(service, caplog):
+    """An id that this folder has from an earlier run: two jobs never share one request, and it is said."""
+    await service.run()
+    taken = service.record("a").request_id
+    service.fault(submit("bad_id", text=taken))
+    report = await service.run(jobs=2)
+    assert (report.exit_code, report.skipped, report.unknown) == (2, 1, 1)
+    record = service.record("b")
+    assert (record.state, record.request_id, record.error.code) == (State.UNKNOWN, None, "repeated_request_id")
+    assert taken in record.error.message
+    assert "purchase 1 of a" in record.error.message
+    assert any(taken in text for text in caplog.messages)
+    assert service.files() == ["a.png"]
+    assert (await service.run(jobs=2)).unknown == 1
+    assert service.submissions == 2
+
+
+@pytest.mark.parametrize("quick", [True, False], ids=["quick disk", "slow disk"])
+async def test_of_submissions_answered_with_one_id_one_has_it(service, monkeypatch, quick):
+    """Three answers with one id arrive at once, before any of them is on the disk: one purchase has the request."""
+    monkeypatch.setattr(DiskSpeed, "quick", lambda _: quick)
+    service.fault(submit("bad_id", text="req-same", times=3))
+    await service.run(jobs=3)
+    assert [record.id for record in service.lines() if record.request_id == "req-same"] != []
+    assert len({record.id for record in service.lines() if record.request_id == "req-same"}) == 1
+    doubtful = [service.record(name).error.code for name in "abc" if service.record(name).state is State.UNKNOWN]
+    assert doubtful == ["repeated_request_id"] * 2
+
+
+async def test_the_id_of_another_shards_request_is_in_doubt(service):
+    """What other shards had when this one began counts as this folder's."""
+    manifest = service.manifest(*plain(6))
+    await service.run(manifest, shard=Shard(index=1, of=2))
+    taken = service.lines()[-1].request_id
+    service.fault(submit("bad_id", text=taken))
+    report = await service.run(manifest, shard=Shard(index=2, of=2))
+    assert report.unknown == 1
+    assert len({record.id for record in service.lines() if record.request_id == taken}) == 1
 
 
 async def test_on_unknown_resubmit_buys_once_more_in_a_jobs_life(service):

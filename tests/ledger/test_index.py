@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from runner.core.models import OWED, Output, Record, State
-from runner.ledger import Ledger, Log
+from runner.ledger import Ledger, Log, request_ids
 from runner.ledger.log import line_of
 
 if TYPE_CHECKING:
@@ -145,6 +145,41 @@ def test_what_is_owed_comes_oldest_first_even_after_a_rename(settled: Book, reco
     settled.add(record("b", State.GENERATED, submitted_at=at(1)), record("c", State.DONE))
     settled.add(record("z", submitted_at=at(0), renamed_from="a"))
     assert [one.id for one in settled.ledger.owed(API)] == ["z", "b", "d"]
+
+
+def test_a_purchase_is_found_by_its_request(settled: Book, record: MakeRecord) -> None:
+    """Whatever became of it: delivered, at another API, renamed. An id that nobody has is nobody's."""
+    settled.add(record("a"), record("b", State.DONE), record("c", api="emulator"))
+    settled.add(record("d", State.SUBMITTING, request_id=None))
+    settled.add(record("z", request_id="r-a", renamed_from="a"))
+    found = {name: settled.ledger.with_request(f"r-{name}") for name in "abcd"}
+    assert {name: one and one.id for name, one in found.items()} == {"a": "z", "b": "b", "c": "c", "d": None}
+    settled.add(record("d", request_id="r-d"))
+    assert settled.ledger.with_request("r-d") == record("d", request_id="r-d")
+
+
+def test_each_of_many_purchases_is_found_by_its_request(path: Path, record: MakeRecord) -> None:
+    """The index grows several times over; requests are looked for while it does and when it is read again."""
+    book = Book(path)
+    names = [f"job-{number}" for number in range(3000)]
+    for name in names:
+        assert book.ledger.with_request(f"r-{name}") is None
+        book.add(record(name, State.SUBMITTING, request_id=None), record(name))
+    for _ in range(2):
+        assert [book.ledger.with_request(f"r-{name}").id for name in names] == names
+        assert book.ledger.with_request("r-job-3000") is None
+        book.reopen()
+    book.ledger.close()
+
+
+def test_two_requests_whose_hashes_are_alike_are_told_apart(
+    settled: Book, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index keeps a hash of a request id; the record has the last word."""
+    monkeypatch.setattr(request_ids, "_hash", lambda _: 7)
+    settled.add(record("a"), record("b"))
+    assert [settled.ledger.with_request(f"r-{name}").id for name in "ab"] == ["a", "b"]
+    assert settled.ledger.with_request("r-c") is None
 
 
 def test_intents_without_an_answer_are_found_in_order(settled: Book, record: MakeRecord) -> None:

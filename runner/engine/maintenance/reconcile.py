@@ -114,9 +114,8 @@ def _means_all(request: ResolutionRequest) -> bool:
 
 def _owners(ledger: LedgerReader, request_ids: set[str]) -> dict[str, Record]:
     """The purchases that these request ids are recorded for."""
-    if not request_ids:
-        return {}
-    return {record.request_id: record for record in ledger.latest() if record.request_id in request_ids}
+    found = {request_id: ledger.with_request(request_id) for request_id in request_ids}
+    return {request_id: record for request_id, record in found.items() if record is not None}
 
 
 def _unfound(ledger: LedgerReader, questions: OpenPurchases, request: ResolutionRequest) -> str:

@@ -19,7 +19,7 @@ from runner.engine.run_status import TRANSITION
 from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.stop import Stop
 from runner.engine.time_limit import TimeLimit
-from runner.ledger import HeldLock, LedgerWriter
+from runner.ledger import HeldLock, LedgerReader, LedgerWriter
 from runner.ledger.records import follow, intent
 from runner.planning.rules import next_purchase, wanted_redo
 
@@ -34,6 +34,7 @@ class Submitter:
         *,
         api: Api,
         ledger: LedgerWriter,
+        others: LedgerReader,
         throttle: Throttle,
         stop: Stop,
         time_limit: TimeLimit,
@@ -45,11 +46,13 @@ class Submitter:
     ) -> None:
         """``context`` gives what every intent of this run carries: manifest, reserve, bounds of the download.
 
-        ``lock`` is the lock file that keeps other runs out of the folder.
+        ``lock`` is the lock file that keeps other runs out of the folder; ``others`` knows the purchases of other
+        shards.
         """
         self._lock = lock
         self._api = api
         self._ledger = ledger
+        self._others = others
         self._throttle = throttle
         self._stop = stop
         self._time_limit = time_limit
@@ -58,6 +61,8 @@ class Submitter:
         self._context = context
         self._note = note
         self._dead_models: dict[str, str] = {}
+        self._recording: dict[str, Record] = {}
+        """Purchases by request id, from the answer until that is recorded."""
 
     async def submit(self, job: Job) -> Record | None:
         """Submit ``job`` until the API accepts or refuses it for good.
@@ -100,6 +105,7 @@ class Submitter:
             raise
         except Exception as error:  # noqa: BLE001 - one job's trouble is one job's; it may have been bought
             answer = Unreadable(fault=internal_fault(job.id, error))
+        answer = self._without_repeated_id(record, answer)
         record = await self._append_answer(record, answer)
         if record.state is not State.SUBMITTED:
             self._budget.charge(record)
@@ -129,16 +135,37 @@ class Submitter:
         self._budget.charge(record)
         return record
 
+    def _without_repeated_id(self, record: Record, answer: Submission) -> Submission:
+        """``answer``, or an unreadable one where its request belongs to another purchase: two jobs never share one."""
+        if not isinstance(answer, Accepted):
+            return answer
+        request_id = answer.request_id
+        owner = (
+            self._recording.get(request_id)
+            or self._ledger.with_request(request_id)
+            or self._others.with_request(request_id)
+        )
+        if owner is None:
+            self._recording[request_id] = record
+            return answer
+        text = (
+            f"the API answered with request {request_id}, which belongs to purchase {owner.purchase} of {owner.id} "
+            "already; whether this one was bought as well is not known"
+        )
+        return Unreadable(fault=Fault(code="repeated_request_id", message=text))
+
     async def _append_answer(self, record: Record, answer: Submission) -> Record:
-        try:
+        if not isinstance(answer, Accepted):
             return await self._ledger.append(after_submission(record, answer, self._now()))
+        try:
+            record = await self._ledger.append(after_submission(record, answer, self._now()))
         except LedgerError as error:
-            if not isinstance(answer, Accepted):
-                raise
             raise LedgerError(
                 f"{error}\nJob {record.id} is request {answer.request_id} at the API, and that could not be recorded: "
                 f"note it down, and settle it with `runner reconcile --adopt {record.id}={answer.request_id}`."
             ) from error
+        del self._recording[answer.request_id]
+        return record
 
     def _heed(self, record: Record, answer: Submission) -> None:
         """What an answer means for the rest of the run."""

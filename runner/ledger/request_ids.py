@@ -1,0 +1,79 @@
+"""Numbers of purchases by request id, in 10 to 16 bytes for each purchase."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Final
+
+_SLOTS: Final = 1024
+_MASK: Final = 2**32 - 1
+
+
+class RequestIds:
+    """Request ids → the numbers of the purchases that were recorded with them.
+
+    No id is kept, only 32 bits of its hash: what is found may rarely belong to another id, and is to be compared with
+    the record itself. The hash is another one in each process, so nobody can make ids that collide.
+    """
+
+    def __init__(self) -> None:
+        self._hashes = array("I")  # by number of the purchase; 0 where it has no request
+        self._slots = array("I", bytes(4 * _SLOTS))  # open addressing: a number and 1, or 0 where nothing is
+        self._used = 0
+
+    def note(self, number: int, request_id: str) -> None:
+        """Remember that purchase ``number`` has this request. Repeating it does no harm."""
+        key = _hash(request_id)
+        hashes = self._hashes
+        if number < len(hashes):
+            if hashes[number] == key:
+                return
+            hashes[number] = key
+        else:
+            if number > len(hashes):
+                hashes.frombytes(bytes(4 * (number - len(hashes))))
+            hashes.append(key)
+        _put(self._slots, key, number)
+        self._used += 1
+        if 3 * self._used > 2 * len(self._slots):
+            self._make_room(2 * len(self._slots))
+
+    def find(self, request_id: str) -> Iterator[int]:
+        """The purchases that have this request, and rarely one that has another."""
+        key, slots, hashes = _hash(request_id), self._slots, self._hashes
+        last = len(slots) - 1
+        slot = key & last
+        while number := slots[slot]:
+            if hashes[number - 1] == key:
+                yield number - 1
+            slot = slot + 1 & last
+
+    def expect(self, count: int) -> None:
+        """Make room for so many in all at once."""
+        slots = len(self._slots)
+        while 3 * count > 2 * slots:
+            slots *= 2
+        if slots > len(self._slots):
+            self._make_room(slots)
+
+    def _make_room(self, count: int) -> None:
+        slots = array("I", bytes(4 * count))
+        self._used = 0
+        for number, key in enumerate(self._hashes):
+            if key:
+                _put(slots, key, number)
+                self._used += 1
+        self._slots = slots
+
+
+def _hash(request_id: str) -> int:
+    return hash(request_id) & _MASK or 1
+
+
+def _put(slots: array[int], key: int, number: int) -> None:
+    last = len(slots) - 1  # a power of two less 1
+    slot = key & last
+    while slots[slot]:
+        slot = slot + 1 & last
+    slots[slot] = number + 1
