@@ -5,6 +5,7 @@ Its profile is ``quick``, or what ``HYPOTHESIS_PROFILE`` says: ``full`` tries ea
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -12,9 +13,22 @@ import pytest
 from hypothesis import settings
 from support.examples import PROFILE, QUICK
 
+from runner.__main__ import GARBAGE
+
 settings.register_profile("quick", deadline=None, max_examples=QUICK)
 settings.register_profile("full", deadline=None)
 settings.load_profile(PROFILE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The test that waits longest is begun first: in the end nobody is left to wait for it."""
+    items.sort(key=lambda item: "security" not in item.path.parts)
+
+
+def pytest_collection_finish() -> None:
+    """No look for garbage goes through all that was imported and collected, and it comes as often as in ``runner``."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 @pytest.fixture

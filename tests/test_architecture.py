@@ -47,12 +47,13 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 TREES = dict(modules())
+NODES = {name: list(ast.walk(tree)) for name, tree in TREES.items()}
 
 
 def imports(name: str) -> Iterator[tuple[int, str]]:
     """Line and full name of everything that a module imports, nested and under TYPE_CHECKING included."""
     here = [*name.split("."), "__init__"] if (ROOT.parent / name.replace(".", "/")).is_dir() else name.split(".")
-    for node in ast.walk(TREES[name]):
+    for node in NODES[name]:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -169,8 +170,8 @@ def test_help_loads_nothing_but_what_prints_it() -> None:
 
 FUNCTIONS = {
     f"{name}:{node.lineno} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
-    for name, tree in TREES.items()
-    for node in ast.walk(tree)
+    for name, nodes in NODES.items()
+    for node in nodes
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 }
 

@@ -7,6 +7,7 @@ standard streams. The answer is the exit code on a line of its own; with ``stays
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
+from runner.__main__ import GARBAGE
 from runner.cli.main import COMMANDS, main
 
 PATIENCE_SECONDS = 60
@@ -64,6 +66,8 @@ def serve() -> None:
         import_module(f"runner.cli.commands.{verb}")
     import_module("runner.engine.operations")
     import_module("runner.emulator")
+    gc.freeze()  # what is never collected is never copied into a child
+    gc.set_threshold(GARBAGE)
     staying: set[int] = set()
     while line := sys.stdin.readline():
         sys.stdout.write(f"{answer(json.loads(line), staying)}\n")

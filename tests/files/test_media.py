@@ -381,7 +381,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.parametrize("pixels", [(1, 1), (9000, 9000)])
+@pytest.mark.parametrize("pixels", [pytest.param((1, 1), marks=pytest.mark.slow), (9000, 9000)])
 def test_a_zlib_bomb_costs_no_memory(chunk: Chunk, save: Callable[[bytes], Path], pixels: tuple[int, int]) -> None:
     """Kilobytes that unpack to a quarter of a gigabyte take a few megabytes, whatever the header claims."""
     packer = zlib.compressobj(9)

@@ -51,7 +51,13 @@ class Sentence(NamedTuple):
         return re.search("[^\n]*?".join(parts), printed) is not None
 
 
-def sentences() -> Iterator[Sentence]:
+@cache
+def sentences() -> list[Sentence]:
+    """All of ``spoken``, found once."""
+    return list(spoken())
+
+
+def spoken() -> Iterator[Sentence]:
     """Every text of two words and more that the loader may say: no docstring, no pattern, nothing for editors."""
     for path in (path for path, name in SOURCES.items() if not name.startswith(OF_EDITORS)):
         tree = ast.parse(path.read_text(encoding="utf-8"))
