@@ -61,6 +61,8 @@ class Ledger:
         cancelled caller still waits for the disk, so that a record is never half of what happened.
         """
         line = line_of(record)
+        if record.state is State.SUBMITTING and self._log.full:
+            raise LedgerError(f"{self._log.path}: the disk has no more room; nothing more is bought")
         if not self._writing and self.judgement.quick():
             begun = perf_counter()
             self._log.write([line], buys=record.state is State.SUBMITTING)
@@ -91,7 +93,9 @@ class Ledger:
         """Hand all that waits to the disk. Nobody's cancellation reaches it there."""
         batch, self._waiting = self._waiting, _Group()
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._thread, self._log.write, batch.lines)
+            buys = any(record.state is State.SUBMITTING for record in batch.records)
+            write = partial(self._log.write, batch.lines, buys=buys)
+            work = asyncio.get_running_loop().run_in_executor(self._thread, write)
         except RuntimeError as error:
             batch.error = LedgerError(f"{self._log.path}: closed; nothing more is bought")
             batch.error.__cause__ = error

@@ -24,6 +24,7 @@ from runner.ledger.file_owners import FileOwners
 from runner.ledger.index import Index
 from runner.ledger.log_lock import lock_log, unlock_log
 from runner.ledger.records import BadLine, check, decode, decode_all, encode, reread
+from runner.ledger.reserve import NO_ROOM, Reserve
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,9 @@ class Log:
         self._looked = float("-inf")
         self._ended = "" if writable else "opened for reading"
         """Why nothing may be written any more, once there is a reason."""
+        self._reserve = Reserve(path.parent / ".runner" / f"{path.name}.reserve")
+        self.full = False
+        """Whether the disk had no more room: what is bought is still recorded, and no intent any more."""
         self._successor: int | None = None
         """The handle of the compacted log, which keeps its lock."""
         self._handle = _open(path, writable=writable)
@@ -56,6 +60,7 @@ class Log:
             self._identity = None if self._handle is None else disk.identity(self._handle)
             self._end = self._scan()
             if writable:
+                self._reserve.release()  # of a run that a crash ended
                 self._mend()
         except OSError as error:
             self.close()
@@ -127,14 +132,39 @@ class Log:
         """
         if self._ended or self._handle is None:
             raise LedgerError(f"{self.path}: {self._ended or 'not open'}; nothing more is bought")
+        if buys and not self.full:
+            self._take_reserve()
         try:
             if buys or monotonic() >= self._looked + LOOK_SECONDS:
                 self._require_place()
-            disk.write_all(self._handle, b"".join(lines))
-            disk.flush_data(self._handle)
+            self._write(self._handle, b"".join(lines))
         except OSError as error:
             self._fail(error)
             raise LedgerError(f"{self.path}: cannot be written: {error.strerror}; nothing more is bought") from error
+
+    def _take_reserve(self) -> None:
+        """Take the space for what will be in flight. Raises ``LedgerError``; what is bought can still be recorded."""
+        try:
+            self._reserve.take()
+        except OSError as error:
+            raise LedgerError(
+                f"{self.path}: there is no room to record purchases: {error.strerror}; nothing more is bought"
+            ) from error
+
+    def _write(self, handle: int, data: bytes) -> None:
+        """Write and flush ``data``; where the disk has no more room, in the space that was reserved for this."""
+        try:
+            disk.write_all(handle, data)
+            disk.flush_data(handle)
+        except OSError as error:
+            if error.errno not in NO_ROOM or not self._reserve.release():
+                raise
+            self.full = True
+            logger.warning("%s: the disk has no more room; what is bought is recorded in the reserve", self.path)
+            os.ftruncate(handle, self._end)
+            os.lseek(handle, self._end, os.SEEK_SET)
+            disk.write_all(handle, data)
+            disk.flush_data(handle)
 
     def _require_place(self) -> None:
         """What is written to a file that no longer has its name is lost to the next run. Raises ``OSError``."""
@@ -216,6 +246,7 @@ class Log:
                 temporary.unlink(missing_ok=True)
 
     def close(self) -> None:
+        self._reserve.close()
         for handle in filter(None, (self._handle, self._successor)):
             unlock_log(handle)
             os.close(handle)

@@ -320,7 +320,7 @@ if sys.argv[3] == "compact":
 line = path.read_bytes().splitlines(keepends=True)[0]
 for lines in ([line, line], [line]):
     try:
-        log.write(lines)
+        log.write(lines, buys=False)
         print("written")
     except LedgerError as error:
         print(error)
