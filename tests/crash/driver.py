@@ -142,6 +142,7 @@ os.fsync = os.fdatasync = lambda handle, /: trap.sync(handle)
 import anyio._backends._asyncio  # noqa: E402, F401 - once, not in every child
 
 from runner import load  # noqa: E402 - after the wrappers
+from runner.__main__ import GARBAGE  # noqa: E402
 from runner.core.errors import RunnerError  # noqa: E402
 from runner.core.models import Record  # noqa: E402
 from runner.core.shards import find_shard  # noqa: E402
@@ -244,6 +245,7 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     gc.freeze()  # what is never collected is never copied into a child
+    gc.set_threshold(GARBAGE)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(run(json.loads(line))) + "\n")
         sys.stdout.flush()
