@@ -30,6 +30,7 @@ from runner.engine.stop import Stop
 from runner.engine.summary import HALTED, Report, Stopped, combine
 from runner.ledger import acquire_all, look, merge_shards, open_reader
 from runner.manifest import JobStore, Manifest
+from runner.planning.renamed_manifest import refuse_renamed
 from runner.planning.selection import Selection
 
 SHARDS_A_SLOT = 4
@@ -68,6 +69,7 @@ async def run(
     started = clock.monotonic()
     path = require_possible(config, manifest)
     root = config.folder.root
+    await to_thread.run_sync(refuse_renamed, root, config.beside, manifest.jobs)
     order = ShardOrder(
         run=f"runner-{uuid.uuid4().hex}",
         version=__version__,

@@ -16,7 +16,7 @@ from runner.engine.redo import RedoMode
 from runner.engine.stop import most_waiting
 from runner.files.output_folder import Folder
 from runner.ledger import EMPTY, LedgerReader
-from runner.ledger.folders import output_folder
+from runner.ledger.folders import output_folder, output_parents
 from runner.manifest import JobStore, Manifest, OnUnknown, Settings
 from runner.planning.planner import Planner
 from runner.planning.selection import JobFilter, Selection
@@ -43,6 +43,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whose jobs this is about; None: all."""
     manifest: str = "-"
     """How records name the manifest: relative to the folder; ``-`` for standard input."""
+    beside: tuple[Path, ...] = ()
+    """Folders of results where those of this manifest may be under an earlier name of its file."""
     job_filter: JobFilter = JobFilter()
     redo: RedoMode | None = None
     """Which done jobs are bought anew."""
@@ -84,6 +86,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             api=options.api_base(environ),
             shard=options.shard,
             manifest=_name_in_records(manifest.path, folder.root),
+            beside=_earlier_folders(manifest, options),
             job_filter=options.job_filter,
             redo=options.choice,
             resubmit=(options.on_unknown or settings.on_unknown) is OnUnknown.RESUBMIT,
@@ -137,6 +140,15 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     def select(self, jobs: JobStore, planner: Planner) -> Selection:
         """Return those of ``jobs`` that the command is about, each as its purchase was read."""
         return Selection(jobs, self.job_filter, planner.as_bought)
+
+
+def _earlier_folders(manifest: Manifest, options: RunOptions) -> tuple[Path, ...]:
+    """Return where an earlier name of the manifest's file may have led; nowhere if ``name:`` or ``output:`` decide."""
+    settings = manifest.settings
+    decided = settings.named or settings.output is not None or options.output is not None
+    if decided or options.emulator or manifest.path is None:
+        return ()
+    return output_parents(manifest.path)
 
 
 def _concurrency(settings: Settings, options: RunOptions) -> int | None:

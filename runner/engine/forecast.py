@@ -19,6 +19,7 @@ from runner.engine.redo import RedoMarks, RedoMode
 from runner.engine.stop import Stop, too_much_waits
 from runner.ledger import EMPTY, LedgerReader, divided, layout_conflict, look, open_reader
 from runner.manifest import JobStore
+from runner.planning.renamed_manifest import refuse_renamed
 from runner.planning.rules import Action, Decision
 from runner.planning.selection import Selection
 from runner.planning.survey import SurveyResult, doubt_about_schemas, survey
@@ -140,6 +141,7 @@ def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, vis
     """
     root, api, shard, budget = config.folder.root, config.api.name, config.shard, config.budget
     forecast = Forecast(output=str(root), budget=budget)
+    refuse_renamed(root, config.beside, manifest_jobs)
     with open_reader(root) as known:
         ledger, others = (known, EMPTY) if shard is None else divided(known, shard)
         planner = config.planner(manifest_jobs, ledger, others)

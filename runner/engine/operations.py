@@ -16,6 +16,7 @@ from runner.api.client import Api, connect
 from runner.api.config import ApiBase, Token, find_token
 from runner.core.aio import to_its_end
 from runner.core.clock import Clock, SystemClock, timestamp
+from runner.core.disk import in_thread
 from runner.core.errors import UsageError, one_error
 from runner.core.http import session
 from runner.core.models import EMULATOR, Record
@@ -44,6 +45,7 @@ from runner.ledger import (
     private,
 )
 from runner.manifest import Manifest
+from runner.planning.renamed_manifest import refuse_renamed
 
 if TYPE_CHECKING:
     from runner.engine.maintenance.repair_files import RepairResult
@@ -87,6 +89,7 @@ async def run_jobs(
     environ: Mapping[str, str] = os.environ,
 ) -> Report:
     """Carry out the jobs of ``manifest`` as ``config`` has it; ``run`` for a caller that has resolved it already."""
+    await in_thread(None, refuse_renamed, config.folder.root, config.beside, manifest.jobs)
     async with _batch(config, observer, stop, clock, environ, buys=True) as batch:
         report = await batch.run(manifest.jobs)
     return report.with_bad_rows(manifest.skipped_rows)

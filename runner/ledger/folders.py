@@ -23,6 +23,12 @@ def output_folder(manifest: Path | None, name: str, chosen: Path | None, *, emul
     return next(begun, None) or next(likely, folders[0])
 
 
+def output_parents(manifest: Path) -> tuple[Path, ...]:
+    """The folders in which results go to a folder of their manifest's name, where nothing says otherwise."""
+    home = manifest.absolute().parent
+    return tuple(root / "output" for root in (home, home.parent))
+
+
 def _has_results(folder: Path) -> bool:
     """Whether a run has written down anything there."""
     try:

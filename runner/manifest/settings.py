@@ -66,6 +66,8 @@ class Settings:
     """The largest file that is downloaded."""
     trusted_hosts: tuple[str, ...] = ()
     """More storage hosts to download from: ``cdn.example.com``, ``*.example.com``; lower case, ASCII."""
+    named: bool = False
+    """Whether the manifest itself says ``name``: else it changes with the file's."""
     output: Path | None = None
     """Where the manifest wants its results, absolute; ``None``: it does not say."""
 
@@ -88,7 +90,7 @@ def read_settings(root: Mapping, *, stem: str, folder: Path, problems: Problems)
         found["trusted_hosts"] = _trusted_hosts(root.items["trusted_hosts"][1], problems)
     if "output" in found:
         found["output"] = _resolve(folder, found["output"])
-    return Settings(**found)
+    return Settings(**found, named="name" in root.items)
 
 
 def parse_budget(text: str) -> Budget:

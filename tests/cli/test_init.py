@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from runner.cli.main import COMMANDS
@@ -29,6 +31,16 @@ def test_it_goes_where_its_name_says(desk, name, file):
     ended = desk("init", name)
     assert (ended.returncode, f"runner run {file} --emulator" in ended.stdout) == (0, True)
     assert (desk.folder / file).is_file()
+
+
+@pytest.mark.parametrize("name", ["spring", "012", "true", "straße 7", 'a"b', "v1.2"])
+def test_the_results_stay_where_they_are_when_the_starter_is_renamed(desk, name):
+    """It has a `name:` of its own, whatever its file was called."""
+    assert desk("init", f"{name}.yaml").returncode == 0
+    desk("run", f"{name}.yaml", "--emulator")
+    (desk.folder / f"{name}.yaml").rename(desk.folder / "another.yaml")
+    ended = desk("run", "another.yaml", "--emulator", "--json")
+    assert json.loads(ended.stdout)["skipped"] == 3
 
 
 def test_it_overwrites_nothing(desk):

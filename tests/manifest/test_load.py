@@ -67,6 +67,7 @@ jobs: [{{prompt: a}}]
     manifest = load(path)
     assert manifest.settings == Settings(
         name="spring-catalogue",
+        named=True,
         concurrency=16,
         rate_per_second=2.0,
         timeout_seconds=600,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from importlib.resources import files
 from pathlib import Path
@@ -9,8 +11,11 @@ from pathlib import Path
 import click
 
 from runner.core.errors import OutputError, UsageError
+from runner.manifest import check_id
 
 DEFAULT = "batch.yaml"
+PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z][A-Za-z0-9_-]+")
+"""What YAML takes for a text without quotes."""
 
 
 @click.command("init")
@@ -26,12 +31,20 @@ def command(name: str) -> int:
       runner init jobs/spring
     """
     path = Path(name if Path(name).suffix in (".yaml", ".yml") else f"{name}.yaml")
-    _write(path, files("runner.cli.commands").joinpath("starter.yaml").read_bytes())
+    _write(path, _starter(path.stem))
     typed = shlex.quote(str(path))
     click.echo(f"{path} is written: three pictures. Next:")
     click.echo(f"  runner run {typed} --emulator   # try it, nothing is paid")
     click.echo(f"  runner plan {typed}             # what it would buy, and for how much")
     return 0
+
+
+def _starter(name: str) -> bytes:
+    """The starter manifest, with a name of its own: the results stay where they are when its file is renamed."""
+    text = files("runner.cli.commands").joinpath("starter.yaml").read_text(encoding="utf-8")
+    written = name if PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    line = "" if check_id(name) else f"name: {written}  # of the output folder; keep it when you rename this file\n"
+    return text.replace("name: NAME\n", line).encode()
 
 
 def _write(path: Path, text: bytes) -> None:
