@@ -33,6 +33,7 @@ WITHOUT_IO = ("core", "manifest", "planning", "engine.billing", "engine.pacing")
 WITH_IO = {
     "runner.core.aio": "helpers for the event loop",
     "runner.core.http": "HTTP sessions",
+    "runner.core.connections": "the connections of those",
     "runner.core.clock": "sleeping is a clock's work",
     "runner.engine.billing.budget": "workers wait in it for the bills of others",
     "runner.engine.pacing.throttle": "workers wait in it for their turn",

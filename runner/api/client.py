@@ -1,8 +1,8 @@
 """Client of the API: one method a call, one HTTP attempt each. Repeating is decided elsewhere.
 
 The token travels in the header of one session that only ever talks to the API's own address and follows no redirect;
-links in answers are never asked. Submissions have connections of their own, dropped after a few idle seconds: one that
-meets a connection the server has just given up is a purchase with an unknown outcome.
+links in answers are never asked. Submissions have connections of their own, which are used again at once or not at all:
+one that meets a connection the server has just given up is a purchase with an unknown outcome.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from runner.api.responses import (
     read_progress,
     read_submission,
 )
+from runner.core.connections import Exchange
 from runner.core.http import (
     AnswerTimeout,
     ConnectFailed,
@@ -42,10 +43,14 @@ from runner.core.http import (
     session,
 )
 from runner.core.models import Fault, Json
+from runner.core.proxies import require_usable_proxy
 
 SUBMIT_TIMEOUT = AnswerTimeout(120.0, whole=True)
 """Giving up on a submission's answer costs money, waiting does not."""
 ASK_TIMEOUT = AnswerTimeout(30.0, whole=True)
+MAX_IDLE = 0.5
+"""Seconds for which a connection may have been idle that a submission is sent on. Some servers close theirs after one;
+what meets a connection that is just being closed is a purchase with an unknown outcome."""
 MAX_ANSWER = 4 * 2**20
 PAGE = 100
 MAX_PAGES = 100
@@ -71,12 +76,15 @@ class Api:
         self.today: str | None = None
         """The API's day, ``2026-11-22``, by the last answer that bore a date."""
 
-    async def submit(self, model: str, inputs: dict[str, Json]) -> Submission:
-        """Submit once, and say what is certain about it. To be called while holding room of ``submitting``."""
+    async def submit(self, model: str, inputs: dict[str, Json], exchange: Exchange | None = None) -> Submission:
+        """Submit once, and say what is certain about it. To be called while holding room of ``submitting``.
+
+        ``exchange`` tells one who cancels this whether anything was sent.
+        """
         url = f"{self.base.url}/models/{model}"
         body = msgspec.json.encode(inputs)
         try:
-            return read_submission(await self._call(self._buying, "POST", url, SUBMIT_TIMEOUT, body))
+            return read_submission(await self._call(self._buying, "POST", url, SUBMIT_TIMEOUT, body, exchange))
         except ConnectFailed as error:
             return Refused(cause=RefusalCause.BUSY, fault=Fault(code="no_connection", message=str(error)))
         except (ConnectionBroken, TooLarge) as error:
@@ -144,28 +152,32 @@ class Api:
         url: str,
         answer_timeout: AnswerTimeout,
         body: bytes | None = None,
+        exchange: Exchange | None = None,
     ) -> Answer:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
         try:
-            with (
-                answer_timeout.map_errors(),
-                response_of(await send(client, method, url, answer_timeout, body=body)) as response,
-            ):
-                headers = response.headers
-                retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
-                self.today = read_day(date) or self.today
-                answered = self._token.redacted_from(await read_bounded(response, MAX_ANSWER))
-                return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
+            with answer_timeout.map_errors(exchange):
+                async with answer_timeout.bound():
+                    with response_of(await send(client, method, url, answer_timeout, body=body)) as response:
+                        return await self._read(response)
         except (ConnectFailed, ConnectionBroken, TooLarge) as error:  # in words that may be the server's
             raise type(error)(self._token.redacted(str(error))) from None
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Answer:
+        headers = response.headers
+        retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
+        self.today = read_day(date) or self.today
+        answered = self._token.redacted_from(await read_bounded(response, MAX_ANSWER))
+        return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
 
 
 @asynccontextmanager
 async def connect(base: ApiBase, token: Token) -> AsyncIterator[Api]:
-    """Open the two sessions of an ``Api`` and close them at the end."""
+    """Open the two sessions of an ``Api`` and close them at the end. Raises ``UsageError`` for a useless proxy."""
+    require_usable_proxy(base.url)
     headers = {"Authorization": f"Bearer {token.value}"}
     async with (
-        session(keepalive_seconds=4.0, headers=headers) as buying,
+        session(keepalive_seconds=4.0, idle_seconds=MAX_IDLE, headers=headers) as buying,
         session(keepalive_seconds=75.0, headers=headers) as asking,
     ):
         yield Api(base, token, buying, asking)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 import ssl
-from asyncio import timeout
 from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from runner.core.connections import Connector, Exchange, current_exchange
 from runner.core.errors import RunnerError
-from runner.core.origins import is_loopback
+from runner.core.proxies import proxy_for, words_of_proxy
+from runner.core.running_time import running_timeout
 
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
+MAX_CONNECT_SECONDS = 60.0
+"""Of all that is tried for one connection: each address, a proxy's tunnel, TLS."""
+MAX_HEADERS = 64 * 2**10
+"""Bytes of an answer's line or header; some services send long policies."""
 USER_AGENT = "runcomfy-runner"
 
 
@@ -41,48 +44,74 @@ class TooLarge(RunnerError):
 def session(
     *,
     keepalive_seconds: float,
+    idle_seconds: float | None = None,
     headers: Mapping[str, str] | None = None,
     resolver: AbstractResolver | None = None,
 ) -> aiohttp.ClientSession:
-    """A session whose pool is no limit (the scheduler is), without cookies, redirects or decompression of its own."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive_seconds, ttl_dns_cache=300, resolver=resolver)
+    """A session whose pool is no limit (the scheduler is), without cookies, redirects or decompression of its own.
+
+    ``idle_seconds``: a connection that was idle for longer is not used again, though it is kept.
+    """
+    connector = Connector(
+        idle_seconds=keepalive_seconds if idle_seconds is None else idle_seconds,
+        limit=0,
+        keepalive_timeout=keepalive_seconds,
+        ttl_dns_cache=300,
+        resolver=resolver,
+    )
     return aiohttp.ClientSession(
         connector=connector,
         headers={hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT_ENCODING: "identity", **(headers or {})},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
+        max_line_size=MAX_HEADERS,
+        max_field_size=MAX_HEADERS,
     )
 
 
 class AnswerTimeout:
-    """How long to wait for an answer. One serves any number of exchanges at once."""
+    """How long to wait for an answer. One serves any number of exchanges at once.
+
+    Only time in which this process ran counts.
+    """
 
     def __init__(self, seconds: float, *, whole: bool) -> None:
         """``whole``: the answer has to be complete in ``seconds``, however it drips in; else headers and each piece."""
-        self.limits = aiohttp.ClientTimeout(total=seconds if whole else None, sock_connect=CONNECT_SECONDS)
-        self._piece_seconds = None if whole else seconds
+        self.limits = aiohttp.ClientTimeout(total=None, connect=MAX_CONNECT_SECONDS, sock_connect=CONNECT_SECONDS)
+        self._seconds = seconds
+        self._whole = whole
         self._too_late = f"no whole answer within {seconds:g} s" if whole else "no answer in time"
+
+    def bound(self) -> AbstractAsyncContextManager[None]:
+        """Bound the whole exchange, where the answer has to be complete. Leaving it may raise ``TimeoutError``."""
+        return running_timeout(self._seconds) if self._whole else nullcontext()
 
     def wait(self, part: Awaitable[T]) -> Awaitable[T]:
         """Bound the wait for ``part``: the headers, or a piece of the body. Awaiting it may raise ``TimeoutError``."""
-        return part if self._piece_seconds is None else _within(self._piece_seconds, part)
+        return part if self._whole else _within(self._seconds, part)
 
     @contextmanager
-    def map_errors(self) -> Iterator[None]:
-        """Raise ``ConnectFailed`` or ``ConnectionBroken`` in place of an error of aiohttp's or the system's."""
+    def map_errors(self, exchange: Exchange | None = None) -> Iterator[None]:
+        """Raise ``ConnectFailed`` or ``ConnectionBroken`` in place of an error of aiohttp's or the system's.
+
+        ``exchange`` is told whether anything was sent.
+        """
+        exchange = exchange or Exchange()
+        token = current_exchange.set(exchange)
         try:
             yield
-        except _NOT_CONNECTED as error:
-            raise ConnectFailed(_words(error)) from None
-        except TimeoutError:
-            raise ConnectionBroken(self._too_late) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # aiohttp keeps the error where its traceback leads: a cycle that would keep blocks of a file alive
-            raise ConnectionBroken(_words(error.with_traceback(None))) from None
+            error = error.with_traceback(None)
+            if not exchange.sent:
+                raise ConnectFailed(_words_of_no_connection(error, exchange.proxy)) from None
+            raise ConnectionBroken(self._too_late if isinstance(error, TimeoutError) else _words(error)) from None
+        finally:
+            current_exchange.reset(token)
 
 
 async def _within(seconds: float, part: Awaitable[T]) -> T:
-    async with timeout(seconds):
+    async with running_timeout(seconds):
         return await part
 
 
@@ -110,6 +139,10 @@ async def send(
     aiohttp's errors are raised as they are: callers wrap this, and the reading of the body, in ``map_errors`` and
     ``response_of``.
     """
+    proxy = proxy_for(url)
+    exchange = current_exchange.get()
+    if exchange is not None:
+        exchange.proxy = proxy
     asked = client.request(
         method,
         _as_given(url),
@@ -117,9 +150,12 @@ async def send(
         headers=headers if body is None else {**(headers or {}), hdrs.CONTENT_TYPE: "application/json"},
         timeout=answer_timeout.limits,
         allow_redirects=False,
-        proxy=proxy_for(url),
+        proxy=proxy,
     )
-    return await answer_timeout.wait(asked)
+    response = await answer_timeout.wait(asked)
+    if isinstance(client.connector, Connector):
+        client.connector.heed(response.headers.get("Keep-Alive", ""))
+    return response
 
 
 def at_end(content: aiohttp.StreamReader) -> bool:
@@ -132,13 +168,6 @@ _SENDABLE = re.compile(
     rf"https?://[a-z0-9.-]++(?::[0-9]{{1,5}})?(?!{_STEPS})/(?:[A-Za-z0-9._~:/?@!$&'()*+,;=\[\]-]++|%[0-9A-Fa-f]{{2}})*+"
 )
 """An address without steps up, where nothing is to be escaped. No part is tried twice: every request passes here."""
-
-_NOT_CONNECTED = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.InvalidURL,
-)
 
 
 def _words(error: BaseException) -> str:
@@ -154,6 +183,14 @@ def _words(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"no connection to {error.host}: {_reason(error.os_error)}"
     return _reason(error)
+
+
+def _words_of_no_connection(error: BaseException, proxy: str | None) -> str:
+    """Why no connection was made, and where a proxy is to blame."""
+    reason = "no connection in time" if isinstance(error, TimeoutError) else _words(error)
+    if proxy is None:
+        return reason
+    return words_of_proxy(proxy, error.status if isinstance(error, aiohttp.ClientHttpProxyError) else None, reason)
 
 
 def _first_line(text: str) -> str:
@@ -186,18 +223,3 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
 def _as_given(url: str) -> URL:
     """The address to the letter, where it can be sent so: a storage may have signed it. Else as yarl mends it."""
     return URL(url, encoded=_SENDABLE.fullmatch(url) is not None)
-
-
-def proxy_for(url: str) -> str | None:
-    """The proxy of the environment for ``url``, as it was when first asked; never for this machine itself."""
-    end = url.find("/", len("https://"))
-    return _proxy_for_origin(url if end < 0 else url[:end])
-
-
-@lru_cache
-def _proxy_for_origin(origin: str) -> str | None:
-    parts = urlsplit(origin)
-    host = parts.hostname or ""
-    if is_loopback(host) or proxy_bypass(host):
-        return None
-    return getproxies().get(parts.scheme)

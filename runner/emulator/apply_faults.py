@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .responses import Manner
 
 _CODES = {401: 400004, 402: 400002, 403: 403001, 404: 404001}
-_PAUSES = {"hang": 3600.0, "slow": 1.0, "trickle": 3.0}
+_PAUSES = {"hang": 3600.0, "slow": 1.0, "trickle": 3.0, "twice": 0.01}
 
 
 def pause(fault: InjectedFault) -> float:
@@ -119,6 +119,7 @@ _MANNERS: dict[str, Manner] = {
     "truncate": "cut",
     "huge": "endless",
     "trickle": "trickle",
+    "twice": "twice",
 }
 _BODIES: dict[str, Callable[[bytes], bytes]] = {
     "half": _first_half,

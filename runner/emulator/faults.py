@@ -62,7 +62,11 @@ KINDS: dict[str, Kind] = {
     "wrong_size": Kind(_FILE),
     "huge": Kind(_FILE),
     "trickle": Kind(_FILE, ("seconds",)),
+    "twice": Kind(CALLS, ("seconds",)),
 }
+
+_IN_THE_ANSWER = {"no_id", "bad_id", "evil_urls", "id_with_error", "twice"}
+"""Kinds that strike after the call had its effect, unless said otherwise."""
 
 _TYPES: dict[str, type[Value]] = {
     "p": float,
@@ -137,7 +141,7 @@ class InjectedFault:
         Unless said otherwise it does, except where the fault is in the answer of a call that went well.
         """
         if self.when is None:
-            return self.kind not in {"no_id", "bad_id", "evil_urls", "id_with_error"}
+            return self.kind not in _IN_THE_ANSWER
         return self.when == "before"
 
 

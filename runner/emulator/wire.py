@@ -19,13 +19,28 @@ _BLOCK = 1 << 16
 
 async def send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     """Answer ``request``. Does not return when the connection is to be cut: losing it cancels the caller."""
-    if answer.manner == "whole":
+    if answer.manner == "twice":
+        _repeat_later(request, answer)
+    if answer.manner in {"whole", "twice"}:
         return web.Response(
             status=answer.status, body=answer.body, content_type=answer.media_type, headers=answer.headers
         )
     if answer.manner == "reset":
         await _reset(request)
     return await _stream(request, answer)
+
+
+def _repeat_later(request: web.BaseRequest, answer: Answer) -> None:
+    """Send ``answer`` once more after its seconds, though nobody asks, on the connection that then waits."""
+    lines = f"HTTP/1.1 {answer.status} OK", f"Content-Type: {answer.media_type}", f"Content-Length: {len(answer.body)}"
+    text = "\r\n".join(lines).encode() + b"\r\n\r\n" + answer.body
+    transport = request.transport
+
+    def write() -> None:
+        if transport is not None and not transport.is_closing():
+            transport.write(text)
+
+    asyncio.get_running_loop().call_later(answer.seconds, write)
 
 
 async def _stream(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:

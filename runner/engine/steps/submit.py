@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from runner.api.client import Api
 from runner.api.responses import Accepted, RefusalCause, Refused, Submission, Unreadable
 from runner.core.clock import Clock, timestamp
+from runner.core.connections import Exchange
 from runner.core.errors import LedgerError
 from runner.core.models import Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
@@ -96,12 +97,12 @@ class Submitter:
         record = await self._intend(job)
         if self._stop.stopped:
             return await self._take_back(record, "buying stopped before it was sent")
+        exchange = Exchange()
         try:
-            answer = await self._api.submit(job.model, job.inputs)
+            answer = await self._api.submit(job.model, job.inputs, exchange)
         except get_cancelled_exc_class():
             with CancelScope(shield=True):
-                fault = Fault(code="interrupted", message="the run ended before the answer came")
-                await self._ledger.append(follow(record, State.UNKNOWN, self._now(), error=fault))
+                await self._abandon(record, exchange)
             raise
         except Exception as error:  # noqa: BLE001 - one job's trouble is one job's; it may have been bought
             answer = Unreadable(fault=internal_fault(job.id, error))
@@ -127,6 +128,14 @@ class Submitter:
                 await self._take_back(record, "the run ended before it was sent")
             raise
         return record
+
+    async def _abandon(self, record: Record, exchange: Exchange) -> None:
+        """Record what a cancelled submission leaves: in doubt, unless no connection was made for it."""
+        if not exchange.sent:
+            await self._take_back(record, "the run ended before it was sent")
+            return
+        fault = Fault(code="interrupted", message="the run ended before the answer came")
+        await self._ledger.append(follow(record, State.UNKNOWN, self._now(), error=fault))
 
     async def _take_back(self, record: Record, why: str) -> Record:
         """Say of an intent that nothing was sent: it is no purchase in doubt."""

@@ -1,0 +1,73 @@
+"""Proxies of the environment: which one an address goes through, and what is said of one that does not work."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from runner.core.errors import UsageError
+from runner.core.origins import is_loopback
+
+_HTTP = ("http", "https")
+_SOCKS = {"socks5": "socks5", "socks5h": "socks5", "socks": "socks5", "socks4": "socks4", "socks4a": "socks4"}
+"""What each scheme is called by the library; names of hosts are resolved by the proxy in any case."""
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy of the environment for ``url``, as it was when first asked; never for this machine itself."""
+    end = url.find("/", len("https://"))
+    return _proxy_for_origin(url if end < 0 else url[:end])
+
+
+@lru_cache
+def _proxy_for_origin(origin: str) -> str | None:
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    proxy = getproxies().get(parts.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy  # as curl reads it
+
+
+def require_usable_proxy(url: str) -> None:
+    """Raise ``UsageError`` where ``url`` goes through a proxy of a kind that cannot be used here."""
+    proxy = proxy_for(url)
+    scheme = _scheme(proxy) if proxy else ""
+    if not proxy or scheme in _HTTP:
+        return
+    where = f"the proxy {shown(proxy)} (from HTTPS_PROXY or ALL_PROXY)"
+    if scheme not in _SOCKS:
+        raise UsageError(f"{where} cannot be used: write http://HOST:PORT or socks5://HOST:PORT. Nothing was sent.")
+    if find_spec("aiohttp_socks") is None:
+        raise UsageError(
+            f"{where} speaks SOCKS, which needs an extra: pip install 'runcomfy-runner[socks]'. Nothing was sent."
+        )
+
+
+def socks_url(proxy: str) -> str | None:
+    """``proxy`` as the library for SOCKS takes it; None for a proxy of another kind."""
+    scheme, rest = _scheme(proxy), proxy.partition("://")[2]
+    return f"{_SOCKS[scheme]}://{rest}" if scheme in _SOCKS else None
+
+
+def shown(proxy: str) -> str:
+    """``proxy`` for a message: without user name and password."""
+    return re.sub(r"//[^/]*@", "//", proxy)
+
+
+def words_of_proxy(proxy: str, status: int | None, reason: str) -> str:
+    """What went wrong on the way through ``proxy``, before anything was sent. ``status`` is its own answer, if any."""
+    name = shown(proxy)
+    if status == 407:
+        login = name.replace("://", "://USER:PASSWORD@")
+        return f"the proxy {name} asks for a user name and a password (407): set HTTPS_PROXY={login}"
+    if status is not None:
+        return f"the proxy {name} makes no connection: it answers HTTP {status}"
+    return f"no connection through the proxy {name}: {reason}; check HTTPS_PROXY"
+
+
+def _scheme(proxy: str) -> str:
+    return proxy.partition("://")[0].lower()

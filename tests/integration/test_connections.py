@@ -1,0 +1,85 @@
+"""Connections that a server or a proxy has spoilt, in whole runs."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import sha256
+
+import aiohttp
+import pytest
+from support.harness import plain
+from support.virtual_time import LoopClock
+
+from runner.core import proxies
+from runner.core.models import State
+from runner.emulator import InjectedFault
+from runner.engine import operations
+from runner.engine.stop import Stop
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("operation", ["submit", "result", "file"])
+async def test_a_second_answer_that_nobody_asked_for_is_nobodys(service, operation):
+    """Each answer comes once more, a moment later: every job gets its own request and its own picture."""
+    service.fault(InjectedFault(on=operation, kind="twice", seconds=0.01))
+    report = await service.run(service.manifest(*plain(8), concurrency=2))
+    assert (report.done, report.exit_code, service.submissions) == (8, 0, 8)
+    service.fault()
+    async with aiohttp.ClientSession() as client:
+        for name in "abcdefgh":
+            (output,) = service.record(name).outputs
+            async with client.get(output.url) as response:
+                assert sha256(await response.read()).hexdigest() == output.sha256
+    assert len({service.record(name).request_id for name in "abcdefgh"}) == 8
+
+
+@pytest.fixture
+def behind_a_proxy(service, monkeypatch):
+    """Run ``service``'s jobs at an API behind a proxy on that port."""
+    proxies._proxy_for_origin.cache_clear()
+
+    async def run(port, *jobs, **options):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        environ = {**service.environ, "RUNCOMFY_MODEL_API_BASE": "https://api.example.test/v1"}
+        return await operations.run(
+            service.manifest(*jobs), operations.RunOptions(offline=True), clock=LoopClock(), environ=environ, **options
+        )
+
+    yield run
+    proxies._proxy_for_origin.cache_clear()
+
+
+async def test_a_proxy_that_hangs_up_is_a_pause_and_no_purchase_in_doubt(service, behind_a_proxy, caplog):
+    """Nothing was sent: the jobs are released, all lanes pause, the proxy is named, and after 15 minutes exit 69."""
+    asked = 0
+
+    async def hang_up(reader, writer):
+        nonlocal asked
+        asked += 1
+        await reader.read(4096)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        report = await behind_a_proxy(port, *plain(4))
+    assert (report.exit_code, report.left, report.unknown) == (69, 4, 0)
+    assert {service.record(name).state for name in "abcd" if service.purchases(name)} == {State.RELEASED}
+    assert f"the proxy http://127.0.0.1:{port}" in report.stopped.reason
+    assert any(f"the proxy http://127.0.0.1:{port}" in text for text in caplog.messages)
+    assert asked < 100
+
+
+async def test_a_run_that_ends_while_a_proxy_says_nothing_leaves_nothing_in_doubt(service, behind_a_proxy):
+    """The grace period is over before there was a connection: released, and exit 75."""
+
+    async def say_nothing(reader, writer):
+        await reader.read()
+        writer.close()
+
+    stop = Stop()
+    asyncio.get_running_loop().call_later(5.0, stop.interrupt, "interrupted by SIGTERM")
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        report = await behind_a_proxy(server.sockets[0].getsockname()[1], *plain(2), stop=stop)
+    assert (report.exit_code, report.left, report.unknown) == (75, 2, 0)
+    assert {service.record(name).state for name in "ab"} == {State.RELEASED}
