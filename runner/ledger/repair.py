@@ -117,6 +117,9 @@ class _HeldJobs:
         if fragment.id is None or not (fragment.recurs or renamed or fragment.id in self._scan.numbers):
             return None
         newest = self._scan.newest(fragment.id)
+        said = fragment.fields.get("file")
+        if newest is not None and not fragment.recurs and said not in (None, newest.file):
+            return None  # what is left of another job's id may be this one's
         likely = fragment.purchase is None or newest is None or fragment.purchase <= newest.purchase + 1
         return fragment if likely else msgspec.structs.replace(fragment, purchase=None)
 

@@ -26,6 +26,7 @@ _BEFORE_INPUTS = ("api", "manifest", "model")
 _AFTER_INPUTS = ("fingerprint", "file", "submitted_at", "renamed_from")
 
 _DECODER = json.JSONDecoder()
+_AFTER_VALUE = re.compile(r"\s*[,}]")
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -199,12 +200,17 @@ def _recurs(job_id: str, text: str) -> bool:
 
 
 def _text(text: str, name: str, *, last: bool = False) -> str | None:
-    """The first or last value of a field, if that is a whole text."""
+    """Return the first or last value of a field, if that is a whole text.
+
+    A comma or a brace has to follow it: where something was cut out of ``"id":"tote 2","purchase":1``, the text that is
+    left may be ``"id":"t"state``, which names another job.
+    """
     found = list(re.finditer(rf'"{name}"\s*:\s*', text))
     if not found:
         return None
-    value, _ = _value_at(text, found[-1 if last else 0].end())
-    return value if isinstance(value, str) and _is_text(value) else None
+    value, end = _value_at(text, found[-1 if last else 0].end())
+    ended = _AFTER_VALUE.match(text, end) is not None
+    return value if ended and isinstance(value, str) and _is_text(value) else None
 
 
 def _value_at(text: str, start: int) -> tuple[Json, int]:

@@ -356,6 +356,23 @@ def is_damaged(stretch: bytes) -> bool:
     return False
 
 
+CUT_IDS = {
+    "up to the next field's name": b'{"id":"t"state":"submitting",',
+    "up to the next field": b'{"id":"t","state":"submitting",',
+    "within the id alone": b'{"id":"t","purchase":"1","state":"submitting",',
+}
+
+
+@pytest.mark.parametrize("start", CUT_IDS.values(), ids=CUT_IDS)
+def test_an_id_that_is_cut_to_another_jobs_is_not_taken_for_it(start):
+    """What is left of `tote 2` is `t`, a job of its own: the damage is not taken for that job's, and may hide any."""
+    other = [encode(line) for line in life("t", LIVES["bought"])]
+    rest = b'"at":"2026-11-22T01:02:03.456Z","api":"https://api.example/v1","manifest":"-","model":"m",'
+    damaged = start + rest + b'"inputs":{"prompt":"A"},"fingerprint":"A","file":"tote 2"}\n'
+    found = salvage(BytesIO(b"".join(other) + damaged), at=NOW, api=API)
+    assert found.hidden
+
+
 @settings(deadline=None, max_examples=examples(250))
 @given(damages())
 def test_no_damage_to_a_line_makes_a_run_buy_what_was_bought(case: tuple[list[Record], int, bytes]) -> None:
