@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ def write_errors(target: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{Path(target).parent}: cannot be written: {error.strerror}") from error
+        what = "moved or deleted while a run used it" if error.errno == errno.ENOENT else error.strerror
+        raise OutputError(f"{Path(target).parent}: cannot be written: {what}") from error
 
 
 @contextmanager

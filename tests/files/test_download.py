@@ -523,7 +523,7 @@ async def test_a_disk_that_refuses_is_an_error_of_the_output(
     """It names the folder, and is never taken for a fault of the network."""
     target.parent.rmdir()
     storage.serve(noise(length, picture))
-    with pytest.raises(OutputError, match=r"incoming: cannot be written: No such file"):
+    with pytest.raises(OutputError, match=r"incoming: cannot be written: moved or deleted"):
         await get()
 
 
