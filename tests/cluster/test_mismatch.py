@@ -13,9 +13,9 @@ import runner
 
 IMPATIENT = """
 import sys
-from runner.cluster import client
+from runner.cluster import dask_client
 from runner.cli.main import main
-client.REACH_SECONDS = 1
+dask_client.REACH_SECONDS = 1
 sys.exit(main())
 """
 """The command line, which gives up a cluster sooner."""

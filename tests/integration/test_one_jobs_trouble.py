@@ -42,7 +42,7 @@ class OfBad:
     def __init__(self, service: Any) -> None:
         self._service = service
 
-    def prompt(self, _api: Any, _model: str, inputs: dict[str, Any], **_: Any) -> bool:
+    def prompt(self, _api: Any, _model: str, inputs: dict[str, Any], *_others: Any, **_: Any) -> bool:
         return inputs["prompt"] == "bad"
 
     def request(self, _api: Any, request_id: str, **_: Any) -> bool:
