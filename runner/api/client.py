@@ -17,8 +17,9 @@ import msgspec
 from aiohttp import hdrs
 
 from runner.api.config import ApiBase, Token
-from runner.api.fields import Answer, parse_object, read_day
+from runner.api.fields import Answer, parse_object, read_day, read_object
 from runner.api.responses import (
+    Accepted,
     Again,
     Cancelling,
     Progress,
@@ -37,6 +38,7 @@ from runner.core.http import (
     ConnectFailed,
     ConnectionBroken,
     TooLarge,
+    decompress,
     read_bounded,
     response_of,
     send,
@@ -58,6 +60,14 @@ MAX_SUBMITTING = 50
 """Submissions in flight at once; whoever submits waits for room before its intent is written."""
 MAX_ASKING = 50
 """Other calls in flight at once; beyond that they queue, and so the gaps between questions stretch."""
+
+
+class CutShort(ConnectionBroken):
+    """The answer broke off; what came of it may still hold all that matters."""
+
+    def __init__(self, text: str, answer: Answer) -> None:
+        super().__init__(text)
+        self.answer = answer
 
 
 class Api:
@@ -88,6 +98,9 @@ class Api:
         except ConnectFailed as error:
             return Refused(cause=RefusalCause.BUSY, fault=Fault(code="no_connection", message=str(error)))
         except (ConnectionBroken, TooLarge) as error:
+            found = read_submission(error.answer) if isinstance(error, CutShort) else None
+            if isinstance(found, Accepted):
+                return found
             return Unreadable(fault=Fault(code="no_answer", message=str(error)))
 
     async def result(self, request_id: str) -> Progress:
@@ -103,7 +116,9 @@ class Api:
         try:
             answer = await self._question("GET", url)
         except (ConnectFailed, ConnectionBroken, TooLarge) as error:
-            return Again(fault=Fault(code="no_answer", message=str(error)))
+            if not isinstance(error, CutShort) or not read_object(error.answer.body):
+                return Again(fault=Fault(code="no_answer", message=str(error)))
+            answer = error.answer
         return read_progress(answer, request_id, from_status=from_status)
 
     async def cancel(self, request_id: str) -> Cancelling | Again:
@@ -151,24 +166,37 @@ class Api:
         method: str,
         url: str,
         answer_timeout: AnswerTimeout,
-        body: bytes | None = None,
+        sent: bytes | None = None,
         exchange: Exchange | None = None,
     ) -> Answer:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
+        response, body = None, bytearray()
         try:
             with answer_timeout.map_errors(exchange):
                 async with answer_timeout.bound():
-                    with response_of(await send(client, method, url, answer_timeout, body=body)) as response:
-                        return await self._read(response)
-        except (ConnectFailed, ConnectionBroken, TooLarge) as error:  # in words that may be the server's
+                    with response_of(await send(client, method, url, answer_timeout, body=sent)) as response:
+                        await read_bounded(response, MAX_ANSWER, body)
+            return self._answer(response, bytes(body), whole=True)
+        except ConnectionBroken as error:
+            text = self._token.redacted(str(error))
+            if response is None:
+                raise ConnectionBroken(text) from None
+            raise CutShort(text, self._answer(response, bytes(body), whole=False)) from None
+        except (ConnectFailed, TooLarge) as error:  # in words that may be the server's
             raise type(error)(self._token.redacted(str(error))) from None
 
-    async def _read(self, response: aiohttp.ClientResponse) -> Answer:
+    def _answer(self, response: aiohttp.ClientResponse, body: bytes, *, whole: bool) -> Answer:
         headers = response.headers
         retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
         self.today = read_day(date) or self.today
-        answered = self._token.redacted_from(await read_bounded(response, MAX_ANSWER))
-        return Answer(status=response.status, body=answered, retry_after=retry_after, date=date)
+        plain, ended = decompress(body, headers.get(hdrs.CONTENT_ENCODING, ""), MAX_ANSWER)
+        return Answer(
+            status=response.status,
+            body=self._token.redacted_from(plain),
+            whole=whole and ended,
+            retry_after=retry_after,
+            date=date,
+        )
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from runner.api.fields import mend
 from runner.core.errors import AccountError, UsageError
 from runner.core.nesting import TooDeep, check_nesting
 from runner.core.origins import DEFAULT_PORTS, is_loopback, origin_of
@@ -48,13 +50,19 @@ class Token:
         if len(self.value) < SHORTEST_SECRET:
             return body
         spelled = _spelled(self.value)
-        if b"\\" in body:
+        if b"\\" in body or b"\0" in body:
             try:
                 check_nesting(body)
                 body = msgspec.json.encode(msgspec.json.decode(body))  # the one spelling in which it is looked for
             except (msgspec.DecodeError, UnicodeDecodeError, TooDeep):
-                return body.replace(spelled, "…".encode())
+                return _redacted_from_odd(body, spelled)
         return body.replace(spelled, "…".encode())
+
+
+def _redacted_from_odd(body: bytes, spelled: bytes) -> bytes:
+    """Likewise of what is no JSON, and may be read as some all the same. It stays no JSON, and so no proof."""
+    mended, mark = mend(body), "…".encode()
+    return codecs.BOM_UTF8 + mended.replace(spelled, mark) if spelled in mended else body.replace(spelled, mark)
 
 
 @lru_cache(maxsize=1)

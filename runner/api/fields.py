@@ -5,28 +5,36 @@ What an answer means as a whole is decided by ``responses``.
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from math import isfinite
 
 import msgspec
 
-from runner.core.models import MAX_OUTPUTS, MOST_USD, OUR_CODES, Fault, Json
+from runner.core.models import MAX_OUTPUTS, MOST_USD, OUR_CODES, REQUEST_ID, Fault, Json
 from runner.core.nesting import TooDeep, check_nesting
 
 LONGEST_WORD = 100
 """Of a state, code or id that an answer brings: more is cut before it is logged or recorded."""
+
+MOST_DIGITS = 128
+"""A whole number with more is none that anybody counts with."""
 
 _MOMENT = re.compile(r"[0-9]{4}-[0-9T:.,Z+ -]{1,40}")
 _ERROR_KEYS = ("error_message", "message", "error", "detail")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP answer, its body read whole. ``date`` and ``retry_after`` are the headers as they came."""
+    """One HTTP answer. ``date`` and ``retry_after`` are the headers as they came."""
 
     status: int
     body: bytes
+    """Decompressed."""
+    whole: bool = True
+    """False where the body was cut short or damaged on its way: it may be read, and proves nothing."""
     retry_after: str | None = None
     date: str | None = None
 
@@ -39,6 +47,46 @@ def parse_object(body: bytes) -> dict[str, Json]:
     except (msgspec.DecodeError, UnicodeDecodeError, TooDeep):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def read_object(body: bytes) -> dict[str, Json]:
+    """The JSON object in ``body``, read as well as it can be; empty where there is none.
+
+    A BOM, another encoding of Unicode, bytes and lone surrogates that are no text, control characters in texts, ``NaN``
+    and numbers beyond all bounds (both become null) are no obstacle. What is no JSON proves nothing all the same.
+    """
+    return parse_object(body) or parse_object(mend(body))
+
+
+def mend(body: bytes) -> bytes:
+    """The JSON that was probably meant by ``body``; empty where none was."""
+    try:
+        text = body.decode(json.detect_encoding(body), "replace")
+        check_nesting(text.encode())
+        document = json.loads(
+            text, strict=False, parse_constant=lambda _: None, parse_float=_read_float, parse_int=_read_int
+        )
+    except (ValueError, TooDeep):
+        return b""
+    return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")  # lone surrogates become ``?``
+
+
+def _read_float(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
+
+
+def _read_int(text: str) -> int | None:
+    return int(text) if len(text) <= MOST_DIGITS else None
+
+
+def read_request_id(value: Json) -> str | None:
+    """The id of a request, also where it comes as a whole number; None where it cannot be one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is int and 0 <= value < 10**MOST_DIGITS:
+        value = str(value)
+    return value if isinstance(value, str) and REQUEST_ID.fullmatch(value) else None
 
 
 def error_code(document: dict[str, Json]) -> str:

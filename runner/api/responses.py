@@ -8,7 +8,8 @@ Three questions are answered here, and each verdict says all that the caller may
 
 The rule of money: a submission counts as *not bought* only on proof. Proof is 401, 402, 403 or 429; 503 with
 ``Retry-After`` or an ``error_code``; the API's own JSON error under another 4xx but 408, or under 200, unless its code
-is a 5xxxxx. Everything else that was sent and could not be read is perhaps bought. An answer with a usable
+is a 5xxxxx. What proves is read strictly; for a ``request_id`` and a result an answer is read as well as it can be.
+Everything else that was sent and could not be read is perhaps bought. An answer with a usable
 ``request_id`` is a request in hand, whatever else it says.
 """
 
@@ -29,12 +30,14 @@ from runner.api.fields import (
     read_fault,
     read_generation_fault,
     read_moment,
+    read_object,
+    read_request_id,
     read_retry_after,
     read_text,
     read_usd,
 )
 from runner.core.clock import epoch
-from runner.core.models import REQUEST_ID, Fault, Json, State
+from runner.core.models import Fault, Json, State
 
 _QUEUED = frozenset({"in_queue", "pending", "waiting"})
 _RUNNING = frozenset({"in_progress", "starting", "processing"})
@@ -156,8 +159,8 @@ Progress = Unfinished | Completed | Ended | Gone | Denied | NotYet | Again
 def read_submission(answer: Answer) -> Submission:
     """What a submission's answer proves."""
     document = parse_object(answer.body)
-    request_id = document.get("request_id")
-    if isinstance(request_id, str) and REQUEST_ID.fullmatch(request_id):
+    request_id = read_request_id((document or read_object(answer.body)).get("request_id"))
+    if request_id is not None:
         return Accepted(request_id=request_id)
     fault = read_fault(answer.status, document)
     cause = _refusal(answer, document)
@@ -178,6 +181,8 @@ def _is_proof(answer: Answer, code: str, document: dict[str, Json]) -> bool:
     match answer.status:
         case 401 | 402 | 403 | 429:
             return True
+        case _ if not answer.whole:
+            return answer.status == 503 and answer.retry_after is not None
         case 503:
             return bool(code) or answer.retry_after is not None
         case 200:
@@ -207,18 +212,17 @@ def _is_service_code(code: str) -> bool:
 
 def read_progress(answer: Answer, request_id: str, *, from_status: bool = False) -> Progress:
     """What an answer of /result, or of /status with ``from_status``, says about the request asked for."""
-    document = parse_object(answer.body)
+    document = read_object(answer.body)
     code = error_code(document)
+    if 200 <= answer.status < 300 and (owner := _other_owner(document, request_id)):
+        text = f"the answer is about request {owner[:LONGEST_WORD]!r}, not {request_id!r}"
+        return Again(fault=Fault(code="other_request", message=text))
     if answer.status in (401, 403) or code in ("400004", "403001"):
         return Denied(fault=read_fault(answer.status, document))
     if answer.status == 404 or code == "404001":
         return Gone(fault=read_fault(answer.status, document))
     status, state = answer.status, document.get("status")
     if 200 <= status < 300:
-        owner = document.get("request_id")
-        if isinstance(owner, str) and owner not in ("", request_id):
-            text = f"the answer is about request {owner[:LONGEST_WORD]!r}, not {request_id!r}"
-            return Again(fault=Fault(code="other_request", message=text))
         if isinstance(state, str):
             return _read_state(state.strip().lower(), document, from_status=from_status)
         status = int(code[:3]) if re.fullmatch(r"4\d{5}", code, re.ASCII) else status  # an error that came with 200
@@ -228,11 +232,17 @@ def read_progress(answer: Answer, request_id: str, *, from_status: bool = False)
     return Again(fault=fault, retry_after=read_retry_after(answer))
 
 
+def _other_owner(document: dict[str, Json], request_id: str) -> str:
+    """The request that an answer names instead of the one asked for; empty where it names that one or none."""
+    named = document.get("request_id")
+    owner = named if isinstance(named, str) else read_request_id(named) or ""
+    return "" if owner == request_id else owner
+
+
 def read_cancel(answer: Answer, request_id: str) -> Cancelling | Again:
     """What an answer to a cancel says; it is no proof of anything, so the state is asked for afterwards."""
-    document = parse_object(answer.body)
-    owner = document.get("request_id")
-    mine = not isinstance(owner, str) or owner in ("", request_id)
+    document = read_object(answer.body)
+    mine = not _other_owner(document, request_id)
     said = (read_text(document.get(key)) for key in ("outcome", "status"))
     words = {word.strip().lower() for word in said if word}
     if 200 <= answer.status < 300 and not error_code(document) and mine and words:

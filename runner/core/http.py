@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import zlib
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from functools import lru_cache
@@ -24,6 +25,8 @@ T = TypeVar("T")
 CONNECT_SECONDS = 10.0
 MAX_CONNECT_SECONDS = 60.0
 """Of all that is tried for one connection: each address, a proxy's tunnel, TLS."""
+_GZIP, _ZLIB, _DEFLATE = 31, 15, -15
+"""Forms of compression, as zlib counts them."""
 MAX_HEADERS = 64 * 2**10
 """Bytes of an answer's line or header; some services send long policies."""
 USER_AGENT = "runcomfy-runner"
@@ -204,19 +207,32 @@ def _reason(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body. Raises ``TooLarge`` past ``limit`` bytes or where it comes compressed all the same."""
-    encoding = response.headers.get(hdrs.CONTENT_ENCODING, "identity")
-    if encoding.lower() != "identity":
-        response.close()
-        raise TooLarge(f"the answer is {encoding[:40]!r}-encoded, which was not asked for")
-    body = bytearray()
+async def read_bounded(response: aiohttp.ClientResponse, limit: int, body: bytearray) -> None:
+    """Read the whole body into ``body``, which keeps what came where that fails. Raises ``TooLarge`` past ``limit``."""
     while not at_end(response.content):
         body += await response.content.readany()
         if len(body) > limit:
             response.close()
             raise TooLarge(f"the answer is longer than {limit:,} bytes")
-    return bytes(body)
+
+
+def decompress(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
+    """``body`` without gzip or deflate, which some gateways use unasked, and whether it came to its end.
+
+    ``encoding`` is what the header says; gzip is known by its first bytes, and what is neither stays as it is. Raises
+    ``TooLarge`` past ``limit``.
+    """
+    forms = [_GZIP] if body.startswith(b"\x1f\x8b") else [_ZLIB, _DEFLATE] if "deflate" in encoding.lower() else []
+    for form in forms:
+        inflater = zlib.decompressobj(form)
+        try:
+            plain = inflater.decompress(body, limit + 1)
+        except zlib.error:
+            continue
+        if len(plain) > limit:
+            raise TooLarge(f"the answer, gzip or deflate, has more than {limit:,} bytes when it is decompressed")
+        return plain, inflater.eof and not inflater.unused_data
+    return body, not forms
 
 
 @lru_cache  # of submissions all but a few go to the same address

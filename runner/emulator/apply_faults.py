@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
+import zlib
 from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ def spoil(answer: Answer, fault: InjectedFault, now: float) -> Answer:
         return _edited(answer, fault)
     if fault.kind == "status":
         return _status(fault, now)
+    if fault.kind == "form":
+        return _FORMS[fault.text](answer)
     return _INSTEAD[fault.kind](fault) if fault.kind in _INSTEAD else answer
 
 
@@ -99,6 +102,23 @@ def _edited(answer: Answer, fault: InjectedFault) -> Answer:
     return said(body, status)
 
 
+def _packed(answer: Answer, name: str, form: int) -> Answer:
+    """What a gateway makes of an answer that compresses whatever the client says."""
+    packer = zlib.compressobj(wbits=form)
+    body = packer.compress(answer.body) + packer.flush()
+    return replace(answer, body=body, headers={**answer.headers, "Content-Encoding": name})
+
+
+def _with(answer: Answer, more: bytes) -> Answer:
+    """An object that begins with one more member."""
+    return replace(answer, body=answer.body.replace(b"{", b"{" + more + b", ", 1))
+
+
+def _with_header(answer: Answer) -> Answer:
+    policy = "default-src https://cdn.example.com; " * 1500
+    return replace(answer, headers={**answer.headers, "Content-Security-Policy": policy.strip()})
+
+
 def _first_half(body: bytes) -> bytes:
     return body[: len(body) // 2]
 
@@ -126,6 +146,17 @@ _BODIES: dict[str, Callable[[bytes], bytes]] = {
     "short": _two_thirds,
     "flip": _flipped,
     "html": lambda _: PAGE,
+}
+_FORMS: dict[str, Callable[[Answer], Answer]] = {
+    "gzip": lambda answer: _packed(answer, "gzip", 31),
+    "deflate": lambda answer: _packed(answer, "deflate", 15),
+    "raw_deflate": lambda answer: _packed(answer, "deflate", -15),
+    "bom": lambda answer: replace(answer, body=b"\xef\xbb\xbf" + answer.body),
+    "utf16": lambda answer: replace(answer, body=answer.body.decode().encode("utf-16")),
+    "nan": lambda answer: _with(answer, b'"eta": NaN'),
+    "surrogate": lambda answer: _with(answer, b'"prompt": "cut \\ud83d"'),
+    "long_header": _with_header,
+    "long_length": lambda answer: replace(answer, manner="long"),
 }
 _EDITED = {"no_id", "bad_id", "evil_urls", "id_with_error", "state", "other", "no_output"}
 _INSTEAD: dict[str, Callable[[InjectedFault], Answer]] = {

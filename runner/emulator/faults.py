@@ -21,6 +21,7 @@ Value = str | int | float | bool
 CALLS = ("submit", "status", "result", "cancel", "model", "models", "file")
 OPERATIONS = (*CALLS, "job")
 BODIES = ("api", "detail", "html", "empty", "half")
+FORMS = ("gzip", "deflate", "raw_deflate", "bom", "utf16", "nan", "surrogate", "long_header", "long_length")
 COMMON = ("p", "times", "each", "match", "after")
 
 
@@ -62,10 +63,11 @@ KINDS: dict[str, Kind] = {
     "wrong_size": Kind(_FILE),
     "huge": Kind(_FILE),
     "trickle": Kind(_FILE, ("seconds",)),
+    "form": Kind(CALLS, ("text",)),
     "twice": Kind(CALLS, ("seconds",)),
 }
 
-_IN_THE_ANSWER = {"no_id", "bad_id", "evil_urls", "id_with_error", "twice"}
+_IN_THE_ANSWER = {"no_id", "bad_id", "evil_urls", "id_with_error", "twice", "form"}
 """Kinds that strike after the call had its effect, unless said otherwise."""
 
 _TYPES: dict[str, type[Value]] = {
@@ -122,13 +124,15 @@ class InjectedFault:
     location: str = ""
     """Where a redirect or a strange link leads."""
     text: str = ""
-    """The state's or the request id's text, or the code of a failure."""
+    """The state's or the request id's text, the code of a failure, or the form of an answer."""
 
     def __post_init__(self) -> None:
         _known("kind of fault", self.kind, tuple(KINDS))
         _known("operation", self.on, OPERATIONS)
         _known(f"operation for {self.kind}", self.on, KINDS[self.kind].operations)
         _known("body", self.body, BODIES)
+        if self.kind == "form":
+            _known("form", self.text, FORMS)
         if self.when is not None:
             _known("when", self.when, ("before", "after"))
         if not 0 <= self.p <= 1:

@@ -18,7 +18,7 @@ _SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 PAGE = b"<!doctype html><html><head><title>Oops</title></head><body><h1>Something went wrong</h1></body></html>"
 
-Manner = Literal["whole", "chunked", "cut", "reset", "trickle", "endless", "twice"]
+Manner = Literal["whole", "chunked", "cut", "reset", "trickle", "endless", "twice", "long"]
 
 
 class ResponseBuilder:

@@ -49,8 +49,11 @@ async def _stream(request: web.BaseRequest, answer: Answer) -> web.StreamRespons
     if answer.manner in {"chunked", "endless"}:
         response.enable_chunked_encoding()
     else:
-        response.content_length = len(answer.body)
+        response.content_length = len(answer.body) + (10 if answer.manner == "long" else 0)
     await response.prepare(request)
+    if answer.manner == "long":
+        await response.write(answer.body)
+        await _hang_up(request)
     if answer.manner == "cut":
         await response.write(answer.body[: len(answer.body) * 2 // 3])
         await _hang_up(request)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from runner.api.config import DEFAULT_API, ApiBase, Token, find_api, find_token
+from runner.api.fields import parse_object, read_object
 from runner.core.clock import SystemClock, epoch, timestamp
 from runner.core.errors import AccountError, UsageError
 from runner.core.origins import is_loopback, origin_of
@@ -425,3 +426,13 @@ def test_the_machines_clock_goes_forward() -> None:
     clock = SystemClock()
     assert clock.monotonic() <= clock.monotonic()
     assert clock.now() > epoch("2024-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_the_token_is_struck_from_what_is_no_json_and_is_read_all_the_same(encoding: str) -> None:
+    """A service may hide it in another encoding, or behind escapes beside a NaN. It proves nothing before or after."""
+    escaped = "".join(f"\\u{ord(character):04x}" for character in SECRET)
+    body = f'{{"request_id": "req-1", "message": "x {escaped} {SECRET}", "eta": NaN}}'.encode(encoding)
+    struck = Token(SECRET).redacted_from(body)
+    assert read_object(struck)["message"] == "x … …"
+    assert parse_object(struck) == {}

@@ -118,7 +118,13 @@ PERHAPS_BOUGHT = {
     "200 with nothing": answer(200, body=b""),
     "200 with a page": answer(200, body=PAGE),
     "200, half an answer": answer(200, body=b'{"request_id": "req-1'),
-    "200, NaN": answer(200, body=b'{"request_id": "req-1", "eta": NaN}'),
+    "200, NaN beside a refusal": answer(200, body=b'{"error_code": 400002, "eta": NaN}'),
+    "200, a BOM before a refusal": answer(200, body=b'\xef\xbb\xbf{"error_code": 400002}'),
+    "400, a BOM before a refusal": answer(400, body=b'\xef\xbb\xbf{"error_code": 400123}'),
+    "400, a refusal in UTF-16": answer(400, body=json.dumps(error()).encode("utf-16")),
+    "400, half of a lone pair in a refusal": answer(400, body=b'{"error_code": 400123, "x": "\\ud83d"}'),
+    "400, a refusal that was cut short": Answer(status=400, body=b'{"error_code": 400123}', whole=False),
+    "503, a code in what was cut short": Answer(status=503, body=b'{"error_code": 503001}', whole=False),
     "200, an infinity": answer(200, body=b'{"error_code": 1e999}'),
     "200, not UTF-8": answer(200, body=b'{"error_code": "400002", "x": "\xff"}'),
     "200, too deep": answer(200, body=DEEP),
@@ -128,7 +134,12 @@ PERHAPS_BOUGHT = {
     "200, no id": answer(200, {"status": "in_queue"}),
     "200, id null": answer(200, {"request_id": None}),
     "200, id empty": answer(200, {"request_id": ""}),
-    "200, id a number": answer(200, {"request_id": 17}),
+    "200, id a negative number": answer(200, {"request_id": -17}),
+    "200, id a fraction": answer(200, {"request_id": 17.5}),
+    "200, id true": answer(200, {"request_id": True}),
+    "200, id a number without end": answer(200, body=b'{"request_id": ' + b"9" * 5000 + b"}"),
+    "200, id NaN": answer(200, body=b'{"request_id": NaN}'),
+    "200, half an id after a BOM": answer(200, body=b'\xef\xbb\xbf{"request_id": "req-1'),
     "200, id with a slash": answer(200, {"request_id": "../req"}),
     "200, id with a newline": answer(200, {"request_id": "req-1\n"}),
     "200, id too long": answer(200, {"request_id": "a" * 129}),
@@ -168,6 +179,59 @@ def test_anything_that_is_no_proof_is_perhaps_bought(given_answer: Answer) -> No
 def test_an_answer_with_a_request_id_is_a_request_in_hand(status: int, beside: dict[str, Any], request_id: str) -> None:
     """Whatever status or error comes with it, a usable request_id is collected."""
     assert read_submission(answer(status, {"request_id": request_id, **beside})) == Accepted(request_id=request_id)
+
+
+DOCUMENT = {"request_id": "req-1", "status": "completed", "output": {"image": "https://a/1"}, "cost": 0.0045}
+TEXT = json.dumps(DOCUMENT)
+ODD_BODIES = {
+    "a BOM": b"\xef\xbb\xbf" + TEXT.encode(),
+    "UTF-16": TEXT.encode("utf-16"),
+    "UTF-16 without a BOM": TEXT.encode("utf-16-le"),
+    "UTF-32": TEXT.encode("utf-32"),
+    "bytes that are no UTF-8": TEXT.replace("{", '{"prompt": "??", ', 1).encode().replace(b"??", b"\xff\xfe"),
+    "half of a lone pair": TEXT.replace("{", '{"prompt": "cut \\ud83d", ', 1).encode(),
+    "half of a lone pair in a key": TEXT.replace("{", '{"\\udc00": 1, ', 1).encode(),
+    "a control character": TEXT.replace("{", '{"prompt": "a\tb\nc", ', 1).encode(),
+    "NaN": TEXT.replace("{", '{"eta": NaN, ', 1).encode(),
+    "infinities": TEXT.replace("{", '{"eta": [Infinity, -Infinity], ', 1).encode(),
+    "a number too large": TEXT.replace("{", '{"seed": 1e999, ', 1).encode(),
+    "an integer too large": TEXT.replace("{", '{"seed": ' + "9" * 5000 + ", ", 1).encode(),
+}
+
+
+@pytest.mark.parametrize("body", ODD_BODIES.values(), ids=ODD_BODIES)
+def test_what_may_hold_a_request_or_a_result_is_read_as_well_as_it_can_be(body: bytes) -> None:
+    """The id in an answer is worth money, and so are the links; what is odd beside them is no reason to give up."""
+    assert parse_object(body) == {}
+    assert read_submission(answer(200, body=body)) == Accepted(request_id="req-1")
+    found = read_progress(answer(200, body=body), "req-1")
+    assert isinstance(found, Completed)
+    assert (found.urls, found.cost_usd) == (("https://a/1",), 0.0045)
+
+
+@pytest.mark.parametrize("cost", [b"NaN", b"Infinity", b"1e999", b'"0.0045"', b"-1", b"true", b"[1]"])
+def test_a_cost_that_is_no_number_is_no_cost(cost: bytes) -> None:
+    """The picture is read all the same."""
+    found = read_progress(answer(200, body=TEXT.encode().replace(b"0.0045", cost)), "req-1")
+    assert isinstance(found, Completed)
+    assert (found.urls, found.cost_usd) == (("https://a/1",), None)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "request_id"),
+    [("0", "0"), ("1001", "1001"), ("18446744073709551617", "18446744073709551617"), ("1001.0", "1001")],
+)
+def test_a_request_id_may_be_a_whole_number(spelled: str, request_id: str) -> None:
+    """It is a request in hand, and answers about it name it as a number, too."""
+    body = f'{{"request_id": {spelled}, "status": "failed"}}'.encode()
+    assert read_submission(answer(200, body=body)) == Accepted(request_id=request_id)
+    assert isinstance(read_progress(answer(200, body=body), request_id), Ended)
+    assert isinstance(read_progress(answer(200, body=body), "1002"), Again)
+
+
+def test_an_id_in_an_answer_that_was_cut_short_is_a_request_in_hand() -> None:
+    """All of its JSON has come, though more was announced."""
+    assert read_submission(Answer(status=200, body=TEXT.encode(), whole=False)) == Accepted(request_id="req-1")
 
 
 def test_keys_in_another_order_or_more_of_them_change_nothing() -> None:
@@ -410,7 +474,10 @@ def test_a_failure_is_bought_again_only_where_that_may_help(
         (answer(200, body=b""), Again),
         (answer(200, body=PAGE), Again),
         (answer(200, body=b'{"status": "comple'), Again),
-        (answer(200, body=b'{"status": "completed", "cost": NaN}'), Again),
+        (answer(200, body=b'{"status": "completed", "cost": NaN'), Again),
+        (answer(200, {"request_id": 17, "status": "failed"}), Again),
+        (answer(200, {"request_id": "req-2", **error("404001")}), Again),
+        (answer(200, {"request_id": "req-2", **error("403001")}), Again),
         (answer(200, body=DEEP), Again),
         (answer(200, [state("completed")]), Again),
         (answer(200, {}), Again),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from hashlib import sha256
 
 import aiohttp
@@ -13,6 +14,7 @@ from support.virtual_time import LoopClock
 from runner.core import proxies
 from runner.core.models import State
 from runner.emulator import InjectedFault
+from runner.emulator.faults import FORMS
 from runner.engine import operations
 from runner.engine.stop import Stop
 
@@ -32,6 +34,37 @@ async def test_a_second_answer_that_nobody_asked_for_is_nobodys(service, operati
             async with client.get(output.url) as response:
                 assert sha256(await response.read()).hexdigest() == output.sha256
     assert len({service.record(name).request_id for name in "abcdefgh"}) == 8
+
+
+@pytest.mark.parametrize("operation", ["submit", "result", "status"])
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_answer_in_an_odd_form_is_read(service, form, operation):
+    """Compressed, with a BOM, a NaN, a long header, a wrong length: the id and the links in it are worth money."""
+    hidden = [InjectedFault(on="result", kind="status", status=425, times=1)] if operation == "status" else []
+    service.fault(*hidden, InjectedFault(on=operation, kind="form", text=form))
+    report = await service.run(service.manifest(*plain(1), timeout="1m"))
+    assert (report.done, report.exit_code, service.submissions) == (1, 0, 1)
+    assert service.emulator.stats["faults"]["form"] >= 1
+
+
+async def test_a_refusal_that_a_gateway_compressed_is_a_refusal(service):
+    """The whole of it came, and it is the API's own JSON: the job failed, and is not in doubt."""
+    plain_refusal = b'{"error_code": 400123, "error_message": "no"}'
+
+    async def refuse(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
+        body = gzip.compress(plain_refusal)
+        lines = b"HTTP/1.1 400 Bad Request", b"Content-Encoding: gzip", b"Content-Length: %d" % len(body)
+        writer.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        environ = {**service.environ, "RUNCOMFY_MODEL_API_BASE": base}
+        options = operations.RunOptions(offline=True)
+        report = await operations.run(service.manifest(*plain(1)), options, clock=LoopClock(), environ=environ)
+    assert (report.failed, report.unknown) == (1, 0)
 
 
 @pytest.fixture

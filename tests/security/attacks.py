@@ -158,7 +158,7 @@ SUBMITTING = {
     "submit-endless": doubtful(endless_json, "longer than", "no_answer", "An endless body is read to its bound."),
     "submit-header": doubtful(huge_header, "no valid HTTP", "no_answer", "Headers are bounded."),
     "submit-headers": doubtful(endless_headers, "no valid HTTP", "no_answer", "So is their number."),
-    "submit-bomb": doubtful(gzipped, "gzip", "no_answer", "Nothing is unpacked that was not asked for."),
+    "submit-bomb": doubtful(gzipped, "gzip", "no_answer", "It is unpacked to its bound."),
     "submit-nested": doubtful(nested, "HTTP 200 without", "http_200", "Nesting beyond reason is no answer."),
     "submit-half": doubtful(half, "ended early", "no_answer", "Half an answer is none."),
     "submit-nothing": doubtful(
@@ -194,7 +194,7 @@ SUBMITTING = {
             "newline": "abc\n",
             "escape": "abc\x1b[2J",
             "long": "a" * 100_000,
-            "number": 7,
+            "number": -7,
             "list": ["abc"],
             "null": None,
             "empty": "",
@@ -231,7 +231,7 @@ SUBMITTING = {
         healed="failed",
     ),
     "submit-echo-encoding": doubtful(
-        lambda scene: http(b"{}", f"Content-Encoding: {scene.token}"), "…", "no_answer", "Nor by a header."
+        lambda scene: http(b"{}", f"Content-Encoding: {scene.token}"), "HTTP 200", "http_200", "Nor by a header."
     ),
     "submit-links": Attack(
         why="Links in answers are never asked: ours are made from the id.",
@@ -271,7 +271,7 @@ RESULTS = {
     "result-endless": owed(endless_json, "longer than", "A body without end is read to its bound."),
     "result-header": owed(huge_header, "no valid HTTP", "Headers are bounded."),
     "result-headers": owed(endless_headers, "no valid HTTP", "And so is their number."),
-    "result-bomb": owed(gzipped, "gzip", "Nothing is unpacked."),
+    "result-bomb": owed(gzipped, "gzip", "It is unpacked to its bound."),
     "result-nested": owed(nested, "HTTP 200 without", "Nesting beyond reason is no answer."),
     "result-flood": owed(
         lambda scene: http(b'{"status": "in_queue", "output": ' + flood() + b"}"),
@@ -313,8 +313,10 @@ RESULTS = {
         "HTTP 429",
         "Come back in three years: the deadline holds.",
     ),
-    "result-nan": owed(
-        lambda scene: completed(scene).replace(b"0.0045", b"   NaN"), "HTTP 200 without", "NaN is no JSON."
+    "result-nan": Attack(
+        why="NaN is no cost, and keeps no picture from its owner.",
+        result=lambda scene: completed(scene).replace(b"0.0045", b"   NaN"),
+        state="done",
     ),
     "result-404": owed(
         lambda _: said({"error_code": 404001}, status="404 Gone"),
