@@ -139,7 +139,8 @@ class Pipeline:
     def _finish(self, work: WorkItem, record: Record | None) -> None:
         self._tally.finish(work, record)
         if halted(self._config.halt, failed=self._tally.failed, finished=self._tally.finished):
-            text = f"halted: {self._tally.failed} of {self._tally.finished} jobs that finished in this run failed"
+            counts = f"{self._tally.failed} of {self._tally.finished}"
+            text = f"halted: {counts} jobs that finished in this run failed or are perhaps bought"
             self._context.stop.buying(text, HALTED)
 
     def _intent_fields(self, job: Job) -> dict[str, object]:

@@ -19,7 +19,9 @@ from runner.engine.summary import (
 )
 from runner.planning.rules import Action, Decision
 
-_FINISHED = (State.DONE, State.FAILED, State.CANCELLED)
+_FINISHED = (State.DONE, State.FAILED, State.CANCELLED, State.UNKNOWN)
+_FAILED = (State.FAILED, State.UNKNOWN)
+"""What counts for ``halt:``; an outcome that cannot be read is no better than a failure, and may cost as much."""
 
 
 class Tally:
@@ -28,7 +30,7 @@ class Tally:
     def __init__(self) -> None:
         self.cost_usd = 0.0
         self.finished = 0
-        """Jobs that this run brought to an end, well or badly."""
+        """Jobs that this run brought to an end, well or badly; purchases that it left in doubt among them."""
         self.failed = 0
         self.bugs = 0
         """Jobs whose steps met a bug of the runner's own."""
@@ -93,7 +95,7 @@ class Tally:
         if outcome == "missing":
             self.missing.add(record.id)
         self.finished += record.state in _FINISHED
-        self.failed += record.state is State.FAILED
+        self.failed += record.state in _FAILED
         self.bugs += record.error is not None and record.error.code == INTERNAL
         if record.state is not State.DONE or record.error is not None or record.warning is not None:
             self._remember(record, outcome)

@@ -436,3 +436,10 @@ def test_the_token_is_struck_from_what_is_no_json_and_is_read_all_the_same(encod
     struck = Token(SECRET).redacted_from(body)
     assert read_object(struck)["message"] == "x … …"
     assert parse_object(struck) == {}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_the_token_is_struck_in_every_encoding_of_unicode(encoding: str) -> None:
+    """Without escapes, too."""
+    struck = Token(SECRET).redacted_from(f'{{"message": "x {SECRET}"}}'.encode(encoding))
+    assert read_object(struck)["message"] == "x …"

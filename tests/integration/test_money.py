@@ -250,6 +250,38 @@ async def test_what_is_bought_after_an_older_purchase_came_home_is_reserved_for_
     assert [record.reserved_usd for record in service.purchases("mug")] == [PRICE, PRICE]
 
 
+async def test_submissions_whose_answers_cannot_be_read_count_for_halt(service):
+    """`halt: 3`: three purchases in doubt, and no more are made; each night again three at most."""
+    service.fault(InjectedFault(on="submit", kind="no_id"))
+    manifest = service.manifest(*plain(20), halt="3", concurrency=1)
+    report = await service.run(manifest)
+    assert (report.unknown, report.left, report.exit_code) == (3, 17, 2)
+    assert report.stopped.reason.startswith("halted: 3 of 3")
+    assert (await service.run(manifest)).unknown == 6
+    assert service.submissions == 6
+
+
+@pytest.mark.parametrize("between", [[], ["refused"]], ids=["nothing else", "refused inputs between"])
+async def test_ten_unreadable_answers_without_an_acceptance_stop_the_buying(service, between):
+    """Without `halt:`, too: whatever is wrong, it costs no more than that. It is said, exit 69."""
+    refused = [InjectedFault(on="submit", kind="status", status=422, body="detail") for _ in between]
+    lost = InjectedFault(on="submit", kind="no_id")
+    service.emulator.script("submit", *[fault for _ in range(40) for fault in (lost, *refused)])
+    jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(60)]
+    report = await service.run(service.manifest(*jobs, concurrency=1))
+    assert (report.unknown, report.exit_code) == (10, 69)
+    assert "10 submissions in a row" in report.stopped.reason
+
+
+async def test_an_acceptance_in_between_begins_a_new_count(service):
+    """Nine in a row that cannot be read, then one that can: buying goes on, and all jobs are tried."""
+    lost = InjectedFault(on="submit", kind="no_id")
+    service.emulator.script("submit", *[lost] * 9, None, *[lost] * 9)
+    jobs = [{"id": f"j{number}", "prompt": f"picture {number}"} for number in range(22)]
+    report = await service.run(service.manifest(*jobs, concurrency=1))
+    assert (report.unknown, report.done, report.exit_code) == (18, 4, 2)
+
+
 @pytest.mark.parametrize(("halt", "bought"), [("3", 3), ("50%", 20)])
 async def test_halt_stops_the_buying_when_too_much_fails(service, halt, bought):
     """Three failures, or half of twenty: buying stops, exit 1, and the rest is left."""

@@ -2,7 +2,8 @@
 
 A refusal (429, 503, no connection) pauses all slots: as long as the API asks for, else longer each time. After the
 pause one worker tries first, and the others follow once a submission was accepted. Refusals fail no job; after
-``PATIENCE`` seconds without one acceptance, or when a longer wait is demanded, buying stops.
+``PATIENCE`` seconds without one acceptance, or when a longer wait is demanded, buying stops. Outcomes that cannot be
+read pause the slots and stop the buying much sooner: each may be a purchase.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ PATIENCE = 15 * 60.0
 
 DOUBTS = 5
 """So many submissions in a row with an unreadable outcome count as trouble of the service."""
+
+MOST_DOUBTS = 10
+"""After so many without one acceptance nothing more is bought: each may have cost money for nothing."""
 
 LEAST_SECONDS = 1.0
 """Who asks for a shorter pause than this asks for none: then it is as long as where nothing is asked."""
@@ -104,7 +108,12 @@ class Throttle:
 
     def accepted(self) -> None:
         """Something was accepted: the API is well."""
-        self._refusals = self._doubts = 0
+        self._doubts = 0
+        self.answered()
+
+    def answered(self) -> None:
+        """Something was answered as it should be, if not accepted: there is no reason to wait."""
+        self._refusals = 0
         self._refused_since = None
         self._delays = backoff(self._rng, base=2.0, cap=60.0)
 
@@ -133,9 +142,14 @@ class Throttle:
             log.warning("pausing submissions for %.1f s: %s", wait, reason, extra=paused)
 
     def doubtful(self, reason: str) -> None:
-        """An outcome could not be read. Several in a row pause the workers: each may cost money for nothing."""
+        """An outcome could not be read. Several without an acceptance pause the workers, more stop the buying."""
         self._doubts += 1
-        if self._doubts >= DOUBTS:
+        if self._doubts >= MOST_DOUBTS:
+            text = (
+                f"{self._doubts} submissions in a row had an outcome that cannot be read, and each may have been bought"
+            )
+            self._stop.buying(f"{text}; the last: {reason}", 69)
+        elif self._doubts >= DOUBTS:
             self.refused(f"{self._doubts} answers in a row could not be read, the last: {reason}", None)
 
 

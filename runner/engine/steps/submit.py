@@ -196,7 +196,7 @@ class Submitter:
                 self._dead_models[record.model] = fault.message
             case Refused(cause=RefusalCause.INPUT, fault=fault):
                 log.warning("%s: the API refuses the input: %s", record.id, fault.message, extra=TRANSITION)
-                self._throttle.accepted()
+                self._throttle.answered()
 
     def _now(self) -> str:
         return timestamp(self._clock.now())
