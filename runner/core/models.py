@@ -188,6 +188,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """With the last job that its redo chose: from this line on that redo buys, and chooses no more."""
     redo_closed: bool = False
     """With any one of its marks: the redo is over."""
+    same_apis: tuple[str, ...] = ()
+    """Addresses of the API that the user has said to be one service; one line says so for the whole folder."""
     redone: int = 0
     """The number of the redo that made this purchase; on a mark of the same number: that mark counts no more."""
 

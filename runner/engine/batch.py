@@ -14,9 +14,9 @@ from runner.core.aio import at_work, pull, to_its_end
 from runner.core.clock import timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import ConflictError
-from runner.core.models import Job, Record
+from runner.core.models import EMULATOR, Job, Record
 from runner.engine.billing.budget import BudgetTracker
-from runner.engine.billing.costs import base_price, total_spent
+from runner.engine.billing.costs import base_price, is_paid, total_spent
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
 from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
@@ -134,7 +134,17 @@ class Batch:
         """Fetch what is owed, buy nothing, and report."""
         await self._prepare()
         await self._fetch_owed(lambda _: True)  # without a manifest every file is still wanted where it is
+        self._tell_of_other_apis()
         return await self._finish()
+
+    def _tell_of_other_apis(self) -> None:
+        """What is owed at another address is not asked for at this one."""
+        api = self.context.api.base.name
+        others = self.context.ledger.apis() - {api, EMULATOR} if is_paid(api) else set()
+        for other in sorted(others):
+            if owed := len(self.context.ledger.owed(other)):
+                text = f"{owed:,} paid results are owed by {other}, and this run asked {api}; if both are addresses of "
+                self.context.stop.buying(f"{text}one service, say so once: --same-api-as {other}", 65)
 
     async def _survey(self, planner: Planner, jobs: Iterable[Job], models: set[str]) -> SurveyResult:
         """Decide about every job, and add to ``models`` those that are bought from.
@@ -187,7 +197,7 @@ class Batch:
         """Learn what the models to be bought from cost; with a budget nothing is bought without a price."""
         if self._config.budget is not None:
             api = self.context.api.base.name
-            known = (record for record in self._known() if record.api == api)
+            known = (record for record in self._known() if is_paid(record.api) == is_paid(api))
             while some := await pull(known):
                 self._budget.load(some)
         for model in sorted(models):

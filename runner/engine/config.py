@@ -39,6 +39,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where the results are."""
     api: ApiBase
     """Of an emulator inside this process only the name is known before it is started."""
+    same_api: str | None = None
+    """Another address of it, by the user's word."""
     shard: Shard | None = None
     """Whose jobs this is about; None: all."""
     manifest: str = "-"
@@ -84,6 +86,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             folder=folder,
             api=options.api_base(environ),
+            same_api=options.same_api,
             shard=options.shard,
             manifest=_name_in_records(manifest.path, folder.root),
             beside=_earlier_folders(manifest, options),
@@ -113,7 +116,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises ``UsageError`` for an API address that is not safe.
         """
-        return cls(folder=folder, api=options.api_base(environ), shard=options.shard)
+        return cls(folder=folder, api=options.api_base(environ), same_api=options.same_api, shard=options.shard)
 
     @property
     def emulated(self) -> bool:

@@ -12,12 +12,12 @@ import msgspec
 
 from runner.core.models import Budget, Job, kind_of
 from runner.engine.billing.budget import BudgetTracker
-from runner.engine.billing.costs import Estimate
+from runner.engine.billing.costs import Estimate, is_paid
 from runner.engine.catalogue import Quote
 from runner.engine.config import RunConfig
 from runner.engine.redo import RedoMarks, RedoMode
 from runner.engine.stop import Stop, too_much_waits
-from runner.ledger import EMPTY, LedgerReader, divided, layout_conflict, look, open_reader
+from runner.ledger import EMPTY, LedgerReader, divided, layout_conflict, look, open_reader, recognize
 from runner.manifest import JobStore
 from runner.planning.renamed_manifest import refuse_renamed
 from runner.planning.rules import Action, Decision
@@ -144,6 +144,7 @@ def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, vis
     refuse_renamed(root, config.beside, manifest_jobs)
     with open_reader(root) as known:
         ledger, others = (known, EMPTY) if shard is None else divided(known, shard)
+        recognize(api, known, same_as=config.same_api)
         planner = config.planner(manifest_jobs, ledger, others)
         jobs = config.select(manifest_jobs, planner)
         redo = _Redo(RedoMarks(ledger, planner, api), config.redo, jobs)
@@ -157,7 +158,7 @@ def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, vis
         forecast.not_now = layout_conflict(look(root), shard) or forecast.not_now
         if budget is not None:
             forecast.tracker = BudgetTracker(budget, Stop(), lambda: forecast.today, shard)
-            forecast.tracker.load(record for record in known.latest() if record.api == api)
+            forecast.tracker.load(record for record in known.latest() if is_paid(api) == is_paid(record.api))
     return forecast
 
 

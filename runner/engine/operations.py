@@ -43,6 +43,8 @@ from runner.ledger import (
     open_others,
     path_of,
     private,
+    recognize,
+    say_same,
 )
 from runner.manifest import Manifest
 from runner.planning.renamed_manifest import refuse_renamed
@@ -176,6 +178,9 @@ async def _batch(
             stop = stop if stop is not None else Stop()
             held = await _hold(stack, root, shard, clock, stop, buys=buys)
             ledger, others = await to_its_end(_open, stack, root, shard, held, observer or (lambda _: None))
+            if config.same_api is not None:
+                await say_same(ledger, config.api.name, config.same_api)
+            recognize(config.api.name, ledger, others, same_as=config.same_api)
             api = await stack.enter_async_context(_reach(config.api, token, root, clock))
             resolver = PublicResolver(api.base.origin)
             storage = await stack.enter_async_context(session(keepalive_seconds=75.0, resolver=resolver))

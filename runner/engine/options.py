@@ -36,6 +36,8 @@ class RunOptions:
     emulator: bool = False
     """Run against an emulator inside this process: nothing is paid."""
     api: str | None = None
+    same_api_as: str | None = None
+    """Another address of the same API: what was bought there counts as bought here, from now on."""
     offline: bool = False
     """Ask the catalogue nothing: neither what models take nor what they cost."""
     redo: bool = False
@@ -59,7 +61,8 @@ class RunOptions:
             raise UsageError("--for takes a time to buy, such as 4h or 90m")
         if self.emulator and self.api is not None:
             raise UsageError("--emulator and --api name two different services; give one of them")
-
+        if self.emulator and self.same_api_as is not None:
+            raise UsageError("--same-api-as is about addresses of an API, and --emulator asks none")
         if (self.missing or self.every) and not self.redo:
             raise UsageError("--missing and --all choose what --redo buys anew; they mean nothing without it")
         if self.redo and not (self.only or self.missing or self.every):
@@ -86,3 +89,8 @@ class RunOptions:
         Raises ``UsageError`` for an address that is not safe.
         """
         return ApiBase(url="", name=EMULATOR) if self.emulator else find_api(self.api, environ)
+
+    @property
+    def same_api(self) -> str | None:
+        """How records name the other address. Raises ``UsageError`` for one that cannot be an API's."""
+        return None if self.same_api_as is None else find_api(self.same_api_as, {}).name

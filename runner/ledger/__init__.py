@@ -10,6 +10,7 @@ one log, or about those of all shards.
 
 from __future__ import annotations
 
+from runner.ledger.addresses import bought_elsewhere, recognize, say_same
 from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.ledger import Ledger, open_ledger, open_others, open_reader
 from runner.ledger.lockfile import HeldLock, private, read_holder, run_lock
@@ -30,6 +31,7 @@ __all__ = [
     "ShardedReader",
     "acquire",
     "acquire_all",
+    "bought_elsewhere",
     "divided",
     "holders",
     "layout_conflict",
@@ -41,5 +43,7 @@ __all__ = [
     "path_of",
     "private",
     "read_holder",
+    "recognize",
     "run_lock",
+    "say_same",
 ]

@@ -34,6 +34,11 @@ class Index:
         self.lines = 0
         self.redo: dict[str, RedoState] = {}
         """By API."""
+        self.apis: set[str] = set()
+        """Addresses of the API at which anything was bought."""
+        self.same_apis: set[tuple[str, ...]] = set()
+        """Those of them that the user has said to be one service."""
+        self._api = ""
         self._purchases = Numbering()
         self._offsets = array("Q")
         self._lengths = array("Q")  # 0 for a purchase that goes on under another id
@@ -59,6 +64,11 @@ class Index:
     def add(self, record: Record, offset: int, length: int, number: int | None = None) -> int:
         """Count one more line of the log; the number of its purchase, if it is not known before."""
         self.lines += 1
+        if record.api != self._api:  # a million lines mostly name one
+            self._api = record.api
+            self.apis.add(record.api)
+        if record.same_apis:
+            self.same_apis.add(record.same_apis)
         if record.redo or record.renamed_from is not None:
             self._note(record)
         if number is None:

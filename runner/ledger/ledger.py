@@ -139,7 +139,21 @@ class Ledger:
 
     def redo(self, api: str) -> RedoState:
         """How far the newest redo at this API is."""
-        return self._log.index.redo.get(api, RedoState())
+        found = self._log.index.redo
+        names = {api, *self._log.aliases} if api == self._log.api else {api}
+        return max((found[name] for name in names if name in found), default=RedoState())
+
+    def apis(self) -> set[str]:
+        """Addresses of the API at which anything was bought, by the names that records show."""
+        return {self._log.api if name in self._log.aliases else name for name in self._log.index.apis}
+
+    def same_apis(self) -> set[tuple[str, ...]]:
+        """Addresses that the user has said to be one service, as often as that was said."""
+        return self._log.index.same_apis
+
+    def treat_as(self, api: str, aliases: frozenset[str]) -> None:
+        """Show purchases made at ``aliases`` as made at ``api`` from now on."""
+        self._log.api, self._log.aliases = api, aliases
 
     def latest(self) -> Iterator[Record]:
         """Every purchase as it stands, in order of first appearance."""

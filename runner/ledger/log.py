@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
+import msgspec
+
 from runner.core import disk
 from runner.core.errors import LedgerCorrupt, LedgerError
 from runner.core.models import Record, State
@@ -47,6 +49,9 @@ class Log:
         self.standing: FileOwners | None = None
         """Whose files stand where, if anybody has asked."""
         self.torn = b""
+        self.api = ""
+        self.aliases: frozenset[str] = frozenset()
+        """Purchases made at these addresses of the API are shown as made at ``api``."""
         self._looked = float("-inf")
         self._ended = "" if writable else "opened for reading"
         """Why nothing may be written any more, once there is a reason."""
@@ -192,9 +197,10 @@ class Log:
     def read(self, span: tuple[int, int]) -> Record:
         """The record at an offset and length of the index. Raises ``LedgerError`` if somebody wrote over it."""
         try:
-            return reread(self.read_bytes(span))
+            record = reread(self.read_bytes(span))
         except BadLine as error:
             raise LedgerError(f"{self.path} was altered while it was in use ({error}); run again") from None
+        return msgspec.structs.replace(record, api=self.api) if record.api in self.aliases else record
 
     def purchase(self, number: int) -> Record | None:
         """The purchase of that number in the index; None for one that goes on under another id."""

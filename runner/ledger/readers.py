@@ -27,6 +27,12 @@ class LedgerReader(Protocol):
 
     def redo(self, api: str) -> RedoState: ...
 
+    def apis(self) -> set[str]: ...
+
+    def same_apis(self) -> set[tuple[str, ...]]: ...
+
+    def treat_as(self, api: str, aliases: frozenset[str]) -> None: ...
+
     def latest(self) -> Iterator[Record]: ...
 
     def claim(self, ids: Iterable[str]) -> None: ...
@@ -82,6 +88,16 @@ class ShardedReader:
         standings = [part.redo(api) for part in self._parts.values()]
         return max(standings, key=lambda standing: (not standing.closed, standing), default=RedoState())
 
+    def apis(self) -> set[str]:
+        return set[str]().union(*(part.apis() for part in self._parts.values()))
+
+    def same_apis(self) -> set[tuple[str, ...]]:
+        return set[tuple[str, ...]]().union(*(part.same_apis() for part in self._parts.values()))
+
+    def treat_as(self, api: str, aliases: frozenset[str]) -> None:
+        for part in self._parts.values():
+            part.treat_as(api, aliases)
+
     def latest(self) -> Iterator[Record]:
         return chain.from_iterable(part.latest() for part in self._parts.values())
 
@@ -125,6 +141,15 @@ class FilteredReader:
 
     def redo(self, api: str) -> RedoState:
         return self._reader.redo(api)
+
+    def apis(self) -> set[str]:
+        return self._reader.apis()
+
+    def same_apis(self) -> set[tuple[str, ...]]:
+        return self._reader.same_apis()
+
+    def treat_as(self, api: str, aliases: frozenset[str]) -> None:
+        self._reader.treat_as(api, aliases)
 
     def latest(self) -> Iterator[Record]:
         return (record for record in self._reader.latest() if self._owns(record.id))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -19,7 +20,7 @@ from runner.core.media_formats import EXTENSIONS
 from runner.core.models import EMULATOR, Job, Record
 from runner.core.name_sets import NameSet
 from runner.files.output_folder import Folder
-from runner.ledger import LedgerReader
+from runner.ledger import LedgerReader, bought_elsewhere
 from runner.planning.rules import Action, Decision
 
 MOST_NAMES = 20_000
@@ -95,6 +96,19 @@ class Conflicts:
             return None
         ours, theirs = (self._folder.root.joinpath(path).resolve() for path in (self._manifest, foreign.manifest))
         return f"{job.id} of {ours} was bought by {theirs}; two manifests may not share an output folder"
+
+    def other_api(self) -> str:
+        """Return why nothing may be bought: the folder's purchases were made at another address of the API."""
+        counts = bought_elsewhere(self._api, self._ledger, self._others)
+        if not counts:
+            return ""
+        address, count = counts.most_common(1)[0]
+        many = "a purchase" if count == 1 else f"{count:,} purchases"
+        more = f" (and others at {', '.join(sorted(counts - Counter({address: count})))})" if len(counts) > 1 else ""
+        return (
+            f"{self._folder.root} holds {many} made at {address}{more}, and this run asks {self._api}. If both are "
+            f"addresses of one service, say so once: --same-api-as {address}. Else give another folder: --output"
+        )
 
     def is_another_manifests(self, record: Record) -> bool:
         """Return whether another manifest that still exists bought this."""

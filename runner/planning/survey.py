@@ -47,6 +47,9 @@ def survey(planner: Planner, jobs: Iterable[Job], visit: Callable[[Job, Decision
     """Decide about every job, tell ``visit`` each decision, and raise ``ConflictError`` with all that is in the way."""
     found = _Surveying(planner)
     unsettled = found.survey.unsettled
+    if conflict := planner.conflicts.other_api():
+        found.conflicts.note(conflict)
+        found.conflicts.raise_any()
     for job in jobs:
         history = planner.history(job)
         old_id = planner.renamed_from(job, history)

@@ -6,12 +6,13 @@ import asyncio
 from contextlib import suppress
 
 import anyio
+import msgspec
 import pytest
 from support.harness import plain
 from support.virtual_time import LoopClock
 
 import runner
-from runner.core.models import State
+from runner.core.models import EMULATOR, State
 from runner.emulator import InjectedFault
 from runner.engine import operations
 from runner.ledger.records import encode
@@ -100,15 +101,16 @@ async def test_a_takeover_that_a_crash_interrupted_goes_on(service):
     assert [record.purchase for record in service.purchases("b")] == [1, 2]
 
 
-async def test_a_rename_is_recognised_beside_another_apis_record(make_service):
-    """The new id was bought at another API too: here it still takes over its old record."""
-    one, other = await make_service(), await make_service()
-    await one.run(one.manifest({"id": "a", "prompt": "p"}))
+async def test_a_rename_is_recognised_beside_another_apis_record(service):
+    """The new id was tried with the emulator too: at the API it still takes over its old record."""
     renamed = {"id": "b", "prompt": "p"}
-    await other.run(other.manifest(renamed))
-    report = await one.run(one.manifest(renamed))
-    assert (report.skipped, one.submissions, other.submissions) == (1, 1, 1)
-    assert (await other.run(other.manifest(renamed))).skipped == 1
+    await service.run(service.manifest(renamed))
+    tried = [msgspec.structs.replace(record, api=EMULATOR) for record in service.lines()]
+    (service.output / "results.jsonl").write_bytes(b"".join(map(encode, tried)))
+    await service.run(service.manifest({"id": "a", "prompt": "p"}))
+    report = await service.run(service.manifest(renamed))
+    assert (report.skipped, service.submissions) == (1, 2)
+    assert (await service.run(service.manifest(renamed))).skipped == 1
 
 
 async def test_results_that_are_all_refused_stop_the_buying(service):

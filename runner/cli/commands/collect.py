@@ -23,6 +23,7 @@ from runner.files.output_folder import Folder
 @place_options
 @click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only what part I of N owes.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@click.option("--same-api-as", metavar="URL", help="Another address of the same API, at which this folder bought.")
 @output_options
 def command(
     manifest: str,
@@ -30,6 +31,7 @@ def command(
     emulator: bool,
     shard: Shard | None,
     api: str | None,
+    same_api_as: str | None,
     as_json: bool,
     shown: OutputOptions,
 ) -> int:
@@ -41,7 +43,7 @@ def command(
     Example:
       runner collect output/spring
     """
-    options = RunOptions(emulator=emulator, api=api, shard=shard)
+    options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as, shard=shard)
     place = ResultsPlace(manifest=manifest, output=output, emulator=emulator, shard=shard)
     display = make_display(shown)
 

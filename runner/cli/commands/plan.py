@@ -37,6 +37,7 @@ from runner.planning.rules import Action
 @click.option("--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns.")
 @click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@click.option("--same-api-as", metavar="URL", help="Another address of the same API, at which this folder bought.")
 @click.option("--offline", is_flag=True, help="Ask the catalogue nothing, neither schemas nor prices.")
 @click.option("--jobs", is_flag=True, help="Say for each job what would be done with it, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -53,6 +54,7 @@ def command(
     on_unknown: str | None,
     budget: Budget | None,
     api: str | None,
+    same_api_as: str | None,
     offline: bool,
     jobs: bool,
     as_json: bool,
@@ -75,6 +77,7 @@ def command(
         budget=budget,
         emulator=emulator,
         api=api,
+        same_api_as=same_api_as,
         offline=offline,
     )
     loaded = read_manifest(manifest, options)

@@ -31,7 +31,7 @@ from runner.engine.options import RunOptions
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.files.output_folder import Folder
-from runner.ledger import look, open_reader
+from runner.ledger import look, open_reader, recognize
 from runner.ledger.filesystem import locking_doubt
 from runner.manifest import Manifest, OnUnknown
 from runner.manifest.problems import Invalid
@@ -116,6 +116,7 @@ def _moments(shown: datetime) -> list[float]:
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day, the nearest to now.")
 @click.option("--for", "for_seconds", type=Duration(), metavar="TIME", help="Stop buying after so long: 4h, 90m.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@click.option("--same-api-as", metavar="URL", help="Another address of the same API, at which this folder bought.")
 @click.option("--offline", is_flag=True, help="Ask the catalogue nothing: earlier schemas and prices serve.")
 @output_options
 @click.option("--on-finish", metavar="CMD", help="Run this at the end, the JSON summary on its standard input.")
@@ -136,6 +137,7 @@ def command(
     until: float | None,
     for_seconds: float | None,
     api: str | None,
+    same_api_as: str | None,
     offline: bool,
     as_json: bool,
     shown: OutputOptions,
@@ -169,6 +171,7 @@ def command(
         for_seconds=for_seconds,
         emulator=emulator,
         api=api,
+        same_api_as=same_api_as,
         offline=offline,
     )
     place = ResultsPlace(manifest=manifest, output=output, emulator=emulator, shard=shard)
@@ -262,5 +265,6 @@ def _collect_all_the_same(target: str, options: RunOptions, display: RunDisplay)
 
 def _count_owed(folder: Folder, options: RunOptions) -> int:
     with open_reader(folder.root) as ledger:
+        recognize(options.api_base(os.environ).name, ledger, same_as=options.same_api)
         owed = ledger.owed(options.api_base(os.environ).name)
         return sum(options.shard is None or options.shard.owns(record.id) for record in owed)

@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from runner.api.fields import read_usd
-from runner.core.models import MOST_USD, Job, Json, Record, State
+from runner.core.models import EMULATOR, MOST_USD, Job, Json, Record, State
 
 MOST_MEGAPIXELS = 10**12
 """A size beyond it is no size, and too large a number to calculate a price with."""
@@ -99,5 +99,10 @@ def exact(usd: float) -> Decimal:
 
 
 def total_spent(records: Iterable[Record], api: str) -> float:
-    """What the purchases at one API count for together."""
-    return float(sum(exact(spent(record)) for record in records if record.api == api))
+    """What the folder's purchases count for together; an emulator's and real ones are never added up."""
+    return float(sum(exact(spent(record)) for record in records if is_paid(record.api) == is_paid(api)))
+
+
+def is_paid(api: str) -> bool:
+    """Whether purchases at ``api`` cost money."""
+    return api != EMULATOR
