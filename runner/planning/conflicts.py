@@ -117,8 +117,11 @@ class Conflicts:
         return os.path.isfile(self._folder.root / record.manifest)  # noqa: PTH113 - no error for what no disk takes
 
     def foreign_files(self, job: Job) -> Iterator[str]:
-        """Yield the paths where the job's files would go and where a file is that no record of this run names."""
-        return filter(self._is_foreign, self._in_the_way(job))
+        """Yield the paths where the job's files would go and where a file is that no record of this run names.
+
+        A file in place of one of its folders is in the way whoever's it is.
+        """
+        return (path for path in self._in_the_way(job) if _is_above(path, job) or self._is_foreign(path))
 
     def other_spelling(self, path: str) -> str:
         """Return under which other spelling a record of this run names the file at ``path``; empty where none does."""
@@ -158,6 +161,11 @@ class Conflicts:
 
     def _is_same_file(self, path: str, paths: Iterable[str | None]) -> bool:
         return self._folder.is_one_of(self._folder.root / path, paths)
+
+
+def _is_above(path: str, job: Job) -> bool:
+    """Return whether the job needs a folder where ``path`` is."""
+    return job.file.startswith(f"{path}/")
 
 
 def _paths(reader: LedgerReader) -> NameSet:
@@ -205,7 +213,11 @@ class ConflictReport:
     def note_path(self, path: str, job: Job, *, another_shard: bool, other_spelling: str) -> None:
         if not self._told.add(path):
             return
-        if other_spelling:
+        if _is_above(path, job):
+            advice = (
+                "is a file, and the job needs a folder of that name: give the job another `file:`, or move the file"
+            )
+        elif other_spelling:
             advice = f"is the file that the results log calls {other_spelling}: give the job another `file:`"
         elif another_shard:
             advice = "is another shard's: where its job gets another `file:` run that shard first, or `runner merge`"

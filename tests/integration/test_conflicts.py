@@ -57,6 +57,14 @@ async def test_a_foreign_file_where_a_renamed_one_should_go_is_said_first(servic
     assert foreign.read_bytes() == b"somebody else's"
 
 
+async def test_a_picture_where_a_job_needs_a_folder_is_said_before_it_is_bought(service):
+    """`hero.png` of a job that is gone, and now `file: hero.png/tote`: 65; it could never be delivered."""
+    await service.run(service.manifest({"id": "hero", "prompt": "p"}))
+    with pytest.raises(runner.ConflictError, match=r"hero\.png is in the way of job tote and is a file.*a folder"):
+        await service.run(service.manifest({"id": "tote", "prompt": "q", "file": "hero.png/tote"}))
+    assert service.submissions == 1
+
+
 async def test_a_conflict_does_not_keep_from_collecting(service):
     """Something is in the way of a new job: exit 65, nothing bought, but what is owed comes home."""
     service.fault(InjectedFault(on="file", kind="status", status=500))

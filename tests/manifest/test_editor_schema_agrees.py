@@ -29,7 +29,7 @@ OTHER = "somebody/else/text-to-image"
 
 BEYOND = {
     r"is taken by|differ in case only|and no ids to tell them apart": "ids against each other",
-    r"is also that of|is a folder of|a folder of the file": "files against each other",
+    r"is also that of|may be an output of|a folder of": "files against each other",
     r"`(?!prompt`|width`|height`)\w+` is given twice": "keys against each other, where no model says which there are",
     r"uses `": "names in templates",
     r"is no template|holds a template comment|and this template prints": "what is inside the braces of a template",

@@ -220,6 +220,7 @@ def test_the_same_job_twice_with_ids_is_two_jobs() -> None:
     assert [job_id for job_id, _ in jobs_of("{id: x, prompt: a}", "{id: y, prompt: a}")] == ["x", "y"]
 
 
+OTHER = "the file of the job at -:3:3"
 FILE = " (give each job a file of its own)"
 
 
@@ -238,11 +239,25 @@ FILE = " (give each job a file of its own)"
          "4:28: the file `p/Q` is a folder of `p/q/r`, the file of the job at -:3:3" + FILE),
         (["{id: x, prompt: a, file: p/r}", "{id: p, prompt: a}"],
          "4:3: the file `p` is a folder of `p/r`, the file of the job at -:3:3" + FILE),
+        (["{id: x, prompt: a, file: hero.png}", "{id: y, prompt: a, file: hero.png/tote.png}"],
+         "4:28: `hero.png`, a folder of the file `hero.png/tote`, may be an output of the job at -:3:3" + FILE),
+        (["{id: x, prompt: a, file: p/Q-2.JPG/t}", "{id: y, prompt: a, file: P/q}"],
+         "4:28: an output of the file `P/q` may be called like a folder of `p/Q-2.JPG/t`, " + OTHER + FILE),
+        (["{id: x, prompt: a, file: q.mp4/t}", "{id: q, prompt: a}"],
+         "4:3: an output of the file `q` may be called like a folder of `q.mp4/t`, " + OTHER + FILE),
+        (["{id: hero, prompt: a}", "{id: x, prompt: a, file: hero.glb/tote}"],
+         "4:28: `hero.glb`, a folder of the file `hero.glb/tote`, may be an output of the job at -:3:3" + FILE),
     ],
 )  # fmt: skip
 def test_files_that_collide(jobs: list[str], told: str) -> None:
     """No two jobs write one file, and no file is another's folder, whatever the case of their letters."""
     assert problems(*jobs) == [told]
+
+
+def test_folders_that_no_output_is_called_like_collide_with_nothing() -> None:
+    """A folder may have a point or a number, and a job's own file may be called like its folder."""
+    jobs = ["{id: v1, prompt: a}", "{id: x, prompt: a, file: v1.2/a}", "{id: y, prompt: a, file: v1-2/a}"]
+    assert len(made(*jobs, "{id: z, prompt: a, file: z.png/z}")) == 4
 
 
 def test_files_that_only_look_alike_do_not_collide() -> None:

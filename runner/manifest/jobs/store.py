@@ -16,6 +16,7 @@ from weakref import finalize
 
 import msgspec
 
+from runner.core.media_formats import EXTENSIONS
 from runner.core.models import Job
 from runner.core.name_sets import Numbering, digest
 from runner.manifest.names import folded
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from runner.manifest.nodes import RowMark
 
 _BLOCK_BYTES: Final = 1 << 18
+
+_ENDINGS: Final = {
+    *EXTENSIONS,
+    *("svg", "heic", "pdf", "txt", "json", "srt", "vtt", "zip", "gz", "tar"),
+    *("mp3", "wav", "ogg", "flac", "m4a", "mkv", "avi"),
+    *("glb", "gltf", "obj", "stl", "ply", "fbx", "usdz"),
+}
+"""What an output's name may end in."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -182,6 +191,17 @@ class Claims:
         self.ids = NameOwners()
         self.files = NameOwners()
         self.folders = NameOwners()
+        self.stems = NameOwners()
+        """``hero`` for a folder ``hero.png``: the file that a job ``hero`` gets has that name."""
+
+
+def stems(folder: str) -> list[str]:
+    """The files of which an output may be called like ``folder``: ``hero`` and ``hero-2`` for ``hero-2.png``."""
+    stem, _, ending = folder.rpartition(".")
+    if not stem or ending.lower() not in _ENDINGS:
+        return []
+    first, _, number = stem.rpartition("-")
+    return [stem, first] if first and number.isdecimal() else [stem]
 
 
 def folders(file: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.manifest.jobs.store import Claims, folders, key_of
+from runner.manifest.jobs.store import Claims, folders, key_of, stems
 from runner.manifest.names import folded
 from runner.manifest.nodes import Mark, RowMark
 
@@ -52,8 +52,10 @@ class UniqueNames:
         clash = self._file_clash(job, owner, key, above)
         if key != id_key:
             self._claims.files.take(key, owner)
-            for _, folder_key in above:
+            for folder, folder_key in above:
                 self._claims.folders.take(folder_key, owner)
+                for stem in stems(folder):
+                    self._claims.stems.take(key_of(stem), owner)
         return clash
 
     def _refuse_id(self, job: Job, other: StoredJob, *, generated: bool, mark: Mark) -> None:
@@ -76,8 +78,16 @@ class UniqueNames:
         inside = self._claims.folders.get(key)
         if inside is not None:
             other = self._store.at(inside)
-            return f"the file `{job.file}` is a folder of `{other.file}`, the file of {self._where(other)}"
+            return f"the file `{job.file}` is a folder of `{other.file}`, {self._file_of(other)}"
+        inside = self._claims.stems.get(key)
+        if inside is not None and inside != owner:
+            other = self._store.at(inside)
+            what = f"an output of the file `{job.file}` may be called like a folder of `{other.file}`"
+            return f"{what}, {self._file_of(other)}"
         for folder, folder_key in above:
+            for stem in stems(folder):
+                if (other := self._owner_of_file(stem, key_of(stem), job, owner)) is not None:
+                    return f"`{folder}`, a folder of the file `{job.file}`, may be an output of {self._where(other)}"
             if (other := self._owner_of_file(folder, folder_key, job, owner)) is not None:
                 return f"`{folder}`, a folder of the file `{job.file}`, is the file of {self._where(other)}"
         return None
@@ -95,6 +105,9 @@ class UniqueNames:
             return None
         other = self._store.at(found)
         return other if folded(other.file) == folded(file) else None
+
+    def _file_of(self, job: StoredJob) -> str:
+        return f"the file of {self._where(job)}"
 
     def _where(self, job: StoredJob) -> str:
         if job.row:
