@@ -7,13 +7,13 @@ Each resolves a ``RunConfig``, locks the folder, opens the ledger, connects to t
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.api.client import Api, connect
-from runner.api.config import ApiBase, Token, find_token
+from runner.api.config import ApiBase, Token, find_api, find_token
 from runner.core.aio import to_its_end
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.disk import in_thread
@@ -50,6 +50,7 @@ from runner.manifest import Manifest
 from runner.planning.renamed_manifest import refuse_renamed
 
 if TYPE_CHECKING:
+    from runner.engine.maintenance.reconcile import OpenPurchases, ResolutionRequest, Settlement
     from runner.engine.maintenance.repair_files import RepairResult
     from runner.ledger.repair import RepairedLog
 
@@ -154,6 +155,49 @@ async def cancel(
     config = RunConfig.of_folder(folder, options or RunOptions(), environ)
     async with _batch(config, observer, stop, clock, environ) as batch:
         return await cancel_owed(batch.context)
+
+
+async def reconcile(
+    folder: Folder,
+    requests: Sequence[ResolutionRequest],
+    options: RunOptions | None = None,
+    *,
+    observer: Observer | None = None,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> OpenPurchases:
+    """Record what the user says of open purchases in ``folder``, and return what is still open.
+
+    The API is asked first whether it knows what is to be adopted, unless ``options`` are offline.
+    """
+    from runner.engine.maintenance import reconcile as words  # noqa: PLC0415 - a run that buys needs none of it
+    from runner.engine.maintenance.adoption import require_known  # noqa: PLC0415
+
+    clock, options = clock or SystemClock(), options or RunOptions()
+
+    async def check(planned: list[Settlement]) -> None:
+        adopted = [(record, request) for record, request in planned if request.word is words.Resolution.ADOPT]
+        for name in sorted({record.api for record, _ in adopted} if not options.offline else ()):
+            base, token = _api_of_record(name, options, environ)
+            async with _reach(base, token, folder.root, clock) as api:
+                await require_known(api, [request for record, request in adopted if record.api == name])
+
+    observe = observer or (lambda _: None)
+    with one_error():
+        return await words.reconcile(folder, requests, observer=observe, clock=clock, check=check)
+
+
+def _api_of_record(name: str, options: RunOptions, environ: Mapping[str, str]) -> tuple[ApiBase, Token]:
+    """The API that a purchase was made at; the token goes to the one that the options and the environment name only."""
+    if name == EMULATOR:
+        return ApiBase(url="", name=EMULATOR), Token(EMULATOR)
+    base = find_api(options.api, environ)
+    if base.name != name:
+        raise UsageError(
+            f"the purchase was made at {name}, and this is {base.name}: say --api {name}, or adopt the request unseen "
+            "with --offline. Nothing was settled."
+        )
+    return base, find_token(environ)
 
 
 @asynccontextmanager

@@ -74,6 +74,16 @@ def test_adopt_and_run(desk, doubtful):
     assert (desk.folder / "out" / "job-0.png").is_file()
 
 
+def test_adopting_nonsense_is_refused(desk, doubtful):
+    """The API answers 404: exit 64, and the question stays open. `--offline` adopts it unseen."""
+    refused = desk("reconcile", "batch.yaml", "--adopt", "job-0=nonsense")
+    assert refused.returncode == 64
+    assert "the API knows no request nonsense" in refused.stderr
+    assert desk.records()["job-0"].state is State.UNKNOWN
+    assert desk("reconcile", "batch.yaml", "--adopt", "job-0=nonsense", "--offline").returncode == 0
+    assert desk.records()["job-0"].state is State.SUBMITTED
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -72,6 +72,61 @@ async def test_collect_brings_an_adopted_request_home_too(service):
     assert (await service.collect()).done == 1
 
 
+async def test_a_request_that_the_api_does_not_know_is_not_adopted(service):
+    """A typo, or another service's id: refused with words, and nothing of the whole command is recorded."""
+    await in_doubt(service, jobs=2)
+    lines = service.lines()
+    with pytest.raises(runner.UsageError, match=r"(?s)a=nonsense: the API knows no request nonsense.*Nothing was"):
+        await service.reconcile("adopt a=nonsense")
+    assert service.lines() == lines
+    assert questions(service).unknown[0].id == "a"
+
+
+async def test_where_the_api_cannot_be_asked_nothing_is_adopted(service):
+    """It is said, exit 69, with the way on: `--offline` adopts unseen, and the next run finds out."""
+    request_id = await in_doubt(service)
+    lines = service.lines()
+    for fault in (InjectedFault(on="status", kind="reset"), InjectedFault(on="status", kind="status", status=500)):
+        service.fault(fault, InjectedFault(on="result", kind="reset"))
+        with pytest.raises(runner.Unavailable, match=r"could not be asked.*Nothing was settled.*--offline") as caught:
+            await service.reconcile(f"adopt a={request_id}")
+        assert caught.value.exit_code == 69
+    assert service.lines() == lines
+    calls = service.emulator.stats["calls"]
+    assert (await service.reconcile(f"adopt a={request_id}", offline=True)).exit_code == 0
+    assert service.emulator.stats["calls"] == calls
+    service.fault()
+    assert (await service.run()).done == 1
+
+
+async def test_a_request_of_another_account_is_not_adopted(service):
+    """The API does not show it to this token: exit 77, nothing is recorded."""
+    request_id = await in_doubt(service)
+    service.fault(InjectedFault(on="status", kind="status", status=403))
+    with pytest.raises(runner.AccountError, match="this token"):
+        await service.reconcile(f"adopt a={request_id}")
+    assert service.record().state is State.UNKNOWN
+
+
+async def test_the_token_goes_to_no_address_that_only_a_record_names(service, make_service):
+    """The purchase was made elsewhere: the address is to be said, and nobody is asked."""
+    request_id = await in_doubt(service)
+    elsewhere = await make_service("elsewhere")
+    elsewhere.folder = service.folder
+    with pytest.raises(runner.UsageError, match=rf"made at {service.emulator.base}.*--api {service.emulator.base}"):
+        await elsewhere.reconcile(f"adopt a={request_id}")
+    assert (await elsewhere.reconcile(f"adopt a={request_id}", api=service.emulator.base)).exit_code == 0
+
+
+async def test_what_is_given_up_needs_no_api(service):
+    """`--lost` and `--rebuy` ask nobody."""
+    await in_doubt(service)
+    calls = service.emulator.stats["calls"]
+    await service.reconcile("rebuy a")
+    await service.reconcile("lost a")
+    assert service.emulator.stats["calls"] == calls
+
+
 async def test_a_lost_unknown_was_never_bought(service):
     """`--lost`: it counts for nothing, and the next run buys the job."""
     await in_doubt(service)

@@ -16,7 +16,7 @@ from runner.core.models import Record
 from runner.emulator import Emulator, InjectedFault
 from runner.engine import operations
 from runner.engine.catalogue import offers
-from runner.engine.maintenance.reconcile import OpenPurchases, Resolution, parse_adopt, parse_name, reconcile
+from runner.engine.maintenance.reconcile import OpenPurchases, Resolution, parse_adopt, parse_name
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
 from runner.ledger.records import decode
@@ -91,13 +91,20 @@ class Service:
             operations.Folder(self.output), observer=self.seen.append, clock=LoopClock(), environ=self.environ
         )
 
-    async def reconcile(self, *words: str) -> OpenPurchases:
+    async def reconcile(self, *words: str, **options: Any) -> OpenPurchases:
         """Say ``adopt a=r``, ``lost a``, ``rebuy all``."""
         parted = [text.partition(" ") for text in words]
         requests = [
             parse_adopt(name) if word == "adopt" else parse_name(Resolution(word), name) for word, _, name in parted
         ]
-        return await reconcile(operations.Folder(self.output), requests, observer=self.seen.append, clock=LoopClock())
+        return await operations.reconcile(
+            operations.Folder(self.output),
+            requests,
+            operations.RunOptions(**options),
+            observer=self.seen.append,
+            clock=LoopClock(),
+            environ=self.environ,
+        )
 
     @property
     def environ(self) -> dict[str, str]:

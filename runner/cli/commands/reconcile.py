@@ -20,8 +20,8 @@ from runner.engine.maintenance.reconcile import (
     find_open_purchases,
     parse_adopt,
     parse_name,
-    reconcile,
 )
+from runner.engine.options import RunOptions
 from runner.files.output_folder import Folder
 from runner.ledger import holders, look, open_reader
 
@@ -34,6 +34,8 @@ PROMPT_LENGTH = 70
 @click.option("--adopt", multiple=True, metavar="ID=REQUEST_ID", help="It was bought, as this request; collect it.")
 @click.option("--lost", multiple=True, metavar="ID", help="Nothing was made, or it cannot be had; buy it anew.")
 @click.option("--rebuy", multiple=True, metavar="ID|all", help="Leave it as it is, as spent, and buy it anew, once.")
+@click.option("--api", metavar="URL", help="The API's address, with /v1, to ask about what is adopted.")
+@click.option("--offline", is_flag=True, help="Adopt unseen: do not ask the API whether it knows the request.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     manifest: str,
@@ -42,13 +44,15 @@ def command(
     adopt: tuple[str, ...],
     lost: tuple[str, ...],
     rebuy: tuple[str, ...],
+    api: str | None,
+    offline: bool,
     as_json: bool,
 ) -> int:
     """List the open found of MANIFEST's results, and settle them by your word.
 
-    Unknown ones may have been bought: look for them on RunComfy's Generations page, by time and prompt. Stuck ones are
-    paid, and cannot be had as things are. MANIFEST may be the output folder itself. Where a job has several open
-    purchases, write ID/PURCHASE for ID.
+    Unknown ones may have been bought: look for them on RunComfy's Generations page, by time and prompt. The API is
+    asked whether it knows a request before it is adopted. Stuck ones are paid, and cannot be had as things are.
+    MANIFEST may be the output folder itself. Where a job has several open purchases, write ID/PURCHASE for ID.
 
     \b
     Example:
@@ -58,7 +62,8 @@ def command(
     requests = _read(adopt, lost, rebuy)
     folder = known_folder(manifest, output, emulator=emulator)
     if requests:
-        found = run_loop(lambda: reconcile(folder, requests))
+        options = RunOptions(emulator=emulator, api=api, offline=offline)
+        found = run_loop(lambda: _settle(folder, requests, options))
     else:
         with open_reader(folder.root) as ledger:
             found = find_open_purchases(ledger)
@@ -67,6 +72,12 @@ def command(
     else:
         _show(found, folder, manifest, settled=len(requests))
     return found.exit_code
+
+
+async def _settle(folder: Folder, requests: list[ResolutionRequest], options: RunOptions) -> OpenPurchases:
+    from runner.engine import operations  # noqa: PLC0415 - HTTP takes a while to load, and listing needs none
+
+    return await operations.reconcile(folder, requests, options)
 
 
 def _read(adopt: tuple[str, ...], lost: tuple[str, ...], rebuy: tuple[str, ...]) -> list[ResolutionRequest]:

@@ -6,7 +6,7 @@ any of it is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -50,8 +50,11 @@ async def reconcile(
     *,
     observer: Callable[[Record], None] = lambda _: None,
     clock: Clock | None = None,
+    check: Callable[[list[Settlement]], Awaitable[None]] | None = None,
 ) -> OpenPurchases:
     """Record every one of ``requests`` durably, and return what is still open.
+
+    ``check`` is awaited before anything is recorded, and may raise; ``operations.reconcile`` asks the API there.
 
     Raises ``UsageError`` for those that make no sense, all of them at once, and nothing is recorded; ``Locked`` while a
     run holds the folder.
@@ -60,7 +63,10 @@ async def reconcile(
     with acquire_all(folder.root, timestamp(clock.now()), lambda shard: _concerns(requests, shard)) as held:
         ledger = open_ledger(folder.root, held, observer)
         try:
-            for record, request in _plan(ledger, requests):
+            planned = _plan(ledger, requests)
+            if check is not None:
+                await check(planned)
+            for record, request in planned:
                 await ledger.append(resolved(record, request, timestamp(clock.now())))
             return find_open_purchases(ledger)
         finally:
@@ -72,7 +78,7 @@ def _concerns(requests: Sequence[ResolutionRequest], shard: Shard) -> bool:
     return any(_means_all(request) or shard.owns(request.id) for request in requests)
 
 
-def _plan(ledger: LedgerReader, requests: Sequence[ResolutionRequest]) -> list[tuple[Record, ResolutionRequest]]:
+def _plan(ledger: LedgerReader, requests: Sequence[ResolutionRequest]) -> list[Settlement]:
     """Which purchase each request is about. Raises ``UsageError``."""
     questions = find_open_purchases(ledger)
     owners = _owners(ledger, {request.request_id for request in requests if request.request_id is not None})
@@ -151,6 +157,10 @@ class ResolutionRequest(msgspec.Struct, frozen=True, kw_only=True):
         number = f"/{self.purchase}" if self.purchase is not None else ""
         request = f"={self.request_id}" if self.request_id is not None else ""
         return f"--{self.word} {self.id}{number}{request}"
+
+
+Settlement = tuple[Record, ResolutionRequest]
+"""A purchase, and what is said about it."""
 
 
 class OpenPurchases(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,43 @@
+"""Whether the API knows the requests that a user wants to adopt. Asked before anything is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runner.api.client import Api
+from runner.api.responses import Again, Denied, Gone, NotYet, Progress
+from runner.core.errors import AccountError, Unavailable, UsageError
+from runner.engine.maintenance.reconcile import ResolutionRequest
+
+
+async def require_known(api: Api, adoptions: Sequence[ResolutionRequest]) -> None:
+    """Raise ``UsageError`` for those that the API does not know, all at once.
+
+    Raises ``AccountError`` where it does not show one to this token, ``Unavailable`` where it cannot be asked.
+    """
+    faults = []
+    for request in adoptions:
+        found = await _ask(api, request.request_id or "")
+        if isinstance(found, Gone):
+            faults.append(
+                f"{request}: the API knows no request {request.request_id} (any more); copy the id from RunComfy's "
+                "Generations page, or use --lost or --rebuy"
+            )
+        elif isinstance(found, Denied):
+            raise AccountError(
+                f"{request}: the API does not show that request to this token ({found.fault.message}); use the token "
+                "of the account that bought it. Nothing was settled."
+            )
+        elif isinstance(found, Again | NotYet):
+            raise Unavailable(
+                f"{request}: the API at {api.base.name} could not be asked whether that request exists "
+                f"({found.fault.message}). Nothing was settled; try again, or adopt it unseen with --offline."
+            )
+    if faults:
+        raise UsageError("\n".join([*faults, "Nothing was settled."]))
+
+
+async def _ask(api: Api, request_id: str) -> Progress:
+    """What /status says, or /result where that says nothing of the request."""
+    found = await api.status(request_id)
+    return await api.result(request_id) if isinstance(found, Gone | NotYet | Again) else found
