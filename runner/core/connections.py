@@ -10,6 +10,7 @@ import re
 import select
 from asyncio import get_running_loop
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -75,6 +76,8 @@ class Connector(aiohttp.TCPConnector):
         if url is None:
             return self
         if url not in self._through_socks:
+            if find_spec("aiohttp_socks") is None:
+                raise aiohttp.ClientConnectionError("it speaks SOCKS, which needs the extra `socks`")
             from aiohttp_socks import ProxyConnector  # noqa: PLC0415 - an extra
 
             options = {name: value for name, value in self._options.items() if name != "resolver"}

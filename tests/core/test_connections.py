@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from support.virtual_time import VirtualLoop
 
-from runner.core import proxies
+from runner.core import connections, proxies
 from runner.core.connections import Exchange
 from runner.core.errors import UsageError
 from runner.core.http import AnswerTimeout, ConnectFailed, ConnectionBroken, send, session
@@ -269,3 +269,12 @@ async def test_a_proxy_that_cannot_be_used_is_refused_by_name(
         proxies.require_usable_proxy("https://api.example.test/v1")
     assert "proxy:" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+async def test_a_storage_behind_socks_without_the_extra_is_not_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NO_PROXY` may name the API only: then it is the storage that cannot be reached, and what is paid stays owed."""
+    monkeypatch.setattr(connections, "find_spec", lambda _: None)
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:9")
+    async with session(keepalive_seconds=1) as client:
+        with pytest.raises(ConnectFailed, match="needs the extra"):
+            await ask(client, "https://storage.example.test/a.png")

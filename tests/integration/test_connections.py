@@ -12,6 +12,7 @@ from support.harness import plain
 from support.virtual_time import LoopClock
 
 from runner.core import proxies
+from runner.core.errors import UsageError
 from runner.core.models import State
 from runner.emulator import InjectedFault
 from runner.emulator.faults import FORMS
@@ -72,8 +73,8 @@ def behind_a_proxy(service, monkeypatch):
     """Run ``service``'s jobs at an API behind a proxy on that port."""
     proxies._proxy_for_origin.cache_clear()
 
-    async def run(port, *jobs, **options):
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+    async def run(port, *jobs, scheme="http", **options):
+        monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://127.0.0.1:{port}")
         environ = {**service.environ, "RUNCOMFY_MODEL_API_BASE": "https://api.example.test/v1"}
         return await operations.run(
             service.manifest(*jobs), operations.RunOptions(offline=True), clock=LoopClock(), environ=environ, **options
@@ -116,3 +117,13 @@ async def test_a_run_that_ends_while_a_proxy_says_nothing_leaves_nothing_in_doub
         report = await behind_a_proxy(server.sockets[0].getsockname()[1], *plain(2), stop=stop)
     assert (report.exit_code, report.left, report.unknown) == (75, 2, 0)
     assert {service.record(name).state for name in "ab"} == {State.RELEASED}
+
+
+async def test_a_socks_proxy_without_its_extra_ends_a_run_before_anything_is_bought(
+    service, behind_a_proxy, monkeypatch
+):
+    """Refused by name, exit 64: no intent is written."""
+    monkeypatch.setattr(proxies, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"socks5://127\.0\.0\.1:9 .*runcomfy-runner\[socks\]"):
+        await behind_a_proxy(9, *plain(1), scheme="socks5")
+    assert service.lines() == []
