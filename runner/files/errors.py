@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runner.core.errors import OutputError, RunnerError
+from runner.core.text import UTF8_LOCALE
 
 
 class PathOccupied(RunnerError):
@@ -45,6 +46,10 @@ def file_errors(where: Path | str) -> Iterator[None]:
             yield
         except FileNotFoundError as error:
             raise FileMoved(f"{error.filename or where}: {error.strerror}") from error
+        except UnicodeEncodeError as error:
+            raise PathOccupied(
+                f"{error.object!a}: file names here are in {error.encoding}; {UTF8_LOCALE}, and run again (free)"
+            ) from error
         except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
             raise PathOccupied(
                 f"{error.filename or where} is in the way: {error.strerror}; move it, and run again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -51,8 +50,13 @@ def by_bytes(path: str, output: Output) -> str:
 
 def _fitted(stem: str, ending: str) -> str:
     """``stem`` with ``ending``, cut where the two are longer than a disk takes."""
-    room = max(0, LONGEST_NAME - len(os.fsencode(ending)))
-    return os.fsencode(stem)[:room].decode(errors="ignore") + ending
+    room = max(0, LONGEST_NAME - len(_bytes(ending)))
+    return _bytes(stem)[:room].decode(errors="ignore") + ending
+
+
+def _bytes(name: str) -> bytes:
+    """UTF-8, whatever the locale: a file that cannot be written here must not end what only looks for it."""
+    return name.encode(errors="surrogateescape")
 
 
 def names_beside(path: Path) -> Iterator[Path]:

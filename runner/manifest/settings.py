@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from runner.core.text import UTF8_LOCALE, unwritable_name
 from runner.manifest import units
 from runner.manifest.names import check_id, has_control, normal
 from runner.manifest.nodes import Mapping, Node, Scalar, Sequence
@@ -105,6 +106,8 @@ def _name(node: Node) -> str:
     value = normal(filled_text(node))
     if reason := check_id(value):
         raise Invalid(reason, "the name of the batch is also the name of a folder")
+    if reason := unwritable_name(value):
+        raise Invalid(reason, UTF8_LOCALE)
     return value
 
 
@@ -185,6 +188,8 @@ def _output(node: Node) -> str:
     value = filled_text(node)
     if has_control(value):
         raise Invalid("has a control character", "write the path of a folder")
+    if reason := unwritable_name(value):
+        raise Invalid(reason, UTF8_LOCALE)
     if "://" in value:
         raise Invalid(f"takes a folder, not {shown(value)}", "results go to a disk of this machine")
     try:

@@ -59,8 +59,11 @@ def run(case: str, manifest: str, folder: Path) -> str:
 
 @contextlib.contextmanager
 def staged(case: str) -> Iterator[None]:
-    """What no file can bring about: disks that fail."""
+    """What no file can bring about: disks that fail, a locale without UTF-8."""
     with pytest.MonkeyPatch.context() as patch:
+        if case == WITHOUT_UTF_8:
+            patch.setattr("os.fsencode", lambda name: name.encode("ascii"))
+            patch.setattr("sys.getfilesystemencoding", lambda: "ascii")
         if case in FAILING_DISKS:
             patch.setattr("runner.manifest.feeds.feed.Feed._open_file", lambda _feed: FAILING_DISKS[case]())
         yield
@@ -93,6 +96,7 @@ def refuse() -> NoReturn:
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
+WITHOUT_UTF_8 = "jobs/names-without-utf-8"
 FAILING_DISKS = {"bytes/feed-that-breaks-off": BreaksOff, "bytes/feed-that-cannot-be-opened": refuse}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runner.core.text import UTF8_LOCALE, unwritable_name
 from runner.manifest.jobs.store import Claims, folders, key_of, stems
 from runner.manifest.names import folded
 from runner.manifest.nodes import Mark, RowMark
@@ -23,6 +24,8 @@ class UniqueNames:
         self._store = store
         self._claims: Claims = store.claims
         self._problems = problems
+        self._unwritable = False
+        """Whether a name was found that the file system's encoding does not have: one is told for all."""
 
     def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark,
             row: RowMark | None = None) -> None:  # fmt: skip
@@ -32,6 +35,8 @@ class UniqueNames:
         with an id of its own.
         """
         owner = self._store.add(job, row)
+        if not self._unwritable and not (job.id.isascii() and job.file.isascii()):
+            self._check_writable(job, file_mark)
         key = key_of(job.id)
         first = self._claims.ids.take(key, owner)
         if first == owner and generated not in (None, job.id):
@@ -42,6 +47,11 @@ class UniqueNames:
         if clash := self._take_file(job, owner, key):
             self._problems.error(file_mark, clash, "give each job a file of its own")
         return None
+
+    def _check_writable(self, job: Job, mark: Mark) -> None:
+        if reason := unwritable_name(job.file) or unwritable_name(job.id):
+            self._unwritable = True
+            self._problems.error(mark, f"the file `{job.file}` {reason}", UTF8_LOCALE)
 
     def _take_file(self, job: Job, owner: int, id_key: bytes) -> str | None:
         """Claim the file, unless it is called like the job, and its folders. Returns what it clashes with."""
