@@ -8,6 +8,8 @@ from typing import Final
 
 _SLOTS: Final = 1024
 _MASK: Final = 2**32 - 1
+_MOST_ALIKE: Final = 64
+"""Purchases of one hash that are found; a log may name one request any number of times."""
 
 
 class RequestIds:
@@ -34,8 +36,7 @@ class RequestIds:
             if number > len(hashes):
                 hashes.frombytes(bytes(4 * (number - len(hashes))))
             hashes.append(key)
-        _put(self._slots, key, number)
-        self._used += 1
+        self._used += self._put(self._slots, key, number)
         if 3 * self._used > 2 * len(self._slots):
             self._make_room(2 * len(self._slots))
 
@@ -62,18 +63,21 @@ class RequestIds:
         self._used = 0
         for number, key in enumerate(self._hashes):
             if key:
-                _put(slots, key, number)
-                self._used += 1
+                self._used += self._put(slots, key, number)
         self._slots = slots
+
+    def _put(self, slots: array[int], key: int, number: int) -> bool:
+        """Put ``number`` into the first free slot, unless many purchases have this hash. Return whether it was put."""
+        last = len(slots) - 1  # a power of two less 1
+        slot, alike = key & last, 0
+        while other := slots[slot]:
+            alike += self._hashes[other - 1] == key
+            if alike == _MOST_ALIKE:
+                return False
+            slot = slot + 1 & last
+        slots[slot] = number + 1
+        return True
 
 
 def _hash(request_id: str) -> int:
     return hash(request_id) & _MASK or 1
-
-
-def _put(slots: array[int], key: int, number: int) -> None:
-    last = len(slots) - 1  # a power of two less 1
-    slot = key & last
-    while slots[slot]:
-        slot = slot + 1 & last
-    slots[slot] = number + 1

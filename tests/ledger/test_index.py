@@ -182,6 +182,17 @@ def test_two_requests_whose_hashes_are_alike_are_told_apart(
     assert settled.ledger.with_request("r-c") is None
 
 
+def test_a_request_that_ten_thousand_purchases_name_is_looked_for_once(settled: Book, record: MakeRecord) -> None:
+    """A log may come from anywhere: the work grows with its lines, not with their square."""
+    index = request_ids.RequestIds()
+    for number in range(10_000):
+        index.note(number, "r-1")
+    index.note(10_000, "r-2")
+    assert next(iter(index.find("r-1"))) == 0
+    assert len(list(index.find("r-1"))) < 100
+    assert list(index.find("r-2")) == [10_000]
+
+
 def test_intents_without_an_answer_are_found_in_order(settled: Book, record: MakeRecord) -> None:
     """Each is a question that the next run must answer; one that was answered is none."""
     intents = [record(name, State.SUBMITTING, request_id=None) for name in ("a", "b", "c")]
