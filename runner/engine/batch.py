@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -14,7 +15,7 @@ from runner.core.aio import at_work, pull, to_its_end
 from runner.core.clock import timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import ConflictError
-from runner.core.models import EMULATOR, Job, Record
+from runner.core.models import EMULATOR, Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.costs import base_price, is_paid, total_spent
 from runner.engine.config import RunConfig
@@ -30,10 +31,11 @@ from runner.engine.stop import too_much_waits
 from runner.engine.summary import Report, outcome_of_decision, outcome_of_record
 from runner.engine.tally import Tally
 from runner.engine.time_limit import TimeLimit
-from runner.ledger.records import in_doubt
+from runner.ledger import older_words
+from runner.ledger.records import follow, in_doubt, intent
 from runner.manifest import JobStore
 from runner.planning.planner import Planner
-from runner.planning.rules import Action, Decision, revive
+from runner.planning.rules import Action, Decision, next_purchase, revive
 from runner.planning.selection import Selection
 from runner.planning.survey import SurveyResult, doubt_about_schemas, survey
 
@@ -75,7 +77,12 @@ class Batch:
         jobs = self._config.select(manifest_jobs, planner)
         models: set[str] = set()  # those that are bought from
         await self._prepare()
+        older = self.context.ledger.older
+        if older is not None:
+            await self._refuse_older(older, planner, jobs.selected())
         found = await self._survey(planner, jobs.selected(), models)
+        if older is not None:
+            self._tally.notes.append(older_words(older))
         if found.renamed:
             await self._take_over(planner, jobs.selected())
         if found.elsewhere:
@@ -182,6 +189,34 @@ class Batch:
         self.context.folder.prepare()
         for record in self.context.ledger.interrupted():
             await self.context.ledger.append(in_doubt(record, timestamp(self.context.clock.now())))
+
+    async def _refuse_older(self, log: Path, planner: Planner, jobs: Iterable[Job]) -> None:
+        """Buy nothing by an older copy of the log, and hold each job whose picture lies there without a record.
+
+        Raises ``ConflictError`` if anything would be bought.
+        """
+        wanted = (job for job in jobs if planner.buys(job))
+        buying = held = 0
+        while some := await pull(wanted):
+            buying += len(some)
+            for job in filter(planner.finds_picture, some):
+                await self.context.ledger.append(self._unrecorded(job))
+                held += 1
+        planner.begin_again()
+        if not buying:
+            return
+        await self._fetch_owed(planner.claims)
+        await self._finish()
+        jobs_held = f" On hold until then, or until `runner reconcile` decides: {held:,} jobs whose pictures are there."
+        raise ConflictError(f"{older_words(log)}{jobs_held if held else ''} Nothing was bought.")
+
+    def _unrecorded(self, job: Job) -> Record:
+        """A purchase that the log has lost, in doubt."""
+        at = timestamp(self.context.clock.now())
+        purchase = next_purchase(self.context.ledger.history(job.id))
+        made = intent(job, purchase, at=at, api=self.context.api.base.name, manifest=self._config.manifest)
+        fault = Fault(code="lost_record", message="its picture is there, and an older copy of the results log lacks it")
+        return follow(made, State.UNKNOWN, at, error=fault)
 
     async def _take_over(self, planner: Planner, jobs: Iterable[Job]) -> None:
         """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""

@@ -6,10 +6,12 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from runner.core.errors import ConflictError
 from runner.core.models import Budget, Job, kind_of
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.costs import Estimate, is_paid
@@ -17,8 +19,19 @@ from runner.engine.catalogue import Quote
 from runner.engine.config import RunConfig
 from runner.engine.redo import RedoMarks, RedoMode
 from runner.engine.stop import Stop, too_much_waits
-from runner.ledger import EMPTY, LedgerReader, divided, layout_conflict, look, open_reader, recognize
+from runner.ledger import (
+    EMPTY,
+    LedgerReader,
+    divided,
+    find_older_copy,
+    layout_conflict,
+    look,
+    older_words,
+    open_reader,
+    recognize,
+)
 from runner.manifest import JobStore
+from runner.planning.planner import Planner
 from runner.planning.renamed_manifest import refuse_renamed
 from runner.planning.rules import Action, Decision
 from runner.planning.selection import Selection
@@ -147,6 +160,7 @@ def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, vis
         recognize(api, known, same_as=config.same_api)
         planner = config.planner(manifest_jobs, ledger, others)
         jobs = config.select(manifest_jobs, planner)
+        _refuse_older(root, planner, jobs)
         redo = _Redo(RedoMarks(ledger, planner, api), config.redo, jobs)
 
         def enter(job: Job, decision: Decision) -> None:
@@ -160,6 +174,14 @@ def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, vis
             forecast.tracker = BudgetTracker(budget, Stop(), lambda: forecast.today, shard)
             forecast.tracker.load(record for record in known.latest() if is_paid(api) == is_paid(record.api))
     return forecast
+
+
+def _refuse_older(root: Path, planner: Planner, jobs: Selection) -> None:
+    """Raise ``ConflictError`` where a run would buy by an older copy of a results log."""
+    older = find_older_copy(root)
+    if older is not None and any(planner.buys(job) for job in jobs.selected()):
+        raise ConflictError(f"{older_words(older)} Nothing was bought.")
+    planner.begin_again()
 
 
 def _look_at_owed(

@@ -54,6 +54,11 @@ class Ledger:
         self.judgement = DiskSpeed()
         """Whether a line is written where it stands."""
 
+    @property
+    def older(self) -> Path | None:
+        """The log, if it is an older copy than the last run left."""
+        return self.path if self._log.older else None
+
     async def append(self, record: Record) -> Record:
         """Make ``record`` durable and return it. Raises ``LedgerError`` if that is not certain.
 
@@ -207,6 +212,10 @@ class ShardedLedger(ShardedReader):
         super().__init__(len(ledgers), ledgers)
         self.path = root
         self._ledgers = ledgers
+
+    @property
+    def older(self) -> Path | None:
+        return next((older for ledger in self._ledgers.values() if (older := ledger.older) is not None), None)
 
     async def append(self, record: Record) -> Record:
         return await self._ledgers[shard_of(record.id, len(self._ledgers))].append(record)

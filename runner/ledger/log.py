@@ -24,6 +24,7 @@ from runner.core.errors import LedgerCorrupt, LedgerError
 from runner.core.models import Record, State
 from runner.ledger.file_owners import FileOwners
 from runner.ledger.index import Index
+from runner.ledger.last_line import is_older_copy, mark_older, note_last_line
 from runner.ledger.log_lock import lock_log, unlock_log
 from runner.ledger.records import BadLine, check, decode, decode_all, encode, reread
 from runner.ledger.reserve import NO_ROOM, Reserve
@@ -49,10 +50,14 @@ class Log:
         self.standing: FileOwners | None = None
         """Whose files stand where, if anybody has asked."""
         self.torn = b""
+        self.older = False
+        """Whether it is an older copy than the last run left. Told of a log that may be written to."""
         self.api = ""
         self.aliases: frozenset[str] = frozenset()
         """Purchases made at these addresses of the API are shown as made at ``api``."""
         self._looked = float("-inf")
+        self._noting = False
+        """Whether its last line is noted when it is closed."""
         self._ended = "" if writable else "opened for reading"
         """Why nothing may be written any more, once there is a reason."""
         self._reserve = Reserve(path.parent / ".runner" / f"{path.name}.reserve")
@@ -67,6 +72,10 @@ class Log:
             if writable:
                 self._reserve.release()  # of a run that a crash ended
                 self._mend()
+                self.older = self._handle is not None and is_older_copy(path, self._handle, self._end)
+                if self.older:
+                    mark_older(path)
+                self._noting = not self.older
         except OSError as error:
             self.close()
             raise LedgerError(f"{path}: cannot be read: {error.strerror}") from error
@@ -230,7 +239,7 @@ class Log:
 
         Afterwards nothing can be written: the open handle is the old file's.
         """
-        if self._ended or self.index.lines <= 2 * len(self.index):
+        if self._ended or self.index.lines <= 2 * len(self.index) or not self._note_last_line():
             return
         temporary = _temporary(self.path)
         try:
@@ -251,8 +260,20 @@ class Log:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
+    def _note_last_line(self) -> bool:
+        """Whether the next run can tell an older copy from this log."""
+        if not self._noting or self._handle is None:
+            return False
+        try:
+            here = disk.identity(self._name) == self._identity
+            return here and note_last_line(self.path, self._handle, self._end)
+        except OSError:
+            return False
+
     def close(self) -> None:
         self._reserve.close()
+        if self._noting and not self._ended:
+            self._note_last_line()
         for handle in filter(None, (self._handle, self._successor)):
             unlock_log(handle)
             os.close(handle)

@@ -46,6 +46,10 @@ class LedgerWriter(LedgerReader, Protocol):
     path: Path
     """What names these results to a person."""
 
+    @property
+    def older(self) -> Path | None:
+        """The log that is an older copy than the last run left, if one is."""
+
     async def append(self, record: Record) -> Record: ...
 
     async def owner_of(self, path: str) -> Record | None: ...

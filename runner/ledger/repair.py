@@ -18,6 +18,7 @@ import msgspec
 from runner.core import disk
 from runner.core.errors import LedgerError
 from runner.core.models import OPEN, OWED, Fault, Record, State
+from runner.ledger.last_line import forget_last_line
 from runner.ledger.records import decode, encode, follow
 from runner.ledger.salvage import Fragment, Gap, Key, LogScan, scan_log
 
@@ -258,12 +259,14 @@ def repair(path: Path, *, at: str, api: str) -> RepairedLog:
         with path.open("rb") as file:
             found = salvage(file, at=at, api=api)
         if not found.damages:
+            forget_last_line(path)
             return RepairedLog(path=path, found=found, copy=None)
         copy = _copy_for(path)
         mode = path.stat().st_mode & 0o777
         if not copy.exists():
             disk.replace_file(copy, _blocks(path), mode)
             copy.chmod(mode)
+        forget_last_line(path)
         disk.replace_file(path, found.written(), mode)
         with suppress(OSError):
             path.chmod(mode)

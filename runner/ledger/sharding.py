@@ -26,6 +26,7 @@ from runner.core.errors import ConflictError, LedgerError
 from runner.core.models import Record
 from runner.core.shards import Shard, shard_of
 from runner.ledger.index import RedoState
+from runner.ledger.last_line import forget_last_line, older_words
 from runner.ledger.layout import ledgers_of_shards, path_of, shard_named
 from runner.ledger.lockfile import FOLDER
 from runner.ledger.log import Log
@@ -65,6 +66,9 @@ def split(root: Path, shards: tuple[Shard, ...]) -> None:
     tidy(root)
     log = Log(root / RESULTS, writable=True)
     try:
+        _refuse_older(log)
+        for shard in shards:
+            forget_last_line(path_of(root, shard))  # of an earlier split
         for first in range(0, len(shards), AT_ONCE):
             _write_shards(log, shards[first : first + AT_ONCE])
         disk.flush_folder(root)
@@ -114,7 +118,10 @@ def merge(root: Path, shards: tuple[Shard, ...]) -> None:
             logs.append(Log(path_of(root, shard), writable=True))
             stack.callback(logs[-1].close)
         _refuse_unfinished(logs, shards)
+        for log in logs:
+            _refuse_older(log)
         try:
+            forget_last_line(root / RESULTS)
             with _whole_file(root / RESULTS, min(_mode_of(log.path) for log in logs)) as file:
                 file.writelines(_in_order(logs))
             disk.flush_folder(root)
@@ -122,6 +129,12 @@ def merge(root: Path, shards: tuple[Shard, ...]) -> None:
             _clear(root)
         except OSError as error:
             raise LedgerError(f"{root}: cannot be merged: {error.strerror}. Nothing is lost; repeat it.") from error
+
+
+def _refuse_older(log: Log) -> None:
+    """What is written anew from an older copy could not be told from the whole any more."""
+    if log.older:
+        raise ConflictError(f"{older_words(log.path)} Nothing was changed.")
 
 
 def _refuse_unfinished(logs: Iterable[Log], shards: Iterable[Shard]) -> None:
@@ -223,6 +236,7 @@ def _plain(record: Record) -> Record:
 
 def _remove(root: Path, shards: Iterable[Shard]) -> None:
     for shard in shards:
+        forget_last_line(path_of(root, shard))
         path_of(root, shard).unlink(missing_ok=True)
     disk.flush_folder(root)
 

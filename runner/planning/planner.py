@@ -80,6 +80,15 @@ class Planner:
             return Decision(action=Action.DELIVER, reason=reason, record=decision.record)
         return decision
 
+    def buys(self, job: Job) -> bool:
+        """Whether ``job`` would be bought. ``begin_again`` once all were asked about: renamed jobs take turns."""
+        history = self.history(job)
+        return self.renamed_from(job, history) is None and self.decide(job, history).buys
+
+    def finds_picture(self, job: Job) -> bool:
+        """Whether a picture that no record names stands where the job's would go."""
+        return next(self.conflicts.foreign_files(job), None) is not None
+
     def as_bought(self, job: Job) -> Job:
         """``job`` as its purchase was read, if only a schema that comes and goes tells the two apart."""
         if job.model in self._bundled:
