@@ -85,8 +85,11 @@ class Submitter:
         return record
 
     def _check_lock(self) -> None:
-        """Stop buying where the lock file is gone: what this run has in flight is still recorded."""
-        if self._lock is not None and self._lock.lost:
+        """Stop buying where the lock file is gone: what this run has in flight is still recorded.
+
+        Where the results log is gone, too, the next intent says so.
+        """
+        if self._lock is not None and self._lock.lost and self._ledger.path.exists():
             self._stop.buying(
                 f"{self._lock.path} was removed or replaced during the run; what was bought is fetched, and nothing "
                 "more is bought: run again, and leave that file where it is"
