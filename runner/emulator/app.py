@@ -190,7 +190,7 @@ class Emulator:
             return no_such_file()
         if int(number) >= held.model.count(held.input):
             return no_such_file()
-        fault = self._dice.strike("file", held.key, held.input["prompt"])
+        fault = self._dice.strike("file", held.key, held.input["prompt"], number=int(number))
         wider = 8 if fault and fault.kind == "wrong_size" else 0
         answer = await stored(held, int(number), self._options, wider=wider)
         return await self._perform(fault, lambda: answer, lambda: answer)

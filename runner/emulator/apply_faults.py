@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import uuid
 import zlib
 from dataclasses import replace
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from .responses import PAGE, Answer, links, refusal, said
 
@@ -33,6 +35,8 @@ def spoil(answer: Answer, fault: InjectedFault, now: float) -> Answer:
         return replace(answer, manner=_MANNERS[fault.kind], seconds=pause(fault))
     if fault.kind in _BODIES:
         return replace(answer, body=_BODIES[fault.kind](answer.body))
+    if fault.kind == "encoded":
+        return _encoded(answer, fault)
     if fault.kind in _EDITED:
         return _edited(answer, fault)
     if fault.kind == "status":
@@ -99,6 +103,10 @@ def _edited(answer: Answer, fault: InjectedFault) -> Answer:
             body["request_id"] = str(uuid.uuid4())
         case "no_output":
             body.pop("output", None)
+        case "echo":
+            body["output"] = {"echo": fault.text, **body["output"]}
+        case "relative":
+            body["output"] = _relative(body["output"], fault.text)
     return said(body, status)
 
 
@@ -117,6 +125,24 @@ def _with(answer: Answer, more: bytes) -> Answer:
 def _with_header(answer: Answer) -> Answer:
     policy = "default-src https://cdn.example.com; " * 1500
     return replace(answer, headers={**answer.headers, "Content-Security-Policy": policy.strip()})
+
+
+def _relative(value: Any, before: str) -> Any:
+    """``value`` with links that begin at their path, or with ``before`` where it is given."""
+    if isinstance(value, dict):
+        return {name: _relative(part, before) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_relative(part, before) for part in value]
+    if not isinstance(value, str) or not value.startswith("http"):
+        return value
+    return f"{before}{value}" if before else urlsplit(value).path
+
+
+def _encoded(answer: Answer, fault: InjectedFault) -> Answer:
+    """The file under a ``Content-Encoding``: really compressed for gzip, as it is for any other word."""
+    encoding = fault.text or "gzip"
+    body = gzip.compress(answer.body) if encoding == "gzip" else answer.body
+    return replace(answer, body=body, headers={**answer.headers, "Content-Encoding": encoding})
 
 
 def _first_half(body: bytes) -> bytes:
@@ -158,7 +184,7 @@ _FORMS: dict[str, Callable[[Answer], Answer]] = {
     "long_header": _with_header,
     "long_length": lambda answer: replace(answer, manner="long"),
 }
-_EDITED = {"no_id", "bad_id", "evil_urls", "id_with_error", "state", "other", "no_output"}
+_EDITED = {"no_id", "bad_id", "evil_urls", "id_with_error", "state", "other", "no_output", "echo", "relative"}
 _INSTEAD: dict[str, Callable[[InjectedFault], Answer]] = {
     "error200": lambda fault: replace(_error(fault, 500), status=200),
     "garbage": lambda _: Answer(body=PAGE, media_type="text/html"),

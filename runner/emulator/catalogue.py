@@ -16,6 +16,16 @@ KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 KLEIN_9B = "blackforestlabs/flux-2-klein/9b/text-to-image"
 
 
+KINDS_OF_FILES: dict[str, tuple[str, ...]] = {
+    "audio": ("wav",),
+    "mesh": ("glb",),
+    "mixed": ("png", "srt", "glb"),
+    "text": (),
+    "json": (),
+}
+"""Of models whose files are not all pictures or all videos: how each ends."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A catalogue entry."""
@@ -27,13 +37,14 @@ class Model:
     price: float | None
     """USD for one ``unit``; ``None`` is not told."""
     unit: Literal["output", "second"] = "output"
-    shape: Literal["image", "images", "nested", "video"] = "image"
-    """How ``output`` holds the links."""
+    shape: Literal["image", "images", "nested", "video", "audio", "mesh", "mixed", "text", "json", "inline"] = "image"
+    """How ``output`` holds the links, or what it holds instead."""
     note: str = "Base price; size and other inputs can raise it."
 
     @property
     def kind(self) -> str:
-        return "video" if self.shape == "video" else "image"
+        kinds = {"video": "video", "audio": "audio", "mesh": "3d", "text": "text", "json": "text"}
+        return kinds.get(self.shape, "image")
 
     @property
     def categories(self) -> list[str]:
@@ -69,13 +80,15 @@ class Model:
 
     def count(self, given: Json) -> int:
         """How many files a request with these inputs gives."""
+        if self.shape in KINDS_OF_FILES:
+            return len(KINDS_OF_FILES[self.shape])
         return int(self.value(given, "count") or 1)
 
     def charge(self, given: Json, *, by_megapixel: bool) -> float | None:
         """What such a request costs, in USD; ``None`` if the model has no price."""
         if self.price is None:
             return None
-        units = self.value(given, "seconds") if self.unit == "second" else self.count(given)
+        units = self.value(given, "seconds") if self.unit == "second" else max(self.count(given), 1)
         pixels = self.value(given, "width") * self.value(given, "height")
         return round(self.price * units * (math.ceil(pixels / 1e6) if by_megapixel else 1), 6)
 
@@ -167,6 +180,48 @@ _MODELS = (
         price=0.02,
         unit="second",
         shape="video",
+    ),
+    Model(
+        model_id="emulator/jingle/text-to-audio",
+        display_name="Jingle (a second of sound)",
+        properties=_inputs(64),
+        price=0.01,
+        shape="audio",
+    ),
+    Model(
+        model_id="emulator/figurine/text-to-3d",
+        display_name="Figurine (a triangle as GLB)",
+        properties=_inputs(64),
+        price=0.02,
+        shape="mesh",
+    ),
+    Model(
+        model_id="emulator/kit/text-to-image",
+        display_name="Kit (a picture with subtitles and a scene)",
+        properties=_inputs(64),
+        price=0.01,
+        shape="mixed",
+    ),
+    Model(
+        model_id="emulator/caption/image-to-text",
+        display_name="Caption (a text, no file)",
+        properties=_inputs(64),
+        price=0.001,
+        shape="text",
+    ),
+    Model(
+        model_id="emulator/boxes/image-to-json",
+        display_name="Boxes (JSON, no file)",
+        properties=_inputs(64),
+        price=0.001,
+        shape="json",
+    ),
+    Model(
+        model_id="emulator/inline/text-to-image",
+        display_name="Inline (the picture inside the answer)",
+        properties=_inputs(64),
+        price=0.003,
+        shape="inline",
     ),
     Model(
         model_id="emulator/edit/image-to-image",

@@ -18,6 +18,9 @@ def chance(*parts: object) -> float:
     return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big") / 2**48
 
 
+_OF_OUTPUTS = ("no_output", "echo", "relative")
+
+
 class FaultInjector:
     """Decides for each call which fault, if any, happens to it, and counts those that did."""
 
@@ -41,23 +44,28 @@ class FaultInjector:
                 raise ValueError(f"a fault on {fault.on} cannot be scripted for {operation}")
         self._scripts[operation].extend(faults)
 
-    def strike(self, operation: str, key: str, prompt: str, *, complete: bool = False) -> InjectedFault | None:
-        """The fault that happens to this call. ``complete`` tells whether there are outputs to lose."""
+    def strike(
+        self, operation: str, key: str, prompt: str, *, complete: bool = False, number: int | None = None
+    ) -> InjectedFault | None:
+        """The fault that happens to this call. ``complete`` tells whether there are outputs to lose.
+
+        ``number`` is that of the output which is asked for.
+        """
         if not self._rules and not self._scripts:
             return None
         if self._scripts[operation]:
             fault = self._scripts[operation].popleft()
         else:
-            fault = self._draw(operation, key, prompt, complete)
+            fault = self._draw(operation, key, prompt, complete, number)
         if fault is not None:
             self.hits[fault.kind] += 1
         return fault
 
-    def _draw(self, operation: str, key: str, prompt: str, complete: bool) -> InjectedFault | None:
+    def _draw(self, operation: str, key: str, prompt: str, complete: bool, number: int | None) -> InjectedFault | None:
         for rule in self._rules:
             fault = rule.fault
-            possible = fault.on == operation and fault.match in prompt and (complete or fault.kind != "no_output")
-            if possible and rule.strikes(key):
+            meant = fault.on == operation and fault.match in prompt and fault.number in (None, number)
+            if meant and (complete or fault.kind not in _OF_OUTPUTS) and rule.strikes(key):
                 return fault
         return None
 

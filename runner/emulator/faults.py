@@ -22,7 +22,7 @@ CALLS = ("submit", "status", "result", "cancel", "model", "models", "file")
 OPERATIONS = (*CALLS, "job")
 BODIES = ("api", "detail", "html", "empty", "half")
 FORMS = ("gzip", "deflate", "raw_deflate", "bom", "utf16", "nan", "surrogate", "long_header", "long_length")
-COMMON = ("p", "times", "each", "match", "after")
+COMMON = ("p", "times", "each", "match", "after", "number")
 
 
 class Kind(NamedTuple):
@@ -53,6 +53,8 @@ KINDS: dict[str, Kind] = {
     "state": Kind(_LOOKS, ("text",)),
     "other": Kind(_LOOKS),
     "no_output": Kind(("result",)),
+    "echo": Kind(("result",), ("text",)),
+    "relative": Kind(("result",), ("text",)),
     "forget": Kind(_LOOKS),
     "fail": Kind(_JOB, ("message", "text")),
     "cancel": Kind(_JOB, ("text",)),
@@ -62,6 +64,7 @@ KINDS: dict[str, Kind] = {
     "flip": Kind(_FILE),
     "wrong_size": Kind(_FILE),
     "huge": Kind(_FILE),
+    "encoded": Kind(_FILE, ("text",)),
     "trickle": Kind(_FILE, ("seconds",)),
     "form": Kind(CALLS, ("text",)),
     "twice": Kind(CALLS, ("seconds",)),
@@ -76,6 +79,7 @@ _TYPES: dict[str, type[Value]] = {
     "each": int,
     "match": str,
     "after": int,
+    "number": int,
     "when": str,
     "status": int,
     "body": str,
@@ -109,6 +113,8 @@ class InjectedFault:
     """Only for prompts that contain this."""
     after: int = 0
     """Let so many matching calls pass first."""
+    number: int | None = None
+    """File: only for this output of a request, counted from 0."""
     when: Literal["before", "after"] | None = None
     """Submit and cancel: whether the fault strikes before or after the call had its effect."""
     status: int | None = None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from .catalogue import KINDS_OF_FILES
+from .pictures import Drawing, picture
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .catalogue import Model
     from .options import Options
@@ -51,7 +55,7 @@ class ResponseBuilder:
         """What ``/result`` says at the end."""
         about: dict[str, Any] = {"request_id": request.request_id, "status": self.word(request)}
         if request.state == "completed":
-            about["output"] = output(request.model, self._urls(request))
+            about["output"] = output(request.model, self._urls(request), request.input)
         if request.state == "failed" and request.fate is not None:
             about["error"] = {"code": request.fate.code, "message": request.fate.message}
         about |= {"created_at": timestamp(request.submitted), "finished_at": timestamp(request.finished or 0)}
@@ -88,7 +92,9 @@ class ResponseBuilder:
     def _urls(self, request: Request) -> list[str]:
         suffix = "mp4" if request.model.shape == "video" else _SUFFIXES[self._options.picture]
         base = f"{self.origin}/files/{request.request_id}"
-        return [f"{base}/{number}.{suffix}" for number in range(request.model.count(request.input))]
+        count = request.model.count(request.input)
+        suffixes = KINDS_OF_FILES.get(request.model.shape, (suffix,) * count)
+        return [f"{base}/{number}.{ending}" for number, ending in enumerate(suffixes)]
 
 
 def links(origin: str, request_id: str) -> dict[str, str]:
@@ -97,13 +103,29 @@ def links(origin: str, request_id: str) -> dict[str, str]:
     return {"status_url": f"{base}/status", "result_url": f"{base}/result", "cancel_url": f"{base}/cancel"}
 
 
-def output(model: Model, urls: list[str]) -> dict[str, Any]:
-    """The links in the place where this model puts them."""
+def output(model: Model, urls: list[str], given: dict[str, Any]) -> dict[str, Any]:
+    """The links in the place where this model puts them, or what it gives instead of files."""
+    if model.shape in _WITHOUT_FILES:
+        return _WITHOUT_FILES[model.shape](given["prompt"])
     if model.shape == "images":
         return {"images": urls}
     if model.shape == "nested":
         return {"data": {"items": [{"url": url} for url in urls]}}
+    if model.shape == "mixed":
+        return dict(zip(("image", "subtitles", "scene"), urls, strict=True))
     return {model.shape: urls[0]}
+
+
+def _inline(prompt: str) -> dict[str, Any]:
+    body = picture(Drawing(prompt=prompt, width=64, height=64, number=0, label=""), "png")
+    return {"image": f"data:image/png;base64,{b64encode(body).decode()}"}
+
+
+_WITHOUT_FILES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "text": lambda prompt: {"text": f"A caption of {prompt}"},
+    "json": lambda prompt: {"boxes": [[0, 0, 32, 32]], "label": prompt, "score": 0.5},
+    "inline": _inline,
+}
 
 
 def timestamp(epoch_seconds: float) -> str:

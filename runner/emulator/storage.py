@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from .catalogue import KINDS_OF_FILES
+from .other_files import OTHER_FILES
 from .pictures import Drawing, picture, stamped
 from .responses import Answer
 from .video import clip
@@ -39,6 +41,9 @@ async def stored(request: Request, number: int, options: Options, *, wider: int 
 
 
 def _file(request: Request, drawing: Drawing, options: Options) -> tuple[str, bytes]:
+    ending = KINDS_OF_FILES.get(request.model.shape, ("",) * (drawing.number + 1))[drawing.number]
+    if ending in OTHER_FILES:
+        return OTHER_FILES[ending]
     if request.model.shape == "video":
         seconds = request.model.value(request.input, "seconds")
         return "video/mp4", clip([picture(drawing, "jpeg")] * seconds, drawing.width, drawing.height)
