@@ -54,6 +54,10 @@ MAX_IDLE = 0.5
 """Seconds for which a connection may have been idle that a submission is sent on. Some servers close theirs after one;
 what meets a connection that is just being closed is a purchase with an unknown outcome."""
 MAX_ANSWER = 4 * 2**20
+MAX_RESULT = 32 * 2**20
+"""Bytes of a /result, which may hold whole files; beyond ``MAX_ANSWER`` it must be little else than those."""
+MOST_PARTS = 100_000
+"""Values of such a long one: each becomes many times its length in memory."""
 PAGE = 100
 MAX_PAGES = 100
 MAX_SUBMITTING = 50
@@ -114,7 +118,7 @@ class Api:
     async def _ask(self, request_id: str, what: str, *, from_status: bool = False) -> Progress:
         url = f"{self.base.url}/requests/{request_id}/{what}"
         try:
-            answer = await self._question("GET", url)
+            answer = await self._question("GET", url, MAX_ANSWER if from_status else MAX_RESULT)
         except (ConnectFailed, ConnectionBroken, TooLarge) as error:
             if not isinstance(error, CutShort) or not read_object(error.answer.body):
                 return Again(fault=Fault(code="no_answer", message=str(error)))
@@ -155,10 +159,10 @@ class Api:
                 break
         return found
 
-    async def _question(self, method: str, url: str) -> Answer:
+    async def _question(self, method: str, url: str, limit: int = MAX_ANSWER) -> Answer:
         """The answer to what may be asked again."""
         async with self._asking_room:
-            return await self._call(self._asking, method, url, ASK_TIMEOUT)
+            return await self._call(self._asking, method, url, ASK_TIMEOUT, limit=limit)
 
     async def _call(
         self,
@@ -168,6 +172,7 @@ class Api:
         answer_timeout: AnswerTimeout,
         sent: bytes | None = None,
         exchange: Exchange | None = None,
+        limit: int = MAX_ANSWER,
     ) -> Answer:
         """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
         response, body = None, bytearray()
@@ -175,28 +180,35 @@ class Api:
             with answer_timeout.map_errors(exchange):
                 async with answer_timeout.bound():
                     with response_of(await send(client, method, url, answer_timeout, body=sent)) as response:
-                        await read_bounded(response, MAX_ANSWER, body)
-            return self._answer(response, bytes(body), whole=True)
+                        await read_bounded(response, limit, body)
+            return self._answer(response, bytes(body), whole=True, limit=limit)
         except ConnectionBroken as error:
             text = self._token.redacted(str(error))
             if response is None:
                 raise ConnectionBroken(text) from None
-            raise CutShort(text, self._answer(response, bytes(body), whole=False)) from None
+            raise CutShort(text, self._answer(response, bytes(body), whole=False, limit=limit)) from None
         except (ConnectFailed, TooLarge) as error:  # in words that may be the server's
             raise type(error)(self._token.redacted(str(error))) from None
 
-    def _answer(self, response: aiohttp.ClientResponse, body: bytes, *, whole: bool) -> Answer:
+    def _answer(self, response: aiohttp.ClientResponse, body: bytes, *, whole: bool, limit: int) -> Answer:
         headers = response.headers
         retry_after, date = headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE)
         self.today = read_day(date) or self.today
-        plain, ended = decompress(body, headers.get(hdrs.CONTENT_ENCODING, ""), MAX_ANSWER)
+        plain, ended = decompress(body, headers.get(hdrs.CONTENT_ENCODING, ""), limit)
         return Answer(
             status=response.status,
-            body=self._token.redacted_from(plain),
+            body=self._token.redacted_from(_sparse(plain)),
             whole=whole and ended,
             retry_after=retry_after,
             date=date,
         )
+
+
+def _sparse(body: bytes) -> bytes:
+    """``body``, if it is short or has few values. Raises ``TooLarge``."""
+    if len(body) > MAX_ANSWER and sum(map(body.count, (b"[", b"{", b","))) > MOST_PARTS:
+        raise TooLarge(f"the answer is longer than {MAX_ANSWER:,} bytes, and not for the files in it")
+    return body
 
 
 @asynccontextmanager

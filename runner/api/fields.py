@@ -14,7 +14,7 @@ from math import isfinite
 
 import msgspec
 
-from runner.core.models import MAX_OUTPUTS, MOST_USD, OUR_CODES, REQUEST_ID, Fault, Json
+from runner.core.models import MOST_USD, OUR_CODES, REQUEST_ID, Fault, Json
 from runner.core.nesting import TooDeep, check_nesting
 
 LONGEST_WORD = 100
@@ -171,21 +171,6 @@ def read_text(value: Json) -> str | None:
 def read_moment(value: Json) -> str | None:
     """A time as it came, if it may be one."""
     return value if isinstance(value, str) and _MOMENT.fullmatch(value) else None
-
-
-def find_urls(output: Json) -> tuple[str, ...]:
-    """Every http(s) URI in ``output``, in document order and without repeats, as the official client collects them."""
-    found: dict[str, None] = {}
-    stack = [output]
-    while stack and len(found) < MAX_OUTPUTS:
-        value = stack.pop()
-        if isinstance(value, str):
-            if value.lower().startswith(("http://", "https://")):
-                found.setdefault(value)
-        elif isinstance(value, dict | list):
-            parts = list(value.values()) if isinstance(value, dict) else value
-            stack.extend(reversed(parts))
-    return tuple(found)
 
 
 def read_retry_after(answer: Answer) -> float | None:

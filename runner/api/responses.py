@@ -24,7 +24,6 @@ from runner.api.fields import (
     LONGEST_WORD,
     Answer,
     error_code,
-    find_urls,
     parse_object,
     read_explanation,
     read_fault,
@@ -36,6 +35,7 @@ from runner.api.fields import (
     read_text,
     read_usd,
 )
+from runner.api.outputs import find_outputs
 from runner.core.clock import epoch
 from runner.core.models import Fault, Json, State
 
@@ -105,6 +105,7 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
     urls: tuple[str, ...]
+    """Of its outputs; ``data:`` for what came inside the answer."""
     has_result: bool = True
     """False where the answer was a /status, which carries no output."""
     cost_usd: float | None = None
@@ -253,7 +254,7 @@ def read_cancel(answer: Answer, request_id: str) -> Cancelling | Again:
 def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> Progress:
     cost, finished = read_usd(document.get("cost")), read_moment(document.get("finished_at"))
     if state in _COMPLETED:
-        urls = find_urls(document.get("output"))
+        urls = find_outputs(document.get("output"))
         return Completed(
             urls=urls,
             has_result=not from_status or bool(urls),

@@ -141,6 +141,10 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     height: int | None = None
     moved_from: str | None = None
     """The path that the file is being renamed from; the move is repeated if ``path`` is not there."""
+    unchecked: bool = False
+    """Whether the file is of a kind of which only the length is known to be right."""
+    error: Fault | None = None
+    """Why there is no file, where it could not be had."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -175,6 +179,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The purchase whose files this line puts in force again; it was paid there."""
     trusted_hosts: tuple[str, ...] = ()
     max_file_bytes: int | None = None
+    max_pixels: int | None = None
+    """What pictures may have; None: the default."""
     strict_size: bool = False
     checked: bool = False
     """Whether the inputs were read by a live schema; without it the same manifest may look different."""
@@ -234,6 +240,10 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 MAX_OUTPUTS = 1000
 """More URIs than any model gives; what comes beyond is not looked at."""
+
+
+PARTIAL = "partial"
+"""The warning of a done purchase some of whose outputs could not be had: each of them has its ``error``."""
 
 
 MAX_AUTO_CONCURRENCY = 256

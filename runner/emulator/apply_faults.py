@@ -35,14 +35,12 @@ def spoil(answer: Answer, fault: InjectedFault, now: float) -> Answer:
         return replace(answer, manner=_MANNERS[fault.kind], seconds=pause(fault))
     if fault.kind in _BODIES:
         return replace(answer, body=_BODIES[fault.kind](answer.body))
-    if fault.kind == "encoded":
-        return _encoded(answer, fault)
+    if fault.kind in ("encoded", "form"):
+        return _encoded(answer, fault) if fault.kind == "encoded" else _FORMS[fault.text](answer)
     if fault.kind in _EDITED:
         return _edited(answer, fault)
     if fault.kind == "status":
         return _status(fault, now)
-    if fault.kind == "form":
-        return _FORMS[fault.text](answer)
     return _INSTEAD[fault.kind](fault) if fault.kind in _INSTEAD else answer
 
 

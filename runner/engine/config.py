@@ -28,6 +28,7 @@ class DownloadLimits(msgspec.Struct, frozen=True, kw_only=True):
     trusted_hosts: tuple[str, ...]
     """Storage hosts beside those that are always allowed."""
     max_file_bytes: int
+    max_pixels: int
     strict_size: bool
     """Whether a picture of another size than asked for is refused."""
 
@@ -106,6 +107,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             bounds=DownloadLimits(
                 trusted_hosts=settings.trusted_hosts,
                 max_file_bytes=settings.max_file_bytes,
+                max_pixels=settings.max_pixels,
                 strict_size=settings.strict_size,
             ),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from runner.core.disk import Disk
+from runner.core.media_formats import MAX_PIXELS
 from runner.core.models import DISK, Job, Record
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.config import RunConfig
@@ -152,6 +153,7 @@ class Pipeline:
             carried = {
                 "trusted_hosts": bounds.trusted_hosts,
                 "max_file_bytes": limit,
+                "max_pixels": None if bounds.max_pixels == MAX_PIXELS else bounds.max_pixels,
                 "strict_size": bounds.strict_size,
             }
         return {

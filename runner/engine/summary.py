@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.core.models import Halt, Record, State
+from runner.core.models import PARTIAL, Halt, Record, State
 from runner.planning.rules import Action, Decision
 
 HALTED = 1
@@ -19,6 +19,14 @@ COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "
 
 
 _ENDS = {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "cancelled"}
+
+
+_WARNINGS = {"size": "another size than asked for", PARTIAL: "some of its outputs missing"}
+
+
+def warning_words(warning: str) -> str:
+    """What is odd about a done purchase, to be read after "with"."""
+    return _WARNINGS.get(warning, f"another {warning} than asked for")
 
 
 def outcome_of_record(record: Record) -> str:
@@ -51,7 +59,7 @@ class FailureCause:
     """Why some jobs ended as they did: how many of one error, and one of them."""
 
     outcome: str
-    """One of ``COUNTS``; ``done`` for pictures of another size than asked for."""
+    """One of ``COUNTS``; ``done`` for what came with a warning: another size, or some outputs missing."""
     code: str
     http_status: int | None
     count: int

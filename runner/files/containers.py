@@ -34,10 +34,10 @@ EBML = b"\x1a\x45\xdf\xa3"
 _MAX_BOXES = 100_000
 
 
-def read_png(file: BinaryIO, size: int) -> tuple[int, int]:
+def read_png(file: BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height of a PNG whose chunks are all there with good checksums and hold every row."""
     file.seek(len(SIGNATURE))
-    rows = _Rows()
+    rows = _Rows(max_pixels)
     for number in count_parts("PNG"):
         length, kind = struct.unpack(">I4s", exactly(file, 8))
         if length > size:
@@ -68,7 +68,8 @@ def _read_chunk(file: BinaryIO, kind: bytes, length: int, rows: _Rows) -> None:
 class _Rows:
     """Counts the bytes that a PNG's compressed data unpack to, without keeping them."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
+        self._max_pixels = max_pixels
         self.width = self.height = self._expected = self._seen = 0
         self._unpack = zlib.decompressobj()
 
@@ -76,7 +77,8 @@ class _Rows:
         if len(header) != 13:
             raise BadMedia("the PNG's header has the wrong length")
         self.width, self.height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-        if depth not in _DEPTHS.get(colour, ()) or not 0 < self.width * self.height <= MAX_PIXELS:
+        check_pixels(self.width, self.height, self._max_pixels)
+        if depth not in _DEPTHS.get(colour, ()) or not self.width * self.height:
             raise BadMedia(
                 f"a PNG of {self.width}x{self.height} pixels, colour type {colour}, depth {depth}, is not accepted"
             )
@@ -106,7 +108,20 @@ def _pass_bytes(width: int, height: int, bits: int, left: int, top: int, across:
 
 
 class BadMedia(RunnerError):
-    """The bytes are no picture or video, or not a whole one."""
+    """The bytes are not what should have come, or not all of it."""
+
+
+class TooManyPixels(BadMedia):
+    """The picture is larger than the manifest allows; downloading it again changes nothing."""
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise ``TooManyPixels`` for a picture that is larger than allowed."""
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"a picture of {width}x{height} pixels; max_pixels allows {max_pixels:,}. If it is meant to be so large, "
+            "raise `max_pixels` in the manifest and run again (free)"
+        )
 
 
 def exactly(file: BinaryIO, length: int, what: str = "PNG") -> bytes:
@@ -122,8 +137,8 @@ def count_parts(what: str) -> Iterator[int]:
     raise BadMedia(f"the {what} is in more than {MAX_PARTS:,} pieces")
 
 
-def check_boxes(file: BinaryIO, size: int) -> None:
-    """Of an MP4 or QuickTime file: they fill it exactly."""
+def check_boxes(file: BinaryIO, size: int, index: frozenset[bytes] = frozenset({b"moov"})) -> None:
+    """Of an MP4, QuickTime or HEIC file: they fill it exactly, and any one of ``index`` is among them."""
     position = 0
     kinds = set()
     for _ in range(_MAX_BOXES):
@@ -135,7 +150,7 @@ def check_boxes(file: BinaryIO, size: int) -> None:
         position = position + max(length, 8) if length else size
         if position >= size:
             break
-    if position != size or not {b"moov", b"mdat"} <= kinds:
+    if position != size or not kinds & index or not kinds & {b"mdat", b"idat"}:
         raise BadMedia("the video is cut short: its boxes do not fill the file")
 
 

@@ -16,15 +16,19 @@ from urllib.parse import urljoin
 
 import aiofiles
 import aiohttp
+import msgspec
 from aiohttp import hdrs
 from anyio import CancelScope, sleep
 
 from runner.core.disk import Disk, flush_file, in_thread, timed, write_all
 from runner.core.errors import OutputError, RunnerError
 from runner.core.http import AnswerTimeout, ConnectFailed, ConnectionBroken, TooLarge, response_of, send
+from runner.core.media_formats import MAX_PIXELS
 from runner.files.body import BLOCK, BodyReader, most_seconds
-from runner.files.containers import SIGNATURE, BadMedia
+from runner.files.containers import SIGNATURE, BadMedia, TooManyPixels
+from runner.files.encodings import decode_file, is_decodable
 from runner.files.errors import write_errors
+from runner.files.kinds import Expected
 from runner.files.media import Media, inspect, inspect_bytes
 from runner.files.resume import PartialFile
 from runner.files.urls import RefusedUrl, UrlPolicy
@@ -39,6 +43,10 @@ RESUME_BYTES = 64 * 1000 * 1000
 """Of a download that breaks off so much must be there, else starting over is as good."""
 PAUSES = (0.0, 1.0, 5.0, 15.0)
 """Seconds before each try to go on; so many tries, and as many again whenever ``RESUME_BYTES`` more have come."""
+
+
+_INSIDE = "inside:"
+"""In place of an address, of what came inside the API's answer."""
 
 
 class StorageAnswer(RunnerError):
@@ -63,24 +71,42 @@ async def fetch(
     max_bytes: int,
     disk: Disk,
     resume_bytes: int = RESUME_BYTES,
+    max_pixels: int = MAX_PIXELS,
+    any_kind: bool = False,
 ) -> Media:
     """Download ``url`` to ``target`` and say what it is. Goes on by itself from ``resume_bytes`` on.
 
-    More than ``SMALL`` bytes are flushed; a small file is to be flushed before it gets its name.
+    More than ``SMALL`` bytes are flushed; a small file is to be flushed before it gets its name. With
+    ``any_kind`` one that cannot be checked is taken as it comes, unless its address or type promises one that can.
 
     Raises ``RefusedUrl``, ``StorageAnswer``, ``BadMedia``, ``TooLarge``, ``ConnectFailed`` or ``ConnectionBroken``, and
     ``OutputError`` where the disk refuses; nothing is left of a file that is not whole.
     """
     try:
-        download = _Download(client, url, target, allowed, max_bytes, disk, resume_bytes)
+        limits = _Limits(max_bytes, max_pixels, url if any_kind else None)
+        download = _Download(client, url, target, allowed, limits, disk, resume_bytes)
         await download.complete()
         if download.small is not None:
             return download.small
-        return await in_thread(disk, _finish, target)
+        return await in_thread(disk, _finish, disk, target, limits, download.part)
     except BaseException:
         with suppress(OSError):
             Path(target).unlink(missing_ok=True)  # noqa: ASYNC240 - takes no time, and must not be cancelled
         raise
+
+
+class _Limits(msgspec.Struct, frozen=True):
+    """What a file may be."""
+
+    max_bytes: int
+    max_pixels: int
+    address: str | None
+    """Where it comes from, if it may be of any kind."""
+
+    def expected(self, content_type: str) -> Expected | None:
+        if self.address is None:
+            return None
+        return Expected(self.address, content_type, inside=self.address == _INSIDE)
 
 
 class _Download:
@@ -92,7 +118,7 @@ class _Download:
         url: str,
         target: str,
         allowed: UrlPolicy,
-        max_bytes: int,
+        limits: _Limits,
         disk: Disk,
         resume_bytes: int,
     ) -> None:
@@ -100,10 +126,10 @@ class _Download:
         self._url = url
         self._target = target
         self._allowed = allowed
-        self._max_bytes = max_bytes
+        self._limits = limits
         self._disk = disk
         self._resume_bytes = resume_bytes
-        self._part = PartialFile()
+        self.part = PartialFile()
         self._now = get_running_loop().time
         self._begun = self._now()
         self.small: Media | None = None
@@ -117,23 +143,23 @@ class _Download:
                 return await self._receive_rest()
             except (ConnectionBroken, ConnectFailed) as error:
                 broken = error
-            if self._part.written - counted >= self._resume_bytes:
-                pauses, counted = iter(PAUSES), self._part.written
-            late = self._now() - self._begun > most_seconds(self._part.written)
+            if self.part.written - counted >= self._resume_bytes:
+                pauses, counted = iter(PAUSES), self.part.written
+            late = self._now() - self._begun > most_seconds(self.part.written)
             pause = None if late else next(pauses, None)
-            if pause is None or not self._part.headers or self._part.written < self._resume_bytes:
+            if pause is None or not self.part.headers or self.part.written < self._resume_bytes:
                 raise broken
             await sleep(pause)
 
     async def _receive_rest(self) -> None:
         """What is not there yet, else all of it where the storage has another file or cannot go on."""
         with READ_TIMEOUT.map_errors():
-            if self._part.headers:
-                with response_of(await self._answer(self._part.headers)) as response:
-                    if response.status == 200 or (response.status == 206 and self._part.continued_by(response.headers)):
+            if self.part.headers:
+                with response_of(await self._answer(self.part.headers)) as response:
+                    if response.status == 200 or (response.status == 206 and self.part.continued_by(response.headers)):
                         return await self._receive(response)
                     response.close()
-                self._part.forget()
+                self.part.forget()
             with response_of(await self._answer({})) as response:
                 if response.status != 200:
                     raise StorageAnswer(response.status)
@@ -141,8 +167,8 @@ class _Download:
 
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
         if response.status == 200:
-            self._part.forget()
-        self.small = await _receive(response, self._target, self._part, self._max_bytes, self._disk, self._begun)
+            self.part.forget()
+        self.small = await _receive(response, self._target, self.part, self._limits, self._disk, self._begun)
 
     async def _answer(self, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """The answer past redirects, each of which is checked like the first address."""
@@ -166,17 +192,20 @@ def _joined(url: str, location: str) -> str:
 
 
 async def _receive(
-    response: aiohttp.ClientResponse, target: str, part: PartialFile, max_bytes: int, disk: Disk, begun: float
+    response: aiohttp.ClientResponse, target: str, part: PartialFile, limits: _Limits, disk: Disk, begun: float
 ) -> Media | None:
     """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block.
 
     Says what a small one is, which is checked with that.
     """
-    _check_announced(response, part.written, max_bytes)
-    body = BodyReader(response, READ_TIMEOUT, there=part.written, max_bytes=max_bytes, begun=begun)
+    _check_announced(response, part.written, limits.max_bytes)
+    body = BodyReader(response, READ_TIMEOUT, there=part.written, max_bytes=limits.max_bytes, begun=begun)
     block = await body.block()
-    if not part.written and len(block) <= SMALL:
-        return await _keep_small(target, block, disk)
+    if not part.written:
+        part.content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
+        part.encoding = _encoding(response)
+    if not part.written and len(block) <= SMALL and not part.encoding:
+        return await _keep_small(target, block, disk, limits, part.content_type)
     if response.status == 200:
         part.start(response.headers, response.content_length)
     await disk.small(_check_room, disk, target, response.content_length or len(block))
@@ -196,15 +225,15 @@ async def _receive(
     return None
 
 
-async def _keep_small(target: str, body: bytes, disk: Disk) -> Media:
+async def _keep_small(target: str, body: bytes, disk: Disk, limits: _Limits, content_type: str) -> Media:
     """Check and write a small file: where it stands if that is quick, else in a thread, and then to the end.
 
     A PNG is read as it comes; other kinds are decoded, and a few bytes of those may say very much.
     """
     judgement = disk.judgement(_keep)
     if body.startswith(SIGNATURE) and judgement.quick():
-        return timed(judgement, _keep, disk, target, body)
-    return await _by_disk(in_thread(disk, _keep, disk, target, body), target)
+        return timed(judgement, _keep, disk, target, body, limits, content_type)
+    return await _by_disk(in_thread(disk, _keep, disk, target, body, limits, content_type), target)
 
 
 async def _by_disk(step: Awaitable[T], target: str) -> T:
@@ -215,12 +244,15 @@ async def _by_disk(step: Awaitable[T], target: str) -> T:
 
 
 def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: int) -> None:
-    encoding = response.headers.get(hdrs.CONTENT_ENCODING, "").lower()
-    if encoding not in ("", "identity"):
-        raise BadMedia(f"the file comes {encoding[:40]!r}-encoded, which was not asked for")
     length = there + (response.content_length or 0)
     if length > max_bytes:
         raise TooLarge(f"the file has {length:,} bytes; max_file allows {max_bytes:,}")
+
+
+def _encoding(response: aiohttp.ClientResponse) -> str:
+    """What the storage says that it did to the bytes; empty for nothing."""
+    told = ",".join(response.headers.getall(hdrs.CONTENT_ENCODING, [])).lower()
+    return "" if told.strip() in ("", "identity") else told.strip()
 
 
 def _check_room(disk: Disk, target: str, length: int) -> None:
@@ -233,11 +265,11 @@ def _check_room(disk: Disk, target: str, length: int) -> None:
         )
 
 
-def _keep(disk: Disk, target: str, body: bytes) -> Media:
+def _keep(disk: Disk, target: str, body: bytes, limits: _Limits, content_type: str) -> Media:
     """Check a small file and write it. Raises ``BadMedia`` or ``OutputError``."""
     _check_room(disk, target, len(body))
     disk.wrote(len(body))
-    media = inspect_bytes(body)
+    media = inspect_bytes(body, limits.expected(content_type), max_pixels=limits.max_pixels)
     with write_errors(target):
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
@@ -247,9 +279,46 @@ def _keep(disk: Disk, target: str, body: bytes) -> Media:
     return media
 
 
-def _finish(target: str) -> Media:
-    """Check the whole file and flush it to the disk. Raises ``BadMedia`` or ``OutputError``."""
+def _finish(disk: Disk, target: str, limits: _Limits, part: PartialFile) -> Media:
+    """Check the whole file and flush it to the disk. Raises ``BadMedia``, ``TooLarge`` or ``OutputError``."""
+    expected = limits.expected(part.content_type)
     with write_errors(target):
-        media = inspect(Path(target))
+        if part.encoding:
+            decode_file(target, part.encoding, limits.max_bytes, lambda length: _check_room(disk, target, length))
+        try:
+            media = inspect(Path(target), expected, max_pixels=limits.max_pixels)
+        except TooManyPixels:
+            raise
+        except BadMedia as error:
+            raise _as_encoded(part.encoding, str(error)) from None
+        if media.unchecked and part.encoding and not is_decodable(part.encoding):
+            raise _as_encoded(part.encoding, "and nothing shows that it is a whole file")
         flush_file(target)
+    return media
+
+
+def _as_encoded(encoding: str, why: str) -> BadMedia:
+    """The error of a file that came encoded, which explains it better."""
+    if not encoding or is_decodable(encoding):
+        return BadMedia(why)
+    return BadMedia(f"the file comes {encoding[:40]!r}-encoded, which was not asked for: {why}")
+
+
+async def keep_bytes(
+    body: bytes, target: str, content_type: str, *, max_bytes: int, disk: Disk, max_pixels: int = MAX_PIXELS
+) -> Media:
+    """Check what came inside an answer and write it to ``target``, flushed.
+
+    Raises ``TooLarge``, ``BadMedia`` or ``OutputError``.
+    """
+    if len(body) > max_bytes:
+        raise TooLarge(f"the file has {len(body):,} bytes; max_file allows {max_bytes:,}")
+    limits = _Limits(max_bytes, max_pixels, _INSIDE)
+    try:
+        media = await _by_disk(in_thread(disk, _keep, disk, target, body, limits, content_type), target)
+        await _by_disk(in_thread(disk, flush_file, target), target)
+    except BaseException:
+        with suppress(OSError):
+            Path(target).unlink(missing_ok=True)  # noqa: ASYNC240 - takes no time, and must not be cancelled
+        raise
     return media

@@ -2,13 +2,17 @@
 
 A picture that is cut short opens in most viewers, so every format is read to its end: PNG chunk by chunk with its
 checksums and all its rows, others by decoding them. Pixels are counted from the header before anything decodes.
+Of videos, audio, GLB and SVG the structure is checked. Other files are taken as they come, where their address or type
+allows it, and marked as unchecked.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -17,18 +21,38 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from runner.core.disk import hash_file
-from runner.core.media_formats import MAX_PIXELS, MP4, PICTURES, PNG, QUICKTIME, WEBM, Format
+from runner.core.media_formats import (
+    FLAC,
+    GLB,
+    HEIC,
+    M4A,
+    MAX_PIXELS,
+    MP3,
+    MP4,
+    OGG,
+    PICTURES,
+    PNG,
+    QUICKTIME,
+    SVG,
+    WAV,
+    WEBM,
+    Format,
+)
+from runner.files.audio import begins_mp3, check_flac, check_mp3, check_ogg, check_wav
 from runner.files.containers import (
     BLOCK,
     EBML,
     SIGNATURE,
     BadMedia,
     check_boxes,
+    check_pixels,
     check_webm,
     count_parts,
     exactly,
     read_png,
 )
+from runner.files.drawings import begins_svg, check_glb, check_svg
+from runner.files.kinds import HEAD, Expected, name_kind, what_instead
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,33 +80,94 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     width: int | None = None
     height: int | None = None
+    unchecked: bool = False
+    """Whether it is of a kind of which only the length is known to be right."""
 
 
-def inspect(path: Path) -> Media:
-    """Read ``path`` to its end. Raises ``BadMedia`` saying what it is instead, or ``OSError``."""
+def inspect(path: Path, expected: Expected | None = None, *, max_pixels: int = MAX_PIXELS) -> Media:
+    """Read ``path`` to its end. Raises ``BadMedia`` saying what it is instead, or ``OSError``.
+
+    Without ``expected`` only files of a kind that can be checked are accepted.
+    """
     with path.open("rb") as file:
         digest = hash_file(path)
-        return _inspect(file, path.stat().st_size, digest)
+        return _inspect(file, path.stat().st_size, digest, expected, max_pixels)
 
 
-def inspect_bytes(body: bytes) -> Media:
+def inspect_bytes(body: bytes, expected: Expected | None = None, *, max_pixels: int = MAX_PIXELS) -> Media:
     """The same of a file that is in memory."""
-    return _inspect(BytesIO(body), len(body), hashlib.sha256(body).hexdigest())
+    return _inspect(BytesIO(body), len(body), hashlib.sha256(body).hexdigest(), expected, max_pixels)
 
 
-def _inspect(file: BinaryIO, size: int, digest: str) -> Media:
-    head = file.read(64)
+def _inspect(file: BinaryIO, size: int, digest: str, expected: Expected | None, max_pixels: int) -> Media:
+    head = file.read(HEAD)
     file.seek(0)
+    if expected is not None and expected.is_document:
+        return _unchecked(head, expected, size, digest)
     if head.startswith(SIGNATURE):
-        width, height = read_png(file, size)
+        width, height = read_png(file, size, max_pixels)
         return _media(PNG, size, digest, width, height)
-    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
-        check_boxes(file, size)
-        return _media(QUICKTIME if head[8:12] == b"qt  " else MP4, size, digest)
+    found = _structured(head)
+    if found is not None:
+        kind, check = found
+        check(file, size)
+        return _media(kind, size, digest)
+    if begins_svg(head) and check_svg(file):
+        return _media(SVG, size, digest)
+    if expected is None or _begins_picture(head):
+        return _decoded(file, size, digest, head, max_pixels)
+    return _unchecked(head, expected, size, digest)
+
+
+def _unchecked(head: bytes, expected: Expected, size: int, digest: str) -> Media:
+    """A file that is taken as it comes. Raises ``BadMedia`` for one that cannot be what was asked for."""
+    drawing = begins_svg(head)
+    why = what_instead(head, expected)
+    if why is not None and not drawing:
+        raise BadMedia(why)
+    media_type, extension = (SVG.media_type, SVG.extension) if drawing else name_kind(head, expected)
+    return Media(media_type=media_type, extension=extension, bytes=size, sha256=digest, unchecked=True)
+
+
+def _structured(head: bytes) -> tuple[Format, Callable[[BinaryIO, int], None]] | None:
+    """A kind whose structure is checked, and how; None for any other."""
+    if head[4:8] == b"ftyp":
+        return None if _is_avif(head) else _by_brand(head)
     if head.startswith(EBML):
-        check_webm(file, size)
-        return _media(WEBM, size, digest)
-    return _decoded(file, size, digest, head)
+        return WEBM, check_webm
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+        return WAV, check_wav
+    if (head[:3] == b"ID3" and head[3:4] < b"\x10") or begins_mp3(head):
+        return MP3, check_mp3
+    return next((found for mark, found in _MARKS.items() if head.startswith(mark)), None)
+
+
+_MARKS = {b"fLaC": (FLAC, check_flac), b"OggS": (OGG, check_ogg), b"glTF": (GLB, check_glb)}
+_HEIF = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
+_STRONG = (b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+"""Beginnings of pictures that nothing else has: what cannot be decoded there is damaged."""
+
+
+def _is_avif(head: bytes) -> bool:
+    brands = head[8:12] + head[16 : min(int.from_bytes(head[:4]), 256)]
+    return any(brands[at : at + 4] in (b"avif", b"avis") for at in range(0, len(brands), 4))
+
+
+def _by_brand(head: bytes) -> tuple[Format, Callable[[BinaryIO, int], None]]:
+    """What a file in boxes is by its main brand: most are videos."""
+    brand = head[8:12]
+    if brand in _HEIF:
+        return HEIC, partial(check_boxes, index=frozenset({b"meta", b"moov"}))
+    if brand in (b"M4A ", b"M4B "):
+        return M4A, check_boxes
+    return QUICKTIME if brand == b"qt  " else MP4, check_boxes
+
+
+def _begins_picture(head: bytes) -> bool:
+    """Whether this can be nothing but a picture that Pillow decodes."""
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    bitmap = head[:2] == b"BM" and head[6:10] == bytes(4)
+    return head.startswith(_STRONG) or webp or bitmap or (head[4:8] == b"ftyp" and _is_avif(head))
 
 
 def _media(kind: Format, size: int, digest: str, width: int | None = None, height: int | None = None) -> Media:
@@ -91,13 +176,13 @@ def _media(kind: Format, size: int, digest: str, width: int | None = None, heigh
     )
 
 
-def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
+def _decoded(file: BinaryIO, size: int, digest: str, head: bytes, max_pixels: int) -> Media:
     """Any other picture, decoded whole by Pillow."""
     if size > MAX_DECODED:
         raise BadMedia(f"no picture of a kind that may have {size:,} bytes")
-    _check_webp_size(head)  # its canvas is made when it is opened
+    _check_webp_size(head, max_pixels)  # its canvas is made when it is opened
     try:
-        width, height, kind = _decode(file)
+        width, height, kind = _decode(file, max_pixels)
     except BadMedia:
         raise
     except Exception as error:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
@@ -108,13 +193,13 @@ def _decoded(file: BinaryIO, size: int, digest: str, head: bytes) -> Media:
     return _media(PICTURES[kind], size, digest, width, height)
 
 
-def _decode(file: BinaryIO) -> tuple[int, int, str]:
+def _decode(file: BinaryIO, max_pixels: int) -> tuple[int, int, str]:
     """Width, height and format of a picture that decodes to its last pixel."""
     with _opened(file) as image:
         width, height, kind = image.width, image.height, _ALSO.get(image.format or "", image.format or "")
-        _check_pixels(width, height)
+        check_pixels(width, height, max_pixels)
         if kind == "JPEG":
-            _check_scans(file, width * height)
+            _check_scans(file, width * height, max_pixels)
         if width * height <= _LARGE:
             image.load()
             return width, height, kind
@@ -128,6 +213,7 @@ def _opened(file: BinaryIO) -> Image.Image:
     from PIL import Image  # noqa: PLC0415 - PNGs and videos are read without it
 
     Image.init()
+    Image.MAX_IMAGE_PIXELS = None  # whoever opens one looks at its size before anything is decoded
     return Image.open(file, formats=[name for name in _PILLOW if name in Image.OPEN])
 
 
@@ -138,34 +224,32 @@ def _load(file: BinaryIO) -> None:
         image.load()
 
 
-def _check_pixels(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise BadMedia(f"a picture of {width}x{height} pixels is not accepted")
-
-
-def _check_scans(file: BinaryIO, pixels: int) -> None:
+def _check_scans(file: BinaryIO, pixels: int, max_pixels: int) -> None:
     """Of a JPEG, which may go over all its pixels again for a hundred bytes more."""
     file.seek(0)
     scans, before = 0, b""
     while block := file.read(BLOCK):
         scans += (before + block).count(b"\xff\xda")
         before = block[-1:]
-    if scans * pixels > MAX_SCANS * MAX_PIXELS:
+    if scans * pixels > MAX_SCANS * max(MAX_PIXELS, max_pixels):
         raise BadMedia(f"a JPEG of {scans:,} scans over {pixels:,} pixels is not accepted")
 
 
-def _check_webp_size(head: bytes) -> None:
+def _check_webp_size(head: bytes, max_pixels: int) -> None:
     """Of the canvas that a WebP's header promises, in any of its three forms."""
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP":
         return
     match head[12:16]:
         case b"VP8X":
-            _check_pixels(*(1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)))
+            width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
         case b"VP8 ":
-            _check_pixels(*(int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28)))
+            width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28))
         case b"VP8L":
             bits = int.from_bytes(head[21:25], "little")
-            _check_pixels(*(1 + (bits >> shift & 0x3FFF) for shift in (0, 14)))
+            width, height = (1 + (bits >> shift & 0x3FFF) for shift in (0, 14))
+        case _:
+            return
+    check_pixels(width, height, max_pixels)
 
 
 def _check_jpeg_end(file: BinaryIO, _size: int) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -104,17 +105,18 @@ class Folder:
 
     def present(self, record: Record) -> bool:
         """Whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
-        for output in record.outputs:
+        for output in files_of(record):
             there = os.path.isfile(f"{self._root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
             if not there and not any(_is_file(self.root / path) for path in paths_of(record, output)):
                 return False
-        return bool(record.outputs)
+        return bool(files_of(record))
 
     def holds(self, record: Record) -> bool:
         """Whether every file of a done purchase stands somewhere with its own bytes."""
         with file_errors(self.root):
             return all(
-                any(is_ours(self.root / path, output) for path in paths_of(record, output)) for output in record.outputs
+                any(is_ours(self.root / path, output) for path in paths_of(record, output))
+                for output in files_of(record)
             )
 
     def displaced(self, record: Record) -> bool:
@@ -293,6 +295,17 @@ class Folder:
         """Whether an arrival was just fetched, and stands where only its own delivery looks."""
         return arrival.name.startswith(self._arriving)
 
+    def is_waiting(self, arrival: IncomingFile) -> bool:
+        """Whether an arrival was just fetched and has no name yet."""
+        return self._is_passing(arrival) and os.path.lexists(arrival.name)
+
+    def discard(self, arrivals: Iterable[IncomingFile]) -> None:
+        """Remove what was fetched and will not be named. What cannot be removed is emptied before the next run."""
+        for arrival in arrivals:
+            if self._is_passing(arrival):
+                with suppress(OSError):
+                    arrival.source.unlink(missing_ok=True)
+
     def keep_altered(self, path: str) -> str:
         """Keep what stands at ``path`` beside it as ``<file>.altered``, over no other file; return where.
 
@@ -357,6 +370,11 @@ def _first_free(paths: Iterable[Path]) -> Path:
         if not os.path.lexists(path):
             return path
     raise PathOccupied(f"{path} is not ours and is in the way; move it, and run again. The picture is paid.")
+
+
+def files_of(record: Record) -> list[Output]:
+    """The outputs of a done purchase but for those that could not be had."""
+    return [output for output in record.outputs if output.path is not None or output.error is None]
 
 
 def is_ours(path: Path, output: Output) -> bool:

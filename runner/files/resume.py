@@ -25,6 +25,9 @@ class PartialFile(msgspec.Struct):
     """What ``If-Range`` is to carry."""
     length: int | None = None
     """Of the whole file in bytes, where the storage said so."""
+    content_type: str = ""
+    encoding: str = ""
+    """What the storage says that it did to the bytes, which may be wrong; empty for nothing."""
 
     def start(self, headers: Mapping[str, str], length: int | None) -> None:
         """A whole body begins."""

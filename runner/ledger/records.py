@@ -225,6 +225,11 @@ def is_inside(path: str) -> bool:
     return _INSIDE.fullmatch(path) is not None
 
 
+def is_target(path: str) -> bool:
+    """Whether a file of a purchase may stand at ``path``: below the folder, and not where the runner keeps its own."""
+    return is_inside(path) and not _OURS.fullmatch(path.partition("/")[0])
+
+
 def intent(job: Job, purchase: int, **context: object) -> Record:
     """The record that must be durable before a submission leaves: all that collecting and delivering will need."""
     return Record(

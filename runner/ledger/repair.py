@@ -236,6 +236,7 @@ def _next_purchase(record: Record, purchase: int) -> Record:
         day=record.day,
         trusted_hosts=record.trusted_hosts,
         max_file_bytes=record.max_file_bytes,
+        max_pixels=record.max_pixels,
         strict_size=record.strict_size,
         redone=record.redo,
     )

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from runner.core.media_formats import MAX_PIXELS, MOST_PIXELS
 from runner.core.text import UTF8_LOCALE, unwritable_name
 from runner.manifest import units
 from runner.manifest.names import check_id, has_control, normal
@@ -65,6 +66,8 @@ class Settings:
     """Whether a picture of another size than asked for is refused."""
     max_file_bytes: int = 2 * GIB
     """The largest file that is downloaded."""
+    max_pixels: int = MAX_PIXELS
+    """The largest picture that is accepted, in pixels."""
     trusted_hosts: tuple[str, ...] = ()
     """More storage hosts to download from: ``cdn.example.com``, ``*.example.com``; lower case, ASCII."""
     named: bool = False
@@ -217,6 +220,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
     "halt": ("halt", _written(units.halt)),
     "strict_size": ("strict_size", boolean),
     "max_file": ("max_file_bytes", _max_file),
+    "max_pixels": ("max_pixels", _within(1, MOST_PIXELS)),
     "output": ("output", _output),
 }
 

@@ -13,7 +13,7 @@ from runner.core.clock import epoch
 from runner.core.models import Json, Output, Record, State
 from runner.engine.billing.costs import spent
 from runner.engine.billing.receipts import LARGEST
-from runner.engine.summary import outcome_of_record
+from runner.engine.summary import outcome_of_record, warning_words
 from runner.ledger.records import DOUBT
 from runner.report.thumbnails import NOTHING, Look, PictureCondition
 
@@ -49,6 +49,8 @@ class Card:
     at: str
     path: str
     video: bool
+    other: str
+    """Of what is neither picture nor video: its type and length."""
     look: Look
     request_id: str
     why: str
@@ -105,12 +107,13 @@ def _card(record: Record, number: int, output: Output | None, look: Look, family
         at=record.completed_at or record.submitted_at or record.intended_at or record.at,
         path=(output.path or "") if output is not None else "",
         video=output is not None and (output.media_type or "").startswith("video/"),
+        other=_other(output),
         look=look,
         request_id=record.request_id or "",
-        why=why(record),
+        why=why(record) or (output.error.message if output is not None and output.error is not None else ""),
         means=means,
         advice=advice,
-        warning=f"another {record.warning} than asked for" if record.warning else "",
+        warning=warning_words(record.warning) if record.warning else "",
         family=family,
     )
 
@@ -193,6 +196,14 @@ def _size(record: Record, output: Output | None) -> tuple[int, int]:
         if _is_side(width) and _is_side(height):
             return width, height
     return 0, 0
+
+
+def _other(output: Output | None) -> str:
+    """``audio/wav, 1,234 bytes``; empty for a picture, a video, and where there is no file."""
+    kind = (output.media_type or "") if output is not None else ""
+    if output is None or output.path is None or kind.startswith("video/") or not kind or output.width is not None:
+        return ""
+    return f"{kind}, {output.bytes or 0:,} bytes"
 
 
 def _is_side(value: Json) -> TypeGuard[int]:

@@ -98,7 +98,7 @@
   // ---- large view
 
   const facts = (card) => [
-    ["Model", card.model], ["Size", card.size], ["Other inputs", card.inputs], ["Cost", card.cost],
+    ["Model", card.model], ["Size", card.size], ["Kind", card.other], ["Other inputs", card.inputs], ["Cost", card.cost],
     ["Took", card.seconds == null ? "" : `${card.seconds.toFixed(1)} s`], ["Time", card.at],
     ["Request", card.request], ["File", card.path], ["Note", card.warning],
   ].filter(([, value]) => value);
@@ -116,11 +116,11 @@
   };
 
   const showMedia = (card, number) => {
-    const picture = card.pictured && !card.video;
+    const picture = card.pictured && !card.video && !card.other;
     const video = card.pictured && card.video;
     $("view-link").hidden = !picture;
     $("view-video").hidden = !video;
-    $("view-none").hidden = card.pictured;
+    $("view-none").hidden = picture || video;
     $("view-video").removeAttribute("src");
     $("view-image").removeAttribute("src");
     if (picture) { $("view-link").href = card.link; fill($("view-image"), number); }
@@ -163,7 +163,7 @@
   const variant = (number) => {
     const card = cards[number];
     const figure = make("figure");
-    if (card.video) figure.append(make("p", "video"));
+    if (card.video || card.other) figure.append(make("p", card.other || "video"));
     else { const image = make("img"); fill(image, number); figure.append(image); }
     const caption = make("figcaption");
     const name = make("a", card.id + (card.number ? ` (${card.number})` : ""));

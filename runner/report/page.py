@@ -120,6 +120,7 @@ def _told(cards: Sequence[Card], root: Path, here: Path) -> list[dict[str, objec
             "state": card.state,
             "pictured": card.pictured,
             "video": card.video,
+            "other": card.other,
             "prompt": card.prompt,
             "inputs": card.inputs,
             "model": card.model,

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
-from runner.api.fields import Answer, find_urls, parse_object, read_retry_after, read_usd
+from runner.api.fields import Answer, parse_object, read_retry_after, read_usd
+from runner.api.outputs import find_outputs
 from runner.api.responses import (
     Accepted,
     Again,
@@ -547,8 +548,8 @@ def test_a_cost_beyond_all_numbers_does_not_keep_a_picture_from_its_owner() -> N
         (None, ()),
         ("https://a/1", ("https://a/1",)),
         ("HTTP://a/1", ("HTTP://a/1",)),
-        ("see https://a/1", ()),
-        ("data:image/png;base64,AA", ()),
+        ("see https://a/1", ("data:text/plain;charset=utf-8,see https://a/1",)),
+        ("data:image/png;base64,AA", ("data:image/png;base64,AA",)),
         ("ftp://a/1", ()),
         ({"image": "https://a/1"}, ("https://a/1",)),
         ({"video": "https://a/1.mp4", "image": None}, ("https://a/1.mp4",)),
@@ -560,19 +561,19 @@ def test_a_cost_beyond_all_numbers_does_not_keep_a_picture_from_its_owner() -> N
             ("https://a/1", "https://a/2", "https://a/3"),
         ),
         ([["https://a/1"], [[["https://a/2"]]]], ("https://a/1", "https://a/2")),
-        ({"https://a/key": 1}, ()),
+        ({"https://a/key": 1}, ('data:application/json,{\n  "https://a/key": 1\n}',)),
         (7, ()),
         ([], ()),
     ],
 )
 def test_outputs_are_found_in_every_shape_in_order_and_once(output: Any, urls: tuple[str, ...]) -> None:
     """All that was paid for is fetched, wherever the model puts its links."""
-    assert find_urls(output) == urls
+    assert find_outputs(output) == urls
 
 
 def test_a_flood_of_outputs_is_bounded() -> None:
     """An answer cannot make a run download without end."""
-    assert len(find_urls([f"https://a/{number}" for number in range(3 * MAX_OUTPUTS)])) == MAX_OUTPUTS
+    assert len(find_outputs([f"https://a/{number}" for number in range(3 * MAX_OUTPUTS)])) == MAX_OUTPUTS
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"1", b'"x"', PAGE, b"{", b'{"a":NaN}', b'{"a":"\xff"}', DEEP])

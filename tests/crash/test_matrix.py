@@ -34,6 +34,16 @@ def sheet(job_id: str, prompt: str) -> dict[str, Any]:
     return {"id": job_id, "prompt": prompt, "model": "emulator/contact-sheet/text-to-image", "count": 2}
 
 
+def kit(job_id: str, prompt: str) -> dict[str, Any]:
+    """A job with outputs of three kinds, the second of which is not to be had for ``lacking`` ones."""
+    return {"id": job_id, "prompt": prompt, "model": "emulator/kit/text-to-image"}
+
+
+def caption(job_id: str, prompt: str) -> dict[str, Any]:
+    """A job whose result is a text inside the answer."""
+    return {"id": job_id, "prompt": prompt, "model": "emulator/caption/image-to-text"}
+
+
 def nothing(_: Place) -> None:
     """The folder does not exist."""
 
@@ -112,6 +122,9 @@ SCENARIOS = {
         before=bought(*PAIR), jobs=lambda _: [{**PAIR[0], "file": "x/a"}, {**PAIR[1], "file": "x/b"}], buys=0
     ),
     "files gone": Scenario(before=with_files_gone, jobs=lambda tag: [*PAIR, job("c", tag)], buys=1),
+    "an output that cannot be had": Scenario(
+        before=bought(job("a", "one")), jobs=lambda tag: [kit("a", f"{tag} lacking"), caption("b", tag)], buys=2
+    ),
 }
 
 
@@ -179,6 +192,7 @@ SAMPLE = {
     "renamed jobs": "record",
     "renamed files": "disk",
     "files gone": "answer",
+    "an output that cannot be had": "record",
 }
 """Of each scenario the kind that is not slow; each kind has its turn."""
 RECOVERIES = ("owed", "changed")

@@ -344,11 +344,11 @@ async def test_an_endless_body_is_cut_off(storage: Storage, get: Callable[..., A
         await get(max_bytes=2 << 20)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
+@pytest.mark.parametrize("encoding", ["br", "deflate, gzip"])
 async def test_a_compressed_answer_is_refused(
     storage: Storage, get: Callable[..., Any], picture: Picture, encoding: str
 ) -> None:
-    """It was not asked for, and nothing bounds what it unpacks to."""
+    """It was not asked for, and cannot be undone here."""
     storage.serve(gzip.compress(picture()), f"Content-Encoding: {encoding}")
     with pytest.raises(BadMedia, match="-encoded, which was not asked for"):
         await get()
@@ -579,9 +579,9 @@ async def test_a_small_picture_that_must_be_decoded_holds_up_nobody(storage, get
     """Few bytes may hold very many pixels: whatever is not read as it comes is decoded beside the event loop."""
     where = []
 
-    def noted(body: bytes) -> Media:
+    def noted(body: bytes, *rest: Any, **more: Any) -> Media:
         where.append(threading.current_thread())
-        return inspect_bytes(body)
+        return inspect_bytes(body, *rest, **more)
 
     monkeypatch.setattr(fetching, "inspect_bytes", noted)
     storage.serve(picture(kind))

@@ -214,7 +214,7 @@ def test_a_png_that_claims_impossible_pixels_is_refused(
     chunk: Chunk, refused: Callable[[bytes], str], size: tuple[int, int]
 ) -> None:
     """Pixels are counted before anything unpacks."""
-    assert "is not accepted" in refused(png(chunk, *size, bytes(100)))
+    assert re.search("is not accepted|max_pixels allows", refused(png(chunk, *size, bytes(100))))
 
 
 def test_a_large_claim_in_another_format_is_refused_undecoded(
@@ -236,7 +236,7 @@ def test_a_webp_is_refused_by_its_header(refused: Callable[[bytes], str], form: 
     }
     chunk = form.encode() + struct.pack("<I", len(sizes[form])) + sizes[form]
     head = b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk
-    assert refused(head + bytes(100)) == f"a picture of {side}x{side} pixels is not accepted"
+    assert refused(head + bytes(100)).startswith(f"a picture of {side}x{side} pixels; max_pixels allows 89,000,000")
 
 
 def test_a_jpeg_may_not_go_over_its_pixels_for_ever(refused: Callable[[bytes], str]) -> None:
@@ -273,7 +273,7 @@ def test_pixels_are_counted_before_anything_decodes(refused: Callable[[bytes], s
         jpeg[:at] + struct.pack(">HH", 9440, 9440) + jpeg[at + 4 :],
         bmp[:18] + struct.pack("<ii", 9440, 9440) + bmp[26:],
     ):
-        assert refused(body) == "a picture of 9440x9440 pixels is not accepted"
+        assert refused(body).startswith("a picture of 9440x9440 pixels; max_pixels allows 89,000,000")
 
 
 def test_rows_beyond_what_the_header_promises_are_not_unpacked() -> None:

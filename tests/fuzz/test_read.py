@@ -17,7 +17,8 @@ from support.results_folder import PAYLOADS, record
 from yarl import URL
 
 import runner
-from runner.api.fields import Answer, find_urls
+from runner.api.fields import Answer
+from runner.api.outputs import find_outputs, read_data
 from runner.api.responses import Accepted, read_cancel, read_entry, read_progress, read_submission
 from runner.core.errors import LedgerCorrupt
 from runner.core.models import Fault, Output, Record, State
@@ -220,9 +221,10 @@ def test_an_address(url: str, api: str) -> None:
 @fuzz(output=VALUES)
 def test_an_output(output: Any) -> None:
     """The addresses in it are texts, without repeats."""
-    found = find_urls(output)
+    found = find_outputs(output)
     assert len(set(found)) == len(found)
-    assert all(url.startswith(("http://", "https://")) for url in map(str.lower, found))
+    assert all(url.startswith(("http://", "https://", "data:", "/")) for url in map(str.lower, found))
+    assert all(read_data(url, 1 << 20) is not None for url in found if url.startswith(("data:text/", "data:appl")))
 
 
 def picture(kind: str) -> bytes:

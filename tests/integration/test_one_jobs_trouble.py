@@ -134,7 +134,7 @@ async def test_a_decoder_that_fails_costs_its_own_job_only(service, monkeypatch)
     service.fault(InjectedFault(on="file", kind="slow", seconds=0.0))
     seen: list[bytes] = []
 
-    def first(body: bytes) -> bool:
+    def first(body: bytes, *_rest: Any, **_more: Any) -> bool:
         seen.append(body)
         return len(seen) == 1
 

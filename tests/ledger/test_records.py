@@ -339,6 +339,7 @@ RECORDS = st.builds(
     restored_from=st.none() | st.integers(1, 9),
     trusted_hosts=st.lists(TEXTS, max_size=2).map(tuple),
     max_file_bytes=st.none() | st.integers(1, 2**50),
+    max_pixels=st.none() | st.integers(1, 2**40),
     strict_size=st.booleans(),
 )
 
@@ -366,6 +367,7 @@ def test_an_intent_holds_all_that_collecting_and_delivering_need() -> None:
         reserved_usd=0.009,
         trusted_hosts=("cdn.example.com",),
         max_file_bytes=5,
+        max_pixels=7,
         strict_size=True,
     )
     read = decode(encode(written))
@@ -378,7 +380,7 @@ def test_an_intent_holds_all_that_collecting_and_delivering_need() -> None:
     )
     assert (read.file, read.fingerprint, read.api, read.manifest) == ("x/mug", "sha256:00", "https://a/v1", "../m.yaml")
     assert (read.trusted_hosts, read.max_file_bytes, read.strict_size) == (("cdn.example.com",), 5, True)
-    assert read.reserved_usd == 0.009
+    assert (read.reserved_usd, read.max_pixels) == (0.009, 7)
 
 
 def test_a_step_keeps_what_is_known_and_forgets_only_the_last_error() -> None:

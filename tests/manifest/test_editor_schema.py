@@ -88,7 +88,16 @@ def test_a_default_that_is_told_is_the_one_that_is_used() -> None:
         field, read = _READERS[key]
         word = str(told).lower() if isinstance(told, bool) else str(told)
         assert read(Scalar(1, 1, word, Style.PLAIN)) == getattr(manifest.settings, field)
-    assert set(named) == {"concurrency", "timeout", "retries", "on_unknown", "on_bad_row", "strict_size", "max_file"}
+    assert set(named) == {
+        "concurrency",
+        "timeout",
+        "retries",
+        "on_unknown",
+        "on_bad_row",
+        "strict_size",
+        "max_file",
+        "max_pixels",
+    }
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)

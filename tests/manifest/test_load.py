@@ -58,6 +58,7 @@ on_unknown: resubmit
 output: pictures/../spring
 strict_size: true
 max_file: 200MB
+max_pixels: 200000000
 trusted_hosts: [CDN.example.com, "*.example.org"]
 x-anchors: {{a: &a 1024}}
 defaults: {{width: *a}}
@@ -75,6 +76,7 @@ jobs: [{{prompt: a}}]
         on_unknown=OnUnknown.RESUBMIT,
         strict_size=True,
         max_file_bytes=200_000_000,
+        max_pixels=200_000_000,
         trusted_hosts=("cdn.example.com", "*.example.org"),
         output=tmp_path.resolve() / "spring",
     )

@@ -11,6 +11,7 @@ import msgspec
 
 from runner.cli.console import plain
 from runner.core.models import Json, Record, State
+from runner.engine.summary import warning_words
 
 LAST_EVENTS = 4
 LAST_ALERTS = 2
@@ -93,7 +94,7 @@ def _words(record: Record) -> str:
         return "stuck" if record.stuck else "paid, and not on disk yet"
     if record.state is State.SUBMITTED:
         return f"submitted as request {record.request_id}"
-    warning = f", with another {record.warning} than asked for" if record.warning else ""
+    warning = f", with {warning_words(record.warning)}" if record.warning else ""
     return _WORDS.get(record.state, record.state.value) + warning
 
 

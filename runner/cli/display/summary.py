@@ -10,8 +10,9 @@ import shlex
 import msgspec
 
 from runner.cli.console import plain
+from runner.core.models import PARTIAL, Record
 from runner.core.text import in_words, usd
-from runner.engine.summary import COUNTS, FailureCause, Report
+from runner.engine.summary import COUNTS, FailureCause, Report, warning_words
 
 MAX_LINES = 15
 MAX_CAUSES = 5
@@ -82,7 +83,7 @@ def _cause_lines(report: Report) -> list[str]:
 def _cause_line(cause: FailureCause) -> str:
     record = cause.example
     if record.error is None:
-        what = f"a picture of another {record.warning} than asked for" if record.warning else record.state.value
+        what = _warned(record) if record.warning else record.state.value
         message = ""
     else:
         http = f" (HTTP {cause.http_status})" if cause.http_status else ""
@@ -91,6 +92,12 @@ def _cause_line(cause: FailureCause) -> str:
         message = f": {text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + '…'}"
     request = f" [request {record.request_id}]" if record.request_id else ""
     return f"  {cause.count:,} {cause.outcome}, {what}; such as {record.id}{message}{request}"
+
+
+def _warned(record: Record) -> str:
+    if record.warning == PARTIAL:
+        return "with outputs that could not be had (`runner verify --repair` asks for them again, free)"
+    return f"a picture of {warning_words(record.warning or '')}"
 
 
 def next_steps(report: Report, typed: Typed) -> list[Step]:

@@ -21,6 +21,7 @@ from runner.engine.context import RunContext
 from runner.engine.maintenance.verify import Finding, FindingKind, VerifyReport, check
 from runner.engine.steps.deliver import Deliverer
 from runner.engine.steps.poll import RefusedRequests
+from runner.files.output_folder import files_of
 
 WORKERS = 4
 RETRIES = 4
@@ -148,5 +149,6 @@ class _Repair:
         return bool(done) and all(other.api != record.api for other in done)
 
     async def _is_here(self, record: Record) -> bool:
-        found = [await in_thread(self._disk, self._context.folder.find_checked, record, out) for out in record.outputs]
+        folder = self._context.folder
+        found = [await in_thread(self._disk, folder.find_checked, record, output) for output in files_of(record)]
         return all(path is not None for path in found)

@@ -106,6 +106,8 @@ class _Expected(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
     needed: bool
     """Whether it is missing where it is gone."""
+    never: str = ""
+    """Where a file would be that could not be had, without an extension."""
 
 
 def check(ledger: LedgerReader, folder: Folder) -> VerifyReport:
@@ -140,11 +142,13 @@ def _expected(ledger: LedgerReader, named: NameSet) -> Iterator[_Expected]:
     newest = newest_in_place(ledger)
     for record in ledger.latest():
         force = is_in_force(record, newest)
-        for output in record.outputs:
+        for number, output in enumerate(record.outputs, 1):
             places = paths_of(record, output)
             for place in places:
                 named.add(normal(place))
             if output.path is None or output.sha256 is None:
+                if force and output.path is None and output.error is not None:
+                    yield _Expected(record, output, (), True, record.stem(number))
                 continue
             if force:
                 yield _Expected(record, output, (output.path,), True)
@@ -182,6 +186,11 @@ def _look(folder: Folder, item: _Expected) -> tuple[bool, Finding | None]:
         if finding is None:
             return True, None
         first = first or finding
+    if item.never:
+        note = item.output.error.message if item.output.error is not None else None
+        return True, Finding(
+            kind=FindingKind.MISSING, path=item.never, id=item.record.id, purchase=item.record.purchase, note=note
+        )
     if first is None and item.needed:
         first = _finding(FindingKind.MISSING, item.output.path or "", item)
     return first is not None, first

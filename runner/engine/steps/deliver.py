@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from random import Random
 from weakref import WeakValueDictionary
@@ -12,66 +13,40 @@ import aiohttp
 import msgspec
 
 from runner.api.client import Api
+from runner.api.outputs import INSIDE, absolute, find_inside, read_data
 from runner.api.responses import Completed, Gone
 from runner.core.clock import Clock, timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
-from runner.core.http import ConnectFailed, ConnectionBroken, TooLarge
-from runner.core.models import DISK, INTERNAL, Fault, Output, Record, State
+from runner.core.http import ConnectionBroken
+from runner.core.media_formats import MAX_PIXELS, MOST_PIXELS
+from runner.core.models import Output, Record, State
 from runner.engine.config import DownloadLimits
 from runner.engine.pacing.throttle import backoff
 from runner.engine.run_status import TRANSITION
 from runner.engine.steps.internal_faults import internal_fault
-from runner.engine.steps.poll import RefusedRequests
+from runner.engine.steps.poll import RefusedRequests, outputs_of
+from runner.engine.steps.shipment import (
+    CODES,
+    FINAL,
+    Expired,
+    InternalError,
+    Rejected,
+    Shipment,
+    fault_of,
+    partial_warning,
+)
 from runner.files.containers import BadMedia
-from runner.files.download import SMALL, StorageAnswer, fetch
+from runner.files.download import SMALL, fetch, keep_bytes
 from runner.files.errors import FileMoved, PathOccupied
 from runner.files.media import Media
 from runner.files.output_folder import Folder, IncomingFile
+from runner.files.record_paths import LONGEST_NAME
 from runner.files.urls import RefusedUrl, UrlPolicy
 from runner.ledger import LedgerWriter
-from runner.ledger.records import follow
+from runner.ledger.records import follow, is_target
 
 log = logging.getLogger(__name__)
-
-
-class _Rejected(RunnerError):
-    """The pictures are whole, but not accepted under ``strict_size``; ``outputs`` says where they are kept."""
-
-    def __init__(self, message: str, outputs: tuple[Output, ...]) -> None:
-        self.outputs = outputs
-        super().__init__(message)
-
-
-class _Internal(RunnerError):
-    """A bug of the runner's own, or of a decoder."""
-
-
-class _Gone(RunnerError):
-    """Neither the storage nor the API has the files any more."""
-
-
-_CODES: dict[type[RunnerError], str] = {
-    RefusedUrl: "untrusted_host",
-    StorageAnswer: "storage",
-    BadMedia: "bad_file",
-    TooLarge: "too_large",
-    PathOccupied: "file_in_the_way",
-    OutputError: DISK,
-    FileMoved: "file_moved",
-    ConnectFailed: "storage",
-    ConnectionBroken: "storage",
-    _Rejected: "wrong_output",
-    _Gone: "expired",
-    _Internal: INTERNAL,
-}
-_FINAL = (_Rejected, _Gone, TooLarge, PathOccupied, OutputError)
-"""Trying again within the run cannot help; the next run may find it changed."""
-
-
-def _wants_fresh_links(failure: RunnerError | None) -> bool:
-    """Whether the API should be asked for the outputs anew: links expire, and addresses change, before requests do."""
-    return isinstance(failure, RefusedUrl | ConnectFailed) or (isinstance(failure, StorageAnswer) and failure.expired)
 
 
 class Deliverer:
@@ -111,50 +86,85 @@ class Deliverer:
     async def deliver(self, record: Record, *, fresh: bool) -> Record:
         """Deliver ``record``, trying ``retries`` times more; ``fresh`` is a request of this run.
 
-        Returns it done; or still owed, with the reason as its error; a purchase that was done before and whose files
-        cannot be had is returned as it was, its error set but not recorded. Had their renaming begun, it is owed.
+        Each output comes by itself: where some cannot be had, the others are put in their places. Returns it done; or
+        still owed, with the reason as its error; a purchase that was done before and whose files cannot be had is
+        returned as it was, its error set but not recorded. Had their renaming begun, it is owed.
         """
+        shipment = Shipment(record)
         delays = backoff(self._rng, base=0.5, cap=20.0)
+        tries = self._retries + (1 if fresh else 2)  # links of an earlier run may be old
         failure: RunnerError | None = None
-        for attempt in range(self._retries + (1 if fresh else 2)):  # links of an earlier run may be old
+        for attempt in range(tries):
             try:
                 if attempt:
                     await asyncio.sleep(next(delays))
-                if _wants_fresh_links(failure):
-                    record = await self._with_fresh_links(record)
-                return await self._once(record)
-            except tuple(_CODES) as error:
+                await self._gather(shipment, astray=fresh or attempt > 0)
+                if not shipment.waiting or attempt + 1 == tries:
+                    return await self._conclude(shipment, fresh=fresh)
+                continue
+            except tuple(CODES) as error:
                 failure = error.with_traceback(None)  # else frames with blocks of the file live on in a cycle
                 failure.__context__ = None
                 log.info("%s: attempt %d to deliver: %s", record.id, attempt + 1, error)
-                if isinstance(error, _FINAL) or ((fresh or attempt) and self._leads_astray(record)):
+                if isinstance(error, FINAL):
                     break
+                self._look_again(shipment)
             except RunnerError:
                 raise
             except Exception as error:  # noqa: BLE001 - one job's trouble is one job's; the purchase stays owed
-                failure = _Internal(internal_fault(record.id, error).message)
+                failure = InternalError(internal_fault(record.id, error).message)
                 break
         assert failure is not None
-        log.warning("%s: not delivered: %s", record.id, failure, extra=TRANSITION)
-        return await self._fail(record, failure, fresh=fresh)
+        return await self._fail(shipment, failure, fresh=fresh)
 
-    async def _fail(self, record: Record, failure: RunnerError, *, fresh: bool) -> Record:
-        fault = Fault(
-            code=_CODES[type(failure)],
-            message=str(failure),
-            retryable=not isinstance(failure, _Gone),
-            http_status=getattr(failure, "status", None),
-        )
+    async def _gather(self, shipment: Shipment, *, astray: bool) -> None:
+        """Try every output that is not there, once. ``astray``: one whose own link is refused is given up.
+
+        Raises ``OutputError``.
+        """
+        if shipment.wants_fresh_links:
+            try:
+                await self._renew(shipment)
+            except Expired as error:
+                for number in shipment.waiting:
+                    shipment.fail(number, error, final=True)
+        for number in shipment.waiting:
+            output = shipment.record.outputs[number - 1]
+            try:
+                shipment.arrive(number, await self._arrive(shipment, number, output))
+            except OutputError:
+                raise
+            except tuple(CODES) as error:
+                log.info("%s: output %d: %s", shipment.record.id, number, error)
+                final = isinstance(error, FINAL) or (astray and self._leads_astray(shipment.record, output))
+                shipment.fail(number, error, final=final)
+            except RunnerError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one output's trouble is one output's
+                fault = internal_fault(shipment.record.id, error)
+                shipment.fail(number, InternalError(fault.message), final=True)
+
+    def _look_again(self, shipment: Shipment) -> None:
+        """Forget arrivals that are not where they were: files were being moved."""
+        for number, arrival in list(shipment.arrivals.items()):
+            if not self._folder.is_waiting(arrival):
+                del shipment.arrivals[number]
+
+    async def _fail(self, shipment: Shipment, failure: RunnerError, *, fresh: bool) -> Record:
+        """Record why a purchase stays owed. What was fetched and has no name yet is removed."""
+        record, fault = shipment.record, fault_of(failure)
+        log.warning("%s: not delivered: %s", record.id, failure, extra=TRANSITION)
+        await in_thread(self._disk, self._folder.discard, list(shipment.arrivals.values()))
         if record.state is State.DONE:
             begun = self._begun(record)
             if begun is None:
                 return msgspec.structs.replace(record, error=fault)
             record = begun
-        elif isinstance(failure, _Internal):  # perhaps after the line that names the files about to be renamed
+        elif isinstance(failure, InternalError):  # perhaps after the line that names the files about to be renamed
             record = next(r for r in self._ledger.history(record.id) if r.purchase == record.purchase)
         outputs = getattr(failure, "outputs", record.outputs)
         following = follow(record, State.GENERATED, self._now(), error=fault, outputs=outputs)
-        if isinstance(failure, _Gone) and not fresh:
+        if isinstance(failure, Expired) and not fresh:
             self._refused_requests.add(record, following)
             return record
         return await self._ledger.append(following)
@@ -164,29 +174,59 @@ class Deliverer:
         history = self._ledger.history(record.id)
         return next((r for r in history if r.purchase == record.purchase and r.state is State.GENERATED), None)
 
-    async def _with_fresh_links(self, record: Record) -> Record:
-        """``record`` with the outputs that the API names now. Raises ``_Gone``."""
-        progress = await self._api.result(record.request_id or "")
+    async def _renew(self, shipment: Shipment) -> None:
+        """Go on with the outputs that the API names now. Raises ``Expired``."""
+        progress = await self._api.result(shipment.record.request_id or "")
         if isinstance(progress, Gone):
-            raise _Gone(f"neither the storage nor the API has it any more: {progress.fault.message}")
-        if isinstance(progress, Completed) and progress.urls:
-            return msgspec.structs.replace(record, outputs=tuple(Output(url=url) for url in progress.urls))
-        return record
+            raise Expired(f"neither the storage nor the API has it any more: {progress.fault.message}")
+        if isinstance(progress, Completed) and (outputs := outputs_of(shipment.record, progress.urls)):
+            dropped = shipment.renew(outputs)
+            if dropped:
+                await in_thread(self._disk, self._folder.discard, dropped)
 
-    async def _once(self, record: Record) -> Record:
-        """Fetch, check, record what is about to be renamed, rename, and only then say done."""
-        arrivals = [await self._arrive(record, number, output) for number, output in enumerate(record.outputs, 1)]
-        outputs = tuple(arrival.output for arrival in arrivals)
+    async def _conclude(self, shipment: Shipment, *, fresh: bool) -> Record:
+        """Put what arrived in its place. Then it is done, unless something is missing that may still come."""
+        record = shipment.record
+        if not shipment.arrivals or (shipment.failures and not self._brings_news(shipment)):
+            return await self._fail(shipment, shipment.failure, fresh=fresh)
+        warning = await self._judge(shipment)
+        over = record.state is State.DONE or shipment.over
+        async with self._placing.setdefault(record.id, asyncio.Lock()):
+            after = await self._put(shipment, warning, over=over)
+        if not shipment.failures:
+            return after
+        failure, missing = shipment.failure, len(shipment.failures)
+        if not over:
+            return await self._fail(Shipment(after), failure, fresh=fresh)
+        log.warning(
+            "%s: %d of %d outputs could not be had, the others are here: %s; `runner verify --repair` asks again, free",
+            record.id, missing, len(after.outputs), failure, extra=TRANSITION,
+        )  # fmt: skip
+        return msgspec.structs.replace(after, error=fault_of(failure)) if shipment.loses_a_file else after
+
+    def _brings_news(self, shipment: Shipment) -> bool:
+        """Whether there is anything to place or to record; of a done purchase all that arrived may have been there."""
+        fetched = any(map(self._folder.is_waiting, shipment.arrivals.values()))
+        return shipment.record.state is not State.DONE or shipment.brings_news or fetched
+
+    async def _judge(self, shipment: Shipment) -> str | None:
+        """The warning that a purchase is recorded with. Raises ``Rejected`` where its size is not accepted."""
+        record, outputs = shipment.record, shipment.outputs
         warning = size_warning(record, outputs)
         if warning and self._bounds_of(record).strict_size and record.state is not State.DONE:
-            kept = await in_thread(self._disk, self._folder.reject, record, arrivals)
-            raise _Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", kept)
-        async with self._placing.setdefault(record.id, asyncio.Lock()):
-            return await self._put(record, arrivals, warning)
+            kept = await in_thread(self._disk, self._folder.reject, record, list(shipment.arrivals.values()))
+            placed = dict(zip(shipment.arrivals, kept, strict=True))
+            shipment.arrivals = {}
+            all_kept = tuple(placed.get(number, output) for number, output in enumerate(outputs, 1))
+            raise Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", all_kept)
+        return partial_warning(outputs) or warning
 
-    async def _put(self, record: Record, arrivals: list[IncomingFile], warning: str | None) -> Record:
-        """Give the files their names; beside those of a newer purchase they go where that would have set them aside."""
-        outputs = tuple(arrival.output for arrival in arrivals)
+    async def _put(self, shipment: Shipment, warning: str | None, *, over: bool) -> Record:
+        """Record what is about to be renamed, rename, and only then say done, if it is ``over``.
+
+        Beside the files of a newer purchase they go where that would have set them aside.
+        """
+        record, arrivals, outputs = shipment.record, list(shipment.arrivals.values()), shipment.outputs
         others = self._ledger.history(record.id, but=record.purchase)
         late = any(_displaces(other, record) for other in others)
         if not late:
@@ -197,9 +237,11 @@ class Deliverer:
             await in_thread(self._disk, self._folder.archive_arrivals, record, arrivals)
         else:
             await self._place(record, arrivals, others)
+        if not over:
+            return record
         final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
         record = follow(record, State.DONE, self._now(), outputs=final, warning=warning)
-        if warning:
+        if warning == "size":
             log.warning("%s: %s; kept as it is", record.id, size_words(record, outputs), extra=TRANSITION)
         return await self._ledger.append(record)
 
@@ -225,8 +267,9 @@ class Deliverer:
                 )
             await in_thread(self._disk, self._folder.move_to_archive, owner, path)
 
-    async def _arrive(self, record: Record, number: int, output: Output) -> IncomingFile:
+    async def _arrive(self, shipment: Shipment, number: int, output: Output) -> IncomingFile:
         """A checked file for one output: the one that is here already, else a download."""
+        record = shipment.record
         found = output.path and await in_thread(self._disk, self._folder.find_checked, record, output)
         if found:
             path = _final_path(record, number, found.rpartition(".")[2])
@@ -235,26 +278,61 @@ class Deliverer:
             return IncomingFile(name=str(self._folder.path(found)), output=here)
         bounds = self._bounds_of(record)
         target = self._folder.new_incoming_file()
-        media = await fetch(
-            self._client,
-            output.url,
-            target,
-            allowed=self._allowed(bounds),
-            max_bytes=bounds.max_file_bytes,
-            disk=self._disk,
-        )
+        if output.url.startswith(INSIDE):
+            media = await self._unpack(shipment, output, target, bounds)
+        else:
+            media = await fetch(
+                self._client,
+                self._address(output),
+                target,
+                allowed=self._allowed(bounds),
+                max_bytes=bounds.max_file_bytes,
+                disk=self._disk,
+                max_pixels=bounds.max_pixels,
+                any_kind=True,
+            )
         path = _final_path(record, number, media.extension)
         return IncomingFile(name=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
+
+    async def _unpack(self, shipment: Shipment, output: Output, target: str, bounds: DownloadLimits) -> Media:
+        """Write a file that came inside the API's answer, which is asked for again: it is too long to be recorded."""
+        if shipment.answer is None:
+            progress = await self._api.result(shipment.record.request_id or "")
+            if isinstance(progress, Gone):
+                raise Expired(f"the API has it no more: {progress.fault.message}")
+            if not isinstance(progress, Completed):
+                raise ConnectionBroken("the API does not show the result at the moment")
+            shipment.answer = progress.urls
+        address = find_inside(shipment.answer, output.url)
+        if address is None:
+            raise BadMedia("the API's answer does not hold this output any more")
+        found = read_data(address, bounds.max_file_bytes)
+        if found is None:
+            raise BadMedia("what the API's answer holds in place of a file cannot be decoded")
+        return await keep_bytes(
+            found.body,
+            target,
+            found.content_type,
+            max_bytes=bounds.max_file_bytes,
+            disk=self._disk,
+            max_pixels=bounds.max_pixels,
+        )
+
+    def _address(self, output: Output) -> str:
+        """Where the file is; an address without a host is one of the API's own."""
+        try:
+            return absolute(output.url, f"{self._api.base.url}/")
+        except ValueError as error:
+            raise RefusedUrl(f"{output.url[:200]!r} is no address: {error}") from None
 
     def _allowed(self, bounds: DownloadLimits) -> UrlPolicy:
         return UrlPolicy(api=self._origin, trusted_hosts=bounds.trusted_hosts)
 
-    def _leads_astray(self, record: Record) -> bool:
-        """Whether the record's own links are refused: asking once more does not help, as it may after a redirect."""
-        allowed = self._allowed(self._bounds_of(record))
+    def _leads_astray(self, record: Record, output: Output) -> bool:
+        """Whether an output's own link is refused: asking once more does not help, as it may after a redirect."""
         try:
-            for output in record.outputs:
-                allowed.check(output.url)
+            if not output.url.startswith(INSIDE):
+                self._allowed(self._bounds_of(record)).check(self._address(output))
         except RefusedUrl:
             return True
         return False
@@ -263,6 +341,7 @@ class Deliverer:
         return self._bounds or DownloadLimits(
             trusted_hosts=record.trusted_hosts,
             max_file_bytes=record.max_file_bytes or DEFAULT_MAX_FILE,
+            max_pixels=min(max(record.max_pixels or MAX_PIXELS, 1), MOST_PIXELS),
             strict_size=record.strict_size,
         )
 
@@ -274,7 +353,10 @@ DEFAULT_MAX_FILE = 2 * 2**30
 
 
 def _final_path(record: Record, number: int, extension: str) -> str:
-    return f"{record.stem(number)}.{extension}"
+    path = f"{record.stem(number)}.{extension}"
+    name = path.rpartition("/")[2]
+    fits = len(os.fsencode(name)) <= LONGEST_NAME and is_target(path)  # a stranger's ending may make any name of it
+    return path if fits else f"{record.stem(number)}.bin"
 
 
 def _displaces(newer: Record, record: Record) -> bool:
@@ -292,6 +374,7 @@ def _described(output: Output, path: str, media: Media) -> Output:
         media_type=media.media_type,
         width=media.width,
         height=media.height,
+        unchecked=media.unchecked,
     )
 
 

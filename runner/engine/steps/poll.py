@@ -14,6 +14,7 @@ from random import Random
 import msgspec
 
 from runner.api.client import Api
+from runner.api.outputs import is_input, recorded_address
 from runner.api.responses import Again, Completed, Denied, Ended, Gone, NotYet, Progress, Unfinished
 from runner.core.clock import Clock, epoch, timestamp
 from runner.core.errors import RunnerError
@@ -29,6 +30,8 @@ GRACE_SECONDS = 30.0
 
 DENIALS = 3
 """So many 401 or 403 in a row are taken for the API's last word in this run."""
+LATE_SECONDS = 60.0
+"""So long after a request is said to be complete its output may still be on its way."""
 BUGS = 3
 """So many answers in a row whose reading ends in an unforeseen exception end the polling of a request in this run."""
 
@@ -52,6 +55,8 @@ class _Inquiry(msgspec.Struct, kw_only=True):
     place: int | None = None
     """Where in the API's queue it was last said to be, counted as the API does."""
     last: Fault = _NOT_YET
+    complete_since: float | None = None
+    """When it was first said to be complete, without any output."""
 
 
 class Poller:
@@ -155,13 +160,24 @@ class Poller:
         """The record that follows from an answer, or None to ask again."""
         at = timestamp(self._clock.now())
         following = after_end(inquiry.record, progress, at)
-        if following is not None:
+        if following is not None and not self._may_follow(inquiry, progress, following):
             return following
         if isinstance(progress, Unfinished):
             inquiry.denials = 0
             inquiry.last = Fault(code=TIMEOUT, message=f"still {progress.state}")
             self._tell(inquiry, progress)
         return self._conclude_trouble(inquiry, progress, at)
+
+    def _may_follow(self, inquiry: _Inquiry, progress: Progress, following: Record) -> bool:
+        """Whether the output of a request that is complete may still come: some services store it a moment later."""
+        if not isinstance(progress, Completed) or following.state is State.GENERATED:
+            return False
+        if inquiry.record.error is not None and inquiry.record.error.code == "no_output":
+            return False  # an earlier run has waited
+        now = self._clock.monotonic()
+        if inquiry.complete_since is None:
+            inquiry.complete_since = now
+        return now - inquiry.complete_since < LATE_SECONDS and now < inquiry.deadline
 
     def _tell(self, inquiry: _Inquiry, progress: Unfinished) -> None:
         """Say what is new: a state never seen, a request's place in the queue."""
@@ -228,8 +244,7 @@ class Poller:
 def after_end(record: Record, progress: Progress, at: str) -> Record | None:
     """The record that follows where the API says how a request ended; None where it says anything else."""
     match progress:
-        case Completed(urls=urls, cost_usd=cost, finished_at=finished) if urls:
-            outputs = tuple(Output(url=url) for url in urls)
+        case Completed(urls=urls, cost_usd=cost, finished_at=finished) if outputs := outputs_of(record, urls):
             ended = {"completed_at": finished or at, "cost_usd": cost}
             return follow(record, State.GENERATED, at, outputs=outputs, **ended)
         case Completed(has_result=True, cost_usd=cost):
@@ -240,6 +255,13 @@ def after_end(record: Record, progress: Progress, at: str) -> Record | None:
         case Ended(state=state, fault=fault, cost_usd=cost, finished_at=finished):
             return follow(record, state, at, error=fault, cost_usd=cost, completed_at=finished or at)
     return None
+
+
+def outputs_of(record: Record, urls: tuple[str, ...]) -> tuple[Output, ...]:
+    """The outputs of a request by their addresses, without those that are the job's own inputs, sent back."""
+    return tuple(
+        Output(url=recorded_address(url, number)) for number, url in enumerate(urls) if not is_input(url, record.inputs)
+    )
 
 
 class RefusedRequests:

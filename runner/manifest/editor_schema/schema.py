@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from runner.core.media_formats import MAX_PIXELS, MOST_PIXELS
 from runner.manifest.editor_schema import patterns
 from runner.manifest.editor_schema.jobs import defaults, job
 from runner.manifest.editor_schema.models import definition, model_job, rules
@@ -178,6 +179,15 @@ def _results() -> Mapping[str, Schema]:
             default="2GiB",
             examples=["200MB", "2GiB"],
         ),
+        "max_pixels": {
+            "title": "Most pixels",
+            "description": "The largest picture that is accepted, in pixels: 10,240 x 10,240 has 104857600. "
+            "Default: 89000000.",
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MOST_PIXELS,
+            "default": MAX_PIXELS,
+        },
         "output": text(
             patterns.OUTPUT,
             "a folder of this machine",

@@ -1,0 +1,155 @@
+"""Outputs in the API's answers: addresses of files, files inside the answer, and results that are no files.
+
+An output is told by its address. What comes inside the answer has no address that outlives it: it is remembered by its
+place among the outputs (``result:2``), and asked for again when it is delivered.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes, urljoin
+
+import msgspec
+
+from runner.core.http import TooLarge
+from runner.core.models import MAX_OUTPUTS, Json
+
+INSIDE = "result:"
+"""What the address of an output inside the answer begins with; its number, from 0, follows."""
+_MEDIA_KEYS = frozenset(
+    f"{word}{ending}"
+    for word in ("image", "video", "audio", "file", "url", "uri", "mesh", "image_url", "video_url", "audio_url")
+    for ending in ("", "s")
+)
+"""Names under which an address stands; one with something else in it is no text to keep."""
+_ABSOLUTE = re.compile(r"https?://\S", re.IGNORECASE)
+_RELATIVE = re.compile(r"//[^/\s]+/\S+|/(?!/)[^\s?#]*\.[A-Za-z0-9]{1,12}(?:[?#]\S*)?")
+"""Without a scheme, or without a host and with an ending: other words may begin with a slash."""
+_LONGEST = 16_384
+"""Characters of an address that is looked at closely."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?://|\\\\)|data:", re.IGNORECASE)
+_DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^;,]*)*?)(;base64)?,", re.IGNORECASE | re.ASCII)
+_BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/\r\n]{40,}={0,2}")
+"""A bare PNG, JPEG, GIF or WebP (or WAV): so they begin."""
+
+
+class Inside(msgspec.Struct, frozen=True):
+    """A file that came inside an answer."""
+
+    body: bytes
+    content_type: str
+
+
+def find_outputs(output: Json) -> tuple[str, ...]:
+    """The address of every output, in document order and without repeats; ``data:`` for what is in the answer itself.
+
+    Without any the text or JSON that came is the result; where there is none, or a name of files stands without an
+    address, nothing.
+    """
+    found: dict[str, None] = {}
+    for text in _texts(output):
+        address = _address(text)
+        if address is not None:
+            found.setdefault(address)
+        if len(found) >= MAX_OUTPUTS:
+            break
+    return tuple(found) or _without_file(output)
+
+
+def _leaves(output: Json) -> Iterator[tuple[str, Json]]:
+    """Every value in ``output`` that holds no other, with the name that it, or the list it is in, has."""
+    stack: list[tuple[str, Json]] = [("", output)]
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, dict) and value:
+            stack.extend(reversed(value.items()))
+        elif isinstance(value, list) and value:
+            stack.extend((name, part) for part in reversed(value))
+        else:
+            yield name, value
+
+
+def _texts(output: Json) -> Iterator[str]:
+    return (value for _, value in _leaves(output) if isinstance(value, str))
+
+
+def _address(text: str) -> str | None:
+    """The address in ``text``, blanks around it off and those in it escaped; None where it holds none."""
+    if text[:5].lower() == "data:":
+        return text.strip() if _DATA.match(text) else None
+    plain = text.strip()
+    if _BASE64.fullmatch(plain):
+        return f"data:;base64,{plain}"
+    if "\n" in plain or "\r" in plain:
+        return None
+    if _ABSOLUTE.match(plain) or (len(plain) <= _LONGEST and _RELATIVE.fullmatch(plain.replace(" ", "%20"))):
+        return plain.replace(" ", "%20").replace("\t", "%09")
+    return None
+
+
+def _without_file(output: Json) -> tuple[str, ...]:
+    """A text or JSON document as an output, or nothing."""
+    if not isinstance(output, str | dict | list):
+        return ()
+    said = []
+    for name, value in _leaves(output):
+        if name.lower() in _MEDIA_KEYS or (isinstance(value, str) and _SCHEME.match(value.strip())):
+            return ()  # a file that follows, or that cannot be had
+        if not (value is None or value == "" or value in ({}, []) or (isinstance(value, str) and not value.strip())):
+            said.append(value)
+    if not said:
+        return ()
+    if len(said) == 1 and isinstance(said[0], str):
+        return (f"data:text/plain;charset=utf-8,{_quoted(said[0].encode(errors='replace'))}",)
+    return (f"data:application/json,{_quoted(msgspec.json.format(msgspec.json.encode(output), indent=2))}",)
+
+
+def _quoted(body: bytes) -> str:
+    """``body`` as the text of a ``data:`` address."""
+    return body.decode().replace("%", "%25")
+
+
+def recorded_address(address: str, number: int) -> str:
+    """The address as it is recorded: of what is inside the answer, its place there."""
+    return f"{INSIDE}{number}" if address[:5].lower() == "data:" else address
+
+
+def find_inside(addresses: tuple[str, ...], recorded: str) -> str | None:
+    """The ``data:`` address of an output that was recorded by its place; None where the answer has none there."""
+    number = recorded.removeprefix(INSIDE)
+    if not re.fullmatch(r"\d{1,6}", number, re.ASCII) or int(number) >= len(addresses):
+        return None
+    address = addresses[int(number)]
+    return address if address[:5].lower() == "data:" else None
+
+
+def read_data(address: str, max_bytes: int) -> Inside | None:
+    """The file in a ``data:`` address; None where it cannot be decoded. Raises ``TooLarge``."""
+    found = _DATA.match(address)
+    if found is None:
+        return None
+    text, content_type = address[found.end() :], (found[1] or "").lower()
+    if not found[3]:
+        return Inside(unquote_to_bytes(text), content_type or "text/plain")
+    letters = re.sub(r"\s|%0[ad]|%20", "", text, flags=re.IGNORECASE).replace("%2B", "+").replace("%2F", "/")
+    letters = letters.replace("%3D", "=").rstrip("=").replace("-", "+").replace("_", "/")
+    if len(letters) * 3 // 4 > max_bytes:
+        raise TooLarge(f"the file has some {len(letters) * 3 // 4:,} bytes; max_file allows {max_bytes:,}")
+    try:
+        return Inside(b64decode(letters + "=" * (-len(letters) % 4), validate=True), content_type)
+    except (NotBase64, ValueError):
+        return None
+
+
+def absolute(address: str, base: str) -> str:
+    """``address``, seen from the API's where it has no host of its own. Raises ``ValueError``."""
+    return address if _ABSOLUTE.match(address) else urljoin(base, address)
+
+
+def is_input(address: str, inputs: dict[str, Json]) -> bool:
+    """Whether an output's address is one of the job's own inputs, sent back."""
+    short = (text for text in _texts(inputs) if len(text) <= _LONGEST)
+    return any(address in (text, _address(text)) for text in short)

@@ -1,0 +1,81 @@
+"""Structure of GLB and SVG files: scenes and drawings that are described, not painted."""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+from xml.parsers import expat
+
+from runner.files.containers import BLOCK, BadMedia, count_parts, exactly
+
+MAX_DEPTH = 1000
+"""Elements of an SVG in one another."""
+
+
+class _Entities(Exception):
+    """The document defines entities, which could be made to expand without end."""
+
+
+def check_glb(file: BinaryIO, size: int) -> None:
+    """Find the length that the header tells, filled by chunks. Raises ``BadMedia``."""
+    file.seek(4)
+    version, told = struct.unpack("<II", exactly(file, 8, "GLB"))
+    if version != 2:
+        raise BadMedia(f"a GLB of version {version} is not accepted")
+    if told != size:
+        raise BadMedia(f"the GLB is cut short or too long: {told:,} bytes were written, {size:,} came")
+    position = 12
+    for number in count_parts("GLB"):
+        if position == size:
+            if number == 0:
+                break
+            return
+        file.seek(position)
+        length, kind = struct.unpack("<I4s", exactly(file, 8, "GLB"))
+        position += 8 + length
+        if position > size or (number == 0 and kind != b"JSON"):
+            break
+    raise BadMedia("the GLB is damaged: its chunks do not fill it")
+
+
+def begins_svg(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` looks like an SVG."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return start.startswith(b"<svg") or (start.startswith((b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in start)
+
+
+def check_svg(file: BinaryIO) -> bool:
+    """Read the XML to its end, nothing of it kept and nothing fetched. Raises ``BadMedia``.
+
+    Returns False, with the rest unread, where it defines entities: what they stand for is left to whoever shows it.
+    """
+    depth = 0
+
+    def begin(name: str, _attributes: object) -> None:
+        nonlocal depth
+        if not depth and name.rpartition(":")[2] != "svg":
+            raise BadMedia(f"an XML document of another kind came instead of an SVG: {name[:40]!r}")
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise BadMedia(f"an SVG with more than {MAX_DEPTH:,} elements in one another is not accepted")
+
+    def end(_name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def refuse(*_about: object) -> None:
+        raise _Entities
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = begin, end
+    parser.EntityDeclHandler = refuse
+    file.seek(0)
+    try:
+        while block := file.read(BLOCK):
+            parser.Parse(block, False)
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise BadMedia(f"the SVG is cut short or damaged: {error}") from None
+    except _Entities:
+        return False
+    return True

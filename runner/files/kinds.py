@@ -1,0 +1,147 @@
+"""Kinds of files that are not checked: whether one may be what was asked for, and its extension.
+
+The bytes decide, then the type that the storage gives, then the address. A page or a message where a picture should be
+is a fault of the storage; a JSON file is a result like any other where its address or type says that it is one.
+"""
+
+from __future__ import annotations
+
+import re
+from codecs import getincrementaldecoder
+from mimetypes import MimeTypes
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from runner.core.media_formats import EXTENSIONS, FORMATS
+
+HEAD = 8192
+"""Bytes of a file by which it is told what it is."""
+_ENDING = re.compile(r"\.([a-z0-9]{1,12})\Z")
+_SCRIPTS = frozenset({"php", "asp", "aspx", "jsp", "cgi", "do"})
+"""Endings of programs that send files: they say nothing about those."""
+_PAGES = frozenset({"html", "htm", "xhtml"})
+_VAGUE = frozenset(
+    {
+        "",
+        "application/octet-stream",
+        "binary/octet-stream",
+        "application/zip",
+        "application/json",
+        "application/xml",
+        "text/xml",
+        "text/plain",
+    }
+)
+"""Types of many kinds of files: an address that has an ending says more."""
+_TYPES = MimeTypes()
+_BY_TYPE = {kind.media_type: kind.extension for kind in FORMATS} | {
+    "text/plain": "txt",
+    "application/x-subrip": "srt",
+    "text/vtt": "vtt",
+    "model/obj": "obj",
+    "model/stl": "stl",
+    "model/vnd.usdz+zip": "usdz",
+    "model/gltf+json": "gltf",
+}
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What is known of a file before its bytes: its address, and the type that the storage gives."""
+
+    address: str = ""
+    content_type: str = ""
+    inside: bool = False
+    """Whether it came inside the API's answer, where no page can be in its place."""
+
+    @property
+    def ending(self) -> str:
+        """The address's, in lower case without a dot; empty where there is none that says anything."""
+        try:
+            name = unquote(urlsplit(self.address).path).rpartition("/")[2].lower()
+        except ValueError:
+            return ""
+        found = _ENDING.search(name)
+        return found[1] if found and found.start() and found[1] not in _SCRIPTS else ""
+
+    @property
+    def media_type(self) -> str:
+        return self.content_type.partition(";")[0].strip().lower()
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it is a text or JSON result, which may begin like anything."""
+        return self.inside and self.media_type in ("text/plain", "application/json")
+
+    @property
+    def is_media(self) -> bool:
+        """Whether it should be a picture, a video or another file that can be checked."""
+        if self.ending:
+            return self.ending in EXTENSIONS
+        return self.media_type.startswith(("image/", "video/")) or self.media_type in _CHECKED
+
+
+_CHECKED = frozenset(kind.media_type for kind in FORMATS)
+
+
+def what_instead(head: bytes, expected: Expected) -> str | None:
+    """Why a file that begins with ``head`` and is of no checked kind cannot be what was asked for, or None."""
+    if not head:
+        return "the file is empty"
+    text = _text_kind(head)
+    if text and not expected.inside and not _is_due(text, expected):
+        return "an error page or message came instead of the file"
+    if expected.is_media and _guess(head) is None:
+        return "no whole picture, video or other file of a known kind"
+    return None
+
+
+def name_kind(head: bytes, expected: Expected) -> tuple[str, str]:
+    """The type and the extension of a file that begins with ``head`` and is of no checked kind."""
+    ending = "" if expected.ending in EXTENSIONS else expected.ending
+    guessed = _guess(head) if not expected.is_document else None
+    if guessed is not None:
+        media_type, extension = guessed
+        return media_type, ending if extension == "zip" and ending else extension  # many kinds of files are archives
+    media_type = expected.media_type if re.fullmatch(r"[\w.+-]+/[\w.+-]+", expected.media_type, re.ASCII) else ""
+    by_type = _BY_TYPE.get(media_type) or (_TYPES.guess_extension(media_type) or "").removeprefix(".")
+    if by_type in EXTENSIONS or expected.is_media:
+        by_type = ""
+    if ending and (media_type in _VAGUE or not by_type):
+        return media_type or "application/octet-stream", ending
+    by_type = "" if by_type == "bin" else by_type
+    return media_type or "application/octet-stream", by_type or ("txt" if _is_text(head) else "bin")
+
+
+def _guess(head: bytes) -> tuple[str, str] | None:
+    from filetype import guess  # noqa: PLC0415 - pictures and videos are told without it
+
+    found = guess(head)
+    return (found.mime, found.extension) if found is not None else None
+
+
+def _text_kind(head: bytes) -> str:
+    """``html``, ``xml`` or ``json`` where a file begins like one; else empty."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:15].lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "html"
+    if start.startswith((b"<?xml", b"<!doctype", b"<error")):
+        return "xml"
+    return "json" if start.startswith((b"{", b"[")) else ""
+
+
+def _is_due(text: str, expected: Expected) -> bool:
+    """Whether such a text may be the file itself. A page without an ending is one that somebody put in the way."""
+    if text == "html":
+        return expected.ending in _PAGES
+    if expected.ending:
+        return expected.ending not in EXTENSIONS
+    return text in expected.media_type or (text == "json" and expected.media_type == "text/plain")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD)
+    except UnicodeDecodeError:
+        return False
+    return "\0" not in text
