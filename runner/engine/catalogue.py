@@ -57,7 +57,16 @@ async def offers(
         if schema is not None:
             cache.put(CachedSchema(api=api, model=model, at=now, input_schema=schema))
         known[model] = Offer(schema=schema) if schema is not None else _fall_back(kept[model], reason)
-    return known
+    missing = [model for model in stale if answers.get(model) == {} and known[model].schema is None]
+    ids = await _ids(options, environ) if missing else ()
+    return known | {model: Offer(missing=True, ids=ids, note=known[model].note) for model in missing}
+
+
+async def _ids(options: RunOptions, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The models that the catalogue lists; none where it does not answer."""
+    async with open_catalogue(options, environ) as api:
+        found = await api.catalogue("")
+    return tuple(model for entry in found or () if isinstance(model := entry.get("model_id"), str))
 
 
 async def _ask(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import msgspec
 import pytest
 from support.virtual_time import LoopClock
 
@@ -115,11 +116,27 @@ async def test_a_catalogue_in_trouble_is_no_catalogue(service, fault):
                                    InjectedFault(on="model", kind="error200", code=404001),
                                    InjectedFault(on="model", kind="status", status=400, code=400001)])  # fmt: skip
 async def test_a_model_that_the_catalogue_does_not_know_is_told(service, fault):
-    """A warning, and the API's answer decides: a catalogue need not list all that can be bought."""
+    """65 at its place, before anything is bought; an earlier copy of its schema still serves, with a warning."""
     service.fault(fault)
     assert "knows no such model" in (await known(service)).note
-    manifest = await service.read(BATCH)
-    assert "runner models --search" in str(manifest.warnings[0])
+    with pytest.raises(ManifestError) as told:
+        await service.read(BATCH)
+    assert [problem.place.line for problem in told.value.problems] == [2]
+    assert "the catalogue knows no model" in str(told.value)
+    service.fault()
+    await service.read(BATCH)
+    service.fault(fault)
+    for path in service.cache.rglob("*.json"):
+        kept = msgspec.json.decode(path.read_bytes())
+        path.write_bytes(msgspec.json.encode({**kept, "at": kept["at"] - 2 * 86_400}))
+    assert "checked by a copy of" in str((await service.read(BATCH)).warnings[0])
+
+
+async def test_the_nearest_models_of_the_catalogue_are_named(service):
+    """A slip in the id is found by the list of models that there are."""
+    with pytest.raises(ManifestError, match=r"did you mean `?emulator/contact-sheet/text-to-image"):
+        await service.read("model: emulator/contact-sheets/text-to-image\njobs: [{id: a, prompt: one}]\n")
+    assert service.submissions == 0
 
 
 @pytest.mark.parametrize("told", [None, [], "x", {"$ref": "http://127.0.0.1:9/"}, {"properties": {"a": {"type": "x"}}}])

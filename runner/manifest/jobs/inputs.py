@@ -76,6 +76,9 @@ def refuse_beside(given: Given, pairs: Iterable[Pair], problems: Problems) -> No
                 problems.error(given[name][0], what, "keep one of them")
 
 
+FIND_MODELS: Final = "`runner models --search WORD` finds the right id"
+
+
 class KnownModel:
     """A model that jobs use: its inputs, and what ``defaults:`` gives to it."""
 
@@ -89,6 +92,10 @@ class KnownModel:
     def _judge(self, offer: Offer, at: Mark) -> ModelInputs:
         """The inputs by a schema from outside, if it can be used; a warning says what is not as it should be."""
         note = offer.note
+        if offer.missing:
+            advice = nearest(self.model, (*bundled_models(), *offer.ids)) or FIND_MODELS
+            self._problems.error(at, f"the catalogue knows no model {shown(self.model)}", advice)
+            return ModelInputs(self.model, None)
         if offer.schema is not None:
             try:
                 inputs = ModelInputs(self.model, usable(offer.schema), fills=False)

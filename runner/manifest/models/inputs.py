@@ -175,6 +175,10 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """JSON Schema as it came; ``None`` where nothing is known."""
     note: str = ""
     """What the user should know of it: why there is none, or how old it is."""
+    missing: bool = False
+    """Whether the catalogue answered that there is no such model."""
+    ids: tuple[str, ...] = ()
+    """The models that there are instead, as far as the catalogue lists them."""
 
 
 Offers = Callable[[Sequence[str]], Mapping[str, Offer]]
