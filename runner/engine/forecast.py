@@ -23,7 +23,6 @@ from runner.ledger import (
     EMPTY,
     LedgerReader,
     divided,
-    find_older_copy,
     layout_conflict,
     look,
     older_words,
@@ -160,7 +159,7 @@ def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, vis
         recognize(api, known, same_as=config.same_api)
         planner = config.planner(manifest_jobs, ledger, others)
         jobs = config.select(manifest_jobs, planner)
-        _refuse_older(root, planner, jobs)
+        _refuse_older(known.older, planner, jobs)
         redo = _Redo(RedoMarks(ledger, planner, api), config.redo, jobs)
 
         def enter(job: Job, decision: Decision) -> None:
@@ -176,9 +175,8 @@ def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, vis
     return forecast
 
 
-def _refuse_older(root: Path, planner: Planner, jobs: Selection) -> None:
+def _refuse_older(older: Path | None, planner: Planner, jobs: Selection) -> None:
     """Raise ``ConflictError`` where a run would buy by an older copy of a results log."""
-    older = find_older_copy(root)
     if older is not None and any(planner.buys(job) for job in jobs.selected()):
         raise ConflictError(f"{older_words(older)} Nothing was bought.")
     planner.begin_again()

@@ -11,7 +11,7 @@ one log, or about those of all shards.
 from __future__ import annotations
 
 from runner.ledger.addresses import bought_elsewhere, recognize, say_same
-from runner.ledger.last_line import find_older_copy, older_words
+from runner.ledger.last_line import older_words
 from runner.ledger.layout import Layout, look, path_of
 from runner.ledger.ledger import Ledger, open_ledger, open_others, open_reader
 from runner.ledger.lockfile import HeldLock, private, read_holder, run_lock
@@ -34,7 +34,6 @@ __all__ = [
     "acquire_all",
     "bought_elsewhere",
     "divided",
-    "find_older_copy",
     "holders",
     "layout_conflict",
     "look",

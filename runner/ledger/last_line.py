@@ -15,8 +15,6 @@ from pathlib import Path
 import msgspec
 
 from runner.core import disk
-from runner.ledger.layout import look, path_of
-from runner.ledger.records import BadLine, reread
 
 BLOCK = 1 << 20
 """So many bytes of a log are read at once."""
@@ -27,29 +25,32 @@ class LastLine(msgspec.Struct, frozen=True, kw_only=True):
 
     sha256: str
     at: str
-    """The record's time: a log whose last line is younger was written elsewhere, and is no older copy."""
+    """The latest time of a record: a log with a younger one was written elsewhere, and is no older copy."""
     older: bool = False
     """Whether an older copy was found in its place: then only the line itself proves that the log is back."""
 
 
-def note_last_line(log: Path, handle: int, end: int) -> bool:
-    """Note the last line of the open log, which ends at ``end``; whether that is durable."""
+def note_last_line(log: Path, handle: int, end: int, newest: str) -> bool:
+    """Note the last line of the open log, which ends at ``end``; whether that is durable.
+
+    ``newest`` is the latest time of a record in it: that of the last line may be earlier, after a renaming, say.
+    """
     line = _last_line(handle, end)
     if line is None:
         return True
-    found = LastLine(sha256=_hash(line), at=_time(line))
+    found = LastLine(sha256=_hash(line), at=newest)
     return found == _noted(log) or _write(log, found)
 
 
-def is_older_copy(log: Path, handle: int, end: int) -> bool:
-    """Whether the open log is older than the one that the last run left, or empty in its place. Raises ``OSError``."""
+def is_older_copy(log: Path, handle: int | None, end: int, newest: str) -> bool:
+    """Whether the open log is older than the one that the last run left, or empty or gone. Raises ``OSError``."""
     noted = _noted(log)
     if noted is None:
         return False
-    line = _last_line(handle, end)
-    if line is not None and _hash(line) == noted.sha256:
-        return False
-    if line is not None and not noted.older and _time(line) >= noted.at:
+    line = None if handle is None else _last_line(handle, end)
+    if handle is None or line is None:
+        return True
+    if _hash(line) == noted.sha256 or (not noted.older and newest >= noted.at):
         return False
     return all(_hash(other) != noted.sha256 for other in _lines(handle))
 
@@ -62,25 +63,6 @@ def _lines(handle: int) -> Iterator[bytes]:
         *lines, rest = (rest + block).split(b"\n")
         yield from lines
     yield rest
-
-
-def find_older_copy(root: Path) -> Path | None:
-    """A log of the folder that is older than the last run left it, or gone; None where there is none, or no telling."""
-    for log in [path_of(root, shard) for shard in look(root).shards or (None,)]:
-        try:
-            handle = os.open(log, os.O_RDONLY)
-        except OSError:
-            if _noted(log) is not None and not log.exists():
-                return log
-            continue
-        try:
-            if is_older_copy(log, handle, os.fstat(handle).st_size):
-                return log
-        except OSError:
-            continue
-        finally:
-            os.close(handle)
-    return None
 
 
 def mark_older(log: Path) -> None:
@@ -135,10 +117,3 @@ def _last_line(handle: int, end: int) -> bytes | None:
 
 def _hash(line: bytes) -> str:
     return hashlib.sha256(line.rstrip(b"\n")).hexdigest()
-
-
-def _time(line: bytes) -> str:
-    try:
-        return reread(line).at
-    except BadLine:
-        return ""

@@ -213,10 +213,6 @@ class ShardedLedger(ShardedReader):
         self.path = root
         self._ledgers = ledgers
 
-    @property
-    def older(self) -> Path | None:
-        return next((older for ledger in self._ledgers.values() if (older := ledger.older) is not None), None)
-
     async def append(self, record: Record) -> Record:
         return await self._ledgers[shard_of(record.id, len(self._ledgers))].append(record)
 

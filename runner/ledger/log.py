@@ -51,7 +51,9 @@ class Log:
         """Whose files stand where, if anybody has asked."""
         self.torn = b""
         self.older = False
-        """Whether it is an older copy than the last run left. Told of a log that may be written to."""
+        """Whether it is an older copy than the last run left."""
+        self._newest = ""
+        """The latest time of a record."""
         self.api = ""
         self.aliases: frozenset[str] = frozenset()
         """Purchases made at these addresses of the API are shown as made at ``api``."""
@@ -72,7 +74,8 @@ class Log:
             if writable:
                 self._reserve.release()  # of a run that a crash ended
                 self._mend()
-                self.older = self._handle is not None and is_older_copy(path, self._handle, self._end)
+            self.older = is_older_copy(path, self._handle, self._end, self._newest)
+            if writable:
                 if self.older:
                     mark_older(path)
                 self._noting = not self.older
@@ -94,6 +97,7 @@ class Log:
                 for record, line in zip(records, lines, strict=False):
                     length = len(line)
                     if record is not None:
+                        self._newest = max(self._newest, record.at)
                         self.index.add(record, offset, length - line.endswith(b"\n"))
                     offset += length
                 number += len(lines)
@@ -194,6 +198,7 @@ class Log:
         """Index a record whose line of so many bytes ``write`` has written; of several one after the other."""
         number = self.index.follow(record, self._end, length - 1)
         self._end += length
+        self._newest = max(self._newest, record.at)
         if self.standing is not None:
             self.standing.note(record, number)
 
@@ -266,7 +271,7 @@ class Log:
             return False
         try:
             here = disk.identity(self._name) == self._identity
-            return here and note_last_line(self.path, self._handle, self._end)
+            return here and note_last_line(self.path, self._handle, self._end, self._newest)
         except OSError:
             return False
 

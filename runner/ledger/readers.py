@@ -15,6 +15,10 @@ from runner.ledger.index import RedoState
 class LedgerReader(Protocol):
     """What everybody may ask; ``Ledger`` says what each answer means."""
 
+    @property
+    def older(self) -> Path | None:
+        """The log that is an older copy than the last run left, if one is."""
+
     def purchases(self, job_id: str, api: str) -> list[Record]: ...
 
     def history(self, job_id: str, but: int = 0) -> list[Record]: ...
@@ -46,10 +50,6 @@ class LedgerWriter(LedgerReader, Protocol):
     path: Path
     """What names these results to a person."""
 
-    @property
-    def older(self) -> Path | None:
-        """The log that is an older copy than the last run left, if one is."""
-
     async def append(self, record: Record) -> Record: ...
 
     async def owner_of(self, path: str) -> Record | None: ...
@@ -66,6 +66,10 @@ class ShardedReader:
         """``parts`` are the shards' ledgers by index, from 1 to ``count``; nothing is known of those left out."""
         self._count = count
         self._parts = parts
+
+    @property
+    def older(self) -> Path | None:
+        return next((older for part in self._parts.values() if (older := part.older) is not None), None)
 
     def purchases(self, job_id: str, api: str) -> list[Record]:
         return [record for record in self.history(job_id) if record.api == api]
@@ -126,6 +130,10 @@ class FilteredReader:
         """``owns`` tells by its id whether a job is one of them."""
         self._reader = reader
         self._owns = owns
+
+    @property
+    def older(self) -> Path | None:
+        return self._reader.older
 
     def purchases(self, job_id: str, api: str) -> list[Record]:
         return self._reader.purchases(job_id, api) if self._owns(job_id) else []

@@ -110,6 +110,16 @@ async def test_a_log_that_is_gone_is_missed(service: Service, *, empty: bool) ->
     assert service.submissions == 3
 
 
+async def test_a_last_line_of_an_earlier_time_hides_no_older_copy(service: Service) -> None:
+    """A renamed job's line keeps its time, and may be the last: the latest time of any line counts."""
+    before, _ = await older(service)
+    await service.run(service.manifest({"id": "first", "prompt": "picture 0"}, *plain(5)[1:]))
+    (service.output / "results.jsonl").write_bytes(before)
+    with pytest.raises(runner.ConflictError, match="older"):
+        await service.run(service.manifest(*plain(5)))
+    assert service.submissions == 5
+
+
 async def test_an_older_copy_of_a_compacted_log_is_recognised(service: Service) -> None:
     """Rewriting the log keeps its last line."""
     path = service.output / "results.jsonl"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from runner.ledger import Log, find_older_copy, last_line
+from runner.ledger import Log, last_line, open_reader
 from runner.ledger.last_line import LastLine
 from runner.ledger.log import line_of
 
@@ -24,6 +24,11 @@ def note(path: Path, line: bytes, at: str) -> None:
     path.parent.joinpath(".runner").mkdir(exist_ok=True)
     found = LastLine(sha256=hashlib.sha256(line.rstrip(b"\n")).hexdigest(), at=at)
     path.parent.joinpath(".runner/results.jsonl.last").write_bytes(msgspec.json.encode(found))
+
+
+def seen_older(path: Path) -> Path | None:
+    with open_reader(path.parent) as ledger:
+        return ledger.older
 
 
 @pytest.mark.parametrize("block", [7, 1 << 20])
@@ -43,7 +48,7 @@ def test_a_line_anywhere_in_the_log_proves_it_whole_and_the_next_one_is_appended
     log.count(record("jar"), len(line))
     log.close()
     assert path.read_bytes() == b"".join([*lines, line])
-    assert find_older_copy(path.parent) is None
+    assert seen_older(path) is None
 
 
 def test_an_older_copy_stays_one_whatever_is_appended(path: Path, record: MakeRecord) -> None:
@@ -57,9 +62,9 @@ def test_an_older_copy_stays_one_whatever_is_appended(path: Path, record: MakeRe
         log.write([line])
         log.count(record(name, at="2100"), len(line))
         log.close()
-    assert find_older_copy(path.parent) == path
+    assert seen_older(path) == path
     path.write_bytes(line_of(record("mug")) + line_of(record("tote")))
-    assert find_older_copy(path.parent) is None
+    assert seen_older(path) is None
 
 
 def test_a_long_last_line_is_noted_whole(path: Path, record: MakeRecord) -> None:
