@@ -22,7 +22,7 @@ from runner.files.output_folder import Folder
 from runner.ledger import look
 from runner.ledger.folders import output_folder, results_folder
 from runner.ledger.records import RESULTS
-from runner.manifest import MAX_BYTES, Manifest, Offer, load, parse_budget, salvage_settings
+from runner.manifest import MAX_BYTES, Manifest, Offer, Settings, load, parse_budget, salvage_settings
 
 T = TypeVar("T")
 
@@ -111,6 +111,18 @@ def known_jobs(target: str, *, emulator: bool) -> Iterable[Job]:
         return read_manifest(target, RunOptions(emulator=emulator, offline=True)).jobs
     except (ManifestError, UsageError):
         return ()
+
+
+def known_settings(target: str, *, emulator: bool) -> Settings | None:
+    """The manifest's settings, where the argument is a manifest that can be read; no catalogue is asked for that."""
+    if not Path(target).is_file() or results_folder(Path(target)) is not None:
+        return None
+    try:
+        manifest = read_manifest(target, RunOptions(emulator=emulator, offline=True))
+    except (ManifestError, UsageError):
+        return None
+    manifest.jobs.close()
+    return manifest.settings
 
 
 def spoken(target: str, output: Path | None, *, emulator: bool) -> str:

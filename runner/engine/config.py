@@ -32,6 +32,16 @@ class DownloadLimits(msgspec.Struct, frozen=True, kw_only=True):
     strict_size: bool
     """Whether a picture of another size than asked for is refused."""
 
+    @classmethod
+    def of(cls, settings: Settings) -> DownloadLimits:
+        """The limits that a manifest sets."""
+        return cls(
+            trusted_hosts=settings.trusted_hosts,
+            max_file_bytes=settings.max_file_bytes,
+            max_pixels=settings.max_pixels,
+            strict_size=settings.strict_size,
+        )
+
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """All that decides how a command works on a folder. The defaults serve where there is no manifest."""
@@ -104,12 +114,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             until=options.until,
             for_seconds=options.for_seconds,
             offline=options.offline and not options.emulator,
-            bounds=DownloadLimits(
-                trusted_hosts=settings.trusted_hosts,
-                max_file_bytes=settings.max_file_bytes,
-                max_pixels=settings.max_pixels,
-                strict_size=settings.strict_size,
-            ),
+            bounds=DownloadLimits.of(settings),
         )
 
     @classmethod

@@ -22,7 +22,7 @@ from runner.core.http import session
 from runner.core.models import EMULATOR, Record
 from runner.core.shards import Shard
 from runner.engine.batch import Batch
-from runner.engine.config import RunConfig
+from runner.engine.config import DownloadLimits, RunConfig
 from runner.engine.context import RunContext
 from runner.engine.maintenance.cancel import CancelResult, cancel_owed
 from runner.engine.options import RunOptions
@@ -46,7 +46,7 @@ from runner.ledger import (
     recognize,
     say_same,
 )
-from runner.manifest import Manifest
+from runner.manifest import Manifest, Settings
 from runner.planning.renamed_manifest import refuse_renamed
 
 if TYPE_CHECKING:
@@ -117,17 +117,21 @@ async def repair(
     folder: Folder,
     options: RunOptions | None = None,
     *,
+    settings: Settings | None = None,
     observer: Observer | None = None,
     stop: Stop | None = None,
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> RepairResult:
-    """Repair the files of ``folder`` and buy nothing. Needs no manifest."""
+    """Repair the files of ``folder`` and buy nothing. Needs no manifest.
+
+    ``settings`` are those of one that is there: it may allow by now what could not be had before.
+    """
     from runner.engine.maintenance.repair_files import repair_files  # noqa: PLC0415 - a run that buys needs none of it
 
     config = RunConfig.of_folder(folder, options or RunOptions(), environ)
     async with _batch(config, observer, stop, clock, environ) as batch:
-        return await repair_files(batch.context)
+        return await repair_files(batch.context, DownloadLimits.of(settings) if settings is not None else None)
 
 
 def repair_log(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from codecs import getincrementaldecoder
+from functools import lru_cache
 from mimetypes import MimeTypes
 from urllib.parse import unquote, urlsplit
 
@@ -34,7 +35,6 @@ _VAGUE = frozenset(
     }
 )
 """Types of many kinds of files: an address that has an ending says more."""
-_TYPES = MimeTypes()
 _BY_TYPE = {kind.media_type: kind.extension for kind in FORMATS} | {
     "text/plain": "txt",
     "application/x-subrip": "srt",
@@ -104,13 +104,19 @@ def name_kind(head: bytes, expected: Expected) -> tuple[str, str]:
         media_type, extension = guessed
         return media_type, ending if extension == "zip" and ending else extension  # many kinds of files are archives
     media_type = expected.media_type if re.fullmatch(r"[\w.+-]+/[\w.+-]+", expected.media_type, re.ASCII) else ""
-    by_type = _BY_TYPE.get(media_type) or (_TYPES.guess_extension(media_type) or "").removeprefix(".")
+    by_type = _BY_TYPE.get(media_type) or (_types().guess_extension(media_type) or "").removeprefix(".")
     if by_type in EXTENSIONS or expected.is_media:
         by_type = ""
     if ending and (media_type in _VAGUE or not by_type):
         return media_type or "application/octet-stream", ending
     by_type = "" if by_type == "bin" else by_type
     return media_type or "application/octet-stream", by_type or ("txt" if _is_text(head) else "bin")
+
+
+@lru_cache(maxsize=1)
+def _types() -> MimeTypes:
+    """The types that Python knows, whatever else this machine does. Made only where one is asked for."""
+    return MimeTypes()
 
 
 def _guess(head: bytes) -> tuple[str, str] | None:

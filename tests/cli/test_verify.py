@@ -206,3 +206,29 @@ def test_an_unfinished_purchase_beside_the_damage_is_held(desk, serve):
     assert (held["id"], held["state"]) == ("job-0", "submitted")
     assert desk.records()["job-0"].state is State.SUBMITTED
     assert desk("plan", "batch.yaml", "--json").stdout.count('"buy": 0') == 1
+
+
+KIT = """
+model: emulator/kit/text-to-image
+output: out
+{settings}
+jobs:
+  - id: a
+    prompt: a mug
+"""
+
+
+def test_what_the_manifest_allows_by_now_is_fetched_by_a_repair(desk, serve):
+    """A run tells how many outputs could not be had and what to do; with a larger `max_pixels` a repair has them."""
+    desk.base = serve().base
+    first = desk("run", desk.write(KIT.format(settings="max_pixels: 100")), "--offline")
+    assert first.returncode == 0
+    assert "a: done, with some of its outputs missing (1 of 3): a picture of 64x64 pixels" in first.stderr
+    assert "1 done, with outputs that could not be had (`runner verify --repair` asks for them again" in first.stderr
+    assert desk("verify", "batch.yaml").returncode == 1
+    desk.write(KIT.format(settings=""))
+    assert desk("run", "batch.yaml", "--offline").returncode == 0
+    assert not (desk.folder / "out/a.png").exists()
+    assert desk("verify", "batch.yaml", "--repair").returncode == 0
+    assert (desk.folder / "out/a.png").stat().st_size > 100
+    assert desk.records()["a"].warning is None

@@ -308,3 +308,34 @@ def drawn(side: int) -> bytes:
     body = BytesIO()
     Image.effect_noise((side, side), 100).convert("RGB").point(lambda value: value * 7 % 256).save(body, "PNG")
     return body.getvalue()
+
+
+async def test_a_new_set_that_arrives_in_part_completes_and_the_old_one_is_kept(service):
+    """Edited, and the storage has a bad day: two files of the new set are in place, the old set is in the archive.
+
+    The next run fetches the third, and nothing is bought or lost in between.
+    """
+    await service.run(service.manifest(KIT, defaults={}))
+    old = {name: (service.output / name).read_bytes() for name in service.files()}
+    service.fault(file("status", status=500, number=0))
+    edited = service.manifest({**KIT, "prompt": "a jug"}, defaults={}, retries=0)
+    assert (await service.run(edited)).owed == 1
+    assert [name for name in service.files() if "replaced" not in name] == ["a-2.srt", "a-3.glb"]
+    service.fault()
+    assert (await service.run(edited)).exit_code == 0
+    assert [name for name in service.files() if "replaced" not in name] == ["a-2.srt", "a-3.glb", "a.png"]
+    assert {name: (service.output / ".replaced/a/1" / name).read_bytes() for name in old} == old
+    assert service.submissions == 2
+
+
+async def test_a_new_set_that_is_never_whole_is_done_in_part(service):
+    """The links of one output are gone and the API forgets the request: what is there is kept and told, at last."""
+    service.fault(file("status", status=500, number=0))
+    manifest = service.manifest(KIT, defaults={}, retries=1)
+    assert (await service.run(manifest)).owed == 1
+    service.fault(file("status", status=404, number=0), InjectedFault(on="result", kind="forget"))
+    assert (await service.run(manifest)).unknown == 1, "stuck: for the user's word, and asked for once more"
+    last = await service.run(manifest)
+    assert (last.exit_code, service.record().state, service.record().warning) == (0, State.DONE, "partial")
+    assert service.files() == ["a-2.srt", "a-3.glb"]
+    assert service.submissions == 1

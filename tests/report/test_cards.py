@@ -138,3 +138,15 @@ def test_the_table_counts_jobs_and_bills_all_purchases():
     assert (row.jobs, row.done, row.open, row.failed) == (2, 1, 1, 0)
     assert row.usd == pytest.approx(0.759)
     assert row.median_seconds is None
+
+
+def test_a_file_that_is_no_picture_is_shown_by_its_kind_and_length():
+    """And an output that could not be had says why, on a card of its own."""
+    sound = changed(OUTPUT, path="a.wav", media_type="audio/wav", bytes=16044, width=None, height=None)
+    gone = Output(url="https://a/2", error=Fault(code="storage", message="the storage answers HTTP 404"))
+    made = record("a", outputs=(sound, gone), request_id="r", warning="partial")
+    shown, missing = sorted(make_cards([made], {("a", 1): RIGHT}), key=lambda one: one.number)
+    assert (shown.other, shown.state, shown.video) == ("audio/wav, 16,044 bytes", "done", False)
+    assert (missing.state, missing.why) == ("missing", "the storage answers HTTP 404")
+    assert shown.warning == "some of its outputs missing"
+    assert card(record("a", outputs=(OUTPUT,))).other == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import known_folder, manifest_argument, place_options
+from runner.cli.arguments import known_folder, known_settings, manifest_argument, place_options
 from runner.cli.console import say
 from runner.cli.display import make_plain_display
 from runner.cli.signals import attend
@@ -21,6 +21,7 @@ from runner.engine.options import RunOptions
 from runner.files.output_folder import Folder
 from runner.ledger import holders, look, open_reader
 from runner.ledger.repair import Damage, RepairedLog, SalvageResult
+from runner.manifest import Settings
 
 SHOWN = 50
 """So many of a kind are printed; ``--json`` has them all."""
@@ -54,7 +55,9 @@ def command(
     folder = known_folder(manifest, output, emulator=emulator)
     if repair_log:
         return _mend(folder, options, as_json=as_json)
-    return _repair(folder, options, as_json=as_json) if repair else _verify(folder, as_json=as_json)
+    if not repair:
+        return _verify(folder, as_json=as_json)
+    return _repair(folder, options, known_settings(manifest, emulator=emulator), as_json=as_json)
 
 
 def _verify(folder: Folder, *, as_json: bool) -> int:
@@ -72,8 +75,8 @@ def _verify(folder: Folder, *, as_json: bool) -> int:
     return 1 if found.wrong else 0
 
 
-def _repair(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
-    done = run_loop(lambda: _restore(folder, options))
+def _repair(folder: Folder, options: RunOptions, settings: Settings | None, *, as_json: bool) -> int:
+    done = run_loop(lambda: _restore(folder, options, settings))
     extra = {"repaired": done.repaired, "kept": done.kept, "failed": done.failed}
     _tell(done.after, folder, extra, as_json=as_json)
     if done.interrupted:
@@ -82,11 +85,11 @@ def _repair(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
     return 1 if done.after.wrong else 0
 
 
-async def _restore(folder: Folder, options: RunOptions) -> RepairResult:
+async def _restore(folder: Folder, options: RunOptions, settings: Settings | None) -> RepairResult:
     watch = make_plain_display()
     from runner.engine.operations import repair  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
 
-    return await attend(lambda stop: repair(folder, options, observer=watch.count, stop=stop), watch)
+    return await attend(lambda stop: repair(folder, options, settings=settings, observer=watch.count, stop=stop), watch)
 
 
 def _tell(found: VerifyReport, folder: Folder, extra: Mapping[str, object], *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from itertools import chain
 import msgspec
 
 from runner.cli.console import plain
-from runner.core.models import Json, Record, State
+from runner.core.models import PARTIAL, Json, Record, State
 from runner.engine.summary import warning_words
 
 LAST_EVENTS = 4
@@ -95,7 +95,15 @@ def _words(record: Record) -> str:
     if record.state is State.SUBMITTED:
         return f"submitted as request {record.request_id}"
     warning = f", with {warning_words(record.warning)}" if record.warning else ""
-    return _WORDS.get(record.state, record.state.value) + warning
+    return _WORDS.get(record.state, record.state.value) + warning + _missing(record)
+
+
+def _missing(record: Record) -> str:
+    """Why the first output that is missing could not be had."""
+    if record.warning != PARTIAL:
+        return ""
+    faults = [output.error for output in record.outputs if output.error is not None]
+    return f" ({len(faults)} of {len(record.outputs)}): {plain(faults[0].message, record)}" if faults else ""
 
 
 _WEIGHTS = dict.fromkeys(State, Severity.STEP) | {

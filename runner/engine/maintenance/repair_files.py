@@ -17,6 +17,7 @@ from runner.core.aio import at_work
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.models import DISK, Output, Record, State
+from runner.engine.config import DownloadLimits
 from runner.engine.context import RunContext
 from runner.engine.maintenance.verify import Finding, FindingKind, VerifyReport, check
 from runner.engine.steps.deliver import Deliverer
@@ -40,7 +41,7 @@ class RepairResult(msgspec.Struct):
     interrupted: bool = False
 
 
-async def repair_files(context: RunContext) -> RepairResult:
+async def repair_files(context: RunContext, bounds: DownloadLimits | None = None) -> RepairResult:
     """Put right what can be, looking at everything before and after. Submits nothing. Needs the lock.
 
     Raises ``OutputError`` where the disk refuses, ``LedgerError`` where the results manifest cannot be written.
@@ -48,7 +49,7 @@ async def repair_files(context: RunContext) -> RepairResult:
     context.folder.prepare()
     async with at_work(Disk(WORKERS, "disk")) as disk:
         before = await in_thread(disk, check, context.ledger, context.folder)
-        repair = _Repair(context, disk)
+        repair = _Repair(context, disk, bounds)
         await repair.clear(before.wrong)
         await repair.deliver()
         repair.done.after = await in_thread(disk, check, context.ledger, context.folder)
@@ -60,7 +61,7 @@ async def repair_files(context: RunContext) -> RepairResult:
 class _Repair:
     """One repair under way."""
 
-    def __init__(self, context: RunContext, disk: Disk) -> None:
+    def __init__(self, context: RunContext, disk: Disk, bounds: DownloadLimits | None) -> None:
         self.done = RepairResult()
         self._context = context
         self._disk = disk
@@ -71,7 +72,7 @@ class _Repair:
             client=context.storage,
             ledger=context.ledger,
             folder=context.folder,
-            bounds=None,
+            bounds=bounds,
             retries=RETRIES,
             clock=context.clock,
             disk=disk,
