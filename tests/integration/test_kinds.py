@@ -6,15 +6,20 @@ import json
 from base64 import b64encode
 from io import BytesIO
 
+import msgspec
 import pytest
 from PIL import Image
 from support.harness import plain
 from support.virtual_time import LoopClock
 
-from runner.core.models import Record, State
+from runner.core.models import Output, Record, State
 from runner.emulator import InjectedFault, responses
 from runner.engine import operations
 from runner.engine.steps import deliver
+from runner.engine.steps.shipment import Shipment
+from runner.files.download import StorageAnswer
+from runner.files.output_folder import IncomingFile
+from runner.ledger.records import decode
 
 pytestmark = pytest.mark.anyio
 
@@ -246,21 +251,15 @@ async def test_a_deleted_file_of_a_partial_purchase_comes_back(service):
     assert service.submissions == 1
 
 
+def owed(stem: str) -> Record:
+    """A purchase whose first file goes to ``stem``."""
+    line = b'{"id":"a","purchase":1,"state":"generated","at":"","api":"","manifest":"","model":"","inputs":{},'
+    return decode(line + f'"fingerprint":"","request_id":"r","file":"{stem}"}}'.encode())
+
+
 def placed(stem: str, ending: str) -> str:
     """Where a file with such an ending goes."""
-    record = Record(
-        id="a",
-        purchase=1,
-        state=State.GENERATED,
-        at="",
-        api="",
-        manifest="",
-        model="",
-        inputs={},
-        fingerprint="",
-        file=stem,
-    )
-    return deliver._final_path(record, 1, ending)
+    return deliver._final_path(owed(stem), 1, ending)
 
 
 def test_an_ending_makes_no_name_that_cannot_be():
@@ -339,3 +338,45 @@ async def test_a_new_set_that_is_never_whole_is_done_in_part(service):
     assert (last.exit_code, service.record().state, service.record().warning) == (0, State.DONE, "partial")
     assert service.files() == ["a-2.srt", "a-3.glb"]
     assert service.submissions == 1
+
+
+async def test_a_link_that_was_asked_for_once_is_not_given_up(service):
+    """Links grow old: before an output counts as gone, the API has been asked for its address anew."""
+    service.fault(file("status", status=404, number=1))
+    manifest = service.manifest(KIT, defaults={}, retries=0)
+    assert (await service.run(manifest)).owed == 1
+    assert service.files() == ["a-3.glb", "a.png"]
+    service.fault()
+    assert (await service.run(manifest)).done == 1
+    assert service.record().warning is None
+
+
+async def test_a_file_in_the_way_of_one_output_keeps_the_set_together(service):
+    """Nobody's file is overwritten, nothing is left over on the way, and once it is moved all of the set arrives."""
+    service.output.mkdir()
+    mine = service.output / "a-2.srt"
+    mine.write_text("mine")
+    manifest = service.manifest(KIT, defaults={})
+    report = await service.run(manifest)
+    assert (report.owed, service.record().error.code) == (1, "file_in_the_way")
+    assert (service.files(), mine.read_text()) == (["a-2.srt"], "mine")
+    assert list((service.output / ".runner/incoming").iterdir()) == []
+    mine.rename(service.output / "mine.txt")
+    assert (await service.run(manifest)).done == 1
+    assert service.files() == ["a-2.srt", "a-3.glb", "a.png", "mine.txt"]
+
+
+def test_outputs_that_the_api_names_anew_keep_what_arrived():
+    """By their place; where there are more or fewer than before, nothing says which is which, and all begin anew."""
+    first, second = Output(url="https://a/1"), Output(url="https://a/2")
+    record = msgspec.structs.replace(owed("a"), outputs=(first, second))
+    shipment = Shipment(record)
+    here = IncomingFile(name="x", output=msgspec.structs.replace(first, path="a.png", sha256="0"))
+    shipment.arrive(1, here)
+    shipment.fail(2, StorageAnswer(404), final=False)
+    assert shipment.wants_fresh_links
+    assert shipment.renew((Output(url="https://a/1?new"), Output(url="https://a/2?new"))) == []
+    assert [output.url for output in shipment.record.outputs] == ["https://a/1", "https://a/2?new"]
+    assert (shipment.waiting, shipment.over) == ([2], True)
+    assert shipment.renew((Output(url="https://a/1?new"),)) == [here]
+    assert (shipment.waiting, shipment.failures) == ([1], {})
