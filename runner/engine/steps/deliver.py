@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from random import Random
 from weakref import WeakValueDictionary
@@ -355,7 +354,8 @@ DEFAULT_MAX_FILE = 2 * 2**30
 def _final_path(record: Record, number: int, extension: str) -> str:
     path = f"{record.stem(number)}.{extension}"
     name = path.rpartition("/")[2]
-    fits = len(os.fsencode(name)) <= LONGEST_NAME and is_target(path)  # a stranger's ending may make any name of it
+    length = len(name.encode(errors="surrogateescape"))  # as on most disks, whatever this process's locale is
+    fits = length <= LONGEST_NAME and is_target(path)  # a stranger's ending may make any name of it
     return path if fits else f"{record.stem(number)}.bin"
 
 
