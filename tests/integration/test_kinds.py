@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from io import BytesIO
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -380,3 +381,10 @@ def test_outputs_that_the_api_names_anew_keep_what_arrived():
     assert (shipment.waiting, shipment.over) == ([2], True)
     assert shipment.renew((Output(url="https://a/1?new"),)) == [here]
     assert (shipment.waiting, shipment.failures) == ([1], {})
+
+
+@pytest.mark.parametrize(("told", "taken"), [(2**62, 2_000_000_000), (-1, 1), (None, 89_000_000), (5000, 5000)])
+def test_a_strangers_record_allows_no_more_pixels_than_a_manifest_may(told, taken):
+    """A results log may come from anywhere, and decoding takes memory for each pixel."""
+    record = msgspec.structs.replace(owed("a"), max_pixels=told)
+    assert deliver.Deliverer._bounds_of(SimpleNamespace(_bounds=None), record).max_pixels == taken
