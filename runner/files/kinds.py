@@ -21,6 +21,8 @@ HEAD = 8192
 _ENDING = re.compile(r"\.([a-z0-9]{1,12})\Z")
 _SCRIPTS = frozenset({"php", "asp", "aspx", "jsp", "cgi", "do"})
 """Endings of programs that send files: they say nothing about those."""
+_PROGRAMS = frozenset({"application/x-executable", "application/x-msdownload"})
+"""Types that no model makes."""
 _PAGES = frozenset({"html", "htm", "xhtml"})
 _VAGUE = frozenset(
     {
@@ -88,10 +90,12 @@ def what_instead(head: bytes, expected: Expected) -> str | None:
     """Why a file that begins with ``head`` and is of no checked kind cannot be what was asked for, or None."""
     if not head:
         return "the file is empty"
+    if (guessed := _guess(head)) is not None and guessed[0] in _PROGRAMS:
+        return "a program came instead of the file"
     text = _text_kind(head)
     if text and not expected.inside and not _is_due(text, expected):
         return "an error page or message came instead of the file"
-    if expected.is_media and _guess(head) is None:
+    if expected.is_media and guessed is None:
         return "no whole picture, video or other file of a known kind"
     return None
 

@@ -356,7 +356,6 @@ RESULTS = {
         )
         for name, output in {
             "file": {"image": "file:///etc/passwd"},
-            "data": {"image": "data:image/png;base64,iVBORw0KGgo="},
             "ftp": {"images": ["ftp://127.0.0.1/a.png"]},
             "path": {"image": "/etc/passwd"},
             "backslashes": {"image": "https:\\\\storage.runcomfy.net\\a.png"},
@@ -364,6 +363,13 @@ RESULTS = {
             "nothing": {},
         }.items()
     },
+    "result-output-data": Attack(
+        why="Bytes inside the answer are checked like any other.",
+        result=completed_with({"image": "data:image/png;base64,iVBORw0KGgo="}),
+        state="generated",
+        code="bad_file",
+        words="cut short",
+    ),
 }
 
 
@@ -419,7 +425,13 @@ ADDRESSES = {
     "at-plain": address("http://storage.runcomfy.net/a.png", "Storage without encryption.", HTTPS),
     "at-port": address("http://127.0.0.1:{port}0/a.png", "No port at all.", ""),
     "at-space": address("http://127.0.0.1:{port} .evil/a.png", "A blank in the host.", ""),
-    "at-newline": address("http://127.0.0.1:{port}/a.png\r\nX-Header: 1", "A second header.", ODD),
+    "at-newline": Attack(
+        why="A second header: no address, and so no output.",
+        result=lambda scene: completed(scene, f"{scene.api}/a.png\r\nX-Header: 1"),
+        state="submitted",
+        code="no_output",
+        words="names no output",
+    ),
     "at-long": address("http://127.0.0.1:{port}/" + "a" * 1_000_000, "A megabyte of address.", "1,000,"),
     "named-loopback": address(
         "https://loopback.runcomfy.net:{canary}/a.png", "A name that leads here.", "has no public address", "storage"
@@ -524,17 +536,25 @@ FILES = {
         redirected(302, "https://loopback.runcomfy.net:{canary}/a"), "has no public address", "By a name.", "storage"
     ),
     "file-chain": bad_file(chain, "more than 5 redirects", "Redirects end.", "storage"),
-    "file-bomb": bad_file(lambda _: http(bomb(), "Content-Encoding: gzip"), "gzip", "Nothing is unpacked."),
+    "file-bomb": bad_file(
+        lambda _: http(bomb(), "Content-Encoding: gzip"), "max_file", "It is unpacked to its bound.", "too_large"
+    ),
     "file-page": bad_file(page, "error page", "A page under 200 is no picture, whatever it is called."),
-    "file-svg": bad_file(body(b"<?xml version='1.0'?><svg/>"), "error page", "Nor is a drawing with scripts."),
-    "file-program": bad_file(body(b"\x7fELF" + bytes(500)), "known kind", "Nor a program."),
+    "file-svg": Attack(
+        why="A drawing is a file like any other; nothing shows it inside a page.",
+        file=body(b"<?xml version='1.0'?><svg/>"),
+        state="done",
+    ),
+    "file-program": bad_file(body(b"\x7fELF" + bytes(500)), "a program", "Nor a program."),
     "file-empty": bad_file(body(b""), "empty", "Nor nothing."),
-    "file-png-huge": bad_file(body(png(60_000, 60_000, pixels=b"")), "60000x60000", "Pixels are counted first."),
+    "file-png-huge": bad_file(
+        body(png(60_000, 60_000, pixels=b"")), "60000x60000", "Pixels are counted first.", "too_large"
+    ),
     "file-png-lying": bad_file(lambda _: http(lying_png()), "rows", "And what they unpack to as well."),
-    "file-jpeg-huge": bad_file(body(huge_jpeg()), "pixels", "In every format."),
-    "file-gif-huge": bad_file(body(huge_gif()), "pixels", "In every format."),
-    "file-webp-huge": bad_file(body(huge_webp()), "16384x16384", "In every format."),
-    "file-bmp-huge": bad_file(body(huge_bmp()), "60000", "In every format."),
+    "file-jpeg-huge": bad_file(body(huge_jpeg()), "pixels", "In every format.", "too_large"),
+    "file-gif-huge": bad_file(body(huge_gif()), "pixels", "In every format.", "too_large"),
+    "file-webp-huge": bad_file(body(huge_webp()), "16384x16384", "In every format.", "too_large"),
+    "file-bmp-huge": bad_file(body(huge_bmp()), "60000", "In every format.", "too_large"),
     "file-short": bad_file(body(PICTURE[:-30]), "cut short", "A picture without its end, of matching length."),
     "file-forged": bad_file(body(forged_chunk()), "checksum", "Names inside a file command no terminal."),
     "file-lie": bad_file(body(PICTURE, length=100), "no valid HTTP", "A length that is too short.", "storage"),

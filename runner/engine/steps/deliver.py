@@ -30,6 +30,7 @@ from runner.engine.steps.shipment import (
     FINAL,
     Expired,
     InternalError,
+    OutputReplaced,
     Rejected,
     Shipment,
     fault_of,
@@ -304,7 +305,7 @@ class Deliverer:
             shipment.answer = progress.urls
         address = find_inside(shipment.answer, output.url)
         if address is None:
-            raise BadMedia("the API's answer does not hold this output any more")
+            raise OutputReplaced("the API's answer does not hold this output any more")
         found = read_data(address, bounds.max_file_bytes)
         if found is None:
             raise BadMedia("what the API's answer holds in place of a file cannot be decoded")

@@ -26,6 +26,10 @@ class InternalError(RunnerError):
     """A bug of the runner's own, or of a decoder."""
 
 
+class OutputReplaced(RunnerError):
+    """The API's answer names other outputs by now than those that were recorded."""
+
+
 class Expired(RunnerError):
     """Neither the storage nor the API has the files any more."""
 
@@ -34,6 +38,7 @@ CODES: dict[type[RunnerError], str] = {
     RefusedUrl: "untrusted_host",
     StorageAnswer: "storage",
     BadMedia: "bad_file",
+    OutputReplaced: "bad_file",
     TooManyPixels: "too_large",
     TooLarge: "too_large",
     PathOccupied: "file_in_the_way",
@@ -87,7 +92,8 @@ class Shipment(msgspec.Struct):
     def wants_fresh_links(self) -> bool:
         """Whether the API should be asked for the outputs anew: links expire, and addresses change, before requests."""
         return any(
-            isinstance(failure, RefusedUrl | ConnectFailed) or (isinstance(failure, StorageAnswer) and failure.expired)
+            isinstance(failure, RefusedUrl | ConnectFailed | OutputReplaced)
+            or (isinstance(failure, StorageAnswer) and failure.expired)
             for number, failure in self.failures.items()
             if number not in self.settled
         )
