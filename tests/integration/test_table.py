@@ -159,7 +159,9 @@ def cells() -> Iterator[Any]:
         for verdict, lasting in ((passes, False), (lasts, True)):
             if verdict != "-":
                 words = f"{phase}: {failure}, {'lasting' if lasting else 'passing'}: {verdict}"
-                yield pytest.param(phase, parse_fault(fault), verdict, lasting, id=words)
+                slow = lasting and phase != "submit"  # what is about buying is tested each time, whole
+                marks = pytest.mark.slow if slow else ()
+                yield pytest.param(phase, parse_fault(fault), verdict, lasting, id=words, marks=marks)
 
 
 def batch(service: Service) -> runner.Manifest:
@@ -355,15 +357,19 @@ half JSON, called off     | cancel half when=after                  | called off
 """
 
 
-@pytest.mark.parametrize(
-    ("fault", "becomes"),
-    [
-        pytest.param(
-            parse_fault(row.split("|")[1]), row.split("|")[2].strip(), id=f"cancel: {row.split('|')[0].strip()}"
-        )
-        for row in CANCEL.strip().splitlines()[1:]
-    ],
-)
+QUICK = ("timeout, called off", "timeout, not called off", "reset, called off", "409", "500", "unreadable, called off")
+"""The rows of each kind that are tested each time; the others are slow."""
+
+
+def cancels() -> Iterator[Any]:
+    """One parameter set for each row of `CANCEL`."""
+    for row in CANCEL.strip().splitlines()[1:]:
+        failure, fault, becomes = (column.strip() for column in row.split("|"))
+        marks = () if failure in QUICK else pytest.mark.slow
+        yield pytest.param(parse_fault(fault), becomes, id=f"cancel: {failure}", marks=marks)
+
+
+@pytest.mark.parametrize(("fault", "becomes"), list(cancels()))
 async def test_cancelling_believes_only_the_state_asked_for_afterwards(
     make_service: Any, fault: InjectedFault, becomes: str
 ) -> None:
