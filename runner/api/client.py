@@ -135,7 +135,7 @@ class Api:
         return read_cancel(answer, request_id)
 
     async def catalogue_entry(self, model: str) -> dict[str, Json] | None:
-        """What the catalogue says of a model; empty where it does not know it, None where it cannot be asked."""
+        """Ask the catalogue for a model's entry; empty where it has none, None where it cannot be asked."""
         try:
             answer = await self._question("GET", f"{self.base.url}/models/{model}")
         except (ConnectFailed, ConnectionBroken, TooLarge):

@@ -25,7 +25,7 @@ DEFAULT_API = "https://model-api.runcomfy.net/v1"
 SHORTEST_SECRET = 10
 """A shorter token may be a word of any answer, and is not looked for in them."""
 TOKEN_VARIABLES = ("RUNCOMFY_TOKEN", "RUNCOMFY_API_TOKEN")
-"""Where the token may be in the environment; the first that is set counts."""
+"""The variables that may hold the token; the first that is set counts."""
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +67,12 @@ def _redacted_from_odd(body: bytes, spelled: bytes) -> bytes:
 
 @lru_cache(maxsize=1)
 def _spelled(value: str) -> bytes:
-    """How JSON spells a token, without quotes."""
+    """Return a token as JSON writes it, without quotes."""
     return msgspec.json.encode(value)[1:-1]
 
 
 class ApiBase(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the API is: ``url`` with ``/v1`` and without a trailing slash; ``name`` is what records call it."""
+    """The API's address: ``url`` with ``/v1`` and without a trailing slash; ``name`` is what records call it."""
 
     url: str
     name: str
@@ -120,7 +120,7 @@ def _checked(text: str, source: str) -> Token:
 
 
 def _login_file(environ: Mapping[str, str]) -> Path:
-    """Where the official CLI keeps its login."""
+    """Return the path of the file in which the official CLI keeps its login."""
     if environ.get("RUNCOMFY_CONFIG_DIR"):
         return Path(environ["RUNCOMFY_CONFIG_DIR"]) / "token.json"
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "~"), ".config")  # noqa: PTH118 - text

@@ -113,7 +113,7 @@ def read_fault(status: int, document: dict[str, Json]) -> Fault:
 
 
 def read_explanation(document: dict[str, Json]) -> str:
-    """What the answer says went wrong, from the first key that says anything; empty where none does."""
+    """Return the error message of an answer, from the first key that has one; empty where none has."""
     return next(filter(None, (_message(document.get(key)) for key in _ERROR_KEYS)), "")
 
 

@@ -18,7 +18,7 @@ from runner.core.http import TooLarge
 from runner.core.models import MAX_OUTPUTS, Json
 
 INSIDE = "result:"
-"""What the address of an output inside the answer begins with; its number, from 0, follows."""
+"""The beginning of the address of an output inside the answer; its number, from 0, follows."""
 _MEDIA_KEYS = frozenset(
     f"{word}{ending}"
     for word in ("image", "video", "audio", "file", "url", "uri", "mesh", "image_url", "video_url", "audio_url")
@@ -150,6 +150,6 @@ def absolute(address: str, base: str) -> str:
 
 
 def is_input(address: str, inputs: dict[str, Json]) -> bool:
-    """Whether an output's address is one of the job's own inputs, sent back."""
+    """Tell whether an output's address is one of the job's own inputs, sent back."""
     short = (text for text in _texts(inputs) if len(text) <= _LONGEST)
     return any(address in (text, _address(text)) for text in short)

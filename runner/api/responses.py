@@ -99,7 +99,7 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def waits(self) -> bool:
-        """Whether it is in the API's queue, as far as the state tells."""
+        """True if the state says that the request is in the API's queue."""
         return self.state in _QUEUED
 
 
@@ -158,7 +158,7 @@ Progress = Unfinished | Completed | Ended | Gone | Denied | NotYet | Again
 
 
 def read_submission(answer: Answer) -> Submission:
-    """What a submission's answer proves."""
+    """Tell from a submission's answer whether it was bought, was not, or may have been."""
     document = parse_object(answer.body)
     request_id = read_request_id((document or read_object(answer.body)).get("request_id"))
     if request_id is not None:
@@ -207,12 +207,12 @@ def _cause_of_code(code: str) -> RefusalCause | None:
 
 
 def _is_service_code(code: str) -> bool:
-    """Whether ``code`` speaks of trouble at the service: 5xxxxx, or a bare HTTP 5xx in its place."""
+    """Tell whether ``code`` means trouble at the service: 5xxxxx, or a bare HTTP 5xx in its place."""
     return re.fullmatch(r"5\d{2}(\d{3})?", code, re.ASCII) is not None
 
 
 def read_progress(answer: Answer, request_id: str, *, from_status: bool = False) -> Progress:
-    """What an answer of /result, or of /status with ``from_status``, says about the request asked for."""
+    """Read the progress of the request asked for from an answer of /result, or of /status with ``from_status``."""
     document = read_object(answer.body)
     code = error_code(document)
     if 200 <= answer.status < 300 and (owner := _other_owner(document, request_id)):
@@ -241,7 +241,7 @@ def _other_owner(document: dict[str, Json], request_id: str) -> str:
 
 
 def read_cancel(answer: Answer, request_id: str) -> Cancelling | Again:
-    """What an answer to a cancel says; it is no proof of anything, so the state is asked for afterwards."""
+    """Read the answer to a cancel. It proves nothing, so the state is asked for afterwards."""
     document = read_object(answer.body)
     mine = not _other_owner(document, request_id)
     said = (read_text(document.get(key)) for key in ("outcome", "status"))
@@ -285,7 +285,7 @@ def _read_seconds(created: Json, finished: Json) -> float | None:
 
 
 def read_entry(answer: Answer, model: str) -> dict[str, Json] | None:
-    """What the catalogue says of ``model``: empty where it does not know it, None where the answer says neither."""
+    """Read the catalogue's entry of ``model``: empty where it has none, None where the answer says neither."""
     document = parse_object(answer.body)
     code = error_code(document)
     if answer.status == 404 or (code in ("400001", "404001") and answer.status in (200, 400)):

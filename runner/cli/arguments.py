@@ -126,7 +126,7 @@ def known_settings(target: str, *, emulator: bool) -> Settings | None:
 
 
 def spoken(target: str, output: Path | None, *, emulator: bool) -> str:
-    """How a person names the same results to another verb; empty where MANIFEST was standard input."""
+    """Return the arguments that name the same results to another command; empty where MANIFEST was standard input."""
     if target == "-" and output is None:
         return ""
     words = [str(output)] if output is not None else [target, *(["--emulator"] if emulator else [])]

@@ -33,7 +33,7 @@ class ClusterClient:
 
     @property
     def gone(self) -> bool:
-        """Whether the connection to the scheduler was lost, and with it every task that was handed out."""
+        """Tell whether the connection to the scheduler was lost, and with it every task that was handed out."""
         return bool(self._client.status != "running")
 
     async def workers(self) -> dict[str, int]:

@@ -88,7 +88,7 @@ class Connector(aiohttp.TCPConnector):
         self._idle_since[protocol] = get_running_loop().time()
 
     def _is_usable(self, protocol: ResponseHandler) -> bool:
-        """Whether it is new, or was idle for a moment only and nothing has come meanwhile: bytes, or its end."""
+        """Tell whether it is new, or was idle for a moment only and nothing has come meanwhile: bytes, or its end."""
         since = self._idle_since.get(protocol)
         if since is None:
             return True
@@ -116,7 +116,7 @@ async def _connect_through(pool: aiohttp.TCPConnector, req: Any, traces: Any, li
 
 
 def _is_readable(socket: Any) -> bool:
-    """Whether something waits to be read that nobody asked for: bytes, or the end of the connection."""
+    """Tell whether something waits to be read that nobody asked for: bytes, or the end of the connection."""
     if socket is None or socket.fileno() < 0:
         return True
     if hasattr(select, "poll"):

@@ -60,7 +60,7 @@ class DiskSpeed:
         self._caution = CAUTION
 
     def quick(self) -> bool:
-        """Whether to do the next one where it stands. Asking counts."""
+        """Tell whether to do the next one where it stands. Asking counts."""
         if self._careful:
             self._careful -= 1
         return self._careful == 0
@@ -97,7 +97,7 @@ class Disk(ThreadPoolExecutor):
         return self._judgements[call.__name__]
 
     def fits(self, target: str, length: int) -> bool:
-        """Whether there is room for so many bytes more at ``target``: by a look of late, less what was ``wrote`` since.
+        """True if there is room for so many bytes more at ``target``: by a look of late, less what was ``wrote`` since.
 
         Raises ``OSError``.
         """
@@ -155,7 +155,7 @@ def identity(file: int | str) -> tuple[int, int]:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file: through links, or on a disk that ignores case. Raises ``OSError``.
+    """Tell whether two paths lead to one file: through links, or on a disk that ignores case. Raises ``OSError``.
 
     Identities alone do not tell: exFAT under FUSE gives one file another inode number for each spelling of its name.
     """
@@ -168,7 +168,7 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def is_second_name(one: Path, other: Path) -> bool:
-    """Whether the file at ``other`` stays if ``one`` is deleted: proven by two entries that their folders list."""
+    """Tell whether the file at ``other`` stays if ``one`` is deleted: proven by two entries that their folders list."""
     if identity(str(one)) == identity(str(other)) and os.stat(one).st_nlink == 1:  # noqa: PTH116 - beside identity
         return False
     first, second = _as_listed(one), _as_listed(other)
@@ -256,7 +256,7 @@ def give_name(source: Path | str, target: Path | str) -> None:
 
 
 def is_within(path: Path, root: Path) -> bool:
-    """Whether ``path`` is ``root`` or below it, links followed."""
+    """Tell whether ``path`` is ``root`` or below it, links followed."""
     return path.resolve().is_relative_to(root.resolve())
 
 

@@ -162,7 +162,7 @@ async def send(
 
 
 def at_end(content: aiohttp.StreamReader) -> bool:
-    """Whether a body is read to its end, so that nothing more comes; False also where it broke off: reading says so."""
+    """True if a body is read to its end, so that nothing more comes; False also where it broke off: reading says so."""
     return content.at_eof() and content.exception() is None
 
 

@@ -221,7 +221,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def question(self) -> bool:
-        """Whether it waits for the user's word: perhaps bought, or stuck, and not passed over by ``rebuy``."""
+        """Tell whether it waits for the user's word: perhaps bought, or stuck, and not passed over by ``rebuy``."""
         return (self.open or self.stuck) and not self.rebuy
 
 

@@ -107,7 +107,7 @@ class NameSet:
         self._numbers = Numbering()
 
     def add(self, name: str) -> bool:
-        """Whether ``name`` is a new one."""
+        """Tell whether ``name`` is a new one."""
         known = len(self._numbers)
         return self._numbers.add(digest(name)) == known
 

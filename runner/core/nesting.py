@@ -40,7 +40,7 @@ def check_nesting(text: bytes) -> None:
 
 
 def any_too_deep(lines: list[bytes]) -> bool:
-    """Whether any of ``lines``, each of them JSON if it ends well, nests too deep. For lines by the million."""
+    """Tell whether any of ``lines``, each of them JSON if it ends well, nests too deep. For lines by the million."""
     long = [line for line in lines if len(line) > _SHORTEST_DEEP]
     for start in range(0, len(long), _TOGETHER):
         some = long[start : start + _TOGETHER]

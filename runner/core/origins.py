@@ -19,7 +19,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
 
 @lru_cache
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine by name or by address."""
+    """Tell whether ``host`` is this machine by name or by address."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:

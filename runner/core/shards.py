@@ -48,7 +48,7 @@ class Shard:
         return f"{self.index}-of-{self.of}"
 
     def owns(self, job_id: str) -> bool:
-        """Whether a job of this id is one of its."""
+        """Tell whether a job of this id is one of its."""
         return shard_of(job_id, self.of) == self.index
 
     @property

@@ -146,7 +146,7 @@ class InjectedFault:
 
     @property
     def early(self) -> bool:
-        """Whether it strikes before the call had its effect.
+        """Tell whether it strikes before the call had its effect.
 
         Unless said otherwise it does, except where the fault is in the answer of a call that went well.
         """

@@ -127,7 +127,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def emulated(self) -> bool:
-        """Whether the API is an emulator inside this process."""
+        """Tell whether the API is an emulator inside this process."""
         return self.api.name == EMULATOR
 
     @property

@@ -71,7 +71,7 @@ class RedoMarks:
         return 0 if standing.chosen and not standing.closed else standing.number + standing.closed
 
     def would_choose(self, job: Job, decision: Decision, number: int) -> bool:
-        """Whether redo ``number`` marks ``job``: it is done, and not marked yet."""
+        """Tell whether redo ``number`` marks ``job``: it is done, and not marked yet."""
         done = decision.action.category in (Action.REUSE, Action.DELIVER)
         return done and decision.record is not None and not self._marked(job, number)
 
@@ -179,5 +179,5 @@ class Redo(RedoMarks):
             await self._ledger.append(msgspec.structs.replace(last, redo_chosen=True, redo_closed=True))
 
     def _is_pending(self, jobs: Iterable[Job], number: int) -> bool:
-        """Whether any of ``jobs`` still waits for redo ``number``."""
+        """Tell whether any of ``jobs`` still waits for redo ``number``."""
         return any(redo_pending(self._ledger.purchases(job.id, self._api), job.fingerprint, number) for job in jobs)

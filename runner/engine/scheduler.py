@@ -185,7 +185,7 @@ class _Workers:
         return keeps_slot
 
     def _is_wanted(self) -> bool:
-        """Whether this worker may stay: there are not more than there may be, or it is the last one that works."""
+        """Tell whether this worker may stay: there are not more than there may be, or it is the last one that works."""
         return self._in_use <= max(int(self._limits.slots.limit), self.lost + 1)
 
     async def _work_for_free(self, generated: Generated) -> None:

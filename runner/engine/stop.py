@@ -29,7 +29,7 @@ class Stop:
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing more may be bought."""
+        """Tell whether nothing more may be bought."""
         return self.why is not None
 
     def buying(self, reason: str, exit_code: int = 75) -> None:

@@ -223,7 +223,7 @@ def combine(reports: Sequence[Report]) -> Report:
 
 
 def halted(halt: Halt | None, *, failed: int, finished: int) -> bool:
-    """Whether so much of what finished in this run failed that buying should stop; a share counts from 20 on."""
+    """Tell whether so much of what finished in this run failed that buying should stop; a share counts from 20 on."""
     if halt is None:
         return False
     if halt.count is not None:

@@ -42,7 +42,7 @@ def check_wav(file: BinaryIO, size: int) -> None:
 
 
 def begins_mp3(head: bytes) -> bool:
-    """Whether frames of MPEG layer III begin here: two of them, since the mark of one is short."""
+    """Tell whether frames of MPEG layer III begin here: two of them, since the mark of one is short."""
     length = _frame_length(head)
     return length is not None and (len(head) < length + 4 or _frame_length(head[length:]) is not None)
 

@@ -58,7 +58,7 @@ class StorageAnswer(RunnerError):
 
     @property
     def expired(self) -> bool:
-        """Whether asking the API for a fresh link may help."""
+        """Tell whether asking the API for a fresh link may help."""
         return self.status in (400, 401, 403, 404, 410)
 
 

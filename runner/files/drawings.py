@@ -39,7 +39,7 @@ def check_glb(file: BinaryIO, size: int) -> None:
 
 
 def begins_svg(head: bytes) -> bool:
-    """Whether a file that begins with ``head`` looks like an SVG."""
+    """Tell whether a file that begins with ``head`` looks like an SVG."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return start.startswith(b"<svg") or (start.startswith((b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in start)
 

@@ -72,12 +72,12 @@ class Expected(msgspec.Struct, frozen=True):
 
     @property
     def is_document(self) -> bool:
-        """Whether it is a text or JSON result, which may begin like anything."""
+        """Tell whether it is a text or JSON result, which may begin like anything."""
         return self.inside and self.media_type in ("text/plain", "application/json")
 
     @property
     def is_media(self) -> bool:
-        """Whether it should be a picture, a video or another file that can be checked."""
+        """Tell whether it should be a picture, a video or another file that can be checked."""
         if self.ending:
             return self.ending in EXTENSIONS
         return self.media_type.startswith(("image/", "video/")) or self.media_type in _CHECKED
@@ -141,7 +141,7 @@ def _text_kind(head: bytes) -> str:
 
 
 def _is_due(text: str, expected: Expected) -> bool:
-    """Whether such a text may be the file itself. A page without an ending is one that somebody put in the way."""
+    """Tell whether such a text may be the file itself. A page without an ending is one that somebody put in the way."""
     if text == "html":
         return expected.ending in _PAGES
     if expected.ending:

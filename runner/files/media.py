@@ -164,7 +164,7 @@ def _by_brand(head: bytes) -> tuple[Format, Callable[[BinaryIO, int], None]]:
 
 
 def _begins_picture(head: bytes) -> bool:
-    """Whether this can be nothing but a picture that Pillow decodes."""
+    """Tell whether this can be nothing but a picture that Pillow decodes."""
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     bitmap = head[:2] == b"BM" and head[6:10] == bytes(4)
     return head.startswith(_STRONG) or webp or bitmap or (head[4:8] == b"ftyp" and _is_avif(head))

@@ -76,7 +76,7 @@ class Folder:
         return f"{self._arriving}{next(self._names)}"
 
     def nearly_full(self) -> bool:
-        """Whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
+        """Tell whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
         with disk_errors(self.root):
             return disk.room(self.root) <= 0
 
@@ -92,7 +92,7 @@ class Folder:
         return name
 
     def _holds(self, name: str) -> bool:
-        """Whether a folder is in the output folder, links followed. Walked once, as long as it is the same one."""
+        """Tell whether a folder is in the output folder, links followed. Walked once, as long as it is the same one."""
         found = _identity(name)
         if found is not None and self._inside.get(name) == found:
             return True
@@ -104,7 +104,7 @@ class Folder:
         return inside
 
     def present(self, record: Record) -> bool:
-        """Whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
+        """Tell whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
         for output in files_of(record):
             there = os.path.isfile(f"{self._root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
             if not there and not any(_is_file(self.root / path) for path in paths_of(record, output)):
@@ -112,7 +112,7 @@ class Folder:
         return bool(files_of(record))
 
     def holds(self, record: Record) -> bool:
-        """Whether every file of a done purchase stands somewhere with its own bytes."""
+        """Tell whether every file of a done purchase stands somewhere with its own bytes."""
         with file_errors(self.root):
             return all(
                 any(is_ours(self.root / path, output) for path in paths_of(record, output))
@@ -120,7 +120,7 @@ class Folder:
             )
 
     def displaced(self, record: Record) -> bool:
-        """Whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
+        """Tell whether a file of a done purchase was set aside for another purchase's, and is not in its place."""
         if not self._has_archive(record.id) and not (record.renamed_from and self._has_archive(record.renamed_from)):
             return False
         with file_errors(self.root):
@@ -131,7 +131,7 @@ class Folder:
             )
 
     def _has_archive(self, job_id: str) -> bool:
-        """Whether anything of the job was set aside at all: mostly not, and that is one look."""
+        """Tell whether anything of the job was set aside at all: mostly not, and that is one look."""
         return os.access(f"{self._root}/{REPLACED}/{job_id}", os.F_OK)
 
     def find_checked(self, record: Record, output: Output) -> str | None:
@@ -216,7 +216,7 @@ class Folder:
         return taken
 
     def is_one_of(self, target: Path, paths: Iterable[str | None]) -> bool:
-        """Whether ``target`` is the file at one of ``paths`` under another spelling. Raises ``OSError``."""
+        """Tell whether ``target`` is the file at one of ``paths`` under another spelling. Raises ``OSError``."""
         return any(disk.same_file(target, self.root / path) for path in paths if path)
 
     def move_to_archive(self, owner: Record, path: str) -> None:
@@ -281,7 +281,7 @@ class Folder:
         (_move if passing else _rename)(arrival.source, target)
 
     def _require_source(self, arrival: IncomingFile) -> bool:
-        """Whether an arrival was just fetched. Raises ``FileMoved`` where it was found in place and that has changed.
+        """True if an arrival was just fetched. Raises ``FileMoved`` where it was found in place and that has changed.
 
         Since it was found, another job may have set it aside and have put its own picture there.
         """
@@ -292,11 +292,11 @@ class Folder:
         return False
 
     def _is_passing(self, arrival: IncomingFile) -> bool:
-        """Whether an arrival was just fetched, and stands where only its own delivery looks."""
+        """Tell whether an arrival was just fetched, and stands where only its own delivery looks."""
         return arrival.name.startswith(self._arriving)
 
     def is_waiting(self, arrival: IncomingFile) -> bool:
-        """Whether an arrival was just fetched and has no name yet."""
+        """Tell whether an arrival was just fetched and has no name yet."""
         return self._is_passing(arrival) and os.path.lexists(arrival.name)
 
     def discard(self, arrivals: Iterable[IncomingFile]) -> None:
@@ -378,7 +378,7 @@ def files_of(record: Record) -> list[Output]:
 
 
 def is_ours(path: Path, output: Output) -> bool:
-    """Whether the bytes at ``path`` are those that the record of ``output`` names. Raises ``OSError``."""
+    """Tell whether the bytes at ``path`` are those that the record of ``output`` names. Raises ``OSError``."""
     if output.sha256 is None or not path.is_file():
         return False
     return path.stat().st_size == output.bytes and hash_file(path) == output.sha256

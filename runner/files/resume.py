@@ -45,7 +45,7 @@ class PartialFile(msgspec.Struct):
         return {"Range": f"bytes={self.written}-", "If-Range": self.validator}
 
     def continued_by(self, headers: Mapping[str, str]) -> bool:
-        """Whether a 206 brings exactly the rest of this very file."""
+        """Tell whether a 206 brings exactly the rest of this very file."""
         found = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
         if found is None or int(found[1]) != self.written:
             return False

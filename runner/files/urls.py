@@ -42,7 +42,7 @@ class UrlPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache
 def _known_good(allowed: UrlPolicy, origin: str) -> bool:
-    """Whether files may come from an origin: many come from the same."""
+    """Tell whether files may come from an origin: many come from the same."""
     try:
         _look_closely(allowed, origin)
     except RefusedUrl:
@@ -98,7 +98,7 @@ def _is_address(host: str) -> bool:
 
 
 def _is_public(address: str) -> bool:
-    """Whether an address is one of the internet's; an IPv4 one inside an IPv6 one is judged by itself."""
+    """Tell whether an address is one of the internet's; an IPv4 one inside an IPv6 one is judged by itself."""
     found = ip_address(address.partition("%")[0])
     mapped = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None) or _nat64(found)
     return (mapped or found).is_global and not found.is_multicast

@@ -39,7 +39,7 @@ class FileOwners:
 
 
 def owns_path(record: Record, path: str) -> bool:
-    """Whether a purchase's file stands at ``path``, or is just being moved away from there."""
+    """Tell whether a purchase's file stands at ``path``, or is just being moved away from there."""
     return path in _paths_of(record)
 
 

@@ -60,7 +60,7 @@ def _mounted(folder: Path) -> Mount | None:
 
 
 def locks_bar_readers(folder: Path) -> bool:
-    """Whether a locked file in ``folder`` cannot be read by others: locks of SMB are mandatory."""
+    """Tell whether a locked file in ``folder`` cannot be read by others: locks of SMB are mandatory."""
     mount = _mounted(folder)
     return mount is not None and mount.kind in _SMB
 

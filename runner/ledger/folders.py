@@ -30,7 +30,7 @@ def output_parents(manifest: Path) -> tuple[Path, ...]:
 
 
 def _has_results(folder: Path) -> bool:
-    """Whether a run has written down anything there."""
+    """Tell whether a run has written down anything there."""
     try:
         return any(LEDGER.fullmatch(path.name) for path in folder.iterdir())
     except OSError:

@@ -119,7 +119,7 @@ class Index:
             self._unsettled.pop(number, None)
 
     def knows(self, job_id: str, purchase: int) -> bool:
-        """Whether there is such a purchase under this id."""
+        """Tell whether there is such a purchase under this id."""
         return self._purchases.find(key_of(job_id, purchase)) is not None
 
     def purchases(self, job_id: str, but: int = 0) -> list[tuple[int, int]]:

@@ -43,7 +43,7 @@ def note_last_line(log: Path, handle: int, end: int, newest: str) -> bool:
 
 
 def is_older_copy(log: Path, handle: int | None, end: int, newest: str) -> bool:
-    """Whether the open log is older than the one that the last run left, or empty or gone. Raises ``OSError``."""
+    """Tell whether the open log is older than the one that the last run left, or empty or gone. Raises ``OSError``."""
     noted = _noted(log)
     if noted is None:
         return False

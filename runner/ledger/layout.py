@@ -27,7 +27,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was ever bought there."""
+        """Tell whether nothing was ever bought there."""
         return not self.whole and not self.found
 
     @property

@@ -34,7 +34,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        """Whether that process is still there, and not the one that asks; one on another machine is believed."""
+        """Tell whether that process is still there, and not the one that asks; one on another machine is believed."""
         if self.host != socket.gethostname():
             return True
         if self.pid == os.getpid() or _is_zombie(self.pid):
@@ -52,7 +52,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether a process is dead and only its parent has not noticed: in a container that may stay so."""
+    """Tell whether a process is dead and only its parent has not noticed: in a container that may stay so."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1] == [b"Z"]
     except OSError:
@@ -67,7 +67,7 @@ class HeldLock(msgspec.Struct, frozen=True):
 
     @property
     def lost(self) -> bool:
-        """Whether the file was removed or replaced: then it keeps nobody out."""
+        """Tell whether the file was removed or replaced: then it keeps nobody out."""
         try:
             return disk.identity(str(self.path)) != self.identity
         except OSError:

@@ -37,7 +37,7 @@ class HeldParts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def alone(self) -> bool:
-        """Whether there is one results manifest, and no other is of concern."""
+        """Tell whether there is one results manifest, and no other is of concern."""
         return not self.shards
 
 
@@ -158,7 +158,7 @@ def _settled(layout: Layout) -> tuple[Shard, ...]:
 
 
 def _was_made(layout: Layout) -> bool:
-    """Whether all shards had a results manifest once."""
+    """Tell whether all shards had a results manifest once."""
     try:
         return made(layout.root).read_bytes() == str(len(layout.shards)).encode()
     except OSError:

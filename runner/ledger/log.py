@@ -266,7 +266,7 @@ class Log:
                 temporary.unlink(missing_ok=True)
 
     def _note_last_line(self) -> bool:
-        """Whether the next run can tell an older copy from this log."""
+        """Tell whether the next run can tell an older copy from this log."""
         if not self._noting or self._handle is None:
             return False
         try:

@@ -44,7 +44,7 @@ def unlock_log(handle: int) -> None:
 
 
 def log_is_written(path: Path) -> bool:
-    """Whether another run writes to the log at ``path``; False where that cannot be told."""
+    """Tell whether another run writes to the log at ``path``; False where that cannot be told."""
     try:
         handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:

@@ -92,7 +92,7 @@ def decode_all(lines: list[bytes]) -> list[Record]:
 
 
 def _are_good(records: list[Record]) -> bool:
-    """Whether ``_why_not`` finds nothing: the names of plain ones are looked at together, others one by one."""
+    """Tell whether ``_why_not`` finds nothing: the names of plain ones are looked at together, others one by one."""
     names: list[str] = []
     requests: list[str] = []
     for record in records:
@@ -113,7 +113,7 @@ def _are_good(records: list[Record]) -> bool:
 
 
 def _is_plain(record: Record) -> bool:
-    """Whether nothing but its names can be wrong with it; False leaves it to a closer look."""
+    """Tell whether nothing but its names can be wrong with it; False leaves it to a closer look."""
     if record.numbered_at or record.purchase != 1 or record.renamed_from is not None or record.redo or record.redone:
         return False
     if not (0 <= (record.reserved_usd or 0) <= MOST_USD and 0 <= (record.cost_usd or 0) <= MOST_USD):
@@ -146,7 +146,7 @@ def _why_not(record: Record) -> str:
 
 
 def _has_plain_names(record: Record) -> bool:
-    """Whether all its names are good, seen at one look; False leaves it to a closer one."""
+    """Tell whether all its names are good, seen at one look; False leaves it to a closer one."""
     if record.numbered_at or record.renamed_from is not None:
         return False
     paths = []
@@ -160,7 +160,7 @@ def _has_plain_names(record: Record) -> bool:
 
 @lru_cache(maxsize=1024)
 def _are_plain(*names: str) -> bool:
-    """Whether an id and its paths are good. The lines of a purchase that a run writes have much the same ones."""
+    """Tell whether an id and its paths are good. The lines of a purchase that a run writes have much the same ones."""
     text = "\n".join(names)
     return text.count("\n") == len(names) - 1 and _NAMES.fullmatch(text) is not None
 
@@ -204,7 +204,7 @@ def _why_not_paths(record: Record) -> str:
 
 
 def _are_numbers(file: str, places: tuple[int, ...]) -> bool:
-    """Whether a 1 stands at each of ``places``, which ascend."""
+    """Tell whether a 1 stands at each of ``places``, which ascend."""
     ascending = all(before < after for before, after in pairwise((-1, *places)))
     return ascending and all(file[place : place + 1] == "1" for place in places)
 
@@ -216,17 +216,17 @@ def _quoted(value: object) -> str:
 
 
 def _is_id(text: str) -> bool:
-    """Whether ``text`` can be a job's id: the name of a folder of its own, under ``.replaced`` say."""
+    """Tell whether ``text`` can be a job's id: the name of a folder of its own, under ``.replaced`` say."""
     return _ID.fullmatch(text) is not None
 
 
 def is_inside(path: str) -> bool:
-    """Whether ``path`` is relative and stays below the folder it starts from, on every operating system."""
+    """Tell whether ``path`` is relative and stays below the folder it starts from, on every operating system."""
     return _INSIDE.fullmatch(path) is not None
 
 
 def is_target(path: str) -> bool:
-    """Whether a file of a purchase may stand at ``path``: below the folder, and not where the runner keeps its own."""
+    """True if a file of a purchase may stand at ``path``: below the folder, and not where the runner keeps its own."""
     return is_inside(path) and not _OURS.fullmatch(path.partition("/")[0])
 
 

@@ -64,7 +64,7 @@ class SalvageResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hidden(self) -> bool:
-        """Whether purchases may be lost of which no line at all can be read."""
+        """Tell whether purchases may be lost of which no line at all can be read."""
         return any(not damage.named for damage in self.damages)
 
 
@@ -161,7 +161,7 @@ class _HeldJobs:
         return record.state is State.UNKNOWN or self._keep(self._unknown(record, None))
 
     def _taken_over_again(self, key: Key, fragment: Fragment) -> bool:
-        """Whether this was a renamed job's first line: its old id's is readable, and the next run writes it anew."""
+        """True if this was a renamed job's first line: its old id's is readable, and the next run writes it anew."""
         old = fragment.fields.get("renamed_from")
         return (old, key[1]) in self._scan.last and not self._scan.numbers.get(key[0])
 
@@ -209,12 +209,12 @@ class _HeldJobs:
 
 
 def _bought_anew(record: Record) -> bool:
-    """Whether the user said so: an open question passed over, or a redo that has yet to buy."""
+    """Tell whether the user said so: an open question passed over, or a redo that has yet to buy."""
     return record.rebuy or record.redo > record.redone
 
 
 def _goes_on(record: Record) -> bool:
-    """Whether a job's next line would be about this purchase, and not begin another."""
+    """Tell whether a job's next line would be about this purchase, and not begin another."""
     return record.state in _GOES_ON and not record.rebuy
 
 

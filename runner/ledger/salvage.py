@@ -77,7 +77,7 @@ class LogScan(msgspec.Struct):
         return self.record((job_id, max(numbers))) if numbers else None
 
     def goes_on(self, job_id: str, purchase: int | None, before: int) -> bool:
-        """Whether a readable line of a purchase (None: of any of the job's) follows the first ``before`` lines."""
+        """Tell whether a readable line of a purchase (None: of any of the job's) follows the first ``before`` lines."""
         numbers = [purchase] if purchase is not None else self.numbers.get(job_id, [])
         places = [self.last[job_id, number][0] for number in numbers if (job_id, number) in self.last]
         moved = [place for (old, number), place in self.renamed.items() if old == job_id and purchase in (None, number)]
@@ -224,7 +224,7 @@ def _value_at(text: str, start: int) -> tuple[Json, int]:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it is Unicode through and through: garbled bytes are not."""
+    """Tell whether it is Unicode through and through: garbled bytes are not."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -218,7 +218,7 @@ def tidy(root: Path) -> None:
 
 
 def _holds(log: Log, path: Path) -> bool:
-    """Whether all that a shard's results manifest knows is known to ``log``, how far a redo is left aside."""
+    """Tell whether all that a shard's results manifest knows is known to ``log``, how far a redo is left aside."""
     part = Log(path, writable=False)
     try:
         return all(_plain(record) in map(_plain, _history(log, record.id)) for record in part.latest())

@@ -88,7 +88,7 @@ def _faults(part: str) -> Iterator[str]:
 
 
 def has_control(text: str) -> bool:
-    """Whether ``text`` holds what no name and no path should: control characters, lone surrogates."""
+    """Tell whether ``text`` holds what no name and no path should: control characters, lone surrogates."""
     return CONTROL.search(text) is not None
 
 

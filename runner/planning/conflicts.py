@@ -49,7 +49,7 @@ class Listing:
         self._seen: dict[str, _Seen] = {}
 
     def may_hold(self, folder: str, stem: str, found: os.stat_result) -> bool:
-        """Whether ``stem`` with some ending may stand in ``folder``, of which ``found`` was just found."""
+        """Tell whether ``stem`` with some ending may stand in ``folder``, of which ``found`` was just found."""
         now = found.st_dev, found.st_ino, found.st_mtime_ns
         seen = self._seen.get(folder)
         if seen is None or seen.folder != now:

@@ -81,12 +81,12 @@ class Planner:
         return decision
 
     def buys(self, job: Job) -> bool:
-        """Whether ``job`` would be bought. ``begin_again`` once all were asked about: renamed jobs take turns."""
+        """Tell whether ``job`` would be bought. ``begin_again`` once all were asked about: renamed jobs take turns."""
         history = self.history(job)
         return self.renamed_from(job, history) is None and self.decide(job, history).buys
 
     def finds_picture(self, job: Job) -> bool:
-        """Whether a picture that no record names stands where the job's would go."""
+        """Tell whether a picture that no record names stands where the job's would go."""
         return next(self.conflicts.foreign_files(job), None) is not None
 
     def as_bought(self, job: Job) -> Job:
@@ -101,7 +101,7 @@ class Planner:
         return as_bought(job, history)
 
     def is_doubtful(self, job: Job, decision: Decision) -> bool:
-        """Whether ``job`` would be bought and may only look new or changed: the schema that purchases were read by,
+        """True if ``job`` would be bought and may only look new or changed: the schema that purchases were read by,
         its own or those that no job claims any more, is away."""
         if job.checked or job.model in self._bundled or not will_buy(job, decision):
             return False
@@ -128,7 +128,7 @@ class Planner:
         return filter(self._is_gone, reader.unclaimed())
 
     def _is_gone(self, record: Record) -> bool:
-        """Whether a job of the manifest may take it over; its id is looked up once more, by the name itself."""
+        """Tell whether a job of the manifest may take it over; its id is looked up once more, by the name itself."""
         mine = record.api == self._api and not self.conflicts.is_another_manifests(record)
         return mine and record.id not in self._jobs and record.state is not State.RELEASED
 
@@ -165,7 +165,7 @@ class Planner:
             self._unclaimed.rewind()
 
     def _was_interrupted(self, job: Job, old_id: str, history: list[Record]) -> bool:
-        """Whether older purchases were left behind: their numbers are free and below those that came over first."""
+        """True if older purchases were left behind: their numbers are free and below those that came over first."""
         rest = {record.purchase for record in self.takeover(job, old_id)}
         taken = {record.purchase for record in history}
         return bool(rest) and old_id not in self._jobs and not rest & taken and max(rest) < max(taken)
@@ -210,7 +210,7 @@ class Planner:
         return self._decide(job, home)
 
     def claims(self, record: Record) -> bool:
-        """Whether the manifest still wants a done purchase's files where they are."""
+        """Tell whether the manifest still wants a done purchase's files where they are."""
         job = self._jobs.find(record.id)
         return job is not None and job.file == record.file
 
@@ -223,7 +223,7 @@ class Planner:
         return {record.id for record in self._ledger.owed(self._api) if record.rebuy}
 
     def superseded(self, record: Record) -> bool:
-        """Whether a newer purchase of its job is done."""
+        """Tell whether a newer purchase of its job is done."""
         history = self._ledger.purchases(record.id, self._api)
         return any(other.state is State.DONE and other.purchase > record.purchase for other in history)
 

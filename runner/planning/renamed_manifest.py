@@ -82,7 +82,7 @@ def _holds_lines(folder: Path, name: str) -> bool:
 
 
 def _may_be_of_a_gone_manifest(folder: Path) -> bool:
-    """Whether the first or the last line of a log names a manifest that is gone: only such folders are read whole."""
+    """True if the first or the last line of a log names a manifest that is gone: only such folders are read whole."""
     return any(_is_of_a_gone_manifest(folder, record) for name in _logs(folder) for record in _ends_of(folder / name))
 
 

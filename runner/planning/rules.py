@@ -56,7 +56,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def buys(self) -> bool:
-        """Whether the job is bought, now or once an older purchase of it is home."""
+        """Tell whether the job is bought, now or once an older purchase of it is home."""
         return self.action is Action.BUY or (self.then is not None and self.then.buys)
 
 
@@ -136,7 +136,7 @@ def wanted_redo(history: Sequence[Record], fingerprint: str) -> int:
 
 
 def redo_pending(history: Sequence[Record], fingerprint: str, number: int) -> bool:
-    """Whether redo ``number`` still waits for this job: chosen, and not bought or not at an end."""
+    """Tell whether redo ``number`` still waits for this job: chosen, and not bought or not at an end."""
     if all(record.redo != number for record in history):
         return False
     newest = newest_made(history)
@@ -237,12 +237,12 @@ def _may_be_read_otherwise(job: Job, record: Record) -> bool:
 
 
 def _stands(record: Record) -> bool:
-    """Whether something was had for the money, or will be."""
+    """Tell whether something was had for the money, or will be."""
     return record.state is State.DONE or record.owed
 
 
 def will_buy(job: Job, decision: Decision) -> bool:
-    """Whether ``job`` is bought now, or once what is owed of it is home."""
+    """Tell whether ``job`` is bought now, or once what is owed of it is home."""
     changed = decision.record is not None and decision.record.fingerprint != job.fingerprint
     return decision.action is Action.BUY or (decision.action is Action.COLLECT and changed)
 

@@ -94,7 +94,7 @@ class _Surveying:
             found.doubtful[job.model] += 1
 
     def _is_changed(self, job: Job, decision: Decision) -> bool:
-        """Whether the job is to be decided about again once what is owed of it is home."""
+        """Tell whether the job is to be decided about again once what is owed of it is home."""
         if decision.action is Action.BUY:
             return job.id in self._pursued
         if decision.action is not Action.COLLECT or decision.record is None:

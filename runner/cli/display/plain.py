@@ -56,7 +56,7 @@ class PlainRenderer:
         """There is nothing to put back."""
 
     def _admit(self, event: Event) -> bool:
-        """Whether this one is still named; the last that is says so."""
+        """Tell whether this one is still named; the last that is says so."""
         self._alerts[event.cause] += 1
         count = self._alerts[event.cause]
         if count == ALERTS_EACH + 1:

@@ -142,7 +142,7 @@ class BudgetTracker:
         return True
 
     def admits(self, job: Job) -> bool:
-        """Whether ``job`` may be bought as things are."""
+        """Tell whether ``job`` may be bought as things are."""
         return self._budget is None or (kind_of(job) not in self._alone and self._fits(job))
 
     def reserve(self, record: Record) -> None:

@@ -104,5 +104,5 @@ def total_spent(records: Iterable[Record], api: str) -> float:
 
 
 def is_paid(api: str) -> bool:
-    """Whether purchases at ``api`` cost money."""
+    """Tell whether purchases at ``api`` cost money."""
     return api != EMULATOR

@@ -74,7 +74,7 @@ async def reconcile(
 
 
 def _concerns(requests: Sequence[ResolutionRequest], shard: Shard) -> bool:
-    """Whether something is said of a job of that shard: only those need not be in use."""
+    """Tell whether something is said of a job of that shard: only those need not be in use."""
     return any(_means_all(request) or shard.owns(request.id) for request in requests)
 
 

@@ -144,7 +144,7 @@ class _Repair:
         return after.error.message if after.error is not None else None
 
     def _is_behind_another_api(self, record: Record) -> bool:
-        """Whether only another API's files took the place of these: delivered again, they would displace those."""
+        """Tell whether only another API's files took the place of these: delivered again, they would displace those."""
         newer = [other for other in self._context.ledger.history(record.id) if other.purchase > record.purchase]
         done = [other for other in newer if other.state is State.DONE]
         return bool(done) and all(other.api != record.api for other in done)

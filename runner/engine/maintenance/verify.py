@@ -167,7 +167,7 @@ def newest_in_place(ledger: LedgerReader) -> dict[str, int]:
 
 
 def is_in_force(record: Record, newest: Mapping[str, int]) -> bool:
-    """Whether a purchase's files are those that its job has, by what ``newest_in_place`` found."""
+    """Tell whether a purchase's files are those that its job has, by what ``newest_in_place`` found."""
     return record.state is State.DONE and record.purchase >= newest.get(record.id, 1)
 
 
@@ -177,7 +177,7 @@ def _is_being_placed(record: Record) -> bool:
 
 
 def _look(folder: Folder, item: _Expected) -> tuple[bool, Finding | None]:
-    """Whether there is, or should be, a file; and what is wrong with it. A right one at any of its paths will do."""
+    """Tell whether a file is or should be there, and its problem. A right file at any of its paths will do."""
     first: Finding | None = None
     for path in item.paths:
         if not os.path.isfile(folder.root / path):  # noqa: PTH113 - no exception for names that no disk takes

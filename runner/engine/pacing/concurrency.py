@@ -76,7 +76,7 @@ class CapacityEstimate:
 
     @property
     def has_room(self) -> bool:
-        """Whether at least half of the last requests that were asked after early were worked on at once."""
+        """Tell whether at least half of the last requests that were asked after early were worked on at once."""
         return len(self._early) > 1 and self.waiting <= 0.5
 
     def asked_early(self, *, waits: bool) -> None:

@@ -111,7 +111,7 @@ class DurationSample:
         return sum(self.ranked) / len(self.ranked)
 
     def has_changed(self, *, few: bool = False) -> bool:
-        """Whether they are to be judged anew; ``few``: even a few new ones are compared."""
+        """Tell whether they are to be judged anew; ``few``: even a few new ones are compared."""
         enough = 0 if few else max(1, len(self.ranked) // RENEWAL)
         if self._judged and self._news - self._compared <= enough:
             return False
@@ -125,7 +125,7 @@ class DurationSample:
 
 
 def are_alike(now: Sequence[float], before: Sequence[float]) -> bool:
-    """Whether two samples, both in order, may come from one distribution.
+    """Tell whether two samples, both in order, may come from one distribution.
 
     No time is a tenth of the ranks away from where it was (as Kolmogorov and Smirnov test it, but for either end), and
     no more than a few are longer than any before.

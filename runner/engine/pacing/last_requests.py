@@ -32,7 +32,7 @@ def idle_seconds(others: Ended, most: float) -> float:
 
 
 def may_have_ended(probabilities: Iterable[float]) -> bool:
-    """Whether it is not improbable that all have ended of which each has with one of these."""
+    """Tell whether it is not improbable that all have ended of which each has with one of these."""
     together = 1.0
     for probability in probabilities:
         together *= probability

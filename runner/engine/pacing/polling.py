@@ -115,7 +115,7 @@ class _RequestKind:
         return self._times[self._following[passed] - 1] if passed < len(self._times) else None
 
     def answers_at_once(self) -> bool:
-        """Whether a request is best asked after as soon as it is accepted."""
+        """Tell whether a request is best asked after as soon as it is accepted."""
         return bool(self._times) and self._times[self._following[0] - 1] <= LEAST
 
     def _judge(self) -> None:
@@ -142,7 +142,7 @@ class _RequestKind:
         return 1.0 - self.beyond(at - watch.started) / before if before else 1.0
 
     def scout(self, now: float, age: float) -> bool:
-        """Whether one more is to be asked in this round, before anything is known."""
+        """Tell whether one more is to be asked in this round, before anything is known."""
         while self._rounds and self._rounds[0] <= now - GROWTH * age / 2:
             self._rounds.popleft()
         if len(self._rounds) > (len(self.open) // SCOUTS if age >= SOON else 0):
@@ -189,7 +189,7 @@ class PolledRequest:
         return max(self._scheduler.next_delay(self.kind, now - self.started), self._scheduler.idle(self, now))
 
     def is_due(self, now: float) -> bool:
-        """Whether it is to be asked after now; False: others tell as much."""
+        """Tell whether it is to be asked after now; False: others tell as much."""
         return self._scheduler.is_due(self, now)
 
     def unfinished(self, now: float, *, waits: bool) -> None:

@@ -205,7 +205,7 @@ class Deliverer:
         return msgspec.structs.replace(after, error=fault_of(failure)) if shipment.loses_a_file else after
 
     def _brings_news(self, shipment: Shipment) -> bool:
-        """Whether there is anything to place or to record; of a done purchase all that arrived may have been there."""
+        """True if there is anything to place or to record; of a done purchase all that arrived may have been there."""
         fetched = any(map(self._folder.is_waiting, shipment.arrivals.values()))
         return shipment.record.state is not State.DONE or shipment.brings_news or fetched
 
@@ -329,7 +329,7 @@ class Deliverer:
         return UrlPolicy(api=self._origin, trusted_hosts=bounds.trusted_hosts)
 
     def _leads_astray(self, record: Record, output: Output) -> bool:
-        """Whether an output's own link is refused: asking once more does not help, as it may after a redirect."""
+        """Tell whether an output's own link is refused: asking once more does not help, as it may after a redirect."""
         try:
             if not output.url.startswith(INSIDE):
                 self._allowed(self._bounds_of(record)).check(self._address(output))
@@ -361,7 +361,7 @@ def _final_path(record: Record, number: int, extension: str) -> str:
 
 
 def _displaces(newer: Record, record: Record) -> bool:
-    """Whether a newer purchase's files have the names of this one's, or are about to."""
+    """Tell whether a newer purchase's files have the names of this one's, or are about to."""
     named = newer.state is State.GENERATED and not newer.stuck and any(output.path for output in newer.outputs)
     return newer.api == record.api and newer.purchase > record.purchase and (newer.state is State.DONE or named)
 

@@ -169,7 +169,7 @@ class Poller:
         return self._conclude_trouble(inquiry, progress, at)
 
     def _may_follow(self, inquiry: _Inquiry, progress: Progress, following: Record) -> bool:
-        """Whether the output of a request that is complete may still come: some services store it a moment later."""
+        """True if the output of a request that is complete may still come: some services store it a moment later."""
         if not isinstance(progress, Completed) or following.state is State.GENERATED:
             return False
         if inquiry.record.error is not None and inquiry.record.error.code == "no_output":

@@ -90,7 +90,7 @@ class Shipment(msgspec.Struct):
 
     @property
     def wants_fresh_links(self) -> bool:
-        """Whether the API should be asked for the outputs anew: links expire, and addresses change, before requests."""
+        """True if the API should be asked for the outputs anew: links expire, and addresses change, before requests."""
         return any(
             isinstance(failure, RefusedUrl | ConnectFailed | OutputReplaced)
             or (isinstance(failure, StorageAnswer) and failure.expired)
@@ -100,12 +100,12 @@ class Shipment(msgspec.Struct):
 
     @property
     def brings_news(self) -> bool:
-        """Whether anything arrived that the record does not say already."""
+        """Tell whether anything arrived that the record does not say already."""
         return any(arrival.output != self.record.outputs[number - 1] for number, arrival in self.arrivals.items())
 
     @property
     def loses_a_file(self) -> bool:
-        """Whether an output failed whose file was here before."""
+        """Tell whether an output failed whose file was here before."""
         outputs = self.record.outputs
         return self.record.state is State.DONE and any(outputs[n - 1].path is not None for n in self.failures)
 
@@ -150,7 +150,7 @@ class Shipment(msgspec.Struct):
 
     @property
     def over(self) -> bool:
-        """Whether what is missing will not come by trying again, so that the purchase is done without it.
+        """Tell whether what is missing will not come by trying again, so that the purchase is done without it.
 
         Bytes that are wrong, or gone, must have been so in an earlier run as well: storages have bad days.
         """

@@ -57,7 +57,7 @@ class JobCollector:
             self._hints.see(job, row or job_entry.entry)
 
     def _note(self, job_entry: JobEntry, faults: list[JobProblem], row: RowMark | None) -> bool:
-        """Whether the row is good, or has none but faults of the manifest itself."""
+        """Tell whether the row is good, or has none but faults of the manifest itself."""
         bad = False
         for mark, what, advice, of_row in faults:
             if row is None or not of_row:

@@ -86,7 +86,7 @@ class JobEntry(msgspec.Struct):
         return Suffixes(size=self._completes_size(stem), copy=self._completes_copy(stem))
 
     def _completes_size(self, stem: Stem) -> bool:
-        """Whether there are several sizes, and ``stem`` does not tell them apart."""
+        """Tell whether there are several sizes, and ``stem`` does not tell them apart."""
         sizes = self.matrix.sizes()
         if sizes is None:
             return False

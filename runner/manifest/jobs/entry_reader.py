@@ -213,7 +213,7 @@ class EntryReader:
                     job_entry.good = False
 
     def _sets_required(self, job_entry: JobEntry, given: Given) -> bool:
-        """Whether the entry says what is to be made; if not, the rows do."""
+        """Tell whether the entry says what is to be made; if not, the rows do."""
         required = job_entry.model.inputs.required
         if job_entry.model.inputs.known is None:
             return "prompt" in given or bool(job_entry.rendered) or "prompt" in job_entry.matrix.inputs
@@ -221,7 +221,7 @@ class EntryReader:
 
 
 def _leaves_out(stem: Stem, axis: Axis, *, of_file: bool) -> bool:
-    """Whether an id or file of the entry's own says nothing of a key of the matrix."""
+    """Tell whether an id or file of the entry's own says nothing of a key of the matrix."""
     if stem is None or stem is FAILED:
         return False
     if len(axis.options) < 2 and (of_file or not axis.own):

@@ -124,7 +124,7 @@ class KnownModel:
         return inputs
 
     def _accepts(self, key: Mark, name: str, inputs: Inputs) -> bool:
-        """Whether the model may take an input that its schema does not name; if not, or perhaps not, that is noted."""
+        """True if the model may take an input that its schema does not name; if not, or perhaps not, that is noted."""
         if self.inputs.knows(name):
             self._doubt(key, name)
             return True

@@ -61,7 +61,7 @@ class FeedReader:
         return RowMark(line, 1, self._feed.source)
 
     def _check_header(self, columns: Collection[str], line: int) -> bool:
-        """Whether the columns are those that the entry needs; told once, and not again at each row."""
+        """Tell whether the columns are those that the entry needs; told once, and not again at each row."""
         faults = list(self._template_faults(columns))
         for template, wrong in faults:
             what = f"`{template.field}` {wrong.what}"
@@ -154,7 +154,7 @@ class JobColumns:
         return name in columns and self.means_key(name)
 
     def means_key(self, name: str) -> bool:
-        """Whether a column of that name sets a key of the job."""
+        """Tell whether a column of that name sets a key of the job."""
         if self._gives(name):
             return False
         if name in JOB_COLUMNS:
@@ -165,7 +165,7 @@ class JobColumns:
         return name in known if known is not None else name == "prompt" or name not in self._named
 
     def _gives(self, name: str) -> bool:
-        """Whether the entry sets it already."""
+        """Tell whether the entry sets it already."""
         job_entry = self._job_entry
         if name in job_entry.entry.items or name in job_entry.matrix.inputs:
             return True

@@ -135,7 +135,7 @@ class JobStore:
         return job if job is not None and job.id == job_id else None
 
     def __contains__(self, job_id: object) -> bool:
-        """Whether a job has exactly this id; ``Mug`` is not ``mug`` here, though they cannot both be jobs."""
+        """Tell whether a job has exactly this id; ``Mug`` is not ``mug`` here, though they cannot both be jobs."""
         if not isinstance(job_id, str) or (offset := self.claims.ids.get(key_of(job_id))) is None:
             return False
         beginning = b'{"id":%b,' % _encode(job_id)

@@ -27,7 +27,7 @@ _NAME: Final = re.compile(
 
 
 def is_hosted(name: str, rule: dict[str, Any]) -> bool:
-    """Whether an input takes addresses of files, by its format or, where it has none, by its name."""
+    """Tell whether an input takes addresses of files, by its format or, where it has none, by its name."""
     return any(_is_hosted(name, choice) for choice in choices(rule))
 
 
@@ -55,7 +55,7 @@ def _takes(rule: dict[str, Any], kind: str) -> bool:
 
 
 def _is_a_word(default: Json) -> bool:
-    """Whether the schema's own default shows that texts without a scheme are meant: ``none``, ``auto``."""
+    """Tell whether the schema's own default shows that texts without a scheme are meant: ``none``, ``auto``."""
     return isinstance(default, str) and bool(default) and ":" not in default
 
 

@@ -41,7 +41,7 @@ _CONVERTERS: Final[dict[str, Callable[[Node], Json]]] = {
 
 
 def is_model_id(model: str) -> bool:
-    """Whether ``model`` can be one: it becomes a part of the API's URLs."""
+    """Tell whether ``model`` can be one: it becomes a part of the API's URLs."""
     return MODEL.fullmatch(model) is not None
 
 
@@ -90,11 +90,11 @@ class ModelInputs:
         return self._converters.get(name, json_value)
 
     def knows(self, name: str) -> bool:
-        """Whether the model may take an input of that name."""
+        """Tell whether the model may take an input of that name."""
         return self._open or self.names(name)
 
     def names(self, name: str) -> bool:
-        """Whether the schema itself names it."""
+        """Tell whether the schema itself names it."""
         return self.known is not None and name in self.known
 
     @property
@@ -152,7 +152,7 @@ class ModelInputs:
 
 
 def _takes_others(schema: dict[str, Any]) -> bool:
-    """Whether a schema says outright that there may be inputs which it does not name."""
+    """Tell whether a schema says outright that there may be inputs which it does not name."""
     return schema.get("additionalProperties", False) is not False or "patternProperties" in schema
 
 

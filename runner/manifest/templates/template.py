@@ -64,7 +64,7 @@ class Template:
         return (self.names.used - set(SHORT)) | self.names.columns
 
     def depends_on_row(self, matrix: Collection[str]) -> bool:
-        """Whether another row can change what it prints; a fault of it is the row's then."""
+        """Tell whether another row can change what it prints; a fault of it is the row's then."""
         names = self.names
         return names.row or bool(names.columns) or bool(names.used - set(matrix) - set(SHORT)) or "id" in names.job
 
