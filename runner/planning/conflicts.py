@@ -19,7 +19,7 @@ from runner.core.errors import ConflictError
 from runner.core.media_formats import EXTENSIONS
 from runner.core.models import EMULATOR, Job, Record
 from runner.core.name_sets import NameSet
-from runner.files.output_folder import Folder
+from runner.files.folder_reader import FolderReader
 from runner.ledger import LedgerReader, bought_elsewhere
 from runner.planning.rules import Action, Decision
 
@@ -71,7 +71,9 @@ def _stems(folder: str) -> frozenset[str] | None:
 class Conflicts:
     """Tells what a job may not touch: another manifest's purchases, and files that are not its own."""
 
-    def __init__(self, *, ledger: LedgerReader, others: LedgerReader, folder: Folder, api: str, manifest: str) -> None:
+    def __init__(
+        self, *, ledger: LedgerReader, others: LedgerReader, folder: FolderReader, api: str, manifest: str
+    ) -> None:
         """``others`` is what shards know that are not this run's; ``manifest`` is how records name this manifest."""
         self._ledger = ledger
         self._others = others

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from runner.core.models import Job, Record, State
-from runner.files.output_folder import Folder
+from runner.files.folder_reader import FolderReader
 from runner.ledger import EMPTY, LedgerReader
 from runner.manifest import JobStore, bundled_models, spelling
 from runner.planning.conflicts import Conflicts
@@ -34,7 +34,7 @@ class Planner:
         *,
         jobs: JobStore,
         ledger: LedgerReader,
-        folder: Folder,
+        folder: FolderReader,
         api: str,
         manifest: str,
         resubmit: bool,

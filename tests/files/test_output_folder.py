@@ -17,10 +17,11 @@ import pytest
 from runner.core.disk import hash_file
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
-from runner.files import output_folder
+from runner.files import folder_reader
 from runner.files.errors import FileMoved, PathOccupied
-from runner.files.output_folder import Folder, IncomingFile, archive_path
-from runner.files.record_paths import paths_of
+from runner.files.output_folder import Folder, IncomingFile
+from runner.files.record_paths import archive_path, paths_of
+from runner.files.renames import move
 
 
 def output_of(path: str | None, body: bytes, **changes: Any) -> Output:
@@ -168,7 +169,7 @@ def test_a_picture_gets_its_name_while_another_jobs_long_file_is_moved(
         assert go_on.wait(60)
         return hash_file(path)
 
-    monkeypatch.setattr(output_folder, "hash_file", slow)
+    monkeypatch.setattr(folder_reader, "hash_file", slow)
     mover = Thread(target=desk.deliver, args=(2, b"two", first), kwargs={"path": "film.mp4"})
     quick = Thread(target=desk.deliver, args=(1, b"mug"), daemon=True)
     mover.start()
@@ -682,7 +683,7 @@ def test_a_move_never_replaces_what_came_between_look_and_step(tmp_path: Path) -
     source.write_bytes(b"ours")
     target.write_bytes(b"theirs")
     with pytest.raises(FileExistsError):
-        output_folder._move(source, target)
+        move(source, target)
     assert (source.read_bytes(), target.read_bytes()) == (b"ours", b"theirs")
 
 

@@ -18,7 +18,7 @@ from runner.core.models import Output, Record, State
 from runner.engine.billing.costs import Basis
 from runner.engine.billing.receipts import Receipt, receipts
 from runner.engine.maintenance.verify import is_in_force, newest_in_place
-from runner.files.output_folder import Folder
+from runner.files.folder_reader import FolderReader
 from runner.files.record_paths import paths_of
 from runner.ledger import LedgerReader, open_reader
 
@@ -56,7 +56,7 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, only:
 class Rows:
     """All rows, one after the other, in order of the purchases' first appearance."""
 
-    def __init__(self, ledger: LedgerReader, folder: Folder, only: str | None) -> None:
+    def __init__(self, ledger: LedgerReader, folder: FolderReader, only: str | None) -> None:
         self._ledger = ledger
         self._folder = folder
         self._only = only

@@ -18,7 +18,7 @@ from runner.core.models import Record
 from runner.core.name_sets import NameSet
 from runner.engine.billing.costs import exact, spent
 from runner.engine.summary import COUNTS, Report, outcome_of_record
-from runner.files.output_folder import Folder
+from runner.files.folder_reader import FolderReader
 from runner.ledger import Layout, LedgerReader, holders, look, open_reader
 from runner.planning.rules import in_force
 
@@ -63,7 +63,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
     return 0
 
 
-def _read(ledger: LedgerReader, folder: Folder) -> FolderStatus:
+def _read(ledger: LedgerReader, folder: FolderReader) -> FolderStatus:
     """One pass over every purchase; of a job with several, the one in force counts."""
     standing, again = FolderStatus(), NameSet()
     for record in ledger.latest():
@@ -81,7 +81,7 @@ def _read(ledger: LedgerReader, folder: Folder) -> FolderStatus:
     return standing
 
 
-def _add(standing: FolderStatus, record: Record, folder: Folder) -> None:
+def _add(standing: FolderStatus, record: Record, folder: FolderReader) -> None:
     outcome = outcome_of_record(record)
     if outcome == "done" and not folder.present(record):
         outcome = "missing"

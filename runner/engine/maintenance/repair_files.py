@@ -22,7 +22,7 @@ from runner.engine.context import RunContext
 from runner.engine.maintenance.verify import Finding, FindingKind, VerifyReport, check
 from runner.engine.steps.deliver import Deliverer
 from runner.engine.steps.poll import RefusedRequests
-from runner.files.output_folder import files_of
+from runner.files.folder_reader import files_of
 
 WORKERS = 4
 RETRIES = 4

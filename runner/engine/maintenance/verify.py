@@ -21,7 +21,7 @@ from runner.core.errors import OutputError
 from runner.core.media_formats import EXTENSIONS
 from runner.core.models import Output, Record, State
 from runner.core.name_sets import NameSet
-from runner.files.output_folder import Folder
+from runner.files.folder_reader import FolderReader
 from runner.files.record_paths import paths_of
 from runner.ledger import LedgerReader
 from runner.manifest.names import normal
@@ -110,7 +110,7 @@ class _Expected(msgspec.Struct, frozen=True):
     """Where a file would be that could not be had, without an extension."""
 
 
-def check(ledger: LedgerReader, folder: Folder) -> VerifyReport:
+def check(ledger: LedgerReader, folder: FolderReader) -> VerifyReport:
     """Hold every file against its record. Raises ``OutputError`` where the folder cannot be read."""
     named = NameSet()
     checked, wrong = 0, []
@@ -176,7 +176,7 @@ def _is_being_placed(record: Record) -> bool:
     return record.state is State.GENERATED and named and not record.stuck
 
 
-def _look(folder: Folder, item: _Expected) -> tuple[bool, Finding | None]:
+def _look(folder: FolderReader, item: _Expected) -> tuple[bool, Finding | None]:
     """Tell whether a file is or should be there, and its problem. A right file at any of its paths will do."""
     first: Finding | None = None
     for path in item.paths:
@@ -265,7 +265,7 @@ def _pictures(root: Path) -> Iterator[str]:
                 yield (inside / name).as_posix()
 
 
-def _without_known(paths: list[str], ledger: LedgerReader, folder: Folder) -> list[str]:
+def _without_known(paths: list[str], ledger: LedgerReader, folder: FolderReader) -> list[str]:
     """``paths`` without the files that records name under another spelling: through a link, or in another case."""
     if not paths:
         return paths

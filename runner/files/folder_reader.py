@@ -1,0 +1,126 @@
+"""Readable side of the output folder: which files of a purchase are where. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from runner.core import disk
+from runner.core.disk import hash_file
+from runner.core.models import Output, Record
+from runner.files.errors import PathOccupied, file_errors
+from runner.files.record_paths import REPLACED, archive_folder, archive_path, paths_of
+
+MAX_KNOWN_FOLDERS = 10_000
+"""Folders remembered as inside the output folder; then all are forgotten and looked at again."""
+
+
+class FolderReader:
+    """Read-only view of an output folder. Paths in records are relative to it, with ``/``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._root = str(root)
+        self._inside: dict[str, tuple[int, int]] = {}
+        """Folders that were seen to be in this one, with device and inode."""
+
+    def path(self, relative: str) -> Path:
+        """Return where a record's path is on this disk. Raises ``PathOccupied`` if a link leads out of the folder."""
+        return Path(self.name_inside(relative))
+
+    def name_inside(self, relative: str) -> str:
+        """Return the same as text: a ``Path`` for every file of every job costs time."""
+        name = f"{self._root}/{relative}"
+        if not self.contains(name.rpartition("/")[0]):
+            raise PathOccupied(f"{name} leaves the output folder by a link")
+        return name
+
+    def contains(self, name: str) -> bool:
+        """Tell whether a folder is in the output folder, links followed. Walked once for each folder."""
+        found = _identity(name)
+        if found is not None and self._inside.get(name) == found:
+            return True
+        inside = disk.is_within(Path(name), self.root)
+        if inside and found is not None:
+            if len(self._inside) >= MAX_KNOWN_FOLDERS:
+                self._inside.clear()
+            self._inside[name] = found
+        return inside
+
+    def present(self, record: Record) -> bool:
+        """Tell whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
+        for output in files_of(record):
+            there = os.path.isfile(f"{self._root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
+            if not there and not any(_is_file(self.root / path) for path in paths_of(record, output)):
+                return False
+        return bool(files_of(record))
+
+    def holds(self, record: Record) -> bool:
+        """Tell whether every file of a done purchase stands somewhere with its own bytes."""
+        with file_errors(self.root):
+            return all(
+                any(is_ours(self.root / path, output) for path in paths_of(record, output))
+                for output in files_of(record)
+            )
+
+    def displaced(self, record: Record) -> bool:
+        """Tell whether a file of a done purchase was archived for another purchase's, and is not in its place."""
+        if not self._has_archive(record.id) and not (record.renamed_from and self._has_archive(record.renamed_from)):
+            return False
+        with file_errors(self.root):
+            return any(
+                not is_ours(self.root / (output.path or "."), output)
+                for output in record.outputs
+                if any(_is_file(self.root / path) for path in archive_folder(record, output))
+            )
+
+    def _has_archive(self, job_id: str) -> bool:
+        """Tell whether the archive holds anything of the job. Mostly it does not, and one look is enough."""
+        return os.access(f"{self._root}/{REPLACED}/{job_id}", os.F_OK)
+
+    def find_checked(self, record: Record, output: Output) -> str | None:
+        """Return the path at which a purchase's file stands with the bytes recorded, or None.
+
+        Raises ``PathOccupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
+        """
+        with file_errors(self.root):
+            return next((path for path in paths_of(record, output) if is_ours(self.path(path), output)), None)
+
+    def archive_path(self, record: Record, output: Output) -> str:
+        """Return where a purchase's file is archived: the path that holds its bytes, else the one it would get."""
+        with file_errors(self.root):
+            places = [*filter(None, [output.moved_from]), *archive_folder(record, output)]
+            found = (place for place in places if is_ours(self.root / place, output))
+            return next(found, archive_path(record, output.path or ""))
+
+    def is_one_of(self, target: Path, paths: Iterable[str | None]) -> bool:
+        """Tell whether ``target`` is the file at one of ``paths`` under another spelling. Raises ``OSError``."""
+        return any(disk.same_file(target, self.root / path) for path in paths if path)
+
+
+def files_of(record: Record) -> list[Output]:
+    """Return the outputs of a done purchase without those that could not be had."""
+    return [output for output in record.outputs if output.path is not None or output.error is None]
+
+
+def is_ours(path: Path, output: Output) -> bool:
+    """Tell whether the bytes at ``path`` are those that the record of ``output`` names. Raises ``OSError``."""
+    if output.sha256 is None or not path.is_file():
+        return False
+    return path.stat().st_size == output.bytes and hash_file(path) == output.sha256
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    """Return device and inode of a folder; None where there is none."""
+    try:
+        return disk.identity(folder)
+    except OSError:
+        return None
