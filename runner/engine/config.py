@@ -81,7 +81,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long to buy, from the beginning of the run."""
     offline: bool = False
     """Whether the catalogue is left alone: prices are those of earlier purchases."""
-    bounds: DownloadLimits | None = None
+    download_limits: DownloadLimits | None = None
     """What downloads may be; None leaves it to what each record carries."""
 
     @classmethod
@@ -114,7 +114,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             until=options.until,
             for_seconds=options.for_seconds,
             offline=options.offline and not options.emulator,
-            bounds=DownloadLimits.of(settings),
+            download_limits=DownloadLimits.of(settings),
         )
 
     @classmethod

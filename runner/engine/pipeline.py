@@ -15,7 +15,8 @@ from runner.engine.pacing.concurrency import START, AdaptiveConcurrency
 from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pacing.throttle import Throttle
 from runner.engine.scheduler import FixedSlots, Limits, Steps, WorkItem
-from runner.engine.steps.deliver import DEFAULT_MAX_FILE, Deliverer
+from runner.engine.steps.deliver import Deliverer
+from runner.engine.steps.fetch_output import DEFAULT_MAX_FILE
 from runner.engine.steps.poll import Poller, RefusedRequests
 from runner.engine.steps.submit import Submitter
 from runner.engine.summary import HALTED, halted
@@ -108,7 +109,7 @@ class Pipeline:
             client=self._context.storage,
             ledger=self._context.ledger,
             folder=self._context.folder,
-            bounds=self._config.bounds,
+            limits=self._config.download_limits,
             retries=self._config.retries,
             clock=self._context.clock,
             disk=disk,
@@ -146,15 +147,15 @@ class Pipeline:
 
     def _intent_fields(self, job: Job) -> dict[str, object]:
         """What every intent carries beside the job: all that collecting and delivering need without the manifest."""
-        bounds = self._config.bounds
+        limits = self._config.download_limits
         carried: dict[str, object] = {}
-        if bounds is not None:
-            limit = None if bounds.max_file_bytes == DEFAULT_MAX_FILE else bounds.max_file_bytes
+        if limits is not None:
+            limit = None if limits.max_file_bytes == DEFAULT_MAX_FILE else limits.max_file_bytes
             carried = {
-                "trusted_hosts": bounds.trusted_hosts,
+                "trusted_hosts": limits.trusted_hosts,
                 "max_file_bytes": limit,
-                "max_pixels": None if bounds.max_pixels == MAX_PIXELS else bounds.max_pixels,
-                "strict_size": bounds.strict_size,
+                "max_pixels": None if limits.max_pixels == MAX_PIXELS else limits.max_pixels,
+                "strict_size": limits.strict_size,
             }
         return {
             "api": self._context.api.base.name,

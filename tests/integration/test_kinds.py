@@ -16,7 +16,7 @@ from support.virtual_time import LoopClock
 from runner.core.models import Output, Record, State
 from runner.emulator import InjectedFault, responses
 from runner.engine import operations
-from runner.engine.steps import deliver
+from runner.engine.steps import fetch_output
 from runner.engine.steps.shipment import Shipment
 from runner.files.download import StorageAnswer
 from runner.files.output_folder import IncomingFile
@@ -260,7 +260,7 @@ def owed(stem: str) -> Record:
 
 def placed(stem: str, ending: str) -> str:
     """Where a file with such an ending goes."""
-    return deliver._final_path(owed(stem), 1, ending)
+    return fetch_output._final_path(owed(stem), 1, ending)
 
 
 def test_an_ending_makes_no_name_that_cannot_be():
@@ -387,4 +387,4 @@ def test_outputs_that_the_api_names_anew_keep_what_arrived():
 def test_a_strangers_record_allows_no_more_pixels_than_a_manifest_may(told, taken):
     """A results log may come from anywhere, and decoding takes memory for each pixel."""
     record = msgspec.structs.replace(owed("a"), max_pixels=told)
-    assert deliver.Deliverer._bounds_of(SimpleNamespace(_bounds=None), record).max_pixels == taken
+    assert fetch_output.OutputFetcher.limits_of(SimpleNamespace(_limits=None), record).max_pixels == taken

@@ -14,7 +14,7 @@ from support.harness import plain
 from runner.api.client import Api
 from runner.core.models import INTERNAL, State
 from runner.emulator import InjectedFault
-from runner.engine.steps import deliver
+from runner.engine.steps import fetch_output
 from runner.files import download
 from runner.files.media import inspect_bytes
 from runner.files.output_folder import Folder
@@ -58,7 +58,7 @@ class OfBad:
 STEPS = {
     "submitting": (Api, "submit", "prompt", State.UNKNOWN),
     "polling": (Api, "result", "request", State.SUBMITTED),
-    "downloading": (deliver, "fetch", "url", State.GENERATED),
+    "downloading": (fetch_output, "download", "url", State.GENERATED),
     "looking for files in the way": (Folder, "occupied", "record", State.GENERATED),
     "giving files their names": (Folder, "place", "record", State.GENERATED),
 }

@@ -41,7 +41,7 @@ class RepairResult(msgspec.Struct):
     interrupted: bool = False
 
 
-async def repair_files(context: RunContext, bounds: DownloadLimits | None = None) -> RepairResult:
+async def repair_files(context: RunContext, limits: DownloadLimits | None = None) -> RepairResult:
     """Put right what can be, looking at everything before and after. Submits nothing. Needs the lock.
 
     Raises ``OutputError`` where the disk refuses, ``LedgerError`` where the results manifest cannot be written.
@@ -49,7 +49,7 @@ async def repair_files(context: RunContext, bounds: DownloadLimits | None = None
     context.folder.prepare()
     async with at_work(Disk(WORKERS, "disk")) as disk:
         before = await in_thread(disk, check, context.ledger, context.folder)
-        repair = _Repair(context, disk, bounds)
+        repair = _Repair(context, disk, limits)
         await repair.clear(before.wrong)
         await repair.deliver()
         repair.done.after = await in_thread(disk, check, context.ledger, context.folder)
@@ -61,7 +61,7 @@ async def repair_files(context: RunContext, bounds: DownloadLimits | None = None
 class _Repair:
     """One repair under way."""
 
-    def __init__(self, context: RunContext, disk: Disk, bounds: DownloadLimits | None) -> None:
+    def __init__(self, context: RunContext, disk: Disk, limits: DownloadLimits | None) -> None:
         self.done = RepairResult()
         self._context = context
         self._disk = disk
@@ -72,7 +72,7 @@ class _Repair:
             client=context.storage,
             ledger=context.ledger,
             folder=context.folder,
-            bounds=bounds,
+            limits=limits,
             retries=RETRIES,
             clock=context.clock,
             disk=disk,

@@ -12,17 +12,15 @@ import aiohttp
 import msgspec
 
 from runner.api.client import Api
-from runner.api.outputs import INSIDE, absolute, find_inside, read_data
 from runner.api.responses import Completed, Gone
 from runner.core.clock import Clock, timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
-from runner.core.http import ConnectionBroken
-from runner.core.media_formats import MAX_PIXELS, MOST_PIXELS
 from runner.core.models import Output, Record, State
 from runner.engine.config import DownloadLimits
 from runner.engine.pacing.throttle import backoff
 from runner.engine.run_status import TRANSITION
+from runner.engine.steps.fetch_output import OutputFetcher
 from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.steps.poll import RefusedRequests, outputs_of
 from runner.engine.steps.shipment import (
@@ -30,21 +28,15 @@ from runner.engine.steps.shipment import (
     FINAL,
     Expired,
     InternalError,
-    OutputReplaced,
     Rejected,
     Shipment,
     fault_of,
     partial_warning,
 )
-from runner.files.containers import BadMedia
-from runner.files.download import SMALL, fetch, keep_bytes
 from runner.files.errors import FileMoved, PathOccupied
-from runner.files.media import Media
 from runner.files.output_folder import Folder, IncomingFile
-from runner.files.record_paths import LONGEST_NAME
-from runner.files.urls import RefusedUrl, UrlPolicy
 from runner.ledger import LedgerWriter
-from runner.ledger.records import follow, is_target
+from runner.ledger.records import follow
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +51,7 @@ class Deliverer:
         client: aiohttp.ClientSession,
         ledger: LedgerWriter,
         folder: Folder,
-        bounds: DownloadLimits | None,
+        limits: DownloadLimits | None,
         retries: int,
         clock: Clock,
         disk: Disk,
@@ -69,11 +61,9 @@ class Deliverer:
     ) -> None:
         """``claimed`` tells whether the manifest still wants a done purchase's files where they are."""
         self._api = api
-        self._origin = api.base.origin
-        self._client = client
+        self._outputs = OutputFetcher(api=api, client=client, folder=folder, limits=limits, disk=disk)
         self._ledger = ledger
         self._folder = folder
-        self._bounds = bounds
         self._retries = retries
         self._clock = clock
         self._disk = disk
@@ -131,12 +121,12 @@ class Deliverer:
         for number in shipment.waiting:
             output = shipment.record.outputs[number - 1]
             try:
-                shipment.arrive(number, await self._arrive(shipment, number, output))
+                shipment.arrive(number, await self._outputs.fetch(shipment, number, output))
             except OutputError:
                 raise
             except tuple(CODES) as error:
                 log.info("%s: output %d: %s", shipment.record.id, number, error)
-                final = isinstance(error, FINAL) or (astray and self._leads_astray(shipment.record, output))
+                final = isinstance(error, FINAL) or (astray and self._outputs.leads_astray(shipment.record, output))
                 shipment.fail(number, error, final=final)
             except RunnerError:
                 raise
@@ -213,7 +203,7 @@ class Deliverer:
         """The warning that a purchase is recorded with. Raises ``Rejected`` where its size is not accepted."""
         record, outputs = shipment.record, shipment.outputs
         warning = size_warning(record, outputs)
-        if warning and self._bounds_of(record).strict_size and record.state is not State.DONE:
+        if warning and self._outputs.limits_of(record).strict_size and record.state is not State.DONE:
             kept = await in_thread(self._disk, self._folder.reject, record, list(shipment.arrivals.values()))
             placed = dict(zip(shipment.arrivals, kept, strict=True))
             shipment.arrivals = {}
@@ -267,116 +257,14 @@ class Deliverer:
                 )
             await in_thread(self._disk, self._folder.move_to_archive, owner, path)
 
-    async def _arrive(self, shipment: Shipment, number: int, output: Output) -> IncomingFile:
-        """A checked file for one output: the one that is here already, else a download."""
-        record = shipment.record
-        found = output.path and await in_thread(self._disk, self._folder.find_checked, record, output)
-        if found:
-            path = _final_path(record, number, found.rpartition(".")[2])
-            moved_from = found if found != path else None
-            here = msgspec.structs.replace(output, path=path, moved_from=moved_from)
-            return IncomingFile(name=str(self._folder.path(found)), output=here)
-        bounds = self._bounds_of(record)
-        target = self._folder.new_incoming_file()
-        if output.url.startswith(INSIDE):
-            media = await self._unpack(shipment, output, target, bounds)
-        else:
-            media = await fetch(
-                self._client,
-                self._address(output),
-                target,
-                allowed=self._allowed(bounds),
-                max_bytes=bounds.max_file_bytes,
-                disk=self._disk,
-                max_pixels=bounds.max_pixels,
-                any_kind=True,
-            )
-        path = _final_path(record, number, media.extension)
-        return IncomingFile(name=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
-
-    async def _unpack(self, shipment: Shipment, output: Output, target: str, bounds: DownloadLimits) -> Media:
-        """Write a file that came inside the API's answer, which is asked for again: it is too long to be recorded."""
-        if shipment.answer is None:
-            progress = await self._api.result(shipment.record.request_id or "")
-            if isinstance(progress, Gone):
-                raise Expired(f"the API has it no more: {progress.fault.message}")
-            if not isinstance(progress, Completed):
-                raise ConnectionBroken("the API does not show the result at the moment")
-            shipment.answer = progress.urls
-        address = find_inside(shipment.answer, output.url)
-        if address is None:
-            raise OutputReplaced("the API's answer does not hold this output any more")
-        found = read_data(address, bounds.max_file_bytes)
-        if found is None:
-            raise BadMedia("what the API's answer holds in place of a file cannot be decoded")
-        return await keep_bytes(
-            found.body,
-            target,
-            found.content_type,
-            max_bytes=bounds.max_file_bytes,
-            disk=self._disk,
-            max_pixels=bounds.max_pixels,
-        )
-
-    def _address(self, output: Output) -> str:
-        """Where the file is; an address without a host is one of the API's own."""
-        try:
-            return absolute(output.url, f"{self._api.base.url}/")
-        except ValueError as error:
-            raise RefusedUrl(f"{output.url[:200]!r} is no address: {error}") from None
-
-    def _allowed(self, bounds: DownloadLimits) -> UrlPolicy:
-        return UrlPolicy(api=self._origin, trusted_hosts=bounds.trusted_hosts)
-
-    def _leads_astray(self, record: Record, output: Output) -> bool:
-        """Tell whether an output's own link is refused: asking once more does not help, as it may after a redirect."""
-        try:
-            if not output.url.startswith(INSIDE):
-                self._allowed(self._bounds_of(record)).check(self._address(output))
-        except RefusedUrl:
-            return True
-        return False
-
-    def _bounds_of(self, record: Record) -> DownloadLimits:
-        return self._bounds or DownloadLimits(
-            trusted_hosts=record.trusted_hosts,
-            max_file_bytes=record.max_file_bytes or DEFAULT_MAX_FILE,
-            max_pixels=min(max(record.max_pixels or MAX_PIXELS, 1), MOST_PIXELS),
-            strict_size=record.strict_size,
-        )
-
     def _now(self) -> str:
         return timestamp(self._clock.now())
-
-
-DEFAULT_MAX_FILE = 2 * 2**30
-
-
-def _final_path(record: Record, number: int, extension: str) -> str:
-    path = f"{record.stem(number)}.{extension}"
-    name = path.rpartition("/")[2]
-    length = len(name.encode(errors="surrogateescape"))  # as on most disks, whatever this process's locale is
-    fits = length <= LONGEST_NAME and is_target(path)  # a stranger's ending may make any name of it
-    return path if fits else f"{record.stem(number)}.bin"
 
 
 def _displaces(newer: Record, record: Record) -> bool:
     """Tell whether a newer purchase's files have the names of this one's, or are about to."""
     named = newer.state is State.GENERATED and not newer.stuck and any(output.path for output in newer.outputs)
     return newer.api == record.api and newer.purchase > record.purchase and (newer.state is State.DONE or named)
-
-
-def _described(output: Output, path: str, media: Media) -> Output:
-    return Output(
-        url=output.url,
-        path=path,
-        bytes=media.bytes,
-        sha256=media.sha256,
-        media_type=media.media_type,
-        width=media.width,
-        height=media.height,
-        unchecked=media.unchecked,
-    )
 
 
 def size_warning(record: Record, outputs: tuple[Output, ...]) -> str | None:

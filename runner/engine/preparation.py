@@ -1,0 +1,79 @@
+"""Preparation of a batch: what earlier runs left is put in order before anything is bought."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from runner.core.aio import pull
+from runner.core.clock import timestamp
+from runner.core.models import EMULATOR, Fault, Job, Record, State
+from runner.engine.billing.costs import is_paid
+from runner.engine.context import RunContext
+from runner.ledger.records import follow, in_doubt, intent
+from runner.planning.planner import Planner
+from runner.planning.rules import next_purchase
+
+log = logging.getLogger(__name__)
+
+
+async def clear_crash(context: RunContext) -> None:
+    """Remove temporary files, and record the intents that a crash left without an answer as ``unknown``."""
+    context.folder.prepare()
+    for record in context.ledger.interrupted():
+        await context.ledger.append(in_doubt(record, timestamp(context.clock.now())))
+
+
+async def hold_unrecorded(context: RunContext, planner: Planner, jobs: Iterable[Job], *, manifest: str) -> str | None:
+    """Hold each job that would be bought though its picture lies there without a record.
+
+    Returns the words for the user if anything would be bought, else None. ``manifest`` is its name in records.
+    """
+    wanted = (job for job in jobs if planner.buys(job))
+    buying = held = 0
+    while some := await pull(wanted):
+        buying += len(some)
+        for job in filter(planner.finds_picture, some):
+            await context.ledger.append(_unrecorded(context, job, manifest))
+            held += 1
+    planner.begin_again()
+    if not buying:
+        return None
+    jobs_held = f" On hold until then, or until `runner reconcile` decides: {held:,} jobs whose pictures are there."
+    return f"{jobs_held if held else ''} Nothing was bought."
+
+
+def _unrecorded(context: RunContext, job: Job, manifest: str) -> Record:
+    """Return a purchase in doubt for one that the log has lost."""
+    at = timestamp(context.clock.now())
+    purchase = next_purchase(context.ledger.history(job.id))
+    made = intent(job, purchase, at=at, api=context.api.base.name, manifest=manifest)
+    fault = Fault(code="lost_record", message="its picture is there, and an older copy of the results log lacks it")
+    return follow(made, State.UNKNOWN, at, error=fault)
+
+
+async def take_over(context: RunContext, planner: Planner, jobs: Iterable[Job]) -> None:
+    """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
+    planner.begin_again()
+    renamed = ((job, old_id) for job in jobs if (old_id := planner.renamed_from(job, planner.history(job))))
+    while some := await pull(renamed):
+        for job, old_id in some:
+            for record in reversed(planner.takeover(job, old_id)):
+                log.info("%s takes over purchase %d of %s", job.id, record.purchase, old_id)
+                await context.ledger.append(record)
+
+
+def stop_if_disk_full(context: RunContext) -> None:
+    """Stop buying if the disk is nearly full."""
+    if context.folder.nearly_full():
+        context.stop.buying(f"{context.folder.root}: the disk is nearly full; make room, and run again", 73)
+
+
+def tell_of_other_apis(context: RunContext) -> None:
+    """Stop with 65 if purchases are owed by other addresses than the one that was asked."""
+    api = context.api.base.name
+    others = context.ledger.apis() - {api, EMULATOR} if is_paid(api) else set()
+    for other in sorted(others):
+        if owed := len(context.ledger.owed(other)):
+            text = f"{owed:,} paid results are owed by {other}, and this run asked {api}; if both are addresses of "
+            context.stop.buying(f"{text}one service, say so once: --same-api-as {other}", 65)
