@@ -42,8 +42,10 @@ OPEN = frozenset({State.SUBMITTING, State.UNKNOWN})
 MAX_FAULT = 2000
 """Characters that a fault's text may have."""
 
-STUCK_CODES = frozenset({"expired", "no_output", "wrong_output"})
-"""Errors of owed purchases that do not heal by themselves and wait for the user's word."""
+UNDELIVERABLE = "undeliverable"
+"""The code of a purchase whose files were wrong, or gone, in two runs alike."""
+STUCK_CODES = frozenset({"expired", "no_output", "wrong_output", UNDELIVERABLE})
+"""Errors of owed purchases that do not heal by themselves and wait for the user's decision."""
 TIMEOUT = "timeout"
 """The code of a request that did not end in its time."""
 LOST = "lost"
@@ -52,6 +54,8 @@ DISK = "disk"
 """The code of a purchase that this machine's disk did not take; nothing more should be bought."""
 INTERNAL = "internal"
 """The code of a purchase whose steps met a bug of the runner's own; the exit code of such a run is 70."""
+ITS_OWN_CODES = STUCK_CODES | {"bad_file", "too_large", "untrusted_host", "file_in_the_way", INTERNAL}
+"""Errors of owed purchases that concern this one alone. They say nothing about the storage or the network."""
 OUR_CODES = STUCK_CODES | {TIMEOUT, LOST, DISK, INTERNAL}
 """Codes that decide something. The API may use the same words for its own errors: ``api/fields`` tells them apart."""
 
@@ -216,6 +220,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.error is not None and self.owed and self.error.code in STUCK_CODES
 
     @property
+    def has_own_trouble(self) -> bool:
+        """Tell whether it is owed because of something that concerns this purchase alone."""
+        return self.error is not None and self.owed and self.error.code in ITS_OWN_CODES
+
+    @property
+    def accepted(self) -> bool:
+        """Tell whether the user has closed it as it is: nothing more is fetched or bought for it."""
+        return self.state is State.DONE and self.warning == ACCEPTED
+
+    @property
     def open(self) -> bool:
         return self.state in OPEN
 
@@ -244,6 +258,10 @@ MAX_OUTPUTS = 1000
 
 PARTIAL = "partial"
 """The warning of a done purchase some of whose outputs could not be had: each of them has its ``error``."""
+
+
+ACCEPTED = "accepted"
+"""The warning of a purchase that the user closed as it is with ``reconcile --accept``."""
 
 
 MAX_AUTO_CONCURRENCY = 256

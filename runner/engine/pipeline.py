@@ -142,7 +142,7 @@ class Pipeline:
         self._tally.finish(work, record)
         if halted(self._config.halt, failed=self._tally.failed, finished=self._tally.finished):
             counts = f"{self._tally.failed} of {self._tally.finished}"
-            text = f"halted: {counts} jobs that finished in this run failed or are perhaps bought"
+            text = f"halted: {counts} jobs that finished in this run failed, cannot be delivered, or are perhaps bought"
             self._context.stop.buying(text, HALTED)
 
     def _intent_fields(self, job: Job) -> dict[str, object]:

@@ -22,6 +22,7 @@ from anyio.lowlevel import checkpoint
 
 from runner.core.errors import RunnerError
 from runner.core.models import TIMEOUT, Job, Record, State
+from runner.engine.delivery_proof import MAX_UNPROVEN, DeliveryProof
 from runner.engine.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -136,6 +137,9 @@ class _Workers:
         self._pausing = False
         self._waiting = 0
         self._failed = 0
+        self._under_way = 0
+        """Items that a worker or a delivery has in hand."""
+        self._proof = DeliveryProof()
         self._errors: list[RunnerError] = []
 
     def raise_errors(self) -> None:
@@ -211,23 +215,40 @@ class _Workers:
         if work is PAUSE:
             await self._pause()
             return False
+        self._under_way += 1
         record = work.record
         if work.job is not None:
+            self._proof.tried |= self._is_unproven()
             record = await self._steps.submit(work.job)
         if record is not None and record.state is State.SUBMITTED:
             record = await self._steps.poll(record, work.fresh)
         if record is not None and record.state in (State.GENERATED, State.DONE):
             self._waiting += 1
+            self._proof.expect(record)
             await generated.put((work, record))
             return False
+        self._under_way -= 1
         self._steps.finish(work, record)
         return record is not None and record.error is not None and record.error.code == TIMEOUT
 
     async def _room(self) -> bool:
-        """Wait while too many paid results are not on disk; False: buying stopped."""
-        while not self._stop.stopped and self._waiting > self._limits.backlog:
+        """Wait while too many paid results are not on disk; False: buying stopped.
+
+        Until the first delivery of the run has succeeded, few may wait: perhaps none can be delivered at all. Where
+        all have failed, and were of earlier runs, one purchase is made to find out; if that fails, too, buying stops.
+        """
+        while not self._stop.stopped and (self._waiting > self._limits.backlog or self._is_unproven()):
+            if self._is_unproven() and not self._under_way:
+                if not self._proof.tried:
+                    return True
+                self._stop.buying(self._proof.why)
+                break
             await self._stop.wait(0.2)
         return not self._stop.stopped
+
+    def _is_unproven(self) -> bool:
+        """Tell whether buying pauses, because nothing was delivered yet and much waits or has failed."""
+        return self._proof.open >= max(MAX_UNPROVEN, int(self._limits.slots.limit))
 
     def _count_lost(self, keeps_slot: bool) -> None:
         if keeps_slot:
@@ -245,7 +266,10 @@ class _Workers:
             except RunnerError as error:
                 self._fail(error)
                 continue
+            finally:
+                self._under_way -= 1
             self._steps.finish(work, after)
+            self._proof.note(record, after, fresh=work.fresh)
             self._count(delivered=after.state is State.DONE)
 
     def _count(self, *, delivered: bool) -> None:

@@ -76,14 +76,18 @@ def most_waiting(concurrency: int | None) -> int:
 
 
 def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:
-    """Why nothing is bought before what is ``owed`` is home; empty where buying may go on beside it."""
+    """Return why nothing is bought before what is ``owed`` is delivered; empty where buying may go on beside it.
+
+    A purchase with trouble of its own, as a file in its way, keeps no other job from being bought, however old it is.
+    """
     waiting = [record for record in owed if not record.stuck and not record.rebuy]
     if len(waiting) > most:
         return f"{len(waiting)} paid results of earlier runs wait; they are fetched first"
-    old = next((record for record in waiting if _is_old(record, now)), None)
+    old = next((record for record in waiting if _is_old(record, now) and not record.has_own_trouble), None)
     if old is not None:
-        way_out = f"; if it never comes, `runner reconcile` gives it up: --lost {old.id}" if old.error else ""
-        return f"a paid result has waited for more than a day; what is owed is fetched first{way_out}"
+        why = "a paid result has waited for more than a day; what is owed is fetched first"
+        close = f"; if it never comes, `runner reconcile --accept {old.id}` closes it and buys nothing"
+        return why + (close if old.error else "")
     return ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.core.models import PARTIAL, Halt, Record, State
+from runner.core.models import ACCEPTED, PARTIAL, Halt, Record, State
 from runner.planning.rules import Action, Decision
 
 HALTED = 1
@@ -21,7 +21,11 @@ COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "
 _ENDS = {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "cancelled"}
 
 
-_WARNINGS = {"size": "another size than asked for", PARTIAL: "some of its outputs missing"}
+_WARNINGS = {
+    "size": "another size than asked for",
+    PARTIAL: "some of its outputs missing",
+    ACCEPTED: "its outputs missing, closed with reconcile --accept",
+}
 
 
 def warning_words(warning: str) -> str:

@@ -21,7 +21,7 @@ from runner.planning.rules import Action, Decision
 
 _FINISHED = (State.DONE, State.FAILED, State.CANCELLED, State.UNKNOWN)
 _FAILED = (State.FAILED, State.UNKNOWN)
-"""What counts for ``halt:``; an outcome that cannot be read is no better than a failure, and may cost as much."""
+"""What counts for ``halt:``. An outcome that cannot be read is no better than a failure, and may cost as much."""
 
 
 class Tally:
@@ -30,7 +30,7 @@ class Tally:
     def __init__(self) -> None:
         self.cost_usd = 0.0
         self.finished = 0
-        """Jobs that this run brought to an end, well or badly; purchases that it left in doubt among them."""
+        """Jobs that this run brought to an end, with purchases left in doubt, or bought and not to be delivered."""
         self.failed = 0
         self.bugs = 0
         """Jobs whose steps met a bug of the runner's own."""
@@ -94,8 +94,9 @@ class Tally:
             self._ended[record.id] = record
         if outcome == "missing":
             self.missing.add(record.id)
-        self.finished += record.state in _FINISHED
-        self.failed += record.state in _FAILED
+        undelivered = work.fresh and record.has_own_trouble
+        self.finished += undelivered or record.state in _FINISHED
+        self.failed += undelivered or record.state in _FAILED
         self.bugs += record.error is not None and record.error.code == INTERNAL
         if record.state is not State.DONE or record.error is not None or record.warning is not None:
             self._remember(record, outcome)

@@ -49,12 +49,15 @@ class FolderReader:
         return inside
 
     def present(self, record: Record) -> bool:
-        """Tell whether every file of a done purchase can be found, in its place or set aside. Looking follows links."""
+        """Tell whether every file of a done purchase can be found, in its place or archived. Looking follows links.
+
+        A purchase without any file is not there, unless the user has accepted it so.
+        """
         for output in files_of(record):
             there = os.path.isfile(f"{self._root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
             if not there and not any(_is_file(self.root / path) for path in paths_of(record, output)):
                 return False
-        return bool(files_of(record))
+        return record.accepted or bool(files_of(record))
 
     def holds(self, record: Record) -> bool:
         """Tell whether every file of a done purchase stands somewhere with its own bytes."""

@@ -6,6 +6,7 @@ The rules, in the order in which they decide:
 2. A purchase that may have happened holds the job; ``on_unknown: resubmit`` lets it pass once in a job's life.
    The user's word passes it: ``reconcile --rebuy`` buys anew, and so does a redo that chose the job, once.
 3. Done with these very inputs: reused; moved if the manifest names another file; delivered again if files are gone.
+   What the user has accepted without its files stays as it is.
 4. An older purchase had these very inputs: its files are taken back.
 5. These inputs failed: bought again only if that may help, and at most three times in all.
 6. Everything else is bought: new jobs, changed inputs, what was refused before (``released``) or cancelled.
@@ -170,6 +171,8 @@ def _held(newest: Record) -> Decision:
 
 
 def _reuse(job: Job, force: Record, present: Present) -> Decision:
+    if force.accepted:
+        return _accepted(force)
     if not present(force):
         return Decision(action=Action.DELIVER, reason="done, but files are gone", record=force)
     if (force.file, force.numbered_at) != (job.file, job.numbered_at):
@@ -177,9 +180,16 @@ def _reuse(job: Job, force: Record, present: Present) -> Decision:
     return Decision(action=Action.REUSE, reason="done", record=force)
 
 
+def _accepted(record: Record) -> Decision:
+    reason = f"purchase {record.purchase} is closed as it is (reconcile --accept)"
+    return Decision(action=Action.REUSE, reason=reason, record=record)
+
+
 def _take_back_or_buy(job: Job, history: Sequence[Record], present: Present) -> Decision:
     same = [record for record in history if record.fingerprint == job.fingerprint]
     older = _newest_done(history, job.fingerprint)
+    if older is not None and older.accepted:
+        return _accepted(older)
     if older is not None:
         reason = f"inputs are those of purchase {older.purchase} again"
         action = Action.RESTORE if present(older) else Action.DELIVER

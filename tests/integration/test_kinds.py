@@ -214,8 +214,8 @@ async def test_max_pixels_is_on_record_for_whoever_collects(service):
     """Collecting needs no manifest, and asks no less of a picture for it."""
     await service.run(service.manifest(*plain(1), max_pixels=4000))
     (service.folder / "batch.yaml").unlink()
-    assert (await service.collect()).owed == 1
-    assert service.record().max_pixels == 4000
+    assert (await service.collect()).done == 0
+    assert (service.record().max_pixels, service.record().error.code) == (4000, "undeliverable")
 
 
 async def test_verify_tells_what_could_not_be_had_and_repair_asks_again(service):

@@ -335,7 +335,7 @@ async def test_a_request_that_never_ends_can_be_given_up(make_service, word):
         await anyio.sleep(45_000)
     stopped = (await service.run(manifest)).stopped
     assert stopped is not None
-    assert "`runner reconcile` gives it up: --lost a" in stopped.reason
+    assert "`runner reconcile --accept a` closes it and buys nothing" in stopped.reason
     assert questions(service).open == ()
     await service.reconcile(f"{word} a")
     await service.run(manifest)

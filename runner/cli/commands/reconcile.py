@@ -34,6 +34,7 @@ PROMPT_LENGTH = 70
 @click.option("--adopt", multiple=True, metavar="ID=REQUEST_ID", help="It was bought, as this request; collect it.")
 @click.option("--lost", multiple=True, metavar="ID", help="Nothing was made, or it cannot be had; buy it anew.")
 @click.option("--rebuy", multiple=True, metavar="ID|all", help="Leave it as it is, as spent, and buy it anew, once.")
+@click.option("--accept", multiple=True, metavar="ID", help="Close what cannot be had as it is. Nothing is bought.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1, to ask about what is adopted.")
 @click.option("--offline", is_flag=True, help="Adopt unseen: do not ask the API whether it knows the request.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -44,14 +45,15 @@ def command(
     adopt: tuple[str, ...],
     lost: tuple[str, ...],
     rebuy: tuple[str, ...],
+    accept: tuple[str, ...],
     api: str | None,
     offline: bool,
     as_json: bool,
 ) -> int:
-    """List the open found of MANIFEST's results, and settle them by your word.
+    """List the open purchases of MANIFEST's results, and resolve them.
 
     Unknown ones may have been bought: look for them on RunComfy's Generations page, by time and prompt. The API is
-    asked whether it knows a request before it is adopted. Stuck ones are paid, and cannot be had as things are.
+    asked whether it knows a request before it is adopted. Stuck ones are paid, and cannot be downloaded as things are.
     MANIFEST may be the output folder itself. Where a job has several open purchases, write ID/PURCHASE for ID.
 
     \b
@@ -59,7 +61,7 @@ def command(
       runner reconcile output/spring
       runner reconcile output/spring --adopt mug-hero=req_8f2a --lost tote --rebuy all
     """
-    requests = _read(adopt, lost, rebuy)
+    requests = _read(adopt, lost, rebuy, accept)
     folder = known_folder(manifest, output, emulator=emulator)
     if requests:
         options = RunOptions(emulator=emulator, api=api, offline=offline)
@@ -80,13 +82,15 @@ async def _settle(folder: Folder, requests: list[ResolutionRequest], options: Ru
     return await operations.reconcile(folder, requests, options)
 
 
-def _read(adopt: tuple[str, ...], lost: tuple[str, ...], rebuy: tuple[str, ...]) -> list[ResolutionRequest]:
+def _read(
+    adopt: tuple[str, ...], lost: tuple[str, ...], rebuy: tuple[str, ...], accept: tuple[str, ...]
+) -> list[ResolutionRequest]:
     try:
         adopted = [parse_adopt(text) for text in adopt]
     except ValueError as error:
         raise UsageError(f"{error}. Nothing was settled.") from None
-    given_up = [parse_name(Resolution.LOST, text) for text in lost]
-    return [*adopted, *given_up, *(parse_name(Resolution.REBUY, text) for text in rebuy)]
+    named = {Resolution.LOST: lost, Resolution.REBUY: rebuy, Resolution.ACCEPT: accept}
+    return [*adopted, *(parse_name(word, text) for word, texts in named.items() for text in texts)]
 
 
 def _as_json(found: OpenPurchases, folder: Folder) -> dict[str, object]:
@@ -141,6 +145,7 @@ def _show(found: OpenPurchases, folder: Folder, manifest: str, *, settled: int) 
         _list(found.unknown)
     if found.stuck:
         say(f"Stuck, paid and not to be had as things are: {len(found.stuck):,}. Every run asks again; or")
+        say(f"  close it:   runner reconcile {here} --accept ID  (counts as spent, and is not bought again)")
         say(f"  give up:    runner reconcile {here} --lost ID    (counts as spent, and is bought once more)")
         say(f"  meanwhile:  runner reconcile {here} --rebuy ID   (the same, but still asked after)")
         _list(found.stuck)

@@ -13,7 +13,7 @@ import msgspec
 
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import UsageError
-from runner.core.models import LOST, REQUEST_ID, Fault, Record, State
+from runner.core.models import ACCEPTED, LOST, REQUEST_ID, Fault, Output, Record, State
 from runner.core.shards import Shard
 from runner.files.output_folder import Folder
 from runner.ledger import LedgerReader, acquire_all, open_ledger
@@ -143,6 +143,7 @@ class Resolution(StrEnum):
     ADOPT = "adopt"
     LOST = "lost"
     REBUY = "rebuy"
+    ACCEPT = "accept"
 
 
 class ResolutionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,7 +235,18 @@ def resolved(record: Record, request: ResolutionRequest, at: str) -> Record:
             why = record.error.message if record.error else "stuck"
             fault = Fault(code=LOST, message=f"given up with `reconcile --lost` ({why})", retryable=True)
             return follow(record, State.FAILED, at, error=fault, rebuy=False)
+        case Resolution.ACCEPT:
+            return follow(record, State.DONE, at, outputs=_without_missing(record), warning=ACCEPTED, rebuy=False)
     return msgspec.structs.replace(in_doubt(record, record.at), at=at, rebuy=True)
+
+
+def _without_missing(record: Record) -> tuple[Output, ...]:
+    """Return the outputs of an owed purchase, with the reason on each that has no file."""
+    why = record.error or Fault(code="undelivered", message="accepted before it was downloaded")
+    return tuple(
+        output if output.path is not None or output.error is not None else msgspec.structs.replace(output, error=why)
+        for output in record.outputs
+    )
 
 
 def why_not(request: ResolutionRequest, found: Sequence[Record], owners: dict[str, Record]) -> str:
@@ -246,10 +258,12 @@ def why_not(request: ResolutionRequest, found: Sequence[Record], owners: dict[st
         names = ", ".join(f"{record.id}/{record.purchase}" for record in found[:SHOWN])
         return f"{request}: several purchases are meant; name one: {names}"
     record = found[0]
+    if request.word is Resolution.ACCEPT and not record.owed:
+        return f"{request}: purchase {record.purchase} is {record.state}, perhaps not bought; use --lost or --rebuy"
     if request.word is not Resolution.ADOPT:
         return ""
     if record.request_id is not None:
-        known = f"has its request already ({record.request_id}); use --lost or --rebuy"
+        known = f"has its request already ({record.request_id}); use --accept, --lost or --rebuy"
         return f"{request}: purchase {record.purchase} {known}"
     owner = owners.get(request.request_id or "")
     if owner is not None:

@@ -147,7 +147,7 @@ def _expected(ledger: LedgerReader, named: NameSet) -> Iterator[_Expected]:
             for place in places:
                 named.add(normal(place))
             if output.path is None or output.sha256 is None:
-                if force and output.path is None and output.error is not None:
+                if force and output.path is None and output.error is not None and not record.accepted:
                     yield _Expected(record, output, (), True, record.stem(number))
                 continue
             if force:

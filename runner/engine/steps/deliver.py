@@ -16,7 +16,7 @@ from runner.api.responses import Completed, Gone
 from runner.core.clock import Clock, timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
-from runner.core.models import Output, Record, State
+from runner.core.models import UNDELIVERABLE, Output, Record, State
 from runner.engine.config import DownloadLimits
 from runner.engine.pacing.throttle import backoff
 from runner.engine.run_status import TRANSITION
@@ -143,6 +143,10 @@ class Deliverer:
     async def _fail(self, shipment: Shipment, failure: RunnerError, *, fresh: bool) -> Record:
         """Record why a purchase stays owed. What was fetched and has no name yet is removed."""
         record, fault = shipment.record, fault_of(failure)
+        if shipment.repeats(failure):
+            fault = msgspec.structs.replace(
+                fault, code=UNDELIVERABLE, message=f"the same in two runs: {failure}", retryable=False
+            )
         log.warning("%s: not delivered: %s", record.id, failure, extra=TRANSITION)
         await in_thread(self._disk, self._folder.discard, list(shipment.arrivals.values()))
         if record.state is State.DONE:

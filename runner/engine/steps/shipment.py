@@ -6,7 +6,7 @@ import msgspec
 
 from runner.core.errors import OutputError, RunnerError
 from runner.core.http import ConnectFailed, ConnectionBroken, TooLarge
-from runner.core.models import DISK, INTERNAL, PARTIAL, Fault, Output, Record, State
+from runner.core.models import DISK, INTERNAL, PARTIAL, UNDELIVERABLE, Fault, Output, Record, State
 from runner.files.containers import BadMedia, TooManyPixels
 from runner.files.download import StorageAnswer
 from runner.files.errors import FileMoved, PathOccupied
@@ -52,6 +52,10 @@ CODES: dict[type[RunnerError], str] = {
 }
 FINAL = (Rejected, Expired, TooLarge, TooManyPixels, PathOccupied, OutputError, InternalError)
 """Trying again within the run cannot help; the next run may find it changed."""
+
+
+_LASTING = (BadMedia, OutputReplaced, TooLarge, TooManyPixels)
+"""Wrong in two runs alike, these will not come right by asking again."""
 
 
 def fault_of(failure: RunnerError) -> Fault:
@@ -155,6 +159,13 @@ class Shipment(msgspec.Struct):
         Bytes that are wrong, or gone, must have been so in an earlier run as well: storages have bad days.
         """
         return all(self._is_lasting(number, failure) for number, failure in self.failures.items())
+
+    def repeats(self, failure: RunnerError) -> bool:
+        """Tell whether an earlier run met the same failure, of a kind that will not come right by asking again."""
+        before = self.record.error
+        gone = isinstance(failure, StorageAnswer) and failure.expired and self.renewed
+        lasting = gone or isinstance(failure, _LASTING)
+        return lasting and before is not None and before.code in (CODES[type(failure)], UNDELIVERABLE)
 
     def _is_lasting(self, number: int, failure: RunnerError) -> bool:
         if isinstance(failure, RefusedUrl | TooLarge | TooManyPixels):
