@@ -14,7 +14,7 @@ from math import isfinite
 
 import msgspec
 
-from runner.core.models import MOST_USD, OUR_CODES, REQUEST_ID, Fault, Json
+from runner.core.models import MOST_USD, OUR_CODES, REQUEST_ID, UNEXPLAINED, Fault, Json
 from runner.core.nesting import TooDeep, check_nesting
 
 LONGEST_WORD = 100
@@ -140,17 +140,23 @@ def read_generation_fault(document: dict[str, Json]) -> Fault:
     """Why a generation failed. Worth another purchase unless the API says no or blames the input."""
     error = document.get("error")
     details = error if isinstance(error, dict) else document
-    code = error_code(document) or read_code(details.get("code")) or "generation_failed"
+    code = error_code(document) or read_code(details.get("code")) or UNEXPLAINED
+    message = read_explanation(document) or "the API gives no reason"
     retryable = details.get("retryable")
-    return Fault(
-        code=code,
-        message=read_explanation(document) or "the API gives no reason",
-        retryable=retryable if isinstance(retryable, bool) else not _blames_the_input(code),
-    )
+    if not isinstance(retryable, bool):
+        blame = _BLAME_IN_MESSAGE if code == UNEXPLAINED else _BLAME_IN_CODE
+        retryable = blame.search(message if code == UNEXPLAINED else code) is None
+    return Fault(code=code, message=message, retryable=retryable)
 
 
-def _blames_the_input(code: str) -> bool:
-    return code.startswith("4") or any(word in code.lower() for word in ("invalid", "policy", "nsfw", "moderat"))
+_BLAME_IN_CODE = re.compile(r"^4|invalid|policy|nsfw|moderat|safety", re.IGNORECASE)
+"""Parts of a code by which the input is to blame: it would fail again."""
+_BLAME_IN_MESSAGE = re.compile(
+    r"nsfw|moderat|polic(y|ies)|safety|sensitive|prohibited|inappropriate|explicit content|not allowed|violat|copyright"
+    r"|unsupported|invalid (input|prompt|image|video|audio|url|parameter|value|size)",
+    re.IGNORECASE,
+)
+"""The same for a message that comes without a code."""
 
 
 def read_usd(value: Json) -> float | None:

@@ -48,6 +48,8 @@ STUCK_CODES = frozenset({"expired", "no_output", "wrong_output", UNDELIVERABLE})
 """Errors of owed purchases that do not heal by themselves and wait for the user's decision."""
 TIMEOUT = "timeout"
 """The code of a request that did not end in its time."""
+UNEXPLAINED = "generation_failed"
+"""The code of a failure for which the API gives no code."""
 LOST = "lost"
 """The code of a purchase that the user has given up: no try of the service's, and no answer to a redo."""
 DISK = "disk"

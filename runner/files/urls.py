@@ -21,6 +21,8 @@ _ODD = re.compile(r"[\\\x00-\x20\x7f]")
 MAX_URL = 16_384
 """Characters; a longer one is no link."""
 STORAGE = ("*.runcomfy.net", "*.runcomfy.com")
+_STAND_INS = ip_network("198.18.0.0/15")
+"""Reserved for benchmarks (RFC 2544). VPNs answer names with these addresses and lead them to the real host."""
 
 
 class RefusedUrl(RunnerError):
@@ -109,10 +111,17 @@ def _nat64(found: IPv4Address | IPv6Address) -> IPv4Address | None:
     return IPv4Address(int(found) & 0xFFFFFFFF) if inside else None
 
 
+def _is_stand_in(address: str) -> bool:
+    """Tell whether an address stands in for a name's real one; TLS shows that the real host is behind it."""
+    found = ip_address(address.partition("%")[0])
+    return isinstance(found, IPv4Address) and found in _STAND_INS
+
+
 class PublicResolver(AbstractResolver):
     """Looks names up and drops private addresses, so that what was checked is what is connected to.
 
-    Only the API's own host may have a private one, at the API's own port.
+    Only the API's own host may have a private one, at the API's own port. The stand-in addresses of a VPN are good for
+    names, and never as an address in a link.
     """
 
     def __init__(self, api: tuple[str, str, int]) -> None:
@@ -123,7 +132,8 @@ class PublicResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
-        public = [entry for entry in found if (host, port) == self._api or _is_public(entry["host"])]
+        any_address = (host, port) == self._api
+        public = [e for e in found if any_address or _is_public(e["host"]) or _is_stand_in(e["host"])]
         if not public:
             raise OSError(None, f"{host} has no public address")
         return public

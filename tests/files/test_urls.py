@@ -188,6 +188,16 @@ PRIVATE = [
 
 
 @pytest.mark.anyio
+async def test_a_vpn_that_answers_names_with_stand_in_addresses_keeps_no_file_away() -> None:
+    """198.18.0.0/15 leads to the real host there, as its certificate shows; in a link it is refused."""
+    found = await resolver("198.18.0.21", "198.19.255.254", "198.20.0.1").resolve("storage.test", 443)
+    assert [entry["host"] for entry in found] == ["198.18.0.21", "198.19.255.254", "198.20.0.1"]
+    for address in ("198.18.0.21", "[::ffff:198.18.0.21]"):
+        with pytest.raises(RefusedUrl):
+            UrlPolicy(api=API, trusted_hosts=("198.18.0.21", "[::ffff:198.18.0.21]")).check(f"https://{address}/a.png")
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("address", PRIVATE)
 async def test_a_name_that_leads_to_a_private_address_leads_nowhere(address: str) -> None:
     """What was checked by name is what is connected to."""

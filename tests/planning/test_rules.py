@@ -208,6 +208,13 @@ def test_a_failure_without_a_reason_is_not_paid_for_again() -> None:
     assert (decision.action, decision.record is not None) == (Action.FAILED, True)
 
 
+def test_a_failure_without_a_code_is_paid_for_once_more_and_not_twice() -> None:
+    """The API gives only words: they may be about a bad moment, or about the picture; a third purchase is a gamble."""
+    words = Fault(code="generation_failed", message="worker lost", retryable=True)
+    assert plan([purchase(1, State.FAILED, error=words)]).action is Action.BUY
+    assert plan([purchase(number, State.FAILED, error=words) for number in (1, 2)]).action is Action.FAILED
+
+
 @pytest.mark.parametrize(
     ("past", "number"),
     [
