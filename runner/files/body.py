@@ -39,7 +39,8 @@ class BodyReader:
         self._answer_timeout = answer_timeout
         self._content = response.content
         self._total = there
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        """Of the whole file; it may be lowered once its beginning is known."""
         self._begun = begun
         self._now = get_running_loop().time
         self._waited = 0.0
@@ -56,14 +57,18 @@ class BodyReader:
             block += await self._chunk()
         return bytes(block)
 
+    def check(self, length: int) -> None:
+        """Raise ``TooLarge`` if a file of ``length`` bytes is longer than allowed; nothing more is received then."""
+        if length > self.max_bytes:
+            self._response.close()
+            raise TooLarge(f"the file is longer than max_file or its pixels allow, {self.max_bytes:,} bytes")
+
     async def _chunk(self) -> bytes:
         asked = self._now()
         chunk = await self._piece()
         now = self._now()
         self._total += len(chunk)
-        if self._total > self._max_bytes:
-            self._response.close()
-            raise TooLarge(f"the file is longer than max_file allows, {self._max_bytes:,} bytes")
+        self.check(self._total)
         self._waited += now - asked
         self._received += len(chunk)
         if not self._content.at_eof():

@@ -26,6 +26,8 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 BLOCK = 1 << 20
 """Bytes that are read at once."""
 
+MAX_BEHIND = 1 << 20
+"""Bytes that may come behind the end of a PNG, as some writers leave them there."""
 MAX_PARTS = 1_000_000
 """Chunks of a PNG, segments of a JPEG, blocks of a GIF: some seconds of work."""
 
@@ -47,6 +49,9 @@ def read_png(file: BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[i
         _read_chunk(file, kind, length, rows)
         if kind == b"IEND":
             break
+    behind = size - file.tell()
+    if behind > MAX_BEHIND:
+        raise BadMedia(f"{behind:,} bytes come behind the end of the PNG; {MAX_BEHIND:,} are accepted")
     return rows.end()
 
 

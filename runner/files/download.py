@@ -30,6 +30,7 @@ from runner.files.encodings import decode_file, is_decodable
 from runner.files.errors import write_errors
 from runner.files.kinds import Expected
 from runner.files.media import Media, inspect, inspect_bytes
+from runner.files.picture_bounds import most_picture_bytes
 from runner.files.resume import PartialFile
 from runner.files.urls import RefusedUrl, UrlPolicy
 
@@ -199,7 +200,8 @@ async def _receive(
     Says what a small one is, which is checked with that.
     """
     _check_announced(response, part.written, limits.max_bytes)
-    body = BodyReader(response, READ_TIMEOUT, there=part.written, max_bytes=limits.max_bytes, begun=begun)
+    max_bytes = part.max_bytes or limits.max_bytes
+    body = BodyReader(response, READ_TIMEOUT, there=part.written, max_bytes=max_bytes, begun=begun)
     block = await body.block()
     if not part.written:
         part.content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
@@ -208,6 +210,9 @@ async def _receive(
         return await _keep_small(target, block, disk, limits, part.content_type)
     if response.status == 200:
         part.start(response.headers, response.content_length)
+    if not part.written and not part.encoding:
+        part.max_bytes = body.max_bytes = min(most_picture_bytes(block) or max_bytes, max_bytes)
+        body.check(response.content_length or 0)
     await disk.small(_check_room, disk, target, response.content_length or len(block))
     if not part.written and len(block) < BLOCK:
         disk.wrote(len(block))

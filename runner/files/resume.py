@@ -25,6 +25,8 @@ class PartialFile(msgspec.Struct):
     """What ``If-Range`` is to carry."""
     length: int | None = None
     """Of the whole file in bytes, where the storage said so."""
+    max_bytes: int | None = None
+    """What its pixels allow, if it is a picture."""
     content_type: str = ""
     encoding: str = ""
     """What the storage says that it did to the bytes, which may be wrong; empty for nothing."""
@@ -35,7 +37,7 @@ class PartialFile(msgspec.Struct):
 
     def forget(self) -> None:
         """Ask for the whole body next."""
-        self.written, self.validator, self.length = 0, None, None
+        self.written, self.validator, self.length, self.max_bytes = 0, None, None, None
 
     @property
     def headers(self) -> dict[str, str]:

@@ -9,11 +9,13 @@ import struct
 import sys
 import threading
 from contextlib import asynccontextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from PIL import Image
 
 from runner.core import disk as disks
 from runner.core.disk import Disk
@@ -336,6 +338,35 @@ async def test_a_file_that_is_too_long_is_refused(
     assert (await get(max_bytes=len(body))).bytes == len(body)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+async def test_a_picture_that_goes_on_behind_its_end_is_cut_off(
+    storage: Storage, get: Callable[..., Any], kind: str
+) -> None:
+    """Of 64x64 pixels, and 20 MB long or without end: no more is downloaded than such a picture may have."""
+    body = BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(body, kind)
+    behind = bytes(20_000_000)
+    storage.serve(body.getvalue() + behind)
+    with pytest.raises(TooLarge, match="pixels allow"):
+        await get()
+    storage.answer(body.getvalue() + behind)
+    with pytest.raises(TooLarge, match="pixels allow"):
+        await get()
+
+
+async def test_a_little_behind_the_end_of_a_picture_is_accepted_and_much_is_not(
+    storage: Storage, get: Callable[..., Any]
+) -> None:
+    """Writers leave marks there; a megabyte and more is no picture."""
+    body = BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(body, "PNG")
+    storage.serve(body.getvalue() + bytes(1 << 20))
+    assert (await get()).width == 64
+    storage.serve(body.getvalue() + bytes((1 << 20) + 1))
+    with pytest.raises(BadMedia, match="behind the end"):
+        await get()
+
+
 async def test_an_endless_body_is_cut_off(storage: Storage, get: Callable[..., Any]) -> None:
     """A server that never stops sending costs ``max_file`` bytes."""
     storage.answer(bytes(8 << 20), "Connection: close")
@@ -481,7 +512,7 @@ async def test_a_file_that_just_fits_comes_home(
     body = noise(length, picture)
     monkeypatch.setattr(disks, "LOOK_SECONDS", 3600.0)
     monkeypatch.setattr(disks, "room", lambda _: len(body) + 1)
-    storage.answer(noise(2 << 20, picture), "Content-Length: 90000000")
+    storage.answer(bytes(2 << 20), "Content-Length: 90000000")
     with pytest.raises(OutputError, match="the disk is nearly full"):
         await get()
     storage.answer(body, f"Content-Length: {len(body)}" if announced else "Connection: close")

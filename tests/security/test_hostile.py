@@ -149,12 +149,16 @@ def read_all(terminal: int) -> Iterator[bytes]:
 
 
 def wrong(attack: Attack | None, record: Record) -> str:
-    """How a record differs from what design.md asks for; empty where it does not. A good job is simply done."""
+    """How a record differs from what design.md asks for; empty where it does not. A good job is simply done.
+
+    A file that was wrong in two runs alike is ``undeliverable``, and the words tell why.
+    """
     state, error = (attack.state if attack else "done"), record.error
     code, words = (error.code, error.message) if error else ("", "")
     if record.state.value != state:
         return f"is {record.state}, not {state} ({code}: {words})"
-    if attack is not None and not (attack.code in ("", code) and attack.words in words):
+    codes = ("", code, "bad_file", "too_large", "storage") if code == "undeliverable" else ("", code)
+    if attack is not None and not (attack.code in codes and attack.words in words):
         return f"says {code}: {words}, not {attack.code}: {attack.words}"
     paid = record.request_id is not None
     return "is paid and called failed" if paid and state == "failed" and not _failed_by_the_api(record) else ""
