@@ -44,11 +44,22 @@ class Inside(msgspec.Struct, frozen=True):
 
 
 def find_outputs(output: Json) -> tuple[str, ...]:
-    """The address of every output, in document order and without repeats; ``data:`` for what is in the answer itself.
+    """Return the address of every output, in document order, without repeats; ``data:`` for one inside the answer.
 
-    Without any the text or JSON that came is the result; where there is none, or a name of files stands without an
-    address, nothing.
+    What is under ``input`` or ``inputs`` is no output if there are others. Without any address the text or JSON that
+    came is the result; where there is none, or a name of files stands without an address, nothing.
     """
+    return _addresses(_without_echo(output)) or _addresses(output) or _without_file(output)
+
+
+def _without_echo(output: Json) -> Json:
+    """Return ``output`` without the inputs that some services send back with it."""
+    if not isinstance(output, dict):
+        return output
+    return {name: value for name, value in output.items() if name.lower() not in ("input", "inputs")}
+
+
+def _addresses(output: Json) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for text in _texts(output):
         address = _address(text)
@@ -56,7 +67,7 @@ def find_outputs(output: Json) -> tuple[str, ...]:
             found.setdefault(address)
         if len(found) >= MAX_OUTPUTS:
             break
-    return tuple(found) or _without_file(output)
+    return tuple(found)
 
 
 def _leaves(output: Json) -> Iterator[tuple[str, Json]]:

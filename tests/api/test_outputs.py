@@ -101,6 +101,14 @@ def test_anything_else_is_the_result_as_json(output: Any) -> None:
     assert json.loads(inside.body) == output
 
 
+def test_inputs_that_are_sent_back_are_no_outputs_unless_they_are_all_there_is() -> None:
+    """A service may repeat what it was given, from an address that nobody can fetch."""
+    picture, given = "https://s.runcomfy.net/a.png", "https://shop.example.org/in.png"
+    assert find_outputs({"input": {"image_url": given}, "image": picture}) == (picture,)
+    assert find_outputs({"Inputs": [given], "images": [picture]}) == (picture,)
+    assert find_outputs({"input": {"image_url": given}}) == (given,)
+
+
 def test_words_beside_a_file_are_not_kept() -> None:
     """The file is the result."""
     assert find_outputs({"image": "https://a/1.png", "text": "done", "seed": 42}) == ("https://a/1.png",)
