@@ -17,7 +17,8 @@ from runner.core.disk import Disk, in_thread
 from runner.core.errors import ConflictError
 from runner.core.models import EMULATOR, Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
-from runner.engine.billing.costs import base_price, is_paid, total_spent
+from runner.engine.billing.costs import Estimate, is_paid, total_spent
+from runner.engine.billing.prices import DURATION_ADVICE, Price, price_of
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
 from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
@@ -75,12 +76,12 @@ class Batch:
         """Survey the selected jobs, fetch what is owed, buy beside it, and report."""
         planner = self._config.planner(manifest_jobs, self.context.ledger, self.context.others)
         jobs = self._config.select(manifest_jobs, planner)
-        models: set[str] = set()  # those that are bought from
+        buying = Estimate()
         await self._prepare()
         older = self.context.ledger.older
         if older is not None:
             await self._refuse_older(older, planner, jobs.selected())
-        found = await self._survey(planner, jobs.selected(), models)
+        found = await self._survey(planner, jobs.selected(), buying)
         if older is not None:
             self._tally.notes.append(older_words(older))
         if found.renamed:
@@ -89,9 +90,9 @@ class Batch:
             self._tally.notes.append(_held_by_shards(found.elsewhere))
         if found.doubtful:
             self.context.stop.buying(doubt_about_schemas(found.doubtful), 69)
-        again = await self._open_redo(planner, jobs.selected, models)
-        self._check_room(models)
-        await self._open_budget(models)
+        again = await self._open_redo(planner, jobs.selected, buying)
+        self._check_room(buying)
+        await self._open_budget(buying)
         owed = self._owed_work(found)
         self._budget.track(work.record for work in owed if work.record is not None)
         await self._carry(owed, self._job_work(planner, jobs, found), planner.claims)
@@ -105,12 +106,12 @@ class Batch:
             self._tally.notes.append("the redo is not finished: run the same command again, and it goes on with it")
         return await self._finish()
 
-    async def _open_redo(self, planner: Planner, jobs: Jobs, models: set[str]) -> Redo:
+    async def _open_redo(self, planner: Planner, jobs: Jobs, buying: Estimate) -> Redo:
         """Continue the redo that an earlier run left, or begin the one asked for."""
 
         def choose(job: Job, decision: Decision) -> None:
             self._tally.choose("missing" if job.id in self._tally.missing else outcome_of_decision(decision))
-            models.add(job.model)
+            buying.add(job)
 
         redo = Redo(self.context.ledger, planner, self.context.api.base.name, self.context.stop, choose)
         async with self._fetching_on_conflict(planner.claims):
@@ -153,8 +154,8 @@ class Batch:
                 text = f"{owed:,} paid results are owed by {other}, and this run asked {api}; if both are addresses of "
                 self.context.stop.buying(f"{text}one service, say so once: --same-api-as {other}", 65)
 
-    async def _survey(self, planner: Planner, jobs: Iterable[Job], models: set[str]) -> SurveyResult:
-        """Decide about every job, and add to ``models`` those that are bought from.
+    async def _survey(self, planner: Planner, jobs: Iterable[Job], buying: Estimate) -> SurveyResult:
+        """Decide about every job, and add to ``buying`` those that are bought.
 
         In a thread: over a million jobs that takes minutes, and the loop has to see the signals that come meanwhile.
         """
@@ -164,7 +165,7 @@ class Batch:
         def enter(job: Job, decision: Decision) -> None:
             tally.enter(decision)
             if decision.buys or (missing_too and decision.action is Action.DELIVER):
-                models.add(job.model)
+                buying.add(job)
 
         async with self._fetching_on_conflict(planner.claims):
             found = await in_thread(None, survey, planner, jobs, enter)
@@ -228,23 +229,28 @@ class Batch:
                     log.info("%s takes over purchase %d of %s", job.id, record.purchase, old_id)
                     await self.context.ledger.append(record)
 
-    async def _open_budget(self, models: set[str]) -> None:
-        """Learn what the models to be bought from cost; with a budget nothing is bought without a price."""
+    async def _open_budget(self, buying: Estimate) -> None:
+        """Learn what the jobs to be bought cost; with a budget nothing is bought unless each has a price."""
         if self._config.budget is not None:
             api = self.context.api.base.name
             known = (record for record in self._known() if is_paid(record.api) == is_paid(api))
             while some := await pull(known):
                 self._budget.load(some)
-        for model in sorted(models):
+        prices: dict[str, Price | None] = {}
+        for model in buying.models:
             entry = None if self._config.offline else await self.context.api.catalogue_entry(model)
-            price = base_price(entry) if entry is not None else self._budget.earlier_price(model)
-            self._budget.set_price(model, price)
-            if price is None and self._config.budget is not None:
+            prices[model] = price_of(entry) if entry is not None else self._budget.earlier_price(model)
+            self._budget.set_price(model, prices[model])
+            if prices[model] is None and self._config.budget is not None:
                 self._refuse_unpriced(model, reachable=entry is not None)
+        lacking = buying.without_duration(prices)
+        if lacking and self._config.budget is not None:
+            text = "; ".join(map(str, lacking))
+            self.context.stop.buying(f"a budget needs the price of each job: {text}; {DURATION_ADVICE}", 65)
 
     def _refuse_unpriced(self, model: str, *, reachable: bool) -> None:
         if reachable:
-            text = f"a budget needs a price by the picture, and the catalogue names none for {model}"
+            text = f"a budget needs a price, and the catalogue names none that can be used for {model}"
             self.context.stop.buying(f"{text}; leave the budget out, or that model", 65)
         else:
             why = "is not asked (--offline)" if self._config.offline else "cannot be reached"
@@ -350,9 +356,9 @@ class Batch:
         yield from jobs
         self._polling.draining = True
 
-    def _check_room(self, models: set[str]) -> None:
+    def _check_room(self, buying: Estimate) -> None:
         """Buy nothing that the disk has no room for."""
-        if models and self.context.folder.nearly_full():
+        if buying.models and self.context.folder.nearly_full():
             self.context.stop.buying(
                 f"{self.context.folder.root}: the disk is nearly full; make room, and run again", 73
             )
