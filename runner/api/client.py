@@ -152,8 +152,8 @@ class Api:
             page = document.get("models")
             if not isinstance(page, list):
                 return None
-            entries = {entry.get("model_id"): entry for entry in page if isinstance(entry, dict)}
-            new = {name: entry for name, entry in entries.items() if isinstance(name, str) and name not in found}
+            entries = {str(entry.get("model_id") or entry): entry for entry in page if isinstance(entry, dict)}
+            new = {name: entry for name, entry in entries.items() if name not in found}
             found |= new
             offset += len(page)
             if not new or not _has_more(document, len(page), offset):  # no new one: the offset is ignored

@@ -63,7 +63,7 @@ def page(query: dict[str, str], size: int = 100) -> list[dict[str, Any]]:
         (lambda query: {"models": page(query)}, 3),
         (lambda query: {"models": MODELS, "total": 270}, 1),
         (lambda query: {"models": MODELS}, 2),
-        (lambda query: {"models": [5, {"model_id": 5}, *MODELS], "total": 10**9}, 2),
+        (lambda query: {"models": [5, None, *MODELS], "total": 10**9}, 2),
     ],
     ids=["pages", "smaller pages", "no total", "all at once", "all at once, no total", "a wrong total"],
 )
@@ -73,6 +73,12 @@ async def test_every_model_is_listed_once(reply: Reply, calls: int) -> None:
         found = await client.catalogue({"search": "v"})
         assert (found, len(asked)) == (MODELS, calls)
         assert {query["search"] for query in asked} == {"v"}
+
+
+async def test_an_entry_without_an_id_is_listed_once_as_well() -> None:
+    """It is of little use, and no reason to drop it."""
+    async with api(lambda query: {"models": [{"display_name": "Nameless"}] * 100}) as (client, _):
+        assert await client.catalogue() == [{"display_name": "Nameless"}]
 
 
 @pytest.mark.parametrize("document", [{}, {"models": None}, {"error_code": 400004}, []])

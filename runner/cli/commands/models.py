@@ -88,7 +88,7 @@ def _with_outputs(entry: dict[str, Json]) -> dict[str, Json]:
 
 
 def _show_list(found: list[dict[str, Json]], query: ModelQuery, categories: list[str]) -> None:
-    rows = [(price_words(price_of(entry)), _makes(entry), plain(str(entry["model_id"]))) for entry in found]
+    rows = [(price_words(price_of(entry)), _makes(entry), plain(str(entry.get("model_id", "?")))) for entry in found]
     prices, makes = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
     for price, made, model in rows:
         say(f"{price:<{prices}}  {made:<{makes}}  {model}")
@@ -120,7 +120,7 @@ def description_of(entry: dict[str, Json]) -> list[str]:
         "note": entry.get("pricing_note"),
         "page": entry.get("model_url"),
     }
-    lines = [str(entry.get("model_id"))]
+    lines = [str(entry.get("model_id", "?"))]
     lines += [f"  {name:<8} {text}" for name, text in about.items() if isinstance(text, str) and text]
     try:
         schema = usable(entry.get("input_schema"))
