@@ -8,7 +8,7 @@ one that meets a connection the server has just given up is a purchase with an u
 from __future__ import annotations
 
 from asyncio import Semaphore
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
@@ -142,22 +142,36 @@ class Api:
             return None
         return read_entry(answer, model)
 
-    async def catalogue(self, search: str) -> list[dict[str, Json]] | None:
-        """Every model of the catalogue that fits ``search``; None where it cannot be asked."""
-        found: list[dict[str, Json]] = []
+    async def catalogue(self, parameters: Mapping[str, str] | None = None) -> list[dict[str, Json]] | None:
+        """Every model of the catalogue that fits ``parameters``, once; None where it cannot be asked."""
+        found: dict[str, dict[str, Json]] = {}
+        offset = 0
         for _ in range(MAX_PAGES):
-            query = urlencode({"search": search, "limit": PAGE, "offset": len(found)})
-            try:
-                answer = await self._question("GET", f"{self.base.url}/models?{query}")
-            except (ConnectFailed, ConnectionBroken, TooLarge):
+            query = urlencode({**(parameters or {}), "limit": PAGE, "offset": offset})
+            document = await self._catalogue_page(f"models?{query}")
+            page = document.get("models")
+            if not isinstance(page, list):
                 return None
-            page = parse_object(answer.body).get("models")
-            if answer.status != 200 or not isinstance(page, list):
-                return None
-            found += [entry for entry in page if isinstance(entry, dict)]
-            if len(page) < PAGE:
+            entries = {str(entry.get("model_id") or entry): entry for entry in page if isinstance(entry, dict)}
+            new = {name: entry for name, entry in entries.items() if name not in found}
+            found |= new
+            offset += len(page)
+            if not new or not _has_more(document, len(page), offset):  # no new one: the offset is ignored
                 break
-        return found
+        return list(found.values())
+
+    async def categories(self) -> list[str]:
+        """The categories of the catalogue; none where it cannot be asked, or names none."""
+        found = (await self._catalogue_page("models/categories")).get("categories")
+        return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+
+    async def _catalogue_page(self, path: str) -> dict[str, Json]:
+        """An answer of the catalogue; empty where there is none that can be read."""
+        try:
+            answer = await self._question("GET", f"{self.base.url}/{path}")
+        except (ConnectFailed, ConnectionBroken, TooLarge):
+            return {}
+        return parse_object(answer.body) if answer.status == 200 else {}
 
     async def _question(self, method: str, url: str, limit: int = MAX_ANSWER) -> Answer:
         """The answer to what may be asked again."""
@@ -202,6 +216,12 @@ class Api:
             retry_after=retry_after,
             date=date,
         )
+
+
+def _has_more(document: dict[str, Json], length: int, offset: int) -> bool:
+    """Tell whether models follow a page of ``length``: by the catalogue's ``total``, or else because it is full."""
+    total = document.get("total")
+    return offset < total if isinstance(total, int) else length >= PAGE
 
 
 def _sparse(body: bytes) -> bytes:

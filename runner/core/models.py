@@ -168,6 +168,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     file: str
     numbered_at: tuple[int, ...] = ()
     reserved_usd: float | None = None
+    priced_seconds: int | None = None
+    """The duration that ``reserved_usd`` is for, where the model costs by the second."""
     request_id: str | None = None
     cost_usd: float | None = None
     day: str | None = None

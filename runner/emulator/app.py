@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, unquote
 
 from .apply_faults import pause, spoil
-from .catalogue import MODELS, problems
+from .catalogue import CATEGORIES, MODELS, problems
 from .fault_injection import FaultInjector
 from .faults import CALLS, InjectedFault
 from .responses import Answer, invalid, refusal, said
@@ -173,6 +173,8 @@ class Emulator:
     async def _show(self, call: Call, parameters: dict[str, str]) -> Answer:
         fault = self._dice.strike(call.operation, call.subject, "")
         look = partial(self._entry, call.subject) if call.operation == "model" else partial(_list, parameters)
+        if call.name == "categories":
+            look = partial(said, {"categories": CATEGORIES})
         return await self._perform(fault, look, look)
 
     def _entry(self, model_id: str) -> Answer:
@@ -224,17 +226,23 @@ def _no_constant(name: str) -> None:
 
 
 def _list(parameters: dict[str, str]) -> Answer:
-    try:
-        offset, limit = (int(parameters.get(name, default)) for name, default in (("offset", "0"), ("limit", "50")))
-    except ValueError:
-        return invalid([{"loc": ["query", "limit"], "msg": "must be of type integer"}])
+    limit, offset = (_whole(parameters.get(name, default)) for name, default in (("limit", "100"), ("offset", "0")))
+    if limit is None or not 1 <= limit <= 500:
+        return invalid([{"loc": ["query", "limit"], "msg": "must be of type integer, from 1 to 500"}])
+    if offset is None:
+        return invalid([{"loc": ["query", "offset"], "msg": "must be of type integer, from 0 on"}])
     with_schema = parameters.get("include_schema") == "true"
-    found = [model.entry(with_schema=with_schema) for model in MODELS.values() if _matches(model, parameters)]
-    return said({"models": found[offset : offset + limit], "total": len(found)})
+    found = [model for model in MODELS.values() if _matches(model, parameters)]
+    page = [model.entry(with_schema=with_schema) for model in found[offset : offset + limit]]
+    return said({"models": page, "total": len(found), "limit": limit, "offset": offset})
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _matches(model: Model, parameters: dict[str, str]) -> bool:
-    text = f"{model.model_id} {model.display_name}".lower()
+    text = f"{model.model_id} {model.display_name} {model.description}".lower()
     return (
         parameters.get("search", "").lower() in text
         and parameters.get("category", model.categories[0]) in model.categories
@@ -249,7 +257,7 @@ class Call(NamedTuple):
     subject: str = ""
     """The id of a model or a request."""
     name: str = ""
-    """Of a file."""
+    """Of a file, or of a list."""
 
 
 def route(method: str, path: str) -> Call | Answer:
@@ -267,6 +275,8 @@ def _models(parts: list[str]) -> dict[str, Call]:
     model_id = "/".join(parts[2:])
     if not model_id:
         return {"GET": Call("models")}
+    if model_id == "categories":
+        return {"GET": Call("models", name="categories")}
     return {"GET": Call("model", model_id), "POST": Call("submit", model_id)}
 
 

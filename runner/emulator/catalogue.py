@@ -12,9 +12,13 @@ from typing import Any, Literal
 
 Json = dict[str, Any]
 
+SITE = "https://www.runcomfy.com"
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 KLEIN_9B = "blackforestlabs/flux-2-klein/9b/text-to-image"
 
+
+UNASKED_SECONDS = 5
+"""How long a video is whose duration neither the request nor the schema names."""
 
 KINDS_OF_FILES: dict[str, tuple[str, ...]] = {
     "audio": ("wav",),
@@ -33,18 +37,17 @@ class Model:
     model_id: str
     display_name: str
     properties: dict[str, Json]
-    """The inputs, as in JSON Schema; ``prompt`` is required and no others are allowed."""
+    """The inputs, as in JSON Schema; no others are allowed."""
     price: float | None
     """USD for one ``unit``; ``None`` is not told."""
+    description: str = ""
+    kind: Literal["model", "workflow", "inference"] = "model"
+    """How it runs; ``categories`` say what it makes."""
+    required: tuple[str, ...] = ("prompt",)
     unit: Literal["output", "second"] = "output"
     shape: Literal["image", "images", "nested", "video", "audio", "mesh", "mixed", "text", "json", "inline"] = "image"
     """How ``output`` holds the links, or what it holds instead."""
     note: str = "Base price; size and other inputs can raise it."
-
-    @property
-    def kind(self) -> str:
-        kinds = {"video": "video", "audio": "audio", "mesh": "3d", "text": "text", "json": "text"}
-        return kinds.get(self.shape, "image")
 
     @property
     def categories(self) -> list[str]:
@@ -52,10 +55,9 @@ class Model:
 
     @property
     def schema(self) -> Json:
-        required = ["prompt"]
         return {
             "type": "object",
-            "required": required,
+            "required": list(self.required),
             "properties": self.properties,
             "additionalProperties": False,
         }
@@ -63,15 +65,18 @@ class Model:
     def entry(self, *, with_schema: bool) -> Json:
         """What the catalogue tells about it."""
         price = {} if self.price is None else {"base_price_usd": self.price, "price_unit": self.unit}
-        schema = {"input_schema": self.schema} if with_schema else {}
-        head = {"model_id": self.model_id, "display_name": self.display_name}
         return {
-            **head,
+            "model_id": self.model_id,
+            "display_name": self.display_name,
+            "description": self.description,
+            "model_url": "" if self.model_id.startswith("emulator/") else f"{SITE}/models/{self.model_id}",
             "categories": self.categories,
             "kind": self.kind,
             **price,
             "pricing_note": self.note,
-            **schema,
+            "inputs": list(self.properties),
+            "required_inputs": list(self.required),
+            **({"input_schema": self.schema} if with_schema else {}),
         }
 
     def value(self, given: Json, name: str) -> Any:
@@ -84,18 +89,23 @@ class Model:
             return len(KINDS_OF_FILES[self.shape])
         return int(self.value(given, "count") or 1)
 
+    def seconds(self, given: Json) -> int:
+        """How long a video is that a request with these inputs gives."""
+        asked = given.get("duration", given.get("seconds"))
+        return int(asked or self.value(given, "duration") or UNASKED_SECONDS)
+
     def charge(self, given: Json, *, by_megapixel: bool) -> float | None:
         """What such a request costs, in USD; ``None`` if the model has no price."""
         if self.price is None:
             return None
-        units = self.value(given, "seconds") if self.unit == "second" else max(self.count(given), 1)
+        units = self.seconds(given) if self.unit == "second" else max(self.count(given), 1)
         pixels = self.value(given, "width") * self.value(given, "height")
         return round(self.price * units * (math.ceil(pixels / 1e6) if by_megapixel else 1), 6)
 
 
 def problems(model: Model, given: Json) -> list[Json]:
     """What is wrong with the inputs, as entries of ``detail``; nothing if they fit the schema."""
-    found = [] if "prompt" in given else [_problem("prompt", "field required")]
+    found = [_problem(name, "field required") for name in model.required if name not in given]
     for name, value in given.items():
         rule = model.properties.get(name)
         complaint = "unknown input" if rule is None else _complaint(rule, value)
@@ -122,6 +132,8 @@ def _complaint(rule: Json, value: object) -> str:
     # ``type()`` and not ``isinstance``: true is no integer here.
     if type(value) not in _PYTHON[rule["type"]]:
         return f"must be of type {rule['type']}"
+    if value not in rule.get("enum", (value,)):
+        return f"must be one of {', '.join(rule['enum'])}"
     if isinstance(value, int | float):
         if value < rule.get("minimum", value):
             return f"must be at least {rule['minimum']}"
@@ -132,6 +144,9 @@ def _complaint(rule: Json, value: object) -> str:
 
 def _number(kind: str, least: float, most: float, default: float) -> Json:
     return {"type": kind, "minimum": least, "maximum": most, "default": default}
+
+
+_PICTURE: Json = {"type": "string", "format": "image_uri"}
 
 
 def _inputs(side: int = 1024, *, least: int = 64, most: int = 2048, **more: Json) -> dict[str, Json]:
@@ -176,8 +191,23 @@ _MODELS = (
     Model(
         model_id="emulator/clip/text-to-video",
         display_name="Clip (a short video)",
-        properties=_inputs(256, seconds=_number("integer", 1, 10, 2)),
+        description="A still video, billed by the second. It was billed by `seconds` before, which still works.",
+        properties=_inputs(
+            256,
+            duration=_number("integer", 1, 10, 2),
+            seconds={"type": "integer", "minimum": 1, "maximum": 10, "deprecated": True},
+        ),
         price=0.02,
+        unit="second",
+        shape="video",
+    ),
+    Model(
+        model_id="emulator/animate/image-to-video",
+        display_name="Animate (a duration that is a text, without a default)",
+        description="A still video from a picture, billed by the second.",
+        properties=_inputs(256, image_url=_PICTURE, duration={"type": "string", "enum": ["5", "10"]}),
+        required=("prompt", "image_url"),
+        price=0.05,
         unit="second",
         shape="video",
     ),
@@ -196,8 +226,18 @@ _MODELS = (
         shape="mesh",
     ),
     Model(
+        model_id="emulator/statue/image-to-3d",
+        display_name="Statue (a triangle as GLB, from a picture)",
+        kind="inference",
+        properties=_inputs(64, image_url=_PICTURE),
+        required=("prompt", "image_url"),
+        price=0.03,
+        shape="mesh",
+    ),
+    Model(
         model_id="emulator/kit/text-to-image",
         display_name="Kit (a picture with subtitles and a scene)",
+        kind="workflow",
         properties=_inputs(64),
         price=0.01,
         shape="mixed",
@@ -228,7 +268,7 @@ _MODELS = (
         display_name="Edit (inputs that are files, and texts that look like numbers)",
         properties=_inputs(
             64,
-            image_url={"type": "string", "format": "image_uri"},
+            image_url=_PICTURE,
             images={"type": "array", "format": "image_uris"},
             style={"type": "string"},
             steps=_number("integer", 1, 50, 4),
@@ -247,3 +287,5 @@ _MODELS = (
 
 MODELS = {model.model_id: model for model in _MODELS}
 """Every model, by its id."""
+
+CATEGORIES = sorted({category for model in _MODELS for category in model.categories})

@@ -45,7 +45,7 @@ def _file(request: Request, drawing: Drawing, options: Options) -> tuple[str, by
     if ending in OTHER_FILES:
         return OTHER_FILES[ending]
     if request.model.shape == "video":
-        seconds = request.model.value(request.input, "seconds")
+        seconds = request.model.seconds(request.input)
         return "video/mp4", clip([picture(drawing, "jpeg")] * seconds, drawing.width, drawing.height)
     body = picture(drawing, options.picture)
     if options.picture == "png":

@@ -14,14 +14,20 @@ from runner.core.disk import Disk, in_thread
 from runner.core.errors import ConflictError
 from runner.core.models import Job, Record
 from runner.engine.billing.budget import BudgetTracker
-from runner.engine.billing.costs import total_spent
-from runner.engine.billing.prices import open_budget
+from runner.engine.billing.costs import Estimate, total_spent
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
 from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
 from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pipeline import Pipeline
-from runner.engine.preparation import clear_crash, hold_unrecorded, stop_if_disk_full, take_over, tell_of_other_apis
+from runner.engine.preparation import (
+    clear_crash,
+    hold_unrecorded,
+    open_budget,
+    stop_if_disk_full,
+    take_over,
+    tell_of_other_apis,
+)
 from runner.engine.redo import Jobs, Redo, RedoMode
 from runner.engine.run_status import RunStatus
 from runner.engine.scheduler import WorkItem, run_batch
@@ -68,12 +74,12 @@ class Batch:
         """Survey the selected jobs, fetch what is owed, buy beside it, and report."""
         planner = self._config.planner(manifest_jobs, self.context.ledger, self.context.others)
         jobs = self._config.select(manifest_jobs, planner)
-        models: set[str] = set()  # those that are bought from
+        buying = Estimate()
         await clear_crash(self.context)
         older = self.context.ledger.older
         if older is not None:
             await self._refuse_older(older, planner, jobs.selected())
-        found = await self._survey(planner, jobs.selected(), models)
+        found = await self._survey(planner, jobs.selected(), buying)
         if older is not None:
             self._tally.notes.append(older_words(older))
         if found.renamed:
@@ -82,10 +88,10 @@ class Batch:
             self._tally.notes.append(_held_by_shards(found.elsewhere))
         if found.doubtful:
             self.context.stop.buying(doubt_about_schemas(found.doubtful), 69)
-        again = await self._open_redo(planner, jobs.selected, models)
-        if models:
+        again = await self._open_redo(planner, jobs.selected, buying)
+        if buying.models:
             stop_if_disk_full(self.context)
-        await open_budget(self.context, self._config, self._budget, models, self._known())
+        await open_budget(self.context, self._config, self._budget, buying, self._known())
         work = WorkItems(self.context, self._tally)
         owed = work.of_owed(found)
         self._budget.track(item.record for item in owed if item.record is not None)
@@ -102,12 +108,12 @@ class Batch:
             self._tally.notes.append("the redo is not finished: run the same command again, and it goes on with it")
         return await self._finish()
 
-    async def _open_redo(self, planner: Planner, jobs: Jobs, models: set[str]) -> Redo:
+    async def _open_redo(self, planner: Planner, jobs: Jobs, buying: Estimate) -> Redo:
         """Continue the redo that an earlier run left, or begin the one asked for."""
 
         def choose(job: Job, decision: Decision) -> None:
             self._tally.choose("missing" if job.id in self._tally.missing else outcome_of_decision(decision))
-            models.add(job.model)
+            buying.add(job)
 
         redo = Redo(self.context.ledger, planner, self.context.api.base.name, self.context.stop, choose)
         async with self._fetching_on_conflict(planner.claims):
@@ -129,8 +135,8 @@ class Batch:
         tell_of_other_apis(self.context)
         return await self._finish()
 
-    async def _survey(self, planner: Planner, jobs: Iterable[Job], models: set[str]) -> SurveyResult:
-        """Decide about every job, and add to ``models`` those that are bought from.
+    async def _survey(self, planner: Planner, jobs: Iterable[Job], buying: Estimate) -> SurveyResult:
+        """Decide about every job, and add to ``buying`` those that are bought.
 
         In a thread: over a million jobs that takes minutes, and the loop has to see the signals that come meanwhile.
         """
@@ -140,7 +146,7 @@ class Batch:
         def enter(job: Job, decision: Decision) -> None:
             tally.enter(decision)
             if decision.buys or (missing_too and decision.action is Action.DELIVER):
-                models.add(job.model)
+                buying.add(job)
 
         async with self._fetching_on_conflict(planner.claims):
             found = await in_thread(None, survey, planner, jobs, enter)

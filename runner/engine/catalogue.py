@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from runner.api.config import find_api, find_token
+from runner.api.config import ApiBase, Token, find_api, find_token
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import AccountError, one_error
-from runner.core.models import Json
+from runner.core.models import EMULATOR, Json
 from runner.core.nesting import check_nesting
-from runner.engine.billing.costs import base_price
+from runner.engine.billing.costs import Prices
+from runner.engine.billing.prices import price_of
 from runner.engine.options import RunOptions
 from runner.manifest import Offer, usable
 from runner.manifest.problems import Invalid
@@ -65,7 +66,7 @@ async def offers(
 async def _ids(options: RunOptions, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The models that the catalogue lists; none where it does not answer."""
     async with open_catalogue(options, environ) as api:
-        found = await api.catalogue("")
+        found = await api.catalogue()
     return tuple(model for entry in found or () if isinstance(model := entry.get("model_id"), str))
 
 
@@ -114,7 +115,9 @@ def _emulated(model: str) -> Offer:
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """What the catalogue says; ``prices`` has the models that it answered for, with None where it names no price."""
 
-    prices: Mapping[str, float | None] = msgspec.field(default_factory=dict)
+    prices: Prices = msgspec.field(default_factory=dict)
+    entries: Mapping[str, Mapping[str, Json]] = msgspec.field(default_factory=dict)
+    """The entries of these models, as they came."""
     today: str | None = None
     """The API's day."""
     asked: bool = False
@@ -122,13 +125,22 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_catalogue(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterator[Api]:
-    """The API for one who only asks: no folder, no lock. Raises ``AccountError`` without a token."""
+    """The API for one who only asks: no folder, no lock; with ``options.emulator`` one inside this process.
+
+    Raises ``AccountError`` without a token.
+    """
     from runner.api.client import connect  # noqa: PLC0415 - HTTP takes a while to load, and most manifests need none
 
     with one_error():
         async with AsyncExitStack() as stack:
-            base = find_api(options.api, environ)
-            yield await stack.enter_async_context(connect(base, find_token(environ)))
+            if options.emulator:
+                from runner.emulator import Options, serve  # noqa: PLC0415 - it draws; nobody else should wait for that
+
+                emulator = await stack.enter_async_context(serve(Options()))
+                base, token = ApiBase(url=emulator.base, name=EMULATOR), Token(EMULATOR)
+            else:
+                base, token = find_api(options.api, environ), find_token(environ)
+            yield await stack.enter_async_context(connect(base, token))
 
 
 async def fetch_entries(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> CatalogueEntries:
@@ -154,8 +166,9 @@ async def quote(models: Iterable[str], options: RunOptions, environ: Mapping[str
     try:
         async with open_catalogue(options, environ) as api:
             found = await _entries(models, api)
-            prices = {model: base_price(entry) for model, entry in found.items() if entry is not None}
-            return Quote(prices=prices, today=api.today, asked=True)
+            entries = {model: entry for model, entry in found.items() if entry is not None}
+            prices = {model: price_of(entry) for model, entry in entries.items()}
+            return Quote(prices=prices, entries=entries, today=api.today, asked=True)
     except AccountError:
         return Quote()
 
@@ -165,6 +178,13 @@ def emulated_schema(model: str) -> object:
     from runner.emulator import MODELS  # noqa: PLC0415 - it draws; nobody else should wait for that
 
     return MODELS[model].schema if model in MODELS else None
+
+
+def emulated_entries(models: Iterable[str]) -> dict[str, dict[str, Json]]:
+    """What the emulator's catalogue says of ``models``, as far as it has them."""
+    from runner.emulator import MODELS  # noqa: PLC0415 - it draws; nobody else should wait for that
+
+    return {model: MODELS[model].entry(with_schema=True) for model in models if model in MODELS}
 
 
 class CachedSchema(msgspec.Struct, frozen=True, kw_only=True):

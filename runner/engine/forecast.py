@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 
 from runner.core.errors import ConflictError
-from runner.core.models import Budget, Job, kind_of
+from runner.core.models import Budget, Job, Json, kind_of
 from runner.engine.billing.budget import BudgetTracker
-from runner.engine.billing.costs import Estimate, is_paid
+from runner.engine.billing.costs import Estimate, Prices, is_paid
+from runner.engine.billing.prices import DURATION_ADVICE, Price, extent_of
 from runner.engine.catalogue import Quote
 from runner.engine.config import RunConfig
+from runner.engine.model_info import outputs_of
 from runner.engine.redo import RedoMarks, RedoMode
 from runner.engine.stop import Stop, too_much_waits
 from runner.ledger import (
@@ -44,7 +46,7 @@ Visit = Callable[[Job, Action, str], None]
 
 
 class PurchaseQueue:
-    """The jobs to be bought in their order: eight bytes each, and one of each model and size."""
+    """The jobs to be bought in their order: eight bytes each, and one of each model, size and duration."""
 
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
@@ -53,7 +55,8 @@ class PurchaseQueue:
         self._later = array("L")
 
     def add(self, job: Job, *, later: bool) -> None:
-        number = self._numbers.setdefault(kind_of(job), len(self._examples))
+        kind = kind_of(job), extent_of(job.inputs)
+        number = self._numbers.setdefault(kind, len(self._examples))
         if number == len(self._examples):
             self._examples.append(job)
         (self._later if later else self._now).append(number)
@@ -95,27 +98,48 @@ class Forecast(msgspec.Struct, kw_only=True):
         self.queue.add(job, later=later)
         return Action.BUY
 
-    def as_json(self, quote: Quote | None) -> dict[str, Any]:
-        """The object that ``--json`` prints. Without a quote nothing is said of money: an emulator's is none."""
+    def as_json(self, quote: Quote | None, entries: Mapping[str, Mapping[str, Json]] | None = None) -> dict[str, Any]:
+        """The object that ``--json`` prints. Without a quote nothing is said of money: an emulator's is none.
+
+        ``entries`` are those of a catalogue by model, where there is no quote.
+        """
+        known = quote.entries if quote is not None else entries or {}
+        makes = {model: list(outputs_of(known.get(model, {}), model)) for model in self.estimate.models}
         counts = {key: self.counts[action] for action, key in KEYS.items()}
         beside = {"after_collecting": self.after_collecting, "owed_by_others": self.others, "doubtful": self.doubtful}
         money = self._money(quote) if quote is not None else {}
         stopped = {"not_now": self._not_now(quote) or None}
-        return {"total": sum(counts.values()), **counts, **beside, **money, **stopped, "output": self.output}
+        return {
+            "total": sum(counts.values()),
+            **counts,
+            **beside,
+            **money,
+            **stopped,
+            "makes": makes,
+            "output": self.output,
+        }
 
     def _money(self, quote: Quote) -> dict[str, Any]:
-        low, high = self.estimate.range_usd(quote.prices)
-        unpriced = self.estimate.unpriced(quote.prices)
-        some = len(unpriced) < len(self.estimate.models)
+        found = self.estimate.range_usd(quote.prices)
+        low, high = (round(usd, 6) for usd in found) if found is not None else (None, None)
+        lacking = self.estimate.without_duration(quote.prices)
         return {
-            "from_usd": round(low, 6) if some else None,
-            "up_to_usd": round(high, 6) if some else None,
-            "unpriced": unpriced,
-            "models": [
-                {"model": model, "buy": self.estimate.count(model), "base_price_usd": quote.prices.get(model)}
-                for model in self.estimate.models
-            ],
+            "from_usd": low,
+            "up_to_usd": high,
+            "unpriced": sorted({*self.estimate.unpriced(quote.prices), *(one.model for one in lacking)}),
+            "models": [self._model(model, quote.prices.get(model)) for model in self.estimate.models],
+            "without_duration": [{"model": one.model, "jobs": one.count, "example": one.example} for one in lacking],
             **self._cap(quote),
+        }
+
+    def _model(self, model: str, price: Price | None) -> dict[str, Any]:
+        seconds = {"seconds": self.estimate.seconds(model, price)} if price is not None and price.per_second else {}
+        return {
+            "model": model,
+            "buy": self.estimate.count(model),
+            "base_price_usd": price.usd if price is not None else None,
+            "price_unit": price.unit if price is not None else None,
+            **seconds,
         }
 
     def _cap(self, quote: Quote) -> dict[str, Any]:
@@ -126,14 +150,14 @@ class Forecast(msgspec.Struct, kw_only=True):
         prices = self._prices(quote)
         for model, price in prices.items():
             self.tracker.set_price(model, price)
-        priced = all(price is not None for price in prices.values())
+        priced = not self.estimate.unpriced(prices) and not self.estimate.without_duration(prices)
         return {
             "budget": f"${self.budget.usd:g}{' a day' if self.budget.per_day else ''}",
             "budget_left_usd": round(self.tracker.left_usd, 6),
             "affordable": self.tracker.room(self.queue) if priced else None,
         }
 
-    def _prices(self, quote: Quote) -> dict[str, float | None]:
+    def _prices(self, quote: Quote) -> Prices:
         """What a run would reserve by: where the catalogue does not answer, the last purchase's price."""
         assert self.tracker is not None
         earlier = self.tracker.earlier_price
@@ -142,8 +166,11 @@ class Forecast(msgspec.Struct, kw_only=True):
     def _not_now(self, quote: Quote | None) -> str:
         if self.not_now or self.tracker is None or quote is None or not quote.asked:
             return self.not_now
-        unpriced = [model for model, price in self._prices(quote).items() if price is None]
-        return f"a budget needs a price, and there is none for {', '.join(unpriced)}" if unpriced else ""
+        prices = self._prices(quote)
+        if unpriced := self.estimate.unpriced(prices):
+            return f"a budget needs a price, and there is none for {', '.join(unpriced)}"
+        lacking = "; ".join(map(str, self.estimate.without_duration(prices)))
+        return f"a budget needs the price of each job: {lacking}; {DURATION_ADVICE}" if lacking else ""
 
 
 def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, visit: Visit) -> Forecast:

@@ -161,6 +161,7 @@ class Pipeline:
             "api": self._context.api.base.name,
             "manifest": self._config.manifest,
             "reserved_usd": self._budget.estimate(job),
+            "priced_seconds": self._budget.priced_seconds(job),
             "day": self._context.api.today,
             **carried,
         }

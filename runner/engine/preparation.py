@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from runner.core.aio import pull
 from runner.core.clock import timestamp
 from runner.core.models import EMULATOR, Fault, Job, Record, State
-from runner.engine.billing.costs import is_paid
+from runner.engine.billing.budget import BudgetTracker
+from runner.engine.billing.costs import Estimate, is_paid
+from runner.engine.billing.prices import DURATION_ADVICE, Price, price_of
+from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
 from runner.ledger.records import follow, in_doubt, intent
 from runner.planning.planner import Planner
@@ -77,3 +80,34 @@ def tell_of_other_apis(context: RunContext) -> None:
         if owed := len(context.ledger.owed(other)):
             text = f"{owed:,} paid results are owed by {other}, and this run asked {api}; if both are addresses of "
             context.stop.buying(f"{text}one service, say so once: --same-api-as {other}", 65)
+
+
+async def open_budget(
+    context: RunContext, config: RunConfig, budget: BudgetTracker, buying: Estimate, known: Iterator[Record]
+) -> None:
+    """Learn what the jobs to be bought cost. With a budget, count ``known`` and buy nothing unless each has a price."""
+    if config.budget is not None:
+        api = context.api.base.name
+        counted = (record for record in known if is_paid(record.api) == is_paid(api))
+        while some := await pull(counted):
+            budget.load(some)
+    prices: dict[str, Price | None] = {}
+    for model in buying.models:
+        entry = None if config.offline else await context.api.catalogue_entry(model)
+        prices[model] = price_of(entry) if entry is not None else budget.earlier_price(model)
+        budget.set_price(model, prices[model])
+        if prices[model] is None and config.budget is not None:
+            _refuse_unpriced(context, config, model, reachable=entry is not None)
+    lacking = buying.without_duration(prices)
+    if lacking and config.budget is not None:
+        text = "; ".join(map(str, lacking))
+        context.stop.buying(f"a budget needs the price of each job: {text}; {DURATION_ADVICE}", 65)
+
+
+def _refuse_unpriced(context: RunContext, config: RunConfig, model: str, *, reachable: bool) -> None:
+    if reachable:
+        text = f"a budget needs a price, and the catalogue names none that can be used for {model}"
+        context.stop.buying(f"{text}; leave the budget out, or that model", 65)
+    else:
+        why = "is not asked (--offline)" if config.offline else "cannot be reached"
+        context.stop.buying(f"a budget needs the price of {model}, and the catalogue {why}", 69)

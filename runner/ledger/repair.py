@@ -233,6 +233,7 @@ def _next_purchase(record: Record, purchase: int) -> Record:
         file=record.file,
         numbered_at=record.numbered_at,
         reserved_usd=record.reserved_usd,
+        priced_seconds=record.priced_seconds,
         day=record.day,
         trusted_hosts=record.trusted_hosts,
         max_file_bytes=record.max_file_bytes,

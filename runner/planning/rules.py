@@ -280,6 +280,7 @@ def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callab
         renamed_from=None,
         renamed_purchase=None,
         reserved_usd=None,
+        priced_seconds=None,
         cost_usd=None,
         redo=0,
         redo_chosen=False,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from runner.cli.commands.models import _describe
+import pytest
+
+from runner.cli.commands.models import description_of
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 
@@ -58,35 +60,139 @@ def test_an_unknown_price_is_said_and_never_zero(desk, serve):
     manifest = desk.write("model: emulator/unpriced/text-to-image\noutput: out\njobs: [{prompt: x}]\n")
     plan = json.loads(desk("plan", manifest, "--json").stdout)
     assert (plan["from_usd"], plan["unpriced"]) == (None, ["emulator/unpriced/text-to-image"])
-    assert plan["models"] == [{"model": "emulator/unpriced/text-to-image", "buy": 1, "base_price_usd": None}]
+    model = {"model": "emulator/unpriced/text-to-image", "buy": 1, "base_price_usd": None, "price_unit": None}
+    assert plan["models"] == [model]
     assert "emulator/unpriced/text-to-image: 1, price unknown" in desk("plan", manifest).stdout
     offline = desk("plan", desk.jobs(1), "--offline").stdout
     assert "not known" in offline
     assert "$0" not in offline
 
 
-def test_models_lists_the_catalogue_and_shows_one(desk, serve):
-    """A table for people, JSON for scripts; a price by the second and a missing one are said as such."""
+CLIPS = """
+output: clips
+model: emulator/clip/text-to-video
+defaults: {width: 64, height: 64}
+jobs:
+  - {id: a, prompt: a mug, duration: 3}
+  - {id: b, prompt: a cup}
+"""
+
+
+def test_a_plan_prices_videos_by_the_second(desk, serve):
+    """The duration of each job, or the model's own; what a run reserves is what the plan said."""
     desk.base = serve().base
-    table = desk("models").stdout
-    assert f"from $0.0045           {KLEIN}" in table
-    assert "a second" in table
-    assert "price unknown" in table
-    one = desk("models", KLEIN).stdout
-    assert "integer, 64 to 2048, default 1024" in one
-    assert "prompt               string (required)" in one
-    assert json.loads(desk("models", KLEIN, "--json").stdout)["model_id"] == KLEIN
-    found = json.loads(desk("models", "--search", "klein", "--json").stdout)
+    manifest = desk.write(CLIPS)
+    plan = json.loads(desk("plan", manifest, "--budget", "0.1", "--json").stdout)
+    assert (plan["from_usd"], plan["up_to_usd"], plan["affordable"], plan["unpriced"]) == (0.1, 0.1, 2, [])
+    model = {"model": "emulator/clip/text-to-video", "buy": 2, "base_price_usd": 0.02}
+    assert plan["models"] == [{**model, "price_unit": "second", "seconds": 5}]
+    words = desk("plan", manifest).stdout
+    assert "emulator/clip/text-to-video: 2, 5 s in all, from $0.02 a second; makes videos" in words
+    run = json.loads(desk("run", manifest, "--budget", "0.07", "--json").stdout)
+    assert (run["done"], run["left"]) == (1, 1)
+    plan = json.loads(desk("plan", manifest, "--budget", "0.07", "--json").stdout)
+    assert (plan["buy"], plan["affordable"]) == (1, 0)
+
+
+ANIMATED = """
+output: animated
+model: emulator/animate/image-to-video
+defaults: {image_url: https://example.com/mug.png}
+jobs:
+  - {id: a, prompt: a mug, duration: "5"}
+  - {id: b, prompt: a cup}
+  - {id: c, prompt: a pot}
+"""
+
+
+def test_a_plan_says_which_jobs_lack_a_duration_and_what_to_write(desk, serve):
+    """Their price is not known and is no part of the sum; with a budget nothing is bought, and the plan says so."""
+    desk.base = serve().base
+    manifest = desk.write(ANIMATED)
+    words = desk("plan", manifest).stdout
+    assert "2 jobs, such as b, give no `duration` in seconds: write `duration: 5`, say, into each such job" in words
+    assert "from $0.2500, reserved up to $0.2500, without 2 whose duration is unknown" in words
+    plan = json.loads(desk("plan", manifest, "--budget", "5", "--json").stdout)
+    assert plan["without_duration"] == [{"model": "emulator/animate/image-to-video", "jobs": 2, "example": "b"}]
+    assert (plan["unpriced"], plan["affordable"]) == (["emulator/animate/image-to-video"], None)
+    assert plan["not_now"].startswith("a budget needs the price of each job: emulator/animate/image-to-video costs")
+    run = desk("run", manifest, "--budget", "5")
+    assert run.returncode == 65
+    assert "write `duration: 5`, say, into each such job or into `defaults:`" in run.stderr
+    assert not (desk.folder / "animated/results.jsonl").read_bytes()
+
+
+def test_a_plan_says_what_kinds_of_files_a_model_makes(desk, serve):
+    """By its categories, with the emulator and without a token as well; a model that says nothing of it makes none."""
+    text = "output: out\njobs: [{{id: a, prompt: x, model: {}}}]\n"
+    sound = desk.write(text.format("emulator/jingle/text-to-audio"))
+    assert "emulator/jingle/text-to-audio makes audio" in desk("plan", sound, "--emulator").stdout
+    printed = desk("plan", sound, "--emulator", "--json").stdout
+    assert json.loads(printed)["makes"] == {"emulator/jingle/text-to-audio": ["audio"]}
+    assert "; makes images" in desk("plan", desk.jobs(1), "--offline").stdout
+    desk.base = serve().base
+    assert (
+        "price unknown; makes 3D models" in desk("plan", desk.write(text.format("some/text-to-3d")), "--offline").stdout
+    )
+    unsaid = desk("plan", desk.write(text.format("some/model")), "--offline").stdout
+    assert "some/model: 1, price unknown" in unsaid
+    assert "makes" not in unsaid
+
+
+@pytest.mark.parametrize("emulator", [True, False], ids=["the emulator, without a token", "an API"])
+def test_models_lists_the_catalogue_and_shows_one(desk, serve, emulator):
+    """A table for people, JSON for scripts; a price by the second and a missing one are said as such."""
+    if not emulator:
+        desk.base = serve().base
+    option = ["--emulator"] if emulator else []
+    listed = desk("models", *option)
+    rows = [line.split(maxsplit=5) for line in listed.stdout.splitlines()]
+    assert ["from", "$0.0045", "each", "images", KLEIN] in rows
+    assert ["from", "$0.02", "a", "second", "videos", "emulator/clip/text-to-video"] in rows
+    assert ["price", "unknown", "images", "emulator/unpriced/text-to-image"] in rows
+    assert len({line.index(row[-1]) for line, row in zip(listed.stdout.splitlines(), rows, strict=True)}) == 1
+    assert f"{len(rows)} models" in listed.stderr
+    one = desk("models", KLEIN, *option).stdout
+    assert "  width   integer, 64 to 2048, default 1024\n" in one
+    assert "  prompt  string, required\n" in one
+    assert "  makes    images (text-to-image)\n  runs as  model\n  price    from $0.0045 each\n" in one
+    entry = json.loads(desk("models", KLEIN, "--json", *option).stdout)
+    assert (entry["model_id"], entry["makes"]) == (KLEIN, ["image"])
+    found = json.loads(desk("models", "--search", "klein", "--json", *option).stdout)
     assert [entry["model_id"] for entry in found] == [KLEIN, KLEIN.replace("4b", "9b")]
+
+
+def test_models_are_chosen_by_category_and_kind(desk, serve):
+    """Together with a search; where nothing fits it says what there is."""
+    desk.base = serve().base
+    assert desk("models", "--category", "image-to-3d").stdout.split()[-1] == "emulator/statue/image-to-3d"
+    assert desk("models", "--kind", "workflow").stdout.split()[-1] == "emulator/kit/text-to-image"
+    assert desk("models", "--kind", "workflow", "--search", "klein").stdout == "no model fits\n"
+    nothing = desk("models", "--category", "movies")
+    assert (nothing.returncode, nothing.stdout) == (0, "no model fits\n")
+    assert "the categories are: image-to-3d, " in nothing.stderr
+    assert "--category says what it makes" in desk("models", "--kind", "video").stderr
+    assert json.loads(desk("models", "--category", "movies", "--json").stdout) == []
+    assert desk("models", KLEIN, "--kind", "model").returncode == 64
+
+
+def test_a_model_by_the_second_says_how_a_job_is_priced(desk):
+    """By its duration, the model's own where it has one; choices and inputs of an older version are said."""
+    clip = desk("models", "emulator/clip/text-to-video", "--emulator").stdout
+    assert "from $0.02 a second; `duration` is 2 unless a job gives it\n" in clip
+    assert "  seconds   integer, 1 to 10, deprecated\n" in clip
+    animate = desk("models", "emulator/animate/image-to-video", "--emulator").stdout
+    assert "from $0.05 a second; the price of a job is known if it gives its `duration`\n" in animate
+    assert "  duration   string, one of 5, 10\n" in animate
 
 
 def test_a_model_without_a_schema_is_not_shown_as_taking_anything():
     """Where the catalogue's schema is missing or malformed, the inputs are unknown, and it says so."""
     for schema in (None, 5, {"properties": {"a": 1}, "required": 5}):
-        assert "inputs unknown" in _describe({"model_id": "a/b", "input_schema": schema})
-    assert "price unknown" in _describe({"model_id": "a/b", "base_price_usd": "0"})
-    told = _describe({"model_id": "a/b", "input_schema": {"properties": {"s": {"type": "float"}}}})
-    assert "number" in told
+        assert "inputs unknown" in description_of({"model_id": "a/b", "input_schema": schema})[-1]
+    assert "  price    unknown" in description_of({"model_id": "a/b", "base_price_usd": "0"})
+    told = description_of({"model_id": "a/b", "input_schema": {"properties": {"s": {"type": "float"}}}})
+    assert told[-1] == "  s  number"
 
 
 def test_models_says_what_is_wrong(desk, serve):
@@ -96,3 +202,4 @@ def test_models_says_what_is_wrong(desk, serve):
     assert desk("models", "no/such/model").returncode == 64
     desk.base = "http://127.0.0.1:9/v1"
     assert desk("models").returncode == 69
+    assert desk("models", "--emulator", "--api", desk.base).returncode == 64

@@ -208,7 +208,7 @@ async def test_a_catalogue_entry_tells_price_and_schema(emulate):
     """What a client needs to know before it buys."""
     async with emulate() as client:
         entry = (await client.call("GET", f"/v1/models/{KLEIN}")).json
-        assert (entry["model_id"], entry["kind"], entry["categories"]) == (KLEIN, "image", ["text-to-image"])
+        assert (entry["model_id"], entry["kind"], entry["categories"]) == (KLEIN, "model", ["text-to-image"])
         assert (entry["base_price_usd"], entry["price_unit"]) == (0.0045, "output")
         size = {"type": "integer", "minimum": 64, "maximum": 2048, "default": 1024}
         assert entry["input_schema"]["required"] == ["prompt"]
@@ -217,6 +217,7 @@ async def test_a_catalogue_entry_tells_price_and_schema(emulate):
             "width": size,
             "height": size,
         }
+        assert (entry["inputs"], entry["required_inputs"]) == (["prompt", "width", "height"], ["prompt"])
         unpriced = (await client.call("GET", "/v1/models/emulator/unpriced/text-to-image")).json
         assert "base_price_usd" not in unpriced
 
@@ -230,14 +231,39 @@ async def test_the_catalogue_can_be_searched_and_paged(emulate):
             return listing["total"], [model["model_id"] for model in listing["models"]]
 
         total, every = await ids("")
-        assert total == len(every) == 14
-        assert await ids("?limit=2&offset=1") == (14, every[1:3])
+        assert total == len(every) == 16
+        assert await ids("?limit=2&offset=1") == (16, every[1:3])
+        assert await ids("?limit=500&offset=16") == (16, [])
         assert await ids("?search=KLEIN") == (2, [KLEIN, KLEIN.replace("4b", "9b")])
-        assert await ids("?kind=video") == await ids("?category=text-to-video")
-        assert await ids("?kind=video") == (1, ["emulator/clip/text-to-video"])
+        videos = ["emulator/clip/text-to-video", "emulator/animate/image-to-video"]
+        assert await ids("?search=STILL%20video") == (2, videos), "in the description"
+        assert await ids("?category=text-to-video") == (1, ["emulator/clip/text-to-video"])
+        assert await ids("?kind=workflow&category=text-to-image") == (1, ["emulator/kit/text-to-image"])
+        assert await ids("?kind=video") == (0, [])
         models = (await client.call("GET", "/v1/models?include_schema=true")).json["models"]
         assert all("input_schema" in model for model in models)
-        assert (await client.call("GET", "/v1/models?limit=x")).status == 422
+        listing = (await client.call("GET", "/v1/models")).json
+        assert (listing["limit"], listing["offset"]) == (100, 0)
+        assert not any("input_schema" in model for model in listing["models"])
+        kinds = {model["kind"] for model in models}
+        assert kinds == {"model", "workflow", "inference"}
+
+
+@pytest.mark.parametrize("query", ["limit=x", "limit=0", "limit=501", "limit=-1", "offset=-1", "offset=x"])
+async def test_a_page_of_the_catalogue_has_bounds(emulate, query):
+    """One to five hundred models, from a place in the list."""
+    async with emulate() as client:
+        assert (await client.call("GET", f"/v1/models?{query}")).status == 422
+
+
+async def test_the_catalogue_names_its_categories(emulate):
+    """One of each family, the same names as in the entries."""
+    async with emulate() as client:
+        categories = (await client.call("GET", "/v1/models/categories")).json["categories"]
+        models = (await client.call("GET", "/v1/models?limit=500")).json["models"]
+        assert set(categories) == {name for model in models for name in model["categories"]}
+        assert {"text-to-image", "image-to-image", "text-to-video", "image-to-video", "text-to-audio"} < {*categories}
+        assert {"text-to-3d", "image-to-3d", "image-to-text", "image-to-json"} < {*categories}
 
 
 async def test_a_schema_may_say_float(emulate):
@@ -277,7 +303,7 @@ async def test_links_may_lie_deep(emulate, clock):
 async def test_a_clip_is_a_whole_mp4(emulate, clock):
     """Boxes follow each other to the last byte, samples are where the table says, seconds are billed."""
     async with emulate() as client:
-        request_id = await client.bought(model="emulator/clip/text-to-video", seconds=3)
+        request_id = await client.bought(model="emulator/clip/text-to-video", duration=3)
         clock.pass_by(1)
         result = (await client.result(request_id, "?include_cost=true")).json
         assert result["cost"] == 0.06
@@ -292,6 +318,32 @@ async def test_a_clip_is_a_whole_mp4(emulate, clock):
         table = file.body.index(b"stco")
         (start,) = struct.unpack_from(">I", file.body, table + 12)
         assert opened(file.body[start:]).size == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "cost"),
+    [
+        ("clip/text-to-video", {}, 0.04),
+        ("clip/text-to-video", {"seconds": 3}, 0.06),
+        ("clip/text-to-video", {"seconds": 3, "duration": 1}, 0.02),
+        ("animate/image-to-video", {"image_url": "https://example.com/a.png"}, 0.25),
+        ("animate/image-to-video", {"image_url": "https://example.com/a.png", "duration": "10"}, 0.5),
+    ],
+)
+async def test_videos_are_billed_by_their_duration(emulate, clock, model, given, cost):
+    """A number, a text, the model's own; and the name that manifests of earlier versions have."""
+    async with emulate() as client:
+        request_id = await client.bought(model=f"emulator/{model}", **given)
+        clock.pass_by(1)
+        assert (await client.result(request_id, "?include_cost=true")).json["cost"] == cost
+
+
+async def test_inputs_that_are_required_or_a_choice_are_checked(emulate):
+    """As the schema says."""
+    model = "emulator/animate/image-to-video"
+    async with emulate() as client:
+        assert (await client.submit(model=model)).status == 422
+        assert (await client.submit(model=model, image_url="https://example.com/a.png", duration="7")).status == 422
 
 
 async def test_files_need_no_token_and_say_when_one_came(emulate, clock):

@@ -9,6 +9,7 @@ import pytest
 from runner.core.models import Budget, Job, Record, State
 from runner.core.shards import Shard
 from runner.engine.billing.budget import BudgetTracker
+from runner.engine.billing.prices import Price
 from runner.engine.stop import Stop
 
 PRICE = 0.01
@@ -16,7 +17,7 @@ PRICE = 0.01
 
 def tracker(usd: float = 1.0, *, shard: Shard | None = None, price: float | None = PRICE) -> BudgetTracker:
     made = BudgetTracker(Budget(usd=usd), Stop(), lambda: "2026-11-22", shard)
-    made.set_price("m", price)
+    made.set_price("m", None if price is None else Price(usd=price))
     return made
 
 
@@ -107,7 +108,7 @@ def test_a_new_price_shrinks_what_a_shard_may_spend():
     others = sum(not mine.owns(one.id) for one in unpriced)
     budget.load(one for one in unpriced if not mine.owns(one.id))
     before = budget.cap
-    budget.set_price("m", 0.01)
+    budget.set_price("m", Price(usd=0.01))
     after = budget.cap
     assert before is not None
     assert after is not None
@@ -131,4 +132,131 @@ def test_the_earlier_price_is_that_of_one_megapixel():
     """While the catalogue is away a large picture's reserve does not make small ones dear."""
     budget = tracker(price=None)
     budget.load([record("a", State.DONE, side=2048, reserved_usd=0.05, request_id="r")])
-    assert budget.earlier_price("m") == pytest.approx(0.01)
+    assert budget.earlier_price("m") == Price(usd=0.01)
+
+
+def clips(price: float | None = 0.1, default_seconds: int | None = None) -> BudgetTracker:
+    """A budget of $10 and a model by the second."""
+    made = BudgetTracker(Budget(usd=10.0), Stop(), lambda: "2026-11-22")
+    by_second = None if price is None else Price(usd=price, per_second=True, default_seconds=default_seconds)
+    made.set_price("m", by_second)
+    return made
+
+
+def clip(job_id: str, **inputs: Any) -> Job:
+    return Job(id=job_id, model="m", inputs={"prompt": "x", **inputs}, fingerprint=job_id, file=job_id)
+
+
+def bought(
+    job_id: str, state: State = State.SUBMITTING, *, inputs: dict[str, Any] | None = None, **more: Any
+) -> Record:
+    fields: dict[str, Any] = {"at": "now", "api": "api", "manifest": "-", "day": "2026-11-22", **more}
+    given = {"prompt": "x", **(inputs or {})}
+    return Record(id=job_id, purchase=1, state=state, model="m", inputs=given, fingerprint="A", file="a", **fields)
+
+
+def test_a_clip_reserves_its_price_for_each_second():
+    """An integer, a text that is one, or the model's own default."""
+    budget = clips(default_seconds=4)
+    jobs = [clip("a", duration=2), clip("b", duration="10"), clip("c")]
+    assert [budget.estimate(job) for job in jobs] == pytest.approx([0.2, 1.0, 0.4])
+    assert [budget.priced_seconds(job) for job in jobs] == [2, 10, 4]
+
+
+def test_a_bill_above_its_reserve_teaches_what_a_second_costs():
+    """Two seconds were billed $0.40 and not $0.20: ten seconds reserve $2.00, those under way as well."""
+    budget = clips()
+    budget.load([bought("old", State.DONE, inputs={"duration": 1}, priced_seconds=1, request_id="r", cost_usd=0.1)])
+    two = {"inputs": {"duration": 2}, "reserved_usd": 0.2, "priced_seconds": 2}
+    ten = {"inputs": {"duration": "10"}, "reserved_usd": 1.0, "priced_seconds": 10}
+    budget.reserve(bought("a", **two))
+    budget.reserve(bought("b", **ten))
+    budget.charge(bought("a", State.GENERATED, **two, request_id="r-a", cost_usd=0.4))
+    assert budget.left_usd == pytest.approx(10.0 - 0.1 - 0.4 - 2.0)
+    assert budget.estimate(clip("c", duration=10)) == pytest.approx(2.0)
+    assert budget.estimate(clip("d", duration=1)) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        bought("a", State.DONE, inputs={"duration": "2"}, priced_seconds=2, request_id="r", cost_usd=0.4),
+        bought("a", State.DONE, priced_seconds=2, request_id="r", cost_usd=0.4),
+        bought("a", State.DONE, inputs={"duration": 2}, request_id="r", cost_usd=0.4),
+    ],
+    ids=["its own duration", "the model's default", "bought without a price"],
+)
+def test_what_a_second_costs_is_learnt_from_the_records_of_earlier_runs(earlier):
+    """A new process reserves a clip of ten seconds by what one of two was billed."""
+    budget = clips()
+    budget.load([earlier])
+    assert budget.estimate(clip("b", duration=10)) == pytest.approx(2.0)
+
+
+def test_a_low_bill_for_a_second_never_lowers_a_reserve():
+    """The price of the catalogue is the least."""
+    budget = clips()
+    budget.load([bought("a", State.DONE, inputs={"duration": 10}, priced_seconds=10, request_id="r", cost_usd=0.1)])
+    assert budget.estimate(clip("b", duration=10)) == pytest.approx(1.0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("inputs", [{}, {"duration": "auto"}, {"duration": 0}, {"duration": -1}, {"duration": None}])
+async def test_a_clip_without_a_duration_is_never_bought_under_a_budget(inputs):
+    """Nothing says what it costs, and a budget does not take it for free; the reason says what to write."""
+    stop = Stop()
+    budget = BudgetTracker(Budget(usd=10.0), stop, lambda: "2026-11-22")
+    budget.set_price("m", Price(usd=0.1, per_second=True))
+    assert budget.estimate(clip("a", **inputs)) is None
+    assert not budget.admits(clip("a", **inputs))
+    assert not await budget.acquire(clip("a", **inputs))
+    assert stop.why is not None
+    assert stop.why.exit_code == 65
+    assert "m costs by the second, and a gives no `duration` in seconds; write `duration: 5`" in stop.why.reason
+
+
+@pytest.mark.anyio
+async def test_a_job_without_a_price_does_not_wait_for_others():
+    """While something else is under way the run does not stand still for it."""
+    stop = Stop()
+    budget = BudgetTracker(Budget(usd=10.0), stop, lambda: "2026-11-22")
+    budget.set_price("m", Price(usd=0.1, per_second=True))
+    budget.set_price("n", None)
+    budget.reserve(bought("a", inputs={"duration": 2}, reserved_usd=0.2, priced_seconds=2))
+    assert not await budget.acquire(Job(id="b", model="n", inputs={}, fingerprint="b", file="b"))
+    assert stop.why is not None
+    assert "nothing says what b costs" in stop.why.reason
+
+
+def test_a_clip_that_was_bought_without_a_price_counts_at_the_price_of_now():
+    """By its duration; one that gave none counts for a second at least."""
+    budget = clips()
+    unknown = {"state": State.UNKNOWN, "reserved_usd": None}
+    budget.load([bought("a", **unknown, inputs={"duration": 5}), bought("b", **unknown)])
+    assert budget.left_usd == pytest.approx(10.0 - 0.5 - 0.1)
+
+
+def test_an_owed_clip_that_was_bought_without_a_price_is_raised_by_the_second():
+    """Another one's bill teaches what it may come to."""
+    budget = clips()
+    owed = [
+        bought(name, State.SUBMITTED, inputs={"duration": seconds}, reserved_usd=None, request_id=name)
+        for name, seconds in (("a", 2), ("b", 10))
+    ]
+    budget.load(owed)
+    budget.track(owed)
+    assert budget.left_usd == pytest.approx(10.0 - 0.2 - 1.0)
+    budget.charge(bought("a", State.GENERATED, inputs={"duration": 2}, request_id="a", cost_usd=0.4))
+    assert budget.left_usd == pytest.approx(10.0 - 0.4 - 2.0)
+
+
+def test_the_earlier_price_by_the_second_keeps_the_models_default():
+    """While the catalogue is away the records say for how many seconds they were reserved."""
+    budget = clips(None)
+    budget.load(
+        [
+            bought("a", State.DONE, reserved_usd=0.5, priced_seconds=5, request_id="r"),
+            bought("b", State.DONE, inputs={"duration": 2}, reserved_usd=0.2, priced_seconds=2, request_id="s"),
+        ]
+    )
+    assert budget.earlier_price("m") == Price(usd=0.1, per_second=True, default_seconds=5)

@@ -17,7 +17,9 @@ from support.virtual_time import LoopClock
 from runner.core.models import Budget, Job, Record, State
 from runner.emulator import InjectedFault
 from runner.engine.billing.budget import BudgetTracker
+from runner.engine.billing.prices import Price
 from runner.engine.stop import Stop
+from runner.ledger.records import encode
 
 pytestmark = pytest.mark.anyio
 
@@ -161,7 +163,7 @@ def test_a_bill_above_its_reserve_raises_what_else_is_under_way():
     owed = [purchase(f"j{n}", State.SUBMITTED, reserved_usd=1.0) for n in range(8)]
     tracker = BudgetTracker(Budget(usd=100.0), Stop(), lambda: None)
     tracker.load(owed)
-    tracker.set_price("m", 1.0)
+    tracker.set_price("m", Price(usd=1.0))
     tracker.track(owed)
     assert tracker.left_usd == 92
     job = Job(id="new", model="m", inputs={}, fingerprint="n", file="new")
@@ -178,6 +180,61 @@ async def test_a_budget_without_a_price_is_refused(service):
     job = {"id": "a", "prompt": "x", "model": "emulator/unpriced/text-to-image"}
     report = await service.run(service.manifest(job, budget="1", defaults={}))
     assert (report.exit_code, report.left, service.submissions) == (65, 1, 0)
+
+
+CLIP = "emulator/clip/text-to-video"
+ANIMATE = {"model": "emulator/animate/image-to-video", "image_url": "https://example.com/mug.png"}
+SECOND = 0.02
+
+
+async def test_clips_are_reserved_and_billed_by_the_second(service):
+    """An integer, and the model's own two seconds; a budget holds by the second, and the rest is left."""
+    jobs = [{"id": "a", "prompt": "a", "duration": 3}, {"id": "b", "prompt": "b"}, {"id": "c", "prompt": "c"}]
+    report = await service.run(service.manifest(*jobs, model=CLIP, budget=f"{5 * SECOND}", concurrency=1))
+    assert (report.done, report.left, report.exit_code) == (2, 1, 75)
+    assert [(r.reserved_usd, r.priced_seconds, r.cost_usd) for r in map(service.record, "ab")] == [
+        (pytest.approx(0.06), 3, pytest.approx(0.06)),
+        (pytest.approx(0.04), 2, pytest.approx(0.04)),
+    ]
+
+
+async def test_a_later_run_reserves_a_clip_by_what_a_second_was_billed_in_an_earlier_one(make_service):
+    """Two seconds were billed twice their price: ten seconds are reserved five times that bill."""
+    service = await make_service(cost="megapixels")
+    sizes = {"width": 1024, "height": 1024}
+    await service.run(service.manifest({"id": "a", "prompt": "a", "duration": 2}, model=CLIP, defaults=sizes))
+    dear = msgspec.structs.replace(service.record("a"), cost_usd=0.4)
+    (service.output / "results.jsonl").write_bytes(encode(dear))
+    both = [{"id": "a", "prompt": "a", "duration": 2}, {"id": "b", "prompt": "b", "duration": 10}]
+    report = await service.run(service.manifest(*both, model=CLIP, defaults=sizes, budget="2.39"))
+    assert (report.done, report.left, report.exit_code) == (0, 1, 75)
+    report = await service.run(service.manifest(*both, model=CLIP, defaults=sizes, budget="2.41"))
+    assert (report.done, service.record("b").reserved_usd) == (1, pytest.approx(2.0))
+
+
+async def test_under_a_budget_a_clip_without_a_duration_keeps_everything_from_being_bought(service):
+    """Its price is not known: exit 65 before anything is bought; the reason names the job, and what to write."""
+    jobs = [{**ANIMATE, "id": "a", "prompt": "a", "duration": "5"}, {**ANIMATE, "id": "b", "prompt": "b"}]
+    report = await service.run(service.manifest(*jobs, budget="5"))
+    assert (report.exit_code, report.left, service.submissions) == (65, 2, 0)
+    assert "and b gives no `duration` in seconds; write `duration: 5`" in report.stopped.reason
+
+
+async def test_without_a_budget_a_clip_without_a_duration_is_bought_and_counts_at_its_bill(service):
+    """Nothing is reserved for it, as the price is not known; it is no free one."""
+    report = await service.run(service.manifest({**ANIMATE, "id": "a", "prompt": "a"}))
+    assert (report.done, report.spent_usd) == (1, pytest.approx(0.25))
+    assert (service.record("a").reserved_usd, service.record("a").priced_seconds) == (None, None)
+
+
+async def test_without_the_catalogue_the_price_by_the_second_of_the_last_clip_serves(service):
+    """A clip of one second was bought: one of three is reserved at three times that while the catalogue is away."""
+    jobs = [{"id": name, "prompt": name, "duration": seconds} for name, seconds in (("a", 1), ("b", 3), ("c", 1))]
+    assert (await service.run(service.manifest(jobs[0], model=CLIP, budget="1"))).done == 1
+    service.fault(InjectedFault(on="model", kind="status", status=500))
+    report = await service.run(service.manifest(*jobs, model=CLIP, budget=f"{4 * SECOND}", concurrency=1))
+    assert (report.done, report.left, report.exit_code) == (1, 1, 75)
+    assert service.record("b").reserved_usd == pytest.approx(3 * SECOND)
 
 
 async def test_a_budget_without_the_catalogue_is_unavailable(service):

@@ -4,94 +4,163 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from typing import Any
 
 import click
 
+from runner.cli.console import plain, say
 from runner.core.aio import run_loop
 from runner.core.errors import Unavailable, UsageError
 from runner.core.models import Json
-from runner.core.text import CONTROL
-from runner.engine.billing.costs import base_price
+from runner.engine.billing.prices import DURATION, Price, price_of, price_words
 from runner.engine.catalogue import open_catalogue
+from runner.engine.model_info import ModelQuery, categories_of, output_words, outputs_of
 from runner.engine.options import RunOptions
 from runner.manifest import usable
 from runner.manifest.problems import Invalid
 
+UNREACHABLE = "the catalogue cannot be reached, or refuses the token; try again later"
+
 
 @click.command("models")
 @click.argument("model", metavar="[ID]", required=False)
-@click.option("--search", default="", help="Only models that fit this.")
+@click.option(
+    "--search", default="", metavar="WORDS", help="Only models whose id, name or description has these words."
+)
+@click.option("--category", default="", metavar="NAME", help="Only models of this category, such as image-to-video.")
+@click.option("--kind", default="", metavar="KIND", help="Only models that run so: model, workflow or inference.")
+@click.option("--emulator", is_flag=True, help="The models of an emulator inside this process; needs no token.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
 @click.option("--json", "as_json", is_flag=True, help="What the catalogue says, as JSON on standard output.")
-def command(model: str | None, search: str, api: str | None, as_json: bool) -> int:
-    """List the models of the live catalogue with their prices, or show the price and inputs of one.
+def command(
+    model: str | None, search: str, category: str, kind: str, emulator: bool, api: str | None, as_json: bool
+) -> int:
+    """List the models of the live catalogue with what they make and cost, or show the price and inputs of one.
 
     \b
-    Example:
+    Examples:
+      runner models --category image-to-video
       runner models blackforestlabs/flux-2-klein/4b/text-to-image
     """
-    options = RunOptions(api=api)
+    options = RunOptions(api=api, emulator=emulator)
+    query = ModelQuery(search=search, category=category, kind=kind)
     if model is None:
-        found = run_loop(lambda: _list(options, search))
-        click.echo(json.dumps(found) if as_json else _lines(map(_line, found)) or "no model fits")
+        found, categories = run_loop(lambda: _list(options, query))
+        if as_json:
+            click.echo(json.dumps([_with_outputs(entry) for entry in found]))
+        else:
+            _show_list(found, query, categories)
+        return 0
+    if query.parameters:
+        raise UsageError("--search, --category and --kind choose from the list; leave them out, or the id")
+    entry = run_loop(lambda: _entry(options, model))
+    if as_json:
+        click.echo(json.dumps(_with_outputs(entry)))
     else:
-        entry = run_loop(lambda: _entry(options, model))
-        click.echo(json.dumps(entry) if as_json else _describe(entry))
+        for line in description_of(entry):
+            say(line)
     return 0
 
 
-async def _list(options: RunOptions, search: str) -> list[dict[str, Json]]:
+async def _list(options: RunOptions, query: ModelQuery) -> tuple[list[dict[str, Json]], list[str]]:
+    """Return the models that fit, and where none does the categories that there are."""
     async with open_catalogue(options, os.environ) as api:
-        found = await api.catalogue(search)
-    if found is None:
-        raise Unavailable("the catalogue cannot be reached, or refuses the token; try again later")
-    return found
+        entries = await api.catalogue(query.parameters)
+        if entries is None:
+            raise Unavailable(UNREACHABLE)
+        found = [entry for entry in entries if query.fits(entry)]
+        return found, [] if found else await api.categories()
 
 
 async def _entry(options: RunOptions, model: str) -> dict[str, Json]:
     async with open_catalogue(options, os.environ) as api:
         entry = await api.catalogue_entry(model)
     if entry is None:
-        raise Unavailable("the catalogue cannot be reached, or refuses the token; try again later")
+        raise Unavailable(UNREACHABLE)
     if not entry:
         raise UsageError(f"the catalogue knows no model {model!r}; `runner models --search WORD` finds the right id")
     return entry
 
 
-def _line(entry: dict[str, Json]) -> str:
-    return f"{_price(entry):<22} {entry.get('model_id', '?')}"
+def _with_outputs(entry: dict[str, Json]) -> dict[str, Json]:
+    """Return the entry as it came, with the kinds of output under ``makes`` unless it has such a key."""
+    return {"makes": list(outputs_of(entry)), **entry}
 
 
-def _price(entry: dict[str, Json]) -> str:
-    """``from $0.0045``; a missing or malformed price is never shown as free."""
-    price = base_price(entry)
-    if price is not None:
-        return f"from ${price:.4f}"
-    per_second = base_price({**entry, "price_unit": "output"})
-    return f"from ${per_second:.4f} a second" if per_second is not None else "price unknown"
+def _show_list(found: list[dict[str, Json]], query: ModelQuery, categories: list[str]) -> None:
+    rows = [(price_words(price_of(entry)), _makes(entry), plain(str(entry.get("model_id", "?")))) for entry in found]
+    prices, makes = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    for price, made, model in rows:
+        say(f"{price:<{prices}}  {made:<{makes}}  {model}")
+    if rows:
+        count = "1 model" if len(rows) == 1 else f"{len(rows):,} models"
+        say(f"{count}; `runner models ID` shows the inputs of one", err=True)
+        return
+    say("no model fits")
+    if query.kind:
+        say("--kind is how a model runs (model, workflow, inference); --category says what it makes", err=True)
+    if query.category and categories:
+        say(f"the categories are: {', '.join(categories)}", err=True)
 
 
-def _describe(entry: dict[str, Json]) -> str:
-    """A schema that is missing or malformed is said to be so: nothing can be told of the inputs then."""
-    lines = [f"{entry.get('model_id')}: {entry.get('display_name', '')}", _price(entry)]
+def _makes(entry: dict[str, Json]) -> str:
+    """What a model makes in words, or the category that does not tell."""
+    return output_words(outputs_of(entry)) or plain(", ".join(categories_of(entry))) or "?"
+
+
+def description_of(entry: dict[str, Json]) -> list[str]:
+    """The lines about one model; each may hold a stranger's words."""
+    price = price_of(entry)
+    about = {
+        "name": entry.get("display_name"),
+        "about": entry.get("description"),
+        "makes": _makes_words(entry),
+        "runs as": entry.get("kind"),
+        "price": "unknown" if price is None else price_words(price) + _duration_words(price),
+        "note": entry.get("pricing_note"),
+        "page": entry.get("model_url"),
+    }
+    lines = [str(entry.get("model_id", "?"))]
+    lines += [f"  {name:<8} {text}" for name, text in about.items() if isinstance(text, str) and text]
     try:
         schema = usable(entry.get("input_schema"))
     except Invalid as wrong:
-        return _lines([*lines, f"  inputs unknown: the schema in the catalogue {wrong.what}"])
-    required = schema.get("required", [])
-    for name, rule in schema["properties"].items():
-        lines.append(f"  {name:<20} {_rule(rule)}{' (required)' if name in required else ''}")
-    return _lines(lines)
+        return [*lines, f"inputs unknown: the schema in the catalogue {wrong.what}"]
+    required, rules = schema.get("required", []), schema["properties"]
+    width = max(map(len, rules))
+    first = sorted(rules, key=lambda name: name not in required)
+    inputs = [f"  {name:<{width}}  {_rule(rules[name], required=name in required)}" for name in first]
+    return [*lines, "inputs", *inputs]
 
 
-def _lines(lines: Iterable[str]) -> str:
-    """Text for a terminal, which words of the catalogue must not command."""
-    return "\n".join(CONTROL.sub(" ", line) for line in lines)
+def _makes_words(entry: dict[str, Json]) -> str:
+    categories = ", ".join(categories_of(entry))
+    words = output_words(outputs_of(entry))
+    return f"{words} ({categories})" if words and categories else words or categories
 
 
-def _rule(rule: dict[str, Any]) -> str:
-    bounds = f", {rule['minimum']} to {rule['maximum']}" if {"minimum", "maximum"} <= rule.keys() else ""
-    default = f", default {rule['default']}" if "default" in rule else ""
-    return f"{rule.get('type', 'of a type not told')}{bounds}{default}"
+def _duration_words(price: Price) -> str:
+    if not price.per_second:
+        return ""
+    if price.default_seconds is None:
+        return f"; the price of a job is known if it gives its `{DURATION}`"
+    return f"; `{DURATION}` is {price.default_seconds} unless a job gives it"
+
+
+def _rule(rule: dict[str, Any], *, required: bool) -> str:
+    """What an input takes: ``integer, 64 to 2048, default 1024``."""
+    kind, choices = rule.get("type", "of a type not told"), rule.get("enum")
+    parts = [" or ".join(map(str, kind)) if isinstance(kind, list) else str(kind)]
+    if isinstance(choices, list) and choices:
+        parts.append(f"one of {', '.join(map(str, choices))}")
+    low, high = rule.get("minimum"), rule.get("maximum")
+    if low is not None and high is not None:
+        parts.append(f"{low} to {high}")
+    elif low is not None or high is not None:
+        parts.append(f"at least {low}" if low is not None else f"at most {high}")
+    if isinstance(rule.get("format"), str):
+        parts.append(rule["format"])
+    if rule.get("default") is not None:
+        parts.append(f"default {rule['default']}")
+    parts += ["required"] * required + ["deprecated"] * (rule.get("deprecated") is True)
+    return ", ".join(parts)

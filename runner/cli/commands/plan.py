@@ -17,9 +17,11 @@ from runner.core.clock import SystemClock
 from runner.core.errors import AccountError
 from runner.core.models import Budget, Job
 from runner.core.shards import Shard
-from runner.engine.catalogue import Quote, quote
+from runner.engine.billing.prices import DURATION_ADVICE, WithoutDuration
+from runner.engine.catalogue import Quote, emulated_entries, quote
 from runner.engine.config import RunConfig
 from runner.engine.forecast import KEYS, Forecast, make_forecast
+from runner.engine.model_info import output_words
 from runner.engine.options import RunOptions
 from runner.manifest import OnUnknown
 from runner.planning.rules import Action
@@ -92,7 +94,8 @@ def command(
 
     config = RunConfig.resolve(loaded, options, os.environ)
     forecast = make_forecast(config, loaded.jobs, now=SystemClock().now(), visit=visit)
-    found = forecast.as_json(None if emulator else _quote(forecast, options, offline=offline))
+    entries = emulated_entries(forecast.estimate.models) if emulator and forecast.estimate.models else {}
+    found = forecast.as_json(None if emulator else _quote(forecast, options, offline=offline), entries)
     if as_json:
         click.echo(json.dumps({**found, **({"jobs": lines} if jobs else {})}))
     else:
@@ -113,10 +116,14 @@ def _quote(forecast: Forecast, options: RunOptions, *, offline: bool) -> Quote:
 
 def _price_words(found: dict[str, Any]) -> str:
     """What the purchases may cost, by the live catalogue."""
+    lacking = {one["model"]: one["jobs"] for one in found["without_duration"]}
     if found["from_usd"] is None:
-        return "at a price that is not known here (no token, or the catalogue names none)"
+        why = "" if lacking else " (no token, or the catalogue names none)"
+        return f"at a price that is not known here{why}"
+    unpriced = [model for model in found["unpriced"] if model not in lacking]
     price = f"from ${found['from_usd']:.4f}, reserved up to ${found['up_to_usd']:.4f}"
-    return price + (f", without {', '.join(found['unpriced'])}, whose price is unknown" if found["unpriced"] else "")
+    price += f", without {', '.join(unpriced)}, whose price is unknown" if unpriced else ""
+    return price + (f", without {sum(lacking.values()):,} whose duration is unknown" if lacking else "")
 
 
 def _cap_words(found: dict[str, Any]) -> str:
@@ -145,14 +152,29 @@ def _show(found: dict[str, Any], *, missing: bool) -> None:
 
 
 def _show_purchases(found: dict[str, Any]) -> None:
-    for part in found.get("models", []):
-        usd = part["base_price_usd"]
-        price = f"from ${usd:g} each" if usd is not None else "price unknown"
-        say(f"           {part['model']}: {part['buy']:,}, {price}")
+    priced = {part["model"]: _model_words(part) for part in found.get("models", [])}
+    for model, kinds in found["makes"].items():
+        makes = f"makes {output_words(kinds)}" if kinds else ""
+        words = f"{priced[model]}{makes and f'; {makes}'}" if model in priced else f"{model} {makes}"
+        if makes or model in priced:
+            say(f"           {words}")
+    for one in found.get("without_duration", []):
+        lacking = str(WithoutDuration(one["model"], one["jobs"], one["example"]))
+        if lacking not in (found["not_now"] or ""):
+            say(f"           {lacking}: {DURATION_ADVICE}, and the price is known")
     if "from_usd" in found:
         say(f"           {_price_words(found)}{_cap_words(found) if found['budget'] else ''}")
     if found["after_collecting"]:
         say(f"           {found['after_collecting']:,} of them once an older purchase of the job is fetched")
+
+
+def _model_words(part: dict[str, Any]) -> str:
+    usd = part["base_price_usd"]
+    if usd is None:
+        return f"{part['model']}: {part['buy']:,}, price unknown"
+    if part["price_unit"] == "second":
+        return f"{part['model']}: {part['buy']:,}, {part['seconds']:,} s in all, from ${usd:g} a second"
+    return f"{part['model']}: {part['buy']:,}, from ${usd:g} each"
 
 
 MEANING = {

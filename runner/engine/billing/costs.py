@@ -9,39 +9,25 @@ from enum import StrEnum
 
 import msgspec
 
-from runner.api.fields import read_usd
-from runner.core.models import EMULATOR, MOST_USD, Job, Json, Record, State
+from runner.core.models import EMULATOR, Job, Record, State
+from runner.engine.billing.prices import Extent, Price, WithoutDuration, extent_of
 
-MOST_MEGAPIXELS = 10**12
-"""A size beyond it is no size, and too large a number to calculate a price with."""
-
-
-def base_price(entry: dict[str, Json]) -> float | None:
-    """The price of one output in a catalogue entry, or None: missing, malformed or by the second is never free."""
-    return read_usd(entry.get("base_price_usd")) if entry.get("price_unit", "output") == "output" else None
-
-
-def reserve(price: float | None, inputs: dict[str, Json]) -> float | None:
-    """What one purchase may cost: the base price for every megapixel begun (FLUX.2's maker prices so)."""
-    return None if price is None else min(MOST_USD, price * megapixels(inputs))
-
-
-def megapixels(inputs: dict[str, Json]) -> int:
-    """Megapixels begun, at least one; one where the inputs name no size."""
-    width, height = inputs.get("width"), inputs.get("height")
-    if not (isinstance(width, int) and isinstance(height, int)):
-        return 1
-    return min(MOST_MEGAPIXELS, max(1, -(-width * height // 1_000_000)))
+Prices = Mapping[str, Price | None]
+"""By model; None where nothing says what it costs."""
 
 
 class Estimate(msgspec.Struct):
     """What the jobs to be bought may cost: no call quotes an exact total, so this is a range with gaps."""
 
-    counts: Counter[tuple[str, int]] = msgspec.field(default_factory=Counter)
-    """How many jobs of a model, by the megapixels begun."""
+    counts: Counter[tuple[str, Extent]] = msgspec.field(default_factory=Counter)
+    """How many jobs of a model, by what their price depends on."""
+    examples: dict[tuple[str, Extent], str] = msgspec.field(default_factory=dict)
+    """The id of the first of them."""
 
     def add(self, job: Job) -> None:
-        self.counts[job.model, megapixels(job.inputs)] += 1
+        kind = job.model, extent_of(job.inputs)
+        self.counts[kind] += 1
+        self.examples.setdefault(kind, job.id)
 
     @property
     def models(self) -> list[str]:
@@ -51,15 +37,37 @@ class Estimate(msgspec.Struct):
         """How many jobs of ``model``."""
         return sum(count for (name, _), count in self.counts.items() if name == model)
 
-    def range_usd(self, prices: Mapping[str, float | None]) -> tuple[float, float]:
-        """The least and the most, of the models whose price is known."""
-        known = [(prices.get(model) or 0.0, pixels, count) for (model, pixels), count in self.counts.items()]
-        low = sum(price * count for price, _, count in known)
-        return low, sum(price * pixels * count for price, pixels, count in known)
+    def seconds(self, model: str, price: Price | None) -> int:
+        """Return the seconds that the jobs of ``model`` ask for together, as far as it is priced by the second."""
+        of_model = ((extent, count) for (name, extent), count in self.counts.items() if name == model)
+        return 0 if price is None else sum(count * (price.seconds(extent) or 0) for extent, count in of_model)
 
-    def unpriced(self, prices: Mapping[str, float | None]) -> list[str]:
+    def range_usd(self, prices: Prices) -> tuple[float, float] | None:
+        """Return the least and the most, of the jobs whose price is known; None where that is none of them."""
+        priced = [
+            (count * least, count * most)
+            for (model, extent), count in self.counts.items()
+            if (price := prices.get(model)) is not None
+            and (least := price.least(extent)) is not None
+            and (most := price.most(extent)) is not None
+        ]
+        return (sum(least for least, _ in priced), sum(most for _, most in priced)) if priced else None
+
+    def unpriced(self, prices: Prices) -> list[str]:
         """Models whose price is not known; never taken for free."""
         return [model for model in self.models if prices.get(model) is None]
+
+    def without_duration(self, prices: Prices) -> list[WithoutDuration]:
+        """Return the jobs whose price is by the second and that give no duration, by model."""
+        found: dict[str, list[tuple[str, Extent]]] = {}
+        for model, extent in self.counts:
+            price = prices.get(model)
+            if price is not None and price.least(extent) is None:
+                found.setdefault(model, []).append((model, extent))
+        return [
+            WithoutDuration(model, sum(self.counts[kind] for kind in kinds), self.examples[kinds[0]])
+            for model, kinds in sorted(found.items())
+        ]
 
 
 class Basis(StrEnum):

@@ -1,38 +1,155 @@
-"""Prices of the models that a run buys from, and the purchases that its budget counts."""
+"""Prices of models: USD for one output, or for each second of it, and what an amount depends on.
+
+A price, a unit or a duration that is missing or malformed gives no amount. It is never read as free.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+import re
+from collections.abc import Mapping
 
-from runner.core.aio import pull
-from runner.core.models import Record
-from runner.engine.billing.budget import BudgetTracker
-from runner.engine.billing.costs import base_price, is_paid
-from runner.engine.config import RunConfig
-from runner.engine.context import RunContext
+import msgspec
 
+from runner.api.fields import read_usd
+from runner.core.models import MOST_USD, Json, Record
 
-async def open_budget(
-    context: RunContext, config: RunConfig, budget: BudgetTracker, models: Iterable[str], known: Iterator[Record]
-) -> None:
-    """Learn the price of each model. With a budget, count the ``known`` purchases and buy nothing without a price."""
-    if config.budget is not None:
-        api = context.api.base.name
-        counted = (record for record in known if is_paid(record.api) == is_paid(api))
-        while some := await pull(counted):
-            budget.load(some)
-    for model in sorted(models):
-        entry = None if config.offline else await context.api.catalogue_entry(model)
-        price = base_price(entry) if entry is not None else budget.earlier_price(model)
-        budget.set_price(model, price)
-        if price is None and config.budget is not None:
-            _refuse_unpriced(context, config, model, reachable=entry is not None)
+DURATION = "duration"
+"""The input that holds the seconds of a video or a sound."""
+
+MOST_MEGAPIXELS = 10**12
+"""A size beyond it is no size, and too large a number to calculate a price with."""
+
+MOST_SECONDS = 10**6
+"""A duration beyond it is none."""
+
+_WHOLE = re.compile(r"\s*[0-9]{1,7}\s*", re.ASCII)
 
 
-def _refuse_unpriced(context: RunContext, config: RunConfig, model: str, *, reachable: bool) -> None:
-    if reachable:
-        text = f"a budget needs a price by the picture, and the catalogue names none for {model}"
-        context.stop.buying(f"{text}; leave the budget out, or that model", 65)
-    else:
-        why = "is not asked (--offline)" if config.offline else "cannot be reached"
-        context.stop.buying(f"a budget needs the price of {model}, and the catalogue {why}", 69)
+class Extent(msgspec.Struct, frozen=True):
+    """What the price of a job depends on beside its model."""
+
+    megapixels: int
+    seconds: int | None = None
+    """The duration that the inputs give; None: none, or one that is no number of seconds."""
+    default: bool = False
+    """Whether the inputs leave the duration to the model."""
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """Base price of a model in USD."""
+
+    usd: float
+    per_second: bool = False
+    default_seconds: int | None = None
+    """The duration of a request that gives none, by the model's schema."""
+
+    @property
+    def unit(self) -> str:
+        return "second" if self.per_second else "output"
+
+    def seconds(self, extent: Extent) -> int | None:
+        """Return the seconds that a request is billed for; None where nothing says how many, or none count."""
+        if not self.per_second:
+            return None
+        return self.default_seconds if extent.default else extent.seconds
+
+    def with_default_of(self, other: Price | None) -> Price:
+        """Return this price, with the default duration of ``other`` where it has none of its own."""
+        if other is None or not self.per_second or self.default_seconds is not None:
+            return self
+        return msgspec.structs.replace(self, default_seconds=other.default_seconds)
+
+    def least(self, extent: Extent) -> float | None:
+        """Return the base price of a request; None for one by the second without a duration."""
+        if not self.per_second:
+            return self.usd
+        seconds = self.seconds(extent)
+        return None if seconds is None else min(MOST_USD, self.usd * seconds)
+
+    def most(self, extent: Extent) -> float | None:
+        """Return the estimate that is reserved: the base price for every megapixel begun."""
+        least = self.least(extent)
+        return None if least is None else min(MOST_USD, least * extent.megapixels)
+
+
+def price_of(entry: Mapping[str, Json]) -> Price | None:
+    """Return the price in a catalogue entry; None where it is missing or malformed, or its unit is not known."""
+    usd, unit = read_usd(entry.get("base_price_usd")), entry.get("price_unit", "output")
+    if usd is None or unit not in ("output", "second"):
+        return None
+    if unit == "output":
+        return Price(usd=usd)
+    return Price(usd=usd, per_second=True, default_seconds=_default_seconds(entry.get("input_schema")))
+
+
+def _default_seconds(schema: Json) -> int | None:
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    rule = properties.get(DURATION) if isinstance(properties, dict) else None
+    return read_seconds(rule.get("default")) if isinstance(rule, dict) else None
+
+
+def price_in(record: Record) -> Price | None:
+    """Return the price that the reserve of a purchase was made by; None where it has none."""
+    if record.reserved_usd is None:
+        return None
+    extent = extent_of(record.inputs)
+    seconds = seconds_in(record)
+    if record.priced_seconds is None or seconds is None:
+        return Price(usd=record.reserved_usd / extent.megapixels)
+    usd = record.reserved_usd / extent.megapixels / seconds
+    return Price(usd=usd, per_second=True, default_seconds=seconds if extent.default else None)
+
+
+def seconds_in(record: Record) -> int | None:
+    """Return the seconds that a purchase was reserved for, or else those in its inputs."""
+    if record.priced_seconds is not None and 0 < record.priced_seconds <= MOST_SECONDS:
+        return record.priced_seconds
+    return extent_of(record.inputs).seconds
+
+
+def extent_of(inputs: Mapping[str, Json]) -> Extent:
+    """Return what of ``inputs`` decides about the price."""
+    return Extent(megapixels(inputs), read_seconds(inputs.get(DURATION)), DURATION not in inputs)
+
+
+def megapixels(inputs: Mapping[str, Json]) -> int:
+    """Return the megapixels begun, at least one; one where the inputs name no size."""
+    width, height = inputs.get("width"), inputs.get("height")
+    if not (isinstance(width, int) and isinstance(height, int)):
+        return 1
+    return min(MOST_MEGAPIXELS, max(1, -(-width * height // 1_000_000)))
+
+
+def read_seconds(value: Json) -> int | None:
+    """Return a duration in seconds begun: a number, or a text that is a whole one. None for anything else."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_SECONDS:
+        return None
+    return math.ceil(value)
+
+
+def price_words(price: Price | None) -> str:
+    """Return ``from $0.0045 each`` or ``from $0.02 a second``; a price that is not known is never shown as free."""
+    if price is None:
+        return "price unknown"
+    return f"from ${price.usd:g} {'a second' if price.per_second else 'each'}"
+
+
+class WithoutDuration(msgspec.Struct, frozen=True):
+    """Jobs of a model by the second whose inputs give no duration."""
+
+    model: str
+    count: int
+    example: str
+    """The id of one of them."""
+
+    def __str__(self) -> str:
+        jobs = self.example if self.count == 1 else f"{self.count:,} jobs, such as {self.example},"
+        give = "gives" if self.count == 1 else "give"
+        return f"{self.model} costs by the second, and {jobs} {give} no `{DURATION}` in seconds"
+
+
+DURATION_ADVICE = f"write `{DURATION}: 5`, say, into each such job or into `defaults:`"
+"""What makes the price of a job without a duration known."""
