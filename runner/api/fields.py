@@ -14,7 +14,7 @@ from math import isfinite
 
 import msgspec
 
-from runner.core.models import MOST_USD, OUR_CODES, REQUEST_ID, Fault, Json
+from runner.core.models import MOST_USD, NO_CODE, OUR_CODES, REQUEST_ID, Fault, Json
 from runner.core.nesting import TooDeep, check_nesting
 
 LONGEST_WORD = 100
@@ -24,6 +24,12 @@ MOST_DIGITS = 128
 """A whole number with more is none that anybody counts with."""
 
 _MOMENT = re.compile(r"[0-9]{4}-[0-9T:.,Z+ -]{1,40}")
+_INPUT_BLAMED = re.compile(
+    r"nsfw|polic(?:y|ies)|moderat|safety|prohibited|inappropriate|sensitive|copyright"
+    r"|invalid (?:input|prompt|image|param)",
+    re.IGNORECASE,
+)
+"""In a message: it is the input that was not wanted, and would not be wanted again."""
 _ERROR_KEYS = ("error_message", "message", "error", "detail")
 
 
@@ -137,15 +143,20 @@ def _detail(entry: Json, depth: int) -> str:
 
 
 def read_generation_fault(document: dict[str, Json]) -> Fault:
-    """Why a generation failed. Worth another purchase unless the API says no or blames the input."""
+    """Why a generation failed. Worth another purchase unless the API says no or blames the input.
+
+    Where there is no code, the words of the message tell.
+    """
     error = document.get("error")
     details = error if isinstance(error, dict) else document
-    code = error_code(document) or read_code(details.get("code")) or "generation_failed"
+    code = error_code(document) or read_code(details.get("code"))
+    message = read_explanation(document)
+    blamed = _blames_the_input(code) if code else _INPUT_BLAMED.search(message) is not None
     retryable = details.get("retryable")
     return Fault(
-        code=code,
-        message=read_explanation(document) or "the API gives no reason",
-        retryable=retryable if isinstance(retryable, bool) else not _blames_the_input(code),
+        code=code or NO_CODE,
+        message=message or "the API gives no reason",
+        retryable=retryable if isinstance(retryable, bool) else not blamed,
     )
 
 

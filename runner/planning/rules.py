@@ -7,7 +7,7 @@ The rules, in the order in which they decide:
    The user's word passes it: ``reconcile --rebuy`` buys anew, and so does a redo that chose the job, once.
 3. Done with these very inputs: reused; moved if the manifest names another file; delivered again if files are gone.
 4. An older purchase had these very inputs: its files are taken back.
-5. These inputs failed: bought again only if that may help, and at most three times in all.
+5. These inputs failed: bought again only if that may help, and at most three times in all; twice without a code.
 6. Everything else is bought: new jobs, changed inputs, what was refused before (``released``) or cancelled.
 """
 
@@ -18,11 +18,13 @@ from enum import StrEnum
 
 import msgspec
 
-from runner.core.models import LOST, Job, Output, Record, State
+from runner.core.models import LOST, NO_CODE, Job, Output, Record, State
 from runner.manifest import spelling
 
 MAX_PURCHASES = 3
 """Of one fingerprint: after so many, a failure that might heal is not paid for again."""
+MAX_WITHOUT_CODE = 2
+"""The same where the API says no code: nothing then shows that it might heal."""
 
 
 class Action(StrEnum):
@@ -197,7 +199,7 @@ def _after_failure(tries: Sequence[Record]) -> Decision:
         return Decision(action=Action.BUY, reason=f"purchase {newest.purchase}: {why}")
     if newest.error is None or not newest.error.retryable:
         return Decision(action=Action.FAILED, reason=f"failed with these inputs: {why}", record=newest)
-    if len(tries) >= MAX_PURCHASES:
+    if len(tries) >= (MAX_WITHOUT_CODE if newest.error.code == NO_CODE else MAX_PURCHASES):
         return Decision(action=Action.FAILED, reason=f"bought {len(tries)} times, failed: {why}", record=newest)
     return Decision(action=Action.BUY, reason=f"failed, may work now: {why}")
 

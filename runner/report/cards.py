@@ -133,7 +133,7 @@ def _words(record: Record, state: str) -> tuple[str, str]:
     heals = record.error is not None and record.error.retryable
     return (
         "Refused: nothing was made and nothing is paid." if refused else "It counts with what the API bills for it.",
-        "It may work unchanged: the next run buys it again, three times at most." if heals else "Change its inputs.",
+        "It may work unchanged: the next run buys it again, a few times at most." if heals else "Change its inputs.",
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
-from runner.core.models import Fault, Job, Output, Record, State
+from runner.core.models import NO_CODE, Fault, Job, Output, Record, State
 from runner.planning.rules import MAX_PURCHASES, Action, Decision, decide, in_force, next_purchase, revive
 
 MAY_HEAL = Fault(code="500001", message="worker lost", retryable=True)
@@ -318,3 +318,13 @@ def test_refusals_change_nothing_but_the_words(past: list[Record], refusals: int
     refused = [purchase(number + more, State.RELEASED) for more in range(1, refusals + 1)]
     before, after = plan(past), plan([*past, *refused])
     assert (before.action, before.record) == (after.action, after.record)
+
+
+@pytest.mark.parametrize(("code", "most"), [("500", 3), (NO_CODE, 2)])
+def test_a_failure_without_a_code_is_bought_again_once(code: str, most: int) -> None:
+    """Nothing shows that it might heal: three tries are for what the API names."""
+    fault = Fault(code=code, message="lost", retryable=True)
+    for count in range(1, 5):
+        history = [purchase(number, State.FAILED, error=fault) for number in range(1, count + 1)]
+        decision = decide(job(), history, present=lambda _: True)
+        assert decision.action is (Action.BUY if count < most else Action.FAILED)
