@@ -6,11 +6,13 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from PIL import features
+
 from .catalogue import KINDS_OF_FILES
 from .other_files import OTHER_FILES
 from .pictures import Drawing, picture, stamped
 from .responses import Answer
-from .video import clip
+from .video import clip, still_clip
 
 if TYPE_CHECKING:
     from .options import Options
@@ -58,11 +60,18 @@ def read_file(request: Request, name: str, options: Options, *, wider: int = 0) 
     drawing = _drawing(request, number, width + wider, height)
     if request.model.shape == "video":
         seconds = request.model.value(request.input, "seconds")
-        return "video/mp4", clip([picture(drawing, "jpeg")] * seconds, drawing.width, drawing.height)
+        return "video/mp4", _clip(drawing, seconds)
     body = picture(drawing, options.picture)
     if options.picture == "png":
         body = stamped(body, request.request_id)
     return f"image/{options.picture}", body
+
+
+def _clip(drawing: Drawing, seconds: int) -> bytes:
+    """A video that browsers play, where Pillow can make its frames."""
+    if features.check("avif"):
+        return still_clip(picture(drawing, "avif"), seconds, drawing.width, drawing.height)
+    return clip([picture(drawing, "jpeg")] * seconds, drawing.width, drawing.height)
 
 
 def _drawing(request: Request, number: int, width: int, height: int) -> Drawing:
