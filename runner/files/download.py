@@ -30,6 +30,7 @@ from runner.files.encodings import decode_file, is_decodable
 from runner.files.errors import write_errors
 from runner.files.kinds import Expected
 from runner.files.media import Media, inspect, inspect_bytes
+from runner.files.picture_length import most_bytes
 from runner.files.resume import PartialFile
 from runner.files.urls import RefusedUrl, UrlPolicy
 
@@ -204,8 +205,10 @@ async def _receive(
     if not part.written:
         part.content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
         part.encoding = _encoding(response)
+        part.most_bytes = most_bytes(block) if not part.encoding else None
     if not part.written and len(block) <= SMALL and not part.encoding:
         return await _keep_small(target, block, disk, limits, part.content_type)
+    _require_proportion(part, part.written + max(response.content_length or 0, len(block)))
     if response.status == 200:
         part.start(response.headers, response.content_length)
     await disk.small(_check_room, disk, target, response.content_length or len(block))
@@ -216,6 +219,7 @@ async def _receive(
     file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
     try:
         while block:
+            _require_proportion(part, part.written + len(block))
             await disk.small(_check_room, disk, target, len(block))
             disk.wrote(len(block))
             part.written += await _by_disk(file.write(block), target)
@@ -247,6 +251,12 @@ def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: in
     length = there + (response.content_length or 0)
     if length > max_bytes:
         raise TooLarge(f"the file has {length:,} bytes; max_file allows {max_bytes:,}")
+
+
+def _require_proportion(part: PartialFile, length: int) -> None:
+    """Raise ``BadMedia`` for a picture that goes on far behind its end."""
+    if part.most_bytes is not None and length > part.most_bytes:
+        raise BadMedia(f"the file goes on behind its picture, which may have {part.most_bytes:,} bytes by its pixels")
 
 
 def _encoding(response: aiohttp.ClientResponse) -> str:

@@ -28,6 +28,8 @@ class PartialFile(msgspec.Struct):
     content_type: str = ""
     encoding: str = ""
     """What the storage says that it did to the bytes, which may be wrong; empty for nothing."""
+    most_bytes: int | None = None
+    """What a picture of its size may have; None where that cannot be told."""
 
     def start(self, headers: Mapping[str, str], length: int | None) -> None:
         """A whole body begins."""

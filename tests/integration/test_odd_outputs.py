@@ -92,6 +92,23 @@ async def test_zeros_behind_a_picture_are_harmless(service):
     assert service.record().outputs[0].bytes > 100_000
 
 
+@pytest.mark.parametrize(
+    ("picture", "fault"),
+    [("png", {"kind": "padded", "bytes": 600 * 2**20}), ("jpeg", {"kind": "huge"}), ("webp", {"kind": "huge"})],
+)
+async def test_a_picture_that_goes_on_behind_its_end_is_left_soon(make_service, picture, fault):
+    """600 MB of zeros or an endless stream behind 64 × 64 pixels: nothing is kept, and a later run has the picture."""
+    service = await make_service(picture=picture)
+    service.fault(InjectedFault(on="file", **fault))
+    manifest = service.manifest(*plain(1), retries=0)
+    assert (await service.run(manifest)).owed == 1
+    assert service.record().error.code == "bad_file"
+    assert "goes on behind its picture" in service.record().error.message
+    assert service.files() == []
+    service.fault()
+    assert ((await service.run(manifest)).done, service.submissions) == (1, 1)
+
+
 async def test_a_wallet_that_is_empty_stops_the_buying(make_service):
     """Two pictures fit in, the third is refused: exit 77, nothing in doubt, nothing charged beyond the balance."""
     service = await make_service(balance=0.01)
