@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 from support.harness import plain
+from support.virtual_time import LoopClock
 
 from runner.core.models import State
 from runner.emulator import InjectedFault
+from runner.emulator.service import PLENTY
+from runner.engine import operations
+from runner.engine.maintenance.cancel import CancelResult
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +77,20 @@ async def test_files_of_every_kind_are_delivered_under_their_names(service, endi
     assert (report.exit_code, service.files(), service.record().warning) == (0, [f"a.{ending}"], None)
     assert (output.media_type, output.unchecked) == (media_type, unchecked)
     assert service.emulator.stats["calls"]["file"] == 1
+
+
+async def test_a_documented_cancel_is_understood(make_service):
+    """202 with `"status": "completed", "outcome": "cancelled"`: that status is the call's own, and no picture is due.
+
+    What could not be called off stays owed, though its answer says `completed` as well.
+    """
+    service = await make_service(workers=1, seconds=600.0)
+    await service.run(service.manifest(*plain(2), timeout="1s"))
+    folder = operations.Folder(service.output)
+    ended = await operations.cancel(folder, clock=LoopClock(), environ=service.environ)
+    assert ended == CancelResult(cancelled=1, owed=1)
+    assert sorted(service.record(job).state for job in "ab") == [State.CANCELLED, State.SUBMITTED]
+    assert service.emulator.stats["balance_usd"] == PLENTY - 0.0045
 
 
 @pytest.mark.parametrize(("message", "bought"), [("NSFW content detected", 1), ("the worker went away", 2)])
