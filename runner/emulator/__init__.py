@@ -7,8 +7,8 @@
            ├─ fault_injection  whether a fault happens to a call   (faults: what there is, and how it is written)
            ├─ service          what the API does       (queue, catalogue: models and prices, responses,
            │                                            journal: what outlives the process)
-           ├─ storage          the files behind the links           (pictures, text_layout, video)
-           ├─ apply_faults     what a fault makes of an answer
+           ├─ storage          the files behind the links           (pictures, text_layout, video, other_files)
+           ├─ apply_faults     what a fault makes of an answer      (output_faults: of the outputs in a result)
            └─ wire             how an answer is sent
 
 It stands apart: nothing here imports the rest of the package, so that the two cannot share a mistake. Time is

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, unquote
 
+from . import wire
 from .apply_faults import pause, spoil
 from .catalogue import CATEGORIES, MODELS, problems
 from .fault_injection import FaultInjector
 from .faults import CALLS, InjectedFault
+from .output_faults import OUTPUT_FAULTS, change_outputs
 from .responses import Answer, invalid, refusal, said
 from .service import Service, fingerprint
-from .storage import no_such_file, stored
-from .wire import send
+from .storage import has_file, no_such_file, read_file, stored
+from .wire import read_body, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
 
     from .catalogue import Json, Model
     from .options import Options
+    from .queue import Request
+
+
+_LONG_BODIES = 4
+"""Bodies of more than ``_SHORT`` bytes that are read at once: so much memory they may take together."""
+_SHORT = 2**20
 
 
 class Emulator:
@@ -43,6 +52,7 @@ class Emulator:
         self._handling = 0
         self._peak_calls = 0
         self._earlier = 0
+        self._reading = asyncio.Semaphore(_LONG_BODIES)
 
     @property
     def origin(self) -> str:
@@ -53,6 +63,11 @@ class Emulator:
     def base(self) -> str:
         """Where the API begins: ``origin`` and ``/v1``."""
         return f"{self.origin}/v1"
+
+    @property
+    def balance_base(self) -> str:
+        """Where the account service begins, which tells the balance: ``origin`` and ``/prod/v2``."""
+        return f"{self.origin}/prod/v2"
 
     @property
     def faults(self) -> tuple[InjectedFault, ...]:
@@ -78,6 +93,7 @@ class Emulator:
             "authorization_on_files": self._counts["authorization_on_files"],
             "unauthorised": self._counts["unauthorised"],
             "charged_usd": self._service.charged_usd(),
+            "balance_usd": self._service.balance_usd(),
             "faults": dict(self._dice.hits),
         }
 
@@ -129,7 +145,11 @@ class Emulator:
             self._counts["unauthorised"] += 1
             return refusal(401, 400004, "token or account invalid")
         if call.operation == "submit":
-            return await self._submit(call.subject, await request.read())
+            return await self._submit(request, call.subject)
+        if call.operation == "balance":
+            return await self._perform(
+                self._dice.strike("balance", "", ""), self._service.balance, self._service.balance
+            )
         parameters = {name: values[-1] for name, values in parse_qs(query).items()} if query else {}
         if call.operation in {"model", "models"}:
             return await self._show(call, parameters)
@@ -140,16 +160,26 @@ class Emulator:
         wanted = self._options.token
         return scheme == "Bearer" and (bool(token.strip()) if wanted is None else token == wanted)
 
-    async def _submit(self, model_id: str, body: bytes) -> Answer:
+    async def _submit(self, request: web.BaseRequest, model_id: str) -> Answer:
         model = MODELS.get(model_id)
         if model is None:
             return refusal(404, 400001, f"invalid model id: {model_id}")
-        given = _object(body)
-        if given is None:
-            return refusal(400, 400000, "the body is not a JSON object")
+        given = await self._given(request)
+        if isinstance(given, Answer):
+            return given
         prompt = given.get("prompt")
         fault = self._dice.strike("submit", fingerprint(model_id, given), prompt if isinstance(prompt, str) else "")
         return await self._perform(fault, partial(self._buy, model, given), self._service.pretend)
+
+    async def _given(self, request: web.BaseRequest) -> Json | Answer:
+        """The inputs in the call's body, or the refusal of what holds none."""
+        short = request.content_length is not None and request.content_length <= _SHORT
+        async with nullcontext() if short else self._reading:
+            body = await read_body(request)
+            given = _object(body) if body is not None else None
+        if body is None:
+            return refusal(413, 413000, f"the body is longer than {wire.MAX_BODY:,} bytes")
+        return refusal(400, 400000, "the body is not a JSON object") if given is None else given
 
     def _buy(self, model: Model, given: Json) -> Answer:
         detail = problems(model, given)
@@ -168,7 +198,15 @@ class Emulator:
         look = partial(self._service.status, call.subject)
         if call.operation == "result":
             look = partial(self._service.result, call.subject, with_cost=with_cost)
+        if fault and fault.kind in OUTPUT_FAULTS and request:
+            look = partial(self._odd_result, look, fault, request)
         return await self._perform(fault, look, look)
+
+    def _odd_result(self, look: Callable[[], Answer], fault: InjectedFault, request: Request) -> Answer:
+        def read(url: str) -> tuple[str, bytes]:
+            return read_file(request, url.rpartition("/")[2], self._options)
+
+        return change_outputs(look(), fault, request, read)
 
     async def _show(self, call: Call, parameters: dict[str, str]) -> Answer:
         fault = self._dice.strike(call.operation, call.subject, "")
@@ -187,14 +225,12 @@ class Emulator:
     async def _file(self, request: web.BaseRequest, call: Call) -> Answer:
         self._counts["authorization_on_files"] += "Authorization" in request.headers
         held = self._service.held(call.subject)
-        number = call.name.partition(".")[0]
-        if held is None or held.state != "completed" or not number.isdecimal():
+        if held is None or held.state != "completed" or not has_file(held, call.name):
             return no_such_file()
-        if int(number) >= held.model.count(held.input):
-            return no_such_file()
-        fault = self._dice.strike("file", held.key, held.input["prompt"], number=int(number))
+        number = int(call.name.partition(".")[0])
+        fault = self._dice.strike("file", held.key, held.input["prompt"], number=number)
         wider = 8 if fault and fault.kind == "wrong_size" else 0
-        answer = await stored(held, int(number), self._options, wider=wider)
+        answer = await stored(held, call.name, self._options, wider=wider)
         return await self._perform(fault, lambda: answer, lambda: answer)
 
     async def _perform(
@@ -263,7 +299,7 @@ class Call(NamedTuple):
 def route(method: str, path: str) -> Call | Answer:
     """The call, or the answer to what is none."""
     parts = unquote(path).split("/")[1:]
-    for operations in (_models(parts), _requests(parts), _files(parts), _inside(parts)):
+    for operations in (_models(parts), _requests(parts), _files(parts), _account(parts), _inside(parts)):
         if operations:
             return operations.get("GET" if method == "HEAD" else method) or _wrong_method(operations)
     return refusal(404, 404000, "no such path")
@@ -288,6 +324,10 @@ def _requests(parts: list[str]) -> dict[str, Call]:
 
 def _files(parts: list[str]) -> dict[str, Call]:
     return {"GET": Call("file", parts[1], parts[2])} if parts[0] == "files" and len(parts) == 3 else {}
+
+
+def _account(parts: list[str]) -> dict[str, Call]:
+    return {"GET": Call("balance")} if parts == ["prod", "v2", "balance"] else {}
 
 
 def _inside(parts: list[str]) -> dict[str, Call]:

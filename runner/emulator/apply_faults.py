@@ -9,8 +9,7 @@ import uuid
 import zlib
 from dataclasses import replace
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from .responses import PAGE, Answer, links, refusal, said
 
@@ -32,7 +31,8 @@ def pause(fault: InjectedFault) -> float:
 def spoil(answer: Answer, fault: InjectedFault, now: float) -> Answer:
     """What becomes of ``answer``. Kinds that act before there is an answer leave it as it is."""
     if fault.kind in _MANNERS:
-        return replace(answer, manner=_MANNERS[fault.kind], seconds=pause(fault))
+        padding = fault.bytes if fault.kind == "padded" else 0
+        return replace(answer, manner=_MANNERS[fault.kind], seconds=pause(fault), padding=padding)
     if fault.kind in _BODIES:
         return replace(answer, body=_BODIES[fault.kind](answer.body))
     if fault.kind in ("encoded", "form"):
@@ -99,12 +99,6 @@ def _edited(answer: Answer, fault: InjectedFault) -> Answer:
             body["status"] = fault.text or "warming_up"
         case "other":
             body["request_id"] = str(uuid.uuid4())
-        case "no_output":
-            body.pop("output", None)
-        case "echo":
-            body["output"] = {"echo": fault.text, **body["output"]}
-        case "relative":
-            body["output"] = _relative(body["output"], fault.text)
     return said(body, status)
 
 
@@ -123,17 +117,6 @@ def _with(answer: Answer, more: bytes) -> Answer:
 def _with_header(answer: Answer) -> Answer:
     policy = "default-src https://cdn.example.com; " * 1500
     return replace(answer, headers={**answer.headers, "Content-Security-Policy": policy.strip()})
-
-
-def _relative(value: Any, before: str) -> Any:
-    """``value`` with links that begin at their path, or with ``before`` where it is given."""
-    if isinstance(value, dict):
-        return {name: _relative(part, before) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_relative(part, before) for part in value]
-    if not isinstance(value, str) or not value.startswith("http"):
-        return value
-    return f"{before}{value}" if before else urlsplit(value).path
 
 
 def _encoded(answer: Answer, fault: InjectedFault) -> Answer:
@@ -162,6 +145,7 @@ _MANNERS: dict[str, Manner] = {
     "hang": "reset",
     "truncate": "cut",
     "huge": "endless",
+    "padded": "padded",
     "trickle": "trickle",
     "twice": "twice",
 }
@@ -182,7 +166,7 @@ _FORMS: dict[str, Callable[[Answer], Answer]] = {
     "long_header": _with_header,
     "long_length": lambda answer: replace(answer, manner="long"),
 }
-_EDITED = {"no_id", "bad_id", "evil_urls", "id_with_error", "state", "other", "no_output", "echo", "relative"}
+_EDITED = {"no_id", "bad_id", "evil_urls", "id_with_error", "state", "other"}
 _INSTEAD: dict[str, Callable[[InjectedFault], Answer]] = {
     "error200": lambda fault: replace(_error(fault, 500), status=200),
     "garbage": lambda _: Answer(body=PAGE, media_type="text/html"),

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING
 
 from .faults import OPERATIONS, InjectedFault
+from .output_faults import OUTPUT_FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +17,6 @@ def chance(*parts: object) -> float:
     """A number in 0…1 (1 not included) that looks random and depends on ``parts`` alone."""
     text = "|".join(map(str, parts)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big") / 2**48
-
-
-_OF_OUTPUTS = ("no_output", "echo", "relative")
 
 
 class FaultInjector:
@@ -65,7 +63,7 @@ class FaultInjector:
         for rule in self._rules:
             fault = rule.fault
             meant = fault.on == operation and fault.match in prompt and fault.number in (None, number)
-            if meant and (complete or fault.kind not in _OF_OUTPUTS) and rule.strikes(key):
+            if meant and (complete or fault.kind not in OUTPUT_FAULTS) and rule.strikes(key):
                 return fault
         return None
 

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import yaml
 
+from .other_files import OTHER_FILES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 Value = str | int | float | bool
 
-CALLS = ("submit", "status", "result", "cancel", "model", "models", "file")
+CALLS = ("submit", "status", "result", "cancel", "model", "models", "balance", "file")
 OPERATIONS = (*CALLS, "job")
 BODIES = ("api", "detail", "html", "empty", "half")
 FORMS = ("gzip", "deflate", "raw_deflate", "bom", "utf16", "nan", "surrogate", "long_header", "long_length")
+ADDRESSES = ("no_scheme", "space", "data", "base64")
 COMMON = ("p", "times", "each", "match", "after", "number")
 
 
@@ -55,8 +58,12 @@ KINDS: dict[str, Kind] = {
     "no_output": Kind(("result",)),
     "echo": Kind(("result",), ("text",)),
     "relative": Kind(("result",), ("text",)),
+    "address": Kind(("result",), ("text",)),
+    "thumbnail": Kind(("result",)),
+    "ending": Kind(("result",), ("text",)),
     "forget": Kind(_LOOKS),
     "fail": Kind(_JOB, ("message", "text")),
+    "message_only": Kind(_JOB, ("message",)),
     "cancel": Kind(_JOB, ("text",)),
     "truncate": Kind(_FILE),
     "short": Kind(_FILE),
@@ -65,6 +72,7 @@ KINDS: dict[str, Kind] = {
     "wrong_size": Kind(_FILE),
     "huge": Kind(_FILE),
     "encoded": Kind(_FILE, ("text",)),
+    "padded": Kind(_FILE, ("bytes",)),
     "trickle": Kind(_FILE, ("seconds",)),
     "form": Kind(CALLS, ("text",)),
     "twice": Kind(CALLS, ("seconds",)),
@@ -88,6 +96,7 @@ _TYPES: dict[str, type[Value]] = {
     "retry_after": float,
     "date": bool,
     "seconds": float,
+    "bytes": int,
     "location": str,
     "text": str,
 }
@@ -127,10 +136,13 @@ class InjectedFault:
     date: bool = False
     """Say ``Retry-After`` as an HTTP date."""
     seconds: float | None = None
+    bytes: int = 2 * 2**20
+    """Zeros behind the end of a padded file."""
     location: str = ""
     """Where a redirect or a strange link leads."""
     text: str = ""
-    """The state's or the request id's text, the code of a failure, or the form of an answer."""
+    """The state's or the request id's text, the code of a failure, the form of an answer or an address, or what is sent
+    back as an output: without it, an ``echo`` is of the request's own inputs."""
 
     def __post_init__(self) -> None:
         _known("kind of fault", self.kind, tuple(KINDS))
@@ -139,6 +151,10 @@ class InjectedFault:
         _known("body", self.body, BODIES)
         if self.kind == "form":
             _known("form", self.text, FORMS)
+        if self.kind == "address":
+            _known("address", self.text, ADDRESSES)
+        if self.kind == "ending":
+            _known("ending", self.text, tuple(OTHER_FILES))
         if self.when is not None:
             _known("when", self.when, ("before", "after"))
         if not 0 <= self.p <= 1:

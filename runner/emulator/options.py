@@ -49,10 +49,16 @@ class Options:
     schemas: Mapping[str, Any] = field(default_factory=dict)
     """Input schemas that the catalogue tells instead of the models' own, by model: whatever a catalogue may say."""
     done_word: str = "completed"
-    """What the end of a good request is called, say ``succeeded``."""
+    """What ``/status`` calls the end of a good request."""
+    result_word: str = "succeeded"
+    """What ``/result`` calls that end; the documentation prints two words for it."""
+    balance: float | None = None
+    """USD in the wallet at first: a submission that costs more than is left is refused. ``None``: it never runs out."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ValueError(f"workers must be at least 1, not {self.workers}")
         if self.seconds < 0 or self.spread < 0 or self.not_found_seconds < 0:
             raise ValueError("seconds, spread and not_found_seconds cannot be negative")
+        if self.balance is not None and self.balance < 0:
+            raise ValueError("balance cannot be negative")

@@ -28,6 +28,7 @@ SAVING: dict[str, dict[str, Any]] = {
     "png": {"compress_level": 1},
     "jpeg": {"quality": 88},
     "webp": {"quality": 85, "method": 0},
+    "avif": {"quality": 60, "speed": 10},
 }
 """How each form is encoded: quickly."""
 

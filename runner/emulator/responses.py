@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from .catalogue import Model
     from .options import Options
-    from .queue import Request
+    from .queue import Fate, Request
 
 _SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 PAGE = b"<!doctype html><html><head><title>Oops</title></head><body><h1>Something went wrong</h1></body></html>"
 
-Manner = Literal["whole", "chunked", "cut", "reset", "trickle", "endless", "twice", "long"]
+Manner = Literal["whole", "chunked", "cut", "reset", "trickle", "endless", "padded", "twice", "long"]
 
 
 class ResponseBuilder:
@@ -53,11 +53,12 @@ class ResponseBuilder:
 
     def outcome(self, request: Request, *, with_cost: bool) -> dict[str, Any]:
         """What ``/result`` says at the end."""
-        about: dict[str, Any] = {"request_id": request.request_id, "status": self.word(request)}
+        word = self._options.result_word if request.state == "completed" else self.word(request)
+        about: dict[str, Any] = {"request_id": request.request_id, "status": word}
         if request.state == "completed":
             about["output"] = output(request.model, self._urls(request), request.input)
         if request.state == "failed" and request.fate is not None:
-            about["error"] = {"code": request.fate.code, "message": request.fate.message}
+            about["error"] = _failure(request.fate)
         about |= {"created_at": timestamp(request.submitted), "finished_at": timestamp(request.finished or 0)}
         cost = self.charged(request)
         if with_cost and cost is not None and self._options.cost != "missing":
@@ -65,7 +66,7 @@ class ResponseBuilder:
         return {**about, "model_id": request.model.model_id}
 
     def word(self, request: Request) -> str:
-        """What its state is called."""
+        """What ``/status`` calls its state."""
         if request.state == "completed":
             return self._options.done_word
         return request.fate.word if request.over and request.fate is not None else request.state
@@ -73,8 +74,17 @@ class ResponseBuilder:
     def charged(self, request: Request) -> float | None:
         """What it was billed, in USD; ``None`` if its end costs nothing or the model has no price."""
         billed = request.state == "completed" or (request.state == "failed" and self._options.charge_failed)
-        by_megapixel = self._options.cost == "megapixels"
-        return request.model.charge(request.input, by_megapixel=by_megapixel) if billed else None
+        return self.price(request.model, request.input) if billed else None
+
+    def price(self, model: Model, given: dict[str, Any]) -> float | None:
+        """What a request with these inputs is billed if it is billed; ``None`` if the model has no price."""
+        return model.charge(given, by_megapixel=self._options.cost == "megapixels")
+
+    def due(self, request: Request) -> float:
+        """What it will have been billed at the end that was decided for it, in USD."""
+        fate = request.fate
+        billed = fate is None or (fate.state == "failed" and self._options.charge_failed)
+        return (self.price(request.model, request.input) or 0.0) if billed else 0.0
 
     def row(self, request: Request) -> dict[str, Any]:
         """All of it, for people and tests to look at."""
@@ -95,6 +105,11 @@ class ResponseBuilder:
         count = request.model.count(request.input)
         suffixes = KINDS_OF_FILES.get(request.model.shape, (suffix,) * count)
         return [f"{base}/{number}.{ending}" for number, ending in enumerate(suffixes)]
+
+
+def _failure(fate: Fate) -> dict[str, str] | str:
+    """The error of a failed request; words alone where the fate has no code."""
+    return {"code": fate.code, "message": fate.message} if fate.code else fate.message
 
 
 def links(origin: str, request_id: str) -> dict[str, str]:
@@ -144,6 +159,8 @@ class Answer:
     manner: Manner = "whole"
     seconds: float = 0
     """How long a trickling body takes."""
+    padding: int = 0
+    """Zeros that follow a padded body."""
 
 
 def said(body: object, status: int = 200) -> Answer:

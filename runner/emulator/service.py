@@ -23,10 +23,28 @@ if TYPE_CHECKING:
     from .options import Options
 
 
+PLENTY = 100_000.0
+"""USD in a wallet that nobody gave a balance."""
+_LONGEST = 64 * 1024
+"""Characters of an input's text that are kept."""
+
+
 def fingerprint(model_id: str, given: object) -> str:
     """The same for the same model and inputs, in whatever order they come."""
     text = f"{model_id}\n{json.dumps(given, sort_keys=True)}"
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def shortened(given: Any) -> Any:
+    """``given`` with its longest texts cut: whole pictures as inputs would fill memory and journal."""
+    if isinstance(given, dict):
+        return {name: shortened(value) for name, value in given.items()}
+    if isinstance(given, list):
+        return [shortened(value) for value in given]
+    if not isinstance(given, str) or len(given) <= _LONGEST:
+        return given
+    digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{given[:64]}… ({len(given):,} characters, sha256 {digest})"
 
 
 class Service:
@@ -43,6 +61,8 @@ class Service:
         self._now = now
         self._queue = Queue(options.workers)
         self._journal = Journal()
+        self._spent = 0
+        """Millionths of a USD that the wallet has paid: at acceptance, and given back for what is cancelled."""
 
     def open(self, folder: Path | None) -> None:
         """Take up what an earlier process left, and from now on write down what must outlive this one.
@@ -79,12 +99,14 @@ class Service:
         self._queue.advance(self._now())
         if self._options.max_in_flight is not None and len(self._queue) >= self._options.max_in_flight:
             return refusal(429, 429000, "too many requests at once")
+        if self._options.balance is not None and (self.teller.price(model, given) or 0) > self.balance_usd():
+            return refusal(402, 400002, "no balance left")
         mark = fingerprint(model.model_id, given)
         key = f"{mark}/{self.accepted[mark]}"
         request = Request(
             request_id=str(uuid.uuid4()),
             model=model,
-            input=given,
+            input=shortened(given),
             fingerprint=mark,
             key=key,
             submitted=self._now(),
@@ -121,11 +143,12 @@ class Service:
         if request is None:
             return no_such_request()
         now = self._now()
-        cancelled = really and self._queue.cancel(request, now)
+        cancelled = really and self._call_off(request, now)
         if cancelled:
             self._journal.write({"event": "cancelled", "at": now, "request_id": request_id})
         outcome = "cancelled" if cancelled else "not_cancellable"
-        return said({"request_id": request_id, "outcome": outcome, "status": self.teller.word(request)})
+        # The status is that of the call, as the documentation prints it: ``completed`` whatever became of the request.
+        return said({"request_id": request_id, "status": "completed", "outcome": outcome}, 202)
 
     def forget(self, request: Request) -> None:
         """Deny it from now on."""
@@ -141,6 +164,22 @@ class Service:
         """The bill so far."""
         self._queue.advance(self._now())
         return round(sum(self.teller.charged(request) or 0 for request in self.requests.values()), 6)
+
+    def balance_usd(self) -> float:
+        """What is left in the wallet."""
+        given = PLENTY if self._options.balance is None else self._options.balance
+        return round(given - self._spent / 1e6, 6)
+
+    def balance(self) -> Answer:
+        """The wallet, as the account service tells it."""
+        usd = self.balance_usd()
+        return said({"balance_usd": usd, "balance_microdollars": round(usd * 1e6), "currency": "USD"})
+
+    def _call_off(self, request: Request, at: float) -> bool:
+        due = self.teller.due(request)
+        cancelled = self._queue.cancel(request, at)
+        self._spent -= _microdollars(due) if cancelled else 0
+        return cancelled
 
     def _position(self, request: Request) -> int | None:
         return self._queue.position(request) if request.state == "in_queue" else None
@@ -160,11 +199,13 @@ class Service:
         if fault.kind == "cancel":
             return Fate(state="cancelled", word=fault.text or "cancelled")
         message = fault.message or "the model could not finish this request"
-        return Fate(state="failed", word="failed", code=fault.text or "model_error", message=message)
+        code = "" if fault.kind == "message_only" else fault.text or "model_error"
+        return Fate(state="failed", word="failed", code=code, message=message)
 
     def _take_in(self, request: Request) -> None:
         self.requests[request.request_id] = request
         self.accepted[request.fingerprint] += 1
+        self._spent += _microdollars(self.teller.due(request))
         self._queue.add(request)
         self.peak_in_flight = max(self.peak_in_flight, len(self._queue))
 
@@ -174,6 +215,10 @@ class Service:
         elif event["event"] == "started":
             self._queue.resize(event["workers"], event["at"])
         elif event["event"] == "cancelled":
-            self._queue.cancel(self.requests[event["request_id"]], event["at"])
+            self._call_off(self.requests[event["request_id"]], event["at"])
         else:
             self.requests[event["request_id"]].forgotten = True
+
+
+def _microdollars(usd: float) -> int:
+    return round(usd * 1e6)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
+
+from PIL import features
 
 from .catalogue import KINDS_OF_FILES
 from .other_files import OTHER_FILES
 from .pictures import Drawing, picture, stamped
 from .responses import Answer
-from .video import clip
+from .video import clip, still_clip
 
 if TYPE_CHECKING:
     from .options import Options
@@ -24,15 +27,14 @@ def no_such_file() -> Answer:
     return Answer(status=404, body=b"no such file\n", media_type="text/plain")
 
 
-async def stored(request: Request, number: int, options: Options, *, wider: int = 0) -> Answer:
-    """File ``number`` of a completed request, so many pixels ``wider`` than it should be."""
-    width, height = (_side(options, request.model.value(request.input, name)) for name in ("width", "height"))
-    drawing = _drawing(request, number, width + wider, height)
-    loop = asyncio.get_running_loop()
+async def stored(request: Request, name: str, options: Options, *, wider: int = 0) -> Answer:
+    """The file of a completed request that is called so, so many pixels ``wider`` than it should be."""
+    width, height = (request.model.value(request.input, side) for side in ("width", "height"))
     if width * height <= _SMALL:
-        media_type, body = _file(request, drawing, options)
+        media_type, body = read_file(request, name, options, wider=wider)
     else:
-        media_type, body = await loop.run_in_executor(None, _file, request, drawing, options)
+        work = partial(read_file, request, name, options, wider=wider)
+        media_type, body = await asyncio.get_running_loop().run_in_executor(None, work)
     return Answer(
         body=body,
         media_type="application/octet-stream" if options.octet_stream else media_type,
@@ -40,17 +42,35 @@ async def stored(request: Request, number: int, options: Options, *, wider: int 
     )
 
 
-def _file(request: Request, drawing: Drawing, options: Options) -> tuple[str, bytes]:
-    ending = KINDS_OF_FILES.get(request.model.shape, ("",) * (drawing.number + 1))[drawing.number]
-    if ending in OTHER_FILES:
-        return OTHER_FILES[ending]
+def has_file(request: Request, name: str) -> bool:
+    """Tell whether a completed request has such a file: ``0.png``."""
+    number = name.partition(".")[0]
+    return number.isdecimal() and int(number) < request.model.count(request.input)
+
+
+def read_file(request: Request, name: str, options: Options, *, wider: int = 0) -> tuple[str, bytes]:
+    """The type and the bytes of a file that there is. The name's ending decides where it names no picture or video."""
+    first, _, asked = name.partition(".")
+    number = int(first)
+    own = KINDS_OF_FILES.get(request.model.shape, ("",) * (number + 1))[number]
+    for ending in (asked, own):
+        if ending in OTHER_FILES:
+            return OTHER_FILES[ending]
+    width, height = (_side(options, request.model.value(request.input, side)) for side in ("width", "height"))
+    drawing = _drawing(request, number, width + wider, height)
     if request.model.shape == "video":
-        seconds = request.model.seconds(request.input)
-        return "video/mp4", clip([picture(drawing, "jpeg")] * seconds, drawing.width, drawing.height)
+        return "video/mp4", _clip(drawing, request.model.seconds(request.input))
     body = picture(drawing, options.picture)
     if options.picture == "png":
         body = stamped(body, request.request_id)
     return f"image/{options.picture}", body
+
+
+def _clip(drawing: Drawing, seconds: int) -> bytes:
+    """A video that browsers play, where Pillow can make its frames."""
+    if features.check("avif"):
+        return still_clip(picture(drawing, "avif"), seconds, drawing.width, drawing.height)
+    return clip([picture(drawing, "jpeg")] * seconds, drawing.width, drawing.height)
 
 
 def _drawing(request: Request, number: int, width: int, height: int) -> Drawing:

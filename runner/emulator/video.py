@@ -1,19 +1,33 @@
-"""Videos: an MP4 whose frames are JPEG pictures, one for each second."""
+"""Videos: an MP4 whose frames are pictures, one for each second.
+
+A still picture in AVIF is one whole frame of AV1, which browsers play; JPEG frames are for readers that need none.
+"""
 
 from __future__ import annotations
 
 import struct
 
 _UNIT_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+_DELIMITER = b"\x12\0"
+"""What stands between frames of AV1, and not in an MP4, where each is a sample of its own."""
 _FTYP = b"isom\0\0\2\0isomiso2mp41"
 
 
-def clip(frames: list[bytes], width: int, height: int) -> bytes:
-    """The frames, each shown for a second, as one file."""
+def clip(frames: list[bytes], width: int, height: int, av1_config: bytes = b"") -> bytes:
+    """The frames, each shown for a second, as one file; they are JPEG unless a configuration says that they are AV1."""
     ftyp = _box(b"ftyp", _FTYP)
+    entry = _entry(width, height, av1_config)
     # The table of samples comes before the samples: its own length is needed to say where they start.
-    start = len(ftyp) + len(_movie(frames, width, height, 0)) + 8
-    return ftyp + _movie(frames, width, height, start) + _box(b"mdat", *frames)
+    start = len(ftyp) + len(_movie(frames, width, height, entry, 0)) + 8
+    return ftyp + _movie(frames, width, height, entry, start) + _box(b"mdat", *frames)
+
+
+def still_clip(avif: bytes, seconds: int, width: int, height: int) -> bytes:
+    """One picture for so many seconds."""
+    place = avif.index(b"av1C")
+    length = int.from_bytes(avif[place - 4 : place])
+    frame = avif[avif.index(b"mdat") + 4 :].removeprefix(_DELIMITER)
+    return clip([frame] * seconds, width, height, avif[place + 4 : place - 4 + length])
 
 
 def _box(kind: bytes, *parts: bytes) -> bytes:
@@ -21,14 +35,14 @@ def _box(kind: bytes, *parts: bytes) -> bytes:
     return struct.pack(">I", len(content) + 8) + kind + content
 
 
-def _movie(frames: list[bytes], width: int, height: int, start: int) -> bytes:
+def _movie(frames: list[bytes], width: int, height: int, entry: bytes, start: int) -> bytes:
     seconds = len(frames)
     times = struct.pack(">5I", 0, 0, 0, 1, seconds)
     header = times + struct.pack(">IH10x", 0x10000, 0x100) + _UNIT_MATRIX + struct.pack(">24xI", 2)
-    return _box(b"moov", _box(b"mvhd", header), _track(frames, width, height, start))
+    return _box(b"moov", _box(b"mvhd", header), _track(frames, width, height, entry, start))
 
 
-def _track(frames: list[bytes], width: int, height: int, start: int) -> bytes:
+def _track(frames: list[bytes], width: int, height: int, entry: bytes, start: int) -> bytes:
     seconds = len(frames)
     # Flags 3: enabled, and part of the movie.
     header = (
@@ -41,7 +55,7 @@ def _track(frames: list[bytes], width: int, height: int, start: int) -> bytes:
         b"minf",
         _box(b"vmhd", struct.pack(">I8x", 1)),
         _box(b"dinf", _box(b"dref", reference)),
-        _samples(frames, width, height, start),
+        _samples(frames, entry, start),
     )
     return _box(
         b"trak",
@@ -50,14 +64,18 @@ def _track(frames: list[bytes], width: int, height: int, start: int) -> bytes:
     )
 
 
-def _samples(frames: list[bytes], width: int, height: int, start: int) -> bytes:
-    count = len(frames)
+def _entry(width: int, height: int, av1_config: bytes) -> bytes:
     inches = 72 << 16
     entry = struct.pack(">6xH16x2H2I4xH32xHh", 1, width, height, inches, inches, 1, 24, -1)
+    return _box(b"av01", entry, _box(b"av1C", av1_config)) if av1_config else _box(b"jpeg", entry)
+
+
+def _samples(frames: list[bytes], entry: bytes, start: int) -> bytes:
+    count = len(frames)
     sizes = struct.pack(f">3I{count}I", 0, 0, count, *map(len, frames))
     return _box(
         b"stbl",
-        _box(b"stsd", struct.pack(">2I", 0, 1), _box(b"jpeg", entry)),
+        _box(b"stsd", struct.pack(">2I", 0, 1), entry),
         _box(b"stts", struct.pack(">4I", 0, 1, count, 1)),
         # All frames lie in one chunk.
         _box(b"stsc", struct.pack(">5I", 0, 1, 1, count, 1)),

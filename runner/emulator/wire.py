@@ -13,8 +13,22 @@ from aiohttp import web
 if TYPE_CHECKING:
     from .responses import Answer
 
+MAX_BODY = 64 * 2**20
+"""Bytes that a call may bring, as RunComfy's own clients keep to."""
 _PIECES = 20
 _BLOCK = 1 << 16
+
+
+async def read_body(request: web.BaseRequest) -> bytes | None:
+    """What the call brings; ``None`` for more than ``MAX_BODY``, of which no more is held."""
+    if (request.content_length or 0) > MAX_BODY:
+        return None
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > MAX_BODY:
+            return None
+    return bytes(body)
 
 
 async def send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
@@ -49,7 +63,7 @@ async def _stream(request: web.BaseRequest, answer: Answer) -> web.StreamRespons
     if answer.manner in {"chunked", "endless"}:
         response.enable_chunked_encoding()
     else:
-        response.content_length = len(answer.body) + (10 if answer.manner == "long" else 0)
+        response.content_length = len(answer.body) + answer.padding + (10 if answer.manner == "long" else 0)
     await response.prepare(request)
     if answer.manner == "long":
         await response.write(answer.body)
@@ -59,8 +73,11 @@ async def _stream(request: web.BaseRequest, answer: Answer) -> web.StreamRespons
         await _hang_up(request)
     pause = answer.seconds / _PIECES if answer.manner == "trickle" else 0
     await _pour(response, answer.body, pause)
-    while answer.manner == "endless":
-        await response.write(bytes(_BLOCK))
+    left = answer.padding
+    while left or answer.manner == "endless":
+        block = _BLOCK if answer.manner == "endless" else min(left, _BLOCK)
+        await response.write(bytes(block))
+        left = max(left - block, 0)
         # A socket that takes all at once would otherwise keep the loop from everybody else.
         await asyncio.sleep(0)
     await response.write_eof()

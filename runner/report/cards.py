@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import TypeGuard
 
 from runner.core.clock import epoch
+from runner.core.media_formats import PICTURES
 from runner.core.models import Json, Output, Record, State
 from runner.engine.billing.costs import spent
 from runner.engine.billing.receipts import LARGEST
@@ -25,8 +28,21 @@ LATEST = epoch("9999-12-31T00:00:00Z")
 LARGEST_SET = 24
 """Files of a folder that are taken for one product's; more are just a folder."""
 _FEW_WORDS = 160
+_PICTURE_TYPES = frozenset(kind.media_type for kind in PICTURES.values())
+_DRAWINGS = (".svg", ".svgz")
 _TOLD = ("prompt", "width", "height")
 """Inputs that are shown by themselves."""
+
+
+class Kind(StrEnum):
+    """How a file is shown."""
+
+    PICTURE = "picture"
+    VIDEO = "video"
+    AUDIO = "audio"
+    TEXT = "text"
+    FILE = "file"
+    """By its name, type and length only: a scene, an archive, a drawing that could hold scripts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +64,9 @@ class Card:
     seconds: float | None
     at: str
     path: str
-    video: bool
+    kind: Kind
+    label: str
+    """The file's ending, in capitals."""
     other: str
     """Of what is neither picture nor video: its type and length."""
     look: Look
@@ -106,7 +124,8 @@ def _card(record: Record, number: int, output: Output | None, look: Look, family
         seconds=seconds_taken(record),
         at=record.completed_at or record.submitted_at or record.intended_at or record.at,
         path=(output.path or "") if output is not None else "",
-        video=output is not None and (output.media_type or "").startswith("video/"),
+        kind=_kind(output, look),
+        label=_label(output),
         other=_other(output),
         look=look,
         request_id=record.request_id or "",
@@ -133,7 +152,7 @@ def _words(record: Record, state: str) -> tuple[str, str]:
     heals = record.error is not None and record.error.retryable
     return (
         "Refused: nothing was made and nothing is paid." if refused else "It counts with what the API bills for it.",
-        "It may work unchanged: the next run buys it again, three times at most." if heals else "Change its inputs.",
+        "It may work unchanged: the next run buys it again, a few times at most." if heals else "Change its inputs.",
     )
 
 
@@ -204,6 +223,26 @@ def _other(output: Output | None) -> str:
     if output is None or output.path is None or kind.startswith("video/") or not kind or output.width is not None:
         return ""
     return f"{kind}, {output.bytes or 0:,} bytes"
+
+
+def _kind(output: Output | None, look: Look) -> Kind:
+    """How to show a file: by the type on record and by what its bytes were found to be."""
+    media_type = ((output.media_type or "") if output is not None else "").lower()
+    if output is None or output.path is None:
+        return Kind.PICTURE
+    if PurePosixPath(output.path).suffix.lower() in _DRAWINGS:
+        return Kind.FILE  # whatever it is said to be: a browser goes by the name
+    if look.thumbnail is not None or media_type in _PICTURE_TYPES:
+        return Kind.PICTURE
+    if look.text:
+        return Kind.TEXT
+    family = media_type.partition("/")[0]
+    return {"video": Kind.VIDEO, "audio": Kind.AUDIO}.get(family, Kind.FILE)
+
+
+def _label(output: Output | None) -> str:
+    ending = PurePosixPath(output.path or "").suffix[1:] if output is not None else ""
+    return ending.upper() if re.fullmatch(r"[A-Za-z0-9]{1,6}", ending) else "FILE"
 
 
 def _is_side(value: Json) -> TypeGuard[int]:

@@ -6,7 +6,8 @@
   const items = cards.map((_, number) => $(`c${number}`));
   const openers = items.map((item) => item.querySelector(".open"));
   const haystacks = cards.map((card) =>
-    [card.id, card.prompt, card.inputs, card.why, card.request, card.path, card.state].join("\n").toLowerCase());
+    [card.id, card.prompt, card.inputs, card.why, card.request, card.path, card.state, card.text].join("\n").toLowerCase());
+  const filters = [...document.querySelectorAll(".bar select")].map((select) => select.id).filter((id) => id !== "order");
   const rejected = new Set();
   let shown = cards.map((_, number) => number);
   let current = 0;
@@ -37,7 +38,7 @@
   let arranged = "";
   const arrange = () => {
     const words = $("q").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const wanted = ["state", "size", "model"].map((name) => [name, $(name).value]);
+    const wanted = filters.map((name) => [name, $(name).value]);
     const fits = cards.map((card, number) => matches(card, number, words, wanted));
     items.forEach((item, number) => { item.hidden = !fits[number]; });
     const sorted = cards.map((_, number) => number).sort(ORDERS[$("order").value]);
@@ -57,7 +58,7 @@
   };
 
   const showAll = () => {
-    for (const name of ["q", "state", "size", "model"]) $(name).value = "";
+    for (const name of ["q", ...filters]) $(name).value = "";
     arrange();
   };
 
@@ -115,17 +116,70 @@
     image.src = cards[number].link;
   };
 
+  const PLACES = { picture: "link", video: "video", audio: "audio", text: "text", file: "sheet" };
+
   const showMedia = (card, number) => {
-    const picture = card.pictured && !card.video && !card.other;
-    const video = card.pictured && card.video;
-    $("view-link").hidden = !picture;
-    $("view-video").hidden = !video;
-    $("view-none").hidden = picture || video;
-    $("view-video").removeAttribute("src");
+    stopMedia();
+    for (const [kind, place] of Object.entries(PLACES)) $(`view-${place}`).hidden = card.kind !== kind;
+    $("view-none").hidden = card.pictured;
+    $("view-unplayed").hidden = true;
     $("view-image").removeAttribute("src");
-    if (picture) { $("view-link").href = card.link; fill($("view-image"), number); }
-    if (video) { $("view-video").src = card.link; $("view-video").setAttribute("aria-label", describe(card)); }
+    $("view-text").textContent = card.text + (card.cut ? "\n…" : "");
+    $("view-sheet").textContent = card.label;
+    if (card.kind === "picture") { $("view-link").href = card.link; fill($("view-image"), number); }
+    if (card.kind === "video" || card.kind === "audio") play($(`view-${card.kind}`), card);
+    const more = $("view-more");
+    more.hidden = !card.pictured || card.kind === "picture";
+    if (!more.hidden) {
+      more.firstChild.href = card.link;
+      more.firstChild.toggleAttribute("download", card.kind === "file");  // a drawing or page could run scripts
+      more.firstChild.textContent = card.cut ? `The whole file (${card.other})` : "Open the file";
+    }
   };
+
+  // ---- players
+
+  const play = (player, card) => {
+    player.setAttribute("aria-label", describe(card));
+    player.src = card.link;
+  };
+
+  const stopMedia = () => {
+    for (const player of [$("view-video"), $("view-audio")]) {
+      if (!player.hasAttribute("src")) continue;
+      player.pause();
+      player.removeAttribute("src");
+      player.load();  // without it the file that was opened goes on
+    }
+  };
+
+  // What is on the screen says how long it is. Thousands of open players would be too many for a browser.
+  const near = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) target.preload = "metadata";
+      else if (target.preload !== "none" && target.paused && !target.currentTime) {
+        target.preload = "none";
+        target.load();
+      }
+    }
+  });
+  for (const player of document.querySelectorAll(".tile :is(audio, video)")) {
+    near.observe(player);
+    player.addEventListener("error", () => {
+      player.hidden = true;
+      player.nextElementSibling.hidden = false;
+    });
+  }
+  for (const player of [$("view-video"), $("view-audio")])
+    player.addEventListener("error", () => {
+      if (!player.hasAttribute("src")) return;
+      player.hidden = true;
+      $("view-unplayed").hidden = false;
+    });
+  // One at a time.
+  document.addEventListener("play", (event) => {
+    for (const player of document.querySelectorAll("audio, video")) if (player !== event.target) player.pause();
+  }, true);
 
   const view = (number) => {
     point(number);
@@ -163,8 +217,7 @@
   const variant = (number) => {
     const card = cards[number];
     const figure = make("figure");
-    if (card.video || card.other) figure.append(make("p", card.other || "video"));
-    else { const image = make("img"); fill(image, number); figure.append(image); }
+    figure.append(sample(card, number));
     const caption = make("figcaption");
     const name = make("a", card.id + (card.number ? ` (${card.number})` : ""));
     name.href = card.link;
@@ -175,6 +228,15 @@
     caption.append(name, make("span", [card.size, card.cost].filter(Boolean).join(" · ")), reject);
     figure.append(caption);
     return figure;
+  };
+
+  const sample = (card, number) => {
+    if (card.kind === "text") return make("pre", card.text + (card.cut ? "\n…" : ""));
+    if (card.kind === "file") return make("span", card.label, "sheet");
+    const shown = make(card.kind === "picture" ? "img" : card.kind);
+    if (card.kind === "picture") fill(shown, number);
+    else { shown.controls = true; shown.preload = "metadata"; play(shown, card); }
+    return shown;
   };
 
   // ---- rejecting, and the command that follows from it
@@ -270,7 +332,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target === $("q") && event.key === "Escape") point(shown[0] ?? 0, true);
-    if (event.target.matches("input, select, textarea, video")) return;
+    if (event.target.matches("input, select, textarea, video, audio")) return;
     const used = $("view").open ? inView(event.key) : $("set").open || $("help").open ? false : inPage(event.key);
     if (used) event.preventDefault();
   });
@@ -279,7 +341,7 @@
     opener.tabIndex = number ? -1 : 0;
     opener.addEventListener("click", () => view(number));
   });
-  for (const name of ["state", "size", "model", "order"]) $(name).addEventListener("change", arrange);
+  for (const name of [...filters, "order"]) $(name).addEventListener("change", arrange);
   $("q").addEventListener("input", arrange);
   $("clear").addEventListener("click", showAll);
   $("view-before").addEventListener("click", () => view(beside(-1)));
@@ -293,7 +355,8 @@
   }
   for (const name of ["view", "set"])
     $(name).addEventListener("close", () => { if (!$("view").open && !$("set").open) point(current, true); });
-  $("view").addEventListener("close", () => $("view-video").removeAttribute("src"));
+  $("view").addEventListener("close", stopMedia);
+  $("set").addEventListener("close", () => $("set-pictures").replaceChildren());
   $("copy").addEventListener("click", copy);
   $("forget").addEventListener("click", () => { rejected.clear(); showRejected(); });
 

@@ -20,7 +20,7 @@ from runner.core.disk import replace_file
 from runner.core.errors import OutputError, UsageError
 from runner.core.models import Record
 from runner.engine.billing.costs import spent
-from runner.report.cards import STATES, Card, interval, make_cards, table
+from runner.report.cards import STATES, Card, Kind, interval, make_cards, table
 from runner.report.charts import plots
 from runner.report.escaping import Thumbs, content_policy, data_block, link, source
 from runner.report.thumbnails import Look
@@ -92,7 +92,7 @@ def render(batch: ReportData, here: Path, place: Thumbs) -> str:
         name=batch.name,
         written=_moment(batch.now),
         span=_span(batch.purchases),
-        pictures=sum(card.pictured for card in cards),
+        kinds=_kinds(cards),
         untried=batch.untried,
         spent_usd=sum(map(spent, batch.purchases)),
         states=_counted((card.state for card in cards), STATES.index),
@@ -119,8 +119,11 @@ def _told(cards: Sequence[Card], root: Path, here: Path) -> list[dict[str, objec
             "number": card.number,
             "state": card.state,
             "pictured": card.pictured,
-            "video": card.video,
+            "kind": card.kind if card.pictured else "",
+            "label": card.label,
             "other": card.other,
+            "text": card.look.text,
+            "cut": card.look.cut,
             "prompt": card.prompt,
             "inputs": card.inputs,
             "model": card.model,
@@ -145,11 +148,28 @@ def _told(cards: Sequence[Card], root: Path, here: Path) -> list[dict[str, objec
 
 def _filters(cards: Sequence[Card]) -> list[tuple[str, str, list[tuple[str, int]]]]:
     """The choices by which cards can be filtered, with how many each keeps."""
+    kinds = _counted((card.kind for card in cards if card.pictured), lambda kind: list(Kind).index(Kind(kind)))
     return [
+        *([("kind", "All kinds", kinds)] if len(kinds) > 1 else []),
         ("state", "All states", _counted((card.state for card in cards), STATES.index)),
         ("size", "All sizes", _counted((card.size for card in cards if card.size), _by_numbers)),
         ("model", "All models", _counted((card.model for card in cards), str)),
     ]
+
+
+def _kinds(cards: Sequence[Card]) -> list[tuple[str, int]]:
+    """How many files there are of each kind, in words; of a page without any, no pictures."""
+    counts = Counter(card.kind for card in cards if card.pictured)
+    return [(_PLURALS[kind], counts[kind]) for kind in Kind if counts[kind]] or [(_PLURALS[Kind.PICTURE], 0)]
+
+
+_PLURALS = {
+    Kind.PICTURE: "pictures",
+    Kind.VIDEO: "videos",
+    Kind.AUDIO: "sounds",
+    Kind.TEXT: "texts",
+    Kind.FILE: "other files",
+}
 
 
 def _counted(values: Iterable[str], key: Callable[[str], Any]) -> list[tuple[str, int]]:

@@ -1,9 +1,10 @@
-"""Thumbnails, made once and kept under ``.runner/thumbnails`` by the hash of what they show."""
+"""Previews: thumbnails, made once and kept under ``.runner/thumbnails`` by the hash of what they show, and texts."""
 
 from __future__ import annotations
 
 import os
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,10 +19,13 @@ from PIL import Image, ImageOps
 from runner.core.disk import hash_file, is_within
 from runner.core.media_formats import MAX_PIXELS, PICTURES
 from runner.core.models import Output
+from runner.core.text import CONTROL
 
 EDGE = 320
 """Pixels of a thumbnail's longer side."""
 QUALITY = 70
+MOST_TEXT = 4000
+"""Characters of a text that are on the page."""
 CACHE = ".runner/thumbnails"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -47,6 +51,10 @@ class Look:
     width: int = 0
     height: int = 0
     """Of the thumbnail, in pixels."""
+    text: str = ""
+    """How a file of text begins; empty for any other."""
+    cut: bool = False
+    """Whether the text goes on beyond that."""
 
 
 NOTHING = Look(stand=PictureCondition.MISSING)
@@ -76,7 +84,8 @@ class Thumbnails:
             sha256 = hash_file(path)
             right = sha256 == output.sha256
             small = make_thumbnail(path)
-            look = Look(stand=PictureCondition.RIGHT if right else PictureCondition.ALTERED)
+            text, cut = read_text(path) if is_text(output.media_type or "") else ("", False)
+            look = Look(stand=PictureCondition.RIGHT if right else PictureCondition.ALTERED, text=text, cut=cut)
             return self._keep(small, sha256, seen.st_mtime_ns, look) if small else look
         except (OSError, ValueError):
             return NOTHING
@@ -138,6 +147,27 @@ def make_thumbnail(path: Path) -> bytes | None:
             return body.getvalue()
     except Exception:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
         return None
+
+
+def is_text(media_type: str) -> bool:
+    """Tell whether files of such a type are shown as text. A web page is a file like any other."""
+    kind = media_type.partition(";")[0].strip().lower()
+    return kind in ("application/json", "application/x-subrip") or (kind.startswith("text/") and kind != "text/html")
+
+
+def read_text(path: Path) -> tuple[str, bool]:
+    """Return how a text begins, and whether it goes on; empty for what is no text. Raises ``OSError``."""
+    with path.open("rb") as file:
+        head = file.read(4 * MOST_TEXT + 4)
+        longer = bool(file.read(1))
+    try:
+        text = getincrementaldecoder("utf-8-sig")().decode(head, final=not longer)
+    except UnicodeDecodeError:
+        return "", False
+    if "\0" in text:
+        return "", False
+    lines = "\n".join(CONTROL.sub(" ", line) for line in text[:MOST_TEXT].splitlines())
+    return lines.strip("\n"), longer or len(text) > MOST_TEXT
 
 
 def _openable() -> Iterable[str]:

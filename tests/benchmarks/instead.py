@@ -33,7 +33,7 @@ async def carry(session: aiohttp.ClientSession, base: str, number: int, folder: 
     body = msgspec.json.encode({"prompt": prompt_of(number), "width": 64, "height": 64})
     request_id = (await call(session, "POST", f"{base}/models/{KLEIN}", body))["request_id"]
     answer = await call(session, "GET", f"{base}/requests/{request_id}/result")
-    while answer["status"] != "completed":
+    while "output" not in answer:
         await asyncio.sleep(pause)
         answer = await call(session, "GET", f"{base}/requests/{request_id}/result")
     async with session.get(answer["output"]["image"]) as response:

@@ -116,7 +116,7 @@ async def test_calls_at_once_are_counted(emulate, fault):
         assert client.emulator.stats["peak_calls"] == 5
 
 
-@pytest.mark.parametrize("operation", ["status", "result", "cancel", "model", "models", "file"])
+@pytest.mark.parametrize("operation", ["status", "result", "cancel", "model", "models", "balance", "file"])
 @pytest.mark.parametrize("kind", ["status", "error200", "reset", "garbage", "half", "redirect"])
 async def test_every_call_can_go_wrong(emulate, clock, operation, kind):
     """General kinds strike any call, and the next one is well again."""
@@ -129,6 +129,7 @@ async def test_every_call_can_go_wrong(emulate, clock, operation, kind):
             "cancel": lambda: client.cancel(request_id),
             "model": lambda: client.call("GET", f"/v1/models/{KLEIN}"),
             "models": lambda: client.call("GET", "/v1/models"),
+            "balance": lambda: client.call("GET", "/prod/v2/balance"),
             "file": lambda: client.file(request_id),
         }
         try:
@@ -137,7 +138,7 @@ async def test_every_call_can_go_wrong(emulate, clock, operation, kind):
             assert kind == "reset"
             wrong = None
         right = await calls[operation]()
-        assert right.status == 200
+        assert right.status == (202 if operation == "cancel" else 200)
         if wrong is not None:
             assert (wrong.status, wrong.body) != (200, right.body)
         if kind == "half":
@@ -196,7 +197,7 @@ async def test_answers_about_a_request_may_be_strange(emulate, clock):
             InjectedFault(on="result", kind="state", text="odd", times=1),
         )
         empty = (await client.result(request_id)).json
-        assert empty["status"] == "completed"
+        assert empty["status"] == "succeeded"
         assert "output" not in empty
         odd = (await client.result(request_id)).json
         assert odd["status"] == "odd"
@@ -236,7 +237,7 @@ async def test_a_request_may_fail(emulate, clock, fault):
         assert "output" not in result
         assert "cost" not in result
         assert (await client.file(doomed)).status == 404
-        assert (await client.result(fine)).json["status"] == "completed"
+        assert (await client.result(fine)).json["status"] == "succeeded"
 
 
 @pytest.mark.parametrize(("text", "word"), [("job cancel", "cancelled"), ("job cancel text=canceled", "canceled")])

@@ -11,6 +11,8 @@ from runner.api.responses import Again, Cancelling, read_cancel
 
 ANSWERS = {
     "cancelled": (200, {"outcome": "cancelled"}, Cancelling(agreed=True)),
+    "as documented": (202, {"status": "completed", "outcome": "cancelled"}, Cancelling(agreed=True)),
+    "not as documented": (202, {"status": "completed", "outcome": "not_cancellable"}, Cancelling(agreed=False)),
     "spelled otherwise": (202, {"status": "Canceled"}, Cancelling(agreed=True)),
     "not cancellable": (200, {"outcome": "not_cancellable", "status": "in_progress"}, Cancelling(agreed=False)),
     "was cancelled before": (200, {"outcome": "not_cancellable", "status": "cancelled"}, Cancelling(agreed=False)),

@@ -51,7 +51,11 @@ async def test_a_4xx_for_an_unfinished_result_is_no_end(make_service, status):
     assert service.emulator.stats["calls"]["status"] > 0
 
 
-@pytest.mark.parametrize("mode", [{"queue_position": False}, {"done_word": "succeeded"}, {"not_found_seconds": 5.0}])
+ONE_WORD = {"done_word": "succeeded", "result_word": "completed"}
+"""Other words than the documentation's."""
+
+
+@pytest.mark.parametrize("mode", [{"queue_position": False}, ONE_WORD, {"not_found_seconds": 5.0}])
 async def test_modes_of_a_real_service_change_nothing(make_service, mode):
     """No queue_position, another word for completed, 404 right after the submission: all is done."""
     service = await make_service(**mode)

@@ -146,7 +146,42 @@ def test_a_file_that_is_no_picture_is_shown_by_its_kind_and_length():
     gone = Output(url="https://a/2", error=Fault(code="storage", message="the storage answers HTTP 404"))
     made = record("a", outputs=(sound, gone), request_id="r", warning="partial")
     shown, missing = sorted(make_cards([made], {("a", 1): RIGHT}), key=lambda one: one.number)
-    assert (shown.other, shown.state, shown.video) == ("audio/wav, 16,044 bytes", "done", False)
+    assert (shown.other, shown.state, shown.kind) == ("audio/wav, 16,044 bytes", "done", "audio")
     assert (missing.state, missing.why) == ("missing", "the storage answers HTTP 404")
     assert shown.warning == "some of its outputs missing"
     assert card(record("a", outputs=(OUTPUT,))).other == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "found", "kind"),
+    [
+        ("a.png", "image/png", {"thumbnail": b"x"}, "picture"),
+        ("a.avif", "image/avif", {}, "picture"),
+        ("a.mp4", "video/mp4", {}, "video"),
+        ("a.mp3", "Audio/mpeg", {}, "audio"),
+        ("a.txt", "text/plain", {"text": "words"}, "text"),
+        ("a.txt", "text/plain", {}, "file"),
+        ("a.html", "text/html", {}, "file"),
+        ("a.svg", "image/svg+xml", {}, "file"),
+        ("a.SVG", "image/png", {"thumbnail": b"x"}, "file"),
+        ("a.svgz", "image/webp", {}, "file"),
+        ("a.heic", "image/heic", {}, "file"),
+        ("a.glb", "model/gltf-binary", {}, "file"),
+        ("a", "<script>", {}, "file"),
+    ],
+)
+def test_a_file_is_shown_by_what_it_is(path, media_type, found, kind):
+    """A drawing never as a picture, whatever its record says: a browser goes by the name and it could hold scripts."""
+    output = changed(OUTPUT, path=path, media_type=media_type)
+    look = Look(stand=PictureCondition.RIGHT, **found)
+    (shown,) = make_cards([record("a", outputs=(output,), request_id="r")], {("a", 1): look})
+    assert shown.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("path", "label"), [("a.glb", "GLB"), ("a", "FILE"), ("a.<b>", "FILE"), ("a.safetensors", "FILE"), ("b/a.7z", "7Z")]
+)
+def test_a_label_is_a_short_ending_or_none(path, label):
+    """Other endings could be anything."""
+    (shown,) = make_cards([record("a", outputs=(changed(OUTPUT, path=path),), request_id="r")], {("a", 1): RIGHT})
+    assert shown.label == label

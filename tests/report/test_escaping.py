@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
-from support.results_folder import PAYLOADS, data_of, record
+from support.results_folder import PAYLOADS, changed, data_of, record
 
 from runner.core.clock import epoch
 from runner.core.models import Fault, Output, State
@@ -53,18 +53,24 @@ def page_of(text: str) -> str:
     told = {"inputs": inputs, "model": text, "file": text, "request_id": text, "warning": text, "manifest": text}
     times = dict.fromkeys(("at", "submitted_at", "completed_at", "day", "fingerprint", "api"), text)
     output = Output(url=text, path=text, media_type=text, sha256=text, moved_from=text, width=1, height=1)
-    done = record(text, State.DONE, outputs=(output, output), renamed_from=text, trusted_hosts=(text,), **told, **times)
+    others = [changed(output, media_type=kind) for kind in ("video/mp4", "audio/wav", "text/plain", f"model/{text}")]
+    done = record(
+        text, State.DONE, outputs=(output, output, *others), renamed_from=text, trusted_hosts=(text,), **told, **times
+    )
     records = [
         done,
         record(text, State.FAILED, error=fault, inputs=inputs, model=text, file=text, request_id=text, warning=text),
         record(text, State.UNKNOWN, error=fault, inputs=inputs, model=text, file=text, intended_at=text),
     ]
+    shown = Look(stand=PictureCondition.ALTERED, thumbnail=b"x", cached=text, width=1, height=1)
+    there = Look(stand=PictureCondition.RIGHT)
+    read = Look(stand=PictureCondition.RIGHT, text=text, cut=True)
     batch = ReportData(
         name=text,
         root=Path("/out"),
         records=records,
         purchases=records,
-        looks={(text, 1): Look(stand=PictureCondition.ALTERED, thumbnail=b"x", cached=text, width=1, height=1)},
+        looks={(text, 1): shown, **dict.fromkeys([(text, 3), (text, 4), (text, 6)], there), (text, 5): read},
         untried=0,
         command=text,
         now=0.0,
@@ -82,6 +88,13 @@ def is_time(text: str) -> bool:
 
 
 PLAIN = Elements(page_of("plain")).seen
+KINDS = ("video.src", "audio.src", "span.dir", "a.download")
+"""Of a card of each kind, and nothing else."""
+
+
+def test_the_page_of_these_tests_has_every_kind_of_file():
+    """Twice each, since it is made twice: so that what is said below is said of them, too."""
+    assert [PLAIN[name] for name in KINDS] == [2] * len(KINDS)
 
 
 @given(TEXTS.filter(lambda text: text and not is_time(text)))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from support.results_folder import Shelf, changed, data_of
+from support.results_folder import Shelf, data_of
 
 from runner.cli.commands.report import command
 from runner.core.errors import OutputError, UsageError
@@ -222,10 +222,33 @@ def test_the_command_line_warns_of_nothing(batch):
 
 def test_a_video_has_a_tile_that_leads_to_it(shelf):
     """No preview is made of it; its words are there for those who do not see."""
-    made = shelf.done("clip", body=b"\0\0\0\x18ftypmp42")
-    (output,) = made.outputs
-    shelf.records[-1] = changed(made, outputs=(changed(output, media_type="video/mp4"),))
+    shelf.file("clip", "mp4", "video/mp4", b"\0\0\0\x18ftypmp42")
     page = shelf.report().read_text()
-    assert '<span class="blank">video<span class="hidden">: clip: a picture of clip</span></span>' in page
+    assert '<span class="hidden">video: clip: a picture of clip</span>' in page
+    assert '<video src="./clip.mp4" controls preload="none" aria-label="clip: a picture of clip"></video>' in page
     (card,) = data_of(page)["cards"]
-    assert (card["state"], card["video"], card["link"]) == ("done", True, "./clip.png")
+    assert (card["state"], card["kind"], card["link"]) == ("done", "video", "./clip.mp4")
+
+
+def test_a_text_is_on_the_page_in_bounds_and_leads_to_the_whole(shelf):
+    """Escaped like all else; a book is not copied into a page that is to open quickly."""
+    shelf.file("short", "txt", "text/plain", b"<b>bold</b>\n& more")
+    shelf.file("long", "json", "application/json", b'{"words": "' + b"mug " * 100_000 + b'"}')
+    page = shelf.report().read_text()
+    assert '<span class="excerpt" dir="auto">&lt;b&gt;bold&lt;/b&gt;\n&amp; more</span>' in page
+    short, long = data_of(page)["cards"]
+    assert (short["text"], short["cut"], short["link"]) == ("<b>bold</b>\n& more", False, "./short.txt")
+    assert (len(long["text"]), long["cut"], long["link"]) == (4000, True, "./long.json")
+    assert long["other"] == "application/json, 400,013 bytes"
+
+
+def test_kinds_are_counted_and_can_be_chosen(shelf):
+    """Only where there is more than one."""
+    shelf.done("a")
+    assert "All kinds" not in shelf.report().read_text()
+    shelf.file("b", "wav", "audio/wav", b"RIFF")
+    shelf.file("c", "zip", "application/zip", b"PK")
+    page = shelf.report().read_text()
+    assert '<option value="audio">audio (1)</option>' in page
+    for words in ("pictures", "sounds", "other files"):
+        assert f"<div><dt>{words}</dt><dd>1</dd></div>" in page

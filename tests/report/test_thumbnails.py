@@ -12,7 +12,16 @@ from PIL import Image
 from support.results_folder import picture
 
 from runner.core.media_formats import MAX_PIXELS
-from runner.report.thumbnails import CACHE, EDGE, PictureCondition, Thumbnails, make_thumbnail
+from runner.report.thumbnails import (
+    CACHE,
+    EDGE,
+    MOST_TEXT,
+    PictureCondition,
+    Thumbnails,
+    is_text,
+    make_thumbnail,
+    read_text,
+)
 
 
 def look(shelf, job_id="a"):
@@ -176,3 +185,51 @@ def test_a_hash_that_is_none_names_no_file(shelf, sha256):
     os.utime(shelf.out / "b.webp", ns=(seen.st_mtime_ns, seen.st_mtime_ns))
     found = Thumbnails(shelf.out).look_at(msgspec.structs.replace(made.outputs[0], sha256=sha256))
     assert found.stand is PictureCondition.ALTERED
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("ein Löffel\r\nzwei\n\n".encode(), ("ein Löffel\nzwei", False)),
+        (b"\xef\xbb\xbfwith a mark", ("with a mark", False)),
+        (b"a\x1b[31mred\x07", ("a [31mred ", False)),
+        (b"x" * MOST_TEXT, ("x" * MOST_TEXT, False)),
+        (b"x" * (MOST_TEXT + 1), ("x" * MOST_TEXT, True)),
+        ("ü".encode() * 50_000, ("ü" * MOST_TEXT, True)),
+        ("🐟".encode() * 50_000, ("🐟" * MOST_TEXT, True)),
+        (b"half a letter \xc3", ("", False)),
+        (b"PK\x03\x04\x00\x00", ("", False)),
+        (b"\xff\xfea\x00", ("", False)),
+        (b"", ("", False)),
+    ],
+)
+def test_a_text_is_read_in_bounds(tmp_path, body, found):
+    """Its beginning in letters and lines; nothing of what is no text."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(body)
+    assert read_text(path) == found
+
+
+@pytest.mark.parametrize(
+    ("media_type", "shown"),
+    [
+        ("text/plain", True),
+        ("Text/VTT; charset=utf-8", True),
+        ("application/json", True),
+        ("text/html", False),
+        ("image/svg+xml", False),
+        ("application/zip", False),
+        ("", False),
+    ],
+)
+def test_only_texts_are_shown_as_text(media_type, shown):
+    """A page and a drawing are files that one may open."""
+    assert is_text(media_type) == shown
+
+
+def test_a_text_stands_against_its_record_like_a_picture(shelf):
+    """Right as it came, altered when somebody wrote into it; either way it is shown as it is now."""
+    shelf.file("a", "txt", "text/plain", b"as it came")
+    assert (look(shelf).stand, look(shelf).text) == (PictureCondition.RIGHT, "as it came")
+    (shelf.out / "a.txt").write_text("another")
+    assert (look(shelf).stand, look(shelf).text) == (PictureCondition.ALTERED, "another")

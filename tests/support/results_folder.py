@@ -93,6 +93,17 @@ class Shelf:
         ids = {"request_id": f"req-{len(self.records)}", "cost_usd": 0.0045}
         return self.add(job_id, outputs=(output,), file=file or job_id, **{**times, **ids, **more})
 
+    def file(self, job_id: str, ending: str, media_type: str, body: bytes, **more: Any) -> Record:
+        """A delivered job whose file is no picture."""
+        made = self.done(job_id, **more)
+        path = f"{made.file}.{ending}"
+        (self.out / f"{made.file}.png").unlink()
+        (self.out / path).write_bytes(body)
+        told = {"path": path, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "media_type": media_type}
+        output = msgspec.structs.replace(made.outputs[0], width=None, height=None, **told)
+        self.records[-1] = changed(made, outputs=(output,))
+        return made
+
     def failed(self, job_id: str, message: str = "no such thing", **more: Any) -> Record:
         fault = Fault(code="422001", message=message, http_status=422)
         return self.add(job_id, State.FAILED, error=fault, **more)
@@ -119,5 +130,6 @@ def data_of(page: str) -> dict[str, Any]:
     return found
 
 
-def changed(made: Record, **changes: Any) -> Record:
+def changed(made: Any, **changes: Any) -> Any:
+    """A record or an output with other values."""
     return msgspec.structs.replace(made, **changes)

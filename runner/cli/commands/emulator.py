@@ -34,6 +34,7 @@ def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tupl
 @click.option("--sizes", type=click.Choice(["exact", "round16", "clamp1024"]), default="exact", show_default=True)
 @click.option("--picture", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True)
 @click.option("--cost", type=click.Choice(["base", "missing", "megapixels"]), default="base", show_default=True)
+@click.option("--balance", type=click.FloatRange(min=0), help="USD in the account; submissions beyond are refused.")
 @click.option("--unfinished-status", type=int, default=200, help="What /result answers for unfinished requests.")
 @click.option("--not-found-seconds", type=float, default=0.0, help="404 for so long after a submission.")
 @click.option("--no-length", is_flag=True, help="Files without Content-Length.")

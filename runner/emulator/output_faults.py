@@ -1,0 +1,78 @@
+"""Faults in the outputs of a finished request: odd addresses, inputs sent back, files that are not there."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .faults import InjectedFault
+    from .queue import Request
+    from .responses import Answer
+
+    Read = Callable[[str], tuple[str, bytes]]
+    """The type and the bytes of the file at an address of ours."""
+
+OUTPUT_FAULTS = frozenset({"no_output", "echo", "relative", "address", "thumbnail", "ending"})
+"""Kinds that strike only where there are outputs."""
+
+
+def change_outputs(answer: Answer, fault: InjectedFault, request: Request, read: Read) -> Answer:
+    """What becomes of a ``/result``; one without outputs stays as it is."""
+    body = json.loads(answer.body)
+    if "output" not in body:
+        return answer
+    output = body.pop("output")
+    if fault.kind != "no_output":
+        body["output"] = _changed(output, fault, request, read)
+    return replace(answer, body=json.dumps(body).encode())
+
+
+def _changed(output: Any, fault: InjectedFault, request: Request, read: Read) -> Any:
+    match fault.kind:
+        case "echo":
+            return {"echo": fault.text or request.input, **output}
+        case "thumbnail":
+            return {**output, "thumbnail": _thumbnail(output)}
+        case "relative":
+            return _each_address(output, lambda url: f"{fault.text}{url}" if fault.text else urlsplit(url).path)
+        case "ending":
+            return _each_address(output, lambda url: f"{url.rpartition('.')[0]}.{fault.text}")
+        case _:
+            return _each_address(output, lambda url: _odd_address(url, fault.text, read))
+
+
+def _each_address(value: Any, change: Callable[[str], str]) -> Any:
+    """``value`` with each address in it changed."""
+    if isinstance(value, dict):
+        return {name: _each_address(part, change) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_each_address(part, change) for part in value]
+    return change(value) if isinstance(value, str) and value.startswith("http") else value
+
+
+def _odd_address(url: str, form: str, read: Read) -> str:
+    if form == "no_scheme":
+        return url.partition(":")[2]
+    if form == "space":
+        return f"{url}?name=a red mug"
+    media_type, body = read(url)
+    text = b64encode(body).decode()
+    return f"data:{media_type};base64,{text}" if form == "data" else text
+
+
+def _thumbnail(output: Any) -> str:
+    """An address at the storage where there is nothing."""
+    found: list[str] = []
+
+    def note(url: str) -> str:
+        found.append(url)
+        return url
+
+    _each_address(output, note)
+    return f"{found[0].rpartition('/')[0]}/thumbnail.png" if found else ""
