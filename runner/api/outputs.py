@@ -49,7 +49,8 @@ def find_outputs(output: Json) -> tuple[str, ...]:
     What is under ``input`` or ``inputs`` is no output if there are others. Without any address the text or JSON that
     came is the result; where there is none, or a name of files stands without an address, nothing.
     """
-    return _addresses(_without_echo(output)) or _addresses(output) or _without_file(output)
+    own = _without_echo(output)
+    return _addresses(own) or _without_file(own) or _addresses(output)
 
 
 def _without_echo(output: Json) -> Json:

@@ -107,6 +107,8 @@ def test_inputs_that_are_sent_back_are_no_outputs_unless_they_are_all_there_is()
     assert find_outputs({"input": {"image_url": given}, "image": picture}) == (picture,)
     assert find_outputs({"Inputs": [given], "images": [picture]}) == (picture,)
     assert find_outputs({"input": {"image_url": given}}) == (given,)
+    assert find_outputs({"input": {"image_url": given}, "image": None}) == (given,)
+    assert find_outputs({"input": {"image_url": given}, "caption": "a mug"}) == ("data:text/plain;charset=utf-8,a mug",)
 
 
 def test_words_beside_a_file_are_not_kept() -> None:
