@@ -13,6 +13,7 @@ from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
 from runner.engine.pacing.concurrency import START, AdaptiveConcurrency
 from runner.engine.pacing.polling import PollScheduler
+from runner.engine.pacing.refusals import RefusalEstimate
 from runner.engine.pacing.throttle import Throttle
 from runner.engine.scheduler import FixedSlots, Limits, Steps, WorkItem
 from runner.engine.steps.deliver import Deliverer
@@ -45,6 +46,7 @@ class Pipeline:
         self._context = context
         self._scheduler = scheduler
         self._adaptive = adaptive
+        self._refusals = adaptive.refusals if adaptive is not None else RefusalEstimate()
         self._time_limit = time_limit
         self._budget = tracker
         self._claimed = claimed
@@ -76,7 +78,9 @@ class Pipeline:
             per_second=self._config.rate_per_second,
             gap=self._config.first_delay_seconds,
             rng=self._rng,
-            busy=self._adaptive.refused if self._adaptive is not None else lambda: None,
+            refusals=self._refusals,
+            in_flight=lambda: self._scheduler.in_flight,
+            busy=self._adaptive.refused if self._adaptive is not None else lambda _: None,
         )
         return Submitter(
             api=context.api,

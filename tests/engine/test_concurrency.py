@@ -14,6 +14,7 @@ from support.examples import examples
 
 from runner.core.models import MAX_AUTO_CONCURRENCY
 from runner.engine.pacing.concurrency import EARLY_ANSWERS, LEAST, START, AdaptiveConcurrency, CapacityEstimate
+from runner.engine.pacing.refusals import RefusalKind
 
 
 class Queue:
@@ -100,7 +101,7 @@ def test_a_moment_before_each_request_is_no_queue_where_no_more_may_be_in_flight
         AdaptiveConcurrency(waiting(True, True), limit=limit)
         for limit in (20.0, MAX_AUTO_CONCURRENCY, MAX_AUTO_CONCURRENCY - 1)
     )
-    refused.refused()
+    refused.refused(RefusalKind.LOAD)
     assert refused.queued(14) == 0.0
     assert full.queued(MAX_AUTO_CONCURRENCY) == 0.0
     assert free.queued(MAX_AUTO_CONCURRENCY - 1) > 0.0
@@ -196,7 +197,7 @@ def test_it_starts_small_and_grows_by_generations() -> None:
 def test_a_refusal_shrinks_it_and_what_was_refused_is_approached_slowly() -> None:
     """429 takes a third away; a hundred good answers do not bring it back to where it was refused."""
     adaptive = AdaptiveConcurrency(CapacityEstimate(), limit=20.0)
-    adaptive.refused()
+    adaptive.refused(RefusalKind.LOAD)
     assert adaptive.limit == pytest.approx(14.0)
     for _ in range(100):
         adaptive.capacity.learn("kind", int(adaptive.limit), 1.0)
@@ -204,7 +205,7 @@ def test_a_refusal_shrinks_it_and_what_was_refused_is_approached_slowly() -> Non
     assert 15 < adaptive.limit < 20
 
 
-EVENTS = st.lists(st.sampled_from(["at_work", "waits", "refused", "finished"]), max_size=300)
+EVENTS = st.lists(st.sampled_from(["at_work", "waits", "load", "limit", "finished"]), max_size=300)
 
 
 @settings(deadline=None, max_examples=examples(100))
@@ -219,8 +220,12 @@ def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, la
         if event == "finished":
             adaptive.capacity.learn("kind", int(adaptive.limit), seconds)
             adaptive.finished(lag, int(adaptive.limit), first_answer=False)
+        elif event in ("load", "limit"):
+            if event == "limit":
+                adaptive.refusals.limit = max(1, int(adaptive.limit) - 1)
+            adaptive.refused(RefusalKind(event))
+            assert adaptive.limit <= max(before, LEAST)
         else:
             getattr(adaptive, event)()
-        assert LEAST <= adaptive.limit <= MAX_AUTO_CONCURRENCY
-        assert event != "refused" or adaptive.limit <= max(before, LEAST)
+        assert 1 <= adaptive.limit <= MAX_AUTO_CONCURRENCY
     assert all(one != other for one, other in itertools.pairwise(told))

@@ -106,3 +106,15 @@ async def test_a_slot_that_is_held_stays_held_to_the_end_of_the_run(service):
     sent = [record for record in service.seen if record.state is State.SUBMITTED]
     earlier, later = sorted(epoch(record.submitted_at) for record in sent)[-2:]
     assert later - earlier >= 0.9  # one after the other: as long as a request takes
+
+
+@pytest.mark.parametrize("concurrency", ["auto", 24])
+async def test_a_limit_on_requests_in_flight_is_learnt_and_kept_to(make_service, concurrency):
+    """Six are accepted at once: after the first refusals no more than six are sent, and hardly any is refused again."""
+    service = await make_service(workers=16, seconds=1.0, max_in_flight=6)
+    count = 120
+    report = await service.run(service.manifest(*jobs(count), concurrency=concurrency))
+    assert report.done == count
+    refused = service.emulator.stats["calls"]["submit"] - count
+    assert refused <= 24
+    assert report.seconds < 1.3 * count / 6

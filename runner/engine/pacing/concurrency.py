@@ -26,6 +26,7 @@ from math import log, sqrt
 from operator import mul
 
 from runner.core.models import MAX_AUTO_CONCURRENCY
+from runner.engine.pacing.refusals import RefusalEstimate, RefusalKind
 
 KEPT = 16
 """Pairs for each number in flight."""
@@ -164,8 +165,11 @@ class AdaptiveConcurrency:
     for ten.
     """
 
-    def __init__(self, capacity: CapacityEstimate, limit: float = START) -> None:
+    def __init__(
+        self, capacity: CapacityEstimate, limit: float = START, refusals: RefusalEstimate | None = None
+    ) -> None:
         self.capacity = capacity
+        self.refusals = refusals or RefusalEstimate()
         self.limit = limit
         self.lag = 0.0
         """Mean seconds from a request's end to noticing it."""
@@ -185,7 +189,7 @@ class AdaptiveConcurrency:
         it is taken up has no queue for that, and each end that goes unnoticed would leave a worker idle.
         """
         known = self.capacity.queued(in_flight)
-        bounded = self._refused_at is not None or self.limit >= MAX_AUTO_CONCURRENCY
+        bounded = self._refused_at is not None or self.limit >= self._most
         return known if bounded else max(known, LIKELY * self.capacity.waiting)
 
     def at_work(self) -> None:
@@ -217,11 +221,19 @@ class AdaptiveConcurrency:
         unnoticed = workers * self.lag / max(1e-3, self.capacity.service_seconds)
         return workers + MARGIN * sqrt(unnoticed) + 1
 
-    def refused(self) -> None:
-        """The API refused because it is busy: less is kept in flight from now on."""
+    def refused(self, kind: RefusalKind) -> None:
+        """Keep fewer in flight: as many as the API allows, or a share of them where it is only busy now."""
         self._searching = False
-        self._refused_at = self.limit
-        self._set(SHRINK * self.limit)
+        if kind is RefusalKind.LIMIT:
+            self._set(self.limit)
+        else:
+            self._refused_at = self.limit
+            self._set(SHRINK * self.limit)
+
+    @property
+    def _most(self) -> int:
+        """The most that may be in flight, by what the API allows."""
+        return min(MAX_AUTO_CONCURRENCY, self.refusals.limit or MAX_AUTO_CONCURRENCY)
 
     def _grow(self, step: float) -> None:
         if step > 0 and self._refused_at is not None:
@@ -229,6 +241,6 @@ class AdaptiveConcurrency:
         self._set(self.limit + step)
 
     def _set(self, limit: float) -> None:
-        before, self.limit = self.limit, min(MAX_AUTO_CONCURRENCY, max(LEAST, limit))
+        before, self.limit = self.limit, min(self._most, max(LEAST, limit))
         if int(before) != int(self.limit):
             self._tell()

@@ -224,16 +224,17 @@ class PollScheduler:
         """Nothing is left to submit."""
         self._adaptive = adaptive
         self._kinds: dict[Hashable, _RequestKind] = {}
-        self._in_flight = 0
+        self.in_flight = 0
+        """Requests that were accepted and are not known to have ended."""
         self._most = 1
         self._submitted = 0
 
     def watch(self, kind: Hashable, started: float, *, fresh: bool = True) -> PolledRequest:
         """Begin to ask after a request that was accepted at ``started``; ``fresh``: in this run."""
-        self._in_flight += 1
-        self._most = max(self._most, self._in_flight)
+        self.in_flight += 1
+        self._most = max(self._most, self.in_flight)
         known = self._known(kind)
-        watch = PolledRequest(self, kind, known, started=started, in_flight=self._in_flight, fresh=fresh)
+        watch = PolledRequest(self, kind, known, started=started, in_flight=self.in_flight, fresh=fresh)
         known.open.add(watch)
         if fresh and known.sample.ranked:
             self._submitted += 1
@@ -300,7 +301,7 @@ class PollScheduler:
         watch.known.sample.learn(seconds)
         self.capacity.learn(watch.kind, watch.in_flight, seconds)
         if self._adaptive is not None:
-            self._adaptive.finished(age - seconds, self._in_flight, first_answer=not watch.asked)
+            self._adaptive.finished(age - seconds, self.in_flight, first_answer=not watch.asked)
 
     def learn_old(self, kind: Hashable, seconds: float) -> None:
         """Count a request of an earlier run: it says nothing about the slots of this one."""
@@ -309,13 +310,13 @@ class PollScheduler:
     def close(self, watch: PolledRequest) -> None:
         watch.known.open.discard(watch)
         watch.known.ended = True
-        self._in_flight -= 1
+        self.in_flight -= 1
 
     def _pressure(self) -> float:
         """What a question costs now, compared with usual times."""
         filled = self.capacity if self._adaptive is None else self._adaptive
-        queued = 1.0 + QUEUED * filled.queued(self._in_flight)
-        return queued * self._in_flight / self._most if self.draining else queued
+        queued = 1.0 + QUEUED * filled.queued(self.in_flight)
+        return queued * self.in_flight / self._most if self.draining else queued
 
 
 def _between(seconds: float) -> float:

@@ -1,7 +1,8 @@
 """Throttle of submissions: the rate, and pauses that hold all slots together.
 
 A refusal (429, 503, no connection) pauses all slots: as long as the API asks for, else longer each time. After the
-pause one worker tries first, and the others follow once a submission was accepted. Refusals fail no job; after
+pause one worker tries first, and the others follow once a submission was accepted. What the refusals tell of the API's
+limits (``refusals``) is kept to: a submission waits until fewer requests are in flight. Refusals fail no job; after
 ``PATIENCE`` seconds without one acceptance, or when a longer wait is demanded, buying stops. Outcomes that cannot be
 read pause the slots and stop the buying much sooner: each may be a purchase.
 """
@@ -12,10 +13,11 @@ import logging
 import random
 from asyncio import Lock
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from random import Random
 
 from runner.core.clock import Clock
+from runner.engine.pacing.refusals import RefusalEstimate, RefusalKind
 from runner.engine.stop import Stop
 
 PATIENCE = 15 * 60.0
@@ -32,19 +34,26 @@ LEAST_SECONDS = 1.0
 TOLERANCE_SECONDS = 1e-6
 """Clocks and sums of floating-point numbers are no more exact than this; the rate itself is kept exactly."""
 
+FULL_SECONDS = 0.05
+"""Between two looks whether a request has ended, while as many are in flight as the API allows."""
+
 log = logging.getLogger(__name__)
 
-_OPEN = nullcontext()
 
+class _Turn:
+    """One submission, from its turn to its answer: counted as on its way, and the gate given back if it holds that."""
 
-class _Gate(Lock):
-    """A lock that whoever has it already gives back at the end of its ``with``."""
+    def __init__(self, throttle: Throttle, gate: Lock | None) -> None:
+        self._throttle = throttle
+        self._gate = gate
 
     def __enter__(self) -> None:
-        """It was waited for before."""
+        self._throttle.sending += 1
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        self._throttle.sending -= 1
+        if self._gate is not None:
+            self._gate.release()
 
 
 class Throttle:
@@ -57,22 +66,34 @@ class Throttle:
         *,
         per_second: float | None,
         rng: Random,
-        busy: Callable[[], None],
+        refusals: RefusalEstimate,
+        in_flight: Callable[[], int],
+        busy: Callable[[RefusalKind], None],
         gap: float = 0.0,
     ) -> None:
-        """``busy`` is called at the first refusal after an acceptance; ``gap`` seconds pass before the first turn."""
+        """Hold all slots to the rate and to what ``refusals`` tell.
+
+        ``in_flight`` tells how many requests were accepted and are not known to have ended. ``busy`` is called when a
+        limit on them becomes known, and at the first sign of load after an acceptance. ``gap`` seconds pass before the
+        first turn.
+        """
         self._clock = clock
         self._stop = stop
         self._pace = RateLimit(per_second, clock.monotonic() + gap)
         self._rng = rng
+        self._estimate = refusals
+        self._in_flight = in_flight
         self._busy = busy
+        self.sending = 0
+        """Submissions that are on their way."""
         self._delays = backoff(rng, base=2.0, cap=60.0)
         self._until = float("-inf")
         self._refusals = 0
         self._doubts = 0
         self._refused_since: float | None = None
-        self._gate = _Gate()
+        self._gate = Lock()
         """One worker at a time waits for its turn, so that none has a turn long before it can use it."""
+        self._free, self._first = _Turn(self, None), _Turn(self, self._gate)
 
     async def turn(self) -> AbstractContextManager[None]:
         """Wait for the right to submit once, or until buying stops: to be held, ``with``, up to the answer.
@@ -80,7 +101,7 @@ class Throttle:
         While the API is refusing no other worker has a turn before that.
         """
         if not self._refusals and not self._gate.locked() and self._take() == 0:
-            return _OPEN  # nobody waits, and there is nothing to wait for
+            return self._free  # nobody waits, and there is nothing to wait for
         await self._gate.acquire()
         try:
             await self._wait()
@@ -88,9 +109,9 @@ class Throttle:
             self._gate.release()
             raise
         if self._refusals:
-            return self._gate
+            return self._first
         self._gate.release()
-        return _OPEN
+        return self._free
 
     async def _wait(self) -> None:
         """Wait until no pause holds and the rate allows one more. A pause that begins meanwhile is heeded."""
@@ -103,11 +124,20 @@ class Throttle:
         wait = max(self._until - now, self._pace.wait(now))
         if wait > TOLERANCE_SECONDS:
             return wait
+        if not self._estimate.allows(now, self._others):
+            return FULL_SECONDS
         self._pace.take(now)
         return 0.0
 
+    @property
+    def _others(self) -> int:
+        """Requests that the API may have now."""
+        return self._in_flight() + self.sending
+
     def accepted(self) -> None:
-        """Something was accepted: the API is well."""
+        """Note that a submission was accepted, before its turn ends: the API is well."""
+        self._estimate.accepted(self._others - 1)
+        self._pace.slow_down(self._estimate.per_second)
         self._doubts = 0
         self.answered()
 
@@ -117,13 +147,19 @@ class Throttle:
         self._refused_since = None
         self._delays = backoff(self._rng, base=2.0, cap=60.0)
 
-    def refused(self, reason: str, retry_after: float | None) -> None:
-        """Pause every worker, or stop buying where that has gone on for too long.
+    def refused(self, reason: str, retry_after: float | None, *, too_many: bool = False) -> None:
+        """Pause every worker, or stop buying where that has gone on for too long. ``too_many``: it was a 429.
 
         What was under way when a pause began and is refused as well says nothing new, unless it says for how long.
         """
         self._refusals += 1
         now = self._clock.monotonic()
+        kind = RefusalKind.LOAD
+        if too_many:
+            kind = self._estimate.refused(now, self._in_flight(), self.sending - 1, retry_after=retry_after)
+            self._pace.slow_down(self._estimate.per_second)
+        if kind is RefusalKind.LIMIT:
+            self._busy(kind)
         if self._refused_since is None:
             self._refused_since = now
         if retry_after is not None and retry_after < LEAST_SECONDS:
@@ -134,8 +170,8 @@ class Throttle:
         if now + wait - self._refused_since > PATIENCE:
             self._stop.buying(f"the API accepts nothing: {reason}", 69)
             return
-        if self._refusals == 1 and now >= self._until:
-            self._busy()
+        if self._refusals == 1 and now >= self._until and kind is RefusalKind.LOAD:
+            self._busy(kind)
         if now + wait > self._until:
             self._until = now + wait
             paused = {"event": "paused", "seconds": round(wait, 1), "reason": reason}
@@ -166,8 +202,14 @@ class RateLimit:
 
     def __init__(self, per_second: float | None, free_at: float = float("-inf")) -> None:
         """``free_at`` is when the first start is free, on a monotonic clock."""
+        self._asked = per_second
         self._per_second = per_second
         self._next = free_at
+
+    def slow_down(self, per_second: float | None) -> None:
+        """Start no more often than ``per_second``, and than was asked for in the beginning. None: only that."""
+        known = [rate for rate in (self._asked, per_second) if rate is not None]
+        self._per_second = min(known, default=None)
 
     def wait(self, now: float) -> float:
         """Seconds until the next start is free. ``now`` is on a monotonic clock."""

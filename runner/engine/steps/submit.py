@@ -188,7 +188,7 @@ class Submitter:
                 log.warning("%s: the submission's outcome is unknown: %s", record.id, fault.message, extra=TRANSITION)
                 self._throttle.doubtful(fault.message)
             case Refused(cause=RefusalCause.BUSY, fault=fault, retry_after=wait):
-                self._throttle.refused(fault.message, wait)
+                self._throttle.refused(fault.message, wait, too_many=fault.http_status == 429)
             case Refused(cause=RefusalCause.TOKEN, fault=fault):
                 self._stop.buying(f"the API refuses the token: {fault.message}", 77)
             case Refused(cause=RefusalCause.BALANCE, fault=fault):

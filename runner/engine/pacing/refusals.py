@@ -1,0 +1,121 @@
+"""Limits of the API, as its refusals (HTTP 429) tell them: requests in flight, submissions a second, or passing load.
+
+No limit is published, and three kinds look alike in one answer. They differ in when a refusal comes:
+
+- A limit of ``n`` requests in flight refuses the next one at ``n``, and never far below a number that was accepted
+  before. The API counts fewer than the runner, which has not noticed every end yet; ``UNNOTICED`` allows for that.
+- A limit on submissions a second refuses at any number, and says for how long (``Retry-After``). Its allowance is used
+  up at each refusal, so what is accepted between two of them is what the rate allows in that time.
+- Load refuses at any number, and says nothing else.
+
+A limit may be taken for another kind, or be lifted. So one more request is tried now and then, more and more rarely:
+each failed try costs a refusal and the pause that the API asks for.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+UNNOTICED = 0.8
+"""A refusal at less than this share of a number that was accepted shows no limit on requests in flight."""
+ENOUGH = 3
+"""Acceptances between two refusals that make an estimate of the rate."""
+TRY_AFTER = 16
+"""Generations of requests before one more than the limit is tried for the first time."""
+FREE_TRY_SECONDS = 2.0
+"""The same while no request ends: every slot is full then, and a pause keeps none idle."""
+RARER = 8
+"""Each failed try makes the wait for the next one so many times longer."""
+MOST_DOUBTS = 2
+"""So often a limit on requests in flight may prove far too low; then it is a rate."""
+RAISE_AFTER = 20
+"""Acceptances after which a learnt rate grows."""
+FIRST_RAISE, LEAST_RAISE = 0.2, 0.01
+"""Shares by which it grows: at first, and after ever more refusals. Each refusal halves the share."""
+
+
+class RefusalKind(StrEnum):
+    """What a refusal is a sign of."""
+
+    LIMIT = "limit"
+    RATE = "rate"
+    LOAD = "load"
+
+
+class RefusalEstimate:
+    """What the refusals of a run have told. Times are seconds on a monotonic clock."""
+
+    def __init__(self) -> None:
+        self.limit: int | None = None
+        """Requests in flight that the API allows; None: no such limit is known."""
+        self.per_second: float | None = None
+        """Submissions a second that the API allows; None: no such limit is known."""
+        self._most = 0
+        """Others that were in flight when one more was accepted, at most."""
+        self._since_try = 0
+        """Acceptances since the last refusal or try."""
+        self._accepted = 0
+        self._accepted_since = 0.0
+        """Acceptances since a refusal, and when that was."""
+        self._patience = 1
+        """How much longer than for the first one the wait for the next try is."""
+        self._full_since: float | None = None
+        """Since when as many are in flight as the limit allows."""
+        self._doubts = 0
+        """How often a limit proved far too low."""
+        self._learnt = 0
+        """The last limit on requests in flight that a refusal told of."""
+        self._raise = FIRST_RAISE
+
+    def allows(self, now: float, others: int) -> bool:
+        """Tell whether one more may be submitted with ``others`` in flight: below the limit, or to try it."""
+        if self.limit is None or others < self.limit:
+            self._full_since = None
+            return True
+        if self._full_since is None:
+            self._full_since = now
+        enough = self._since_try >= TRY_AFTER * self._patience * self.limit
+        if not enough and now - self._full_since < FREE_TRY_SECONDS * self._patience:
+            return False
+        self._since_try, self._full_since = 0, now
+        return True
+
+    def accepted(self, others: int) -> None:
+        """Count an acceptance with ``others`` in flight. One at the limit shows that there is no such limit."""
+        self._most = max(self._most, others)
+        self._accepted += 1
+        self._since_try += 1
+        if self.limit is not None and others >= self.limit:
+            self.limit = None
+        if self.per_second is not None and self._since_try % RAISE_AFTER == 0:
+            self.per_second *= 1 + self._raise
+
+    def refused(self, now: float, in_flight: int, sending: int, *, retry_after: float | None) -> RefusalKind:
+        """Judge a 429 that came with ``in_flight`` accepted and ``sending`` on their way, and keep what it tells."""
+        others = in_flight + sending  # at most: what is on its way may be refused as well
+        self._since_try = 0
+        accepted, seconds = self._accepted, now - self._accepted_since
+        if accepted >= ENOUGH:
+            self._accepted, self._accepted_since = 0, now
+        is_rate = retry_after is not None and self._doubts >= MOST_DOUBTS
+        if in_flight and others >= UNNOTICED * max(self._most, self._learnt) and not is_rate:
+            self._learn_limit(others)
+            return RefusalKind.LIMIT
+        self.limit = None
+        if retry_after is None:
+            self._most = self._learnt = others
+            return RefusalKind.LOAD
+        self._doubts = MOST_DOUBTS
+        if accepted >= ENOUGH:
+            self.per_second = (accepted + 1) / seconds
+            self._raise = max(LEAST_RAISE, self._raise / 2)
+        return RefusalKind.RATE
+
+    def _learn_limit(self, others: int) -> None:
+        """Keep ``others`` as the limit; or the one before, if that was tried and is about the same."""
+        known = self._learnt if others * UNNOTICED <= self._learnt else 0
+        tried = self.limit is None or others >= self.limit
+        if known and tried:
+            self._patience *= RARER
+        self._doubts += bool(self._learnt) and not known
+        self.limit = self._learnt = min(others, known or others)
