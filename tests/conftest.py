@@ -15,6 +15,8 @@ from support.examples import PROFILE, QUICK
 
 from runner.__main__ import GARBAGE
 
+gc.set_threshold(GARBAGE)  # as often as in ``runner``; importing all tests leaves no garbage to look for
+
 settings.register_profile("quick", deadline=None, max_examples=QUICK)
 settings.register_profile("full", deadline=None)
 settings.load_profile(PROFILE)
@@ -26,9 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """No look for garbage goes through all that was imported and collected, and it comes as often as in ``runner``."""
+    """No look for garbage goes through all that was imported and collected."""
     gc.freeze()
-    gc.set_threshold(GARBAGE)
 
 
 @pytest.fixture

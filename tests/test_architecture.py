@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,20 +42,20 @@ WITH_IO = {
 IO_LIBRARIES = {"aiohttp", "anyio", "aiofiles"}
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(ROOT.rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
-        yield name, ast.parse(path.read_text(encoding="utf-8"))
-
-
-TREES = dict(modules())
-NODES = {name: list(ast.walk(tree)) for name, tree in TREES.items()}
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Return the syntax tree of each module by its name; parsed once, and only where a test asks."""
+    paths = {path.relative_to(ROOT.parent).with_suffix(""): path for path in sorted(ROOT.rglob("*.py"))}
+    return {
+        ".".join(inside.parts).removesuffix(".__init__"): ast.parse(path.read_text(encoding="utf-8"))
+        for inside, path in paths.items()
+    }
 
 
 def imports(name: str) -> Iterator[tuple[int, str]]:
     """Line and full name of everything that a module imports, nested and under TYPE_CHECKING included."""
     here = [*name.split("."), "__init__"] if (ROOT.parent / name.replace(".", "/")).is_dir() else name.split(".")
-    for node in NODES[name]:
+    for node in ast.walk(trees()[name]):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -62,7 +63,7 @@ def imports(name: str) -> Iterator[tuple[int, str]]:
             source = ".".join([*above, *filter(None, [node.module])])
             for alias in node.names:
                 full = f"{source}.{alias.name}"
-                yield node.lineno, full if full in TREES else source
+                yield node.lineno, full if full in trees() else source
 
 
 def package_of(name: str) -> str:
@@ -70,12 +71,15 @@ def package_of(name: str) -> str:
     return name.split(".")[1] if name.count(".") and name != "runner.__main__" else ""
 
 
-OURS = [
-    (name, line, target)
-    for name in TREES
-    for line, target in imports(name)
-    if target == "runner" or target.startswith("runner.")
-]
+@cache
+def our_imports() -> list[tuple[str, int, str]]:
+    """Return module, line and target of every import of a module of ours."""
+    return [
+        (name, line, target)
+        for name in trees()
+        for line, target in imports(name)
+        if target == "runner" or target.startswith("runner.")
+    ]
 
 
 def told(found: list[tuple[str, int, str]]) -> list[str]:
@@ -84,14 +88,14 @@ def told(found: list[tuple[str, int, str]]) -> list[str]:
 
 def test_every_package_has_its_layer() -> None:
     """A new package is given a layer before it is imported."""
-    assert {package_of(name) for name in TREES} - {"", "emulator"} == set(HEIGHT)
+    assert {package_of(name) for name in trees()} - {"", "emulator"} == set(HEIGHT)
 
 
 def test_imports_point_down() -> None:
     """No package knows those above it or beside it, so each can be read without them."""
     wrong = [
         (name, line, target)
-        for name, line, target in OURS
+        for name, line, target in our_imports()
         if package_of(name) in HEIGHT and package_of(target) in HEIGHT and package_of(name) != package_of(target)
         if HEIGHT[package_of(target)] >= HEIGHT[package_of(name)]
     ]
@@ -103,23 +107,25 @@ def test_decisions_and_formats_do_no_io() -> None:
     inside = tuple(f"runner.{package}." for package in WITHOUT_IO)
     found = [
         (name, line, target)
-        for name in TREES
+        for name in trees()
         if name.startswith(inside) and name not in WITH_IO
         for line, target in imports(name)
         if target.partition(".")[0] in IO_LIBRARIES
     ]
     assert told(found) == []
-    assert set(WITH_IO) <= set(TREES)
+    assert set(WITH_IO) <= set(trees())
 
 
 def test_the_emulator_stands_apart() -> None:
     """It shares no code with the client it tests, and only the modules that start it import it."""
     inside = [
         (name, line, target)
-        for name, line, target in OURS
+        for name, line, target in our_imports()
         if package_of(name) == "emulator" and package_of(target) != "emulator"
     ]
-    outside = {name for name, _, target in OURS if package_of(target) == "emulator" and package_of(name) != "emulator"}
+    outside = {
+        name for name, _, target in our_imports() if package_of(target) == "emulator" and package_of(name) != "emulator"
+    }
     assert told(inside) == []
     assert outside <= STARTS_EMULATOR
 
@@ -127,7 +133,7 @@ def test_the_emulator_stands_apart() -> None:
 def test_a_package_says_what_it_is_and_defines_nothing() -> None:
     """Each ``__init__`` holds a docstring and the names that the package offers."""
     allowed = (ast.Import, ast.ImportFrom)
-    packages = {name: tree for name, tree in TREES.items() if (ROOT.parent / name.replace(".", "/")).is_dir()}
+    packages = {name: tree for name, tree in trees().items() if (ROOT.parent / name.replace(".", "/")).is_dir()}
     for name in sorted(set(packages) - {"runner"}):
         _, *rest = packages[name].body
         assert ast.get_docstring(packages[name]), name
@@ -137,8 +143,8 @@ def test_a_package_says_what_it_is_and_defines_nothing() -> None:
 
 def test_no_two_modules_import_each_other() -> None:
     """There is no cycle to hide in a function, whatever the row."""
-    edges: dict[str, set[str]] = {name: set() for name in TREES}
-    for name, _, target in OURS:
+    edges: dict[str, set[str]] = {name: set() for name in trees()}
+    for name, _, target in our_imports():
         if target != "runner" and name not in ("runner", target):
             edges[name].add(target)
     edges["runner.core.errors"].discard("runner.core.models")  # imported for the type checker only
@@ -169,17 +175,15 @@ def test_help_loads_nothing_but_what_prints_it() -> None:
     assert printed.stdout.splitlines()[-1] == f"{sorted(needed)} []"
 
 
-FUNCTIONS = {
-    f"{name}:{node.lineno} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
-    for name, nodes in NODES.items()
-    for node in nodes
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-}
-
-
 def test_no_function_is_longer_than_a_page() -> None:
     """What does one thing fits on a screen."""
-    assert {name: length for name, length in FUNCTIONS.items() if length > 60} == {}
+    lengths = {
+        f"{name}:{node.lineno} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for name, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
 
 
 def test_all_that_is_offered_is_listed_and_resolves() -> None:
@@ -193,7 +197,7 @@ def test_all_that_is_offered_is_listed_and_resolves() -> None:
 
 def test_what_the_type_checker_sees_is_what_is_offered() -> None:
     """Editors complete the same names that can be imported."""
-    block = next(node for node in TREES["runner"].body if isinstance(node, ast.If))
+    block = next(node for node in trees()["runner"].body if isinstance(node, ast.If))
     seen = {alias.name for node in ast.walk(block) if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert seen == set(runner.__all__)
 
@@ -227,7 +231,9 @@ def names_in(body: list[ast.stmt]) -> set[str]:
     return found
 
 
-NAMES = {name: names_in(tree.body) for name, tree in TREES.items()}
+@cache
+def names_by_module() -> dict[str, set[str]]:
+    return {name: names_in(tree.body) for name, tree in trees().items()}
 
 
 def is_there(span: str) -> bool:
@@ -236,8 +242,8 @@ def is_there(span: str) -> bool:
         path = match["path"] or match["folder"]
         there = ROOT.parent / path if path.startswith("tests/") else ROOT / path
         module = ".".join(["runner", *Path(path).with_suffix("").parts])
-        return there.exists() and (match["name"] is None or match["name"] in NAMES[module])
-    return sum(span in names for names in NAMES.values()) == 1
+        return there.exists() and (match["name"] is None or match["name"] in names_by_module()[module])
+    return sum(span in names for names in names_by_module().values()) == 1
 
 
 def test_all_that_the_page_of_the_architecture_names_exists() -> None:

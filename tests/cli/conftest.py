@@ -10,11 +10,11 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.forked import Forked, Zygote, zygote_in
 from support.waiting import wait_for
 
 from runner.core.models import Record
@@ -41,50 +41,11 @@ class Served:
         wait_for(lambda: self.stats["accepted"] >= accepted)
 
 
-@dataclass
-class Zygote:
-    """A process that has everything imported and forks a command line for each request; see ``zygote.py``."""
-
-    process: subprocess.Popen[str]
-    folder: Path
-    numbers: Iterator[int] = field(default_factory=count)
-
-    def run(self, argv: list[str], cwd: Path, env: dict[str, str], stdin: str) -> subprocess.CompletedProcess[str]:
-        streams = [self.folder / name for name in ("stdin", "stdout", "stderr")]
-        for path, text in zip(streams, (stdin, "", ""), strict=True):
-            path.write_text(text)
-        code = self._ask(argv=argv, cwd=str(cwd), env=env, streams=list(map(str, streams)))
-        return subprocess.CompletedProcess(argv, code, *(path.read_text() for path in streams[1:]))
-
-    def start(self, argv: list[str]) -> tuple[int, str]:
-        """A command line that stays until its ``end``: its process id, and the first line that it prints."""
-        number = next(self.numbers)
-        out, errors = self.folder / f"stdout-{number}", self.folder / f"stderr-{number}"
-        out.touch()
-        errors.touch()
-        streams = ["/dev/null", str(out), str(errors)]
-        pid = self._ask(argv=argv, cwd=str(self.folder), env=dict(os.environ), streams=streams, stays=True)
-        wait_for(lambda: out.read_text().endswith("\n"))
-        return pid, out.read_text().strip()
-
-    def end(self, pid: int) -> int:
-        """End what was started; its exit code."""
-        return self._ask(end=pid)
-
-    def _ask(self, **request: object) -> int:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-
 @pytest.fixture(scope="session")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
     """One for all tests of this worker."""
-    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("zygote.py"))]
-    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        yield Zygote(process, tmp_path_factory.mktemp("zygote"))
+    with zygote_in(tmp_path_factory.mktemp("zygote")) as found:
+        yield found
 
 
 @dataclass
@@ -94,7 +55,7 @@ class Desk:
     folder: Path
     zygote: Zygote
     base: str = ""
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    started: list[subprocess.Popen[str] | Forked] = field(default_factory=list)
 
     def write(self, text: str, name: str = "batch.yaml") -> Path:
         path = self.folder / name
@@ -114,17 +75,21 @@ class Desk:
         service = {"RUNCOMFY_MODEL_API_BASE": self.base, "RUNCOMFY_TOKEN": "test-token"} if self.base else {}
         return {**kept, "HOME": str(self.folder), **service}
 
-    def start(
-        self, *arguments: object, stdin: int = subprocess.DEVNULL, ignore: signal.Signals | None = None
-    ) -> subprocess.Popen[str]:
-        """Begin a command line, which ends with the test at the latest; ``ignore`` is a signal that it is to ignore."""
+    def start(self, *arguments: object) -> Forked:
+        """Begin a command line that reads nothing; it ends with the test at the latest."""
+        process = self.zygote.start_with_pipes(list(map(str, arguments)), self.folder, self.environ)
+        self.started.append(process)
+        return process
+
+    def start_anew(self, *arguments: object, ignore: signal.Signals | None = None) -> subprocess.Popen[str]:
+        """Begin one as a shell does, with its input to be written; ``ignore`` is a signal that it is to ignore."""
         shell = ["sh", "-c", f'trap "" {ignore.name.removeprefix("SIG")}; exec "$@"', "sh"] if ignore else []
         process = subprocess.Popen(
             [*shell, *RUNNER, *map(str, arguments)],
             cwd=self.folder,
             env=self.environ,
             text=True,
-            stdin=stdin,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -161,7 +126,7 @@ def serve(zygote: Zygote) -> Iterator[Callable[..., Served]]:
     running: list[int] = []
 
     def start(*arguments: object) -> Served:
-        pid, base = zygote.start(["emulator", "--port", "0", *map(str, arguments)])
+        pid, base = zygote.serve(["emulator", "--port", "0", *map(str, arguments)])
         running.append(pid)
         return Served(base, pid)
 

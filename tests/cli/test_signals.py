@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 
 import pytest
 
@@ -16,7 +15,7 @@ HEAR = "cat > heard.json"
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_while_the_manifest_is_read_ends_the_run_as_any_other_time(desk, name):
     """Exit 75, a word, the object of `--json` and the hook; a manifest that comes slowly is where one waits longest."""
-    process = desk.start("run", "-", "--json", "--on-finish", HEAR, stdin=subprocess.PIPE)
+    process = desk.start_anew("run", "-", "--json", "--on-finish", HEAR)
     process.stdin.write("# a comment that is longer than a pipe\n" * 10_000)  # returns once the run reads
     process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=60)
@@ -31,7 +30,7 @@ def test_a_hangup_that_is_ignored_on_purpose_stays_ignored(desk, serve):
     """`nohup runner run …` goes on when the terminal is closed."""
     served = serve("--seconds", "0.3")
     desk.base = served.base
-    process = desk.start("run", desk.jobs(6, concurrency=2), ignore=signal.SIGHUP)
+    process = desk.start_anew("run", desk.jobs(6, concurrency=2), ignore=signal.SIGHUP)
     served.wait_for(accepted=2)
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=60)

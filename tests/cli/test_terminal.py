@@ -12,14 +12,12 @@ from support.terminal import Terminal
 
 from runner.core.models import State
 
-RUNNER = [sys.executable, "-W", "error", "-m", "runner"]
 SGR = re.compile(r"\x1b\[[\d;]*m")
 STATES = ("done", "paid", "in flight", "queued", "failed", "unknown")
 
 
 def at_a_terminal(desk, *arguments, columns=80, **environ) -> Terminal:
-    command = [*RUNNER, *map(str, arguments)]
-    return Terminal(command, desk.folder, {**desk.environ, **environ}, columns)
+    return Terminal(list(map(str, arguments)), desk.folder, {**desk.environ, **environ}, columns, desk.zygote)
 
 
 def frame(terminal: Terminal) -> list[str]:

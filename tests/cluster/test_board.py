@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from support.harness import plain
 
 import runner
-from runner.cluster.coordinator import divide, slots_of
 from runner.cluster.messages import ShardUpdate, decode, digest_of, encode, without_prompts
-from runner.cluster.preflight import _faults
 from runner.cluster.progress import ClusterProgress, jobs_by_shard
 from runner.core.models import Record, State
 from runner.core.shards import Shard, shard_of
@@ -108,6 +106,8 @@ def test_the_digest_sees_a_changed_job_another_order_and_another_file(tmp_path) 
 
 def test_every_fault_of_a_worker_is_named_and_of_another_runner_only_that() -> None:
     """One look says all that is to be put right; with another runner nothing else that is asked means anything."""
+    from runner.cluster.preflight import _faults  # Dask, which takes long to import
+
     assert _faults(WANTED, WANTED) == []
     assert len(_faults({**WANTED, "mark": "x", "manifest": "x", "token": "no", "api": "b"}, WANTED)) == 4
     assert _faults({**WANTED, "runner": "0", "mark": "x"}, WANTED) == ["has runner 0, and here it is 1"]
@@ -142,6 +142,8 @@ def manifest(tmp_path):
 
 def test_no_more_shards_run_at_a_time_than_there_are_lanes_or_room(manifest, tmp_path) -> None:
     """A slot needs a task's room and a lane; shards are more than slots, or those that the folder has."""
+    from runner.cluster.coordinator import divide, slots_of  # Dask, which takes long to import
+
     plain, auto = (RunConfig.resolve(manifest, RunOptions(concurrency=number), {}) for number in (None, "auto"))
     assert slots_of(plain, 100) == 6
     assert slots_of(plain, 2) == 2

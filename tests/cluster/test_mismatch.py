@@ -58,6 +58,7 @@ def test_a_worker_with_another_runner_is_named_with_both_versions(cluster):
     require_refused(cluster, cluster.write(3), says=f"has runner 0.0.1, and here it is {runner.__version__}")
 
 
+@pytest.mark.slow
 def test_a_worker_without_a_token_is_named(cluster):
     """The token does not travel: a worker needs its own."""
     cluster.work(RUNCOMFY_TOKEN=None)

@@ -140,6 +140,7 @@ os.write = lambda handle, data, /: trap.write(handle, data)  # before the runner
 os.fsync = os.fdatasync = lambda handle, /: trap.sync(handle)
 
 import anyio._backends._asyncio  # noqa: E402, F401 - once, not in every child
+import filelock  # noqa: E402, F401 - the same
 
 from runner import load  # noqa: E402 - after the wrappers
 from runner.__main__ import GARBAGE  # noqa: E402

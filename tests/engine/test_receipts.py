@@ -210,7 +210,7 @@ def test_rows_sum_to_what_status_calls_spent(lines: list[Record]) -> None:
 def test_memory_does_not_follow_the_records(tmp_path: Path) -> None:
     """Rows are written as they are read: a long prompt leaves nothing behind, however many there are."""
     inputs = {"prompt": "x" * 10_000}
-    lines = (encode(record(id=f"job-{n}", inputs=inputs, outputs=(PICTURE,))) for n in range(2000))
+    lines = (encode(record(id=f"job-{n}", inputs=inputs, outputs=(PICTURE,))) for n in range(500))
     (tmp_path / "results.jsonl").write_bytes(b"".join(lines))
     with open_reader(tmp_path) as ledger:
         for form in export.FORMATS.values():
@@ -218,5 +218,5 @@ def test_memory_does_not_follow_the_records(tmp_path: Path) -> None:
             written = sum(map(len, form(export.Rows(ledger, Folder(tmp_path), None))))
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-            assert written > 20_000_000
+            assert written > 5_000_000
             assert peak < 500_000

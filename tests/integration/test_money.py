@@ -135,11 +135,11 @@ async def test_a_bill_above_its_reserve_stops_the_buying_before_the_next(make_se
 
 async def test_what_earlier_runs_left_counts_at_its_bill_once_it_is_home(service):
     """Large pictures are reserved for by the megapixel and billed at the base price: then there is room for more."""
-    jobs = [{"id": f"j{n}", "prompt": f"p{n}", "size": "2048x2048"} for n in range(12)]
+    jobs = [{"id": f"j{n}", "prompt": f"p{n}", "size": "2048x1024"} for n in range(12)]
     service.fault(InjectedFault(on="result", kind="hang"))
     assert (await service.run(service.manifest(*jobs[:8], concurrency=8, timeout="1m"))).owed == 8
     service.fault()
-    report = await service.run(service.manifest(*jobs, concurrency=8, budget="0.2"))
+    report = await service.run(service.manifest(*jobs, concurrency=8, budget="0.1"))
     assert (report.done, report.exit_code) == (12, 0)
     assert report.spent_usd == pytest.approx(12 * PRICE)
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from support.forked import Forked, Zygote
+
 PATIENCE_SECONDS = 60
 TOKENS = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|(\r)|(\n)|([^\x1b\r\n]+)")
 
@@ -75,16 +77,18 @@ class Screen:
 
 @dataclass
 class Terminal:
-    """A process whose standard error is a terminal of so many columns."""
+    """A process whose standard streams are a terminal of so many columns."""
 
     command: list[str]
+    """A program and its arguments; with a ``zygote`` the arguments of the command line."""
     cwd: Path
     environ: dict[str, str]
     columns: int = 80
+    zygote: Zygote | None = None
     text: str = ""
     master: int = -1
     screen: Screen = field(init=False)
-    process: subprocess.Popen[bytes] = field(init=False)
+    process: subprocess.Popen[bytes] | Forked = field(init=False)
 
     def __enter__(self) -> Self:
         self.screen = Screen(self.columns)
@@ -93,11 +97,15 @@ class Terminal:
         keep = {name: value for name, value in self.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
         given = {"TERM": "xterm-256color", **{k: v for k, v in self.environ.items() if k == "NO_COLOR"}}
         environ = {**keep, **given, **({"TERM": self.environ["TERM"]} if self.environ.get("TERM") == "dumb" else {})}
-        self.process = subprocess.Popen(
-            self.command, cwd=self.cwd, env=environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
-        )
+        self.process = self._start(slave, environ)
         os.close(slave)
         return self
+
+    def _start(self, slave: int, environ: dict[str, str]) -> subprocess.Popen[bytes] | Forked:
+        if self.zygote is not None:
+            return self.zygote.start(self.command, self.cwd, environ, [slave] * 3, session=True)
+        streams = {"stdin": slave, "stdout": slave, "stderr": slave}
+        return subprocess.Popen(self.command, cwd=self.cwd, env=environ, start_new_session=True, **streams)
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
@@ -133,8 +141,9 @@ class Terminal:
 
     def resize(self, columns: int) -> None:
         """Change the width between two frames."""
+        assert isinstance(self.process, Forked)
         self.process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+        self.process.wait_until_stopped()
         while select.select([self.master], [], [], 0)[0]:
             self.read()
         self.columns = columns
