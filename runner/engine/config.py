@@ -63,7 +63,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Which done jobs are bought anew."""
     resubmit: bool = False
     """Whether a purchase whose outcome is unknown is submitted again, once."""
-    concurrency: int | None = 8
+    concurrency: int | None = None
     """Requests in flight at the API; None: as many as keep it busy."""
     rate_per_second: float | None = None
     """Submissions a second; None: as many as the slots make."""

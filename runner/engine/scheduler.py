@@ -91,7 +91,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     slots: Slots
     deliveries: int
     backlog: int
-    """Paid results that may wait for delivery before buying pauses, and stops if they cannot be delivered."""
+    """Paid results that may wait for delivery before buying pauses, and stops if they cannot be delivered. As slots
+    become more, four for each may wait."""
 
 
 async def run_batch(
@@ -237,7 +238,7 @@ class _Workers:
         Until the first delivery of the run has succeeded, few may wait: perhaps none can be delivered at all. Where
         all have failed, and were of earlier runs, one purchase is made to find out; if that fails, too, buying stops.
         """
-        while not self._stop.stopped and (self._waiting > self._limits.backlog or self._is_unproven()):
+        while not self._stop.stopped and (self._waiting > self._backlog or self._is_unproven()):
             if self._is_unproven() and not self._under_way:
                 if not self._proof.tried:
                     return True
@@ -245,6 +246,10 @@ class _Workers:
                 break
             await self._stop.wait(0.2)
         return not self._stop.stopped
+
+    @property
+    def _backlog(self) -> int:
+        return max(self._limits.backlog, 4 * int(self._limits.slots.limit))
 
     def _is_unproven(self) -> bool:
         """Tell whether buying pauses, because nothing was delivered yet and much waits or has failed."""
@@ -277,5 +282,5 @@ class _Workers:
             self._waiting -= 1
             return
         self._failed += 1
-        if self._failed > self._limits.backlog:
+        if self._failed > self._backlog:
             self._stop.buying(f"{self._failed} paid results could not be delivered; run again to fetch them")

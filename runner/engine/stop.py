@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from anyio import CancelScope, Event, create_task_group, move_on_after, sleep
 
 from runner.core.clock import epoch
-from runner.core.models import MAX_AUTO_CONCURRENCY, Record
+from runner.core.models import Record
 from runner.engine.summary import Stopped, most_serious
 
 GRACE_SECONDS = 20.0
@@ -71,8 +71,8 @@ OLD_SECONDS = 24 * 3600.0
 
 
 def most_waiting(concurrency: int | None) -> int:
-    """Return how many paid results may wait before buying stops. None: as for the highest concurrency."""
-    return max(100, 4 * (concurrency or MAX_AUTO_CONCURRENCY))
+    """Return how many paid results may wait before buying stops. None: as many as at the beginning of ``auto``."""
+    return max(100, 4 * (concurrency or 0))
 
 
 def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:

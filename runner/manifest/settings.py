@@ -48,7 +48,7 @@ class Settings:
 
     name: str
     """What the batch is called; the default output folder bears it."""
-    concurrency: int | None = 8
+    concurrency: int | None = None
     """Requests in flight at the API; ``None``: ``auto``, as many as keep it busy."""
     rate_per_second: float | None = None
     """Submissions; ``None``: no limit of our own."""

@@ -90,9 +90,10 @@ def _pace() -> Mapping[str, Schema]:
     return {
         "concurrency": {
             "title": "Concurrency",
-            "description": "Requests in flight at the API, 1 to 1000, or auto: as many as keep it busy. Default: 8.",
+            "description": "Requests in flight at the API: auto (the default), as many as keep it busy; or a number "
+            "that is never exceeded, 1 to 1000.",
             "anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_CONCURRENCY}, {"const": "auto"}],
-            "default": 8,
+            "default": "auto",
         },
         "rate": notation(
             patterns.RATE,
