@@ -15,11 +15,12 @@ from runner.core.aio import at_work, pull, to_its_end
 from runner.core.clock import timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import ConflictError
-from runner.core.models import EMULATOR, Fault, Job, Record, State
+from runner.core.models import Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.costs import base_price, is_paid, total_spent
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
+from runner.engine.other_addresses import owed_elsewhere
 from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
 from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pipeline import Pipeline
@@ -146,12 +147,8 @@ class Batch:
 
     def _tell_of_other_apis(self) -> None:
         """What is owed at another address is not asked for at this one."""
-        api = self.context.api.base.name
-        others = self.context.ledger.apis() - {api, EMULATOR} if is_paid(api) else set()
-        for other in sorted(others):
-            if owed := len(self.context.ledger.owed(other)):
-                text = f"{owed:,} paid results are owed by {other}, and this run asked {api}; if both are addresses of "
-                self.context.stop.buying(f"{text}one service, say so once: --same-api-as {other}", 65)
+        for text in owed_elsewhere(self.context.api.base.name, self.context.ledger):
+            self.context.stop.buying(text, 65)
 
     async def _survey(self, planner: Planner, jobs: Iterable[Job], models: set[str]) -> SurveyResult:
         """Decide about every job, and add to ``models`` those that are bought from.
