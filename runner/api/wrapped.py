@@ -5,24 +5,19 @@ They are looked for where an answer would else count as unreadable. What they sa
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-
 from runner.api.fields import mend, parse_json, read_request_id
 from runner.core.models import Json
 
 MAX_VALUES = 10_000
 """Of one answer that are looked at."""
 
-_LINKS = ("status_url", "result_url", "cancel_url")
-_LINK = re.compile(r"/requests/([^/?#]+)/(?:status|result|cancel)(?:[?#].*)?", re.DOTALL)
 _ERRORS = frozenset({"error", "errors", "detail", "details"})
 """What stands under these names often has an id of its own, of the failed call."""
 
 
 def find_wrapped_id(body: bytes) -> str | None:
-    """The only request that an answer names, in ``request_id`` or in a link, at any depth; None for none or several."""
-    found = {text for value in _objects(body) for text in _named(value)}
+    """The only usable ``request_id`` in an answer, at any depth; None for none or several."""
+    found = {read_request_id(value.get("request_id")) for value in _objects(body)} - {None}
     return found.pop() if len(found) == 1 else None
 
 
@@ -36,28 +31,22 @@ def find_wrapped_answer(body: bytes, request_id: str) -> dict[str, Json] | None:
     return found[0] if len(found) == 1 else None
 
 
-def _named(value: dict[str, Json]) -> Iterator[str]:
-    request_id = read_request_id(value.get("request_id"))
-    if request_id is not None:
-        yield request_id
-    for key in _LINKS:
-        link = value.get(key)
-        named = _LINK.search(link) if isinstance(link, str) else None
-        if named is not None and (request_id := read_request_id(named[1])) is not None:
-            yield request_id
+def _objects(body: bytes) -> list[dict[str, Json]]:
+    """All objects in the JSON of ``body``, also in its texts that are JSON themselves, but in those of errors.
 
-
-def _objects(body: bytes) -> Iterator[dict[str, Json]]:
-    """All objects in the JSON of ``body``, also in its texts that are JSON themselves, but in those of errors."""
+    None where there is more than can be looked through: what is the only one there cannot be told.
+    """
+    found: list[dict[str, Json]] = []
     rest = [parse_json(body) or parse_json(mend(body))]
     for _ in range(MAX_VALUES):
         if not rest:
-            return
+            return found
         value = rest.pop()
         if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
             value = parse_json(value.encode("utf-8", "replace"))
         if isinstance(value, dict):
-            yield value
+            found.append(value)
             rest += [part for key, part in value.items() if key.lower() not in _ERRORS]
         elif isinstance(value, list):
             rest += value
+    return []

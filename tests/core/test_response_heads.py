@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -70,20 +71,28 @@ PLAIN = {
 async def submit(*parts: bytes, keep_open: bool = False) -> Submission:
     """Submit to a server that answers with ``parts``, one after the other."""
 
+    ended = asyncio.Event()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n{}")
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(0.1)
-        if keep_open:
-            await reader.read()
-        writer.close()
+        with suppress(OSError):  # the client may hang up first
+            await reader.readuntil(b"\r\n\r\n{}")
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0.1)
+            if keep_open:
+                await reader.read()
+        with suppress(OSError):
+            writer.close()
+            await writer.wait_closed()
+        ended.set()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         async with connect(ApiBase(url=url, name=url), Token("a-token-of-a-test")) as api:
-            return await api.submit("some/model", {})
+            found = await api.submit("some/model", {})
+        await ended.wait()
+        return found
 
 
 @pytest.mark.parametrize("start", ODD.values(), ids=ODD)
@@ -147,7 +156,7 @@ async def test_a_head_without_end_is_given_up() -> None:
 
 async def test_a_connection_with_an_odd_answer_is_not_used_again() -> None:
     """Where one answer breaks the rules, the end of it may be in another place than it seems."""
-    connections = 0
+    connections, ended = 0, asyncio.Semaphore(0)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
@@ -158,6 +167,8 @@ async def test_a_connection_with_an_odd_answer_is_not_used_again() -> None:
                 writer.write(head(LENGTH, LENGTH) + BODY)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+            await writer.wait_closed()
+            ended.release()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, session(keepalive_seconds=60) as client:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
@@ -166,3 +177,4 @@ async def test_a_connection_with_an_odd_answer_is_not_used_again() -> None:
             async with client.get(url) as response:
                 assert await response.read() == BODY
             assert connections == number
+            await ended.acquire()
