@@ -41,12 +41,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_object(body: bytes) -> dict[str, Json]:
     """The JSON object in ``body``; empty where it holds none (NaN, half an answer, a page, 1,000 levels)."""
+    document = parse_json(body)
+    return document if isinstance(document, dict) else {}
+
+
+def parse_json(body: bytes) -> Json:
+    """The JSON value in ``body``; None where it holds none."""
     try:
         check_nesting(body)
-        document = msgspec.json.decode(body)
+        document: Json = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, TooDeep):
-        return {}
-    return document if isinstance(document, dict) else {}
+        return None
+    return document
 
 
 def read_object(body: bytes) -> dict[str, Json]:

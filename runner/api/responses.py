@@ -36,6 +36,7 @@ from runner.api.fields import (
     read_usd,
 )
 from runner.api.outputs import find_outputs
+from runner.api.wrapped import find_wrapped_answer, find_wrapped_id
 from runner.core.clock import epoch
 from runner.core.models import Fault, Json, State
 
@@ -166,7 +167,8 @@ def read_submission(answer: Answer) -> Submission:
     fault = read_fault(answer.status, document)
     cause = _refusal(answer, document)
     if cause is None:
-        return Unreadable(fault=fault)
+        wrapped = find_wrapped_id(answer.body) if 200 <= answer.status < 300 else None
+        return Unreadable(fault=fault) if wrapped is None else Accepted(request_id=wrapped)
     return Refused(cause=cause, fault=fault, retry_after=read_retry_after(answer))
 
 
@@ -214,6 +216,8 @@ def _is_service_code(code: str) -> bool:
 def read_progress(answer: Answer, request_id: str, *, from_status: bool = False) -> Progress:
     """Read the progress of the request asked for from an answer of /result, or of /status with ``from_status``."""
     document = read_object(answer.body)
+    if 200 <= answer.status < 300 and "request_id" not in document:
+        document = find_wrapped_answer(answer.body, request_id) or document
     code = error_code(document)
     if 200 <= answer.status < 300 and (owner := _other_owner(document, request_id)):
         text = f"the answer is about request {owner[:LONGEST_WORD]!r}, not {request_id!r}"

@@ -70,6 +70,12 @@ def place_options(function: Callable[..., T]) -> Callable[..., T]:
     return click.option("--emulator", is_flag=True, help="An emulator inside this process; nothing is paid.")(function)
 
 
+def same_api_option(function: Callable[..., T]) -> Callable[..., T]:
+    """``--same-api-as``, for each command that asks the API about what was bought."""
+    text = "Another address of the same API, at which this folder bought."
+    return click.option("--same-api-as", metavar="URL", help=text)(function)
+
+
 def read_manifest(target: str, options: RunOptions) -> Manifest:
     """The manifest that an argument names; ``-`` is standard input. Raises ``ManifestError``."""
 

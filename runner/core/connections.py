@@ -10,6 +10,7 @@ import re
 import select
 from asyncio import get_running_loop
 from contextvars import ContextVar
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,6 +20,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from runner.core.proxies import socks_url
+from runner.core.response_heads import end_of_head, is_interim, mend_head
 
 
 class Exchange:
@@ -34,12 +36,49 @@ class Exchange:
 current_exchange: ContextVar[Exchange | None] = ContextVar("current_exchange", default=None)
 
 
+class MendingHandler(ResponseHandler):
+    """A connection that mends the head of each answer before aiohttp reads it."""
+
+    def __init__(self, loop: Any) -> None:
+        super().__init__(loop)
+        self._head: bytearray | None = None
+        """What came so far of the head that is awaited; None while none is."""
+
+    def set_response_params(self, **params: Any) -> None:
+        """Prepare for the answer to the next request."""
+        self._head = bytearray()
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on a head once it is whole, then the body apart from it: what is wrong there does not spoil the head."""
+        if self._head is None or not data:
+            super().data_received(data)
+            return
+        seen = len(self._head)
+        self._head += data if seen else data.lstrip(b"\r\n")
+        end = end_of_head(self._head, seen)
+        if end == 0:
+            return
+        came, self._head = bytes(self._head), None
+        if end is None:
+            super().data_received(came)
+            return
+        head, rest = came[:end], came[end:]
+        if is_interim(head):
+            self._head = bytearray()
+        super().data_received(mend_head(head))
+        if rest:
+            self.data_received(rest)
+
+
 class Connector(aiohttp.TCPConnector):
     """A pool that looks at a connection before it is used again, and knows SOCKS proxies."""
 
     def __init__(self, *, idle_seconds: float, **options: Any) -> None:
         """``idle_seconds``: a connection that was idle for so long is not used again."""
         super().__init__(**options)
+        factory: Any = partial(MendingHandler, loop=self._loop)
+        self._factory = factory
         self._options = options
         self.idle_seconds = idle_seconds
         self._idle_since: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
@@ -81,7 +120,8 @@ class Connector(aiohttp.TCPConnector):
             from aiohttp_socks import ProxyConnector  # noqa: PLC0415 - an extra
 
             options = {name: value for name, value in self._options.items() if name != "resolver"}
-            self._through_socks[url] = ProxyConnector.from_url(url, rdns=True, **options)
+            pool = self._through_socks[url] = ProxyConnector.from_url(url, rdns=True, **options)
+            pool._factory = self._factory  # noqa: SLF001 - how aiohttp's pools make a connection
         return self._through_socks[url]
 
     def _put_down(self, protocol: ResponseHandler) -> None:

@@ -18,6 +18,7 @@ from yarl import URL
 from runner.core.connections import Connector, Exchange, current_exchange
 from runner.core.errors import RunnerError
 from runner.core.proxies import proxy_for, words_of_proxy
+from runner.core.response_heads import MAX_LINE
 from runner.core.running_time import running_timeout
 
 T = TypeVar("T")
@@ -27,8 +28,6 @@ MAX_CONNECT_SECONDS = 60.0
 """Of all that is tried for one connection: each address, a proxy's tunnel, TLS."""
 _GZIP, _ZLIB, _DEFLATE = 31, 15, -15
 """Forms of compression, as zlib counts them."""
-MAX_HEADERS = 64 * 2**10
-"""Bytes of an answer's line or header; some services send long policies."""
 USER_AGENT = "runcomfy-runner"
 
 
@@ -67,8 +66,8 @@ def session(
         headers={hdrs.USER_AGENT: USER_AGENT, hdrs.ACCEPT_ENCODING: "identity", **(headers or {})},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        max_line_size=MAX_HEADERS,
-        max_field_size=MAX_HEADERS,
+        max_line_size=MAX_LINE,
+        max_field_size=MAX_LINE,
     )
 
 

@@ -17,6 +17,7 @@ from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.costs import Estimate, total_spent
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
+from runner.engine.other_addresses import owed_elsewhere
 from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
 from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pipeline import Pipeline
@@ -26,7 +27,6 @@ from runner.engine.preparation import (
     open_budget,
     stop_if_disk_full,
     take_over,
-    tell_of_other_apis,
 )
 from runner.engine.redo import Jobs, Redo, RedoMode
 from runner.engine.run_status import RunStatus
@@ -132,7 +132,8 @@ class Batch:
         """Fetch what is owed, buy nothing, and report."""
         await clear_crash(self.context)
         await self._fetch_owed(lambda _: True)  # without a manifest every file is still wanted where it is
-        tell_of_other_apis(self.context)
+        for text in owed_elsewhere(self.context.api.base.name, self.context.ledger):
+            self.context.stop.buying(text, 65)
         return await self._finish()
 
     async def _survey(self, planner: Planner, jobs: Iterable[Job], buying: Estimate) -> SurveyResult:

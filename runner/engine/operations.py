@@ -187,8 +187,12 @@ async def reconcile(
                 await require_known(api, [request for record, request in adopted if record.api == name])
 
     observe = observer or (lambda _: None)
+    asks = options.same_api_as is not None or any(request.word is words.Resolution.ADOPT for request in requests)
+    base = find_api(options.api, environ).name if asks else None
     with one_error():
-        return await words.reconcile(folder, requests, observer=observe, clock=clock, check=check)
+        return await words.reconcile(
+            folder, requests, observer=observe, clock=clock, check=check, api=base, same_as=options.same_api
+        )
 
 
 def _api_of_record(name: str, options: RunOptions, environ: Mapping[str, str]) -> tuple[ApiBase, Token]:
@@ -198,8 +202,8 @@ def _api_of_record(name: str, options: RunOptions, environ: Mapping[str, str]) -
     base = find_api(options.api, environ)
     if base.name != name:
         raise UsageError(
-            f"the purchase was made at {name}, and this is {base.name}: say --api {name}, or adopt the request unseen "
-            "with --offline. Nothing was settled."
+            f"the purchase was made at {name}, and this is {base.name}: say --api {name}, or --same-api-as {name} if "
+            "both are addresses of one service, or adopt the request unseen with --offline. Nothing was settled."
         )
     return base, find_token(environ)
 

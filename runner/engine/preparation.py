@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from runner.core.aio import pull
 from runner.core.clock import timestamp
-from runner.core.models import EMULATOR, Fault, Job, Record, State
+from runner.core.models import Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.costs import Estimate, is_paid
 from runner.engine.billing.prices import DURATION_ADVICE, Price, price_of
@@ -70,16 +70,6 @@ def stop_if_disk_full(context: RunContext) -> None:
     """Stop buying if the disk is nearly full."""
     if context.folder.nearly_full():
         context.stop.buying(f"{context.folder.root}: the disk is nearly full; make room, and run again", 73)
-
-
-def tell_of_other_apis(context: RunContext) -> None:
-    """Stop with 65 if purchases are owed by other addresses than the one that was asked."""
-    api = context.api.base.name
-    others = context.ledger.apis() - {api, EMULATOR} if is_paid(api) else set()
-    for other in sorted(others):
-        if owed := len(context.ledger.owed(other)):
-            text = f"{owed:,} paid results are owed by {other}, and this run asked {api}; if both are addresses of "
-            context.stop.buying(f"{text}one service, say so once: --same-api-as {other}", 65)
 
 
 async def open_budget(

@@ -251,7 +251,7 @@ class Log:
             temporary.unlink(missing_ok=True)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             self._successor = handle
-            lock_log(handle, temporary)
+            lock_log(handle, temporary, tell=False)
             with open(handle, "wb", closefd=False) as file:
                 file.writelines(self.read_bytes(span) + b"\n" for span in self.index.all())
                 file.flush()

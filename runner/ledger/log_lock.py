@@ -7,6 +7,7 @@ locks, has the lock file alone. So has SMB: its locks would keep readers out of 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -19,11 +20,36 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+log = logging.getLogger(__name__)
+
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
-def lock_log(handle: int, path: Path) -> None:
-    """Lock the open log ``handle`` at ``path``. Raises ``Locked`` where another run writes to it."""
+class NoLogLock(Exception):
+    """The file system refuses to lock the log. The lock file alone keeps other runs out."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror or str(error))
+
+
+def lock_log(handle: int, path: Path, *, tell: bool = True) -> None:
+    """Lock the open log ``handle`` at ``path``, or ``tell`` that only the lock file keeps others out.
+
+    Raises ``Locked`` where another run writes to it.
+    """
+    try:
+        _lock(handle, path)
+    except NoLogLock as error:
+        if tell:
+            log.warning(
+                "%s: the file system refuses a lock on it (%s). Only .runner/lock keeps a second run out: leave that "
+                "file there while a run goes on, and run from one machine only.",
+                path,
+                error,
+            )
+
+
+def _lock(handle: int, path: Path) -> None:
     if fcntl is None or locks_bar_readers(path.parent):
         return
     try:
@@ -34,6 +60,7 @@ def lock_log(handle: int, path: Path) -> None:
                 f"{path} is written by another run, although its lock file is gone; try again when that run is done. "
                 "Nothing was bought."
             ) from None
+        raise NoLogLock(error) from None
 
 
 def unlock_log(handle: int) -> None:
@@ -50,7 +77,9 @@ def log_is_written(path: Path) -> bool:
     except OSError:
         return False
     try:
-        lock_log(handle, path)
+        _lock(handle, path)
+    except NoLogLock:
+        return False  # it is told when the log is opened
     except Locked:
         return True
     finally:

@@ -152,6 +152,13 @@ PERHAPS_BOUGHT = {
     "200, a code of zero, as text": answer(200, {"error_code": "000000"}),
     "200, a code of true": answer(200, {"error_code": True}),
     "200, words without a code": answer(200, {"error": "no"}),
+    "200, two ids inside": answer(200, {"data": {"request_id": "req-1"}, "meta": {"request_id": "trace-7"}}),
+    "200, an id in a link only": answer(200, {"status_url": "https://a/v1/requests/req-2/status"}),
+    "200, an id among too many values": answer(200, {"data": {"request_id": "req-1"}, "list": [0] * 10_000}),
+    "200, an id in an error": answer(200, {"error": {"message": "no", "request_id": "trace-7"}}),
+    "200, an unusable id inside": answer(200, {"data": {"request_id": "../req"}}),
+    "500, an id inside": answer(500, {"data": {"request_id": "trace-7"}}),
+    "302, an id inside": answer(302, {"data": {"request_id": "trace-7"}}),
     "201 with an error": answer(201, error("400002")),
     "202 with nothing": answer(202, body=b""),
 }
@@ -228,6 +235,33 @@ def test_a_request_id_may_be_a_whole_number(spelled: str, request_id: str) -> No
     assert read_submission(answer(200, body=body)) == Accepted(request_id=request_id)
     assert isinstance(read_progress(answer(200, body=body), request_id), Ended)
     assert isinstance(read_progress(answer(200, body=body), "1002"), Again)
+
+
+WRAPPED = {
+    "in data": {"data": DOCUMENT},
+    "in a list": [DOCUMENT],
+    "beside a word of success": {"status": "success", "code": 0, "data": DOCUMENT},
+    "beside a code of zero": {"error_code": 0, "message": "ok", "data": DOCUMENT},
+    "deep": {"a": [{"b": {"c": [1, None, DOCUMENT]}}]},
+    "in a text": {"statusCode": 200, "body": TEXT},
+}
+
+
+@pytest.mark.parametrize("document", WRAPPED.values(), ids=WRAPPED)
+def test_an_answer_that_a_gateway_wrapped_is_found_inside(document: Any) -> None:
+    """One usable id is a request in hand, wherever it stands; the result of that request is found in the same way."""
+    assert read_submission(answer(200, document)) == Accepted(request_id="req-1")
+    found = read_progress(answer(200, document), "req-1")
+    assert isinstance(found, Completed)
+    assert (found.urls, found.cost_usd) == (("https://a/1",), 0.0045)
+    assert not isinstance(read_progress(answer(200, document), "req-2"), Completed)
+
+
+def test_a_refusal_with_the_id_of_a_call_inside_is_a_refusal() -> None:
+    """Many services name the failed call in their errors: nothing was bought by it."""
+    document = {**error(), "meta": {"request_id": "trace-7"}}
+    for status in (200, 400, 422, 429):
+        assert isinstance(read_submission(answer(status, document)), Refused)
 
 
 def test_an_id_in_an_answer_that_was_cut_short_is_a_request_in_hand() -> None:
@@ -489,7 +523,7 @@ def test_a_failure_is_bought_again_only_where_that_may_help(
         (answer(200, {"request_id": "req-2", **error("404001")}), Again),
         (answer(200, {"request_id": "req-2", **error("403001")}), Again),
         (answer(200, body=DEEP), Again),
-        (answer(200, [state("completed")]), Again),
+        (answer(200, [state("completed")] * 2), Again),
         (answer(200, {}), Again),
         (answer(200, {"status": 3}), Again),
         (answer(200, {"status": None, "output": "https://a/1"}), Again),

@@ -134,6 +134,15 @@ class Place:
                 found = self.digest(self.output / output.path)
                 assert found == output.sha256, f"{output.path} is not what its record says"
 
+    def check_bill(self, accepted: Sequence[dict[str, Any]]) -> None:
+        """What the service charged for each request is what the log says of it; no fingerprint was bought twice."""
+        bought = {r.request_id: r for r in self.purchases() if r.request_id is not None and r.restored_from is None}
+        charged = {r["request_id"]: r["cost"] for r in accepted if r["request_id"] in bought}
+        logged = {request_id: record.cost_usd for request_id, record in bought.items()}
+        assert logged == charged
+        times = Counter(record.fingerprint for record in bought.values())
+        assert max(times.values(), default=0) <= 1, "something was bought twice"
+
     def _check_sold(self, accepted: Sequence[dict[str, Any]], purchases: Sequence[Record]) -> None:
         """Nothing is sold twice; everything sold is in the books, by its id or as an open question."""
         times = Counter(json.dumps(request["input"], sort_keys=True) for request in accepted)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -10,6 +14,7 @@ from support.harness import Service, plain
 
 import runner
 from runner.core.shards import Shard
+from runner.ledger import log_lock
 
 pytestmark = pytest.mark.anyio
 
@@ -58,3 +63,27 @@ async def test_a_folder_of_ours_that_is_removed_ends_the_buying_too(service: Ser
     assert service.submissions == 4
     assert (await service.run(manifest)).done + 4 >= 12
     assert service.submissions == 12
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells which file is locked by /proc")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+async def test_a_file_system_that_refuses_locks_is_told_before_anything_is_bought(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    """Without a lock at all nothing is bought (73); with that of the lock file alone a run goes on, and says so."""
+    real = log_lock.fcntl.flock
+    refused = [".lock", "/lock", ".jsonl", ".tmp"]
+
+    def flock(handle: int, *rest: Any) -> None:
+        if str(Path(f"/proc/self/fd/{handle}").readlink()).endswith(tuple(refused)):
+            raise OSError(number, os.strerror(number))
+        real(handle, *rest)
+
+    monkeypatch.setattr(log_lock.fcntl, "flock", flock)
+    with pytest.raises(runner.OutputError, match="its file system has no locks") as told:
+        await service.run(service.manifest(*plain(2)))
+    assert (told.value.exit_code, service.submissions) == (73, 0)
+    refused.remove("/lock")
+    report = await service.run(service.manifest(*plain(2)))
+    assert (report.done, report.exit_code) == (2, 0)
+    assert caplog.text.count("the file system refuses a lock on it") == 1

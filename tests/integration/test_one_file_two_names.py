@@ -110,7 +110,7 @@ async def test_another_jobs_picture_under_a_second_name_is_called_by_its_own(ser
 def caseless(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk that ignores case: the temporary one on macOS, else what ``RUNNER_CASELESS`` names.
 
-    On Linux, as root: ``mkfs.exfat IMAGE; mount -o loop IMAGE FOLDER`` (or vfat, or ``mount.exfat-fuse``).
+    ``.ci/run`` mounts one on Linux, as root: exFAT in an image.
     """
     folder = Path(os.environ.get("RUNNER_CASELESS", tmp_path)) / uuid4().hex
     folder.mkdir()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runner.core.errors import Locked
+from runner.core.errors import Locked, OutputError
 from runner.core.models import State
 from runner.core.shards import Shard
 from runner.ledger import Log, log, log_lock, merge_shards, run_lock
@@ -138,9 +138,9 @@ def on_smb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_lock, "locks_bar_readers", lambda _: True)
 
 
-def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_locks(monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOLCK) -> None:
     def refuse(*_: Any) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(log_lock.fcntl, "flock", refuse)
 
@@ -155,3 +155,36 @@ def test_where_a_log_cannot_be_locked_the_lock_file_is_enough(
     Log(path, writable=True).close()
     assert not log_lock.log_is_written(path)
     first.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
+def test_a_log_that_cannot_be_locked_is_told_once(
+    path: Path, record: MakeRecord, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    """Whoever starts a run there reads what keeps a second one out; looking at the folder says nothing."""
+    without_locks(monkeypatch, number)
+    first = Log(path, writable=True)
+    for _ in range(3):
+        line = line_of(record())
+        first.write([line])
+        first.count(record(), len(line))
+    first.compact()
+    assert len(path.read_bytes().splitlines()) == 1
+    first.close()
+    assert [entry.levelname for entry in caplog.records] == ["WARNING"]
+    assert f"{path}: the file system refuses a lock on it ({os.strerror(number)})" in caplog.text
+    assert "leave that file there" in caplog.text
+    caplog.clear()
+    assert not log_lock.log_is_written(path)
+    Log(path, writable=False).close()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_folder_without_any_lock_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Neither the lock file nor the log can be locked: nothing would keep two runs apart, so none begins."""
+    without_locks(monkeypatch, number)
+    refused = pytest.raises(OutputError, match=r"its file system has no locks .* Nothing was bought")
+    with refused, run_lock(tmp_path, "now"):
+        pytest.fail("held without a lock")
+    assert not (tmp_path / ".runner/holder.json").exists()

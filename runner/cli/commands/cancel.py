@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import known_folder, manifest_argument, place_options
+from runner.cli.arguments import known_folder, manifest_argument, place_options, same_api_option
 from runner.cli.console import say
 from runner.cli.display import RunDisplay, make_plain_display
 from runner.cli.signals import attend
@@ -23,8 +23,11 @@ from runner.ledger import look
 @manifest_argument
 @place_options
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@same_api_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def command(manifest: str, output: Path | None, emulator: bool, api: str | None, as_json: bool) -> int:
+def command(
+    manifest: str, output: Path | None, emulator: bool, api: str | None, same_api_as: str | None, as_json: bool
+) -> int:
     """Ask the API to cancel every request of MANIFEST that is not finished, and record what it says afterwards.
 
     Requests that are being served cannot be cancelled; they are collected by the next run. What was cancelled costs
@@ -35,7 +38,7 @@ def command(manifest: str, output: Path | None, emulator: bool, api: str | None,
       runner cancel output/spring
     """
     folder = known_folder(manifest, output, emulator=emulator)
-    options = RunOptions(emulator=emulator, api=api)
+    options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as)
     result = run_loop(lambda: _cancel(folder, options, make_plain_display(quiet=as_json)))
     if as_json:
         click.echo(json.dumps(_as_json(result, folder)))
@@ -50,7 +53,12 @@ async def _cancel(folder: Folder, options: RunOptions, watch: RunDisplay) -> Can
 
 def _as_json(result: CancelResult, folder: Folder) -> dict[str, object]:
     counts = {name: getattr(result, name) for name in ("cancelled", "failed", "owed", "stuck", "unanswered")}
-    return {**counts, "output": str(folder.root), "results": str(look(folder.root).results)}
+    return {
+        **counts,
+        "elsewhere": list(result.elsewhere),
+        "output": str(folder.root),
+        "results": str(look(folder.root).results),
+    }
 
 
 def _show(result: CancelResult, manifest: str) -> None:
@@ -66,5 +74,7 @@ def _show(result: CancelResult, manifest: str) -> None:
         )
     if result.stuck:
         say(f"{result.stuck:,} are stuck and wait for your word: `runner reconcile {manifest}`")
+    for text in result.elsewhere:
+        say(text, err=True)
     if result.trouble:
         say(f"What went wrong, for one of them: {result.trouble}", err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import ShardType, known_folder, manifest_argument, place_options
+from runner.cli.arguments import ShardType, known_folder, manifest_argument, place_options, same_api_option
 from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
 from runner.cli.signals import attend
@@ -23,7 +23,7 @@ from runner.files.output_folder import Folder
 @place_options
 @click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only what part I of N owes.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@click.option("--same-api-as", metavar="URL", help="Another address of the same API, at which this folder bought.")
+@same_api_option
 @output_options
 def command(
     manifest: str,

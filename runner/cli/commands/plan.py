@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from runner.api.config import find_token
-from runner.cli.arguments import BudgetType, ShardType, manifest_argument, place_options, read_manifest
+from runner.cli.arguments import BudgetType, ShardType, manifest_argument, place_options, read_manifest, same_api_option
 from runner.cli.console import say, show_warnings
 from runner.core.aio import run_loop
 from runner.core.clock import SystemClock
@@ -39,7 +39,7 @@ from runner.planning.rules import Action
 @click.option("--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns.")
 @click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@click.option("--same-api-as", metavar="URL", help="Another address of the same API, at which this folder bought.")
+@same_api_option
 @click.option("--offline", is_flag=True, help="Ask the catalogue nothing, neither schemas nor prices.")
 @click.option("--jobs", is_flag=True, help="Say for each job what would be done with it, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")

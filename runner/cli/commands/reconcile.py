@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import known_folder, manifest_argument, place_options
+from runner.cli.arguments import known_folder, manifest_argument, place_options, same_api_option
 from runner.cli.console import say
 from runner.core.aio import run_loop
 from runner.core.errors import UsageError
@@ -36,6 +36,7 @@ PROMPT_LENGTH = 70
 @click.option("--rebuy", multiple=True, metavar="ID|all", help="Leave it as it is, as spent, and buy it anew, once.")
 @click.option("--accept", multiple=True, metavar="ID", help="Close what cannot be had as it is. Nothing is bought.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1, to ask about what is adopted.")
+@same_api_option
 @click.option("--offline", is_flag=True, help="Adopt unseen: do not ask the API whether it knows the request.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
@@ -47,6 +48,7 @@ def command(
     rebuy: tuple[str, ...],
     accept: tuple[str, ...],
     api: str | None,
+    same_api_as: str | None,
     offline: bool,
     as_json: bool,
 ) -> int:
@@ -64,7 +66,7 @@ def command(
     requests = _read(adopt, lost, rebuy, accept)
     folder = known_folder(manifest, output, emulator=emulator)
     if requests:
-        options = RunOptions(emulator=emulator, api=api, offline=offline)
+        options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as, offline=offline)
         found = run_loop(lambda: _settle(folder, requests, options))
     else:
         with open_reader(folder.root) as ledger:

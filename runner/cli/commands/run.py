@@ -15,7 +15,15 @@ import anyio
 import click
 
 from runner import __version__
-from runner.cli.arguments import BudgetType, ShardType, find_folder, manifest_argument, place_options, read_manifest
+from runner.cli.arguments import (
+    BudgetType,
+    ShardType,
+    find_folder,
+    manifest_argument,
+    place_options,
+    read_manifest,
+    same_api_option,
+)
 from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
 from runner.cli.display.events import Severity
@@ -116,7 +124,7 @@ def _moments(shown: datetime) -> list[float]:
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day, the nearest to now.")
 @click.option("--for", "for_seconds", type=Duration(), metavar="TIME", help="Stop buying after so long: 4h, 90m.")
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@click.option("--same-api-as", metavar="URL", help="Another address of the same API, at which this folder bought.")
+@same_api_option
 @click.option("--offline", is_flag=True, help="Ask the catalogue nothing: earlier schemas and prices serve.")
 @output_options
 @click.option("--on-finish", metavar="CMD", help="Run this at the end, the JSON summary on its standard input.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import known_folder, known_settings, manifest_argument, place_options
+from runner.cli.arguments import known_folder, known_settings, manifest_argument, place_options, same_api_option
 from runner.cli.console import say
 from runner.cli.display import make_plain_display
 from runner.cli.signals import attend
@@ -33,11 +33,19 @@ MAX_NAME = 300
 @manifest_argument
 @place_options
 @click.option("--api", metavar="URL", help="The API's address, with /v1.")
+@same_api_option
 @click.option("--repair", is_flag=True, help="Put the files right, from what is here or from the API; buy nothing.")
 @click.option("--repair-log", is_flag=True, help="Mend a results manifest that is refused as damaged.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
-    manifest: str, output: Path | None, emulator: bool, api: str | None, repair: bool, repair_log: bool, as_json: bool
+    manifest: str,
+    output: Path | None,
+    emulator: bool,
+    api: str | None,
+    same_api_as: str | None,
+    repair: bool,
+    repair_log: bool,
+    as_json: bool,
 ) -> int:
     """Hold every file of MANIFEST's output against its record: missing, altered, truncated, swapped, foreign.
 
@@ -51,7 +59,7 @@ def command(
     """
     if repair and repair_log:
         raise UsageError("--repair mends files, --repair-log the record of them; begin with --repair-log")
-    options = RunOptions(emulator=emulator, api=api)
+    options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as)
     folder = known_folder(manifest, output, emulator=emulator)
     if repair_log:
         return _mend(folder, options, as_json=as_json)

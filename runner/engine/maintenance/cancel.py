@@ -13,6 +13,7 @@ from runner.core.clock import timestamp
 from runner.core.errors import RunnerError
 from runner.core.models import Record, State
 from runner.engine.context import RunContext
+from runner.engine.other_addresses import owed_elsewhere
 from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.steps.poll import after_end
 
@@ -36,9 +37,13 @@ class CancelResult(msgspec.Struct, frozen=True, kw_only=True):
     """Asked, when an interruption's grace period ended before anything was heard: perhaps called off, still owed."""
     trouble: str = ""
     """What went wrong with one of them, if anything did."""
+    elsewhere: tuple[str, ...] = ()
+    """What was bought at another address of the API, which was not asked, in words."""
 
     @property
     def exit_code(self) -> int:
+        if self.elsewhere:
+            return 65
         return 75 if self.owed or self.unanswered else 2 if self.stuck else 0
 
 
@@ -66,6 +71,7 @@ async def cancel_owed(context: RunContext) -> CancelResult:
         stuck=stuck,
         unanswered=cancelling.asked - cancelling.states.total(),
         trouble=next(iter(cancelling.trouble), ""),
+        elsewhere=tuple(owed_elsewhere(api, context.ledger)),
     )
 
 

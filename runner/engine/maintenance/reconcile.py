@@ -16,7 +16,7 @@ from runner.core.errors import UsageError
 from runner.core.models import ACCEPTED, LOST, REQUEST_ID, Fault, Output, Record, State
 from runner.core.shards import Shard
 from runner.files.output_folder import Folder
-from runner.ledger import LedgerReader, acquire_all, open_ledger
+from runner.ledger import LedgerReader, acquire_all, open_ledger, recognize, say_same
 from runner.ledger.records import follow, in_doubt
 from runner.manifest.problems import nearest
 from runner.planning.rules import made
@@ -51,9 +51,12 @@ async def reconcile(
     observer: Callable[[Record], None] = lambda _: None,
     clock: Clock | None = None,
     check: Callable[[list[Settlement]], Awaitable[None]] | None = None,
+    api: str | None = None,
+    same_as: str | None = None,
 ) -> OpenPurchases:
     """Record every one of ``requests`` durably, and return what is still open.
 
+    ``api`` is the address that is asked, ``same_as`` another one of the same service by the user's word.
     ``check`` is awaited before anything is recorded, and may raise; ``operations.reconcile`` asks the API there.
 
     Raises ``UsageError`` for those that make no sense, all of them at once, and nothing is recorded; ``Locked`` while a
@@ -63,6 +66,10 @@ async def reconcile(
     with acquire_all(folder.root, timestamp(clock.now()), lambda shard: _concerns(requests, shard)) as held:
         ledger = open_ledger(folder.root, held, observer)
         try:
+            if api is not None and same_as is not None:
+                await say_same(ledger, api, same_as)
+            if api is not None:
+                recognize(api, ledger)
             planned = _plan(ledger, requests)
             if check is not None:
                 await check(planned)

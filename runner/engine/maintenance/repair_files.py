@@ -20,6 +20,7 @@ from runner.core.models import DISK, Output, Record, State
 from runner.engine.config import DownloadLimits
 from runner.engine.context import RunContext
 from runner.engine.maintenance.verify import Finding, FindingKind, VerifyReport, check
+from runner.engine.other_addresses import advice
 from runner.engine.steps.deliver import Deliverer
 from runner.engine.steps.poll import RefusedRequests
 from runner.files.folder_reader import files_of
@@ -137,7 +138,7 @@ class _Repair:
         if record.state is not State.DONE or self._is_behind_another_api(record):
             return None  # what is owed comes home with the next run; what lay behind another API's stays set apart
         if record.api != self._context.api.base.name and not await self._is_here(record):
-            return f"it was bought at another API ({record.api}), which is not asked here"
+            return f"it was bought at another API ({record.api}), which is not asked here; {advice(record.api)}"
         after = await self._deliverer.deliver(record, fresh=False)
         if after.error is not None and after.error.code == DISK:
             raise OutputError(f"{after.error.message}. Nothing was bought; make room, and repeat.")

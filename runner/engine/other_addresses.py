@@ -1,0 +1,21 @@
+"""Purchases made at another address of the API than the one that is asked: they are told, and not asked after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.core.models import EMULATOR
+from runner.engine.billing.costs import is_paid
+from runner.ledger import LedgerReader
+
+
+def owed_elsewhere(api: str, ledger: LedgerReader) -> Iterator[str]:
+    """Yield for each other address than ``api`` that owes results how many, and what to do about it."""
+    for other in sorted(ledger.apis() - {api, EMULATOR} if is_paid(api) else ()):
+        if owed := len(ledger.owed(other)):
+            yield f"{owed:,} paid results are owed by {other}, and this run asked {api}; {advice(other)}"
+
+
+def advice(other: str) -> str:
+    """What to do where ``other`` is an address of the API that is asked."""
+    return f"if both are addresses of one service, say so once: --same-api-as {other}"
