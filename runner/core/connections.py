@@ -80,8 +80,7 @@ class Connector(aiohttp.TCPConnector):
                 raise aiohttp.ClientConnectionError("it speaks SOCKS, which needs the extra `socks`")
             from aiohttp_socks import ProxyConnector  # noqa: PLC0415 - an extra
 
-            options = {name: value for name, value in self._options.items() if name != "resolver"}
-            self._through_socks[url] = ProxyConnector.from_url(url, rdns=True, **options)
+            self._through_socks[url] = ProxyConnector.from_url(url, rdns=True, **self._options)
         return self._through_socks[url]
 
     def _put_down(self, protocol: ResponseHandler) -> None:
