@@ -488,6 +488,8 @@ TWO_IN_TWO = [
 @example(lines=TWO_IN_TWO[0])
 @example(lines=TWO_IN_TWO[1])
 @example(lines=TWO_IN_TWO[2])
+@example(lines=[line() + line() + b"\n"])
+@example(lines=[line() + b" " + line() + b"\n", line() + b"\n"])
 def test_lines_read_together_are_those_that_can_be_read_alone(lines: list[bytes]) -> None:
     """A results manifest is opened many lines at a time; that lets nothing in which a single line would not."""
     lines = [part for part in lines if part.endswith(b"\n")] + [part for part in lines if not part.endswith(b"\n")][:1]
@@ -506,3 +508,12 @@ def test_an_intent_in_doubt_is_unknown_and_keeps_its_time(state: State) -> None:
     assert (after.state, after.intended_at, after.error and after.error.code) == ("unknown", before.at, "interrupted")
     assert after.error is not None
     assert "may have been bought" in after.error.message
+
+
+def test_the_time_of_an_intent_stays_with_what_is_in_doubt_and_with_nothing_else() -> None:
+    """What is said of an unknown later does not move it: people look for the request by it."""
+    before = record(state=State.SUBMITTING.value)
+    unknown = in_doubt(before, "2026-11-23T00:00:00.000Z")
+    passed = follow(unknown, State.UNKNOWN, "2026-11-24T00:00:00.000Z", rebuy=True)
+    assert passed.intended_at == before.at
+    assert follow(before, State.SUBMITTED, "2026-11-23T00:00:00.000Z", request_id="r").intended_at is None
