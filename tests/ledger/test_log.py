@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -118,6 +120,26 @@ def test_what_is_set_aside_of_a_private_log_is_private(path: Path, story: list[R
     opened(path)
     (copy,) = path.parent.glob(".runner/results.jsonl.torn-*")
     assert copy.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("broken", ["ftruncate", "fsync"])
+def test_a_torn_tail_that_cannot_be_cut_is_not_written_behind(
+    path: Path, story: list[Record], monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """A line after half a one would be damage: nothing is bought. The same process may try again."""
+    append(path, *story)
+    torn = path.read_bytes() + b'{"id": "tot'
+    path.write_bytes(torn)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, broken, fail)
+        with pytest.raises(LedgerError, match=r"results\.jsonl: cannot be (mended after a crash|opened)"):
+            Log(path, writable=True)
+    assert path.read_bytes() in (torn, torn[: -len(b'{"id": "tot')])
+    assert len(opened(path)) == 2
 
 
 def test_a_line_is_on_the_disk_when_it_is_written(
