@@ -90,6 +90,11 @@ NOTHING_BOUGHT = {
     "200, a code in blanks": (answer(200, error(" 400002 ")), RefusalCause.BALANCE),
     "200, a word for a code": (answer(200, error("bad_prompt")), RefusalCause.INPUT),
     "200, an error and no id": (answer(200, {**error(), "request_id": None}), RefusalCause.INPUT),
+    "503, cut short, with Retry-After": (
+        Answer(status=503, body=b"{", retry_after="5", whole=False),
+        RefusalCause.BUSY,
+    ),
+    "402, cut short": (Answer(status=402, body=b"{", whole=False), RefusalCause.BALANCE),
 }
 
 PERHAPS_BOUGHT = {
@@ -127,6 +132,8 @@ PERHAPS_BOUGHT = {
     "400, half of a lone pair in a refusal": answer(400, body=b'{"error_code": 400123, "x": "\\ud83d"}'),
     "400, a refusal that was cut short": Answer(status=400, body=b'{"error_code": 400123}', whole=False),
     "503, a code in what was cut short": Answer(status=503, body=b'{"error_code": 503001}', whole=False),
+    "200, cut short, with Retry-After": Answer(status=200, body=b'{"reque', retry_after="5", whole=False),
+    "400, cut short, with Retry-After": Answer(status=400, body=b"{", retry_after="5", whole=False),
     "200, an infinity": answer(200, body=b'{"error_code": 1e999}'),
     "200, not UTF-8": answer(200, body=b'{"error_code": "400002", "x": "\xff"}'),
     "200, too deep": answer(200, body=DEEP),

@@ -150,10 +150,12 @@ def test_a_purchase_of_a_model_that_never_had_a_price_counts_nothing():
     assert budget.left_usd == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(("per_day", "left"), [(False, 0.94), (True, 0.95)])
-def test_a_daily_budget_counts_today_and_what_has_no_day_and_another_counts_all(per_day, left):
-    """What was spent yesterday is gone only where the budget is one of a day."""
-    budget = BudgetTracker(Budget(usd=1.0, per_day=per_day), Stop(), lambda: "2026-11-22")
+@pytest.mark.parametrize(
+    ("per_day", "today", "left"), [(False, "2026-11-22", 0.94), (True, "2026-11-22", 0.95), (True, None, 0.94)]
+)
+def test_a_daily_budget_counts_today_and_what_has_no_day_and_another_counts_all(per_day, today, left):
+    """What was spent yesterday is gone only where the budget is one of a day, and the API has said which it is."""
+    budget = BudgetTracker(Budget(usd=1.0, per_day=per_day), Stop(), lambda: today)
     days = {"a": "2026-11-22", "b": None, "c": "2026-11-21"}
     costs = {"a": 0.03, "b": 0.02, "c": 0.01}
     budget.load(record(name, State.DONE, request_id=name, day=days[name], cost_usd=costs[name]) for name in days)

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
-from runner.core.models import MAX_FAULT, Fault, Job, Output, Record, State
+from runner.core.models import MAX_FAULT, MOST_USD, Fault, Job, Output, Record, State
 from runner.ledger import records
 from runner.ledger.records import (
     LARGEST_PURCHASE,
@@ -222,7 +222,11 @@ def test_a_purchase_cannot_give_money_back(field: str) -> None:
     """No line lowers what a folder has spent."""
     with pytest.raises(BadLine, match="less than nothing"):
         decode(line(**{field: -0.01}))
-    assert getattr(record(**{field: 0}), field) == 0
+    for usd in (0, 0.0045, MOST_USD):
+        for number in (1, 2):
+            assert getattr(record(**{field: usd}, purchase=number), field) == usd
+    with pytest.raises(BadLine, match="more than anything does"):
+        decode(line(**{field: MOST_USD * 1.01}))
 
 
 @pytest.mark.parametrize(
@@ -489,6 +493,8 @@ TWO_IN_TWO = [
 @example(lines=TWO_IN_TWO[1])
 @example(lines=TWO_IN_TWO[2])
 @example(lines=[line() + line() + b"\n"])
+@example(lines=[line(state="submitted", request_id=None) + b"\n"])
+@example(lines=[line(state="released", request_id=None) + b"\n"])
 @example(lines=[line() + b" " + line() + b"\n", line() + b"\n"])
 def test_lines_read_together_are_those_that_can_be_read_alone(lines: list[bytes]) -> None:
     """A results manifest is opened many lines at a time; that lets nothing in which a single line would not."""

@@ -177,6 +177,13 @@ def test_a_new_file_name_moves_the_picture() -> None:
     ]
 
 
+@pytest.mark.parametrize(("follows", "buys"), [(None, False), (Action.REUSE, False), (Action.BUY, True)])
+def test_what_is_collected_first_buys_only_if_a_purchase_follows(follows: Action | None, buys: bool) -> None:
+    """`plan` says what a run spends, also once an older purchase is home."""
+    then = None if follows is None else Decision(action=follows, reason="")
+    assert Decision(action=Action.COLLECT, reason="", then=then).buys is buys
+
+
 def test_a_stuck_purchase_is_asked_after_and_said_to_be_stuck() -> None:
     """What does not heal by itself stays owed: nothing is bought in its place, and the reason is told."""
     decision = plan([purchase(1, State.SUBMITTED, "B", error=EXPIRED)])
