@@ -493,6 +493,7 @@ TWO_IN_TWO = [
 @example(lines=TWO_IN_TWO[1])
 @example(lines=TWO_IN_TWO[2])
 @example(lines=[line() + line() + b"\n"])
+@example(lines=[line(outputs=[{**OUTPUT, "moved_from": "../mug.png"}]) + b"\n"])
 @example(lines=[line(state="submitted", request_id=None) + b"\n"])
 @example(lines=[line(state="released", request_id=None) + b"\n"])
 @example(lines=[line() + b" " + line() + b"\n", line() + b"\n"])
@@ -523,3 +524,22 @@ def test_the_time_of_an_intent_stays_with_what_is_in_doubt_and_with_nothing_else
     passed = follow(unknown, State.UNKNOWN, "2026-11-24T00:00:00.000Z", rebuy=True)
     assert passed.intended_at == before.at
     assert follow(before, State.SUBMITTED, "2026-11-23T00:00:00.000Z", request_id="r").intended_at is None
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("mug.png", True),
+        ("a/results.jsonl", True),
+        ("a/.runner", True),
+        ("results.jsonl", False),
+        ("results.1-of-2.jsonl", False),
+        ("Results.JSONL", False),
+        (".runner/lock", False),
+        (".replaced/mug/1/mug.png", False),
+        ("../mug.png", False),
+    ],
+)
+def test_no_picture_goes_where_the_runner_keeps_its_own(path: str, is_one: bool) -> None:
+    """Neither over the results log nor among what was set aside, however it is spelled."""
+    assert records.is_target(path) is is_one
