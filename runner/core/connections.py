@@ -119,8 +119,7 @@ class Connector(aiohttp.TCPConnector):
                 raise aiohttp.ClientConnectionError("it speaks SOCKS, which needs the extra `socks`")
             from aiohttp_socks import ProxyConnector  # noqa: PLC0415 - an extra
 
-            options = {name: value for name, value in self._options.items() if name != "resolver"}
-            pool = self._through_socks[url] = ProxyConnector.from_url(url, rdns=True, **options)
+            pool = self._through_socks[url] = ProxyConnector.from_url(url, rdns=True, **self._options)
             pool._factory = self._factory  # noqa: SLF001 - how aiohttp's pools make a connection
         return self._through_socks[url]
 

@@ -292,9 +292,13 @@ def _open(path: Path, *, writable: bool) -> int | None:
             return os.open(path, os.O_RDONLY)
         path.parent.joinpath(".runner").mkdir(parents=True, exist_ok=True)
         handle = _open_locked(path)
-        with suppress(OSError):
-            _temporary(path).unlink(missing_ok=True)  # of a compaction that a crash ended
-        disk.flush_folder(path.parent)
+        try:
+            with suppress(OSError):
+                _temporary(path).unlink(missing_ok=True)  # of a compaction that a crash ended
+            disk.flush_folder(path.parent)
+        except BaseException:
+            os.close(handle)  # else it stays locked as long as this process lives
+            raise
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not writable:
             return None

@@ -25,6 +25,7 @@ from runner.api.responses import (
     Refused,
     Unfinished,
     Unreadable,
+    read_entry,
     read_progress,
     read_submission,
 )
@@ -89,6 +90,11 @@ NOTHING_BOUGHT = {
     "200, a code in blanks": (answer(200, error(" 400002 ")), RefusalCause.BALANCE),
     "200, a word for a code": (answer(200, error("bad_prompt")), RefusalCause.INPUT),
     "200, an error and no id": (answer(200, {**error(), "request_id": None}), RefusalCause.INPUT),
+    "503, cut short, with Retry-After": (
+        Answer(status=503, body=b"{", retry_after="5", whole=False),
+        RefusalCause.BUSY,
+    ),
+    "402, cut short": (Answer(status=402, body=b"{", whole=False), RefusalCause.BALANCE),
 }
 
 PERHAPS_BOUGHT = {
@@ -126,6 +132,8 @@ PERHAPS_BOUGHT = {
     "400, half of a lone pair in a refusal": answer(400, body=b'{"error_code": 400123, "x": "\\ud83d"}'),
     "400, a refusal that was cut short": Answer(status=400, body=b'{"error_code": 400123}', whole=False),
     "503, a code in what was cut short": Answer(status=503, body=b'{"error_code": 503001}', whole=False),
+    "200, cut short, with Retry-After": Answer(status=200, body=b'{"reque', retry_after="5", whole=False),
+    "400, cut short, with Retry-After": Answer(status=400, body=b"{", retry_after="5", whole=False),
     "200, an infinity": answer(200, body=b'{"error_code": 1e999}'),
     "200, not UTF-8": answer(200, body=b'{"error_code": "400002", "x": "\xff"}'),
     "200, too deep": answer(200, body=DEEP),
@@ -386,6 +394,16 @@ def test_known_unfinished_states_are_unfinished_in_every_spelling(word: str, spe
     assert read_progress(answer(200, state(spelled(word))), REQUEST) == Unfinished(state=word)
 
 
+@pytest.mark.parametrize(
+    ("word", "waits"), [("in_queue", True), ("pending", True), ("in_progress", False), ("x", False)]
+)
+def test_what_is_in_the_queue_is_told_from_what_is_worked_on(word: str, waits: bool) -> None:
+    """A request that waits there costs nothing by being asked after less often."""
+    progress = read_progress(answer(200, state(word)), REQUEST)
+    assert isinstance(progress, Unfinished)
+    assert progress.waits is waits
+
+
 @pytest.mark.parametrize("word", ["", "almost", "in queue", "error", "expired", "done", "complete", "failed?"])
 def test_a_state_never_seen_before_is_unfinished_and_marked(word: str) -> None:
     """A new word of the API's ends nothing: a request in hand is not abandoned over it."""
@@ -438,6 +456,37 @@ def test_a_completed_status_without_output_is_not_taken_for_an_empty_result() ->
     assert read_progress(bare, REQUEST) == Completed(urls=(), has_result=True)
     full = answer(200, state("completed", output="https://a/1"))
     assert read_progress(full, REQUEST, from_status=True) == Completed(urls=("https://a/1",))
+
+
+@pytest.mark.parametrize(
+    ("created", "finished", "seconds"),
+    [
+        ("2026-11-22T01:00:00Z", "2026-11-22T01:00:07.5Z", 7.5),
+        ("2026-11-22T02:00:00+01:00", "2026-11-22T01:00:07Z", 7.0),
+        ("2026-11-22T01:00:00Z", "2026-11-22T01:00:00Z", 0.0),
+        ("2026-11-22T01:00:01Z", "2026-11-22T01:00:00Z", None),
+        ("2026-11-22T01:00:00", "2026-11-22T01:00:07", None),
+        ("soon", "2026-11-22T01:00:07Z", None),
+        (7, "2026-11-22T01:00:07Z", None),
+        ("2026-11-22T01:00:00Z", None, None),
+        (None, None, None),
+    ],
+)
+def test_how_long_a_request_took_is_told_by_the_apis_own_clock(created: Any, finished: Any, seconds: float) -> None:
+    """Two times that make no sense together say nothing, and keep no picture from its owner."""
+    document = state("completed", output="https://a/1", created_at=created, finished_at=finished)
+    progress = read_progress(answer(200, document), REQUEST)
+    assert isinstance(progress, Completed)
+    assert progress.seconds == seconds
+
+
+@pytest.mark.parametrize("word", ["failed", "cancelled"])
+def test_what_ended_without_a_picture_keeps_its_bill_and_its_time(word: str) -> None:
+    """A failure may be charged: what the API says counts, in place of the reserve."""
+    document = state(word, cost=0.002, finished_at="2026-11-22T01:00:00Z")
+    verdict = read_progress(answer(200, document), REQUEST)
+    assert isinstance(verdict, Ended)
+    assert (verdict.cost_usd, verdict.finished_at) == (0.002, "2026-11-22T01:00:00Z")
 
 
 @pytest.mark.parametrize("word", ["cancelled", "canceled", "CANCELED"])
@@ -623,6 +672,28 @@ def test_a_flood_of_outputs_is_bounded() -> None:
 def test_a_body_that_is_no_json_object_is_an_empty_one(body: bytes) -> None:
     """Nothing is read out of what is not the API's."""
     assert parse_object(body) == {}
+
+
+ENTRIES = {
+    "an entry": (answer(200, {"model_id": "m", "price": 1}), {"model_id": "m", "price": 1}),
+    "an entry without a name": (answer(200, {"price": 1}), {"price": 1}),
+    "of another model": (answer(200, {"model_id": "n", "price": 1}), None),
+    "an empty one": (answer(200, {}), None),
+    "another success": (answer(204, {"model_id": "m", "price": 1}), None),
+    "a page": (answer(200, body=PAGE), None),
+    "404": (answer(404, body=PAGE), {}),
+    "no such model, by code": (answer(400, error("400001")), {}),
+    "the same under 200": (answer(200, error("404001")), {}),
+    "the same under 500": (answer(500, error("404001")), None),
+    "another error under 200": (answer(200, {"model_id": "m", **error("500001")}), None),
+    "503": (answer(503, body=b""), None),
+}
+
+
+@pytest.mark.parametrize(("given_answer", "entry"), ENTRIES.values(), ids=ENTRIES)
+def test_the_catalogue_has_a_model_or_has_not_or_says_neither(given_answer: Answer, entry: Any) -> None:
+    """Only a clear no stops a batch with 65; a price or a schema is never that of another model."""
+    assert read_entry(given_answer, "m") == entry
 
 
 # The same, for anything that may come

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -136,6 +137,20 @@ async def test_a_connection_that_its_server_has_closed_is_not_used_again() -> No
         assert await ask(client, url, "POST") == b"2"
 
 
+@pytest.mark.parametrize("has_poll", [True, False])
+def test_a_connection_is_looked_into_without_waiting(monkeypatch: pytest.MonkeyPatch, *, has_poll: bool) -> None:
+    """Also on a system without `poll`, and where the connection was closed meanwhile: that is no error of the job."""
+    if not has_poll:
+        monkeypatch.delattr(select, "poll")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not connections._is_readable(ours)
+        theirs.send(b"x")
+        assert connections._is_readable(ours)
+    assert connections._is_readable(ours)
+    assert connections._is_readable(None)
+
+
 async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(4096)
 
@@ -246,13 +261,23 @@ async def test_a_socks_proxy_is_used(monkeypatch: pytest.MonkeyPatch, scheme: st
     assert socks.asked == [b"\x03api.example.test\x00P"]
 
 
-async def test_a_socks_proxy_that_hangs_up_was_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No byte of the request has left."""
+async def _refuse_all_methods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readexactly(3)
+    writer.write(b"\x05\xff")
+
+
+@pytest.mark.parametrize("proxy", [_hang_up, _refuse_all_methods, _say_nothing, None])
+async def test_a_socks_proxy_that_gives_no_connection_was_sent_nothing(
+    monkeypatch: pytest.MonkeyPatch, proxy: Handler | None
+) -> None:
+    """It hangs up, refuses, is silent, or is not there: no byte of the request has left."""
     pytest.importorskip("aiohttp_socks")
-    async with served(_hang_up) as port, session(keepalive_seconds=1) as client:
-        monkeypatch.setenv("HTTP_PROXY", f"socks5://127.0.0.1:{port}")
+    exchange = Exchange()
+    async with served(proxy or _hang_up) as port, session(keepalive_seconds=1) as client:
+        monkeypatch.setenv("HTTP_PROXY", f"socks5://127.0.0.1:{port if proxy else 9}")
         with pytest.raises(ConnectFailed, match="no connection through the proxy socks5://"):
-            await ask(client, "http://api.example.test/", "POST")
+            await ask(client, "http://api.example.test/", "POST", exchange)
+    assert not exchange.sent
 
 
 @pytest.mark.parametrize(

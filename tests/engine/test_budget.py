@@ -27,7 +27,7 @@ def job(job_id: str = "mug", side: int = 512) -> Job:
 
 
 def record(job_id: str = "mug", state: State = State.SUBMITTING, side: int = 512, **more: Any) -> Record:
-    fields: dict[str, Any] = {"reserved_usd": PRICE, "day": "2026-11-22", **more}
+    fields: dict[str, Any] = {"model": "m", "reserved_usd": PRICE, "day": "2026-11-22", **more}
     return Record(
         id=job_id,
         purchase=1,
@@ -35,7 +35,6 @@ def record(job_id: str = "mug", state: State = State.SUBMITTING, side: int = 512
         at="now",
         api="api",
         manifest="-",
-        model="m",
         inputs={"prompt": "a mug", "width": side, "height": side},
         fingerprint=job_id,
         file=job_id,
@@ -87,6 +86,16 @@ def test_a_low_bill_never_lowers_a_reserve():
     budget = tracker()
     budget.load([record("a", State.DONE, request_id="r", cost_usd=0.001)])
     assert budget.estimate(job("b")) == PRICE
+
+
+def test_a_low_bill_leaves_what_others_under_way_are_reserved_at():
+    """Their own bills may be as high as the price says."""
+    budget = tracker()
+    budget.load([record("a", State.DONE, request_id="r", cost_usd=0.001)])
+    for name in ("b", "c"):
+        budget.reserve(record(name))
+    budget.charge(record("b", State.GENERATED, request_id="r-b", cost_usd=0.001))
+    assert budget.left_usd == pytest.approx(1.0 - 0.001 - 0.001 - PRICE)
 
 
 def test_a_high_bill_raises_every_reserve_of_its_kind():
@@ -260,3 +269,41 @@ def test_the_earlier_price_by_the_second_keeps_the_models_default():
         ]
     )
     assert budget.earlier_price("m") == Price(usd=0.1, per_second=True, default_seconds=5)
+
+
+def test_a_purchase_of_a_model_that_never_had_a_price_counts_nothing():
+    """Nothing says what it came to: it neither uses the budget up nor makes it larger."""
+    budget = tracker()
+    budget.load([record("a", State.UNKNOWN, reserved_usd=None, model="free")])
+    assert budget.left_usd == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("per_day", "today", "left"), [(False, "2026-11-22", 0.94), (True, "2026-11-22", 0.95), (True, None, 0.94)]
+)
+def test_a_daily_budget_counts_today_and_what_has_no_day_and_another_counts_all(per_day, today, left):
+    """What was spent yesterday is gone only where the budget is one of a day, and the API has said which it is."""
+    budget = BudgetTracker(Budget(usd=1.0, per_day=per_day), Stop(), lambda: today)
+    days = {"a": "2026-11-22", "b": None, "c": "2026-11-21"}
+    costs = {"a": 0.03, "b": 0.02, "c": 0.01}
+    budget.load(record(name, State.DONE, request_id=name, day=days[name], cost_usd=costs[name]) for name in days)
+    assert budget.left_usd == pytest.approx(left)
+
+
+def test_a_job_fits_if_its_reserve_does():
+    """To the last cent, and no further."""
+    budget = tracker(0.02)
+    budget.load([record("a", State.DONE, request_id="r", cost_usd=PRICE)])
+    assert budget.admits(job("b"))
+    assert budget.room([job("b"), job("c")]) == 1
+    budget.reserve(record("b"))
+    assert not budget.admits(job("c"))
+    assert budget.cap is not None
+    assert (budget.cap.spent_usd, budget.cap.reserved_usd) == (pytest.approx(PRICE), pytest.approx(PRICE))
+
+
+def test_without_a_budget_there_is_no_cap_and_no_wait():
+    """Nothing is reserved, and all go together."""
+    budget = BudgetTracker(None, Stop(), lambda: None)
+    budget.reserve(record("a"))
+    assert (budget.cap, budget.admits(job("b"))) == (None, True)

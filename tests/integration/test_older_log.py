@@ -145,6 +145,7 @@ async def test_what_a_crash_or_another_machine_appended_is_no_older_copy(service
     (service.output / "results.jsonl").write_bytes(lines[-1])
     report = await service.run(service.manifest({"id": "a", "prompt": "q"}))
     assert (report.skipped, report.exit_code) == (1, 0)
+    assert "older" not in "".join(report.notes)
 
 
 @pytest.mark.parametrize("note", [b"", b"{", b"[]", None])

@@ -17,6 +17,7 @@ from runner.engine.config import RunConfig
 from runner.engine.forecast import make_forecast
 from runner.engine.options import RunOptions
 from runner.ledger.records import decode, encode
+from runner.manifest.jobs.fingerprint import fingerprint
 
 pytestmark = pytest.mark.anyio
 JOBS = [{"id": f"shoe-{n}", "prompt": f"a shoe, {n}"} for n in range(3)]
@@ -92,6 +93,17 @@ async def test_one_common_job_is_enough(service: Service) -> None:
         await service.run(edited)
 
 
+async def test_of_several_folders_the_one_with_the_most_is_named(service: Service) -> None:
+    """A manifest that was renamed twice: its name is the one to take."""
+    await service.run(write(service, "a.yaml", JOBS[:1]))
+    await service.run(write(service, "b.yaml", JOBS))
+    await service.run(write(service, "c.yaml", JOBS[:2]))
+    for name in "abc":
+        (service.folder / f"{name}.yaml").unlink()
+    with pytest.raises(runner.ConflictError, match=r"output/b holds 3 purchases.*`name: b`"):
+        await service.run(write(service, "shoes.yaml"))
+
+
 async def test_a_shard_of_a_renamed_manifest_buys_nothing_either(service: Service) -> None:
     """A split folder is found, and a shard's run finds it."""
     manifest = write(service, "shoes.yaml")
@@ -116,6 +128,28 @@ async def test_a_manifest_of_other_jobs_is_not_stopped(service: Service) -> None
     assert (await service.run(write(service, "hats.yaml", [{"id": "hat", "prompt": "a hat"}]))).done == 1
 
 
+async def test_what_another_manifest_bought_into_the_same_folder_stops_nobody(service: Service) -> None:
+    """Two manifests share a folder by `name:`, and one of them is gone: a copy of the other one is no renaming."""
+    await service.run(write(service, "gone.yaml", JOBS[:1], name="shared"))
+    await service.run(write(service, "there.yaml", JOBS[1:], name="shared"))
+    (service.folder / "gone.yaml").unlink()
+    assert (await service.run(write(service, "copy.yaml", JOBS[1:]))).done == 2
+
+
+async def test_purchases_that_were_only_read_otherwise_are_found(service: Service) -> None:
+    """`12` was bought as a number where no schema was there to say that it is a text: another fingerprint."""
+    jobs = [{"id": "a", "prompt": "12"}]
+    await service.run(write(service, "shoes.yaml", jobs))
+    (service.folder / "shoes.yaml").unlink()
+    results = service.folder / "output/shoes/results.jsonl"
+    inputs = {"prompt": 12, "width": 64, "height": 64}
+    change = {"inputs": inputs, "fingerprint": fingerprint(KLEIN, inputs)}
+    lines = [msgspec.structs.replace(decode(line), **change) for line in results.read_bytes().splitlines()]
+    results.write_bytes(b"".join(map(encode, lines)))
+    with pytest.raises(runner.ConflictError, match="holds a purchase"):
+        await service.run(write(service, "shoes-v2.yaml", jobs))
+
+
 async def test_a_batch_that_has_begun_looks_at_no_other_folder(service: Service) -> None:
     """What it bought is its own; a folder beside that comes later changes nothing."""
     await service.run(write(service, "shoes.yaml", JOBS[:1], name="old"))
@@ -135,6 +169,35 @@ async def test_a_folder_beside_that_cannot_be_read_stops_nobody(
     report = await service.run(write(service, "shoes-v2.yaml"))
     assert report.done == 3
     assert "output/shoes was not looked through" in caplog.text
+
+
+async def test_a_log_beside_that_a_crash_tore_stops_nobody(service: Service) -> None:
+    """Half a line at its end is nothing to look at: the other batch cuts it when it runs next."""
+    await service.run(write(service, "shoes.yaml"))
+    results = service.folder / "output/shoes/results.jsonl"
+    results.write_bytes(results.read_bytes() + results.read_bytes()[:50])
+    assert (await service.run(write(service, "hats.yaml", [{"id": "hat", "prompt": "a hat"}]))).done == 1
+
+
+async def test_results_without_a_line_are_no_results(service: Service) -> None:
+    """A run that was stopped before its first purchase leaves an empty log: that folder has bought nothing yet."""
+    await service.run(write(service, "shoes.yaml"))
+    renamed = rename(service, "shoes.yaml", "shoes-v2.yaml")
+    begun = service.folder / "output/shoes-v2"
+    begun.mkdir()
+    (begun / "results.jsonl").touch()
+    with pytest.raises(runner.ConflictError, match="holds 3 purchases"):
+        await service.run(renamed)
+    assert service.submissions == 3
+
+
+async def test_a_log_beside_that_cannot_be_opened_stops_nobody(service: Service) -> None:
+    """A folder in its place, or a link that leads nowhere, holds no purchases of this batch."""
+    output = service.folder / "output"
+    (output / "one/results.jsonl").mkdir(parents=True)
+    (output / "two").mkdir()
+    (output / "two/results.jsonl").symlink_to("nowhere")
+    assert (await service.run(write(service, "shoes.yaml"))).done == 3
 
 
 @pytest.mark.parametrize("change", [{"api": EMULATOR}, {"manifest": "-"}])

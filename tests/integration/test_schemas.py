@@ -352,7 +352,7 @@ async def test_an_owed_purchase_whose_inputs_changed_is_not_followed_by_another_
 
 
 async def test_jobs_that_buy_nothing_do_not_stop_the_buying_without_the_schema(service):
-    """One failed for good and one is held: only what would be bought and may only look new is in doubt."""
+    """One failed for good and one is held, edited meanwhile: only what would be bought and may look new is in doubt."""
     final = InjectedFault(on="submit", kind="status", status=422, match="one")
     lost = InjectedFault(on="submit", kind="hang", match="two", times=1)
     service.fault(final, lost)
@@ -360,7 +360,8 @@ async def test_jobs_that_buy_nothing_do_not_stop_the_buying_without_the_schema(s
     assert service.record("b").state is State.UNKNOWN
     service.fault(AWAY)
     forget(service)
-    report = await service.run(await service.read(f"{BATCH}  - {{id: d, prompt: four}}\n"))
+    edited = BATCH.replace("two", "zwei")
+    report = await service.run(await service.read(f"{edited}  - {{id: d, prompt: four}}\n"))
     assert (report.unknown, report.skipped, report.done, report.stopped) == (1, 1, 1, None)
 
 

@@ -157,11 +157,13 @@ async def test_a_refused_input_fails_that_job_alone(service, fault):
 
 
 async def test_an_unknown_model_stops_that_model_only(service):
-    """404 on a model: its jobs are left, those of other models are done, exit 75."""
+    """404 on a model: its jobs are left, which is told once, those of other models are done, exit 75."""
     jobs = [{"id": f"x{n}", "model": "no/such/model/text-to-image", "prompt": f"p{n}"} for n in range(3)]
     report = await service.run(service.manifest(*jobs, *plain(2), concurrency=1))
     assert (report.exit_code, report.left, report.done) == (75, 3, 2)
     assert service.submissions == 3
+    (told,) = [note for note in report.notes if "no/such/model" in note]
+    assert "its jobs are left" in told
 
 
 BUSY = {

@@ -76,3 +76,38 @@ def test_a_long_last_line_is_noted_whole(path: Path, record: MakeRecord) -> None
     log.close()
     noted = msgspec.json.decode(path.parent.joinpath(".runner/results.jsonl.last").read_bytes())
     assert noted["sha256"] == hashlib.sha256(line.rstrip(b"\n")).hexdigest()
+
+
+def test_what_a_run_appended_is_missed_in_a_copy_from_before_it(path: Path, record: MakeRecord) -> None:
+    """The copy has a line of an earlier time only, though the run began with just that line."""
+    path.write_bytes(line_of(record("mug", at="2026-11-22T01:00:00.000Z")))
+    log = Log(path, writable=True)
+    later = record("tote", at="2026-11-22T02:00:00.000Z")
+    log.write([line_of(later)])
+    log.count(later, len(line_of(later)))
+    log.close()
+    path.write_bytes(line_of(record("mug", at="2026-11-22T01:00:00.000Z")))
+    assert seen_older(path) == path
+
+
+def test_an_older_copy_is_not_compacted_and_stays_one(path: Path, record: MakeRecord) -> None:
+    """Else its own last line would be noted as the newest, and what it lacks would be bought again."""
+    note(path, line_of(record("tote")), "2099")
+    lines = line_of(record("mug")) * 5
+    path.write_bytes(lines)
+    log = Log(path, writable=True)
+    log.compact()
+    log.close()
+    assert path.read_bytes() == lines
+    assert seen_older(path) == path
+
+
+def test_a_log_whose_last_line_cannot_be_noted_is_not_compacted(path: Path, record: MakeRecord) -> None:
+    """An older copy could not be told from a compacted log then. Closing it is no error."""
+    lines = line_of(record("mug")) * 5
+    path.write_bytes(lines)
+    (path.parent / ".runner/results.jsonl.last").mkdir(parents=True)
+    log = Log(path, writable=True)
+    log.compact()
+    log.close()
+    assert path.read_bytes() == lines

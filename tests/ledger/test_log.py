@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runner.core import disk
 from runner.core.errors import LedgerCorrupt, LedgerError
 from runner.core.models import Fault, Record, State
 from runner.ledger import Log
@@ -107,6 +110,50 @@ def test_a_cut_tail_is_told(path: Path, story: list[Record], caplog: pytest.LogC
     opened(path)
     assert "half a line" in caplog.text
     assert ".runner/results.jsonl.torn-" in caplog.text
+
+
+def test_what_is_set_aside_of_a_private_log_is_private(path: Path, story: list[Record]) -> None:
+    """It may hold a prompt that others must not read; its owner can."""
+    append(path, *story)
+    path.write_bytes(path.read_bytes()[:-9])
+    path.chmod(0o640)
+    opened(path)
+    (copy,) = path.parent.glob(".runner/results.jsonl.torn-*")
+    assert copy.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("broken", ["ftruncate", "fsync"])
+def test_a_torn_tail_that_cannot_be_cut_is_not_written_behind(
+    path: Path, story: list[Record], monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """A line after half a one would be damage: nothing is bought. The same process may try again."""
+    append(path, *story)
+    torn = path.read_bytes() + b'{"id": "tot'
+    path.write_bytes(torn)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, broken, fail)
+        with pytest.raises(LedgerError, match=r"results\.jsonl: cannot be (mended after a crash|opened)"):
+            Log(path, writable=True)
+    assert path.read_bytes() in (torn, torn[: -len(b'{"id": "tot')])
+    assert len(opened(path)) == 2
+
+
+def test_a_line_is_on_the_disk_when_it_is_written(
+    path: Path, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flush comes after the bytes and before the answer: a submission may leave then."""
+    log = Log(path, writable=True)
+    flushed: list[bytes] = []
+    monkeypatch.setattr(disk, "flush_data", lambda _: flushed.append(path.read_bytes()))
+    for name in ("mug", "tote"):
+        log.write([line_of(record(name))])
+        assert flushed[-1] == path.read_bytes()
+    assert len(flushed) == 2
+    log.close()
 
 
 def test_a_tail_of_zeros_is_torn(path: Path, story: list[Record]) -> None:
@@ -224,6 +271,18 @@ def test_a_record_that_no_run_could_read_again_is_not_written(path: Path, record
     assert path.read_bytes() == b""
 
 
+def test_a_log_that_is_closed_twice_closes_nothing_of_others(path: Path, record: MakeRecord) -> None:
+    """By then the system may have given its handle to another file."""
+    append(path, record("mug"))
+    log = Log(path, writable=True)
+    log.close()
+    with path.open("rb") as other:
+        log.close()
+        assert other.read() == line_of(record("mug"))
+    with pytest.raises(LedgerError, match="not open"):
+        list(log.latest())
+
+
 # Compaction
 
 
@@ -280,6 +339,23 @@ def test_compaction_keeps_the_files_mode(path: Path, record: MakeRecord) -> None
     log.close()
     assert path.read_bytes().count(b"\n") == 1
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_compacted_log_is_on_the_disk_before_it_has_the_name(
+    path: Path, record: MakeRecord, flushes: list[tuple[int, set[str]]]
+) -> None:
+    """A power cut leaves the whole old one or the whole new one; and its name is on the disk before the run ends."""
+    append(path, *[record("mug")] * 5)
+    old = path.stat().st_ino
+    log = Log(path, writable=True)
+    flushes.clear()
+    log.compact()
+    log.close()
+    new, folder = path.stat().st_ino, path.parent.stat().st_ino
+    assert new != old
+    numbers = [(number, ".runner/results.jsonl.tmp" in names) for number, names in flushes]
+    assert (new, True) in numbers
+    assert (folder, False) in numbers[numbers.index((new, True)) :]
 
 
 def test_a_compaction_that_fails_keeps_the_old_file_and_goes_on(path: Path, record: MakeRecord) -> None:
@@ -362,9 +438,10 @@ def test_two_records_in_one_line_are_damage_whatever_stands_beside_them(tmp_path
     """A newline that was lost hides no purchase: not even where an empty line makes up for the number of lines."""
     one, two = (line_of(record(name)) for name in ("one", "two"))
     path = tmp_path / "results.jsonl"
-    path.write_bytes(one.rstrip(b"\n") + two + b"\n")
-    with pytest.raises(LedgerCorrupt, match=r"results\.jsonl:1"):
-        Log(path, writable=False)
+    for beside in (b"", b"\n", one):
+        path.write_bytes(one.rstrip(b"\n") + two + beside)
+        with pytest.raises(LedgerCorrupt, match=r"results\.jsonl:1"):
+            Log(path, writable=False)
 
 
 def test_a_log_in_which_each_purchase_has_many_lines_takes_no_memory_for_more(

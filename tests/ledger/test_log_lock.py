@@ -41,6 +41,16 @@ def test_a_log_has_one_writer_until_it_is_closed(path: Path) -> None:
     Log(path, writable=True).close()
 
 
+def test_a_closed_log_is_free_whoever_else_has_its_handle(path: Path) -> None:
+    """A process that was forked meanwhile keeps the file open, and writes to it no more."""
+    first = Log(path, writable=True)
+    assert first._handle is not None
+    kept = os.dup(first._handle)
+    first.close()
+    Log(path, writable=True).close()
+    os.close(kept)
+
+
 def test_a_killed_writer_holds_no_log(path: Path) -> None:
     """After SIGKILL the next run opens it at once."""
     command = [sys.executable, "-W", "error", "-c", WRITE, str(path)]
@@ -188,3 +198,26 @@ def test_a_folder_without_any_lock_is_not_held(tmp_path: Path, monkeypatch: pyte
     with refused, run_lock(tmp_path, "now"):
         pytest.fail("held without a lock")
     assert not (tmp_path / ".runner/holder.json").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES])
+def test_every_word_of_a_system_for_a_held_lock_is_understood(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A network file system may say that access is denied."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path.touch()
+    monkeypatch.setattr(log_lock.fcntl, "flock", refuse)
+    with pytest.raises(Locked, match="written by another run"):
+        Log(path, writable=True)
+    assert log_lock.log_is_written(path)
+
+
+def test_what_is_no_log_is_written_by_nobody(path: Path) -> None:
+    """Not there, or a pipe that nobody reads: it is told at once."""
+    assert not log_lock.log_is_written(path)
+    os.mkfifo(path)
+    assert not log_lock.log_is_written(path)

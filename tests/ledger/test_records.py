@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
-from runner.core.models import MAX_FAULT, Fault, Job, Output, Record, State
+from runner.core.models import MAX_FAULT, MOST_USD, Fault, Job, Output, Record, State
 from runner.ledger import records
 from runner.ledger.records import (
     LARGEST_PURCHASE,
@@ -222,7 +222,11 @@ def test_a_purchase_cannot_give_money_back(field: str) -> None:
     """No line lowers what a folder has spent."""
     with pytest.raises(BadLine, match="less than nothing"):
         decode(line(**{field: -0.01}))
-    assert getattr(record(**{field: 0}), field) == 0
+    for usd in (0, 0.0045, MOST_USD):
+        for number in (1, 2):
+            assert getattr(record(**{field: usd}, purchase=number), field) == usd
+    with pytest.raises(BadLine, match="more than anything does"):
+        decode(line(**{field: MOST_USD * 1.01}))
 
 
 @pytest.mark.parametrize(
@@ -488,6 +492,11 @@ TWO_IN_TWO = [
 @example(lines=TWO_IN_TWO[0])
 @example(lines=TWO_IN_TWO[1])
 @example(lines=TWO_IN_TWO[2])
+@example(lines=[line() + line() + b"\n"])
+@example(lines=[line(outputs=[{**OUTPUT, "moved_from": "../mug.png"}]) + b"\n"])
+@example(lines=[line(state="submitted", request_id=None) + b"\n"])
+@example(lines=[line(state="released", request_id=None) + b"\n"])
+@example(lines=[line() + b" " + line() + b"\n", line() + b"\n"])
 def test_lines_read_together_are_those_that_can_be_read_alone(lines: list[bytes]) -> None:
     """A results manifest is opened many lines at a time; that lets nothing in which a single line would not."""
     lines = [part for part in lines if part.endswith(b"\n")] + [part for part in lines if not part.endswith(b"\n")][:1]
@@ -506,3 +515,31 @@ def test_an_intent_in_doubt_is_unknown_and_keeps_its_time(state: State) -> None:
     assert (after.state, after.intended_at, after.error and after.error.code) == ("unknown", before.at, "interrupted")
     assert after.error is not None
     assert "may have been bought" in after.error.message
+
+
+def test_the_time_of_an_intent_stays_with_what_is_in_doubt_and_with_nothing_else() -> None:
+    """What is said of an unknown later does not move it: people look for the request by it."""
+    before = record(state=State.SUBMITTING.value)
+    unknown = in_doubt(before, "2026-11-23T00:00:00.000Z")
+    passed = follow(unknown, State.UNKNOWN, "2026-11-24T00:00:00.000Z", rebuy=True)
+    assert passed.intended_at == before.at
+    assert follow(before, State.SUBMITTED, "2026-11-23T00:00:00.000Z", request_id="r").intended_at is None
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("mug.png", True),
+        ("a/results.jsonl", True),
+        ("a/.runner", True),
+        ("results.jsonl", False),
+        ("results.1-of-2.jsonl", False),
+        ("Results.JSONL", False),
+        (".runner/lock", False),
+        (".replaced/mug/1/mug.png", False),
+        ("../mug.png", False),
+    ],
+)
+def test_no_picture_goes_where_the_runner_keeps_its_own(path: str, is_one: bool) -> None:
+    """Neither over the results log nor among what was set aside, however it is spelled."""
+    assert records.is_target(path) is is_one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,6 +177,13 @@ def test_a_new_file_name_moves_the_picture() -> None:
     ]
 
 
+@pytest.mark.parametrize(("follows", "buys"), [(None, False), (Action.REUSE, False), (Action.BUY, True)])
+def test_what_is_collected_first_buys_only_if_a_purchase_follows(follows: Action | None, buys: bool) -> None:
+    """`plan` says what a run spends, also once an older purchase is home."""
+    then = None if follows is None else Decision(action=follows, reason="")
+    assert Decision(action=Action.COLLECT, reason="", then=then).buys is buys
+
+
 def test_a_stuck_purchase_is_asked_after_and_said_to_be_stuck() -> None:
     """What does not heal by itself stays owed: nothing is bought in its place, and the reason is told."""
     decision = plan([purchase(1, State.SUBMITTED, "B", error=EXPIRED)])
@@ -278,6 +286,30 @@ def test_taking_back_an_older_purchase_is_a_new_line_that_costs_nothing(past: li
     assert revived.request_id == "req-1"
     kept = [record for record in records if record.purchase != number]
     assert plan([*kept, revived]).action is Action.REUSE
+
+
+def test_what_was_said_of_an_older_purchase_is_not_said_of_it_once_it_is_taken_back() -> None:
+    """A `--rebuy`, a redo and its marks are spent: a crash before its files are in place buys nothing anew."""
+    marks = {"rebuy": True, "redo": 2, "redo_chosen": True, "redo_closed": True, "redone": 1, "renamed_purchase": 7}
+    past = [purchase(1, State.DONE, **marks), purchase(2, State.DONE, "B")]
+    revived = revive(job(file="other"), past[0], past, aside=aside)
+    assert {name: getattr(revived, name) for name in marks} == {
+        "rebuy": False,
+        "redo": 0,
+        "redo_chosen": False,
+        "redo_closed": False,
+        "redone": 0,
+        "renamed_purchase": None,
+    }
+    assert revived.file == "other"
+    half = msgspec.structs.replace(revived, state=State.GENERATED)
+    assert plan([*past, half]).action is Action.COLLECT
+
+
+def test_what_was_taken_back_twice_still_names_where_it_was_paid() -> None:
+    """Edited to and fro and to again: the receipt lists one bill for one picture."""
+    past = [*history("done A", "done B"), purchase(3, State.DONE, restored_from=1), purchase(4, State.DONE, "B")]
+    assert revive(job(), past[2], past, aside=aside).restored_from == 1
 
 
 PASTS = st.lists(
