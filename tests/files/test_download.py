@@ -394,11 +394,18 @@ async def test_an_encoding_that_is_none_is_accepted(
     assert (await get()).width == 23
 
 
-@pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"])
+@pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n"])
 async def test_an_answer_that_is_no_http_is_broken(storage: Storage, get: Callable[..., Any], answer: bytes) -> None:
     """Or none at all."""
     storage.answers["/a.png"] = answer
     with pytest.raises(ConnectionBroken):
+        await get()
+
+
+async def test_a_length_that_is_none_leaves_an_empty_file_empty(storage: Storage, get: Callable[..., Any]) -> None:
+    """The head is read as well as it can be; what follows is no picture."""
+    storage.answers["/a.png"] = b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"
+    with pytest.raises(BadMedia, match="empty"):
         await get()
 
 

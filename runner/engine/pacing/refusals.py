@@ -81,7 +81,7 @@ class RefusalEstimate:
         return True
 
     def accepted(self, others: int) -> None:
-        """Count an acceptance with ``others`` in flight. One at the limit shows that there is no such limit."""
+        """Count an acceptance beside ``others`` at least. One at the limit shows that there is no such limit."""
         self._most = max(self._most, others)
         self._accepted += 1
         self._since_try += 1

@@ -136,7 +136,7 @@ class Throttle:
 
     def accepted(self) -> None:
         """Note that a submission was accepted, before its turn ends: the API is well."""
-        self._estimate.accepted(self._others - 1)
+        self._estimate.accepted(self._in_flight())
         self._pace.slow_down(self._estimate.per_second)
         self._doubts = 0
         self.answered()
