@@ -47,9 +47,9 @@ def harmless(text: str) -> str:
 
 
 def _mark(blanks: re.Match[str]) -> str:
-    if blanks.start() == 0:
-        return f"'{blanks[0]}"
-    return f"{blanks[0]}'" if _SEPARATOR.search(blanks[0]) else blanks[0]
+    before = "'" if blanks.start() == 0 else ""
+    behind = "'" if _SEPARATOR.search(blanks[0]) else ""
+    return f"{before}{blanks[0]}{behind}"
 
 
 def _cell(value: Cell) -> str | int:

