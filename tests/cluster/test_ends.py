@@ -115,6 +115,7 @@ def test_a_scheduler_that_dies_loses_nothing(site):
     require_complete(site, 60, summary)
 
 
+@pytest.mark.slow
 def test_local_needs_no_cluster(site):
     """``--cluster local`` starts workers of its own; the folder is as after any run, and a plain run goes on."""
     site.serve("--workers", "50", "--seconds", "0.05")

@@ -102,7 +102,7 @@ CODES = {
     "no_handles": (73, 69, 75, 0),
 }
 """How a run may end whose disk fails from some step on; 0 where only the rewrite at the end was left."""
-FIRST = {"no_room": 2, "break_sync": 2, "no_handles": 25}
+FIRST = {"no_room": 2, "break_sync": 2, "no_handles": 33}
 """Before that, without a handle for a connection, a run waits for a quarter of an hour: only the soak test does."""
 FILLED_AT = (12, 16, 20, 26, 34, 45)
 """More steps at which a file system is full."""

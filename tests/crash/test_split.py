@@ -92,22 +92,24 @@ def case(bench: Bench, place: Callable[[str], Place]) -> Case:
     return Case(bench, place)
 
 
-STRIDES = [31, pytest.param(7, marks=pytest.mark.slow)]
-"""Of so many steps a test takes one, before each of ``NEXT`` others; the soak test takes every one."""
+CASES = [
+    pytest.param(after, stride, marks=() if stride == 31 and after in ("the same", "a merge") else pytest.mark.slow)
+    for after in NEXT
+    for stride in (31, 7)
+]
+"""What comes next, and of how many steps a test takes one, others for each; the soak test takes every one."""
 SPLITTING = 34
 """Disk steps from the beginning of a shard's run to beyond the end of the split."""
 
 
-@pytest.mark.parametrize("stride", STRIDES)
-@pytest.mark.parametrize("after", NEXT)
+@pytest.mark.parametrize(("after", "stride"), CASES)
 def test_killed_while_splitting(case: Case, after: str, stride: int) -> None:
     """The folder stays whole, or is split: what comes next goes on from there."""
     first = (1 + list(NEXT).index(after)) * stride // 7
     kill_each(case, {"shard": "2/3"}, [], NEXT[after], range(first, SPLITTING, stride))
 
 
-@pytest.mark.parametrize("stride", STRIDES)
-@pytest.mark.parametrize("after", NEXT)
+@pytest.mark.parametrize(("after", "stride"), CASES)
 def test_killed_while_merging(case: Case, after: str, stride: int) -> None:
     """The same, the other way."""
     first = (1 + list(NEXT).index(after)) * stride // 7

@@ -288,14 +288,14 @@ async def test_an_edited_job_with_several_outputs_sets_aside_what_was_there(serv
 
 
 async def test_a_picture_inside_the_answer_may_be_as_long_as_files_are(service, monkeypatch):
-    """Ten megabytes of Base64 are read; ten megabytes of brackets are not."""
-    picture = drawn(1800)
+    """Five megabytes of Base64 are read; as many of brackets are not."""
+    picture = drawn(1300)
     long = {"image": f"data:image/png;base64,{b64encode(picture).decode()}"}
-    assert len(long["image"]) > 8_000_000
+    assert len(long["image"]) > 4_500_000
     monkeypatch.setitem(responses._WITHOUT_FILES, "inline", lambda prompt: long)
     assert (await service.run(service.manifest(job("inline/text-to-image"), defaults={}))).done == 1
     assert (service.output / "a.png").read_bytes() == picture
-    monkeypatch.setitem(responses._WITHOUT_FILES, "inline", lambda prompt: {"boxes": [[]] * 3_000_000})
+    monkeypatch.setitem(responses._WITHOUT_FILES, "inline", lambda prompt: {"boxes": [[]] * 1_600_000})
     manifest = service.manifest(
         {**job("inline/text-to-image"), "id": "b", "prompt": "a jug"}, defaults={}, timeout="20s"
     )

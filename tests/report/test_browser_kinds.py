@@ -46,7 +46,10 @@ def look(opened: Visit, job_id: str) -> None:
     opened.page.locator(f'.tile:has(h3 a[href^="./{job_id}."]) .open').click()
 
 
-@pytest.mark.parametrize(("job_id", "seconds"), [("clip", 2), ("wav", 1), ("mp3", 1), ("ogg", 1)])
+@pytest.mark.parametrize(
+    ("job_id", "seconds"),
+    [("clip", 2), ("wav", 1), *(pytest.param(kind, 1, marks=pytest.mark.slow) for kind in ("mp3", "ogg"))],
+)
 def test_sound_and_videos_can_be_played_in_their_cards(opened, job_id, seconds):
     """The length is known once a card is on the screen, and playing begins."""
     show(opened, job_id)
@@ -116,7 +119,9 @@ def test_a_text_is_shown_as_text(opened):
     assert opened.page.locator("#view-more a").get_attribute("href") == "./caption.txt"
 
 
-@pytest.mark.parametrize(("job_id", "label"), [("scene", "GLB"), ("drawing", "SVG")])
+@pytest.mark.parametrize(
+    ("job_id", "label"), [pytest.param("scene", "GLB", marks=pytest.mark.slow), ("drawing", "SVG")]
+)
 def test_other_files_are_a_card_with_type_size_and_link(opened, job_id, label):
     """A drawing too: it is in no element that would draw it or run its scripts."""
     tile = opened.page.locator(f'.tile:has(h3 a[href^="./{job_id}."])')
@@ -147,8 +152,15 @@ def test_kinds_can_be_chosen_and_stand_side_by_side(visit, shelf):
     assert visit.page.locator("#set-pictures audio").count() == 0
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        (1440, "light"),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(1440, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_every_kind_fits_the_screen(opened, width, scheme):
     """Nothing stands out to the side, on a telephone or a desk, and a text keeps its contrast."""
     opened.page.set_viewport_size({"width": width, "height": 800})
