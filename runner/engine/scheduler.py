@@ -72,6 +72,10 @@ class Slots(Protocol):
     @property
     def limit(self) -> float: ...
 
+    @property
+    def reason(self) -> str:
+        """Why that many, in words for the log."""
+
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` when the limit has changed."""
 
@@ -80,9 +84,10 @@ class FixedSlots(msgspec.Struct, frozen=True):
     """As many slots as the user said."""
 
     limit: int
+    reason: str = "as the manifest says"
 
     def on_change(self, tell: Callable[[], None]) -> None:
-        """It never does."""
+        """Do nothing: the limit never changes."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +162,8 @@ class _Workers:
         """Let as many workers join as there may be more now."""
         limit = int(self._limits.slots.limit)
         if not 0.8 * self._told < limit < 1.25 * self._told:
-            log.log(logging.INFO if self._told else logging.DEBUG, "%d requests are kept in flight from now on", limit)
+            level = logging.INFO if self._told else logging.DEBUG
+            log.log(level, "%d requests are kept in flight from now on: %s", limit, self._limits.slots.reason)
             self._told = limit
         while not self._closing and self._in_use < limit:
             self._in_use += 1

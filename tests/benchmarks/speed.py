@@ -55,13 +55,24 @@ class Case:
     seconds: float
     spread: float
     clients: Sequence[str] = ("runner", "script", "curl")
+    allowed: int | None = None
+    """Requests in flight that the API allows; None: any number."""
 
 
 CASES = {
     "sub-second": Case(jobs=400, workers=16, lanes=16, seconds=0.8, spread=0.4),
     "sub-second, auto": Case(jobs=400, workers=16, lanes=None, seconds=0.8, spread=0.4, clients=("runner",)),
+    "2 workers, auto": Case(jobs=60, workers=2, lanes=None, seconds=0.8, spread=0.4, clients=("runner",)),
+    "64 workers, auto": Case(jobs=1200, workers=64, lanes=None, seconds=0.8, spread=0.4, clients=("runner",)),
+    "16 allowed, auto": Case(
+        jobs=400, workers=16, lanes=None, seconds=0.8, spread=0.4, clients=("runner",), allowed=16
+    ),
+    "20 allowed, auto": Case(
+        jobs=400, workers=16, lanes=None, seconds=0.8, spread=0.4, clients=("runner",), allowed=20
+    ),
     "long queue": Case(jobs=300, workers=8, lanes=32, seconds=0.8, spread=0.4),
     "slow model": Case(jobs=120, workers=40, lanes=40, seconds=6.0, spread=0.6),
+    "slow model, auto": Case(jobs=120, workers=40, lanes=None, seconds=6.0, spread=0.6, clients=("runner",)),
     "instant": Case(jobs=3000, workers=64, lanes=64, seconds=0.0, spread=0.0, clients=("runner", "script", "bare")),
     "64 lanes, 5 ms flushes": Case(
         jobs=1500, workers=64, lanes=64, seconds=0.8, spread=0.4, clients=("runner", "runner, slow disk")
@@ -137,6 +148,7 @@ def _ideal(case: Case, requests: list[dict[str, Any]]) -> float:
 @contextmanager
 def _emulator(case: Case, seed: int) -> Iterator[str]:
     behaviour = ["--workers", case.workers, "--seconds", case.seconds, "--spread", case.spread, "--seed", seed]
+    behaviour += ["--max-in-flight", case.allowed] if case.allowed is not None else []
     command = [PYTHON, "-m", "runner", "emulator", "--port", "0", *map(str, behaviour)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None

@@ -229,3 +229,15 @@ def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, la
             getattr(adaptive, event)()
         assert 1 <= adaptive.limit <= MAX_AUTO_CONCURRENCY
     assert all(one != other for one, other in itertools.pairwise(told))
+
+
+def test_the_reason_for_the_number_is_said() -> None:
+    """Whoever reads the log sees whether the API, a limit of its account or the beginning decides."""
+    fresh, busy, limited = (AdaptiveConcurrency(CapacityEstimate()) for _ in range(3))
+    assert fresh.reason == "the API has room for more"
+    busy.refused(RefusalKind.LOAD)
+    assert busy.reason == "the API was busy with 8"
+    limited.refusals.limit = 5
+    limited.refused(RefusalKind.LIMIT)
+    assert (int(limited.limit), limited.reason) == (5, "more are refused")
+    assert believing(10, limit=20).reason == "the API works on about 10 at once"

@@ -178,6 +178,18 @@ class AdaptiveConcurrency:
         self._refused_at: float | None = None
         self._tell: Callable[[], None] = lambda: None
 
+    @property
+    def reason(self) -> str:
+        """Why the limit is what it is, in words for the log."""
+        allowed = self.refusals.limit
+        if allowed is not None and int(self.limit) >= allowed:
+            return "more are refused"
+        if self._refused_at is not None and self.limit < self._refused_at:
+            return f"the API was busy with {int(self._refused_at)}"
+        if self.capacity.bend and self.capacity.workers is not None:
+            return f"the API works on about {self.capacity.workers} at once"
+        return "the API has room for more"
+
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` whenever the limit allows another whole number of requests."""
         self._tell = tell
