@@ -10,6 +10,8 @@ from runner.core.models import Json
 
 MAX_VALUES = 10_000
 """Of one answer that are looked at."""
+MAX_BYTES = 1 << 20
+"""Of an answer that is looked through; a hostile one of many megabytes becomes hundreds of them as objects."""
 
 _ERRORS = frozenset({"error", "errors", "detail", "details"})
 """What stands under these names often has an id of its own, of the failed call."""
@@ -37,6 +39,8 @@ def _objects(body: bytes) -> list[dict[str, Json]]:
     None where there is more than can be looked through: what is the only one there cannot be told.
     """
     found: list[dict[str, Json]] = []
+    if len(body) > MAX_BYTES:
+        return found
     rest = [parse_json(body) or parse_json(mend(body))]
     for _ in range(MAX_VALUES):
         if not rest:

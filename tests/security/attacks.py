@@ -118,8 +118,8 @@ def nothing(_: Scene) -> bytes:
     return b""
 
 
-def two_lengths(_: Scene) -> bytes:
-    return http(b'{"request_id": "abc"}', "Content-Length: 3")
+def two_lengths(scene: Scene) -> bytes:
+    return http(json.dumps({"request_id": scene.request_id}).encode(), "Content-Length: 3")
 
 
 def only_waits(_: Scene) -> Answer:
@@ -156,7 +156,7 @@ SUBMITTING = {
     },
     "submit-page": doubtful(page, "HTTP 200 without", "http_200", "A page under 200 says nothing of the request."),
     "submit-endless": doubtful(endless_json, "longer than", "no_answer", "An endless body is read to its bound."),
-    "submit-header": doubtful(huge_header, "no valid HTTP", "no_answer", "Headers are bounded."),
+    "submit-header": doubtful(huge_header, "HTTP 200 without", "http_200", "A long header is no answer."),
     "submit-headers": doubtful(endless_headers, "no valid HTTP", "no_answer", "So is their number."),
     "submit-bomb": doubtful(gzipped, "gzip", "no_answer", "It is unpacked to its bound."),
     "submit-nested": doubtful(nested, "HTTP 200 without", "http_200", "Nesting beyond reason is no answer."),
@@ -164,7 +164,11 @@ SUBMITTING = {
     "submit-nothing": doubtful(
         nothing, "without an answer", "no_answer", "The connection is closed after the request."
     ),
-    "submit-lengths": doubtful(two_lengths, "no valid HTTP", "no_answer", "Two lengths: where does the body end?"),
+    "submit-lengths": Attack(
+        why="Two lengths: the longer one counts, and the id in the body is worth money.",
+        submit=two_lengths,
+        state="done",
+    ),
     "submit-waits": doubtful(only_waits, "no whole answer", "no_answer", "Interim answers without end."),
     "submit-drip": doubtful(
         lambda _: dripping(open_ended() + b"{"), "no whole answer", "no_answer", "A byte now and then is no answer."
@@ -269,7 +273,7 @@ RESULTS = {
     "result-redirect-307": owed(redirected(307, "//127.0.0.2:{canary}/x"), "HTTP 307", "Of any kind."),
     "result-page": owed(page, "HTTP 200 without", "A page is no result."),
     "result-endless": owed(endless_json, "longer than", "A body without end is read to its bound."),
-    "result-header": owed(huge_header, "no valid HTTP", "Headers are bounded."),
+    "result-header": owed(huge_header, "HTTP 200 without", "A long header is no result."),
     "result-headers": owed(endless_headers, "no valid HTTP", "And so is their number."),
     "result-bomb": owed(gzipped, "gzip", "It is unpacked to its bound."),
     "result-nested": owed(nested, "HTTP 200 without", "Nesting beyond reason is no answer."),
@@ -305,7 +309,7 @@ RESULTS = {
     ),
     "result-echo-header": owed(
         lambda scene: f"HTTP/1.1 200 OK\r\nAuthorization Bearer {scene.token}\r\n\r\n".encode(),
-        "no valid HTTP",
+        "HTTP 200 without",
         "Also where it stands in what is wrong with the HTTP.",
     ),
     "result-later": owed(
@@ -557,7 +561,7 @@ FILES = {
     "file-bmp-huge": bad_file(body(huge_bmp()), "60000", "In every format.", "too_large"),
     "file-short": bad_file(body(PICTURE[:-30]), "cut short", "A picture without its end, of matching length."),
     "file-forged": bad_file(body(forged_chunk()), "checksum", "Names inside a file command no terminal."),
-    "file-lie": bad_file(body(PICTURE, length=100), "no valid HTTP", "A length that is too short.", "storage"),
+    "file-lie": bad_file(body(PICTURE, length=100), "cut short", "A length that is too short."),
     "file-truncated": bad_file(body(PICTURE, length=50_000), "ended early", "One that is too long.", "storage"),
     "file-announced": bad_file(body(PICTURE, length=10**15), "max_file", "A petabyte is not waited for.", "too_large"),
     "file-endless": bad_file(
@@ -579,7 +583,7 @@ FILES = {
         lambda _: endless(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x", 0.1), "no answer in time", "Nor drips in.", "storage"
     ),
     "file-waits": bad_file(only_waits, "no answer in time", "Interim answers without end.", "storage"),
-    "file-header": bad_file(huge_header, "no valid HTTP", "Headers are bounded.", "storage"),
+    "file-header": bad_file(huge_header, "an error page", "A long header is no file."),
     "file-headers": bad_file(endless_headers, "no valid HTTP", "And their number.", "storage"),
     "file-404": bad_file(
         lambda _: http(status="404 No"), "HTTP 404", "Gone, says the storage: not the API.", "storage"
