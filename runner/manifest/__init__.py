@@ -1,6 +1,6 @@
-"""Manifests: a YAML file to checked, typed jobs with positions.
+"""Loading of manifests: a YAML file becomes checked, typed jobs with positions.
 
-The flow, each step a module or a package::
+The steps, each a module or a package::
 
     bytes ── yaml/encoding ──> text ── yaml/document ──> nodes (scalars, lists, mappings with positions)
     nodes ── settings ─────────────────────────────────> Settings
@@ -8,14 +8,15 @@ The flow, each step a module or a package::
     feed  ── feeds/feed: lines, then tables or jsonlines ──> rows
     entry and row ── jobs/rows, jobs/expansion ── jobs ── jobs/collector ── jobs/uniqueness ──> jobs/store
 
-A feed is read row by row: in memory there is one row, and a few bytes for each id. ``templates/template`` tells which
-texts are templates and which names they use; only ``templates/compiler``, ``templates/fields`` and
-``templates/sandbox`` import Jinja2, and they are imported when a template is met. The place of a scalar decides its
-type (``yaml/scalars``, ``units``). All problems are collected in one ``Problems`` and raised at once. Input schemas are
-bundled (``models/schemas``) or offered by whoever can ask the catalogue; ``models/file_inputs`` are inputs that are
-files. ``editor_schema`` tells editors the same rules as a JSON Schema of the manifest; it loads nothing.
+A feed is read row by row. Memory holds one row, and a few bytes for each id. ``templates/template`` finds which texts
+are templates and which names they use. Only ``templates/compiler``, ``templates/simple`` and ``templates/sandbox``
+import Jinja2, and they are imported with the first template. The place of a scalar decides its type
+(``yaml/scalars``, ``units``). All problems are collected in one ``Problems`` and raised at once. Input schemas are
+bundled (``models/schemas``) or offered by a caller that can ask the catalogue. ``models/file_inputs`` has the inputs
+that are files. ``editor_schema`` describes the same rules to editors as a JSON Schema of the manifest; the package
+loads no manifest.
 
-Nothing here knows the network, or what was bought before.
+No module here uses the network or reads which jobs were bought before.
 """
 
 from __future__ import annotations

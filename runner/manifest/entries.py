@@ -1,4 +1,4 @@
-"""Reader of the entries of ``jobs:``: their model, their feed, then their jobs."""
+"""Reader of the entries of ``jobs:``: the model of each, its feed, then its jobs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 
 class EntriesReader:
-    """Reads the entries of one manifest, in order, and hands their jobs to the collector."""
+    """Reader of the entries of one manifest, in order; the jobs go to the collector."""
 
     def __init__(self, *, model: Pair | None, folder: Path, defaults: Defaults, collector: JobCollector,
                  problems: Problems, offers: dict[str, Offer]) -> None:  # fmt: skip
-        """``folder`` is where the paths of feeds start, ``offers`` what is known of models from outside."""
+        """Prepare to read entries.
+
+        ``folder`` is the folder that relative paths of feeds start from. ``offers`` has the schemas of models that are
+        not bundled, by model id.
+        """
         self._problems = problems
         self._folder = folder
         self._defaults = defaults
@@ -42,7 +46,7 @@ class EntriesReader:
         self._top = self._read_model(model[1]) if model is not None else None
 
     def read(self, entry: Node) -> None:
-        """Take in the jobs of ``entry``, or note why it has none."""
+        """Pass the jobs of ``entry`` to the collector, or note the problems that prevent it."""
         if not isinstance(entry, Mapping):
             return self._refuse(entry)
         model = self._model(entry)
@@ -75,7 +79,7 @@ class EntriesReader:
         return self._known("" if name is FAILED else name, node)
 
     def _known(self, model: str, at: Mark) -> KnownModel:
-        """``model``, read once. The empty name stands for a model that is missing or wrong."""
+        """Return ``model``, read at most once. The empty name stands for a model that is missing or invalid."""
         if model not in self._models:
             offer = self._offers.get(model, Offer())
             self._models[model] = KnownModel(model, at, self._defaults, self._problems, offer)
@@ -90,14 +94,14 @@ class EntriesReader:
         )
 
     def _introduce(self, job_entry: JobEntry) -> None:
-        """Hold ``defaults:`` against a model that no job has used before, in the name of this job."""
+        """Check ``defaults:`` against a model that no earlier job used; messages name this job."""
         self._introduced.add(job_entry.model.model)
         place = f"the job at {self._problems.place(job_entry.entry)}"
         job = f"job `{job_entry.id}`" if isinstance(job_entry.id, str) else place
         self._defaults.refuse_unknown(job_entry.model, job)
 
     def _read_alone(self, job_entry: JobEntry) -> None:
-        """The jobs of an entry without a feed."""
+        """Pass the jobs of an entry without a feed to the collector."""
         good = True
         for template in job_entry.templates:
             for wrong in job_entry.vocabulary.faults(template, ()):

@@ -1,4 +1,4 @@
-"""Loading of a manifest in one pass: bytes, text, nodes, settings and entries, jobs in a store."""
+"""Loader of a manifest, in one pass: bytes, text, nodes, settings and entries, jobs in a store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX_JOBS: Final = 10_000_000
 MAX_BYTES: Final = 256 << 20
-"""Of the manifest itself, a million jobs and more: each value of it is held in memory. Feeds are not."""
+"""Largest manifest in bytes: a million jobs and more. Each of its values is held in memory; feeds are not."""
 STDIN: Final = "-"
 _STDIN_STEM: Final = "stdin"
 _DASH: Final = "each job begins with a dash: `- prompt: …`"
@@ -39,27 +39,27 @@ _DASH: Final = "each job begins with a dash: `- prompt: …`"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A manifest without faults, and its jobs."""
+    """A manifest without errors, and its jobs."""
 
     path: Path | None
-    """Absolute; ``None`` for one that came from standard input."""
+    """Absolute path; None: the manifest came from standard input."""
     source: str
-    """What messages call it: the path as the user wrote it, or ``-``."""
+    """Name in messages: the path as the user wrote it, or ``-``."""
     settings: Settings
     jobs: JobStore
-    """In the order of the manifest; read them as often as needed, and close it in the end."""
+    """Jobs in manifest order. They can be read any number of times; the caller closes the store."""
     skipped_rows: int
-    """Rows of feeds that were left out, as ``on_bad_row: skip`` asks."""
+    """Rows of feeds that were left out because of ``on_bad_row: skip``."""
     warnings: tuple[Problem, ...]
-    """What is probably not meant, in order of place."""
+    """Values that are probably not intended, ordered by position."""
 
 
 def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None = None) -> Manifest:
     """Read and check the manifest at ``path``, or ``text``, which came from standard input.
 
-    ``offers`` is asked once, in the middle, what the models take whose schemas are not bundled; without it nothing
-    is known of them, and nothing is looked up anywhere.
-    Raises ``ManifestError`` with every fault at once, in order of place (a file that cannot be read is one),
+    ``offers`` is called at most once, with the models whose schemas are not bundled, and returns what is known of them.
+    Without ``offers`` nothing is known of these models, and nothing is looked up.
+    Raises ``ManifestError`` with all errors at once, ordered by position (a file that cannot be read is one error),
     and ``OutputError`` if the temporary folder is full.
     """
     problems = Problems(str(path) if text is None else STDIN)
@@ -85,9 +85,9 @@ def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None =
 
 
 def salvage_settings(path: str | Path) -> tuple[str, Path | None]:
-    """The name and the output folder that a manifest with faults asks for, as far as it can be told.
+    """Return the name and the output folder of a manifest with errors, as far as they can be read.
 
-    For whatever cannot, the file's stem and ``None``. Never raises.
+    If the name cannot be read, the file's stem stands for it; an unreadable folder is None. Never raises.
     """
     file = Path(path)
     problems = Problems(str(path))
@@ -206,7 +206,10 @@ def _entries(root: Mapping, problems: Problems) -> list[Node]:
 
 @contextmanager
 def _without_gc() -> Iterator[None]:
-    """Nodes by the million make the collector the slowest part of loading, and it would find nothing."""
+    """Disable garbage collection in the ``with`` block.
+
+    With millions of nodes, collection is the slowest part of loading, and it finds nothing to free.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:

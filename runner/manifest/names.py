@@ -1,4 +1,4 @@
-"""Rules for ids and file names, on any system that a results folder may be copied to."""
+"""Rules for ids and file names that hold on every system a results folder may be copied to."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_ENDING: Final = f"-{MAX_OUTPUTS}.{max((kind.extension for kind in FORMATS), key=len)}"
-"""The longest that is ever put behind a stem: the number of a further output, and an extension."""
+"""Longest text that is appended to a stem: the number of a further output, and an extension."""
 
 MAX_PART_BYTES: Final = 255
-"""What common file systems allow for one name, in UTF-8."""
+"""Limit of common file systems for one name, in bytes of UTF-8."""
 MAX_STEM_BYTES: Final = MAX_PART_BYTES - len(LONGEST_ENDING)
 
 DEVICES: Final = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
@@ -24,7 +24,7 @@ DEVICES: Final = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
 }
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ORDINARY: Final = re.compile(r"[0-9][A-Za-z0-9_-]{0,99}|[A-Za-z0-9_-]{5,100}")
-"""Names that nothing speaks against, told at one look: no device has five such characters, or begins with a digit."""
+"""Names that are always valid, found with one match: no device has five such characters or begins with a digit."""
 _OWN: Final = re.compile(
     r"results(?:\.[0-9]+-of-[0-9]+)?\.jsonl.*|\.(?:runner|replaced|rejected).*|.*\.altered", re.IGNORECASE
 )
@@ -34,7 +34,10 @@ _SLUG_LENGTH: Final = 40
 
 
 def check_id(text: str) -> str | None:
-    """Why ``text`` cannot be a job's id, as a predicate, or ``None``. An id is also the name of a folder."""
+    """Return why ``text`` cannot be a job's id, as a predicate; None: the id is valid.
+
+    An id is also the name of a folder.
+    """
     if not text.strip():
         return "is empty"
     if "/" in text or "\\" in text:
@@ -43,12 +46,12 @@ def check_id(text: str) -> str | None:
 
 
 def id_advice(reason: str) -> str:
-    """What would be right where ``check_id`` gave ``reason``."""
+    """Return advice for the ``reason`` that ``check_id`` gave."""
     return "folders go into `file`" if "slash" in reason else "write a name like mug-01"
 
 
 def check_file_name(stem: str) -> str | None:
-    """Why ``stem`` cannot be where a result goes, as a predicate, or ``None``.
+    """Return why ``stem`` cannot be the file of a result, as a predicate; None: the stem is valid.
 
     A stem is relative to the output folder, has ``/`` between its parts and no extension.
     """
@@ -64,7 +67,7 @@ def check_file_name(stem: str) -> str | None:
 
 
 def file_advice(reason: str) -> str:
-    """What would be right where ``check_file_name`` gave ``reason``, unless that says so itself."""
+    """Return advice for the ``reason`` that ``check_file_name`` gave; empty if the reason contains its own advice."""
     return "" if ";" in reason else "write a path below the output folder, like mugs/blue"
 
 
@@ -88,27 +91,27 @@ def _faults(part: str) -> Iterator[str]:
 
 
 def has_control(text: str) -> bool:
-    """Tell whether ``text`` holds what no name and no path should: control characters, lone surrogates."""
+    """Tell whether ``text`` has control characters or lone surrogates, which names and paths must not contain."""
     return CONTROL.search(text) is not None
 
 
 def normal(text: str) -> str:
-    """``text`` in Unicode's normal form C, the one that ids and file names are kept in."""
+    """Return ``text`` in Unicode's normal form C, the form of stored ids and file names."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def folded(text: str) -> str:
-    """The form in which two names are one on a case-insensitive disk."""
+    """Return ``text`` in the form in which names that are the same on a case-insensitive disk are equal."""
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", normal(text).casefold())
 
 
 def without_extension(file: str) -> str:
-    """``file`` without a known extension or ``.{{ ext }}``: what arrives decides how a file ends."""
+    """Return ``file`` without a known extension or ``.{{ ext }}``: the downloaded data decides the extension."""
     return _EXT_TEMPLATE.sub("", file) if file.endswith("}}") else _EXTENSION.sub("", file)
 
 
 def slug(text: str) -> str:
-    """At most 40 readable characters of ``text``: letters and digits in lower case, ``-`` between."""
+    """Return at most 40 readable characters of ``text``: letters and digits in lower case, with ``-`` between words."""
     start = normal(text[: 8 * _SLUG_LENGTH]).lower()
     if start.isascii():
         words = re.sub(r"[^a-z0-9]+", "-", start)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Style(Enum):
-    """How a scalar was written; only a plain one can be anything but text."""
+    """Notation of a scalar. Only a plain scalar can be anything but text."""
 
     PLAIN = "plain"
     QUOTED = "quoted"
@@ -20,14 +20,14 @@ class Style(Enum):
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
-    """A position, counted from 1 in characters; line 0 means the file as a whole."""
+    """Position in a file: line and column from 1, in characters. Line 0 means the file as a whole."""
 
     line: int
     column: int
 
 
 class RowMark(Mark, frozen=True, gc=False):
-    """Where a row of a feed begins; ``source`` is what messages call the feed."""
+    """Position of a row of a feed; ``source`` is the name of the feed in messages."""
 
     source: str
 
@@ -37,7 +37,7 @@ class Scalar(Mark, frozen=True, gc=False):
     text: str
     style: Style
     cut: bool = False
-    """A comment ends this plain scalar in a way that looks as if its writer had meant it as text."""
+    """True if a comment ends this plain scalar and was probably meant as part of the text."""
 
 
 class Sequence(Mark, frozen=True, gc=False):
@@ -55,7 +55,7 @@ WHOLE_FILE = Mark(0, 0)
 
 
 def scalars(node: Node) -> Iterator[Scalar]:
-    """Every scalar in ``node``, keys excepted, in the order of the document."""
+    """Yield every scalar in ``node`` except keys, in document order."""
     stack = [node]
     while stack:
         top = stack.pop()

@@ -1,4 +1,4 @@
-"""Problems of a manifest, collected so that all are told at once."""
+"""Problems of a manifest, collected and reported together."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from runner.manifest.nodes import Node
 
 LIMIT: Final = 10_000
-"""Problems kept; further ones are only counted, so that a broken giant does not fill the memory."""
+"""Problems that are kept. Further ones are only counted, which bounds the memory for a large broken manifest."""
 
 _LISTED: Final = 20
 _LONGEST: Final = 600
 _UNSHOWN: Final = re.compile(rf"[\n{DRIVES}\ud800-\udfff]")
-"""What is not for the reader's terminal: what drives it, and what no encoding can write."""
+"""Characters that messages do not contain: terminal controls, and lone surrogates, which no encoding can write."""
 
 T = TypeVar("T")
 
 
 class Failure(Enum):
-    """Stands for a value that could not be read; why has been noted."""
+    """Placeholder for a value that could not be read and whose problem has been noted."""
 
     FAILED = "failed"
 
@@ -38,7 +38,10 @@ FAILED: Final = Failure.FAILED
 
 
 class Invalid(Exception):
-    """A value cannot be what its place wants. ``what`` is a predicate: its subject is put in front of it."""
+    """Error of a value that is not valid at its place.
+
+    ``what`` is a predicate; the message puts the subject in front of it.
+    """
 
     def __init__(self, what: str, advice: str = "", mark: Mark | None = None) -> None:
         super().__init__(what)
@@ -48,7 +51,7 @@ class Invalid(Exception):
 
 
 class Problems:
-    """Errors and warnings of one manifest; each is kept once, however many jobs it concerns."""
+    """Errors and warnings of one manifest. Each is kept once, even if it concerns several jobs."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -62,7 +65,7 @@ class Problems:
         return Position(source=source, line=mark.line, column=mark.column)
 
     def error(self, mark: Mark, what: str, advice: str = "") -> None:
-        """Note a fault at ``mark``, unless it is known or follows from one that is."""
+        """Note an error at ``mark``, unless the same error is noted already or errors at ``mark`` are suppressed."""
         if isinstance(mark, RowMark) or (mark.line, mark.column) not in self._spoiled:
             self.count += self._add(self._errors, mark, what, advice)
 
@@ -70,12 +73,12 @@ class Problems:
         self._add(self._warnings, mark, what, advice)
 
     def suppress(self, mark: Mark, what: str, advice: str = "") -> None:
-        """Note a fault after which nothing else said of the value at ``mark`` would help."""
+        """Note an error at ``mark``, and suppress further errors about the value there."""
         self.error(mark, what, advice)
         self._spoiled.add((mark.line, mark.column))
 
     def read(self, name: str, node: Node, convert: Callable[[Node], T]) -> T | Failure:
-        """``convert(node)``, or ``FAILED`` once it is noted what is wrong with the value of ``name``."""
+        """Return ``convert(node)``. If the value of ``name`` is invalid, note the error and return ``FAILED``."""
         try:
             value = convert(node)
         except Invalid as wrong:
@@ -86,7 +89,7 @@ class Problems:
         return value
 
     def warn_of_comments(self, name: str, node: Node) -> None:
-        """Warn of each text in ``node`` that a comment cuts short."""
+        """Warn about each text in ``node`` that a comment cuts short."""
         for scalar in scalars(node):
             if scalar.cut:
                 self._warn_of_comment(name, scalar)
@@ -96,7 +99,7 @@ class Problems:
         self.warn(node, what, "quote the text to keep the rest, or put two spaces before `# ` for a comment")
 
     def failure(self) -> ManifestError:
-        """What to raise: every fault that was kept, in order of place, and the number of all."""
+        """Return the exception to raise: all errors that were kept, ordered by position, and the total count."""
         return ManifestError(self._sorted(self._errors), count=self.count)
 
     @property
@@ -113,7 +116,7 @@ class Problems:
         return True
 
     def _sorted(self, problems: dict[tuple[Position, str], Problem]) -> list[Problem]:
-        """In order of place: those of the manifest first, then those of each feed."""
+        """Return ``problems`` ordered by position: those of the manifest first, then those of each feed."""
 
         def key(problem: Problem) -> tuple[bool, str, int, int]:
             place = problem.place
@@ -123,9 +126,9 @@ class Problems:
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """``text`` as a message shows it: between backquotes, on one line, cut when long; or ``nothing``.
+    """Return ``text`` as messages show it: in backquotes, on one line, cut when long; ``nothing`` if it is empty.
 
-    Control characters are not for the reader's terminal.
+    Control characters are replaced, because they must not reach a terminal.
     """
     if not text:
         return "nothing"
@@ -135,18 +138,18 @@ def shown(text: str, limit: int = 60) -> str:
 
 
 def _line(text: str) -> str:
-    """``text`` on one line of a bounded length, whatever stands in the file that it quotes."""
+    """Return ``text`` on one line of bounded length, whatever the file that it quotes contains."""
     line = _UNSHOWN.sub("\ufffd", text)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 def listing(names: Sequence[str]) -> str:
-    """``names`` with commas; of many, the first and how many more."""
+    """Return ``names`` separated by commas. A long list is cut and ends with the number of the others."""
     more = f", … ({len(names) - _LISTED} more)" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.65) -> str:
-    """``did you mean …?`` with the known name most like ``name``, or nothing."""
+    """Return ``did you mean …?`` with the most similar name in ``known``; empty if none is similar."""
     found = get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"did you mean `{found[0]}`?" if found else ""

@@ -1,4 +1,4 @@
-"""Settings at the top of a manifest, with a reader for each key."""
+"""Settings at the top of a manifest, and a reader for each key."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ T = TypeVar("T")
 
 
 class OnBadRow(StrEnum):
-    """What becomes of a row of a feed that no job can be made of."""
+    """Policy for a row of a feed that no job can be made from."""
 
     STOP = "stop"
     SKIP = "skip"
 
 
 class OnUnknown(StrEnum):
-    """What becomes of a job that was perhaps bought."""
+    """Policy for a job that may have been bought already."""
 
     HOLD = "hold"
     RESUBMIT = "resubmit"
@@ -44,42 +44,42 @@ class OnUnknown(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a manifest wants to be run."""
+    """Settings of a manifest for its runs."""
 
     name: str
-    """What the batch is called; the default output folder bears it."""
+    """Name of the batch, and of the default output folder."""
     concurrency: int | None = None
-    """Requests in flight at the API; ``None``: ``auto``, as many as keep it busy."""
+    """Requests in flight at the API; None: ``auto``, as many as keep the API busy."""
     rate_per_second: float | None = None
-    """Submissions; ``None``: no limit of our own."""
+    """Submissions per second; None: no limit of our own."""
     timeout_seconds: float = 600
-    """Of one request, from acceptance to a final state."""
+    """Timeout of one request in seconds, from acceptance to a final state."""
     retries: int = 4
-    """Of one delivery within a run."""
+    """Retries of one delivery within a run."""
     on_unknown: OnUnknown = OnUnknown.HOLD
     on_bad_row: OnBadRow = OnBadRow.STOP
     budget: Budget | None = None
-    """The most that this folder may cost."""
+    """Most that this folder may cost; None: not set."""
     halt: Halt | None = None
-    """When to stop buying because too much fails."""
+    """Failures after which a run stops buying; None: not set."""
     strict_size: bool = False
-    """Whether a picture of another size than asked for is refused."""
+    """True if a picture is refused because it has another size than requested."""
     max_file_bytes: int = 2 * GIB
-    """The largest file that is downloaded."""
+    """Largest file that is downloaded, in bytes."""
     max_pixels: int = MAX_PIXELS
-    """The largest picture that is accepted, in pixels."""
+    """Largest picture that is accepted, in pixels."""
     trusted_hosts: tuple[str, ...] = ()
-    """More storage hosts to download from: ``cdn.example.com``, ``*.example.com``; lower case, ASCII."""
+    """Further storage hosts to download from: ``cdn.example.com``, ``*.example.com``; lower case, ASCII."""
     named: bool = False
-    """Whether the manifest itself says ``name``: else it changes with the file's."""
+    """True if the manifest has a ``name``. If not, the name changes with the name of the file."""
     output: Path | None = None
-    """Where the manifest wants its results, absolute; ``None``: it does not say."""
+    """Output folder of the manifest, an absolute path; None: not set."""
 
 
 def read_settings(root: Mapping, *, stem: str, folder: Path, problems: Problems) -> Settings:
-    """The settings in ``root``, with defaults where there are none or where they are wrong (which is noted).
+    """Return the settings in ``root``, with defaults for missing and invalid keys. Invalid ones are noted as errors.
 
-    ``stem`` names a manifest that does not name itself; relative paths start at ``folder``.
+    ``stem`` is the name of a manifest without ``name``; relative paths start at ``folder``.
     """
     found: dict[str, Any] = {}
     for key, (field, convert) in _READERS.items():
@@ -98,7 +98,10 @@ def read_settings(root: Mapping, *, stem: str, folder: Path, problems: Problems)
 
 
 def parse_budget(text: str) -> Budget:
-    """A budget as a manifest writes it: ``25.00``, ``25.00/day``. Raises ``ValueError`` saying how it is written."""
+    """Return the budget in ``text``, which is written as in a manifest: ``25.00``, ``25.00/day``.
+
+    Raises ``ValueError`` with the accepted notation.
+    """
     try:
         return units.budget(text.strip())
     except Invalid as wrong:
@@ -134,7 +137,7 @@ def _concurrency(node: Node) -> int | None:
 
 
 def _written(read: Callable[[str], T]) -> Callable[[Node], T]:
-    """A reader for what has a notation of its own, in quotes or not."""
+    """Return a reader for a value with its own notation, quoted or not."""
     return lambda node: read(written(node))
 
 
@@ -160,7 +163,7 @@ def _max_file(node: Node) -> int:
 
 
 def _word(words: type[StrEnum]) -> Callable[[Node], StrEnum]:
-    """A reader for one of a few words."""
+    """Return a reader for one of ``words``."""
 
     def convert(node: Node) -> StrEnum:
         value = text(node)
@@ -183,7 +186,7 @@ def _trusted_hosts(node: Node, problems: Problems) -> tuple[str, ...]:
 
 def _host(node: Node) -> str:
     host = units.host(written(node))
-    text(node)  # `null`, `true` and `false` look like names
+    text(node)  # refuse `null`, `true` and `false`, which match the pattern of a host
     return host
 
 
@@ -204,7 +207,7 @@ def _output(node: Node) -> str:
 def _resolve(folder: Path, output: str) -> Path:
     try:
         return (folder / output).resolve()
-    except (OSError, RuntimeError):  # a loop of symbolic links: whoever opens it says so
+    except (OSError, RuntimeError):  # a loop of symbolic links: opening the folder reports the error
         return (folder / output).absolute()
 
 
@@ -241,7 +244,7 @@ _OF_A_JOB: Final = (
 
 
 def check_keys(root: Mapping, problems: Problems) -> None:
-    """Note every top-level key that means nothing here; ``x-…`` is the writer's own."""
+    """Note an error for every unknown top-level key, except ``x-…``, which is reserved for the author."""
     for name, (key, _) in root.items.items():
         if name not in KEYS and not name.startswith("x-"):
             problems.error(key, f"{shown(name)} is not a key of a manifest", _advice(name))

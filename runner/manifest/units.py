@@ -1,6 +1,6 @@
-"""Notations of durations, rates, sizes, byte counts, budgets and host names, as text and as values.
+"""Notations of durations, rates, sizes, byte counts, budgets and host names, and their values.
 
-Every function raises ``Invalid`` with a predicate that says how the thing is written.
+Every function raises ``Invalid`` with a predicate, and with the accepted notation as advice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOCAL: Final = ("localhost", "local", "internal", "lan", "home.arpa")
 
 
 def duration(text: str) -> float:
-    """Seconds: ``90``, ``90s``, ``10m``, ``1h30m``."""
+    """Return a duration in seconds: ``90``, ``90s``, ``10m``, ``1h30m``."""
     if _BARE_SECONDS.fullmatch(text):
         return float(text)
     found = _DURATION.fullmatch(text)
@@ -40,7 +40,7 @@ def duration(text: str) -> float:
 
 
 def rate(text: str) -> float:
-    """Submissions per second: ``5/s``, ``120/min``, ``500/h``."""
+    """Return a rate as submissions per second: ``5/s``, ``120/min``, ``500/h``."""
     found = RATE.fullmatch(text)
     if found is None:
         raise Invalid(f"takes a rate, not {shown(text)}", "write 5/s, 120/min or 500/h")
@@ -48,7 +48,7 @@ def rate(text: str) -> float:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Width and height in pixels: ``1024x768``, ``1024 x 768``, ``1024×768``."""
+    """Return width and height in pixels: ``1024x768``, ``1024 x 768``, ``1024×768``."""
     found = _SIZE.fullmatch(text)
     if found is None:
         raise Invalid(f"takes a size, not {shown(text)}", "write width x height in pixels: 1024x768")
@@ -56,7 +56,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def byte_count(text: str) -> int:
-    """Bytes: ``200MB`` (10⁶), ``2GiB`` (2³⁰); a bare number only where it can mean nothing else."""
+    """Return a number of bytes: ``200MB`` (10⁶), ``2GiB`` (2³⁰). A number without a unit must be at least a million."""
     found = _BYTES.fullmatch(text)
     if found is None:
         raise Invalid(f"takes a number of bytes, not {shown(text)}", "write 200MB or 2GiB")
@@ -72,7 +72,7 @@ def _factor(unit: str) -> int:
 
 
 def budget(text: str) -> Budget:
-    """USD for a folder, ever or a day: ``25``, ``25.00``, ``25.00/day``."""
+    """Return a budget in USD for a folder, in total or per day: ``25``, ``25.00``, ``25.00/day``."""
     found = BUDGET.fullmatch(text)
     if found is None:
         raise Invalid(f"takes an amount in USD, not {shown(text)}", "write 25.00 or 25.00/day")
@@ -80,7 +80,7 @@ def budget(text: str) -> Budget:
 
 
 def halt(text: str) -> Halt:
-    """Failures that stop the buying: ``10``, or ``20%`` of what has finished."""
+    """Return the failures that stop buying: a count, ``10``, or a share of the finished jobs, ``20%``."""
     share = _SHARE.fullmatch(text)
     if share is not None and 0 < float(share[1]) <= 100:
         return Halt(share=float(share[1]) / 100)
@@ -91,7 +91,7 @@ def halt(text: str) -> Halt:
 
 
 def host(text: str) -> str:
-    """A host that may be trusted, in lower case and ASCII: ``cdn.example.com``, ``*.example.com``."""
+    """Return a host that may be trusted, in lower case and ASCII: ``cdn.example.com``, ``*.example.com``."""
     name = _ascii(text)
     _refuse_address(name)
     if not _HOST.fullmatch(name) or len(name) > 253:
@@ -115,7 +115,7 @@ def _refuse_address(name: str) -> None:
     try:
         public = ip_address(name.strip("[]")).is_global
     except ValueError:
-        # 127.1 and 0x7f000001 reach the same machine as 127.0.0.1.
+        # 127.1 and 0x7f000001 are other notations of 127.0.0.1.
         public = not re.fullmatch(r"(?:.*\.)?(?:0x[0-9a-f]*|\d+)", name)
     if not public:
         raise Invalid(f"names {shown(name)}, which is no public address", "only public hosts can be trusted")

@@ -1,1 +1,1 @@
-"""The JSON Schema of the manifest, for editors."""
+"""JSON Schema of the manifest, for editors."""

@@ -1,4 +1,4 @@
-"""JSON Schema of an entry of ``jobs:`` and of ``defaults:``, whatever their model."""
+"""JSON Schema of an entry of ``jobs:`` and of ``defaults:``, for any model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AXIS: Final = rf"^(?!(?:{'|'.join(_NO_AXIS)})$)(?:[A-Za-z_]|[^\u0000-\u007f])(?
 
 
 def job(model: Schema) -> Schema:
-    """One entry; ``model`` is the schema of that key."""
+    """Return the schema of one entry; ``model`` is the schema of its key ``model``."""
     return {
         "title": "Job",
         "description": "One picture, or one for each row, combination, size and copy. A key that is none of runner's "
@@ -98,7 +98,7 @@ def _own_keys(model: Schema) -> dict[str, Schema]:
 
 
 def _inputs() -> dict[str, Schema]:
-    """The inputs that have a meaning of their own for any model."""
+    """Return the schemas of the inputs that have the same meaning for every model."""
     return {
         "prompt": filled(
             title="Prompt",
@@ -143,7 +143,7 @@ def _matrix() -> Schema:
 
 
 def _without_other_sizes(other: str) -> Schema:
-    """Beside ``size`` or ``sizes`` nothing else may set width or height."""
+    """Forbid every other key that sets width or height beside ``size`` or ``sizes``."""
     return {
         "properties": {
             **dict.fromkeys((*_SIDES, other), False),
@@ -164,7 +164,10 @@ def _no_template() -> Schema:
 
 
 def _tells_apart() -> Schema:
-    """An id or a file that several values of a matrix share is a template that names them; sizes are put behind it."""
+    """Require that an id or file beside a matrix with several values is a template that names the keys.
+
+    Sizes are appended to an id or file, so they need not be named.
+    """
     told = dict.fromkeys(("size", *_SIDES, "exclude"), True)
     one_each: Schema = {"properties": told, "additionalProperties": {"maxItems": 1}}
     return {
@@ -174,7 +177,7 @@ def _tells_apart() -> Schema:
 
 
 def names_keys(pattern: str = patterns.TEMPLATE) -> Schema:
-    """An id or file that may tell the values of a matrix apart."""
+    """Return the schema of an id or file that may differ for each value of the matrix."""
     return string(pattern, "its jobs would share one: name the keys of the matrix, {{ view }}")
 
 

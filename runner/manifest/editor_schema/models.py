@@ -16,12 +16,12 @@ _SIZES: Final = (("size",), ("sizes",), ("matrix", "size"))
 
 
 def definition(model: str) -> str:
-    """What the schema of the jobs of ``model`` is called; a slash would be a step of a JSON pointer."""
+    """Return the name of the schema of the jobs of ``model``. A slash would be a step of a JSON pointer."""
     return f"{model.replace('/', '.')}.job"
 
 
 def rules(model: str) -> list[Schema]:
-    """What holds of a whole manifest because of the jobs of ``model``."""
+    """Return the rules for a whole manifest that follow from the jobs of ``model``."""
     return [
         *_each_job_of(model, {"$ref": f"#/definitions/{definition(model)}"}),
         *(rule for name in _inputs(model).required for rule in _required(model, name)),
@@ -32,7 +32,7 @@ def rules(model: str) -> list[Schema]:
 
 
 class _Inputs:
-    """The input schema of a bundled model."""
+    """Input schema of a bundled model."""
 
     def __init__(self, model: str) -> None:
         schema = bundled_schema(model) or {}
@@ -40,7 +40,7 @@ class _Inputs:
         self.required: list[str] = schema.get("required", [])
 
     def size(self, *sides: str, or_template: bool = False) -> Schema:
-        """Sizes of which the given sides are in range."""
+        """Return the schema of sizes whose given sides are in range."""
         numbers = [self._digits(side) if side in sides else SIDE for side in _SIDES]
         return size(*numbers, advice=SIZE_ADVICE + self._advice(), or_template=or_template)
 
@@ -57,11 +57,11 @@ class _Inputs:
         return f"; the model takes {width[0]}x{height[0]} to {width[1]}x{height[1]}" if width and height else ""
 
     def plain(self, *, ranged: bool = True) -> dict[str, Schema]:
-        """Values as written."""
+        """Return the schemas of plain values."""
         return {name: _value(name, found, ranged=ranged) for name, found in self.properties.items()}
 
     def templated(self, *, ranged: bool = True) -> dict[str, Schema]:
-        """Values, or what makes them."""
+        """Return the schemas of values or templates."""
         return {name: _or_template(value) for name, value in self.plain(ranged=ranged).items()}
 
 
@@ -85,7 +85,7 @@ def _or_template(value: Schema) -> Schema:
 
 
 def model_job(model: str) -> Schema:
-    """One entry of ``model``: all of its inputs, and no other key."""
+    """Return the schema of one entry of ``model``: all of its inputs, and no other key."""
     inputs = _inputs(model)
     own = dict.fromkeys(KEYS, True)
     plain, templated = inputs.plain(), inputs.templated()
@@ -120,7 +120,7 @@ def _matrix(inputs: _Inputs) -> Schema:
 
 
 def _told_apart(inputs: _Inputs) -> Schema:
-    """A key of the writer's own stands in the id, be it for one value."""
+    """Require that the id names the author's own keys of the matrix, even those with one value."""
     others: Schema = {
         "properties": dict.fromkeys((*inputs.properties, "size", "exclude"), True),
         "additionalProperties": False,
@@ -136,7 +136,7 @@ def _is(model: str) -> Schema:
 
 
 def _each_job_of(model: str, rule: Schema) -> list[Schema]:
-    """``rule`` for every job that names ``model``, or names none where the top does."""
+    """Return ``rule`` for every job that names ``model``, or that names none while the top names ``model``."""
     unnamed = {"if": {"not": has("model")}, "then": rule}
     return [
         {"properties": {"jobs": {"items": {"if": _is(model), "then": rule}}}},
@@ -145,7 +145,7 @@ def _each_job_of(model: str, rule: Schema) -> list[Schema]:
 
 
 def _where_a_job_of(model: str, also: Schema, then: Schema) -> Schema:
-    """``then`` for a manifest in which some job of ``model`` is ``also`` so."""
+    """Return ``then`` for manifests in which some job of ``model`` matches ``also``."""
 
     def some(*schemas: Schema) -> Schema:
         return {"properties": {"jobs": {"contains": {"allOf": [*schemas, also]}}}}
@@ -155,7 +155,7 @@ def _where_a_job_of(model: str, also: Schema, then: Schema) -> Schema:
 
 
 def _required(model: str, name: str) -> list[Schema]:
-    """A job without a feed has ``name`` from somewhere."""
+    """Require that a job without a feed has a value for ``name``, of its own or by default."""
     given = any_of(*(has(*path) for path in ((name,), ("inputs", name), ("matrix", name), ("from",))))
     by_default = any_of(has("defaults", name), has("defaults", "inputs", name))
     return [{"if": {"not": by_default}, "then": rule} for rule in _each_job_of(model, given)]
@@ -167,7 +167,7 @@ def _of_defaults(properties: dict[str, Schema], **more: Any) -> Schema:
 
 
 def _typed_defaults(model: str) -> Schema:
-    """Defaults are read as soon as the model is named."""
+    """Return the types of the defaults, which apply as soon as the model is named."""
     typed = _of_defaults(_inputs(model).plain(ranged=False))
     named = {"properties": {"jobs": {"contains": _is(model)}}}
     return {"if": any_of(_is(model), named), "then": typed}
@@ -181,7 +181,7 @@ def _known_defaults(model: str) -> Schema:
 
 
 def _default_in_range(model: str, name: str) -> Schema:
-    """A default out of range is a fault where a job uses it."""
+    """Return the range of a default, which applies if a job uses the default."""
     inputs = _inputs(model)
     paths = [(name,), ("inputs", name), ("matrix", name), *(_SIZES if name in _SIDES else ())]
     ranged = {name: inputs.plain()[name]}

@@ -1,7 +1,7 @@
 """Patterns of notations and names as regular expressions that JSON Schema can carry (ECMA 262).
 
-Those of the notations are the reader's own; what their readers check afterwards, a range, stands in front of them
-as a look-ahead.
+The patterns of notations are those of their readers. The range, which a reader checks afterwards, stands in front as
+a look-ahead.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _POSITIVE: Final = "(?=.*[1-9])"
 
 
 def alternatives(*patterns: str) -> str:
-    """Any of ``patterns``."""
+    """Return a pattern for any of ``patterns``."""
     return f"(?:{'|'.join(patterns)})"
 
 
 def anycase(word: str) -> str:
-    """``word`` in any case: JSON Schema has no flags."""
+    """Return a pattern for ``word`` in any case: JSON Schema has no flags."""
     return "".join(
         f"[{c.lower()}{c.upper()}]" if c.isascii() and c.isalpha() else rf"\{c}" if c in ".$" else c for c in word
     )
 
 
 def between(low: int, high: int) -> str:
-    """The whole numbers from ``low`` to ``high``, written without leading zeros."""
+    """Return a pattern for the whole numbers from ``low`` to ``high``, without leading zeros."""
     found = []
     while len(str(low)) < len(str(high)):
         last = 10 ** len(str(low)) - 1
@@ -42,7 +42,7 @@ def between(low: int, high: int) -> str:
 
 
 def _between_digits(low: str, high: str) -> list[str]:
-    """The same for numbers of one length."""
+    """Return patterns for the numbers from ``low`` to ``high``, which have the same length."""
     if low[:1] == high[:1]:
         return [low[0] + rest for rest in _between_digits(low[1:], high[1:])] if low else [""]
     others = len(low) - 1
@@ -60,12 +60,12 @@ def _between_digits(low: str, high: str) -> list[str]:
 
 
 def _whole_text(pattern: str) -> str:
-    """``pattern`` and nothing else but blanks around it."""
+    """Return a pattern for ``pattern`` with only blanks around it."""
     return rf"^\s*{pattern}\s*$"
 
 
 def _timeout() -> str:
-    """Each unit up to a day; that their sum is, too, no pattern can say."""
+    """Return a pattern for durations with each unit up to a day. A pattern cannot limit their sum."""
     seconds, minutes, hours = (MAX_TIMEOUT_SECONDS // unit for unit in (1, 60, 3600))
 
     def most(number: int, unit: str) -> str:
@@ -76,7 +76,7 @@ def _timeout() -> str:
 
 
 def size(widths: str, heights: str) -> str:
-    """``1024x768``, with the given patterns for its numbers."""
+    """Return a pattern for ``1024x768``, with the given patterns for its numbers."""
     return _whole_text(f"{widths} ?[x×X] ?{heights}")
 
 
@@ -115,7 +115,7 @@ _IMAGE: Final = rf"(?:\.{alternatives(*map(anycase, EXTENSIONS))})?"
 _EXT: Final = r"\.\{\{-? *(?:job\.)?ext *-?\}\}"
 
 MAX_STEM: Final = MAX_STEM_BYTES
-"""Characters of a name; beyond ASCII the loader counts bytes, of which there are more."""
+"""Most characters of a name. Beyond ASCII the limit of the loader is lower, because it counts bytes."""
 _ENDING: Final = f"{_IMAGE}(?:{_EXT})?"
 OUTPUT: Final = rf"^(?=[\s\S]*\S)(?![\s\S]*://)[^{_CONTROL}]*$"
 FEED: Final = (
@@ -136,7 +136,7 @@ FILE_TEMPLATE: Final = f"^{_TEMPLATED}$"
 _EDGE: Final = "[A-Za-z0-9_]"
 _INSIDE: Final = r"[^\u0000-,./:-@\[-^`{-\u007f]"
 _LABEL: Final = rf"(?:{_EDGE}(?:[A-Za-z0-9_-]{{0,61}}{_EDGE})?|{_INSIDE}*[^\u0000-\u007f]{_INSIDE}*)"
-"""A label beyond ASCII stands for another, which only the loader sees."""
+"""Label of a host name. For a label beyond ASCII, only the loader sees the ASCII form."""
 _RESERVED_ADDRESSES: Final = alternatives(
     r"(?:0|10|127|24\d|25\d)\.",
     rf"100\.{between(64, 127)}\.",

@@ -1,12 +1,12 @@
 """JSON Schema of a manifest for editors: completion, help on hover, problems while typing.
 
-Draft 7, the newest that the YAML language server of common editors understands in full. An editor sees a manifest
-as YAML 1.2 reads it: ``id: 012`` is a number there, and text to the loader; so wherever the loader takes a plain
-scalar as text, the schema takes a number, too. What it cannot say is left to the loader, which has the last word:
-names in templates, feeds, ids and files against each other, how a number is spelt.
+The version is draft 7, the newest that the YAML language server of common editors understands in full. An editor
+reads a manifest as YAML 1.2, in which ``id: 012`` is a number, while the loader reads a text. Wherever the loader
+takes a plain scalar as text, the schema therefore accepts a number, too. The loader alone checks what the schema
+cannot express: names in templates, feeds, ids and files against each other, the notation of numbers.
 
-The keys are the loader's own (``KEYS`` of ``settings`` and ``jobs/inputs``), the notations its regular expressions
-(``patterns``), the inputs those of the bundled models.
+The keys are those of the loader (``KEYS`` of ``settings`` and ``jobs/inputs``), the notations its regular expressions
+(``patterns``), and the inputs those of the bundled models.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def manifest_schema() -> Schema:
-    """The schema, made anew; keys in a stable order."""
+    """Return a new copy of the schema; the order of its keys is stable."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A manifest of runner",
@@ -208,5 +208,5 @@ def _results() -> Mapping[str, Schema]:
 
 
 def schema_text() -> str:
-    """The schema as a file: plain ASCII, so that no console changes a character on its way there."""
+    """Return the schema as the text of a file, in plain ASCII, which every console prints unchanged."""
     return json.dumps(manifest_schema(), indent=2) + "\n"

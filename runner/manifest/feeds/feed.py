@@ -1,4 +1,4 @@
-"""Feeds of ``from:``: the path of a file, and its rows read one after the other."""
+"""Feeds of ``from:``: the path of a file, and its rows, read one by one."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ _ADVICE: Final = {
 
 
 class Rows(Protocol):
-    """A feed that is open. Iterating raises ``FeedError`` where nothing more can be read."""
+    """An open feed. Iterating raises ``FeedError`` where nothing more can be read."""
 
     columns: tuple[str, ...] | None
-    """By the header; ``None`` if each row has columns of its own."""
+    """Columns of the header; None: each row has columns of its own."""
     header_line: int
     loose: bool
-    """Whether cells are text that may mean a number."""
+    """True if cells are texts that may mean a number."""
 
     def __iter__(self) -> Iterator[Row]: ...
 
 
 class Feed:
-    """The file that an entry is made from."""
+    """Feed file of an entry."""
 
     def __init__(self, path: Path, source: str) -> None:
-        """``source`` is what messages call it."""
+        """Keep the path; ``source`` is the name of the feed in messages."""
         self.path = path
         self.source = source
 
     @contextmanager
     def open(self) -> Iterator[Rows]:
-        """Raises ``FeedError`` for a feed that cannot be read, or has no proper header."""
+        """Open the feed. Raises ``FeedError`` if the feed cannot be read or has no valid header."""
         with self._open() as file:
             yield _rows(FeedLines(file), self.path.suffix.lower())
 
@@ -76,9 +76,9 @@ def _rows(lines: FeedLines, suffix: str) -> Rows:
 
 
 def read_feed(node: Node, *, folder: Path, source: str) -> Feed:
-    """The feed that ``from`` names; relative paths start at ``folder``. Raises ``Invalid``.
+    """Return the feed that ``from`` names; relative paths start at ``folder``. Raises ``Invalid``.
 
-    ``source`` is what messages call the manifest; the feed is called after it, as seen from the same place.
+    ``source`` is the name of the manifest in messages. The name of the feed in messages is relative to the same folder.
     """
     if isinstance(node, Sequence):
         raise Invalid("takes one feed, not a list", "write one entry for each feed")

@@ -1,4 +1,4 @@
-"""JSON Lines feeds: each line an object whose values keep their type."""
+"""JSON Lines feeds: each line is an object whose values keep their type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_LEVELS: Final = 32
 
 
 class JsonLines:
-    """The objects of a feed, in order; each may have columns of its own."""
+    """Objects of a feed, in order. Each may have columns of its own."""
 
     loose = False
     header_line = 0
@@ -66,7 +66,7 @@ def _object(line: str) -> dict[str, Json]:
 
 
 def _check_levels(line: str) -> None:
-    """Raise ``Invalid`` for a line that nests too deep, whatever else may be wrong with it."""
+    """Raise ``Invalid`` if the line nests too deep, whatever else may be wrong with it."""
     if nesting(line.encode()) > MAX_LEVELS + 1:
         raise _too_deep()
 
@@ -93,7 +93,7 @@ def _said(error: str) -> str:
 
 
 def _refuse_doubles(line: str, value: dict[str, Json]) -> None:
-    # The fast decoder keeps the last of two equal keys; counting tells whether there can be any.
+    # The fast decoder keeps the last of two equal keys. Counting the keys shows whether there can be any.
     if line.count('":') == _keys(value) and not _SPACED_KEY.search(line):
         return
     json.loads(line, object_pairs_hook=_unique)
@@ -109,7 +109,7 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _keys(value: Any, level: int = 0) -> int:
-    """How many keys ``value`` has, those of values inside it included."""
+    """Return the number of keys in ``value``, including those of values inside it."""
     if level > MAX_LEVELS:
         raise _too_deep()
     if type(value) is dict:

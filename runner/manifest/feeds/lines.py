@@ -1,4 +1,4 @@
-"""Lines of a feed as text, one after the other; a bad line does not end the reading."""
+"""Lines of a feed as text, one by one. A bad line does not end the reading."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from runner.core.models import Json
 
 MAX_LINE_BYTES: Final = 10_000_000
-"""A line longer than this ends the reading: it is no feed, and would fill the memory."""
+"""Longest line. A longer one ends the reading: such a file is no feed, and would fill the memory."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Row(NamedTuple):
-    """One row of a feed: the line that it begins in, its cells by column, and what is wrong with it."""
+    """One row of a feed: the line on which it begins, its cells by column, and its problem, if any."""
 
     line: int
     cells: dict[str, Json]
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 class FeedError(Exception):
-    """A feed cannot be read beyond ``line`` (from 1; 0: at all); ``wrong`` says why."""
+    """Error of a feed that cannot be read beyond ``line`` (from 1; 0: not at all); ``wrong`` is the reason."""
 
     def __init__(self, line: int, wrong: Invalid) -> None:
         super().__init__(wrong.what)
@@ -36,10 +36,10 @@ class FeedError(Exception):
 
 
 class FeedLines:
-    """The lines of ``file``, their ends kept.
+    """Lines of ``file``, with their line ends.
 
-    ``number`` is that of the line given last and ``last`` its text. A byte that is no UTF-8, or a NUL, is
-    replaced, and kept in ``fault`` until somebody takes it. Raises ``FeedError``.
+    ``number`` is the number of the last line and ``last`` its text. A byte that is not UTF-8 is replaced. Such a
+    byte, or a NUL, is noted in ``fault`` until ``take_fault`` is called. Iterating raises ``FeedError``.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -85,6 +85,6 @@ class FeedLines:
         return raw.decode(errors="replace")
 
     def take_fault(self) -> Invalid | None:
-        """What was wrong with the bytes since the last time that somebody asked."""
+        """Return the problem with the bytes since the last call, and clear it; None: there was none."""
         fault, self.fault = self.fault, None
         return fault

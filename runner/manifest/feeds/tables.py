@@ -1,4 +1,4 @@
-"""CSV and TSV feeds: rows of text cells by column, split by the ``csv`` module and checked strictly."""
+"""CSV and TSV feeds: rows of text cells by column. The ``csv`` module splits the rows, and the checks are strict."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _TWICE: Final = 'a quote inside a quoted cell is written twice: "5"" cup"'
 
 
 class Table:
-    """The rows below a header, in order; ``columns`` are the header's names, empty ones left out."""
+    """Rows below a header, in order; ``columns`` are the header's names without empty ones."""
 
     loose = True
-    """Cells are text, whatever is meant: the place decides."""
+    """Cells are texts; the place of a value decides its type."""
 
     def __init__(self, lines: FeedLines, separator: str) -> None:
-        """Reads the header. Raises ``FeedError``."""
+        """Read the header. Raises ``FeedError``."""
         self._lines = lines
         self._separator = separator
         self._reader = csv.reader(iter(lines), delimiter=separator, strict=True)
@@ -58,17 +58,17 @@ class Table:
         return None
 
     def _is_blank(self, cells: list[str]) -> bool:
-        # `""` alone on a line is an empty cell and no blank line.
+        # `""` alone on a line is an empty cell, not a blank line.
         return len(cells) <= 1 and not self._lines.last.strip()
 
     def _next(self) -> list[str] | None:
-        """The next row, blank ones too; ``None`` at the end. Raises ``FeedError`` and ``Invalid``."""
+        """Return the next row, even a blank one; None: the end. Raises ``FeedError`` and ``Invalid``."""
         start = self._lines.number + 1
         try:
             return next(self._reader, None)
         except csv.Error as error:
             wrong = _explain(str(error))
-            # A quote that swallowed several lines leaves nobody knowing where a row begins.
+            # After an unclosed quote over several lines, the beginning of the next row is unknown.
             if not self._header or self._lines.number > start or "unexpected end" in str(error):
                 raise FeedError(start, wrong) from None
             raise wrong from None
@@ -111,7 +111,7 @@ def _counted(cells: int) -> str:
 
 
 def _explain(error: str) -> Invalid:
-    """What the ``csv`` module means."""
+    """Return the problem that a message of the ``csv`` module means."""
     if "expected after" in error:
         return Invalid("text follows a closing quote", _TWICE)
     if "field limit" in error:

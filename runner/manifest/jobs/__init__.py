@@ -1,1 +1,1 @@
-"""Entries of a manifest to jobs."""
+"""Expansion of the entries of a manifest into jobs."""

@@ -1,4 +1,4 @@
-"""Collector of expanded jobs, a row at a time; a bad row is left out or is a problem."""
+"""Collector of expanded jobs, one row at a time. A bad row is skipped, or is a problem."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ _EXAMPLES: Final = 3
 
 
 class JobCollector:
-    """Takes the jobs of a whole manifest; counts them, and the rows that were skipped."""
+    """Collector of the jobs of a whole manifest. It counts the jobs and the skipped rows."""
 
     def __init__(self, register: UniqueNames, problems: Problems, *, skip: bool, most: int) -> None:
-        """``skip``: a bad row is left out and counted instead of being an error. ``most`` jobs are made."""
+        """Prepare to collect at most ``most`` jobs.
+
+        ``skip``: a bad row is left out and counted instead of being an error.
+        """
         self.jobs = 0
         self.skipped = 0
         self._register = register
@@ -36,10 +39,10 @@ class JobCollector:
 
     def take(self, job_entry: JobEntry, series: JobExpansion, row: RowMark | None = None,
              columns: dict[str, Json] | None = None, cells: Cells = NO_CELLS) -> None:  # fmt: skip
-        """The jobs of one row, or of an entry that has none."""
+        """Collect the jobs of one row, or of an entry without rows."""
         self.jobs += series.count
         if self.jobs > self._most:
-            return  # all that is still wanted is their number
+            return  # too many jobs: from here on they are only counted
         made: Iterable[ExpandedJob] = series.jobs(columns or {}, cells)
         if row is not None and self._skip:
             made = list(made)
@@ -57,7 +60,7 @@ class JobCollector:
             self._hints.see(job, row or job_entry.entry)
 
     def _note(self, job_entry: JobEntry, faults: list[JobProblem], row: RowMark | None) -> bool:
-        """Tell whether the row is good, or has none but faults of the manifest itself."""
+        """Note ``faults``. Return whether the jobs may be stored: False if the row itself has a problem."""
         bad = False
         for mark, what, advice, of_row in faults:
             if row is None or not of_row:
@@ -73,7 +76,7 @@ class JobCollector:
         return not bad
 
     def refuse(self, row: RowMark, wrongs: list[Invalid]) -> None:
-        """Note or skip a row of which no job can be made."""
+        """Note the problems of a row that no job can be made of, or skip the row."""
         if self._skip:
             self._leave_out(row, wrongs[0].what)
             return
@@ -87,7 +90,7 @@ class JobCollector:
         return False
 
     def finish(self, jobs_mark: Mark, policy_mark: Mark) -> None:
-        """Tell what concerns the manifest as a whole."""
+        """Report the problems and warnings that concern the manifest as a whole."""
         if self.jobs > self._most:
             what = f"{self.jobs:,} jobs are more than the {self._most:,} that one manifest may have"
             self._problems.error(jobs_mark, what, "split it")

@@ -1,4 +1,4 @@
-"""Entry of ``jobs:`` as read: what its jobs share, and what is made for each."""
+"""Entry of ``jobs:`` as read: the values that its jobs share, and the templates that are filled in for each job."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from runner.manifest.templates.rendering import Rendered
 
 SEVERAL: Final = ("from", "matrix", "repeat", "sizes")
-"""Keys that make several jobs of one entry; only beside these are inputs and ids templates."""
+"""Keys that make several jobs of one entry. Inputs and ids may be templates only beside one of these keys."""
 MAX_REPEAT: Final = 10_000_000
 JOB_COLUMNS: Final = ("id", "size", "file")
-"""Keys of a job, beside its inputs, that a row may set; the others of ``KEYS`` belong to the entry."""
+"""Keys of a job, besides its inputs, that a row may set. The other keys of ``KEYS`` belong to the entry."""
 
 Stem = str | Template | Failure | None
 
 
 class Suffixes(NamedTuple):
-    """What ``runner`` puts behind a stem that does not tell an entry's jobs apart."""
+    """Suffixes that are appended to a stem that is the same for several jobs of an entry."""
 
     size: bool
     copy: bool
@@ -37,7 +37,7 @@ NO_ENDING: Final = Suffixes(size=False, copy=False)
 
 
 class JobEntry(msgspec.Struct):
-    """What all jobs of one entry share."""
+    """One entry, with the values that all of its jobs share."""
 
     entry: Mapping
     model: KnownModel
@@ -47,28 +47,28 @@ class JobEntry(msgspec.Struct):
     file: Stem
     matrix: Matrix
     templates: list[Template]
-    """All that must have names."""
+    """All templates of the entry; each name that they use must be known."""
     repeat: int = 1
     feed: Feed | None = None
     size: Template | None = None
-    """A ``size`` that is a template."""
+    """Template of ``size``; None: the entry has none, or it is a plain size."""
     rows_as_jobs: bool = False
     good: bool = True
-    """Whether jobs can be made of it; if not, why has been noted."""
+    """True if jobs can be made of the entry. If not, the problem has been noted."""
 
     def mark(self, key: str) -> Mark:
-        """Where the value of ``key`` stands; the entry, if it has none."""
+        """Return the position of the value of ``key``; without a value, the position of the entry."""
         return self.entry.items[key][1] if key in self.entry.items else self.entry
 
     def count_jobs(self) -> int:
-        """How many jobs each row makes, or the entry without rows."""
+        """Return the number of jobs per row; for an entry without rows, the number of its jobs."""
         if not self.matrix.axes:
             return self.repeat
         combinations = sum(1 for _ in self.matrix) if self.matrix.exclude else len(self.matrix)
         return combinations * self.repeat
 
     def find_templates(self) -> list[Template]:
-        """``templates``, as far as the entry has been read."""
+        """Return the templates of the entry, as far as it has been read."""
         found = [template for rendered in self.rendered for template in rendered.templates]
         for axis in self.matrix.axes:
             found += [t for option in axis.options if option.rendered for t in option.rendered.templates]
@@ -80,13 +80,13 @@ class JobEntry(msgspec.Struct):
         return Vocabulary(matrix=self.matrix.names, has_rows=self.feed is not None, own_id=own_id)
 
     def ending(self, stem: Stem) -> Suffixes:
-        """What is put behind ``stem``: nothing, where there is but one job to a row."""
+        """Return the suffixes for ``stem``: none if each row makes one job only."""
         if self.repeat == 1 and not self.matrix.axes:
             return NO_ENDING
         return Suffixes(size=self._completes_size(stem), copy=self._completes_copy(stem))
 
     def _completes_size(self, stem: Stem) -> bool:
-        """Tell whether there are several sizes, and ``stem`` does not tell them apart."""
+        """Tell whether there are several sizes and ``stem`` is the same for some of them."""
         sizes = self.matrix.sizes()
         if sizes is None:
             return False
@@ -103,7 +103,7 @@ class JobEntry(msgspec.Struct):
 
 
 def read_id(value: str) -> str:
-    """An id as an entry or a row says it. Raises ``Invalid``."""
+    """Return the id that an entry or a row gives, in normal form. Raises ``Invalid``."""
     text = normal(value)
     if reason := check_id(text):
         raise Invalid(reason, id_advice(reason))
@@ -111,7 +111,7 @@ def read_id(value: str) -> str:
 
 
 def read_file(value: str) -> str:
-    """A file as an entry or a row says it, without its ending. Raises ``Invalid``."""
+    """Return the file that an entry or a row gives, without its extension. Raises ``Invalid``."""
     stem = without_extension(normal(value))
     if reason := check_file_name(stem):
         raise Invalid(reason, file_advice(reason))

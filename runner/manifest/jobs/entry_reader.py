@@ -26,7 +26,7 @@ _SIZED: Final = frozenset(("size", "sizes"))
 
 
 class EntryReader:
-    """Reads entries of a known model and feed; what is wrong with them is noted."""
+    """Reader of entries with a known model and feed. Errors in an entry are noted."""
 
     def __init__(self, templates: Templates, problems: Problems) -> None:
         self._templates = templates
@@ -57,7 +57,7 @@ class EntryReader:
         return JobEntry(entry, model, inputs, rendered, job_id, file, NO_MATRIX, templates)
 
     def _take_rendered(self, given: Given, model: KnownModel, rendered: list[Rendered], failed: set[str]) -> Given:
-        """Put the inputs that hold templates into ``rendered``, or ``failed``. Returns the others."""
+        """Add the inputs with templates to ``rendered``, or to ``failed``. Return the other inputs."""
         plain: Given = {}
         for name, pair in given.items():
             found = self._render(name, pair[1], model) if model.inputs.knows(name) else None
@@ -77,7 +77,7 @@ class EntryReader:
         return found
 
     def _stem(self, entry: Mapping, key: str, convert: Callable[[str], str], *, several: bool) -> Stem:
-        """The id or file of the entry; its ending is no part of a file."""
+        """Return the id or file of the entry. The extension is not part of a file."""
         if key not in entry.items:
             return None
 
@@ -98,7 +98,7 @@ class EntryReader:
         return self._problems.read(key, entry.items[key][1], read)
 
     def _check_output(self, template: Template, text: str) -> None:
-        """Raise ``Invalid`` unless ``output`` is printed and nothing else: which there are shows afterwards."""
+        """Raise ``Invalid`` unless ``output`` is only printed: its number is known for each file only."""
         rest = printed_output(text)
         if is_template(rest) and "output" in self._templates.compile("file", template.mark, rest).jobs_own:
             raise Invalid("uses `output` inside an expression", "it can only be printed: {{ output }}")
@@ -110,7 +110,7 @@ class EntryReader:
         return 1 if found is FAILED else found
 
     def _read_size(self, job_entry: JobEntry, given: Given) -> None:
-        """``size`` of the entry, and whatever may not stand beside it or beside other sizes."""
+        """Read ``size`` of the entry, and note the keys that must not stand beside ``size`` or ``sizes``."""
         entry, inputs = job_entry.entry, job_entry.inputs
         if _SIZED.isdisjoint(entry.items):
             return
@@ -152,7 +152,7 @@ class EntryReader:
             self._check_matrix(job_entry, given)
 
     def _check_matrix(self, job_entry: JobEntry, given: Given) -> None:
-        """Whatever may not stand beside the matrix, and keys that an id leaves out."""
+        """Note the keys that must not stand beside the matrix, and matrix keys that an id or file does not name."""
         entry = job_entry.entry
         for axis in job_entry.matrix.axes:
             if axis.name == "size" and "matrix" in entry.items and "sizes" not in entry.items:
@@ -184,7 +184,7 @@ class EntryReader:
                 self._problems.error(key, f"`{called}` stands beside `{name}`, at {place}", "keep one of them")
 
     def _check_id(self, job_entry: JobEntry) -> None:
-        """Note each key of the matrix that does not tell its jobs apart."""
+        """Note each key of the matrix whose values give several jobs the same id, file or inputs."""
         for axis in job_entry.matrix.axes:
             if axis.name in SIZE_KEYS:
                 continue
@@ -200,7 +200,7 @@ class EntryReader:
                 job_entry.good = False
 
     def _render_defaults(self, job_entry: JobEntry, given: Given) -> None:
-        """A default that holds a template is one for the jobs of this entry."""
+        """Compile the defaults that are templates: they are filled in for the jobs of this entry."""
         taken = set(given) | job_entry.matrix.inputs
         if job_entry.matrix.sizes() is not None or "size" in job_entry.entry.items:
             taken |= {"width", "height"}
@@ -213,7 +213,7 @@ class EntryReader:
                     job_entry.good = False
 
     def _sets_required(self, job_entry: JobEntry, given: Given) -> bool:
-        """Tell whether the entry says what is to be made; if not, the rows do."""
+        """Tell whether the entry itself sets what its model requires. If not, the rows set it."""
         required = job_entry.model.inputs.required
         if job_entry.model.inputs.known is None:
             return "prompt" in given or bool(job_entry.rendered) or "prompt" in job_entry.matrix.inputs
@@ -221,7 +221,7 @@ class EntryReader:
 
 
 def _leaves_out(stem: Stem, axis: Axis, *, of_file: bool) -> bool:
-    """Tell whether an id or file of the entry's own says nothing of a key of the matrix."""
+    """Tell whether ``stem``, the entry's own id or file, does not depend on a key of the matrix."""
     if stem is None or stem is FAILED:
         return False
     if len(axis.options) < 2 and (of_file or not axis.own):

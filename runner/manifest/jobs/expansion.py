@@ -1,4 +1,4 @@
-"""Expansion of an entry and a row into jobs: values filled in and checked, ids and files completed."""
+"""Expansion of an entry and a row into jobs: values are filled in and checked, ids and files completed."""
 
 from __future__ import annotations
 
@@ -27,24 +27,27 @@ if TYPE_CHECKING:
 
 
 class JobProblem(NamedTuple):
-    """What is wrong with a job, and the place in the manifest that it comes from."""
+    """Problem of a job, and the place in the manifest that it comes from."""
 
     mark: Mark
     what: str
     advice: str
     of_row: bool
-    """Whether another row of the feed would not have it."""
+    """True if the problem comes from the row, so that another row may not have it."""
 
 
 class ExpandedJob(NamedTuple):
-    """A job, and the id that its inputs gave it before anything was put behind it; ``None`` if it has its own."""
+    """A job, and the id that was made from its inputs, without suffixes.
+
+    The id is None if the job has an id of its own, or is not the first copy.
+    """
 
     job: Job
     generated: str | None
 
 
 class Cells(msgspec.Struct):
-    """What a row sets by itself, where rows are jobs."""
+    """Values that a row sets by itself, if rows are jobs."""
 
     inputs: dict[str, Json] = msgspec.field(default_factory=dict)
     id: str | None = None
@@ -56,7 +59,7 @@ NO_CELLS = Cells()
 
 
 class _Draft(msgspec.Struct):
-    """One job in the making."""
+    """A job that is not complete yet."""
 
     own: dict[str, Json]
     marks: dict[str, Mark]
@@ -65,12 +68,12 @@ class _Draft(msgspec.Struct):
 
 
 class JobExpansion:
-    """Makes the jobs of one entry; faults gather in ``faults`` until somebody takes them."""
+    """Expansion of one entry into its jobs. Problems are collected in ``faults`` until the caller takes them."""
 
     def __init__(self, job_entry: JobEntry, templates: Templates, *, loose: bool) -> None:
         self.faults: list[JobProblem] = []
         self.count = job_entry.count_jobs()
-        """How many jobs each row makes."""
+        """Number of jobs per row."""
         self._job_entry = job_entry
         self._names = templates.names
         self._templates = templates
@@ -79,7 +82,7 @@ class JobExpansion:
         self._id_ending = job_entry.ending(job_entry.id)
         self._file_ending = job_entry.ending(job_entry.file)
         self._uses_names = bool(job_entry.templates) or self._id_ending.size or self._file_ending.size
-        """Whether anything is made of what a job is called and how large it is; most jobs are known without."""
+        """True if anything depends on the names and sizes of the jobs. Most entries have no such dependency."""
         if self._uses_names:
             self._prepare()
 
@@ -90,7 +93,7 @@ class JobExpansion:
         self._rest = [rendered for rendered in job_entry.rendered if rendered.name not in SIZES]
 
     def jobs(self, columns: dict[str, Json], cells: Cells) -> Iterator[ExpandedJob]:
-        """The jobs of one row, or of an entry without rows. ``columns`` are the names that the row gives."""
+        """Yield the jobs of one row, or of an entry without rows. ``columns`` are the names that the row defines."""
         for combination in self._job_entry.matrix:
             for copy in range(1, self._job_entry.repeat + 1):
                 if self._uses_names:
@@ -137,7 +140,7 @@ class JobExpansion:
         return ExpandedJob(job, generated if copy == 1 else None)
 
     def _fill_sizes(self, draft: _Draft, combination: Combination) -> None:
-        """Width and height, which the other templates may name."""
+        """Fill in width and height first: other templates may use them."""
         self._fill(draft, [*self._first, *(r for r in combination.rendered if r.name in SIZES)])
         self._fill_size(draft)
         model = self._job_entry.model
@@ -178,11 +181,11 @@ class JobExpansion:
             found["size"] = f"{width}x{height}"
         self._names["job"].update(found)
         for name, value in found.items():
-            # Where a column bears the name, the bare name is refused, and the column must stay what it is.
+            # If a column has this name, templates may not use the bare name, and the column keeps its value.
             self._names.setdefault(name, value)
 
     def _stem(self, cell: str | None, stem: Stem) -> Stem:
-        """What the entry or the row calls the job, filled in; ``None`` if neither does."""
+        """Return the id or file that the entry or the row gives, filled in; None: neither gives one."""
         if not isinstance(stem, Template):
             return cell if stem is None else stem
         try:
@@ -207,7 +210,7 @@ class JobExpansion:
         return f"{size}-{copy}" if ending.copy and copy > 1 else size
 
     def _check(self, draft: _Draft) -> bool:
-        """Note what the schema has against the values; whether every one of them could be read at all."""
+        """Note the values that the schema rejects. Return whether every value could be read."""
         model = self._job_entry.model
         faults = model.inputs.faults(draft.values)
         if not faults and not draft.failed and not model.defaults.failed:
@@ -220,7 +223,7 @@ class JobExpansion:
         return not failed
 
     def _source(self, draft: _Draft, name: str) -> tuple[Mark, bool]:
-        """Where the value of ``name`` comes from, and whether from the row."""
+        """Return the place that the value of ``name`` comes from, and whether it comes from the row."""
         job_entry = self._job_entry
         if name in draft.marks:
             return draft.marks[name], False
@@ -236,9 +239,12 @@ class JobExpansion:
         return job_entry.model.defaults.marks.get(name) or job_entry.entry, False
 
     def _has_good_names(self, job_id: str, file: str) -> bool:
-        """Note an id or file that may not be used, now that it is filled in and completed, whatever the output."""
+        """Return whether the id and the file are valid for any output, after both are filled in and completed.
+
+        A problem is noted.
+        """
         job_entry = self._job_entry
-        # What the entry itself says was checked when it was read.
+        # An id or file that the entry gives as plain text was checked when the entry was read.
         if job_id != job_entry.id and (reason := check_id(job_id)):
             what = f"the id {shown(job_id)} {reason}" if job_id else "the id is empty"
             self._note_name(job_entry.id, "id", what, id_advice(reason))
@@ -265,7 +271,7 @@ class JobExpansion:
 
 
 def _numbered(file: str) -> tuple[str, tuple[int, ...]]:
-    """``file`` as its first output has it, and where the numbers stand."""
+    """Return ``file`` with the number of the first output, and the positions of the numbers in it."""
     if OUTPUT_MARK not in file:
         return file, ()
     *parts, _ = file.split(OUTPUT_MARK)
@@ -274,7 +280,7 @@ def _numbered(file: str) -> tuple[str, tuple[int, ...]]:
 
 
 def generated_id(model: KnownModel, inputs: dict[str, Json], digest: str) -> str:
-    """A readable slug of the inputs, and a hash of model and inputs."""
+    """Return an id made of a readable slug of the inputs, and a hash of model and inputs."""
     name = next(model.inputs.text_names(inputs), None)
     source = inputs[name] if name is not None else "-".join(model.model.split("/")[-2:])
     return f"{slug(source) or 'job'}-{digest.removeprefix('sha256:')[:10]}"

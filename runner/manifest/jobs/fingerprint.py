@@ -1,4 +1,4 @@
-"""Fingerprint of what is bought: the same for the same model and inputs, however they are written."""
+"""Fingerprint of a purchase: equal for equal models and inputs, in any notation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ _EXACT: Final = 2**53
 
 _canonical_of_plain: Final = msgspec.json.Encoder(order="sorted").encode
 _PLAIN: Final = frozenset((str, int, bool, type(None)))
-"""Types of values that both encoders write alike; floats are not among them."""
+"""Types that both encoders write alike; floats are not among them."""
 
 
 def fingerprint(model: str, inputs: dict[str, Json]) -> str:
-    """``sha256:`` and the hex digest of ``{"inputs":…,"model":…}`` as canonical JSON: keys sorted, no blanks,
-    UTF-8, and a number without a fraction as an integer."""
+    """Return ``sha256:`` and the hex digest of ``{"inputs":…,"model":…}`` as canonical JSON.
+
+    Keys are sorted, there are no blanks, the text is UTF-8, and a number without a fraction is an integer.
+    """
     if _PLAIN.issuperset(map(type, inputs.values())):
         data = _canonical_of_plain({"inputs": inputs, "model": model})
     else:
@@ -34,12 +36,12 @@ def fingerprint(model: str, inputs: dict[str, Json]) -> str:
 
 
 def spelling(model: str, inputs: dict[str, Json]) -> str:
-    """The same for inputs that were written alike, whether or not a schema said that ``12`` is a text."""
+    """Return a fingerprint that is equal for inputs written alike, whether or not a schema makes ``12`` a text."""
     return fingerprint(model, _reread(inputs))
 
 
 def _reread(value: Any) -> Any:
-    """``value`` as it is read where nothing says what its place takes."""
+    """Return ``value`` with every text read as if no schema said its type."""
     if isinstance(value, dict):
         return {name: _reread(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Inputs that an entry, or ``defaults:``, gives to a model: by name, by ``inputs:``, by ``size``."""
+"""Inputs that an entry or ``defaults:`` gives to a model: by name, under ``inputs:``, or by ``size``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runner.manifest.problems import Problems
 
 KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file")
-"""The keys of a job that are not inputs of its model."""
+"""Keys of a job that are not inputs of its model."""
 _OWN: Final = frozenset(KEYS)
 
 Given = dict[str, Pair]
@@ -28,7 +28,7 @@ Size = tuple[int, int]
 
 
 class Inputs:
-    """Inputs as read: their values, where each stands, and the names of those that could not be read."""
+    """Inputs as read: their values, the position of each, and the names of those that could not be read."""
 
     __slots__ = ("failed", "marks", "values")
 
@@ -43,7 +43,7 @@ class Inputs:
 
 
 def given_inputs(mapping: Mapping, problems: Problems) -> Given:
-    """The inputs in ``mapping`` by name: its own keys left out, those under ``inputs:`` taken in."""
+    """Return the inputs in ``mapping`` by name: all keys that are not keys of a job, and those under ``inputs:``."""
     given = {name: pair for name, pair in mapping.items.items() if name not in _OWN}
     if "inputs" not in mapping.items:
         return given
@@ -61,14 +61,14 @@ def given_inputs(mapping: Mapping, problems: Problems) -> Given:
 
 
 def read_size(node: Node) -> Size:
-    """The value of ``size``. Raises ``Invalid``."""
+    """Return the value of ``size``. Raises ``Invalid``."""
     if isinstance(node, Sequence):
         raise Invalid("takes one size, not a list", "write 1024x768; several sizes go under `sizes:`")
     return units.size(written(node))
 
 
 def refuse_beside(given: Given, pairs: Iterable[Pair], problems: Problems) -> None:
-    """Note each of ``width`` and ``height`` that stands beside one of the keys that set both."""
+    """Note ``width`` and ``height`` if one of the keys in ``pairs``, which set both, is given too."""
     for key, _ in pairs:
         for name in ("width", "height"):
             if name in given:
@@ -80,7 +80,7 @@ FIND_MODELS: Final = "`runner models --search WORD` finds the right id"
 
 
 class KnownModel:
-    """A model that jobs use: its inputs, and what ``defaults:`` gives to it."""
+    """A model that jobs use: its inputs, and its values in ``defaults:``."""
 
     def __init__(self, model: str, at: Mark, defaults: Defaults, problems: Problems, offer: Offer) -> None:
         self.model = model
@@ -90,7 +90,7 @@ class KnownModel:
         self.defaults = defaults.read(self)
 
     def _judge(self, offer: Offer, at: Mark) -> ModelInputs:
-        """The inputs by a schema from outside, if it can be used; a warning says what is not as it should be."""
+        """Return the inputs by the offered schema, if it is usable. Warn about anything unusual in the offer."""
         note = offer.note
         if offer.missing:
             advice = nearest(self.model, (*bundled_models(), *offer.ids)) or FIND_MODELS
@@ -110,7 +110,7 @@ class KnownModel:
         return ModelInputs(self.model, None)
 
     def read(self, given: Given) -> Inputs:
-        """The inputs of one entry; what is wrong with them is noted."""
+        """Return the inputs of one entry. Errors in them are noted."""
         inputs = Inputs()
         for name, (key, node) in given.items():
             if not self.inputs.names(name) and not self._accepts(key, name, inputs):
@@ -124,7 +124,7 @@ class KnownModel:
         return inputs
 
     def _accepts(self, key: Mark, name: str, inputs: Inputs) -> bool:
-        """True if the model may take an input that its schema does not name; if not, or perhaps not, that is noted."""
+        """Tell whether the model may take an input that its schema does not name. A refusal or a doubt is noted."""
         if self.inputs.knows(name):
             self._doubt(key, name)
             return True
@@ -132,7 +132,10 @@ class KnownModel:
         return False
 
     def _doubt(self, key: Mark, name: str) -> None:
-        """Nothing tells an input of an unknown model from a misspelt key of a job, but likeness."""
+        """Warn about an input that resembles a key of a job.
+
+        For a model without a schema, similarity is the only sign of a misspelt key.
+        """
         if self.model and name not in KEYS and (advice := nearest(name, KEYS, cutoff=0.75)):
             self._problems.warn(key, f"{shown(name)} is taken for an input of {self.model}", advice)
 
@@ -140,7 +143,7 @@ class KnownModel:
         inputs.failed.add(name)
         known = self.inputs.known or {}
         advice = nearest(name, [*known, *KEYS])
-        # A misspelt input is not missing as well.
+        # If an input is misspelt, the intended input is not reported as missing, too.
         inputs.failed.update(n for n in known if f"`{n}`" in advice)
         if not advice and name in TOP_KEYS:
             advice = "it belongs at the top of the manifest"
@@ -149,7 +152,7 @@ class KnownModel:
 
 
 class Defaults:
-    """``defaults:``, to be read anew for each model, as the model decides what its values mean."""
+    """Values of ``defaults:``. They are read again for each model, because the model decides their types."""
 
     def __init__(self, mapping: Mapping | None, problems: Problems) -> None:
         self._problems = problems
@@ -171,7 +174,7 @@ class Defaults:
             self._size = None if size is FAILED else (size, pair[1])
 
     def read(self, model: KnownModel) -> Inputs:
-        """The defaults that ``model`` knows; the others are left to ``refuse_unknown``."""
+        """Return the defaults that ``model`` knows. ``refuse_unknown`` reports the others."""
         given = {name: pair for name, pair in self._given.items() if model.inputs.knows(name)}
         inputs = model.read(given)
         if self._size is not None and model.inputs.takes_size:
@@ -179,7 +182,7 @@ class Defaults:
         return inputs
 
     def refuse_unknown(self, model: KnownModel, job: str) -> None:
-        """Note every default that ``model`` does not know, in the name of ``job``, the first to use it."""
+        """Note every default that ``model`` does not know. ``job`` is the first job that uses the model."""
         known = model.inputs.known or {}
         names: dict[str, Mark] = {name: key for name, (key, _) in self._given.items() if not model.inputs.knows(name)}
         if self._size is not None and not model.inputs.takes_size:

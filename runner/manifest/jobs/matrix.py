@@ -1,4 +1,4 @@
-"""Combinations of ``matrix:`` and ``sizes:`` of one entry, in the order of the manifest."""
+"""Combinations of ``matrix:`` and ``sizes:`` of one entry, in manifest order."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ SIZE_KEYS: Final = ("size", "width", "height")
 RESERVED: Final = ("job", "row", "copy", "ext", "output", "self")
 _MULTIPLYING: Final = frozenset(("from", "sizes", "matrix", "repeat"))
 _KEPT: Final = 10_000
-"""Combinations that are made once and kept; more are made again for each row."""
+"""Most combinations that are kept in memory. A larger number is generated again for each row."""
 
 
 class Option(NamedTuple):
     """One value of an axis."""
 
     value: Json
-    """What templates know it by; ``None`` for one that is a template itself."""
+    """Value in templates; None: the option is a template itself."""
     inputs: dict[str, Json]
     rendered: Rendered | None
     mark: Mark
     written: Json = None
-    """A template, as it stands there."""
+    """Template as written; None: the option is not a template."""
 
     @property
     def identity(self) -> tuple[Json, Json]:
-        """What ``exclude`` knows it by, and what tells it from its neighbours."""
+        """Return the value that ``exclude`` is compared with, and that tells the option from the others."""
         return self.value, self.written
 
 
@@ -52,12 +52,12 @@ class Axis(msgspec.Struct):
     name: str
     key: Mark
     own: bool
-    """Whether it is a key of the writer's own, or sets inputs of the model as well (``size`` is the job's)."""
+    """True if the key is the author's own; False if it sets inputs of the model, or is ``size``."""
     options: list[Option]
 
 
 class Combination(NamedTuple):
-    """One choice of every axis."""
+    """One option of every axis."""
 
     names: dict[str, Json]
     inputs: dict[str, Json]
@@ -66,31 +66,31 @@ class Combination(NamedTuple):
 
 
 class Matrix(msgspec.Struct):
-    """The axes of one entry; none is one combination of nothing."""
+    """Axes of one entry. Without axes there is one empty combination."""
 
     axes: list[Axis] = msgspec.field(default_factory=list)
     exclude: list[tuple[Mark, dict[str, Json]]] = msgspec.field(default_factory=list)
     from_sizes: bool = False
-    """Whether ``size`` is an axis because of ``sizes:``."""
+    """True if ``size`` is an axis because of ``sizes:``."""
     _kept: list[Combination] | None = None
 
     @property
     def names(self) -> list[str]:
-        """The keys that templates see beside the job's own."""
+        """Return the keys that templates can use besides the names of the job."""
         return [axis.name for axis in self.axes if axis.name not in SIZE_KEYS]
 
     @property
     def keys(self) -> list[str]:
-        """All of its keys but those of ``sizes:``."""
+        """Return all keys except those of ``sizes:``."""
         return [axis.name for axis in self.axes if not (axis.name == "size" and self.from_sizes)]
 
     @property
     def inputs(self) -> set[str]:
-        """The inputs that it sets."""
+        """Return the inputs that the matrix sets."""
         return {name for axis in self.axes for option in axis.options for name in _inputs_of(option)}
 
     def __len__(self) -> int:
-        """How many combinations there are before any is excluded."""
+        """Return the number of combinations before any is excluded."""
         return prod(len(axis.options) for axis in self.axes)
 
     def __iter__(self) -> Iterator[Combination]:
@@ -105,18 +105,18 @@ class Matrix(msgspec.Struct):
                 yield _combine(choice, self.axes)
 
     def sizes(self) -> set[tuple[str, str]] | None:
-        """Width and height of each combination, as far as it sets them, to be compared; ``None`` if it does not."""
+        """Return width and height of each combination, for comparison; None: the matrix sets no sizes."""
         axes = [axis for axis in self.axes if axis.name in SIZE_KEYS]
         if not axes:
             return None
         choices = [[option.inputs for option in axis.options] for axis in axes]
         merged = [{k: v for part in choice for k, v in part.items()} for choice in product(*choices)]
-        # A model that nobody describes may take a list for a width, and a list cannot stand in a set.
+        # A model without a schema may take a list as width, and a set cannot contain lists: ``repr`` makes a text.
         return {(repr(inputs.get("width")), repr(inputs.get("height"))) for inputs in merged}
 
 
 NO_MATRIX: Final = Matrix()
-"""The one of every entry that has no axes; its single combination is made once."""
+"""Matrix of every entry without axes. Its single combination is made once."""
 
 
 def _inputs_of(option: Option) -> set[str]:
@@ -138,17 +138,17 @@ def _matches(known: dict[str, Json], excluded: dict[str, Json]) -> bool:
 
 
 class MatrixReader:
-    """Reads the axes of one entry; what is wrong with them is noted."""
+    """Reader of the axes of one entry. Errors in them are noted."""
 
     def __init__(self, model: KnownModel, templates: Templates, problems: Problems, named: set[str]) -> None:
-        """``named`` are the names that the entry's templates use."""
+        """Prepare to read axes. ``named`` are the names that the entry's templates use."""
         self._model = model
         self._templates = templates
         self._problems = problems
         self._named = named
 
     def read(self, entry: Mapping) -> Matrix | Failure:
-        """The axes of ``sizes:`` and ``matrix:``."""
+        """Return the axes of ``sizes:`` and ``matrix:``."""
         matrix = Matrix()
         good = True
         if "sizes" in entry.items:
@@ -220,7 +220,7 @@ class MatrixReader:
         if name == "size":
             return True
         if self._model.inputs.known is None:
-            # Nothing says what the model takes: a name that a template uses is meant for the template.
+            # Without a schema, a name that a template uses is a name for templates, not an input.
             return name == "prompt" or name in ("width", "height") or name not in self._named
         return self._model.inputs.names(name)
 
@@ -296,7 +296,10 @@ def _no_list(called: str, node: Node) -> tuple[str, str]:
 
 
 def least_jobs(entry: Node) -> int:
-    """How many jobs an entry makes at least, told without making one: a feed may be empty, `exclude` unknown."""
+    """Return the least number of jobs that an entry makes, without making any.
+
+    An entry with a feed counts as 0, because the feed may be empty. A matrix with `exclude` is not counted.
+    """
     if not isinstance(entry, Mapping) or "from" in entry.items:
         return 0
     if _MULTIPLYING.isdisjoint(entry.items):

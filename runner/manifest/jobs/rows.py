@@ -1,6 +1,6 @@
-"""Rows of a feed to jobs. A bad row is a problem of the manifest, or skipped.
+"""Expansion of the rows of a feed into jobs. A bad row is a problem of the manifest, or is skipped.
 
-Columns of a feed without templates are read as the keys of a job (``JobColumns``).
+If the entry itself does not set what its model requires, columns are read as keys of a job (``JobColumns``).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SIZES: Final = ("width", "height")
 
 
 class FeedReader:
-    """Makes the jobs of one entry from the rows of its feed."""
+    """Reader of the feed of one entry; it makes the jobs of each row."""
 
     def __init__(
         self, feed: Feed, job_entry: JobEntry, templates: Templates, collector: JobCollector, problems: Problems
@@ -49,7 +49,7 @@ class FeedReader:
         self._columns = JobColumns(job_entry) if job_entry.rows_as_jobs else None
 
     def read(self) -> None:
-        """Take every row in, or note where the feed ends being one."""
+        """Pass the jobs of every row to the collector. Note an error where the feed cannot be read any further."""
         try:
             with self._feed.open() as rows:
                 if rows.columns is None or self._check_header(rows.columns, rows.header_line):
@@ -61,7 +61,7 @@ class FeedReader:
         return RowMark(line, 1, self._feed.source)
 
     def _check_header(self, columns: Collection[str], line: int) -> bool:
-        """Tell whether the columns are those that the entry needs; told once, and not again at each row."""
+        """Tell whether the feed has the columns that the entry needs. Problems are noted once, not for each row."""
         faults = list(self._template_faults(columns))
         for template, wrong in faults:
             what = f"`{template.field}` {wrong.what}"
@@ -115,7 +115,7 @@ class FeedReader:
 
 
 class JobColumns:
-    """What the columns of a feed mean to an entry that leaves its jobs to the rows."""
+    """Meaning of the columns of a feed for an entry that leaves the values of its jobs to the rows."""
 
     def __init__(self, job_entry: JobEntry) -> None:
         self._job_entry = job_entry
@@ -123,7 +123,7 @@ class JobColumns:
         self._required = job_entry.model.inputs.required
 
     def faults(self, columns: Collection[str]) -> Iterator[Invalid]:
-        """What is wrong with these columns."""
+        """Yield the problems of these columns."""
         doubted = []
         for name in columns:
             if wrong := self._doubt(name):
@@ -138,13 +138,16 @@ class JobColumns:
         if self._is_key("id", columns):
             yield from self._leaves_out()
         for name in self._required:
-            # A misspelt column is not missing as well.
+            # If a column is misspelt, the intended column is not reported as missing, too.
             if name not in columns and name not in self._job_entry.model.defaults.values and not nearest(name, doubted):
                 advice = f"write `{name}:` in the entry, with the columns as {{{{ names }}}}, or name a column `{name}`"
                 yield Invalid(f"there is no column `{name}`, and the entry sets none", advice)
 
     def _leaves_out(self) -> Iterator[Invalid]:
-        """An id that comes from a row is the same for the row's whole matrix, sizes apart."""
+        """Yield a problem for each key of the matrix, sizes excepted, with several values.
+
+        An id from a row is the same for the row's whole matrix.
+        """
         for axis in self._job_entry.matrix.axes:
             if axis.name not in SIZE_KEYS and len(axis.options) > 1:
                 what = f"the column `id` leaves out `{axis.name}`, a key of the matrix: its jobs would share one"
@@ -154,7 +157,7 @@ class JobColumns:
         return name in columns and self.means_key(name)
 
     def means_key(self, name: str) -> bool:
-        """Tell whether a column of that name sets a key of the job."""
+        """Tell whether a column with this name sets a key of the job."""
         if self._gives(name):
             return False
         if name in JOB_COLUMNS:
@@ -165,7 +168,7 @@ class JobColumns:
         return name in known if known is not None else name == "prompt" or name not in self._named
 
     def _gives(self, name: str) -> bool:
-        """Tell whether the entry sets it already."""
+        """Tell whether the entry itself sets ``name``."""
         job_entry = self._job_entry
         if name in job_entry.entry.items or name in job_entry.matrix.inputs:
             return True
@@ -192,7 +195,7 @@ class JobColumns:
         return Invalid(what, nearest(name, [*known, *JOB_COLUMNS]) or advice)
 
     def read(self, row: dict[str, Json], *, loose: bool) -> tuple[Cells, list[JobProblem]]:
-        """What a row sets, and what is wrong with it."""
+        """Return the values that a row sets, and the problems in them."""
         cells, faults = Cells(), []
         for name, value in row.items():
             if not self.means_key(name):
@@ -208,7 +211,7 @@ class JobColumns:
 
     def _read(self, cells: Cells, name: str, value: Json, *, loose: bool) -> None:
         if loose and value == "":
-            # An empty cell is a key that is left out.
+            # An empty cell has the meaning of a missing key.
             if name in self._required:
                 raise Invalid("is empty", "fill the cell")
         elif name == "id":

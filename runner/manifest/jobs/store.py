@@ -1,7 +1,7 @@
-"""Store of checked jobs: JSON lines in a temporary file that has no name and ends with the process.
+"""Store of checked jobs: JSON lines in a temporary file without a name, which is deleted when the process ends.
 
-What was checked is what is sent: a run reads the store and never the manifest again. ``Claims`` tells which ids and
-files are taken already.
+A run sends the jobs as they were checked: it reads the store and never the manifest again. ``Claims`` records which
+ids and files are taken.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ENDINGS: Final = {
     *("mp3", "wav", "ogg", "flac", "m4a", "mkv", "avi"),
     *("glb", "gltf", "obj", "stl", "ply", "fbx", "usdz"),
 }
-"""What an output's name may end in."""
+"""Extensions that the name of an output may have."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -42,14 +42,14 @@ _decode: Final = msgspec.json.Decoder(Job).decode
 
 
 class StoredJob(Job, frozen=True, kw_only=True, omit_defaults=True):
-    """A job as it lies in the spool: with the row that it was made from, if any."""
+    """Job as it is stored, with the row that it was made from, if any."""
 
     feed: str = ""
     row: int = 0
 
 
 class _Named(msgspec.Struct):
-    """As much of a job as says which it is."""
+    """Part of a stored job: its id only."""
 
     id: str
 
@@ -61,22 +61,22 @@ _decode_id: Final = msgspec.json.Decoder(_Named).decode
 
 
 class JobStore:
-    """Jobs in the order of the manifest, read as often as needed, by several readers at once.
+    """Jobs in manifest order. They can be read any number of times, by several readers at once.
 
-    In memory it holds a digest and an offset for each id, never a job.
+    Memory holds a digest and an offset for each id, never a job.
     """
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="runner-")  # noqa: SIM115 - closed by close()
-        self._free = finalize(self, _close, self._file)  # not ``__del__``: in a cycle the file might go before it
+        self._free = finalize(self, _close, self._file)  # not ``__del__``: in a cycle it may run after the file is gone
         self.claims = Claims()
         self._lock = threading.Lock()
         self._end = 0
-        self._flushed = 0  # so far ``pread`` can see it
+        self._flushed = 0  # end of the data that ``pread`` can read
         self._count = 0
 
     def add(self, job: Job, row: RowMark | None = None) -> int:
-        """Append ``job``, made from ``row``. Returns the offset of its line, by which ``at`` finds it again."""
+        """Append ``job``, made from ``row``. Return the offset of its line, for ``at``."""
         line = _encode(job) + b"\n"
         if row is not None:
             line = line[:-2] + b',"row":%d,"feed":%b}\n' % (row.line, _encode(row.source))
@@ -88,12 +88,12 @@ class JobStore:
         return offset
 
     def flush(self) -> None:
-        """Hand everything to the system, so that a full disk is noticed now. Raises ``OSError``."""
+        """Write all buffered jobs to the file, so that a full disk is noticed now. Raises ``OSError``."""
         with self._lock:
             self._file.flush()
 
     def at(self, offset: int) -> StoredJob:
-        """The job whose line begins at ``offset``."""
+        """Return the job whose line begins at ``offset``."""
         with self._lock:
             self._file.seek(offset)
             line = self._file.readline()
@@ -104,11 +104,11 @@ class JobStore:
         return map(_decode, self._lines())
 
     def flagged(self, flags: bytearray) -> Iterator[Job | None]:
-        """The first jobs, one for each of ``flags``; None for one that has a 0 there, and is not decoded."""
+        """Yield one item per flag, in manifest order: the job, or None where the flag is 0. Only jobs are decoded."""
         return (_decode(line) if flag else None for flag, line in zip(flags, self._lines(), strict=False))
 
     def ids(self) -> Iterator[str]:
-        """The id of every job, in the order of the manifest."""
+        """Yield the id of every job, in manifest order."""
         return (_decode_id(line).id for line in self._lines())
 
     def _lines(self) -> Iterator[bytes]:
@@ -129,13 +129,16 @@ class JobStore:
         return self._count
 
     def find(self, job_id: str) -> Job | None:
-        """The job with exactly this id."""
+        """Return the job with exactly this id; None: there is none."""
         offset = self.claims.ids.get(key_of(job_id))
         job = self.at(offset) if offset is not None else None
         return job if job is not None and job.id == job_id else None
 
     def __contains__(self, job_id: object) -> bool:
-        """Tell whether a job has exactly this id; ``Mug`` is not ``mug`` here, though they cannot both be jobs."""
+        """Tell whether a job has exactly this id.
+
+        ``Mug`` is not ``mug`` here, though a manifest cannot have both.
+        """
         if not isinstance(job_id, str) or (offset := self.claims.ids.get(key_of(job_id))) is None:
             return False
         beginning = b'{"id":%b,' % _encode(job_id)
@@ -146,29 +149,29 @@ class JobStore:
             return os.pread(self._file.fileno(), len(beginning), offset) == beginning
 
     def close(self) -> None:
-        """Free the file; nothing can be read after that. Closing twice is fine."""
+        """Delete the file; nothing can be read afterwards. Closing twice is allowed."""
         self._free()
 
 
 def _close(file: IO[bytes]) -> None:
-    with suppress(OSError):  # what a full disk did not take is not wanted any more
+    with suppress(OSError):  # data that a full disk refused is no longer needed
         file.close()
 
 
 def key_of(name: str) -> bytes:
-    """The same for all names that are one on such a disk."""
+    """Return a key that is equal for all names that are the same on a case-insensitive disk."""
     return digest(folded(name))
 
 
 class NameOwners:
-    """Keys → who was the first to take them, as a number that means something to the caller."""
+    """First owner of each key, as a number with a meaning for the caller."""
 
     def __init__(self) -> None:
         self._numbers = Numbering()
         self._owners = array("Q")
 
     def take(self, key: bytes, owner: int) -> int:
-        """Who has ``key``: ``owner``, if nobody had it before."""
+        """Return the owner of ``key``: ``owner`` itself, if the key was free."""
         number = self._numbers.add(key)
         if number == len(self._owners):
             self._owners.append(owner)
@@ -182,9 +185,9 @@ class NameOwners:
 
 
 class Claims:
-    """Keys taken so far, and which job took them.
+    """Keys taken so far, and the job that took each of them.
 
-    A job's file is mostly called like the job; ``files`` holds only those that are not.
+    The file of most jobs has the name of the job. ``files`` holds only the files with another name.
     """
 
     def __init__(self) -> None:
@@ -192,11 +195,11 @@ class Claims:
         self.files = NameOwners()
         self.folders = NameOwners()
         self.stems = NameOwners()
-        """``hero`` for a folder ``hero.png``: the file that a job ``hero`` gets has that name."""
+        """Stems of folders: ``hero`` for a folder ``hero.png``, the name that the file of a job ``hero`` may have."""
 
 
 def stems(folder: str) -> list[str]:
-    """The files of which an output may be called like ``folder``: ``hero`` and ``hero-2`` for ``hero-2.png``."""
+    """Return the files of which an output may be named like ``folder``: ``hero-2`` and ``hero`` for ``hero-2.png``."""
     stem, _, ending = folder.rpartition(".")
     if not stem or ending.lower() not in _ENDINGS:
         return []
@@ -205,7 +208,7 @@ def stems(folder: str) -> list[str]:
 
 
 def folders(file: str) -> Iterator[str]:
-    """``a`` and ``a/b`` for ``a/b/c``."""
+    """Yield the folders of ``file``: ``a`` and ``a/b`` for ``a/b/c``."""
     end = file.find("/")
     while end >= 0:
         yield file[:end]

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class UniqueNames:
-    """Takes jobs into the store, one after the other, and notes what they take from each other."""
+    """Checker of unique ids and files. It adds each job to the store and notes its conflicts with earlier jobs."""
 
     def __init__(self, store: JobStore, problems: Problems) -> None:
         self._store = store
         self._claims: Claims = store.claims
         self._problems = problems
         self._unwritable = False
-        """Whether a name was found that the file system's encoding does not have: one is told for all."""
+        """True if a name was found that the file system's encoding cannot write. Only the first one is reported."""
 
     def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark,
             row: RowMark | None = None) -> None:  # fmt: skip
-        """Spool ``job``.
+        """Add ``job`` to the store, and note its conflicts.
 
-        ``generated`` is the id that its inputs gave it, before any size was put behind it; ``None`` for a job
-        with an id of its own.
+        ``generated`` is the id that was made from the inputs, without a suffix for the size; None: the job has an id of
+        its own.
         """
         owner = self._store.add(job, row)
         if not self._unwritable and not (job.id.isascii() and job.file.isascii()):
@@ -40,7 +40,7 @@ class UniqueNames:
         key = key_of(job.id)
         first = self._claims.ids.take(key, owner)
         if first == owner and generated not in (None, job.id):
-            # `sizes: [64x64]` and `size: 64x64` of one prompt are the same purchase under two ids.
+            # `sizes: [64x64]` and `size: 64x64` of one prompt are the same purchase with two ids.
             first = self._claims.ids.take(key_of(str(generated)), owner)
         if first != owner:
             return self._refuse_id(job, self._store.at(first), generated=generated is not None, mark=id_mark)
@@ -54,7 +54,7 @@ class UniqueNames:
             self._problems.error(mark, f"the file `{job.file}` {reason}", UTF8_LOCALE)
 
     def _take_file(self, job: Job, owner: int, id_key: bytes) -> str | None:
-        """Claim the file, unless it is called like the job, and its folders. Returns what it clashes with."""
+        """Claim the file and its folders, unless the file has the name of the job. Return the conflict, if any."""
         if job.file == job.id:
             return self._file_clash(job, owner, id_key, ())
         key = key_of(job.file)
@@ -70,7 +70,7 @@ class UniqueNames:
 
     def _refuse_id(self, job: Job, other: StoredJob, *, generated: bool, mark: Mark) -> None:
         if not job.model:
-            return  # two jobs without a model have been told to name one, and nothing else is known of them
+            return  # both jobs have no model, which is an error already
         if generated and other.fingerprint == job.fingerprint:
             what = f"the same model and inputs as {self._where(other)}, and no ids to tell them apart"
             self._problems.error(mark, what, "delete one; to buy both, write `repeat: 2` or give them ids")
@@ -82,7 +82,10 @@ class UniqueNames:
             self._problems.error(mark, what, "they are one on many disks: choose another")
 
     def _file_clash(self, job: Job, owner: int, key: bytes, above: Sequence[tuple[str, bytes]]) -> str | None:
-        """``key`` is that of the file, ``above`` its folders and their keys."""
+        """Return the conflict of the job's file with other jobs.
+
+        ``key`` is the key of the file, ``above`` its folders and their keys.
+        """
         if (other := self._owner_of_file(job.file, key, job, owner)) is not None:
             return f"the file `{job.file}` is also that of {self._where(other)}"
         inside = self._claims.folders.get(key)
@@ -103,13 +106,13 @@ class UniqueNames:
         return None
 
     def _owner_of_file(self, file: str, key: bytes, job: Job, owner: int) -> StoredJob | None:
-        """The other job that writes to ``file``, if ``job`` does not have it to itself."""
+        """Return the other job that writes to ``file``; None: no other job does."""
         found = self._claims.files.get(key)
         if found is not None:
             return self._store.at(found)
         if file == job.id:
-            return None  # it was claimed a moment ago
-        # A job that has no file of its own writes to its id.
+            return None  # the id of this job was claimed just before
+        # A job without a file of its own writes to its id.
         found = self._claims.ids.get(key)
         if found is None or found == owner:
             return None

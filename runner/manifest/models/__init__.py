@@ -1,1 +1,1 @@
-"""What models take: input schemas, bundled or from the catalogue."""
+"""Inputs of models: schemas, bundled or from the catalogue."""

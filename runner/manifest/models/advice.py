@@ -1,4 +1,4 @@
-"""Advice against inputs that a model does badly: one warning each, with the number of jobs."""
+"""Warnings about inputs that a model handles badly: one warning for each kind, with the number of jobs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 _KLEIN: Final = "blackforestlabs/flux-2-klein/"
 _PROMPT_TOKENS: Final = 512
 _BYTES_PER_TOKEN: Final = 4
-"""About what a token takes in English; scripts that need more bytes for a letter need more tokens, too."""
+"""Approximate size of a token in English. Scripts with more bytes per letter need more tokens, too."""
 
 
 class Hints:
-    """Counts the jobs that a model will not do well."""
+    """Counter of the jobs with inputs that their model handles badly."""
 
     def __init__(self) -> None:
         self._long: list[Mark] = []
@@ -28,7 +28,7 @@ class Hints:
             return
         inputs = job.inputs
         prompt, width, height = inputs.get("prompt"), inputs.get("width"), inputs.get("height")
-        # Most prompts are too short to be worth encoding.
+        # Count characters first: encoding is needed only for a long prompt.
         if isinstance(prompt, str) and len(prompt) > _PROMPT_TOKENS and _tokens(prompt) > _PROMPT_TOKENS:
             self._note("long", self._long, place)
         if isinstance(width, int) and isinstance(height, int) and (9 * width > 16 * height or 9 * height > 16 * width):
@@ -40,7 +40,7 @@ class Hints:
             first.append(place)
 
     def tell(self, problems: Problems) -> None:
-        """One warning for each kind, at the first of its jobs."""
+        """Add one warning for each kind, at the first of its jobs."""
         for mark in self._long:
             what = f"{_jobs(self._counts['long'])} a prompt of more than about {_PROMPT_TOKENS} tokens"
             problems.warn(

@@ -1,4 +1,4 @@
-"""Inputs that are files: the service fetches them itself, so they are public https addresses."""
+"""Inputs that are files. The service downloads them itself, so their values are public https addresses."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _NAME: Final = re.compile(
 
 
 def is_hosted(name: str, rule: dict[str, Any]) -> bool:
-    """Tell whether an input takes addresses of files, by its format or, where it has none, by its name."""
+    """Tell whether an input takes addresses of files, by its format; without a format, by its name."""
     return any(_is_hosted(name, choice) for choice in choices(rule))
 
 
 def choices(rule: dict[str, Any]) -> list[dict[str, Any]]:
-    """``rule``, and what it offers under ``anyOf`` and ``oneOf``, say a type and null."""
+    """Return ``rule`` and its alternatives under ``anyOf`` and ``oneOf``, for example a type and null."""
     offered = [choice for key in ("anyOf", "oneOf") for choice in rule.get(key, ()) if isinstance(choice, dict)]
     return [rule, *offered]
 
@@ -55,19 +55,19 @@ def _takes(rule: dict[str, Any], kind: str) -> bool:
 
 
 def _is_a_word(default: Json) -> bool:
-    """Tell whether the schema's own default shows that texts without a scheme are meant: ``none``, ``auto``."""
+    """Tell whether the default shows that the input takes words, such as ``none`` or ``auto``, and not addresses."""
     return isinstance(default, str) and bool(default) and ":" not in default
 
 
 def addresses(value: Json) -> Iterator[str]:
-    """The texts that stand for files in the value of an input."""
+    """Yield the addresses of files in the value of an input."""
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, str):
             yield item
 
 
 def check_address(text: str) -> None:
-    """Raise ``Invalid``, with a predicate, for what the service could not fetch."""
+    """Raise ``Invalid``, with a predicate, for an address that the service cannot download from."""
     try:
         parts = urlsplit(text)
         scheme, host, login = parts.scheme.lower(), parts.hostname or "", "@" in parts.netloc

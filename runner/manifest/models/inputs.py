@@ -1,6 +1,6 @@
-"""Inputs of one model: the type that each takes, defaults and ranges.
+"""Inputs of one model: the type of each, defaults and ranges.
 
-Schemas of some models are bundled. Those of others are an ``Offer`` of whoever can ask the catalogue.
+Schemas of some models are bundled. Other models have an ``Offer`` from a caller that can ask the catalogue.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MODEL: Final = re.compile(r"(?!.*(?:^|/)\.)[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 
-_SCHEMAS: Final = Path(__file__).parent / "schemas"  # importlib.resources alone would be 2 % of every start
+_SCHEMAS: Final = Path(__file__).parent / "schemas"  # importing importlib.resources would add 2 % to every start
 
 _CONVERTERS: Final[dict[str, Callable[[Node], Json]]] = {
     "string": text,
@@ -41,12 +41,12 @@ _CONVERTERS: Final[dict[str, Callable[[Node], Json]]] = {
 
 
 def is_model_id(model: str) -> bool:
-    """Tell whether ``model`` can be one: it becomes a part of the API's URLs."""
+    """Tell whether ``model`` is a valid id of a model. The id becomes a part of the API's URLs."""
     return MODEL.fullmatch(model) is not None
 
 
 def bundled_schema(model: str) -> dict[str, Any] | None:
-    """The input schema of ``model`` that comes with this package, or ``None``."""
+    """Return the bundled input schema of ``model``; None: there is none."""
     file = _SCHEMAS / f"{model.replace('/', '--')}.json"
     if not is_model_id(model) or not file.is_file():
         return None
@@ -56,17 +56,21 @@ def bundled_schema(model: str) -> dict[str, Any] | None:
 
 @cache
 def bundled_models() -> tuple[str, ...]:
-    """The models whose input schema comes with this package."""
+    """Return the models with a bundled input schema."""
     return tuple(sorted(file.stem.replace("--", "/") for file in _SCHEMAS.glob("*.json")))
 
 
 class ModelInputs:
-    """The inputs of one model by its schema. Without one, everything goes by JSON's spelling of types."""
+    """Inputs of one model according to its schema.
+
+    Without a schema, the type of a value follows from its notation, as in JSON.
+    """
 
     def __init__(self, model: str, schema: dict[str, Any] | None, *, fills: bool = True) -> None:
-        """``fills``: what is left out gets the schema's default. Raises ``Invalid`` for what is no schema.
+        """Compile ``schema``. Raises ``Invalid`` if it is no valid schema.
 
-        The defaults of a live schema are not sent: they may change overnight, and then nothing was changed here.
+        ``fills``: missing inputs get the schema's defaults. The defaults of a live schema are not sent, because they
+        may change overnight without a change here.
         """
         self.model = model
         self.known: dict[str, Any] | None = None if schema is None else schema.get("properties", {})
@@ -80,21 +84,21 @@ class ModelInputs:
         self._converters = {name: _converter(name, known.get(name, {})) for name in {"prompt", *known}}
 
     def merged(self, own: dict[str, Json], defaults: dict[str, Json]) -> dict[str, Json]:
-        """``own``, then ``defaults``, then what the schema fills in; in the schema's order, if any."""
+        """Return ``own``, completed by ``defaults`` and the schema's own defaults; in the schema's order, if any."""
         values = {**self.defaults, **defaults, **own}
         merged = {name: values[name] for name in self.known or () if name in values}
         return merged if len(merged) == len(values) else {**merged, **own, **values}
 
     def converter(self, name: str) -> Callable[[Node], Json]:
-        """What turns a node into the value of the input ``name``, or raises ``Invalid``."""
+        """Return the function that converts a node to the value of the input ``name``, or raises ``Invalid``."""
         return self._converters.get(name, json_value)
 
     def knows(self, name: str) -> bool:
-        """Tell whether the model may take an input of that name."""
+        """Tell whether the model may take an input with this name."""
         return self._open or self.names(name)
 
     def names(self, name: str) -> bool:
-        """Tell whether the schema itself names it."""
+        """Tell whether the schema itself has an input with this name."""
         return self.known is not None and name in self.known
 
     @property
@@ -102,20 +106,23 @@ class ModelInputs:
         return self.known is None or (self.names("width") and self.names("height"))
 
     def text_names(self, inputs: dict[str, Json]) -> Iterator[str]:
-        """The inputs that hold text, ``prompt`` first, in an order that the manifest's does not change."""
+        """Yield the names of the inputs that are texts: ``prompt`` first, the others sorted.
+
+        The order does not depend on the manifest.
+        """
         for name in sorted(inputs, key=lambda name: (name != "prompt", name)):
             if isinstance(inputs[name], str):
                 yield name
 
     def faults(self, inputs: dict[str, Json]) -> list[tuple[str, str, str]]:
-        """What the schema has against ``inputs``: the input's name, what is wrong, what would be right."""
+        """Return the values that the schema rejects: name of the input, problem, advice."""
         found: list[tuple[str, str, str]] = []
         if self._validator is not None and not self._validator.is_valid(inputs):
             found = [self._fault(error) for error in self._validator.iter_errors(inputs)]
         return found + list(self._misplaced(inputs)) if self._hosted else found
 
     def _misplaced(self, inputs: dict[str, Json]) -> Iterator[tuple[str, str, str]]:
-        """Files that the service could not fetch."""
+        """Yield the addresses that the service cannot download from."""
         for name in self._hosted:
             for address in addresses(inputs.get(name)):
                 try:
@@ -141,7 +148,7 @@ class ModelInputs:
         return name, f"{f'`{name}`' if name else 'the inputs'}: {shown(error.message, 200)[1:-1]}", ""
 
     def _range(self, name: str) -> str:
-        """What the schema itself says of the bounds of an input; empty where it refers to another place."""
+        """Return the range of an input as text. The text is empty if the schema itself gives no bounds."""
         schema = (self.known or {}).get(name, {})
         low, high = schema.get("minimum"), schema.get("maximum")
         if low is None and high is None:
@@ -152,7 +159,7 @@ class ModelInputs:
 
 
 def _takes_others(schema: dict[str, Any]) -> bool:
-    """Tell whether a schema says outright that there may be inputs which it does not name."""
+    """Tell whether a schema explicitly allows inputs that it does not name."""
     return schema.get("additionalProperties", False) is not False or "patternProperties" in schema
 
 
@@ -169,24 +176,24 @@ def _kinds(rule: dict[str, Any]) -> list[str]:
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one model's inputs."""
+    """Knowledge of one model's inputs."""
 
     schema: object = None
-    """JSON Schema as it came; ``None`` where nothing is known."""
+    """JSON Schema, unchecked; None: no schema is known."""
     note: str = ""
-    """What the user should know of it: why there is none, or how old it is."""
+    """Note for the user: the reason that there is no schema, or its age."""
     missing: bool = False
-    """Whether the catalogue answered that there is no such model."""
+    """True if the catalogue answered that the model does not exist."""
     ids: tuple[str, ...] = ()
-    """The models that there are instead, as far as the catalogue lists them."""
+    """Ids of existing models, as far as the catalogue lists them."""
 
 
 Offers = Callable[[Sequence[str]], Mapping[str, Offer]]
-"""Gives what is known of these models; those that it leaves out are unknown."""
+"""Function that returns an offer for each of the given models. Models that it leaves out are unknown."""
 
 
 def ask(root: nodes.Mapping, offers: Offers | None) -> dict[str, Offer]:
-    """What is known of the models that ``root`` names and that no bundled schema describes."""
+    """Return the offers for the models that ``root`` names and that have no bundled schema."""
     named = sorted(set(_named(root)) - set(bundled_models()))
     return dict(offers(named)) if offers is not None and named else {}
 

@@ -1,8 +1,8 @@
-"""Input schemas from outside, made into ones that inputs can be checked by.
+"""Checks of input schemas from the catalogue, and their compilation into validators.
 
-A catalogue is another's machine: what it says must not crash this one, make it fetch, or keep it busy. A schema is
-bounded in bytes, depth and what its references unfold to, refers to nothing outside itself, and its patterns run in
-linear time.
+A schema comes from another machine and must not crash this program, make it fetch anything, or keep it busy. A schema
+is bounded in bytes, in depth and in its size with all references written out. It refers to nothing outside itself,
+and its patterns run in linear time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runner.manifest.problems import Invalid, shown
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 40
 MAX_PARTS: Final = 20_000
-"""Values of a schema with every reference written out."""
+"""Most values in a schema with every reference written out."""
 
 MAX_NAME: Final = 200
 
@@ -30,13 +30,13 @@ _NAMED: Final = frozenset({
     "$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties",
 })  # fmt: skip
 _ELSEWHERE: Final = ("$anchor", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveRef", "id")
-"""What makes a reference mean something else than a path from the top."""
+"""Keywords that change the meaning of a reference, which must be a path from the top."""
 
 _PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=1 << 20)
 
 
 def usable(schema: object) -> dict[str, Any]:
-    """``schema`` with JSON Schema's own types, if inputs can be checked by it. Raises ``Invalid`` if not."""
+    """Return ``schema`` with JSON Schema's own types. Raises ``Invalid`` if inputs cannot be checked by it."""
     if not isinstance(schema, dict):
         raise Invalid("is no JSON object")
     _check_bounds(schema)
@@ -47,7 +47,7 @@ def usable(schema: object) -> dict[str, Any]:
 
 
 def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """What checks inputs by ``schema``; it fetches nothing. Raises ``Invalid`` where it is no JSON Schema."""
+    """Return a validator for ``schema``; it fetches nothing. Raises ``Invalid`` if ``schema`` is no JSON Schema."""
     try:
         return jsonschema_rs.validator_for(schema, offline=True, pattern_options=_PATTERNS)
     except (ValueError, TypeError, OverflowError, RecursionError, jsonschema_rs.ReferencingError) as error:
@@ -56,7 +56,7 @@ def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
 
 
 def with_json_types(schema: Any) -> Any:
-    """``schema`` with ``number`` for the catalogue's own ``float``, where a type stands and nowhere else."""
+    """Return ``schema`` with ``number`` for the catalogue's own type ``float``, only where a type is expected."""
     if not isinstance(schema, dict):
         return schema
     return {key: _translated(key, value) for key, value in schema.items()}
@@ -79,7 +79,7 @@ def _json_type(value: Any) -> Any:
 
 
 def _check_bounds(schema: dict[str, Any]) -> None:
-    """Raise ``Invalid`` for what is too big, too deep, or refers to anything but a part of itself."""
+    """Raise ``Invalid`` if ``schema`` is too large, too deep, or refers to anything but a part of itself."""
     parts = 0
     stack: list[tuple[Any, int, frozenset[str]]] = [(schema, 0, frozenset())]
     while stack:
@@ -104,7 +104,7 @@ def _check_bounds(schema: dict[str, Any]) -> None:
 
 
 def _referred(schema: dict[str, Any], ref: str, within: frozenset[str]) -> Any:
-    """The part that a ``$ref`` means."""
+    """Return the part of ``schema`` that ``ref`` points to."""
     if ref in within or ref == "#":
         raise Invalid("refers to itself")
     if not ref.startswith("#/"):
@@ -118,7 +118,7 @@ def _referred(schema: dict[str, Any], ref: str, within: frozenset[str]) -> Any:
 
 
 def _check_shape(schema: dict[str, Any]) -> None:
-    """Raise ``Invalid`` unless ``schema`` says what the inputs of a model are called."""
+    """Raise ``Invalid`` unless ``schema`` names the inputs of a model."""
     properties, required = schema.get("properties"), schema.get("required", [])
     if schema.get("type", "object") != "object" or not isinstance(properties, dict) or not properties:
         raise Invalid("names no inputs")

@@ -1,1 +1,1 @@
-"""Templates in job texts: Jinja2 in a sandbox."""
+"""Templates in the texts of jobs: Jinja2 in a sandbox."""

@@ -1,6 +1,6 @@
-"""Compiler of templates: text, checked syntax tree, function of names.
+"""Compiler of templates: a text becomes a checked syntax tree, then a function of names.
 
-This module imports jinja2 and is imported only when a template is met.
+This module imports jinja2 and is imported with the first template only.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from jinja2.runtime import Context
 
 MAX_PARTS: Final = 1000
-"""Names, operators and filters of one template."""
+"""Most names, operators and filters in one template."""
 MAX_LEVELS: Final = 30
-"""Brackets, ``if`` and ``not`` within one another. Jinja's parser takes up to a dozen calls for each, of the thousand
-that there are; to end it by filling the stack would make what else listens there, an audit hook, complain as well."""
+"""Most nested brackets, ``if`` and ``not``.
+
+Jinja's parser uses up to a dozen of the thousand stack frames for each. Without the limit, a deep template would fill
+the stack, and other code that runs there, such as an audit hook, would report an error as well.
+"""
 
 _ALLOWED: Final = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.Name, nodes.Const, nodes.Filter, nodes.Test,
@@ -41,22 +44,25 @@ _STATEMENTS: Final = "templates know {{ … }}, {% if … %} … {% endif %} and
 
 
 class TemplateNames(msgspec.Struct):
-    """What a template refers to."""
+    """Names that a template refers to."""
 
     used: set[str] = msgspec.field(default_factory=set)
-    """Bare names, ``row`` and ``job`` excepted."""
+    """Bare names, except ``row`` and ``job``."""
     optional: set[str] = msgspec.field(default_factory=set)
-    """Those of them, and of the columns, that the template itself asks about: ``default``, ``is defined``."""
+    """Bare names and columns that may be missing, because the template uses ``default`` or ``is defined`` on them."""
     columns: set[str] = msgspec.field(default_factory=set)
-    """``row["…"]``."""
+    """Columns, as in ``row["…"]``."""
     job: set[str] = msgspec.field(default_factory=set)
-    """``job.…``."""
+    """Attributes of ``job``, as in ``job.…``."""
     row: bool = False
-    """Whether ``row`` is used in any way."""
+    """True if ``row`` is used in any way."""
 
 
 class Expression:
-    """One compiled template. ``whole``: nothing but one ``{{ … }}``, so that it can have any type."""
+    """One compiled template.
+
+    ``whole``: the template is a single ``{{ … }}`` and nothing else, so that its value can have any type.
+    """
 
     __slots__ = ("_root", "names", "whole")
 
@@ -66,7 +72,7 @@ class Expression:
         self.whole = whole
 
     def text(self, context: Context) -> str:
-        """What the template prints. Raises ``Invalid``."""
+        """Return the text that the template prints. Raises ``Invalid``."""
         try:
             return self._print(context)
         except Invalid:
@@ -85,7 +91,7 @@ class Expression:
         return "".join(parts)
 
     def value(self, context: Context) -> Any:
-        """The value of a whole template, of a type of its own. Raises ``Invalid``."""
+        """Return the value of a whole template, with its own type. Raises ``Invalid``."""
         try:
             (value,) = self._root(context)
             if not isinstance(value, (str, int, float, list, dict)):
@@ -112,21 +118,21 @@ def _failed(error: Exception) -> Invalid:
 
 
 class Compiler:
-    """Compiles the templates of one manifest, and keeps the latest in case that another entry has the same."""
+    """Compiler of the templates of one manifest. It caches the latest ones, because other entries may have the same."""
 
     def __init__(self) -> None:
         self._sandbox = Sandbox()
         self._known: dict[str, Expression] = {}
 
     def context(self, names: dict[str, Any]) -> Context:
-        """What expressions are evaluated in; it sees every later change of ``names``."""
+        """Return the context that expressions are evaluated in. Later changes of ``names`` are visible in it."""
         return self._sandbox.context_class(self._sandbox, names, None, {})
 
     def null(self, name: str) -> Any:
         return Null(name=name)
 
     def compile(self, text: str) -> Expression:
-        """Raises ``Invalid`` for what is no template, or does more than a template may."""
+        """Return the compiled ``text``. Raises ``Invalid`` if it is no template, or does more than a template may."""
         found = self._known.get(text)
         if found is None:
             if len(self._known) >= _CACHED:
@@ -163,7 +169,7 @@ class Compiler:
 
 
 def _levels(parts: list[tuple[str, str]]) -> int:
-    """How many brackets, ``if`` and ``not`` are within one another at most, by the lexer's parts of a template."""
+    """Return the greatest depth of nested brackets, ``if`` and ``not``, by the lexer's tokens of a template."""
     level = most = nots = 0
     for (before, _), (part, value) in pairwise([("", ""), *parts]):
         if part == "operator":
@@ -195,7 +201,7 @@ def _explain(error: TemplateSyntaxError) -> Invalid:
 
 
 class _Check:
-    """Walks a tree, refuses what no template may do, and notes the names."""
+    """Check of a syntax tree: it refuses everything that templates may not do, and collects the names."""
 
     def __init__(self, names: TemplateNames) -> None:
         self._names = names
@@ -235,7 +241,7 @@ class _Check:
             self._ask(node.node)
 
     def _ask(self, node: nodes.Node) -> None:
-        """Somebody who asks whether a name is there need not have it."""
+        """Record a name that the template tests: a tested name may be missing."""
         base, key = _item(node)
         if isinstance(node, nodes.Name):
             self._names.optional.add(node.name)
@@ -243,7 +249,7 @@ class _Check:
             self._names.optional.add(key)
 
     def _concat(self, node: nodes.Concat) -> None:
-        # `~` would print Python's `None` and `True`.
+        # `~` would print Python's `None` and `True`, so each operand passes the filter `text`.
         node.nodes = [nodes.Filter(part, "text", [], [], None, None, lineno=node.lineno) for part in node.nodes]
 
     def _getattr(self, node: nodes.Getattr) -> bool | None:
@@ -265,7 +271,7 @@ class _Check:
 
 
 def _item(node: nodes.Node) -> tuple[str | None, str | None]:
-    """``row`` and ``x`` for ``row.x`` and ``row["x"]``."""
+    """Return base and key of an access: ``row`` and ``x`` for ``row.x`` and ``row["x"]``."""
     if not isinstance(node, (nodes.Getattr, nodes.Getitem)) or not isinstance(node.node, nodes.Name):
         return None, None
     if isinstance(node, nodes.Getattr):

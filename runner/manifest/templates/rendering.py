@@ -1,4 +1,4 @@
-"""Rendering of templates and cells into inputs: the place decides the type."""
+"""Rendering of templates and cells into inputs. The type of the input decides the type of the value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEXTS: Final = (text, filled_text)
 
 
 class Rendered:
-    """The input ``name`` of an entry, made anew for each of its jobs."""
+    """Input ``name`` of an entry, rendered for each of its jobs."""
 
     __slots__ = ("_make", "mark", "name", "templates")
 
@@ -32,12 +32,15 @@ class Rendered:
         self._make = make
 
     def value(self, context: Any, *, loose: bool) -> Json:
-        """Raises ``Invalid``. ``loose``: the row's cells are text, whatever they mean."""
+        """Return the value for one job. Raises ``Invalid``.
+
+        ``loose``: the cells of the row are texts, whatever type they mean.
+        """
         return self._make(context, loose)
 
 
 def render(name: str, node: Node, convert: Convert, templates: Templates) -> Rendered | None:
-    """``node`` as the value of ``name``, if it holds a template. Raises ``Invalid`` for one that cannot be."""
+    """Return ``node`` as the value of ``name``; None: it has no template. Raises ``Invalid`` for a wrong template."""
     found: list[Template] = []
     make = _make(name, node, convert, templates, found)
     return Rendered(name, node, tuple(found), make) if found else None
@@ -85,7 +88,7 @@ def _there(value: Json) -> Json:
 
 
 def cell_value(value: Json, convert: Convert, *, loose: bool) -> Json:
-    """What the cell of a feed is worth as an input. Raises ``Invalid``."""
+    """Return the cell of a feed as an input. Raises ``Invalid``."""
     if convert in _TEXTS:
         if type(value) is str:
             return value if convert is text else _filled(value)
@@ -110,7 +113,7 @@ def _plain(value: Json) -> Node:
 
 
 def as_node(value: Json) -> Node:
-    """A JSON value as if it stood in a manifest."""
+    """Return the node that a JSON value would have in a manifest."""
     if isinstance(value, str):
         return Scalar(0, 0, value, Style.QUOTED)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Sandbox of templates: Jinja2 cut down to expressions over plain values.
+"""Sandbox of templates: Jinja2 reduced to expressions over plain values.
 
-No calls, no loops, no attributes of Python objects, nothing random: a template is a bounded function of a row.
-This module imports jinja2 and is imported only when a template is met.
+There are no calls, no loops, no attributes of Python objects and nothing random. A template is a bounded function of
+a row. This module imports jinja2 and is imported with the first template only.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_CHARACTERS: Final = 100_000
-"""What one template, and each step inside it, may produce."""
+"""Longest text or list that a template, or one step in it, may produce."""
 
 
 class Missing(StrictUndefined):
-    """Something that is not there: any use but ``default`` and ``is defined`` is an error that says so."""
+    """A missing value. Any use except ``default`` and ``is defined`` raises an error that names it."""
 
     @property
     def _undefined_message(self) -> str:
@@ -39,7 +39,7 @@ class Missing(StrictUndefined):
 
 
 class Null(Missing):
-    """A ``null`` of a feed."""
+    """A ``null`` in a feed."""
 
     @property
     def _undefined_message(self) -> str:
@@ -47,7 +47,7 @@ class Null(Missing):
 
 
 def text_of(value: Any) -> str:
-    """``value`` as a template prints it. Raises ``Invalid`` for what has no text."""
+    """Return ``value`` as templates print it. Raises ``Invalid`` for a value that has no text."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -61,7 +61,7 @@ def text_of(value: Any) -> str:
 
 
 def bounded(value: Any) -> Any:
-    """``value``, unless it is longer than a template may produce. Raises ``Invalid``."""
+    """Return ``value``. Raises ``Invalid`` if it is longer than a template may produce."""
     if isinstance(value, (str, list, tuple)) and len(value) > MAX_CHARACTERS:
         raise Invalid(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
     return value
@@ -159,7 +159,7 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Values(NativeCodeGenerator):
-    """Values come out as they are, constants too; ``text_of`` prints them."""
+    """Code generator that yields values unchanged, constants too. ``text_of`` prints them."""
 
     def _output_child_to_const(self, node: nodes.Expr, frame: Any, finalize: Any) -> Any:
         if not isinstance(node, nodes.TemplateData):
@@ -168,7 +168,7 @@ class _Values(NativeCodeGenerator):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Only the filters and tests above, no globals, and items of plain values for attributes."""
+    """Environment with only the filters and tests above, without globals. Attributes are items of plain values."""
 
     code_generator_class = _Values
     intercepted_binops: ClassVar[frozenset[str]] = frozenset({"+", "*", "%"})  # type: ignore[misc]  # Jinja's stub has it per object
@@ -183,7 +183,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.tests.update(tests, none=lambda value: value is None or isinstance(value, Null))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """``row["a header"]``, ``sizes[0]``, ``name[:10]``; of plain values only."""
+        """Return an item of a plain value: ``row["a header"]``, ``sizes[0]``, ``name[:10]``."""
         try:
             if type(obj) is dict or (isinstance(obj, (str, list, tuple)) and isinstance(argument, (int, slice))):
                 value = obj[argument]
@@ -194,11 +194,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return Null(name=argument) if value is None else value
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """``job.width``: what stands in a mapping under that name, never an attribute of an object."""
+        """Return the item of a mapping with this name, as in ``job.width``; never an attribute of an object."""
         return self.getitem(obj, attribute) if type(obj) is dict else self.undefined(obj=obj, name=attribute)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - Jinja's signature
-        """Arithmetic on numbers; ``+`` joins texts too. A text times a number would fill the memory."""
+        """Return the result of arithmetic on numbers, or of ``+`` on two texts.
+
+        A text times a number is refused, because it could fill the memory.
+        """
         numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
         if numbers or (operator == "+" and isinstance(left, str) and isinstance(right, str)):
             return bounded(self.binop_table[operator](left, right))

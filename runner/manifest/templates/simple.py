@@ -1,6 +1,7 @@
-"""Simple templates, which only fill in names, rendered without compiling them.
+"""Simple templates, which only fill in names, rendered without compilation.
 
-A list of ten thousand jobs may hold ten thousand different ones, and Jinja2 takes a quarter of a millisecond for each.
+Jinja2 takes a quarter of a millisecond for each template, and a list of ten thousand jobs may have ten thousand of
+them.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ _MOST: Final = 100
 
 
 def read_fields(text: str) -> tuple[list[str], list[str]] | None:
-    """The texts around the names of ``text``, one more than there are names, and the names.
+    """Return the texts around the names in ``text``, one more than there are names, and the names.
 
-    ``None`` where anything else is in it: expressions, other braces, words that mean something to Jinja2.
+    None: ``text`` has other content, such as expressions, other braces, or words with a meaning in Jinja2.
     """
     pieces = _FIELD.split(text)
     around, names = pieces[::2], pieces[1::2]
@@ -41,7 +42,7 @@ def read_fields(text: str) -> tuple[list[str], list[str]] | None:
 
 
 def fill(around: list[str], names: list[str]) -> Root:
-    """What Jinja2 would have compiled: it gives the values one by one, those that are missing as such."""
+    """Return the function that Jinja2 would compile: it yields the values one by one, missing ones as ``Missing``."""
     first, pairs = around[0], list(zip(names, around[1:], strict=True))
 
     def root(context: Context) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Templates ``{{ … }}``: which texts are templates, which names they may use, what they print.
+"""Templates ``{{ … }}``: recognition, the names that they may use, and their output.
 
 jinja2 is imported with the first template of a manifest.
 """
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from runner.manifest.templates.compiler import Compiler, Expression
 
 SHORT: Final = ("width", "height", "size", "copy", "ext", "output")
-"""Names of ``job.…`` that work without it."""
+"""Attributes of ``job`` that are also available as bare names."""
 OF_JOBS: Final = ("id", "model", "width", "height", "size", "copy")
 OF_FILES: Final = (*OF_JOBS, "ext", "output")
 SIZES: Final = frozenset({"size", "width", "height"})
 
 OUTPUT_MARK: Final = "\0output\0"
-"""What ``{{ output }}`` prints while a job is made: its number is known for each file only."""
+"""Text that ``{{ output }}`` prints when a job is made. The number itself is known for each file only."""
 
 _OUTPUT: Final = re.compile(r"\{\{-? *(?:job\.)?output *-?\}\}")
 _EXT: Final = re.compile(r"\.\{\{-? *(?:job\.)?ext *-?\}\}\Z")
@@ -36,7 +36,7 @@ def is_template(text: str) -> bool:
 
 
 class Template:
-    """One template of an entry: ``field`` is the key it stands under, ``mark`` its place."""
+    """One template of an entry; ``field`` is the key that it belongs to, ``mark`` its position."""
 
     __slots__ = ("_expression", "field", "mark", "names", "whole")
 
@@ -55,22 +55,25 @@ class Template:
 
     @property
     def jobs_own(self) -> frozenset[str]:
-        """Which of ``job.…`` it names, in short or in full. Where a column bears a short name, that is an error."""
+        """Return the attributes of ``job`` that the template names, in short or in full.
+
+        It is an error if a column has the name of a short one.
+        """
         return frozenset(self.names.job | (self.names.used & set(SHORT)))
 
     @property
     def data(self) -> set[str]:
-        """The bare names and columns that it takes from its row or its matrix."""
+        """Return the bare names and columns that the template takes from its row or its matrix."""
         return (self.names.used - set(SHORT)) | self.names.columns
 
     def depends_on_row(self, matrix: Collection[str]) -> bool:
-        """Tell whether another row can change what it prints; a fault of it is the row's then."""
+        """Tell whether the output depends on the row. If it does, a problem of the template is a problem of the row."""
         names = self.names
         return names.row or bool(names.columns) or bool(names.used - set(matrix) - set(SHORT)) or "id" in names.job
 
 
 class Templates:
-    """Compiles the templates of a manifest, and holds the names that they see."""
+    """Compiler of the templates of a manifest, and the names that are visible to them."""
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {}
@@ -78,7 +81,7 @@ class Templates:
         self._context: Context | None = None
 
     def compile(self, field: str, mark: Mark, text: str) -> Template:
-        """Raises ``Invalid``."""
+        """Return the compiled template. Raises ``Invalid``."""
         if self._compiler is None:
             from runner.manifest.templates.compiler import Compiler  # noqa: PLC0415 - half of the time of a small `plan`
 
@@ -87,7 +90,7 @@ class Templates:
         return Template(field, mark, self._compiler.compile(text))
 
     def null(self, name: str) -> Any:
-        """What templates see where a feed says ``null``."""
+        """Return the value that templates see for a ``null`` in a feed."""
         return None if self._compiler is None else self._compiler.null(name)
 
     @property
@@ -96,17 +99,17 @@ class Templates:
 
 
 def without_ext(file: str) -> str:
-    """``file`` without ``.{{ ext }}`` at its end: what arrives decides how a file ends."""
+    """Return ``file`` without ``.{{ ext }}`` at its end: the downloaded data decides the extension."""
     return _EXT.sub("", file)
 
 
 def printed_output(file: str) -> str:
-    """``file`` without ``{{ output }}``, wherever that stands alone."""
+    """Return ``file`` without ``{{ output }}`` wherever it stands alone."""
     return _OUTPUT.sub("", file)
 
 
 class Vocabulary:
-    """The names that the templates of one entry may use."""
+    """Names that the templates of one entry may use."""
 
     def __init__(self, *, matrix: Collection[str], has_rows: bool, own_id: bool) -> None:
         self._matrix = matrix
@@ -114,7 +117,7 @@ class Vocabulary:
         self._own_id = own_id
 
     def faults(self, template: Template, columns: Collection[str]) -> Iterator[Invalid]:
-        """What is wrong with the names of ``template``, in a row of ``columns``."""
+        """Yield the problems with the names of ``template`` for a row with ``columns``."""
         names = template.names
         for name in sorted(names.used):
             if wrong := self._bare(template, name, columns):

@@ -1,1 +1,1 @@
-"""YAML text to nodes with positions."""
+"""Reader of YAML text into nodes with positions."""

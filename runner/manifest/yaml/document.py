@@ -1,6 +1,6 @@
-"""Document: text to nodes with positions, from libyaml's events, in one pass without recursion.
+"""Reader of a document: text becomes nodes with positions, from libyaml's events, in one pass without recursion.
 
-No resolver runs: what a scalar means is decided by the place it stands in (``scalars``).
+No YAML resolver runs: the place of a scalar decides its type (``scalars``).
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from runner.manifest.yaml.errors import explain
 
 MAX_DEPTH: Final = 64
 MAX_EXPANDED: Final = 1_000_000
-"""Nodes that aliases may add; a document without aliases has no such bound."""
+"""Most nodes that aliases may add. A document without aliases has no such limit."""
 
-# A member of an enum costs as much as a call to look up, and there are several scalars to each of a million jobs.
+# Module constants: looking up a member of an enum costs as much as a call, and each of a million jobs has several
+# scalars.
 _PLAIN: Final = Style.PLAIN
 _BLOCK: Final = Style.BLOCK
 _STYLES: Final = {"'": Style.QUOTED, '"': Style.QUOTED, "|": _BLOCK, ">": _BLOCK}
 _COMMENT: Final = re.compile(r"([ \t]+)#(.?)")
 _DROPPED: Final = Scalar(0, 0, "", _PLAIN)
-"""The key of a value that is left out because its real key cannot be used."""
+"""Key of a value that is left out because its real key is invalid."""
 
 
 class _Frame(msgspec.Struct):
-    """A list or mapping that is still open; later, what its anchor stands for."""
+    """A list or mapping that is still open; after its end, the value of its anchor."""
 
     node: Sequence | Mapping | Scalar
     size: int
@@ -39,7 +40,7 @@ class _Frame(msgspec.Struct):
 
 
 class Document:
-    """The nodes of one text. ``root`` is there, as far as it goes, even after a fault that ends reading."""
+    """Nodes of one text. After an error that ends reading, ``root`` has the nodes up to the error."""
 
     def __init__(self, text: str, problems: Problems) -> None:
         self.root: Node | None = None
@@ -52,7 +53,7 @@ class Document:
         self._expanded = 0
 
     def read(self) -> None:
-        """Build ``root``; faults go to the problems. Raises ``Invalid`` for one that nothing can follow."""
+        """Build ``root``. Errors are noted; one that prevents further reading raises ``Invalid``."""
         handlers = {
             yaml.ScalarEvent: self._scalar,
             yaml.MappingStartEvent: self._mapping,
@@ -95,7 +96,7 @@ class Document:
 
     def _cuts_text(self, end: int) -> bool:
         comment = _COMMENT.match(self._text, end)
-        # Two blanks before and one after the `#` is how people write a comment that they mean as one.
+        # Two blanks before `#` and one after it are the notation of an intended comment.
         return comment is not None and not (len(comment[1]) > 1 and comment[2] in (" ", ""))
 
     def _refuse(self, node: Node, tag: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Decoding of a manifest's bytes to text that libyaml reads without changing it."""
+"""Decoder of a manifest's bytes into text that libyaml reads without changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.core.nesting import check_nesting
 from runner.manifest.nodes import WHOLE_FILE, Mark
 from runner.manifest.problems import Invalid
 
-# Everything that YAML cannot hold, and the line breaks that nobody sees: libyaml folds texts at these.
+# Characters that YAML cannot contain, and invisible line breaks, at which libyaml folds texts.
 _ODD_ASCII: Final = re.compile("[^\t\n\r\x20-\x7e]")
 _ODD: Final = "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _PAIR: Final = r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
@@ -20,13 +20,13 @@ _JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def decode(data: bytes) -> str:
-    """The text of a manifest. Raises ``Invalid``, with its place, if it is no UTF-8 text that YAML can hold."""
+    """Return the text of a manifest. Raises ``Invalid``, with the position, if it is no UTF-8 that YAML can contain."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Invalid("this file is UTF-16", "save it as UTF-8", WHOLE_FILE)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # ``error.object`` is the text without its byte order mark; positions count from there.
+        # ``error.object`` is the data without its byte order mark; positions are counted from its beginning.
         raise _not_utf8(error.object, error.start) from None
     return _check(_yaml_from_json(text))
 
@@ -49,7 +49,10 @@ def _check(text: str) -> str:
 
 
 def _odd(text: str) -> re.Pattern[str]:
-    """What cannot stand in ``text``. The whole pattern takes as long to make as a small manifest takes to read."""
+    """Return the pattern of characters that are not allowed in ``text``.
+
+    Compiling the full pattern takes as long as reading a small manifest, so ASCII has a pattern of its own.
+    """
     return _ODD_ASCII if text.isascii() else re.compile(_ODD)
 
 
@@ -59,9 +62,9 @@ def _mark(before: str) -> Mark:
 
 
 def _yaml_from_json(text: str) -> str:
-    """``text``, with what JSON allows in its strings and YAML does not written as YAML escapes.
+    """Return ``text`` with YAML escapes for the characters in JSON strings that YAML does not allow.
 
-    Only where the whole text is JSON: in YAML at large, a backslash outside double quotes is only that.
+    Only a text that is JSON as a whole is changed. In other YAML, a backslash outside double quotes is plain text.
     """
     suspect = text.lstrip()[:1] == "{" and (_odd(text).search(text) or re.search(_PAIR, text))
     return _JSON_STRING.sub(_rewrite, text) if suspect and _is_json(text) else text
@@ -71,7 +74,7 @@ def _is_json(text: str) -> bool:
     try:
         check_nesting(text.encode())
         json.loads(text)
-    except ValueError:  # TooDeep is one
+    except ValueError:  # `TooDeep` is a `ValueError`
         return False
     return True
 
@@ -79,7 +82,7 @@ def _is_json(text: str) -> bool:
 def _rewrite(string: re.Match[str]) -> str:
     joined = _ESCAPE.sub(_join_pair, string[0])
     new = _odd(joined).sub(lambda odd: f"\\u{ord(odd[0]):04x}", joined)
-    # Blanks after a JSON string mean nothing, and keep what follows in its column.
+    # Blanks after a JSON string have no meaning; they keep the text after it in the same column.
     return new + " " * (len(string[0]) - len(new))
 
 

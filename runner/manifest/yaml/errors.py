@@ -1,4 +1,4 @@
-"""Advice for syntax errors that libyaml reports."""
+"""Messages and advice for syntax errors that libyaml reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLUMN: Final = "keys of one mapping, and dashes of one list, start in the same
 
 _LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
 _BLAME_THE_BEGINNING: Final = ("could not find expected ':'", "found unexpected")
-"""Problems that libyaml notices long after the place that is wrong."""
+"""Problems that libyaml detects far behind the wrong place."""
 
 _DIRECTIVE: Final = (
     "a line that begins with `%` is an instruction to YAML; manifests have none",
@@ -28,7 +28,7 @@ _NOT_CLOSED: Final = (
     "write [a, b] or {a: 1}; quote texts that hold brackets, braces or commas",
 )
 
-# The beginning of libyaml's problem → what is wrong, what would be right.
+# Beginning of libyaml's message → problem and advice.
 _MEANINGS: Final = {
     "block sequence entries are not allowed": (
         "a list cannot begin on this line",
@@ -99,7 +99,7 @@ _MEANINGS: Final = {
 
 
 def explain(error: YAMLError, text: str) -> Invalid:
-    """``error`` in the terms of a manifest, at its place."""
+    """Return ``error`` in terms of a manifest, with its position."""
     problem = getattr(error, "problem", None) or str(error)
     mark, begun = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     ends = mark is not None and mark.index >= len(text)
@@ -123,7 +123,7 @@ def _place(mark: Any, text: str) -> Mark:
         return WHOLE_FILE
     if mark.index < len(text):
         return Mark(mark.line + 1, mark.column + 1)
-    # libyaml puts the end on a line of its own; people look for it behind the last character.
+    # libyaml reports the end on a line of its own; the message points behind the last character.
     lines = _LINE_BREAK.split(text.rstrip())
     return Mark(len(lines), len(lines[-1]) + 1)
 

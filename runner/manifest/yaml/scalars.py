@@ -1,6 +1,6 @@
-"""Scalars by their place: the place decides the type, not the spelling.
+"""Values of scalars. The place of a scalar decides its type, not its notation.
 
-Every function takes a node and returns its value, or raises ``Invalid`` with what is wrong.
+Every function takes a node and returns its value, or raises ``Invalid`` with the problem.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from runner.core.models import Json
 
 _PLAIN: Final = Style.PLAIN
-"""Once for all: a member of an enum costs as much as a call to look up."""
+"""Module constant: looking up a member of an enum costs as much as a call."""
 _WORDS: Final = {"true": True, "false": False, "null": None, "~": None, "": None}
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.0+)?", re.ASCII)
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _ALONE: Final = "write the value alone, without brackets, braces or dashes"
 _INTEGERS: Final = range(-(2**63), 2**64)
-"""Whole numbers beyond these are refused: readers of JSON do not agree on what they are."""
+"""Accepted whole numbers. Others are refused, because JSON readers disagree on their values."""
 
 
 def text(node: Node) -> str:
-    """A text as written. Raises ``Invalid`` for ``true``, ``false``, ``null``, ``~`` and nothing at all."""
+    """Return a text as written. Raises ``Invalid`` for ``true``, ``false``, ``null``, ``~`` and an empty value."""
     if not isinstance(node, Scalar):
         raise Invalid(f"takes a text, not {kind(node)}", "put the text in quotes")
     if node.style is _PLAIN and node.text in _WORDS:
@@ -46,7 +46,7 @@ def _no_text(node: Scalar) -> NoReturn:
 
 
 def filled_text(node: Node) -> str:
-    """A text that is more than blanks."""
+    """Return a text that is not blank."""
     value = text(node)
     if not value.strip():
         raise Invalid("is empty", "write a text, or leave the key out")
@@ -54,14 +54,14 @@ def filled_text(node: Node) -> str:
 
 
 def written(node: Node) -> str:
-    """What stands there, in quotes or not, for a place with a notation of its own (``units``)."""
+    """Return the text of a scalar, quoted or not, for a value with its own notation (``units``)."""
     if not isinstance(node, Scalar):
         raise Invalid(f"takes one value, not {kind(node)}", _ALONE)
     return node.text.strip()
 
 
 def integer(node: Node) -> int:
-    """A whole number; ``1024.0`` is one."""
+    """Return a whole number; ``1024.0`` is one."""
     plain = _plain(node, "a whole number", _as_whole)
     if not _INTEGER.fullmatch(plain):
         raise Invalid(f"takes a whole number, not {shown(plain)}", _as_whole(plain))
@@ -69,7 +69,7 @@ def integer(node: Node) -> int:
 
 
 def number(node: Node) -> int | float:
-    """A decimal number; one without a point stays whole."""
+    """Return a decimal number. A number without a point is an ``int``."""
     plain = _plain(node, "a number", _as_number)
     if not _DECIMAL.fullmatch(plain):
         raise Invalid(f"takes a number, not {shown(plain)}", _as_number(plain))
@@ -77,7 +77,7 @@ def number(node: Node) -> int | float:
 
 
 def boolean(node: Node) -> bool:
-    """``true`` or ``false``."""
+    """Return ``true`` or ``false`` as a bool."""
     plain = _plain(node, "`true` or `false`", _as_boolean)
     if plain not in ("true", "false"):
         raise Invalid(f"takes `true` or `false`, not {shown(plain)}", _as_boolean(plain))
@@ -90,7 +90,7 @@ def _as_boolean(spelling: str) -> str:
 
 
 def json_value(node: Node) -> Json:
-    """What JSON's spelling says: ``true``, ``12``, ``1.5``, ``null``, lists, mappings; else text."""
+    """Return the value in the notation of JSON: ``true``, ``12``, ``1.5``, ``null``, lists, mappings; else a text."""
     if isinstance(node, Sequence):
         return [json_value(item) for item in node.items]
     if isinstance(node, Mapping):
@@ -140,7 +140,7 @@ def _plain(node: Node, wanted: str, advise: Callable[[str], str]) -> str:
 
 
 def kind(node: Node) -> str:
-    """What ``node`` is, with its article, for a message."""
+    """Return a description of ``node`` for a message, with its article."""
     if isinstance(node, Scalar):
         return shown(node.text) if node.text or node.style is not _PLAIN else "nothing"
     return "a list" if isinstance(node, Sequence) else "a mapping"
@@ -161,7 +161,7 @@ def _as_whole(spelling: str) -> str:
 
 
 def _as_number(spelling: str, *, whole: bool = False) -> str:
-    """``write 12`` for another spelling of a number that this place can take."""
+    """Return ``write 12`` for another notation of a number that is valid here."""
     for pattern, convert in _OTHER_SPELLINGS:
         if pattern.fullmatch(spelling):
             value = convert(spelling)
