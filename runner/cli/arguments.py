@@ -1,4 +1,4 @@
-"""Arguments that several commands share: the manifest and the folder."""
+"""Arguments that several commands share: the manifest and the output folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class BudgetType(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
-    """``25.00`` or ``25.00/day``, as in a manifest."""
+    """Type of a budget: ``25.00`` or ``25.00/day``, as in a manifest."""
 
     name = "usd"
 
@@ -44,12 +44,12 @@ def manifest_argument(function: Callable[..., T]) -> Callable[..., T]:
 
 
 def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's signature
-    """The shell itself completes the names of files."""
+    """Return one item that leaves the completion of file names to the shell."""
     return [CompletionItem(incomplete, type="file")]
 
 
 class ShardType(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
-    """``2/4``, or ``auto``: what an array of jobs says in the environment."""
+    """Type of a shard: ``2/4``, or ``auto`` to read the shard of an array job from the environment."""
 
     name = "shard"
 
@@ -61,7 +61,7 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click'
 
 
 def place_options(function: Callable[..., T]) -> Callable[..., T]:
-    """``--output`` and ``--emulator``: between them they say which folder is meant."""
+    """Add ``--output`` and ``--emulator`` to a command; together they select the output folder."""
     function = click.option(
         "--output",
         type=click.Path(path_type=Path),
@@ -71,13 +71,16 @@ def place_options(function: Callable[..., T]) -> Callable[..., T]:
 
 
 def same_api_option(function: Callable[..., T]) -> Callable[..., T]:
-    """``--same-api-as``, for each command that asks the API about what was bought."""
+    """Add ``--same-api-as`` to a command that asks the API about earlier purchases."""
     text = "Another address of the same API, at which this folder bought."
     return click.option("--same-api-as", metavar="URL", help=text)(function)
 
 
 def read_manifest(target: str, options: RunOptions) -> Manifest:
-    """The manifest that an argument names; ``-`` is standard input. Raises ``ManifestError``."""
+    """Read the manifest that an argument names; ``-`` is standard input.
+
+    Raises ``ManifestError``, and ``UsageError`` if ``target`` is a folder.
+    """
 
     def ask(models: Sequence[str]) -> Mapping[str, Offer]:
         return run_loop(lambda: offers(models, options, os.environ))
@@ -90,7 +93,10 @@ def read_manifest(target: str, options: RunOptions) -> Manifest:
 
 
 def find_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
-    """The folder whose results are meant: named by itself, or by a manifest, be it broken or gone."""
+    """Return the output folder that an argument names: the folder itself, or the folder of a manifest.
+
+    The manifest may be invalid or missing.
+    """
     if output is not None:
         return Folder(output.absolute())
     path = Path(target)
@@ -102,7 +108,7 @@ def find_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
 
 
 def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
-    """``find_folder``, where there must be results. Raises ``UsageError``."""
+    """Return the folder of ``find_folder``. Raises ``UsageError`` if the folder holds no results."""
     folder = find_folder(target, output, emulator=emulator)
     if look(folder.root).empty:
         raise UsageError(f"{folder.root} holds no {RESULTS}: nothing was run there yet")
@@ -110,7 +116,7 @@ def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
 
 
 def known_jobs(target: str, *, emulator: bool) -> Iterable[Job]:
-    """The manifest's jobs, where the argument is a manifest that can be read; no catalogue is asked for that."""
+    """Return the jobs of a manifest; none if ``target`` is no readable manifest. The catalogue is not contacted."""
     if not Path(target).is_file() or results_folder(Path(target)) is not None:
         return ()
     try:
@@ -120,7 +126,7 @@ def known_jobs(target: str, *, emulator: bool) -> Iterable[Job]:
 
 
 def known_settings(target: str, *, emulator: bool) -> Settings | None:
-    """The manifest's settings, where the argument is a manifest that can be read; no catalogue is asked for that."""
+    """Return the settings of a manifest; None if ``target`` is no readable manifest. The catalogue is not contacted."""
     if not Path(target).is_file() or results_folder(Path(target)) is not None:
         return None
     try:
@@ -132,7 +138,10 @@ def known_settings(target: str, *, emulator: bool) -> Settings | None:
 
 
 def spoken(target: str, output: Path | None, *, emulator: bool) -> str:
-    """Return the arguments that name the same results to another command; empty where MANIFEST was standard input."""
+    """Return the arguments that name the same results to another command, quoted for a shell.
+
+    Empty if the manifest came from standard input without ``output``.
+    """
     if target == "-" and output is None:
         return ""
     words = [str(output)] if output is not None else [target, *(["--emulator"] if emulator else [])]

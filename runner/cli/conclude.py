@@ -37,7 +37,10 @@ T = TypeVar("T")
 
 
 def output_options(function: Callable[..., T]) -> Callable[..., T]:
-    """``--json --quiet --verbose --log-format``: the verb gets ``as_json`` and one ``OutputOptions``."""
+    """Add ``--json --quiet --verbose --log-format`` to a command.
+
+    The command receives ``as_json``, and the other three as one ``OutputOptions`` named ``shown``.
+    """
 
     @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
     @click.option("--quiet", is_flag=True, help="Say only what needs a person; nothing at all when all is done.")
@@ -52,7 +55,7 @@ def output_options(function: Callable[..., T]) -> Callable[..., T]:
 
 
 class ResultsPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """Which results a command line is about."""
+    """Location of the results that a command line names."""
 
     manifest: str
     output: Path | None
@@ -60,13 +63,13 @@ class ResultsPlace(msgspec.Struct, frozen=True, kw_only=True):
     shard: Shard | None = None
 
     def typed(self) -> Typed:
-        """How a person names these results, and repeats the command."""
+        """Return the texts that repeat this command and name these results in the next one."""
         again = shlex.join(["runner", *sys.argv[1:]])
         target = spoken(self.manifest, self.output, emulator=self.emulator)
         return Typed(again=again, target=target, run=self._run())
 
     def _run(self) -> str:
-        """How the same jobs are run again, another option behind it."""
+        """Return the command that runs the same jobs; more options can be appended."""
         named = self.manifest != "-" and not Path(self.manifest).is_dir()
         words = ["runner", "run", *([self.manifest] if named else [])]
         words += ["--output", str(self.output)] if self.output is not None else []
@@ -75,7 +78,10 @@ class ResultsPlace(msgspec.Struct, frozen=True, kw_only=True):
         return shlex.join(words if named else [*words[:2], "MANIFEST", *words[2:]])
 
     def standing(self) -> dict[str, Json]:
-        """The object of ``--json`` where the command could not do its work: what the folder owes and has cost."""
+        """Return the ``--json`` object of a command that failed: the cost of the folder and its open purchases.
+
+        Counts and cost stay at 0 if the results log cannot be read.
+        """
         folder = find_folder(self.manifest, self.output, emulator=self.emulator)
         counts: Counter[str] = Counter()
         usd = Decimal()
@@ -96,9 +102,10 @@ class ResultsPlace(msgspec.Struct, frozen=True, kw_only=True):
 def conclude(
     work: Callable[[], Report], watch: RunDisplay, place: ResultsPlace, *, as_json: bool, on_finish: str | None = None
 ) -> int:
-    """Do ``work``, say what came of it, and return the exit code.
+    """Do ``work``, report its outcome, and return the exit code.
 
-    ``on_finish`` hears of every ending, but for a kill and a second signal, at which the process is gone at once.
+    The ``on_finish`` command runs after every ending except two: a kill, and a second signal. Both end the process at
+    once.
     """
     heard = as_json or on_finish is not None
     try:
@@ -107,7 +114,7 @@ def conclude(
         watch.fail(error)
         did = error.did or (place.standing() if heard else {})
         summary, code = {**did, "error": str(error)}, error.exit_code
-    except Exception as error:  # a bug of ours: the hook hears of it, and it is raised again to be seen
+    except Exception as error:  # a bug in the program: tell the hook, then raise the exception again for the traceback
         watch.close()
         did = place.standing() if heard else {}
         _call(on_finish, {**did, "error": type(error).__name__, "exit_code": 70}, watch)
@@ -122,13 +129,16 @@ def conclude(
 
 
 class _Interrupted(RunnerError):
-    """A signal ended the command before anything was in flight."""
+    """Interruption by a signal before anything was in flight."""
 
     exit_code = 75
 
 
 def _interruptible(work: Callable[[], T]) -> T:
-    """Do ``work``; where nothing listens yet, while a manifest is read, say, any signal ends it as Ctrl-C does."""
+    """Do ``work``, and let every signal of ``signals`` end it as Ctrl-C does.
+
+    This covers the time before ``attend`` listens for signals, for example while a manifest is read.
+    """
     before = {number: signal.signal(number, _interrupt) for number in signals()}
     try:
         return work()
@@ -139,7 +149,7 @@ def _interruptible(work: Callable[[], T]) -> T:
             signal.signal(number, handler)
 
 
-def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - what a signal handler is given
+def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - signature of a signal handler
     raise KeyboardInterrupt
 
 

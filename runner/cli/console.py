@@ -1,4 +1,4 @@
-"""Output in a terminal that is safe whoever wrote the text, and errors of a command."""
+"""Terminal output that is safe for untrusted text, and output of a command's errors."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ MAX_TEXT = 300
 _QUERY = re.compile(r"(\bhttps?://[^\s?#'\"]+)[?#][^\s'\"]*")
 
 _LONG = 12
-"""A text input shorter than this is no prompt that anyone would recognise."""
+"""Characters of a text input from which on it is treated as a prompt and removed; a shorter one reveals no prompt."""
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """Print one line. Its words may be a stranger's: none of them drives the terminal or begins a line of its own."""
+    """Print one line of untrusted text.
+
+    Line breaks and the characters that control a terminal are replaced with U+FFFD.
+    """
     click.echo(_CONTROL_OR_BREAK.sub("\ufffd", line), err=err)
 
 
 def say_all(text: str, *, err: bool = False) -> None:
-    """The same for a text of several lines."""
+    """Print untrusted text of several lines. Only the characters that control a terminal are replaced with U+FFFD."""
     click.echo(_CONTROL.sub("\ufffd", text), err=err)
 
 
@@ -48,7 +51,7 @@ def warning_words(warning: Problem) -> str:
 
 
 def show_error(error: RunnerError) -> None:
-    """Say what went wrong with a command as a whole."""
+    """Print the error that ended a command."""
     if isinstance(error, ManifestError):
         show_problems(error)
     else:
@@ -56,7 +59,7 @@ def show_error(error: RunnerError) -> None:
 
 
 def show_problems(error: ManifestError) -> None:
-    """Print a manifest's faults, up to a number that a person reads."""
+    """Print the problems of a manifest, ``MAX_PROBLEMS`` at most, and their total number."""
     for problem in error.problems[:MAX_PROBLEMS]:
         say_all(str(problem), err=True)
     count = error.count
@@ -68,7 +71,11 @@ def show_problems(error: ManifestError) -> None:
 
 
 def plain(text: str, record: Record | None = None) -> str:
-    """``text`` on one line, without control characters, what follows ``?`` in addresses, and ``record``'s prompts."""
+    """Return ``text`` on one line of at most ``MAX_TEXT`` characters, without private parts.
+
+    Control characters become blanks. The query or fragment of every address, and the long text inputs (prompts) of
+    ``record``, are each replaced with an ellipsis.
+    """
     for value in record.inputs.values() if record is not None else ():
         if isinstance(value, str) and len(value) >= _LONG:
             text = text.replace(value, "…")

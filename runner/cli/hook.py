@@ -1,4 +1,4 @@
-"""The hook of ``--on-finish``: a command of the user's that gets the summary of a run."""
+"""Hook of ``--on-finish``: a command of the user that receives the summary of a run."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from collections.abc import Mapping
 from runner.api.config import TOKEN_VARIABLES
 
 HOOK_SECONDS = 60.0
-"""So long it may take."""
+"""Longest time that the hook may take."""
 
 
 def run_hook(
     command: str, summary: str, exit_code: int, environ: Mapping[str, str], *, seconds: float = HOOK_SECONDS
 ) -> str:
-    """Run ``command`` with ``summary`` on its standard input; what went wrong with it, empty if nothing did."""
+    """Run ``command`` with ``summary`` on its standard input, and return an error message; empty if it succeeded.
+
+    The command gets the environment without the variables of the API token, and with ``RUNNER_EXIT_CODE``.
+    """
     kept = {name: value for name, value in environ.items() if name not in TOKEN_VARIABLES}
     try:
-        process = subprocess.Popen(  # noqa: S602 - the user's own line, as in a crontab
+        process = subprocess.Popen(  # noqa: S602 - a command line of the user, as in a crontab
             command,
             shell=True,
             stdin=subprocess.PIPE,
@@ -40,7 +43,7 @@ def run_hook(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Leave nothing of a command behind that has not ended by itself."""
+    """Kill the command and its process group if the command has not ended by itself."""
     if process.poll() is None:
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)

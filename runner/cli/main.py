@@ -1,6 +1,6 @@
-"""Command line: the commands there are, and an exit code for every way to end.
+"""Command line: the table of commands, and the exit code for every way that a command can end.
 
-A verb's module is imported when it is called, so that ``runner --help`` answers at once.
+The module of a command is imported when the command is called. ``runner --help`` therefore starts fast.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """The verbs of the table, each imported when it is needed."""
+    """Group of the commands in ``COMMANDS``; each module is imported when its command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -42,7 +42,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = import_module(f"runner.cli.commands.{cmd_name}").command
-        gc.freeze()  # what a verb is made of stays: no look for garbage goes through it
+        gc.freeze()  # a command's modules live until the end: exclude them from garbage collection
         assert isinstance(command, click.Command)
         return command
 
@@ -73,7 +73,7 @@ def cli() -> None:
 
 
 def main() -> int:
-    """Run the command line and return its exit code; only a bug of ours shows a traceback."""
+    """Run the command line and return its exit code. Only a bug in the program prints a traceback."""
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -86,8 +86,8 @@ def main() -> int:
     except RunnerError as error:
         show_error(error)
         code = error.exit_code
-    except Exception:  # noqa: BLE001 - whatever is left is a bug of ours, and a script must be able to tell
-        import traceback  # noqa: PLC0415 - nobody else should wait for it
+    except Exception:  # noqa: BLE001 - any other exception is a bug in the program, and has an exit code of its own
+        import traceback  # noqa: PLC0415 - needed here only
 
         traceback.print_exc()
         click.echo(

@@ -1,4 +1,4 @@
-"""Signals of a run: the first ends it gently, the second at once."""
+"""Signals of a run: the first ends the run gracefully, the second at once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from runner.engine.stop import GRACE_SECONDS, Stop
 
 
 def signals() -> list[signal.Signals]:
-    """What ends a run gently. A hangup that whoever started it has it ignore, as ``nohup`` does, is none."""
+    """Return the signals that end a run gracefully.
+
+    SIGTERM and SIGHUP are left out if the process was started with the signal ignored, as ``nohup`` does with SIGHUP.
+    """
     found = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     return [number for number in found if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
 
 
 async def attend(work: Callable[[Stop], Awaitable[T]], watch: RunDisplay) -> T:
-    """Do ``work`` while listening for signals and showing how far things are."""
+    """Do ``work`` while listening for signals and displaying the progress."""
     stop = Stop()
     watch.heed(stop)
     with one_error():
@@ -34,7 +37,7 @@ async def attend(work: Callable[[Stop], Awaitable[T]], watch: RunDisplay) -> T:
 
 
 async def _heed_signals(stop: Stop, watch: RunDisplay) -> None:
-    """The first signal ends the run gently, the second at once: nothing is lost either way."""
+    """End the run gracefully at the first signal, and the process at the second. Nothing is lost in either case."""
     with anyio.open_signal_receiver(*signals()) as received:
         async for number in received:
             if stop.interrupted.is_set():

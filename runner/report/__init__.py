@@ -1,7 +1,8 @@
-"""Page of ``runner report``: the results of a batch as one HTML file to look through offline.
+"""Page of ``runner report``: the results of a batch as one HTML file for offline use.
 
-``cards`` makes what is shown of each purchase, ``thumbnails`` looks at the files, ``charts`` draws, ``page`` puts all
-of it into ``page.html`` with ``page.css`` and ``page.js``. Nothing in a results log is trusted: Jinja2 escapes text,
-the script's data is JSON in a block that cannot be left, and the page forbids every script, style and request but its
-own.
+``cards`` makes the card of each file or purchase, ``thumbnails`` reads the files, ``charts`` draws the charts, and
+``page`` renders ``page.html`` with ``page.css`` and ``page.js``.
+
+Nothing in a results log is trusted. Jinja2 escapes text. The data for the script is JSON in a block that the data
+cannot close. The content security policy of the page forbids every script, style and request except its own.
 """

@@ -1,4 +1,4 @@
-"""Cards of the report: one for each file, and one for each purchase without a file."""
+"""Cards of the report: one per file, and one per purchase without a file."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from runner.ledger.records import DOUBT
 from runner.report.thumbnails import NOTHING, Look, PictureCondition
 
 STATES = ("failed", "unknown", "stuck", "missing", "altered", "owed", "cancelled", "left", "done")
-"""In the order in which they are shown: what needs a person first."""
+"""States in the order in which they are shown: states that need a person come first."""
 PICTURED = ("done", "altered")
 LATEST = epoch("9999-12-31T00:00:00Z")
-"""No request ends later, and beyond it no time can be written."""
+"""Latest time of an end that is accepted, in seconds since the epoch; later times cannot be formatted."""
 LARGEST_SET = 24
-"""Files of a folder that are taken for one product's; more are just a folder."""
+"""Most jobs in a folder that are taken for variants of one product."""
 _FEW_WORDS = 160
 _PICTURE_TYPES = frozenset(kind.media_type for kind in PICTURES.values())
 _DRAWINGS = (".svg", ".svgz")
 _TOLD = ("prompt", "width", "height")
-"""Inputs that are shown by themselves."""
+"""Inputs that have a place of their own on a card."""
 
 
 class Kind(StrEnum):
-    """How a file is shown."""
+    """Kind of display of a file."""
 
     PICTURE = "picture"
     VIDEO = "video"
     AUDIO = "audio"
     TEXT = "text"
     FILE = "file"
-    """By its name, type and length only: a scene, an archive, a drawing that could hold scripts."""
+    """Name, type and length only: a scene, an archive, or a drawing that could hold scripts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One file, or one purchase without any. Texts are as they came: whoever shows them escapes them."""
+    """One file, or one purchase without a file. The texts are unescaped; the page escapes them."""
 
     id: str
     number: str
-    """``2 of 3`` where a request brought several; else empty."""
+    """``2 of 3`` if the request has several files, else empty."""
     state: str
     prompt: str
     inputs: str
@@ -66,18 +66,18 @@ class Card:
     path: str
     kind: Kind
     label: str
-    """The file's ending, in capitals."""
+    """Extension of the file in capitals; ``FILE`` if there is no usable one."""
     other: str
-    """Of what is neither picture nor video: its type and length."""
+    """Type and length of a file that is neither a picture nor a video."""
     look: Look
     request_id: str
     why: str
     means: str
-    """For the money."""
+    """Meaning of the state for the cost."""
     advice: str
     warning: str
     family: str
-    """Cards that share it are variants of one another."""
+    """Key that variants of one another share."""
 
     @property
     def pictured(self) -> bool:
@@ -90,12 +90,12 @@ class Card:
 
 
 def files_of(record: Record) -> Sequence[Output | None]:
-    """What a record has cards for: its files once it is done; before that there is nothing to look at."""
+    """Return one entry per card of ``record``: its files if it is done and has files, else a single None."""
     return record.outputs if record.state is State.DONE and record.outputs else (None,)
 
 
 def make_cards(records: Sequence[Record], looks: Mapping[tuple[str, int], Look]) -> list[Card]:
-    """The cards of ``records``, those first that need a person. ``looks`` are by id and number of the file."""
+    """Return the cards of ``records`` in the order of ``STATES``. ``looks`` has the id and the file number as key."""
     families = find_families(records)
     cards = [
         _card(record, number, output, looks.get((record.id, number), NOTHING), families[record.id])
@@ -145,7 +145,7 @@ def _state(record: Record, look: Look) -> str:
 
 
 def _words(record: Record, state: str) -> tuple[str, str]:
-    """What the state means for the money, and what to do."""
+    """Return what the state means for the cost, and what to do."""
     if state != "failed":
         return _WORDS[state]
     refused = record.request_id is None
@@ -178,7 +178,10 @@ _WORDS = {
 
 
 def why(record: Record) -> str:
-    """The record's error on one line, its code first; empty without one."""
+    """Return the error of ``record``, its code first; empty without an error.
+
+    A purchase in state submitting has no error, and gets the text that it may have been bought.
+    """
     if record.error is None:
         return DOUBT if record.state is State.SUBMITTING else ""
     status = f" (HTTP {record.error.http_status})" if record.error.http_status else ""
@@ -194,13 +197,13 @@ def _cost(record: Record, number: int) -> str:
 
 
 def seconds_taken(record: Record) -> float | None:
-    """From acceptance to the final state; None where that is not known."""
+    """Return the seconds from acceptance to the final state; None if unknown."""
     times = interval(record)
     return times[1] - times[0] if times is not None else None
 
 
 def interval(record: Record) -> tuple[float, float] | None:
-    """When a request was accepted and when it ended, in seconds since the epoch."""
+    """Return the times at which a request was accepted and ended, in seconds since the epoch; None if unknown."""
     try:
         start, end = epoch(record.submitted_at or ""), epoch(record.completed_at or "")
     except ValueError:
@@ -209,7 +212,7 @@ def interval(record: Record) -> tuple[float, float] | None:
 
 
 def _size(record: Record, output: Output | None) -> tuple[int, int]:
-    """Of the file, else what was asked for; zeros where neither is a size."""
+    """Return width and height of the file, else those in the inputs; zeros if neither is a valid size."""
     asked = record.inputs.get("width"), record.inputs.get("height")
     for width, height in ((output.width, output.height), asked) if output is not None else (asked,):
         if _is_side(width) and _is_side(height):
@@ -218,7 +221,7 @@ def _size(record: Record, output: Output | None) -> tuple[int, int]:
 
 
 def _other(output: Output | None) -> str:
-    """``audio/wav, 1,234 bytes``; empty for a picture, a video, and where there is no file."""
+    """Return ``audio/wav, 1,234 bytes``; empty for a picture, for a video, and without a file."""
     kind = (output.media_type or "") if output is not None else ""
     if output is None or output.path is None or kind.startswith("video/") or not kind or output.width is not None:
         return ""
@@ -226,12 +229,12 @@ def _other(output: Output | None) -> str:
 
 
 def _kind(output: Output | None, look: Look) -> Kind:
-    """How to show a file: by the type on record and by what its bytes were found to be."""
+    """Return the kind of display of a file, by its recorded type and by the content that was found."""
     media_type = ((output.media_type or "") if output is not None else "").lower()
     if output is None or output.path is None:
         return Kind.PICTURE
     if PurePosixPath(output.path).suffix.lower() in _DRAWINGS:
-        return Kind.FILE  # whatever it is said to be: a browser goes by the name
+        return Kind.FILE  # regardless of the recorded type, because a browser goes by the name
     if look.thumbnail is not None or media_type in _PICTURE_TYPES:
         return Kind.PICTURE
     if look.text:
@@ -254,11 +257,11 @@ def _text(value: Json) -> str:
 
 
 def find_families(records: Iterable[Record]) -> dict[str, str]:
-    """Which jobs are variants of one another, by id.
+    """Return the family of each job by id. Jobs of one family are variants of one another.
 
-    The user's own order comes first: files that share a folder (``{{ sku }}/{{ view }}``) are one product's, unless
-    there are too many of them for that. Other jobs belong together by their model and prompt, whatever their sizes,
-    seeds and copies.
+    Jobs whose files share a folder (``{{ sku }}/{{ view }}``) are one family, if they are at most ``LARGEST_SET``. The
+    folder layout of the user comes first. Other jobs are one family if they have the same model and prompt; their
+    sizes, seeds and copies may differ.
     """
     listed = list(records)
     folders = {record.id: str(PurePosixPath(record.file).parent) for record in listed}
@@ -273,7 +276,7 @@ def find_families(records: Iterable[Record]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """A model's line in the table."""
+    """Row of a model in the table."""
 
     model: str
     jobs: int
@@ -285,7 +288,7 @@ class TableRow:
 
 
 def table(records: Sequence[Record], purchases: Sequence[Record]) -> list[TableRow]:
-    """What each model made of its jobs, and what all their ``purchases`` cost."""
+    """Return a row per model: outcomes and durations of ``records``, and the cost of all ``purchases``."""
     by_model = sorted(records, key=lambda record: record.model)
     usd: Counter[str] = Counter()
     for record in purchases:

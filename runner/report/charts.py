@@ -1,7 +1,8 @@
 """Charts of the report: durations of requests, requests in flight, cost over time.
 
-pygal draws. It adds a script, styles and its address to each SVG, and a finder of modules to the interpreter that
-warns at every failed import; all of these are taken out again. ``page.css`` styles what is left.
+pygal draws the charts. pygal adds a script, styles and its web address to each SVG. It also adds a module finder to
+the interpreter, which warns at every failed import. This module removes all of them again. ``page.css`` styles the
+charts.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from xml.etree import ElementTree as ET
 
-import pygal  # type: ignore[import-untyped]  # it brings no types, and what it draws is read as text
+import pygal  # type: ignore[import-untyped]  # pygal has no type hints; its drawings are read as text
 from markupsafe import Markup
-from pygal.style import Style  # type: ignore[import-untyped]  # it brings no types, and what it draws is read as text
+from pygal.style import Style  # type: ignore[import-untyped]  # pygal has no type hints; its drawings are read as text
 
 from runner.core.clock import epoch
 from runner.core.models import Record
@@ -22,7 +23,7 @@ from runner.engine.billing.costs import spent
 from runner.report.cards import interval
 
 POINTS = 400
-"""So many at most are drawn of a line."""
+"""Most points that are drawn of a line."""
 
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
@@ -39,12 +40,15 @@ _KEPT = {
     "circle": {"cx", "cy", "r"},
     "text": {"x", "y"},
 }
-"""What is kept of an element: nothing that loads, runs or styles."""
+"""Elements that are kept, and the attributes kept of each; ``""`` stands for all elements.
+
+None of the attributes loads, runs or styles anything.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """One drawing. ``says`` is what it shows, in a sentence."""
+    """One chart. ``says`` describes its content in a sentence."""
 
     title: str
     says: str
@@ -52,7 +56,7 @@ class Plot:
 
 
 def plots(purchases: Sequence[Record]) -> list[Plot]:
-    """The plots of a folder's purchases; none without times to draw."""
+    """Return the charts of a folder's purchases; none if no times are known."""
     spans = sorted(times for record in purchases if (times := interval(record)) is not None)
     bills = sorted((when, spent(record)) for record in purchases if (when := _when(record)) is not None)
     if not spans or not bills:
@@ -67,7 +71,7 @@ def plots(purchases: Sequence[Record]) -> list[Plot]:
 
 
 def _when(record: Record) -> float | None:
-    """When a purchase began to cost money."""
+    """Return the time from which a purchase costs money; None if it costs nothing or the time is unknown."""
     try:
         return epoch(record.submitted_at or record.intended_at or record.at) if spent(record) else None
     except ValueError:
@@ -105,7 +109,7 @@ def _costs(bills: Sequence[Point], clock: Callable[[float], str]) -> Plot:
 
 
 def in_flight(spans: Iterable[Point]) -> list[Point]:
-    """How many of ``spans`` there are from each moment on at which that changes."""
+    """Return the number of open ``spans`` from each moment on at which the number changes."""
     changes: dict[float, int] = {}
     for begin, end in spans:
         changes[begin] = changes.get(begin, 0) + 1
@@ -115,7 +119,7 @@ def in_flight(spans: Iterable[Point]) -> list[Point]:
 
 
 def thin(points: Sequence[Point]) -> list[Point]:
-    """At most ``POINTS`` of ``points``: of each group of neighbours the highest and the lowest, and the last of all."""
+    """Return at most ``POINTS`` of ``points``: highest and lowest of each group of neighbours, and the last point."""
     if len(points) <= POINTS:
         return list(points)
     length = -(-2 * len(points) // (POINTS - 2))
@@ -127,7 +131,7 @@ def thin(points: Sequence[Point]) -> list[Point]:
 
 
 def stairs(points: Sequence[Point]) -> list[Point]:
-    """The line that holds each value until the next one comes."""
+    """Return the corners of a step line, which keeps each value until the next point."""
     return [
         corner
         for number, (when, value) in enumerate(points)
@@ -136,7 +140,7 @@ def stairs(points: Sequence[Point]) -> list[Point]:
 
 
 def _clock(span: float) -> Callable[[float], str]:
-    """How a time since the beginning is written on a plot of so many seconds."""
+    """Return the formatter of a time since the beginning, with a unit that suits a chart of ``span`` seconds."""
     unit, seconds = next((unit for unit in (("s", 1), ("min", 60), ("h", 3600)) if span < 180 * unit[1]), ("d", 86_400))
     return lambda value: f"{value / seconds:.3g} {unit}"
 
@@ -150,7 +154,7 @@ def draw(
     stroke: bool = True,
     fill: bool = False,
 ) -> Markup:
-    """An SVG of ``points``; ``when`` and ``value`` write the labels of its axes."""
+    """Return an SVG of ``points``; ``when`` and ``value`` format the labels of the axes."""
     chart = pygal.XY(
         js=[],
         no_prefix=True,
@@ -176,16 +180,16 @@ def draw(
 
 
 def plain(drawn: ET.Element, title: str) -> Markup:
-    """The bare drawing, named for those who cannot see it."""
+    """Return the drawing without scripts and styles, with ``title`` as its label for screen readers."""
     root = _copy(drawn)
     root.set("role", "img")
     root.set("aria-label", title)
     root.set("class", "plot-svg")
-    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - text and attributes are escaped by the writer of XML
+    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - ElementTree escapes text and attributes
 
 
 def _copy(element: ET.Element) -> ET.Element:
-    """``element`` with the children, attributes and texts that only draw."""
+    """Return a copy of ``element`` with only the children, attributes and texts that draw."""
     tag = str(element.tag).removeprefix(_SVG)
     known = _KEPT[""] | _KEPT.get(tag, set())
     copy = ET.Element(tag, {name: element.attrib[name] for name in element.attrib if name in known})

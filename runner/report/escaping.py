@@ -1,4 +1,4 @@
-"""Escaping: text from a batch as data of the page, never as a part of it."""
+"""Escaping of untrusted text, data and paths of a batch for the page, and the page's content security policy."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ from markupsafe import Markup
 from runner.report.cards import Card
 
 _ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
-"""In JSON these stand inside strings only, so they can be written otherwise everywhere."""
+"""Escapes of characters that JSON has inside strings only, so that every occurrence can be escaped."""
 
 
 class Thumbs(StrEnum):
-    """Where the thumbnails of a page are."""
+    """Place of a page's thumbnails: in the page, or beside it."""
 
     EMBED = "embed"
     BESIDE = "beside"
-    """In ``.runner/thumbnails`` of the output folder, each its own file."""
+    """One file each in ``.runner/thumbnails`` of the output folder."""
 
 
 def data_block(value: object) -> Markup:
-    """``value`` as JSON that can stand in a ``<script>`` block and does not end it."""
+    """Return ``value`` as JSON that is safe in a ``<script>`` block: the JSON cannot end the block."""
     text = msgspec.json.encode(value).decode().translate(_ESCAPES)
-    return Markup(text)  # noqa: S704 - holds no letter that means anything to HTML
+    return Markup(text)  # noqa: S704 - holds no character that has a meaning in HTML
 
 
 def content_policy(css: str, js: str) -> str:
-    """What the page may do: run and style itself by these very texts, and show files. Nothing else, from nowhere."""
+    """Return the content security policy of the page.
+
+    The policy allows exactly this script and this style, by their hashes. It allows pictures and media from files and
+    from the page's own origin, and pictures from ``data:`` addresses. Everything else is forbidden.
+    """
     return (
         f"default-src 'none'; script-src {_source_hash(js)}; style-src {_source_hash(css)}; "
         "img-src data: file: 'self'; media-src file: 'self'; base-uri 'none'; form-action 'none'"
@@ -45,17 +49,21 @@ def _source_hash(text: str) -> str:
 
 
 def link(root: Path, here: Path, path: str) -> str:
-    """The address of ``path`` in the folder ``root``, from a page in ``here``. Never one with a scheme of its own."""
+    """Return the address of ``path`` in the folder ``root``, relative to a page in ``here``.
+
+    The address is absolute if the two are on different drives of Windows. ``path`` cannot bring a scheme of its own
+    into the address.
+    """
     target = root / path
     try:
         relative = os.path.relpath(target, here)
-    except ValueError:  # another drive of Windows
+    except ValueError:  # on another drive (Windows)
         return target.absolute().as_uri()
     return "./" + quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
 def source(card: Card, root: Path, here: Path, thumbs: Thumbs) -> str:
-    """Where the page has a card's thumbnail from."""
+    """Return the address of a card's thumbnail: a file, or the embedded data."""
     look = card.look
     if thumbs is Thumbs.BESIDE and look.cached is not None:
         return link(root, here, look.cached)

@@ -1,4 +1,4 @@
-// The page's behaviour. Everything that comes from a batch is text here: it is set as textContent, never as HTML.
+// Behaviour of the page. Data of a batch is set as textContent, never as HTML.
 "use strict";
 (() => {
   const { cards, command } = JSON.parse(document.getElementById("data").textContent);
@@ -62,7 +62,7 @@
     arrange();
   };
 
-  // ---- one card has the keyboard
+  // ---- keyboard focus on one card
 
   const point = (number, focus = false) => {
     if (openers[current]) openers[current].tabIndex = -1;
@@ -80,7 +80,7 @@
     return shown[Math.min(Math.max(place + step, 0), shown.length - 1)] ?? current;
   };
 
-  // The card above or below: of the next line of cards, the one nearest in x.
+  // Return the card above or below: the one of the next line of cards that is nearest in x.
   const line = (step) => {
     const here = items[current].getBoundingClientRect();
     let place = shown.indexOf(current) + step;
@@ -109,7 +109,7 @@
 
   const thumbnail = (number) => items[number].querySelector("img")?.getAttribute("src");
 
-  // The file itself; the thumbnail where it cannot be had or shown.
+  // Show the file itself, or the thumbnail if the file cannot be loaded or shown.
   const fill = (image, number) => {
     image.alt = describe(cards[number]);
     image.onerror = () => { image.onerror = null; if (thumbnail(number)) image.src = thumbnail(number); };
@@ -149,11 +149,11 @@
       if (!player.hasAttribute("src")) continue;
       player.pause();
       player.removeAttribute("src");
-      player.load();  // without it the file that was opened goes on
+      player.load();  // otherwise the file that was opened goes on loading
     }
   };
 
-  // What is on the screen says how long it is. Thousands of open players would be too many for a browser.
+  // Load the metadata (the duration) of visible players only: thousands of open players are too many for a browser.
   const near = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (isIntersecting) target.preload = "metadata";
@@ -176,7 +176,7 @@
       player.hidden = true;
       $("view-unplayed").hidden = false;
     });
-  // One at a time.
+  // Play one file at a time.
   document.addEventListener("play", (event) => {
     for (const player of document.querySelectorAll("audio, video")) if (player !== event.target) player.pause();
   }, true);
@@ -239,9 +239,9 @@
     return shown;
   };
 
-  // ---- rejecting, and the command that follows from it
+  // ---- rejected pictures, and the command that buys them anew
 
-  // As the shell reads it, and as --only understands it: a pattern that means these very letters.
+  // Quote a text for the shell; escape an id so that --only matches it literally.
   const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
   const pattern = (id) => id.replace(/[*?[]/g, "[$&]");
 
@@ -274,7 +274,7 @@
     if (cards.length) markButtons();
   };
 
-  // The marks live in the address: a reload and a bookmark keep them, and nothing else is stored.
+  // The address holds the rejected ids, so that a reload and a bookmark keep them. Nothing else is stored.
   const remember = () => {
     const words = [...rejected].map(encodeURIComponent).join(",");
     history.replaceState(null, "", words ? `#rejected=${words}` : location.href.split("#")[0]);
@@ -286,7 +286,7 @@
     for (const word of words) {
       try {
         if (known.has(decodeURIComponent(word))) rejected.add(decodeURIComponent(word));
-      } catch { /* an address that somebody cut short */ }
+      } catch { /* the address was cut short */ }
     }
     if (rejected.size) showRejected();
   };

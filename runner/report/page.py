@@ -1,4 +1,4 @@
-"""Page of the report: values into ``page.html``, and the file onto the disk."""
+"""Page of the report: rendering of ``page.html``, and writing of the file."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from runner.report.escaping import Thumbs, content_policy, data_block, link, sou
 from runner.report.thumbnails import Look
 
 MARK = "<!doctype html><!-- made by `runner report`, which writes over it -->"
-"""How a report begins. A file that begins otherwise is somebody's, and stays."""
+"""First line of every report. A file that begins otherwise is not overwritten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
-    """All that a report is about."""
+    """Data of a report."""
 
     name: str
     root: Path
     """The output folder."""
     records: Sequence[Record]
-    """One purchase of each job: the one in force, or the one that waits for the user's word."""
+    """One purchase of each job: the one in force, or the one that the user has to resolve."""
     purchases: Sequence[Record]
-    """All of them, for money and time."""
+    """All purchases, for cost and times."""
     looks: dict[tuple[str, int], Look]
     untried: int
-    """Jobs of the manifest that nothing is known of."""
+    """Number of jobs of the manifest without a purchase."""
     command: str
-    """How a run of this batch is started, for a shell."""
+    """Command that runs this batch, quoted for a shell."""
     now: float
 
 
 def write(batch: ReportData, target: Path, place: Thumbs) -> int:
-    """Write the report of ``batch`` to ``target``, whole or not at all; return its bytes.
+    """Write the report of ``batch`` to ``target``, whole or not at all; return its size in bytes.
 
-    Raises ``UsageError`` where something else stands there, ``OutputError`` where the disk refuses.
+    Raises ``UsageError`` if ``target`` exists and is no report, ``OutputError`` if the file cannot be written.
     """
     check_target(target)
     body = render(batch, target.parent, place).encode("utf-8", "replace")
@@ -63,12 +63,12 @@ def write(batch: ReportData, target: Path, place: Thumbs) -> int:
 
 
 def check_target(target: Path) -> None:
-    """Raise ``UsageError`` if something else than a report of ours stands at ``target``."""
+    """Raise ``UsageError`` if ``target`` exists and is not a report of this program."""
     if not os.path.lexists(target):
         return
     ours = False
     with suppress(OSError):
-        if target.is_file():  # what is none may keep a reader waiting for ever
+        if target.is_file():  # opening a named pipe could block forever
             with target.open("rb") as file:
                 ours = file.read(len(MARK)) == MARK.encode()
     if not ours:
@@ -76,17 +76,17 @@ def check_target(target: Path) -> None:
 
 
 def render(batch: ReportData, here: Path, place: Thumbs) -> str:
-    """The page, for a file in the folder ``here``."""
+    """Return the page as HTML, for a file in the folder ``here``."""
     cards = make_cards(batch.records, batch.looks)
     css, js = _part("page.css"), _part("page.js")
     numbers = {id(card): number for number, card in enumerate(cards)}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_part("page.html"))
     return template.render(
-        mark=Markup(MARK),  # noqa: S704 - our own
+        mark=Markup(MARK),  # noqa: S704 - a constant
         policy=content_policy(css, js),
-        css=Markup(css),  # noqa: S704 - our own
-        js=Markup(js),  # noqa: S704 - our own
+        css=Markup(css),  # noqa: S704 - a file of this package
+        js=Markup(js),  # noqa: S704 - a file of this package
         data=data_block({"command": batch.command, "cards": _told(cards, batch.root, here)}),
         version=__version__,
         name=batch.name,
@@ -111,7 +111,7 @@ def _part(name: str) -> str:
 
 
 def _told(cards: Sequence[Card], root: Path, here: Path) -> list[dict[str, object]]:
-    """What the script knows of each card."""
+    """Return the data of each card for the script."""
     families = {family: number for number, family in enumerate(dict.fromkeys(card.family for card in cards))}
     return [
         {
@@ -147,7 +147,7 @@ def _told(cards: Sequence[Card], root: Path, here: Path) -> list[dict[str, objec
 
 
 def _filters(cards: Sequence[Card]) -> list[tuple[str, str, list[tuple[str, int]]]]:
-    """The choices by which cards can be filtered, with how many each keeps."""
+    """Return the filters: name, label, and the choices with the number of cards of each."""
     kinds = _counted((card.kind for card in cards if card.pictured), lambda kind: list(Kind).index(Kind(kind)))
     return [
         *([("kind", "All kinds", kinds)] if len(kinds) > 1 else []),
@@ -158,7 +158,7 @@ def _filters(cards: Sequence[Card]) -> list[tuple[str, str, list[tuple[str, int]
 
 
 def _kinds(cards: Sequence[Card]) -> list[tuple[str, int]]:
-    """How many files there are of each kind, in words; of a page without any, no pictures."""
+    """Return the number of files of each kind, with the kind in words; zero pictures if there are no files."""
     counts = Counter(card.kind for card in cards if card.pictured)
     return [(_PLURALS[kind], counts[kind]) for kind in Kind if counts[kind]] or [(_PLURALS[Kind.PICTURE], 0)]
 
@@ -181,7 +181,7 @@ def _by_numbers(size: str) -> list[int]:
 
 
 def _span(purchases: Iterable[Record]) -> str:
-    """From the first acceptance to the last end."""
+    """Return the time from the first acceptance to the last end in words; empty if no times are known."""
     spans = [times for record in purchases if (times := interval(record)) is not None]
     if not spans:
         return ""

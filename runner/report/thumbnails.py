@@ -1,4 +1,7 @@
-"""Previews: thumbnails, made once and kept under ``.runner/thumbnails`` by the hash of what they show, and texts."""
+"""Previews of files: thumbnails, and beginnings of texts.
+
+A thumbnail is made once, and kept in ``.runner/thumbnails`` under the hash of the file.
+"""
 
 from __future__ import annotations
 
@@ -22,57 +25,60 @@ from runner.core.models import Output
 from runner.core.text import CONTROL
 
 EDGE = 320
-"""Pixels of a thumbnail's longer side."""
+"""Longer side of a thumbnail in pixels."""
 QUALITY = 70
 MOST_TEXT = 4000
-"""Characters of a text that are on the page."""
+"""Characters of a text that the page shows."""
 CACHE = ".runner/thumbnails"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class PictureCondition(StrEnum):
-    """How a file stands against its record."""
+    """Condition of a file compared with its record."""
 
     RIGHT = "right"
     ALTERED = "altered"
-    """Other bytes than recorded."""
+    """The content differs from the record."""
     MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What was found at an output's path."""
+    """Condition and preview of the file of an output."""
 
     stand: PictureCondition
     thumbnail: bytes | None = None
-    """A WebP; None for a video and for what cannot be shown."""
+    """WebP; None: a video, or a file that cannot be shown as a picture."""
     cached: str | None = None
-    """Where the thumbnail is kept, relative to the output folder."""
+    """Path of the stored thumbnail, relative to the output folder; None: no thumbnail is stored."""
     width: int = 0
     height: int = 0
-    """Of the thumbnail, in pixels."""
+    """Size of the thumbnail in pixels, like ``width``."""
     text: str = ""
-    """How a file of text begins; empty for any other."""
+    """Beginning of a text file; empty for any other file."""
     cut: bool = False
-    """Whether the text goes on beyond that."""
+    """True if the file is longer than ``text``."""
 
 
 NOTHING = Look(stand=PictureCondition.MISSING)
 
 
 class Thumbnails:
-    """Looks at the files of one output folder."""
+    """Previews of the files of one output folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def look(self, outputs: Iterable[Output]) -> Iterator[Look]:
-        """Look at each, several at a time, in order."""
+        """Yield the preview of each output in order. Several files are read at a time."""
         with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="thumbnails") as threads:
             yield from threads.map(self.look_at, outputs)
 
     def look_at(self, output: Output) -> Look:
-        """What stands at the path of ``output``. A link that leads out of the folder counts as nothing."""
+        """Return the condition and preview of the file of ``output``.
+
+        A link that leads out of the folder counts as missing.
+        """
         try:
             path = self._root / (output.path or "")
             if output.path is None or not path.is_file() or not is_within(path, self._root):
@@ -91,7 +97,10 @@ class Thumbnails:
             return NOTHING
 
     def _kept(self, output: Output, seen: os.stat_result) -> Look | None:
-        """The thumbnail of an earlier report, if the file has not been touched since: it bears the file's time."""
+        """Return the preview from an earlier report; None if there is none or the file has changed since.
+
+        A stored thumbnail has the modification time of its file.
+        """
         if not SHA256.fullmatch(output.sha256 or "") or seen.st_size != output.bytes:
             return None
         name = f"{CACHE}/{output.sha256}.webp"
@@ -102,7 +111,10 @@ class Thumbnails:
         return None
 
     def _keep(self, small: bytes, sha256: str, mtime_ns: int, look: Look) -> Look:
-        """Keep a thumbnail for the next report. Where the folder cannot be written it is shown all the same."""
+        """Return ``look`` with a thumbnail, and store the thumbnail for the next report.
+
+        If the folder cannot be written, the thumbnail is shown and not stored.
+        """
         look = _with_thumbnail(look, small)
         name = f"{CACHE}/{sha256}.webp"
         path = self._root / name
@@ -115,7 +127,7 @@ class Thumbnails:
 
 
 def _with_thumbnail(look: Look, small: bytes) -> Look:
-    """``look`` with a whole WebP of ours. Raises ``ValueError`` or ``OSError`` for anything else."""
+    """Return ``look`` with the thumbnail ``small``. Raises ``ValueError`` or ``OSError`` if it is not a whole WebP."""
     if len(small) < 12 or int.from_bytes(small[4:8], "little") + 8 != len(small):
         raise ValueError("no whole WebP")
     with Image.open(BytesIO(small), formats=["WEBP"]) as image:
@@ -123,7 +135,7 @@ def _with_thumbnail(look: Look, small: bytes) -> Look:
 
 
 def _put(path: Path, small: bytes, mtime_ns: int) -> None:
-    """Not flushed: what a crash leaves half is seen as such and made anew."""
+    """Store a thumbnail without flushing to disk. An incomplete file after a crash is detected, and made again."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}.tmp")
     temporary.unlink(missing_ok=True)
     with temporary.open("xb") as file:
@@ -133,7 +145,7 @@ def _put(path: Path, small: bytes, mtime_ns: int) -> None:
 
 
 def make_thumbnail(path: Path) -> bytes | None:
-    """A small WebP of the picture at ``path``; None for a video, and for what is no picture or too large a one."""
+    """Return a small WebP of the picture at ``path``; None if the file is no picture, or the picture is too large."""
     try:
         with Image.open(path, formats=[name for name in PICTURES if name in _openable()]) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -145,18 +157,21 @@ def make_thumbnail(path: Path) -> bytes | None:
             body = BytesIO()
             small.save(body, "WEBP", quality=QUALITY, method=2)
             return body.getvalue()
-    except Exception:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
+    except Exception:  # noqa: BLE001 - decoders raise all kinds of exceptions for invalid data
         return None
 
 
 def is_text(media_type: str) -> bool:
-    """Tell whether files of such a type are shown as text. A web page is a file like any other."""
+    """Tell whether files of a type are shown as text. HTML is not: a web page is shown as a file."""
     kind = media_type.partition(";")[0].strip().lower()
     return kind in ("application/json", "application/x-subrip") or (kind.startswith("text/") and kind != "text/html")
 
 
 def read_text(path: Path) -> tuple[str, bool]:
-    """Return how a text begins, and whether it goes on; empty for what is no text. Raises ``OSError``."""
+    """Return the beginning of a text, and whether the text is longer; empty and False if the file is no text.
+
+    Raises ``OSError``.
+    """
     with path.open("rb") as file:
         head = file.read(4 * MOST_TEXT + 4)
         longer = bool(file.read(1))

@@ -1,1 +1,1 @@
-"""One module a command: its arguments, what it calls, what it prints."""
+"""Commands, one module each: its arguments, what it calls, and its output."""

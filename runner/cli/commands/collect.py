@@ -1,4 +1,4 @@
-"""``runner collect``: fetch what is owed, from the folder alone."""
+"""``runner collect``: download results that are paid but not downloaded yet. The output folder alone is enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runner emulator``: the Model API on loopback."""
+"""``runner emulator``: a server of the emulated Model API on the loopback address."""
 
 from __future__ import annotations
 

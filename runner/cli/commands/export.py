@@ -1,4 +1,4 @@
-"""``runner export``: the receipts of every purchase, as CSV or JSON. Takes no lock and changes nothing."""
+"""``runner export``: the receipts of every purchase, as CSV or JSON. The command takes no lock and changes nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, only:
 
 
 class Rows:
-    """All rows, one after the other, in order of the purchases' first appearance."""
+    """Iterable of all rows, in the order in which the purchases first appear in the results log."""
 
     def __init__(self, ledger: LedgerReader, folder: FolderReader, only: str | None) -> None:
         self._ledger = ledger
@@ -81,7 +81,7 @@ class Rows:
         )
 
     def _archive_older(self, record: Record, output: Output) -> str | None:
-        """Where an older purchase's file is, or would be if nobody had deleted it."""
+        """Return the archive path of a file of an older purchase, even if the file was deleted."""
         places = [path for path in paths_of(record, output) if path.startswith(".replaced/")]
         return next((path for path in places if os.path.lexists(self._folder.root / path)), places[0])
 
@@ -110,7 +110,10 @@ FORMATS: dict[str, Callable[[Iterable[Receipt]], Iterator[bytes]]] = {"csv": _cs
 
 
 def _write(chunks: Iterable[bytes], first: bytes) -> bool:
-    """Write everything, as far as somebody reads it; whether that was all. Raises ``OutputError``."""
+    """Write ``first`` and ``chunks`` to standard output; return False if the reader closed the pipe early.
+
+    Raises ``OutputError``.
+    """
     if sys.stdout is None:
         raise OutputError("standard output is closed: there is nowhere to write to")
     stream = sys.stdout.buffer
@@ -118,7 +121,7 @@ def _write(chunks: Iterable[bytes], first: bytes) -> bool:
         stream.write(first)
         stream.writelines(chunks)
         stream.flush()
-    except BrokenPipeError:  # of `| head`, which has what it wanted
+    except BrokenPipeError:  # the reader stopped early, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     except OSError as error:

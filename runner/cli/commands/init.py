@@ -1,4 +1,4 @@
-"""``runner init``: a manifest to start from."""
+"""``runner init``: a commented manifest to start from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.manifest import check_id
 
 DEFAULT = "batch.yaml"
 PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z][A-Za-z0-9_-]+")
-"""What YAML takes for a text without quotes."""
+"""Names that YAML reads as text without quotes."""
 
 
 @click.command("init")
@@ -40,7 +40,10 @@ def command(name: str) -> int:
 
 
 def _starter(name: str) -> bytes:
-    """The starter manifest, with a name of its own: the results stay where they are when its file is renamed."""
+    """Return the starter manifest with a ``name``, so that renaming the file does not change the output folder.
+
+    The line of ``name`` is left out if ``name`` is not a valid id.
+    """
     text = files("runner.cli.commands").joinpath("starter.yaml").read_text(encoding="utf-8")
     written = name if PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
     line = "" if check_id(name) else f"name: {written}  # of the output folder; keep it when you rename this file\n"
@@ -48,7 +51,7 @@ def _starter(name: str) -> bytes:
 
 
 def _write(path: Path, text: bytes) -> None:
-    """Create ``path``. Raises ``UsageError`` if something is there, ``OutputError`` if it cannot be."""
+    """Create ``path``. Raises ``UsageError`` if ``path`` exists, ``OutputError`` if it cannot be written."""
     if path.exists():
         raise UsageError(f"{path} is there already, and was left as it is; give another name")
     try:

@@ -1,4 +1,4 @@
-"""``runner merge``: one results log again out of those of all shards."""
+"""``runner merge``: one results log made from the results logs of all shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runner models``: the live catalogue."""
+"""``runner models``: models, prices and inputs of the live catalogue."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def command(
 
 
 async def _list(options: RunOptions, query: ModelQuery) -> tuple[list[dict[str, Json]], list[str]]:
-    """Return the models that fit, and where none does the categories that there are."""
+    """Return the models that fit ``query``, and all categories if none fits.
+
+    Raises ``Unavailable`` if the catalogue does not answer.
+    """
     async with open_catalogue(options, os.environ) as api:
         entries = await api.catalogue(query.parameters)
         if entries is None:
@@ -104,12 +107,12 @@ def _show_list(found: list[dict[str, Json]], query: ModelQuery, categories: list
 
 
 def _makes(entry: dict[str, Json]) -> str:
-    """What a model makes in words, or the category that does not tell."""
+    """Return in words what a model makes; its categories if its kinds of output are unknown, else ``?``."""
     return output_words(outputs_of(entry)) or plain(", ".join(categories_of(entry))) or "?"
 
 
 def description_of(entry: dict[str, Json]) -> list[str]:
-    """The lines about one model; each may hold a stranger's words."""
+    """Return the lines about one model. Each line may hold untrusted text."""
     price = price_of(entry)
     about = {
         "name": entry.get("display_name"),
@@ -148,7 +151,7 @@ def _duration_words(price: Price) -> str:
 
 
 def _rule(rule: dict[str, Any], *, required: bool) -> str:
-    """What an input takes: ``integer, 64 to 2048, default 1024``."""
+    """Return the rule of an input in words: ``integer, 64 to 2048, default 1024``."""
     kind, choices = rule.get("type", "of a type not told"), rule.get("enum")
     parts = [" or ".join(map(str, kind)) if isinstance(kind, list) else str(kind)]
     if isinstance(choices, list) and choices:

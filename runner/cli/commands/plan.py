@@ -1,4 +1,4 @@
-"""``runner plan``: the forecast of a run, and its reasons."""
+"""``runner plan``: the forecast of a run, with its reasons."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _quote(forecast: Forecast, options: RunOptions, *, offline: bool) -> Quote:
 
 
 def _price_words(found: dict[str, Any]) -> str:
-    """What the purchases may cost, by the live catalogue."""
+    """Return in words what the purchases may cost by the live catalogue."""
     lacking = {one["model"]: one["jobs"] for one in found["without_duration"]}
     if found["from_usd"] is None:
         why = "" if lacking else " (no token, or the catalogue names none)"

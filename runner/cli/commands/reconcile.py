@@ -79,7 +79,7 @@ def command(
 
 
 async def _settle(folder: Folder, requests: list[ResolutionRequest], options: RunOptions) -> OpenPurchases:
-    from runner.engine import operations  # noqa: PLC0415 - HTTP takes a while to load, and listing needs none
+    from runner.engine import operations  # noqa: PLC0415 - the HTTP client is slow to import, and listing does not need it
 
     return await operations.reconcile(folder, requests, options)
 
@@ -122,12 +122,12 @@ def _entry(record: Record) -> dict[str, object]:
 
 
 def _when(record: Record) -> str:
-    """When the intent was written, as near as is known."""
+    """Return the time of the intent; the nearest later time on record if it is unknown."""
     return record.intended_at or record.submitted_at or record.at
 
 
 def _prompt(record: Record) -> str:
-    """The prompt on one line, cut; the inputs where there is none."""
+    """Return the prompt on one line of at most ``PROMPT_LENGTH`` characters; all inputs if there is no prompt."""
     given = record.inputs.get("prompt", record.inputs)
     text = " ".join(str(given).split())
     return text if len(text) <= PROMPT_LENGTH else f"{text[: PROMPT_LENGTH - 1]}…"

@@ -1,4 +1,4 @@
-"""``runner report``: one page of a batch's pictures. Takes no lock and changes no result."""
+"""``runner report``: one page with the pictures of a batch. The command takes no lock and changes no result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from runner.report.thumbnails import Look, Thumbnails
 
 REPORT = "report.html"
 MOST_EMBEDDED = 2000
-"""Beyond so many pictures a page that holds them all takes long to open."""
+"""Pictures that are embedded by default; a page with more embedded pictures takes long to open."""
 
 
 @click.command("report")
@@ -54,7 +54,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
             "`runner report` draws its plots with pygal, which is not installed here: "
             "pip install 'runcomfy-runner[report]'"
         )
-    from runner.report.page import ReportData, check_target, write  # noqa: PLC0415 - an extra, and slow to load
+    from runner.report.page import ReportData, check_target, write  # noqa: PLC0415 - needs an extra, and is slow to import
 
     folder = known_folder(manifest, output, emulator=emulator)
     target = to.absolute() if to is not None else folder.root / REPORT
@@ -80,7 +80,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
 
 
 def _read(ledger: LedgerReader) -> tuple[list[Record], list[Record]]:
-    """Of each job the purchase to show, and all purchases; jobs in order of first appearance."""
+    """Return the purchase to show of each job, and all purchases. Jobs are in the order of first appearance."""
     histories: dict[str, list[Record]] = {}
     for record in ledger.latest():
         histories.setdefault(record.id, []).append(record)
@@ -91,7 +91,7 @@ def _read(ledger: LedgerReader) -> tuple[list[Record], list[Record]]:
 
 
 def _look(root: Path, records: Sequence[Record]) -> dict[tuple[str, int], Look]:
-    """What stands at the path of each file, by job and number."""
+    """Return the state and the preview of each file, by job id and number of the file."""
     wanted = {
         (record.id, number): output
         for record in records
@@ -102,7 +102,7 @@ def _look(root: Path, records: Sequence[Record]) -> dict[tuple[str, int], Look]:
 
 
 def _run_again(manifest: str, output: Path | None, *, emulator: bool, root: Path, records: Sequence[Record]) -> str:
-    """How the person starts a run of this batch. Named by its folder only, the records know the manifest."""
+    """Return the command that runs this batch. If only its folder is given, the records name the manifest."""
     words = ["runner", "run"]
     if Path(manifest).is_file() and results_folder(Path(manifest)) is None:
         words += [manifest] if output is None else [manifest, "--output", str(output)]
@@ -115,6 +115,6 @@ def _run_again(manifest: str, output: Path | None, *, emulator: bool, root: Path
 
 
 def _near(path: Path) -> str:
-    """``path`` as it is written from here, where it is below this folder; else whole."""
+    """Return ``path`` relative to the working directory if it is below that directory, else the whole path."""
     whole, here = Path(os.path.normpath(path)), Path.cwd()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)

@@ -1,4 +1,4 @@
-"""``runner run``: the main job."""
+"""``runner run``: submit, poll and download the jobs of a manifest."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from runner.manifest.units import duration
 
 
 class Concurrency(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
-    """A number of requests in flight, or ``auto``."""
+    """Type of a number of requests in flight, 1 to 1000, or ``auto``."""
 
     name = "number"
 
@@ -60,7 +60,7 @@ class Concurrency(click.ParamType):  # type: ignore[type-arg]  # before 8.4 clic
 
 
 class ClockTime(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
-    """The moment nearest to now at which the local clock shows ``HH:MM``, in seconds since the epoch."""
+    """Type of a time of day ``HH:MM``: the moment nearest to now with that local time, in seconds since the epoch."""
 
     name = "time"
 
@@ -72,7 +72,7 @@ class ClockTime(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click'
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
-    """``4h``, ``90m``, ``1h30m``, in seconds."""
+    """Type of a duration such as ``4h``, ``90m`` or ``1h30m``, in seconds."""
 
     name = "duration"
 
@@ -86,8 +86,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's
 def nearest_time(text: str, now: float) -> float:
     """Return the moment nearest to ``now``, before or after, at which the local clock shows ``HH:MM``.
 
-    In seconds since the epoch. A run that starts late finds its time over, and does not buy on until the next day.
-    Raises ``ValueError``. Of an hour that the clocks pass over it is as long after midnight as on any other day.
+    The result is in seconds since the epoch. The nearest moment may be in the past: a run that starts late then buys
+    nothing, instead of buying until the next day. A time within an hour that the clock skips means the moment as long
+    after midnight as on any other day. Raises ``ValueError``.
     """
     shown = time.strptime(text, "%H:%M")
     today = datetime.fromtimestamp(now)  # noqa: DTZ006 - what the clock on the wall shows
@@ -98,9 +99,9 @@ def nearest_time(text: str, now: float) -> float:
 
 
 def _moments(shown: datetime) -> list[float]:
-    """Return when the local clock shows this: twice where it is set back.
+    """Return the moments at which the local clock shows ``shown``: two if the clock is set back.
 
-    Of an hour that the clock passes over it is as long after midnight as on any other day.
+    A time within an hour that the clock skips means the moment as long after midnight as on any other day.
     """
     found = [shown.replace(fold=fold).timestamp() for fold in (0, 1)]
     wall = (datetime.fromtimestamp(moment) for moment in found)  # noqa: DTZ006 - what the clock on the wall shows
@@ -196,7 +197,7 @@ def _go(target: str, options: RunOptions, cluster: str | None, display: RunDispl
     except ManifestError as error:
         try:
             error.did = _collect_all_the_same(target, options, display)
-        except RunnerError as other:  # the faults of the manifest are to be heard all the same
+        except RunnerError as other:  # the problems of the manifest are reported in any case
             display.say(str(other), weight=Severity.ALERT, level="error", message=str(other))
         raise
     config = RunConfig.resolve(loaded, options, os.environ)
@@ -221,7 +222,7 @@ def _begin(config: RunConfig, manifest: Manifest, display: RunDisplay, where: st
 
 
 def until_words(until: float, now: float) -> str:
-    """Return which moment ``--until`` means."""
+    """Return in words which moment ``--until`` means."""
     moment = datetime.fromtimestamp(until).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006 - what the clock on the wall shows
     if until > now:
         return f"buying until {moment}, {in_words(until - now)} from now"
@@ -237,12 +238,12 @@ def _warn_of_locks(root: Path, display: RunDisplay) -> None:
 def _on_cluster(
     config: RunConfig, manifest: Manifest, options: RunOptions, address: str, display: RunDisplay
 ) -> Report:
-    """Have the workers of a cluster run it: each resolves ``options`` itself.
+    """Run the manifest on the workers of a cluster; each worker resolves ``options`` itself.
 
-    Raises ``UsageError`` without the extra.
+    Raises ``UsageError`` if the extra is not installed.
     """
     try:
-        from runner.cluster import coordinator, dask_client  # noqa: PLC0415 - an extra, and a second to import
+        from runner.cluster import coordinator, dask_client  # noqa: PLC0415 - needs an extra, and takes 1 s to import
     except ImportError as error:
         raise UsageError(f"--cluster needs the extra: pip install 'runcomfy-runner[dask]' ({error})") from error
 
@@ -256,7 +257,10 @@ def _on_cluster(
 
 
 def _collect_all_the_same(target: str, options: RunOptions, display: RunDisplay) -> dict[str, Json] | None:
-    """A manifest with faults buys nothing; what is owed from before is brought home nevertheless, and is counted."""
+    """Download the owed results of earlier runs even though the manifest is invalid; buy nothing.
+
+    Return the ``--json`` object of the download; None if nothing is owed.
+    """
     folder = find_folder(target, options.output, emulator=options.emulator)
     if not look(folder.root).found:
         options = replace(options, shard=None)

@@ -1,4 +1,4 @@
-"""``runner schema``: the JSON Schema of the manifest."""
+"""``runner schema``: the JSON Schema of the manifest, for editors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runner status``: the state of a batch. Takes no lock and changes nothing."""
+"""``runner status``: the state of a batch. The command takes no lock and changes nothing."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SHOWN = 20
 
 
 class FolderStatus(msgspec.Struct):
-    """Counts of jobs by what their purchase in force says, and what needs a person."""
+    """Counts of jobs by the outcome of their purchase in force, and the purchases that need a person."""
 
     counts: Counter[str] = msgspec.field(default_factory=Counter)
     spent_usd: Decimal = Decimal(0)
     failed: list[Record] = msgspec.field(default_factory=list)
-    """The first of them; ``counts`` has their number."""
+    """The first ``SHOWN`` failed purchases; ``counts`` has their number."""
     unknown: list[Record] = msgspec.field(default_factory=list)
     owed: list[Record] = msgspec.field(default_factory=list)
 
@@ -64,7 +64,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
 
 
 def _read(ledger: LedgerReader, folder: FolderReader) -> FolderStatus:
-    """One pass over every purchase; of a job with several, the one in force counts."""
+    """Return the status of the folder. Of a job with several purchases, the one in force counts."""
     standing, again = FolderStatus(), NameSet()
     for record in ledger.latest():
         standing.spent_usd += exact(spent(record))
@@ -129,7 +129,7 @@ def _show(standing: FolderStatus, oldest: float, layout: Layout) -> None:
 
 
 def _list_owed(owed: list[Record], oldest: float) -> None:
-    """What is paid for and not on disk, the oldest first, each with its age."""
+    """Print the purchases that are paid and not downloaded yet, the oldest first, each with its age."""
     if not owed:
         return
     say(f"Owed: {len(owed):,}, the oldest for {_span(oldest)}; a run or `runner collect` fetches them, free:")
@@ -142,7 +142,7 @@ def _list_owed(owed: list[Record], oldest: float) -> None:
 
 
 def _span(seconds: float) -> str:
-    """An age as people say it: ``40 s``, ``12 min``, ``5 h``, ``3 days``."""
+    """Return an age in words: ``40 s``, ``12 min``, ``5 h``, ``3 days``."""
     for size, unit in ((172_800, "days"), (7200, "h"), (120, "min")):
         if seconds >= size:
             return f"{seconds / (size / 2):,.0f} {unit}"

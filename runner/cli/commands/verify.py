@@ -24,9 +24,9 @@ from runner.ledger.repair import Damage, RepairedLog, SalvageResult
 from runner.manifest import Settings
 
 SHOWN = 50
-"""So many of a kind are printed; ``--json`` has them all."""
+"""Findings of a kind that are printed; ``--json`` has all of them."""
 MAX_NAME = 300
-"""Characters of what damage gives for an id."""
+"""Characters of an id from a damaged line that are printed."""
 
 
 @click.command("verify")
@@ -95,7 +95,7 @@ def _repair(folder: Folder, options: RunOptions, settings: Settings | None, *, a
 
 async def _restore(folder: Folder, options: RunOptions, settings: Settings | None) -> RepairResult:
     watch = make_plain_display()
-    from runner.engine.operations import repair  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
+    from runner.engine.operations import repair  # noqa: PLC0415 - the HTTP client is slow to import, and checking does not need it
 
     return await attend(lambda stop: repair(folder, options, settings=settings, observer=watch.count, stop=stop), watch)
 
@@ -140,7 +140,7 @@ def _stand(stand: FileCondition) -> str:
 
 
 def _mend(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
-    from runner.engine.operations import repair_log  # noqa: PLC0415 - HTTP takes a while to load, and looking needs none
+    from runner.engine.operations import repair_log  # noqa: PLC0415 - the HTTP client is slow to import, and checking does not need it
 
     mended = repair_log(folder, options)
     if as_json:
@@ -155,7 +155,7 @@ def _mend(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
 
 
 def _log_as_json(mended: Sequence[RepairedLog]) -> dict[str, object]:
-    """One object, however many results manifests there are."""
+    """Return one JSON object for all results logs."""
     return {
         "kept": sum(log.found.kept for log in mended),
         "cut": [_damage_as_json(damage, log.path) for log in mended for damage in log.found.damages],

@@ -1,7 +1,7 @@
-"""Display of a run under way, on standard error.
+"""Display of a running batch on standard error.
 
-A ``RunDisplay`` follows the run and hands what happens to one renderer: ``plain`` (text for a log file), ``jsonl`` (an
-object a line) or ``terminal`` (live; the only one that imports rich).
+A ``RunDisplay`` observes the run and passes events to one renderer: ``plain`` (text for a log file), ``jsonl`` (one
+JSON object per line) or ``terminal`` (live; the only renderer that imports rich).
 """
 
 from __future__ import annotations

@@ -15,24 +15,24 @@ from runner.engine.summary import warning_words
 
 LAST_EVENTS = 4
 LAST_ALERTS = 2
-"""So many of the last events may be older ones that need a person."""
+"""Alerts that stay among the last events when newer events push the others out."""
 
 
 class Severity(IntEnum):
-    """Who should hear of an event."""
+    """Importance of an event; a renderer skips events below its ``least``."""
 
     STEP = 0
-    """Whoever asks for everything."""
+    """Shown with ``--verbose``, and in JSON Lines."""
     NEWS = 1
-    """Whoever is looking."""
+    """Shown in the live display as well."""
     WORD = 2
-    """Whoever reads the log."""
+    """Shown in a log file as well."""
     ALERT = 3
-    """It needs a person."""
+    """Needs a person; shown with ``--quiet`` as well."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened, in words and, for a program, in ``fields``."""
+    """One event: ``text`` for a person, ``fields`` for a program."""
 
     at: float
     """Seconds since the epoch."""
@@ -40,12 +40,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     weight: Severity = Severity.WORD
     cause: str = ""
-    """What events of the same trouble have in common."""
+    """Key that events with the same cause share."""
     fields: Mapping[str, Json] = msgspec.field(default_factory=dict)
 
 
 class LastEvents:
-    """The few events that fit under a progress bar. What needs a person is not pushed out by what does not."""
+    """The few events that fit under a progress bar. Other events do not push out alerts."""
 
     def __init__(self) -> None:
         self._news: deque[tuple[int, Event]] = deque(maxlen=LAST_EVENTS)
@@ -57,14 +57,14 @@ class LastEvents:
         (self._alerts if event.weight is Severity.ALERT else self._news).append((self._count, event))
 
     def __iter__(self) -> Iterator[Event]:
-        """At most ``LAST_EVENTS``, the latest last."""
+        """Yield at most ``LAST_EVENTS`` events, the latest last."""
         room = LAST_EVENTS - len(self._alerts)
         news = list(self._news)[-room:] if room else []
         return (event for _, event in sorted(chain(news, self._alerts), key=lambda pair: pair[0]))
 
 
 def event_of(record: Record, at: float) -> Event:
-    """What a transition is for a person and for a program: never a prompt, an output's address, or the token."""
+    """Return the event of a transition. It never holds a prompt, the address of an output, or the token."""
     error = record.error
     why = plain(error.message, record) if error is not None else ""
     fields: dict[str, Json] = {"id": record.id, "purchase": record.purchase, "state": record.state.value}
@@ -99,7 +99,7 @@ def _words(record: Record) -> str:
 
 
 def _missing(record: Record) -> str:
-    """Why the first output that is missing could not be had."""
+    """Return the number of unavailable outputs, and the error of the first one; empty unless the result is partial."""
     if record.warning != PARTIAL:
         return ""
     faults = [output.error for output in record.outputs if output.error is not None]
@@ -112,11 +112,11 @@ _WEIGHTS = dict.fromkeys(State, Severity.STEP) | {
     State.CANCELLED: Severity.ALERT,
     State.UNKNOWN: Severity.ALERT,
 }
-"""A table: on Python 3.11 each word of an enumeration costs more than a look at it, and every line passes here."""
+"""Severity by state. Every line is looked up here, and attributes of an enumeration are slow on Python 3.11."""
 
 
 def severity_of(record: Record) -> Severity:
-    """Who should hear of a transition."""
+    """Return the severity of a transition."""
     if record.error is not None and record.owed:
         return Severity.ALERT if record.stuck else Severity.WORD
     weight = _WEIGHTS[record.state]

@@ -1,4 +1,4 @@
-"""Choice of the display that suits what standard error is."""
+"""Choice of the renderer by the options and the kind of standard error."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from runner.cli.display.plain import PlainRenderer
 from runner.cli.display.run_display import OutputOptions, Renderer, RunDisplay
 
 DUMB = {"", "dumb", "unknown"}
-"""Terminals that only print."""
+"""Values of ``TERM`` for terminals without cursor control."""
 
 
 def make_display(options: OutputOptions) -> RunDisplay:
-    """The watch that suits what standard error is."""
+    """Return the display of a run, with a renderer that suits the options and standard error."""
     return RunDisplay(_renderer(options), options)
 
 
 def make_plain_display(*, quiet: bool = False) -> RunDisplay:
-    """For verbs that are no run: now and then a line, and what is logged."""
+    """Return the display of a command that is not a run: a line of progress from time to time, and log messages."""
     return RunDisplay(PlainRenderer(sys.stderr, quiet=quiet), OutputOptions(quiet=quiet))
 
 
@@ -27,7 +27,7 @@ def _renderer(options: OutputOptions) -> Renderer:
     if options.objects:
         return JsonRenderer(sys.stderr, quiet=options.quiet)
     if not options.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in DUMB:
-        from runner.cli.display.terminal import TerminalRenderer  # noqa: PLC0415 - rich takes a tenth of a second; cron has no terminal
+        from runner.cli.display.terminal import TerminalRenderer  # noqa: PLC0415 - importing rich takes 0.1 s, and a cron job has no terminal
 
         return TerminalRenderer(sys.stderr, verbose=options.verbose)
     return PlainRenderer(sys.stderr, quiet=options.quiet, verbose=options.verbose)

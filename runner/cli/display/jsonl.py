@@ -1,34 +1,34 @@
-"""JSON Lines on standard error (``--log-format json``). These names are a promise.
+"""JSON Lines on standard error (``--log-format json``). The names of events and fields are stable.
 
-Every object has ``at`` (UTC, ``2026-11-22T01:02:03.456Z``) and ``event``. Further fields by event; one in brackets is
-there only when it is known:
+Every object has ``at`` (UTC, ``2026-11-22T01:02:03.456Z``) and ``event``. The other fields depend on the event. A
+field in brackets is present only if its value is known:
 
 ``run_started``
     ``manifest`` (its path, ``-`` for standard input), ``output``, ``version``
 ``manifest_warning``
     ``place`` (file:line:column), ``message``, ``advice``
 ``transition``
-    A line that is on the disk now, in the results manifest: ``id``, ``purchase``, ``state``, [``request_id``],
+    A change of state that is on disk now, in the results log: ``id``, ``purchase``, ``state``, [``request_id``],
     [``cost_usd``], [``warning``], [``error``: ``code``, ``message``, ``retryable``, [``http_status``]]
 ``progress``
-    Every 30 s: ``done``, ``skipped``, ``paid`` (not on disk yet), ``in_flight``, ``queued``, ``failed``,
+    Every 30 s: ``done``, ``skipped``, ``paid`` (not downloaded yet), ``in_flight``, ``queued``, ``failed``,
     ``cancelled``, ``unknown``, ``missing``, ``total`` (the sum of these nine), ``cost_usd``, ``reserved_usd``,
     [``budget_usd``, ``budget_spent_usd``], [``per_minute``], [``seconds_left``]
 ``concurrency``
-    At the beginning and when it changes: ``limit``, how many requests may be in flight, and ``in_flight``
+    At the beginning and when the limit changes: ``limit`` (requests that may be in flight), ``in_flight``
 ``paused``
     Nothing is submitted for ``seconds``: ``reason``
 ``stopping``
-    Nothing more is bought in this run: ``reason``, and ``exit_code``, which that alone would give
+    Nothing more is bought in this run: ``reason``, ``exit_code`` (the exit code that this reason alone leads to)
 ``log``
-    Anything else: ``level`` (``info``, ``warning``, ``error``), ``message``
+    Any other message: ``level`` (``info``, ``warning``, ``error``), ``message``
 ``run_finished``
-    The last one. The fields of ``--json``, ``exit_code``, ``causes`` (``outcome``, ``code``, ``http_status``,
-    ``count``, and the id of an ``example``), ``next`` (commands to type). Where the command could not do its work:
-    ``exit_code``, ``error``, [``problems``, of a manifest]
+    The last object: the fields of ``--json``, ``exit_code``, ``causes`` (``outcome``, ``code``, ``http_status``,
+    ``count``, and the id of an ``example``), ``next`` (commands to type). If the command failed: ``exit_code``,
+    ``error``, [``problems``, of a manifest]
 
-No object holds a prompt, the token, or the address of an output (such an address is a key to the picture). With
-``--quiet`` only what needs a person is written, and nothing where all that was asked for is done.
+No object holds a prompt, the token, or the address of an output (anyone who has such an address can get the picture).
+With ``--quiet`` only events that need a person are written, and nothing if everything that was asked for is done.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ FIELDS: dict[str, set[str]] = {
         *("cost_usd", "spent_usd", "seconds", "output", "results", "exit_code", "causes", "next", "error", "problems"),
     },
 }
-"""Every event and what it may hold beside ``at`` and ``event``."""
+"""Names of the fields that each event may have besides ``at`` and ``event``."""
 
 
 class JsonRenderer:
-    """Objects for a program that follows the run."""
+    """Renderer of JSON objects for a program that follows the run."""
 
     tick_seconds = 1.0
 
@@ -93,7 +93,7 @@ class JsonRenderer:
             self._write(now, "progress", progress_fields(snapshot))
 
     def close(self) -> None:
-        """There is nothing to put back."""
+        """Do nothing: this renderer leaves nothing to restore."""
 
     def _write(self, at: float, name: str, fields: dict[str, Json]) -> None:
         known = {key: value for key, value in fields.items() if key in FIELDS[name]}
@@ -102,7 +102,7 @@ class JsonRenderer:
 
 
 def progress_fields(snapshot: Snapshot) -> dict[str, Json]:
-    """A snapshot as numbers; what is not known is left out."""
+    """Return the fields of a ``progress`` event. Unknown values are left out; floats are rounded to 6 decimals."""
     fields: dict[str, Json] = {**msgspec.structs.asdict(snapshot), "total": snapshot.total}
     if snapshot.cap is not None:
         fields |= {"budget_usd": snapshot.cap.usd, "budget_spent_usd": snapshot.cap.spent_usd}

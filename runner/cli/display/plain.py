@@ -1,4 +1,4 @@
-"""Text for a log file: a line now and then, and one for every state that needs a person."""
+"""Text for a log file: a line of progress every 30 s, and a line for every event that needs a person."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from runner.cli.display.progress import Snapshot, line_of
 
 LINE_SECONDS = 30.0
 ALERTS_EACH = 5
-"""So many purchases of one trouble are named as they come; the summary counts the rest."""
+"""Alerts with the same cause that are printed one by one; the summary counts the others."""
 
 
 class PlainRenderer:
-    """``2026-11-22 02:15:30 INFO 99 of 160: …``, in local time."""
+    """Renderer of log lines: ``2026-11-22 02:15:30 INFO 99 of 160: …``, in local time."""
 
     tick_seconds = 1.0
 
@@ -53,10 +53,10 @@ class PlainRenderer:
                 self._print(f"{_stamp(now)} INFO {line}")
 
     def close(self) -> None:
-        """There is nothing to put back."""
+        """Do nothing: this renderer leaves nothing to restore."""
 
     def _admit(self, event: Event) -> bool:
-        """Tell whether this one is still named; the last that is says so."""
+        """Tell whether ``event`` is printed; print a notice at the first one of a cause that is not."""
         self._alerts[event.cause] += 1
         count = self._alerts[event.cause]
         if count == ALERTS_EACH + 1:

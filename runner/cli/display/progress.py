@@ -1,7 +1,7 @@
-"""Progress of a run: counts, money, rate, time left. Time is an argument. No I/O.
+"""Progress of a run: counts, money, rate and time left. The current time is an argument; there is no I/O.
 
-Two sources: the *standing*, which the run gives out whenever it is asked (each selected job under exactly one count),
-and the records as they become durable, which tell what is at the API right now.
+Progress has two sources. The run's ``RunStatus`` can be read at any time and has each selected job under exactly one
+count. The records that become durable tell which purchases are at the API right now.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from runner.engine.run_status import BudgetStatus, RunStatus
 from runner.engine.summary import COUNTS
 
 WINDOW_SECONDS = 180.0
-"""The rate is that of so long: jobs end in bursts, a slot's worth at a time."""
+"""Window over which the rate is measured. Jobs end in bursts of about as many as are in flight."""
 SAMPLE_SECONDS = 1.0
 SURE_SECONDS = 10.0
 SURE_COUNT = 5
-"""Before so many jobs have ended, or a whole set of those in flight up to 20, a time left would be a guess."""
+"""Jobs that must have ended before a time left is given; the number in flight if that is larger, up to 20."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a run is. Each job stands under exactly one of the nine counts; they add up to ``total``."""
+    """Progress of a run at one moment. Each job is in exactly one of the nine counts; their sum is ``total``."""
 
     done: int = 0
     skipped: int = 0
     paid: int = 0
-    """Made at the API or bought earlier, and not on disk yet."""
+    """Jobs whose result is ready at the API or was bought earlier, and is not downloaded yet."""
     in_flight: int = 0
-    """At the API, this moment's concurrency."""
+    """Requests at the API at this moment."""
     queued: int = 0
     failed: int = 0
     cancelled: int = 0
@@ -42,13 +42,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     reserved_usd: float = 0.0
     cap: BudgetStatus | None = None
     per_minute: float | None = None
-    """Jobs that end in a minute; None while too little is known."""
+    """Jobs that end per minute; None: too little is known."""
     seconds_left: float | None = None
-    """None while it would be a guess."""
+    """Estimated time left; None: too little is known, or the run is paused."""
     records: int = 0
     """Records written so far in this run."""
     paused: str = ""
-    """Why nothing is submitted at the moment, and how much longer."""
+    """Reason why nothing is submitted at the moment, and the time left of the pause; empty without a pause."""
 
     @property
     def waiting(self) -> int:
@@ -64,17 +64,17 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Track:
-    """Follows one run."""
+    """Progress of one run, computed from its records and its status."""
 
     def __init__(self) -> None:
         self._under_way: dict[tuple[str, int], tuple[State, float]] = {}
-        """Purchases that this run began, with their reserve as long as no bill has come."""
+        """State of each purchase that this run began, and its reserve in USD; 0 once the purchase is billed."""
         self._records = 0
         self._samples: deque[tuple[float, int]] = deque()
         self._paused = (float("-inf"), "")
 
     def see(self, record: Record) -> None:
-        """Take in one transition."""
+        """Count one transition."""
         self._records += 1
         key = record.id, record.purchase
         if record.state is State.SUBMITTING or (key in self._under_way and record.owed and record.error is None):
@@ -84,11 +84,11 @@ class Track:
             self._under_way.pop(key, None)
 
     def pause(self, seconds: float, why: str, now: float) -> None:
-        """Nothing is submitted for so long from ``now`` on."""
+        """Remember that nothing is submitted for ``seconds`` from ``now`` on."""
         self._paused = now + seconds, why
 
     def read(self, standing: RunStatus, now: float) -> Snapshot:
-        """How far things are at ``now`` (monotonic seconds)."""
+        """Return the progress at ``now`` (monotonic seconds)."""
         counts = {name: max(0, standing.counts.get(name, 0)) for name in COUNTS}
         made = sum(state is State.GENERATED for state, _ in self._under_way.values())
         in_flight = min(len(self._under_way) - made, counts["left"])
@@ -115,7 +115,7 @@ class Track:
         )
 
     def _sample(self, now: float, waiting: int) -> None:
-        """Remember how much waited; more than before is a new beginning (a survey, another round)."""
+        """Remember how many jobs wait. A larger number than before starts the window anew (a survey, another round)."""
         if self._samples and waiting > self._samples[-1][1]:
             self._samples.clear()
         if not self._samples or now - self._samples[-1][0] >= SAMPLE_SECONDS:
@@ -125,7 +125,7 @@ class Track:
         self._waiting = waiting
 
     def _rate(self, now: float, in_flight: int) -> tuple[float | None, bool]:
-        """Jobs a second over the window, and whether that is enough to foretell by."""
+        """Return the jobs that ended per second over the window, and whether the rate is enough for an estimate."""
         began, waiting = self._samples[0]
         ended, seconds = waiting - self._waiting, now - began
         if ended < 1 or seconds < SAMPLE_SECONDS * 3:
@@ -135,7 +135,7 @@ class Track:
 
 
 def counts_in_words(snapshot: Snapshot) -> str:
-    """``99 done, 14 in flight, 47 queued``: the counts that are not zero."""
+    """Return the counts that are not zero: ``99 done, 14 in flight, 47 queued``."""
     names = {"in_flight": "in flight", "skipped": "done before"}
     order = ("done", "skipped", "paid", "in_flight", "queued", "failed", "cancelled", "unknown", "missing")
     found = [f"{getattr(snapshot, name):,} {names.get(name, name)}" for name in order if getattr(snapshot, name)]
@@ -143,7 +143,7 @@ def counts_in_words(snapshot: Snapshot) -> str:
 
 
 def money_in_words(snapshot: Snapshot) -> str:
-    """What was spent and is reserved, against the cap where there is one."""
+    """Return the amounts spent and reserved, and the budget if there is one."""
     reserved = f" + {usd(snapshot.reserved_usd)} reserved" if snapshot.reserved_usd else ""
     cap = snapshot.cap
     if cap is None:
@@ -152,7 +152,7 @@ def money_in_words(snapshot: Snapshot) -> str:
 
 
 def line_of(snapshot: Snapshot) -> str:
-    """All of it on one line, for a log file."""
+    """Return the whole progress on one line, for a log file."""
     if not snapshot.total:
         return f"{snapshot.records:,} records written"
     parts = [f"{snapshot.settled:,} of {snapshot.total:,}: {counts_in_words(snapshot)}", money_in_words(snapshot)]

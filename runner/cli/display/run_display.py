@@ -1,4 +1,4 @@
-"""Display of a run: follows what happens and hands it to a renderer."""
+"""Display of a run: turns records, log messages and status into events for a renderer."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from runner.engine.stop import Stop
 from runner.engine.summary import Report
 
 KEPT_ERRORS = 16
-"""So many of the last records with an error are kept, so that no log line repeats a prompt that the API echoed."""
+"""Last records with an error that are kept, to remove their prompts from log messages that quote the API."""
 LONG_PAUSE_SECONDS = 30.0
-"""A shorter one is no news for a log file: a line of progress says so, if it meets one."""
+"""Shortest pause that a log file reports by itself. A progress line mentions a shorter pause if one is under way."""
 
 
 class Renderer(Protocol):
@@ -34,33 +34,33 @@ class Renderer(Protocol):
 
     tick_seconds: float
     least: Severity
-    """Of a transition: what weighs less is not told."""
+    """Lowest severity of a transition that is shown."""
 
     def tell(self, event: Event) -> None:
-        """Something happened."""
+        """Show one event."""
 
     def show(self, snapshot: Snapshot, now: float) -> None:
-        """How far things are, every ``tick_seconds``; ``now`` in seconds since the epoch."""
+        """Show the progress. Called every ``tick_seconds``; ``now`` is in seconds since the epoch."""
 
     def close(self) -> None:
-        """Leave the terminal as it was. May be called twice."""
+        """Restore the terminal. May be called twice."""
 
 
 class OutputOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is to be told."""
+    """Options of the display."""
 
     quiet: bool = False
-    """Only what needs a person; nothing at all where everything asked for is done."""
+    """True if only events that need a person are shown, and nothing if everything that was asked for is done."""
     verbose: bool = False
     objects: bool = False
-    """JSON objects instead of text."""
+    """True for JSON objects instead of text."""
 
 
 PLAINLY = OutputOptions()
 
 
 class RunDisplay:
-    """Follows one run as its observer."""
+    """Observer of one run."""
 
     def __init__(self, renderer: Renderer, options: OutputOptions = PLAINLY, clock: Clock | None = None) -> None:
         self._renderer = renderer
@@ -76,15 +76,15 @@ class RunDisplay:
         logging.getLogger("runner").setLevel(logging.INFO if options.verbose else logging.WARNING)
 
     def watch(self, read: Callable[[], RunStatus]) -> None:
-        """Where the run stands can be read from now on."""
+        """Read the status of the run with ``read`` from now on."""
         self._read = read
 
     def heed(self, stop: Stop) -> None:
-        """Say it when ``stop`` is set."""
+        """Report when ``stop`` is set."""
         self._stop = stop
 
     def __call__(self, record: Record) -> None:
-        """One transition, once it is durable."""
+        """Show one transition that is durable now."""
         if record.error is not None:
             self._erred.append(record)
         self._track.see(record)
@@ -92,16 +92,19 @@ class RunDisplay:
             self._tell(event_of(record, self._clock.now()))
 
     def count(self, record: Record) -> None:
-        """One transition that nobody wants to hear of by itself."""
+        """Count one transition without showing it."""
         self._track.see(record)
 
     def say(self, text: str, name: str = "log", weight: Severity = Severity.WORD, **fields: Json) -> None:
-        """Say something; ``fields`` are for a program that reads objects."""
+        """Show a message; ``fields`` are for a program that reads JSON objects."""
         fields = fields or {"level": "info", "message": text}
         self._tell(Event(at=self._clock.now(), name=name, text=text, weight=weight, fields=fields))
 
     def warn(self, warnings: Iterable[Problem]) -> None:
-        """What is odd about a manifest. A quiet run keeps that for an end that needs a person anyway."""
+        """Show the warnings of a manifest.
+
+        With ``--quiet`` they are shown at the end, and only if the outcome needs a person.
+        """
         for warning in warnings:
             text = warning_words(warning)
             fields = {"place": str(warning.place), "message": warning.what, "advice": warning.advice}
@@ -112,7 +115,7 @@ class RunDisplay:
                 self._tell(event)
 
     async def tick(self) -> None:
-        """Show how far things are, again and again."""
+        """Show the progress again and again, until cancelled."""
         while True:
             self._tell_stop()
             snapshot = self._track.read(self._read(), self._clock.monotonic())
@@ -121,12 +124,12 @@ class RunDisplay:
             await anyio.sleep(self._renderer.tick_seconds)
 
     def interrupted(self, signal: str, grace_seconds: float) -> None:
-        """A signal ends the run, whether buying had stopped before or not."""
+        """Report that a signal ends the run, even if buying had stopped before."""
         text = f"{signal}: finishing what is in flight, at most {grace_seconds:.0f} s; again to stop at once"
         self._say_stopping(text, f"interrupted by {signal}")
 
     def _tell_stop(self) -> None:
-        """Say why nothing more is bought, once."""
+        """Report why nothing more is bought, once per reason."""
         why = self._stop.why if self._stop is not None else None
         if why is not None and why.reason != self._told_stop:
             self._say_stopping(f"buying nothing more: {plain(why.reason)}", plain(why.reason))
@@ -138,8 +141,8 @@ class RunDisplay:
             self.say(text, "stopping", Severity.ALERT, reason=reason, exit_code=why.exit_code)
 
     def _hear(self, record: logging.LogRecord) -> None:
-        """A log record of a step, or of a library."""
-        if getattr(record, "transition", False):  # the record of that transition says the same
+        """Show a log record of the engine or of a library."""
+        if getattr(record, "transition", False):  # the transition itself is shown already
             return
         text = self._scrubbed(record.getMessage())
         if record.exc_info and record.exc_info[1] is not None:
@@ -159,7 +162,7 @@ class RunDisplay:
         return plain(text)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         with self._whatever_becomes_of_the_stream():
             self._renderer.close()
 
@@ -169,7 +172,7 @@ class RunDisplay:
 
     @contextmanager
     def _whatever_becomes_of_the_stream(self) -> Iterator[None]:
-        """A terminal that was closed, a full disk under a log: nobody listens any more, and the run goes on."""
+        """Continue the run without output once standard error cannot be written: terminal closed, disk full."""
         try:
             yield
         except OSError:
@@ -177,7 +180,7 @@ class RunDisplay:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
     def finish(self, report: Report, typed: Typed) -> None:
-        """The run is over: say what came of it, or nothing where a quiet run has done all that was asked for."""
+        """Show the summary of the finished run; nothing if a quiet run ends with exit code 0."""
         self.close()
         if self._options.quiet and report.exit_code == 0:
             return
@@ -193,7 +196,7 @@ class RunDisplay:
         self.say("\n".join(summary_lines(report, typed)), "run_finished", Severity.ALERT, **fields)
 
     def fail(self, error: RunnerError) -> None:
-        """The command as a whole went wrong."""
+        """Show the error that ended the command."""
         self.close()
         if not self._options.objects:
             show_error(error)
@@ -211,23 +214,23 @@ def _weight(level: int) -> Severity:
 
 
 class _Nobody:
-    """Where there is nothing left to write to."""
+    """Renderer that writes nothing, for a standard error that cannot be written any more."""
 
     tick_seconds = 60.0
     least = Severity.ALERT
 
     def tell(self, event: Event) -> None:
-        """Nobody hears it."""
+        """Do nothing."""
 
     def show(self, snapshot: Snapshot, now: float) -> None:
-        """Nobody sees it."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """There is nothing to put back."""
+        """Do nothing."""
 
 
 class _Handler(logging.Handler):
-    """Hands log records on."""
+    """Logging handler that passes every record to a function."""
 
     def __init__(self, hear: Callable[[logging.LogRecord], None]) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Summary at the end of a run: what was done, what it cost, why some failed, what to type next.
+"""Summary at the end of a run: counts, cost, causes of failures, and the commands to type next.
 
-At most ``MAX_LINES``: it is read in the morning, in a mail or at the end of a terminal's page.
+The summary has at most ``MAX_LINES`` lines, so that it fits into a mail or the last page of a terminal.
 """
 
 from __future__ import annotations
@@ -21,22 +21,25 @@ MAX_NOTES = 2
 MAX_STEPS = 3
 
 _ORDER = ("failed", "unknown", "cancelled", "owed", "missing", "done", "skipped")
-"""What a person should see first, of several causes. Why jobs were left is why buying stopped, which is said."""
+"""Outcomes in the order in which their causes are listed.
+
+``left`` is not among them: those jobs were left because buying stopped, and the summary gives the reason for the stop.
+"""
 
 
 class Typed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the person typed, so that the next command can be said as it has to be typed."""
+    """Parts of the command line that the user typed, to build the next commands from."""
 
     again: str
-    """The same command once more."""
+    """The same command."""
     target: str
-    """What names these results to another verb, quoted for a shell."""
+    """Arguments that name these results to another command, quoted for a shell."""
     run: str
-    """What runs the same jobs, for more options; with MANIFEST where that was standard input or a folder."""
+    """Command that runs the same jobs, for more options; ``MANIFEST`` replaces standard input or a folder."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do next: the command, and what it does or what has to be done before it."""
+    """A command to type next, and what the command does or what has to be done before it."""
 
     command: str
     why: str
@@ -46,7 +49,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summary_lines(report: Report, typed: Typed) -> list[str]:
-    """The whole summary, ``MAX_LINES`` at most."""
+    """Return the whole summary, at most ``MAX_LINES`` lines."""
     lines = [
         _headline(report),
         f"cost: {usd(report.cost_usd)} this run, {usd(report.spent_usd)} in this folder so far",
@@ -101,7 +104,7 @@ def _warned(record: Record) -> str:
 
 
 def next_steps(report: Report, typed: Typed) -> list[Step]:
-    """What to do, the most pressing first."""
+    """Return the next steps, the most urgent first."""
     steps = []
     target = typed.target or shlex.quote(report.output)
     if report.unknown:
@@ -127,7 +130,7 @@ def _is(count: int) -> str:
 
 
 def cause_fields(report: Report) -> list[dict[str, object]]:
-    """The causes for a program."""
+    """Return the causes as JSON objects."""
     return [
         {
             "outcome": cause.outcome,

@@ -1,7 +1,8 @@
 """Live display in a terminal: a bar, counts, money and the last events, redrawn in place.
 
-What has to stay on the screen (what is run, warnings of the manifest, every step with ``--verbose``, the summary) is
-printed above it. The frame is never wider than ``MAX_WIDTH``, so that most changes of a window's size leave it whole.
+Lines that have to stay on the screen are printed above the live frame: the manifest that is run, its warnings, every
+step with ``--verbose``, and the summary. The frame is never wider than ``MAX_WIDTH``, so that most changes of the
+window size do not break its lines.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from runner.core.text import in_words
 MAX_WIDTH = 100
 STAYS = {"run_started", "manifest_warning", "run_finished"}
 NOTICES = {"stopping", "paused"}
-"""What has a line of its own as long as it lasts."""
+"""Events that have a line of their own as long as they last."""
 STYLES = {Severity.ALERT: "red", Severity.WORD: "yellow"}
 COUNTS = (
     ("done", "done", "green"),
@@ -37,11 +38,11 @@ COUNTS = (
     ("failed", "failed", "red"),
     ("unknown", "unknown", "red"),
 )
-"""What is always shown, in this order; its style where it is not 0."""
+"""Counts that are always shown, in this order: name, label, and the style of a count above 0."""
 
 
 class TerminalRenderer:
-    """One calm display: the same lines at the same places, four times a second."""
+    """Renderer of the live display: the same lines at the same places, redrawn four times a second."""
 
     tick_seconds = 0.25
 
@@ -91,7 +92,11 @@ class TerminalRenderer:
             self._redrawn = None
 
     def _make_good_for_a_narrower_window(self) -> None:
-        """A terminal breaks the lines of the last frame anew when it gets narrower: erase what rich cannot know of."""
+        """Erase the extra lines that the last frame takes in a window that got narrower.
+
+        The terminal wraps the lines of the last frame again when the window gets narrower. rich does not know of the
+        additional lines.
+        """
         columns = self._console.width
         if columns < self._columns:
             extra = sum(max(0, width - 1) // columns for width in self._widths)
@@ -131,7 +136,7 @@ def _bar(snapshot: Snapshot, width: int, *, stopping: bool) -> Table | Text:
 
 
 def _counts(snapshot: Snapshot, width: int) -> list[Text]:
-    """The counts, on as many lines as they need."""
+    """Return the counts, on as many lines as they need."""
     lines = [Text()]
     for part in _count_parts(snapshot):
         if lines[-1] and cell_len(lines[-1].plain) + 3 + cell_len(part.plain) > width:
