@@ -1,8 +1,8 @@
-"""Client of the API: one method a call, one HTTP attempt each. Repeating is decided elsewhere.
+"""Client of the API: one method per call, one HTTP attempt each. Callers decide about retries.
 
-The token travels in the header of one session that only ever talks to the API's own address and follows no redirect;
-links in answers are never asked. Submissions have connections of their own, which are used again at once or not at all:
-one that meets a connection the server has just given up is a purchase with an unknown outcome.
+The token is sent in a header of one session that only contacts the API's own address and follows no redirect. Links in
+answers are never requested. Submissions have connections of their own, which are reused at once or not at all: a
+submission on a connection that the server is just closing is a purchase with an unknown outcome.
 """
 
 from __future__ import annotations
@@ -48,26 +48,26 @@ from runner.core.models import Fault, Json
 from runner.core.proxies import require_usable_proxy
 
 SUBMIT_TIMEOUT = AnswerTimeout(120.0, whole=True)
-"""Giving up on a submission's answer costs money, waiting does not."""
+"""Time limit of a submission: abandoning its answer costs money, waiting does not."""
 ASK_TIMEOUT = AnswerTimeout(30.0, whole=True)
 MAX_IDLE = 0.5
-"""Seconds for which a connection may have been idle that a submission is sent on. Some servers close theirs after one;
-what meets a connection that is just being closed is a purchase with an unknown outcome."""
+"""Longest idle time in seconds of a connection that a submission uses. Some servers close theirs after one second. A
+submission on a connection that is just being closed is a purchase with an unknown outcome."""
 MAX_ANSWER = 4 * 2**20
 MAX_RESULT = 32 * 2**20
-"""Bytes of a /result, which may hold whole files; beyond ``MAX_ANSWER`` it must be little else than those."""
+"""Bytes of a /result, which may contain whole files; beyond ``MAX_ANSWER`` it must be little else."""
 MOST_PARTS = 100_000
-"""Values of such a long one: each becomes many times its length in memory."""
+"""Values in an answer longer than ``MAX_ANSWER``: each becomes many times its length in memory."""
 PAGE = 100
 MAX_PAGES = 100
 MAX_SUBMITTING = 50
-"""Submissions in flight at once; whoever submits waits for room before its intent is written."""
+"""Submissions in flight at once; a worker waits for a free place before its intent is written."""
 MAX_ASKING = 50
-"""Other calls in flight at once; beyond that they queue, and so the gaps between questions stretch."""
+"""Other calls in flight at once; beyond that they queue, which lengthens the gaps between polls."""
 
 
 class CutShort(ConnectionBroken):
-    """The answer broke off; what came of it may still hold all that matters."""
+    """The answer broke off. The part that was received may contain all that is needed."""
 
     def __init__(self, text: str, answer: Answer) -> None:
         super().__init__(text)
@@ -75,7 +75,7 @@ class CutShort(ConnectionBroken):
 
 
 class Api:
-    """The Model API at one address. Made by ``connect``."""
+    """Model API at one address. Created by ``connect``."""
 
     def __init__(
         self, base: ApiBase, token: Token, buying: aiohttp.ClientSession, asking: aiohttp.ClientSession
@@ -85,15 +85,15 @@ class Api:
         self._buying = buying
         self._asking = asking
         self.submitting = Semaphore(MAX_SUBMITTING)
-        """Room for submissions, to be held around ``submit`` and what belongs to it."""
+        """Semaphore for submissions; hold it around ``submit`` and the steps that belong to it."""
         self._asking_room = Semaphore(MAX_ASKING)
         self.today: str | None = None
-        """The API's day, ``2026-11-22``, by the last answer that bore a date."""
+        """Day at the API, ``2026-11-22``, from the last answer with a date; None: no answer had one."""
 
     async def submit(self, model: str, inputs: dict[str, Json], exchange: Exchange | None = None) -> Submission:
-        """Submit once, and say what is certain about it. To be called while holding room of ``submitting``.
+        """Submit once and return what is certain about the outcome. The caller must hold ``submitting``.
 
-        ``exchange`` tells one who cancels this whether anything was sent.
+        ``exchange`` tells a caller that cancels this whether anything was sent.
         """
         url = f"{self.base.url}/models/{model}"
         body = msgspec.json.encode(inputs)
@@ -108,11 +108,11 @@ class Api:
             return Unreadable(fault=Fault(code="no_answer", message=str(error)))
 
     async def result(self, request_id: str) -> Progress:
-        """Ask after a request; an unfinished one's /result carries its state."""
+        """Poll a request by /result; while the request is unfinished, the answer contains its state."""
         return await self._ask(request_id, "result?include_cost=true")
 
     async def status(self, request_id: str) -> Progress:
-        """Ask after a request whose /result says nothing while it is unfinished."""
+        """Poll a request by /status, for services whose /result has no state while it is unfinished."""
         return await self._ask(request_id, "status", from_status=True)
 
     async def _ask(self, request_id: str, what: str, *, from_status: bool = False) -> Progress:
@@ -126,7 +126,7 @@ class Api:
         return read_progress(answer, request_id, from_status=from_status)
 
     async def cancel(self, request_id: str) -> Cancelling | Again:
-        """Ask once to call a request off. Only its state, asked for afterwards, tells whether it was."""
+        """Ask once to cancel a request. Only a later poll tells whether it was cancelled."""
         url = f"{self.base.url}/requests/{request_id}/cancel"
         try:
             answer = await self._question("POST", url)
@@ -135,7 +135,7 @@ class Api:
         return read_cancel(answer, request_id)
 
     async def catalogue_entry(self, model: str) -> dict[str, Json] | None:
-        """Ask the catalogue for a model's entry; empty where it has none, None where it cannot be asked."""
+        """Return the catalogue's entry of a model; empty: there is none; None: the catalogue cannot be reached."""
         try:
             answer = await self._question("GET", f"{self.base.url}/models/{model}")
         except (ConnectFailed, ConnectionBroken, TooLarge):
@@ -143,7 +143,7 @@ class Api:
         return read_entry(answer, model)
 
     async def catalogue(self, parameters: Mapping[str, str] | None = None) -> list[dict[str, Json]] | None:
-        """Every model of the catalogue that fits ``parameters``, once; None where it cannot be asked."""
+        """Return every model of the catalogue that fits ``parameters``, once; None: the catalogue cannot be reached."""
         found: dict[str, dict[str, Json]] = {}
         offset = 0
         for _ in range(MAX_PAGES):
@@ -156,17 +156,17 @@ class Api:
             new = {name: entry for name, entry in entries.items() if name not in found}
             found |= new
             offset += len(page)
-            if not new or not _has_more(document, len(page), offset):  # no new one: the offset is ignored
+            if not new or not _has_more(document, len(page), offset):  # no new model: the offset is ignored
                 break
         return list(found.values())
 
     async def categories(self) -> list[str]:
-        """The categories of the catalogue; none where it cannot be asked, or names none."""
+        """Return the categories of the catalogue; empty if there are none, or the catalogue cannot be reached."""
         found = (await self._catalogue_page("models/categories")).get("categories")
         return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
     async def _catalogue_page(self, path: str) -> dict[str, Json]:
-        """An answer of the catalogue; empty where there is none that can be read."""
+        """Return an answer of the catalogue; empty if none can be read."""
         try:
             answer = await self._question("GET", f"{self.base.url}/{path}")
         except (ConnectFailed, ConnectionBroken, TooLarge):
@@ -174,7 +174,7 @@ class Api:
         return parse_object(answer.body) if answer.status == 200 else {}
 
     async def _question(self, method: str, url: str, limit: int = MAX_ANSWER) -> Answer:
-        """The answer to what may be asked again."""
+        """Return the answer to a call that may be repeated."""
         async with self._asking_room:
             return await self._call(self._asking, method, url, ASK_TIMEOUT, limit=limit)
 
@@ -188,7 +188,7 @@ class Api:
         exchange: Exchange | None = None,
         limit: int = MAX_ANSWER,
     ) -> Answer:
-        """One answer, from which the token is struck: it would be recorded, shown, or sent on as part of a link."""
+        """Return one answer, without the token, which would be recorded, shown, or sent on as part of a link."""
         response, body = None, bytearray()
         try:
             with answer_timeout.map_errors(exchange):
@@ -201,7 +201,7 @@ class Api:
             if response is None:
                 raise ConnectionBroken(text) from None
             raise CutShort(text, self._answer(response, bytes(body), whole=False, limit=limit)) from None
-        except (ConnectFailed, TooLarge) as error:  # in words that may be the server's
+        except (ConnectFailed, TooLarge) as error:  # the text may be the server's
             raise type(error)(self._token.redacted(str(error))) from None
 
     def _answer(self, response: aiohttp.ClientResponse, body: bytes, *, whole: bool, limit: int) -> Answer:
@@ -219,13 +219,13 @@ class Api:
 
 
 def _has_more(document: dict[str, Json], length: int, offset: int) -> bool:
-    """Tell whether models follow a page of ``length``: by the catalogue's ``total``, or else because it is full."""
+    """Tell whether models follow a page of ``length``: by the catalogue's ``total``, or else if the page is full."""
     total = document.get("total")
     return offset < total if isinstance(total, int) else length >= PAGE
 
 
 def _sparse(body: bytes) -> bytes:
-    """``body``, if it is short or has few values. Raises ``TooLarge``."""
+    """Return ``body`` if it is short or has few values. Raises ``TooLarge``."""
     if len(body) > MAX_ANSWER and sum(map(body.count, (b"[", b"{", b","))) > MOST_PARTS:
         raise TooLarge(f"the answer is longer than {MAX_ANSWER:,} bytes, and not for the files in it")
     return body
@@ -233,7 +233,7 @@ def _sparse(body: bytes) -> bytes:
 
 @asynccontextmanager
 async def connect(base: ApiBase, token: Token) -> AsyncIterator[Api]:
-    """Open the two sessions of an ``Api`` and close them at the end. Raises ``UsageError`` for a useless proxy."""
+    """Open the two sessions of an ``Api`` and close them at the end. Raises ``UsageError`` for an unusable proxy."""
     require_usable_proxy(base.url)
     headers = {"Authorization": f"Bearer {token.value}"}
     async with (

@@ -23,16 +23,16 @@ from runner.core.origins import DEFAULT_PORTS, is_loopback, origin_of
 
 DEFAULT_API = "https://model-api.runcomfy.net/v1"
 SHORTEST_SECRET = 10
-"""A shorter token may be a word of any answer, and is not looked for in them."""
+"""Least length of a token that is removed from answers; a shorter one may be a word of any answer."""
 TOKEN_VARIABLES = ("RUNCOMFY_TOKEN", "RUNCOMFY_API_TOKEN")
-"""The variables that may hold the token; the first that is set counts."""
+"""Environment variables that may hold the token; the first that is set counts."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:
-    """The API token. It shows itself to nobody; only the API's session reads ``value``."""
+    """API token. Its text forms hide the value; only the API's session reads ``value``."""
 
     value: str
 
@@ -42,25 +42,28 @@ class Token:
     __str__ = __repr__
 
     def redacted(self, text: str) -> str:
-        """``text`` without the token."""
+        """Return ``text`` without the token."""
         return text.replace(self.value, "…") if len(self.value) >= SHORTEST_SECRET else text
 
     def redacted_from(self, body: bytes) -> bytes:
-        """An answer's body without the token, however its JSON spells it: a service may echo what it was sent."""
+        """Return the body of an answer without the token, in any JSON spelling: a service may echo what it was sent."""
         if len(self.value) < SHORTEST_SECRET:
             return body
         spelled = _spelled(self.value)
         if b"\\" in body or b"\0" in body:
             try:
                 check_nesting(body)
-                body = msgspec.json.encode(msgspec.json.decode(body))  # the one spelling in which it is looked for
+                body = msgspec.json.encode(msgspec.json.decode(body))  # the one spelling that is searched for
             except (msgspec.DecodeError, UnicodeDecodeError, TooDeep):
                 return _redacted_from_odd(body, spelled)
         return body.replace(spelled, "…".encode())
 
 
 def _redacted_from_odd(body: bytes, spelled: bytes) -> bytes:
-    """Likewise of what is no JSON, and may be read as some all the same. It stays no JSON, and so no proof."""
+    """Return a body that is not JSON without the token, also in the JSON that ``mend`` reads in it.
+
+    The result is still not JSON, and so proves nothing.
+    """
     mended, mark = mend(body), "…".encode()
     return codecs.BOM_UTF8 + mended.replace(spelled, mark) if spelled in mended else body.replace(spelled, mark)
 
@@ -72,19 +75,19 @@ def _spelled(value: str) -> bytes:
 
 
 class ApiBase(msgspec.Struct, frozen=True, kw_only=True):
-    """The API's address: ``url`` with ``/v1`` and without a trailing slash; ``name`` is what records call it."""
+    """Address of the API: ``url`` with ``/v1`` and without a trailing slash; ``name`` is its name in records."""
 
     url: str
     name: str
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port."""
+        """Return scheme, host and port."""
         return origin_of(self.url)
 
 
 def find_token(environ: Mapping[str, str]) -> Token:
-    """The token of ``RUNCOMFY_TOKEN``, ``RUNCOMFY_API_TOKEN`` or ``runcomfy login``. Raises ``AccountError``."""
+    """Return the token of ``RUNCOMFY_TOKEN``, ``RUNCOMFY_API_TOKEN`` or ``runcomfy login``. Raises ``AccountError``."""
     for name in TOKEN_VARIABLES:
         if environ.get(name, "").strip():
             return _checked(environ[name].strip(), name)
@@ -107,7 +110,7 @@ def find_token(environ: Mapping[str, str]) -> Token:
 
 @lru_cache
 def _warn_of_readers(path: Path) -> None:
-    """Say once that others may read the token, where a system has such a thing as others."""
+    """Warn once if other users may read the token, on systems with permissions for others."""
     with suppress(OSError):
         if os.name != "nt" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             log.warning("other users of this machine can read the API token in %s: chmod 600 it", path)
@@ -128,7 +131,10 @@ def _login_file(environ: Mapping[str, str]) -> Path:
 
 
 def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
-    """``--api``, else ``RUNCOMFY_MODEL_API_BASE``, else the public API. Raises ``UsageError`` for an unsafe one."""
+    """Return the API of ``--api``, else of ``RUNCOMFY_MODEL_API_BASE``, else the public one.
+
+    Raises ``UsageError`` for an unsafe or invalid address.
+    """
     url = (override or environ.get("RUNCOMFY_MODEL_API_BASE") or DEFAULT_API).strip().rstrip("/")
     try:
         scheme, host, port = origin_of(url)
@@ -142,5 +148,5 @@ def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
         raise UsageError(f"the API's address {url!r} would send the token unencrypted; use https")
     address = f"[{host}]" if ":" in host else host
     shown_port = "" if port == DEFAULT_PORTS[scheme] else f":{port}"
-    url = f"{scheme}://{address}{shown_port}{parts.path}"  # one API has one name, however it is spelled
+    url = f"{scheme}://{address}{shown_port}{parts.path}"  # one API has one name, in whatever spelling it is given
     return ApiBase(url=url, name=url)

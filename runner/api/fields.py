@@ -1,6 +1,6 @@
 """Fields of the API's answers: untrusted bytes and JSON in, checked values out.
 
-What an answer means as a whole is decided by ``responses``.
+``responses`` decides the meaning of an answer as a whole.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from runner.core.models import MOST_USD, OUR_CODES, REQUEST_ID, UNEXPLAINED, Fau
 from runner.core.nesting import TooDeep, check_nesting
 
 LONGEST_WORD = 100
-"""Of a state, code or id that an answer brings: more is cut before it is logged or recorded."""
+"""Characters of a state, code or id in an answer; the rest is cut off before it is logged or recorded."""
 
 MOST_DIGITS = 128
-"""A whole number with more is none that anybody counts with."""
+"""Digits of a whole number; a longer one is read as null."""
 
 _MOMENT = re.compile(r"[0-9]{4}-[0-9T:.,Z+ -]{1,40}")
 _ERROR_KEYS = ("error_message", "message", "error", "detail")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP answer. ``date`` and ``retry_after`` are the headers as they came."""
+    """One HTTP answer. ``date`` and ``retry_after`` are the headers as received."""
 
     status: int
     body: bytes
-    """Decompressed."""
+    """Decompressed body."""
     whole: bool = True
-    """False where the body was cut short or damaged on its way: it may be read, and proves nothing."""
+    """True if the body was received completely and undamaged. Otherwise it may be read, but proves nothing."""
     retry_after: str | None = None
     date: str | None = None
 
 
 def parse_object(body: bytes) -> dict[str, Json]:
-    """The JSON object in ``body``; empty where it holds none (NaN, half an answer, a page, 1,000 levels)."""
+    """Return the JSON object in ``body``; empty if there is none (NaN, half an answer, a page, 1,000 levels)."""
     document = parse_json(body)
     return document if isinstance(document, dict) else {}
 
 
 def parse_json(body: bytes) -> Json:
-    """The JSON value in ``body``; None where it holds none."""
+    """Return the JSON value in ``body``; None: there is none."""
     try:
         check_nesting(body)
         document: Json = msgspec.json.decode(body)
@@ -56,16 +56,16 @@ def parse_json(body: bytes) -> Json:
 
 
 def read_object(body: bytes) -> dict[str, Json]:
-    """The JSON object in ``body``, read as well as it can be; empty where there is none.
+    """Return the JSON object in ``body``, read as tolerantly as possible; empty if there is none.
 
-    A BOM, another encoding of Unicode, bytes and lone surrogates that are no text, control characters in texts, ``NaN``
-    and numbers beyond all bounds (both become null) are no obstacle. What is no JSON proves nothing all the same.
+    A BOM, another encoding of Unicode, bytes and lone surrogates that are not text, control characters in texts,
+    ``NaN`` and numbers out of range (both become null) are accepted. An answer that is not JSON still proves nothing.
     """
     return parse_object(body) or parse_object(mend(body))
 
 
 def mend(body: bytes) -> bytes:
-    """The JSON that was probably meant by ``body``; empty where none was."""
+    """Return the JSON that ``body`` probably meant; empty if it meant none."""
     try:
         text = body.decode(json.detect_encoding(body), "replace")
         check_nesting(text.encode())
@@ -87,7 +87,7 @@ def _read_int(text: str) -> int | None:
 
 
 def read_request_id(value: Json) -> str | None:
-    """The id of a request, also where it comes as a whole number; None where it cannot be one."""
+    """Return the id of a request, also from a whole number; None: the value cannot be an id."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is int and 0 <= value < 10**MOST_DIGITS:
@@ -96,14 +96,14 @@ def read_request_id(value: Json) -> str | None:
 
 
 def error_code(document: dict[str, Json]) -> str:
-    """``error_code`` as text; empty where there is none."""
+    """Return ``error_code`` as text; empty if there is none."""
     return read_code(document.get("error_code"))
 
 
 def read_code(value: Json) -> str:
-    """A code as text, 400001.0 like 400001. Nothing but zeros is no code: many a service says so that all went well.
+    """Return a code as text, 400001.0 like 400001. A code of zeros only is none: many services report success that way.
 
-    A word that means something of ours is marked as the API's.
+    A word that is one of our own codes is marked as the API's.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
@@ -113,18 +113,18 @@ def read_code(value: Json) -> str:
 
 
 def read_fault(status: int, document: dict[str, Json]) -> Fault:
-    """The API's own words for what went wrong, with the HTTP status where there are none."""
+    """Return the API's own error message, or the HTTP status if there is none."""
     message = read_explanation(document) or f"HTTP {status} without a readable explanation"
     return Fault(code=error_code(document) or f"http_{status}", message=message, http_status=status)
 
 
 def read_explanation(document: dict[str, Json]) -> str:
-    """Return the error message of an answer, from the first key that has one; empty where none has."""
+    """Return the error message of an answer, from the first key that has one; empty if none has."""
     return next(filter(None, (_message(document.get(key)) for key in _ERROR_KEYS)), "")
 
 
 def _message(value: Json, depth: int = 3) -> str:
-    """One line out of a string, an ``{"message": …}`` or a list of ``{"loc": […], "msg": …}``, ``depth`` deep."""
+    """Return one line from a string, an ``{"message": …}`` or a list of ``{"loc": […], "msg": …}``, ``depth`` deep."""
     if isinstance(value, str):
         return " ".join(value.split())[:500]
     if isinstance(value, dict) and depth:
@@ -135,7 +135,7 @@ def _message(value: Json, depth: int = 3) -> str:
 
 
 def _detail(entry: Json, depth: int) -> str:
-    """``width: must be …`` out of one entry of a validation error."""
+    """Return ``width: must be …`` from one entry of a validation error."""
     where = entry.get("loc") if isinstance(entry, dict) else None
     parts = where[:10] if isinstance(where, list) else []
     names = [str(part) for part in parts if isinstance(part, str | int) and part != "body"]
@@ -143,7 +143,7 @@ def _detail(entry: Json, depth: int) -> str:
 
 
 def read_generation_fault(document: dict[str, Json]) -> Fault:
-    """Why a generation failed. Worth another purchase unless the API says no or blames the input."""
+    """Return the reason why a generation failed; retryable unless the API denies that or blames the input."""
     error = document.get("error")
     details = error if isinstance(error, dict) else document
     code = error_code(document) or read_code(details.get("code")) or UNEXPLAINED
@@ -156,17 +156,17 @@ def read_generation_fault(document: dict[str, Json]) -> Fault:
 
 
 _BLAME_IN_CODE = re.compile(r"^4|invalid|policy|nsfw|moderat|safety", re.IGNORECASE)
-"""Parts of a code by which the input is to blame: it would fail again."""
+"""Parts of a code that blame the input: the same input would fail again."""
 _BLAME_IN_MESSAGE = re.compile(
     r"nsfw|moderat|polic(y|ies)|safety|sensitive|prohibited|inappropriate|explicit content|not allowed|violat|copyright"
     r"|unsupported|invalid (input|prompt|image|video|audio|url|parameter|value|size)",
     re.IGNORECASE,
 )
-"""The same for a message that comes without a code."""
+"""Parts of a message without a code that blame the input."""
 
 
 def read_usd(value: Json) -> float | None:
-    """An amount of money, or None where ``value`` is none: no number, negative, or beyond all reason."""
+    """Return an amount of money; None: ``value`` is not a number, negative, or out of range."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -181,12 +181,12 @@ def read_text(value: Json) -> str | None:
 
 
 def read_moment(value: Json) -> str | None:
-    """A time as it came, if it may be one."""
+    """Return a time as received; None: the value cannot be a time."""
     return value if isinstance(value, str) and _MOMENT.fullmatch(value) else None
 
 
 def read_retry_after(answer: Answer) -> float | None:
-    """``Retry-After`` in seconds from now; a date is measured by the API's own clock (its ``Date`` header)."""
+    """Return ``Retry-After`` in seconds from now; a date is compared with the API's own clock (its ``Date`` header)."""
     text = (answer.retry_after or "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
         return float(text)
@@ -199,7 +199,7 @@ def read_retry_after(answer: Answer) -> float | None:
 
 @lru_cache(maxsize=4)
 def read_day(date: str | None) -> str | None:
-    """The day of a ``Date`` header in UTC, ``2026-11-22``; None where there is none that can be read."""
+    """Return the day of a ``Date`` header in UTC, ``2026-11-22``; None: it cannot be read."""
     try:
         return f"{parsedate_to_datetime(date or '').astimezone(UTC):%Y-%m-%d}"
     except (ValueError, TypeError, OverflowError):

@@ -1,7 +1,7 @@
-"""Outputs in the API's answers: addresses of files, files inside the answer, and results that are no files.
+"""Outputs in the API's answers: addresses of files, files inside the answer, and results that are not files.
 
-An output is told by its address. What comes inside the answer has no address that outlives it: it is remembered by its
-place among the outputs (``result:2``), and asked for again when it is delivered.
+An output is identified by its address. A file inside the answer has no lasting address. It is recorded by its position
+among the outputs (``result:2``), and requested again for delivery.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from runner.core.http import TooLarge
 from runner.core.models import MAX_OUTPUTS, Json
 
 INSIDE = "result:"
-"""The beginning of the address of an output inside the answer; its number, from 0, follows."""
+"""Prefix of the address of an output inside the answer; the number of the output, from 0, follows."""
 _MEDIA_KEYS = frozenset(
     f"{word}{ending}"
     for word in ("image", "video", "audio", "file", "url", "uri", "mesh", "image_url", "video_url", "audio_url")
     for ending in ("", "s")
 )
-"""Names under which an address stands; one with something else in it is no text to keep."""
+"""Keys under which an address is expected; with another value under one of them there is no text result."""
 _ABSOLUTE = re.compile(r"https?://\S", re.IGNORECASE)
 _RELATIVE = re.compile(r"//[^/\s]+/\S+|/(?!/)[^\s?#]*\.[A-Za-z0-9]{1,12}(?:[?#]\S*)?")
-"""Without a scheme, or without a host and with an ending: other words may begin with a slash."""
+"""Address without a scheme, or without a host and with a file extension: other words may begin with a slash."""
 _LONGEST = 16_384
-"""Characters of an address that is looked at closely."""
+"""Largest number of characters of an address that is examined closely."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?://|\\\\)|data:", re.IGNORECASE)
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^;,]*)*?)(;base64)?,", re.IGNORECASE | re.ASCII)
 _BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/\r\n]{40,}={0,2}")
-"""A bare PNG, JPEG, GIF or WebP (or WAV): so they begin."""
+"""Bare PNG, JPEG, GIF or WebP (or WAV), recognised by its first characters."""
 
 
 class Inside(msgspec.Struct, frozen=True):
-    """A file that came inside an answer."""
+    """File inside an answer."""
 
     body: bytes
     content_type: str
@@ -46,8 +46,9 @@ class Inside(msgspec.Struct, frozen=True):
 def find_outputs(output: Json) -> tuple[str, ...]:
     """Return the address of every output, in document order, without repeats; ``data:`` for one inside the answer.
 
-    What is under ``input`` or ``inputs`` is no output if there are others. Without any address the text or JSON that
-    came is the result; where there is none, or a name of files stands without an address, nothing.
+    Values under ``input`` or ``inputs`` are outputs only if there are no others. Without any address, the text or JSON
+    in the answer is the result. There is no result if that is empty, or if a key for files has a value without an
+    address.
     """
     own = _without_echo(output)
     return _addresses(own) or _without_file(own) or _addresses(output)
@@ -72,7 +73,7 @@ def _addresses(output: Json) -> tuple[str, ...]:
 
 
 def _leaves(output: Json) -> Iterator[tuple[str, Json]]:
-    """Every value in ``output`` that holds no other, with the name that it, or the list it is in, has."""
+    """Yield every value in ``output`` that contains no other, with its own key or the key of its list."""
     stack: list[tuple[str, Json]] = [("", output)]
     while stack:
         name, value = stack.pop()
@@ -89,7 +90,7 @@ def _texts(output: Json) -> Iterator[str]:
 
 
 def _address(text: str) -> str | None:
-    """The address in ``text``, blanks around it off and those in it escaped; None where it holds none."""
+    """Return the address in ``text``, stripped and with blanks inside it escaped; None: there is none."""
     if text[:5].lower() == "data:":
         return text.strip() if _DATA.match(text) else None
     plain = text.strip()
@@ -103,13 +104,13 @@ def _address(text: str) -> str | None:
 
 
 def _without_file(output: Json) -> tuple[str, ...]:
-    """A text or JSON document as an output, or nothing."""
+    """Return a text or JSON document as an output, or nothing."""
     if not isinstance(output, str | dict | list):
         return ()
     said = []
     for name, value in _leaves(output):
         if name.lower() in _MEDIA_KEYS or (isinstance(value, str) and _SCHEME.match(value.strip())):
-            return ()  # a file that follows, or that cannot be had
+            return ()  # a file that follows, or is unavailable
         if not (value is None or value == "" or value in ({}, []) or (isinstance(value, str) and not value.strip())):
             said.append(value)
     if not said:
@@ -120,17 +121,17 @@ def _without_file(output: Json) -> tuple[str, ...]:
 
 
 def _quoted(body: bytes) -> str:
-    """``body`` as the text of a ``data:`` address."""
+    """Return ``body`` as the text of a ``data:`` address."""
     return body.decode().replace("%", "%25")
 
 
 def recorded_address(address: str, number: int) -> str:
-    """The address as it is recorded: of what is inside the answer, its place there."""
+    """Return the address as recorded: for a file inside the answer, its position."""
     return f"{INSIDE}{number}" if address[:5].lower() == "data:" else address
 
 
 def find_inside(addresses: tuple[str, ...], recorded: str) -> str | None:
-    """The ``data:`` address of an output that was recorded by its place; None where the answer has none there."""
+    """Return the ``data:`` address of an output that was recorded by its position; None: there is none."""
     number = recorded.removeprefix(INSIDE)
     if not re.fullmatch(r"\d{1,6}", number, re.ASCII) or int(number) >= len(addresses):
         return None
@@ -139,7 +140,7 @@ def find_inside(addresses: tuple[str, ...], recorded: str) -> str | None:
 
 
 def read_data(address: str, max_bytes: int) -> Inside | None:
-    """The file in a ``data:`` address; None where it cannot be decoded. Raises ``TooLarge``."""
+    """Return the file in a ``data:`` address; None: it cannot be decoded. Raises ``TooLarge``."""
     found = _DATA.match(address)
     if found is None:
         return None
@@ -157,7 +158,7 @@ def read_data(address: str, max_bytes: int) -> Inside | None:
 
 
 def absolute(address: str, base: str) -> str:
-    """``address``, seen from the API's where it has no host of its own. Raises ``ValueError``."""
+    """Return ``address``, resolved against the API's address if it has no host. Raises ``ValueError``."""
     return address if _ABSOLUTE.match(address) else urljoin(base, address)
 
 

@@ -1,16 +1,16 @@
-"""Reading of the API's answers: status, headers and bytes in, one of a closed set of outcomes out. No I/O.
+"""Interpretation of the API's answers: status, headers and bytes in, one of a closed set of outcomes out. No I/O.
 
-Three questions are answered here, and each verdict says all that the caller may know:
+Each function answers one question, and the outcome contains all that the caller may know:
 
 * ``read_submission``: was something bought?   ``Accepted | Refused | Unreadable``
 * ``read_progress``: how is the request doing?  ``Unfinished | Completed | Ended | Gone | Denied | NotYet | Again``
-* ``read_cancel``: was it called off?           ``Cancelling | Again``
+* ``read_cancel``: was it cancelled?            ``Cancelling | Again``
 
 The rule of money: a submission counts as *not bought* only on proof. Proof is 401, 402, 403 or 429; 503 with
-``Retry-After`` or an ``error_code``; the API's own JSON error under another 4xx but 408, or under 200, unless its code
-is a 5xxxxx. What proves is read strictly; for a ``request_id`` and a result an answer is read as well as it can be.
-Everything else that was sent and could not be read is perhaps bought. An answer with a usable
-``request_id`` is a request in hand, whatever else it says.
+``Retry-After`` or an ``error_code``; the API's own JSON error under another 4xx except 408, or under 200, unless its
+code is a 5xxxxx. Proof is read strictly; a ``request_id`` and a result are read as tolerantly as possible. Anything
+else that was sent without a readable answer may have been bought. An answer with a usable ``request_id`` is an accepted
+request, whatever else the answer contains.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _CANCELLED = frozenset({"cancelled", "canceled"})
 
 
 class RefusalCause(StrEnum):
-    """Why nothing was bought; each has one consequence."""
+    """Cause of a refused submission; each has one consequence."""
 
     BUSY = "busy"
     """429, 503, no connection: every worker pauses, no job fails."""
@@ -69,7 +69,7 @@ _CAUSES = {
     429: RefusalCause.BUSY,
     503: RefusalCause.BUSY,
 }
-"""By HTTP status, where no code says more; another 4xx blames the input."""
+"""Causes by HTTP status, for answers without a more specific code; any other 4xx blames the input."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing was bought, and it is certain."""
+    """Submission that was certainly not bought."""
 
     cause: RefusalCause
     fault: Fault
@@ -85,7 +85,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
-    """Perhaps bought: never repeated unasked."""
+    """Submission that may have been bought: never repeated unless the user says so."""
 
     fault: Fault
 
@@ -100,23 +100,23 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def waits(self) -> bool:
-        """True if the state says that the request is in the API's queue."""
+        """Return True if the state shows the request in the API's queue."""
         return self.state in _QUEUED
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
     urls: tuple[str, ...]
-    """Of its outputs; ``data:`` for what came inside the answer."""
+    """Addresses of the outputs; ``data:`` for files inside the answer."""
     has_result: bool = True
-    """False where the answer was a /status, which carries no output."""
+    """False if the answer was a /status, which contains no output."""
     cost_usd: float | None = None
     finished_at: str | None = None
     seconds: float | None = None
-    """From creation to the end by the API's own clock, where it tells both."""
+    """Seconds from creation to the end by the API's own clock; None: the API does not give both times."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """The API says that the request failed or was cancelled."""
+    """Request that failed or was cancelled, according to the API."""
 
     state: State
     fault: Fault
@@ -137,20 +137,20 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotYet(msgspec.Struct, frozen=True, kw_only=True):
-    """Another 4xx from /result: some services answer so while a request is unfinished; ask /status instead."""
+    """Another 4xx from /result: some services answer so while a request is unfinished; poll /status instead."""
 
     fault: Fault
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing was learnt; the question is free and may be repeated."""
+    """Call that told nothing; it costs nothing and may be repeated."""
 
     fault: Fault
     retry_after: float | None = None
 
 
 class Cancelling(msgspec.Struct, frozen=True, kw_only=True):
-    """The API understood that a request is to be called off; ``agreed`` tells whether it says that it was."""
+    """Cancel request that the API understood; ``agreed`` is True if the API says that the request was cancelled."""
 
     agreed: bool
 
@@ -159,7 +159,7 @@ Progress = Unfinished | Completed | Ended | Gone | Denied | NotYet | Again
 
 
 def read_submission(answer: Answer) -> Submission:
-    """Tell from a submission's answer whether it was bought, was not, or may have been."""
+    """Return whether a submission was bought, was not, or may have been, according to its answer."""
     document = parse_object(answer.body)
     request_id = read_request_id((document or read_object(answer.body)).get("request_id"))
     if request_id is not None:
@@ -173,7 +173,7 @@ def read_submission(answer: Answer) -> Submission:
 
 
 def _refusal(answer: Answer, document: dict[str, Json]) -> RefusalCause | None:
-    """Why nothing was bought, or None where the answer is no proof of that."""
+    """Return the cause for which nothing was bought; None: the answer is no proof."""
     code = error_code(document)
     if not _is_proof(answer, code, document):
         return None
@@ -196,7 +196,7 @@ def _is_proof(answer: Answer, code: str, document: dict[str, Json]) -> bool:
 
 
 def _cause_of_code(code: str) -> RefusalCause | None:
-    """The documented codes, and by their first three digits those that follow the same scheme."""
+    """Return the cause of a documented code, or of one in the same scheme by its first three digits."""
     exact = {"400001": RefusalCause.MODEL, "400002": RefusalCause.BALANCE, "400004": RefusalCause.TOKEN}
     scheme = {
         "401": RefusalCause.TOKEN,
@@ -214,7 +214,7 @@ def _is_service_code(code: str) -> bool:
 
 
 def read_progress(answer: Answer, request_id: str, *, from_status: bool = False) -> Progress:
-    """Read the progress of the request asked for from an answer of /result, or of /status with ``from_status``."""
+    """Return the progress of the polled request from an answer of /result, or of /status with ``from_status``."""
     document = read_object(answer.body)
     if 200 <= answer.status < 300 and "request_id" not in document:
         document = find_wrapped_answer(answer.body, request_id) or document
@@ -230,7 +230,7 @@ def read_progress(answer: Answer, request_id: str, *, from_status: bool = False)
     if 200 <= status < 300:
         if isinstance(state, str):
             return _read_state(state.strip().lower(), document, from_status=from_status)
-        status = int(code[:3]) if re.fullmatch(r"4\d{5}", code, re.ASCII) else status  # an error that came with 200
+        status = int(code[:3]) if re.fullmatch(r"4\d{5}", code, re.ASCII) else status  # an error sent with status 200
     fault = read_fault(answer.status, document)
     if 400 <= status < 500 and status not in (408, 429) and not from_status:
         return NotYet(fault=fault)
@@ -238,14 +238,14 @@ def read_progress(answer: Answer, request_id: str, *, from_status: bool = False)
 
 
 def _other_owner(document: dict[str, Json], request_id: str) -> str:
-    """The request that an answer names instead of the one asked for; empty where it names that one or none."""
+    """Return the request that an answer names instead of the polled one; empty if it names that one or none."""
     named = document.get("request_id")
     owner = named if isinstance(named, str) else read_request_id(named) or ""
     return "" if owner == request_id else owner
 
 
 def read_cancel(answer: Answer, request_id: str) -> Cancelling | Again:
-    """Read the answer to a cancel. It proves nothing, so the state is asked for afterwards."""
+    """Return the outcome of a cancel call. The answer proves nothing, so the state is polled afterwards."""
     document = read_object(answer.body)
     mine = not _other_owner(document, request_id)
     said = (read_text(document.get(key)) for key in ("outcome", "status"))
@@ -280,7 +280,7 @@ def _read_state(state: str, document: dict[str, Json], *, from_status: bool) -> 
 
 
 def _read_seconds(created: Json, finished: Json) -> float | None:
-    """The time between two timestamps of one answer; None where they make no sense together."""
+    """Return the seconds between two timestamps of one answer; None: they are not consistent."""
     try:
         seconds = epoch(created) - epoch(finished)
     except (ValueError, TypeError, OverflowError):
@@ -289,7 +289,7 @@ def _read_seconds(created: Json, finished: Json) -> float | None:
 
 
 def read_entry(answer: Answer, model: str) -> dict[str, Json] | None:
-    """Read the catalogue's entry of ``model``: empty where it has none, None where the answer says neither."""
+    """Return the catalogue's entry of ``model``; empty: there is none; None: the answer does not tell."""
     document = parse_object(answer.body)
     code = error_code(document)
     if answer.status == 404 or (code in ("400001", "404001") and answer.status in (200, 400)):

@@ -1,6 +1,6 @@
-"""Answers inside other answers: what a gateway put around the API's own, as in ``{"data": {"request_id": …}}``.
+"""Answers inside other answers: a gateway may wrap the API's own answer, as in ``{"data": {"request_id": …}}``.
 
-They are looked for where an answer would else count as unreadable. What they say is used where it is unambiguous.
+They are searched only if an answer would otherwise be unreadable, and used only if the result is unambiguous.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from runner.api.fields import mend, parse_json, read_request_id
 from runner.core.models import Json
 
 MAX_VALUES = 10_000
-"""Of one answer that are looked at."""
+"""Values of one answer that are searched."""
 MAX_BYTES = 1 << 20
-"""Of an answer that is looked through; a hostile one of many megabytes becomes hundreds of them as objects."""
+"""Bytes of an answer that is searched. Many megabytes of a hostile one become hundreds of megabytes of objects."""
 
 _ERRORS = frozenset({"error", "errors", "detail", "details"})
-"""What stands under these names often has an id of its own, of the failed call."""
+"""Keys whose values often have an id of their own, that of the failed call."""
 
 
 def find_wrapped_id(body: bytes) -> str | None:
-    """The only usable ``request_id`` in an answer, at any depth; None for none or several."""
+    """Return the only usable ``request_id`` in an answer, at any depth; None: there is none, or several."""
     found = {read_request_id(value.get("request_id")) for value in _objects(body)} - {None}
     return found.pop() if len(found) == 1 else None
 
 
 def find_wrapped_answer(body: bytes, request_id: str) -> dict[str, Json] | None:
-    """The only object inside an answer that has the status of the request ``request_id``; None for none or several."""
+    """Return the only object in an answer that has the status of ``request_id``; None: there is none, or several."""
     found = [
         value
         for value in _objects(body)
@@ -34,9 +34,9 @@ def find_wrapped_answer(body: bytes, request_id: str) -> dict[str, Json] | None:
 
 
 def _objects(body: bytes) -> list[dict[str, Json]]:
-    """All objects in the JSON of ``body``, also in its texts that are JSON themselves, but in those of errors.
+    """Return all objects in the JSON of ``body``, also in texts that are JSON themselves, except below error keys.
 
-    None where there is more than can be looked through: what is the only one there cannot be told.
+    The result is empty if there are too many values to search: whether a match is the only one is then unknown.
     """
     found: list[dict[str, Json]] = []
     if len(body) > MAX_BYTES:

@@ -1,11 +1,11 @@
-"""The results log, the only state there is: ``<output>/results.jsonl``.
+"""Results log, the only persistent state: ``<output>/results.jsonl``.
 
-``Log`` is the file, ``Index`` knows where the last line of each purchase is, and ``Ledger`` is what a running program
-holds: one writer that commits in groups. An ``append`` that has returned is on the disk.
+``Log`` is the file. ``Index`` maps each purchase to its last line. ``Ledger`` is the log of a running program: one
+writer that commits in groups. A record is on the disk when ``append`` returns.
 
-A folder may be split into shards with a results log each: ``layout`` tells which there are, ``sharding`` splits and
-merges them, ``locking`` and ``lockfile`` keep a second writer out. The classes in ``readers`` answer questions about
-one log, or about those of all shards.
+A folder may be split into shards with a results log each. ``layout`` lists the shards, ``sharding`` splits and merges
+them, ``locking`` and ``lockfile`` keep a second writer out. The classes in ``readers`` answer queries about one log, or
+about the logs of all shards.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Addresses of one API: which of them the user has said to be one service (``--same-api-as``).
+"""Addresses of one API: groups of addresses that the user has declared to be one service (``--same-api-as``).
 
-The word stands in ``same_apis`` of one record, so it goes wherever the results go. Readers that ``recognize`` it show
-purchases made at any of these addresses as if they were made at the one that this run asks.
+The declaration is in ``same_apis`` of one record, so it moves with the results. Readers passed to ``recognize`` show
+purchases made at any of these addresses as made at the address that this run uses.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from runner.ledger.readers import LedgerReader, LedgerWriter
 
 
 def recognize(api: str, *readers: LedgerReader, same_as: str | None = None) -> None:
-    """Have ``readers`` show what was bought at other addresses of the API ``api`` as bought at that one.
+    """Make ``readers`` show purchases at other addresses of the API ``api`` as made at ``api``.
 
-    ``same_as`` is an address that the user says to be the same without having it written down.
+    ``same_as`` is an address that the user declares to be the same, without recording it.
     """
     said = {frozenset(addresses) for reader in readers for addresses in reader.same_apis()}
     if same_as is not None:
@@ -30,7 +30,7 @@ def recognize(api: str, *readers: LedgerReader, same_as: str | None = None) -> N
 
 
 async def say_same(ledger: LedgerWriter, api: str, same_as: str) -> None:
-    """Write down that ``api`` and ``same_as`` are one service, unless that is known or nothing was bought there."""
+    """Record that ``api`` and ``same_as`` are one service, unless that is recorded or nothing was bought there."""
     if api == same_as or any({api, same_as} <= set(addresses) for addresses in ledger.same_apis()):
         return
     record = next((record for record in ledger.latest() if record.api == same_as), None)
@@ -40,7 +40,7 @@ async def say_same(ledger: LedgerWriter, api: str, same_as: str) -> None:
 
 
 def bought_elsewhere(api: str, *readers: LedgerReader) -> Counter[str]:
-    """Count purchases by their address, of those that were made at another API than ``api``. An emulator's are none."""
+    """Count the purchases made at another API than ``api``, by address. Purchases of an emulator are left out."""
     if api == EMULATOR or not any(reader.apis() - {api, EMULATOR} for reader in readers):
         return Counter()
     records = (record for reader in readers for record in reader.latest() if record.state is not State.RELEASED)

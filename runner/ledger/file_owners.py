@@ -1,7 +1,7 @@
 """Owners of files: the purchase whose file is at a path.
 
-Each path is a digest, with the number of the purchase that was last said to stand there. Who asks reads that purchase
-again, so what has moved since is not believed.
+Each path is kept as a digest, with the number of the last purchase whose record names the path. The caller reads that
+purchase again, so an entry that is out of date does no harm.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class FileOwners:
         self._purchases = array("I")
 
     def note(self, record: Record, number: int) -> None:
-        """Purchase ``number`` is as ``record`` says from now on."""
+        """Set purchase ``number`` as the owner of the paths in ``record``."""
         for path in _paths_of(record):
             place = self._paths.add(digest(path))
             if place == len(self._purchases):
@@ -29,17 +29,17 @@ class FileOwners:
             self._purchases[place] = number
 
     def at(self, path: str) -> int | None:
-        """The number of the purchase that was last said to stand at ``path``."""
+        """Return the number of the last purchase recorded at ``path``; None: there is none."""
         place = self._paths.find(digest(path))
         return None if place is None else self._purchases[place]
 
     def where(self, record: Record) -> set[int]:
-        """The purchases that were last said to stand where ``record`` does."""
+        """Return the last purchases recorded at the paths of ``record``."""
         return {number for path in _paths_of(record) if (number := self.at(path)) is not None}
 
 
 def owns_path(record: Record, path: str) -> bool:
-    """Tell whether a purchase's file stands at ``path``, or is just being moved away from there."""
+    """Tell whether a file of the purchase is at ``path``, or is being moved away from there."""
     return path in _paths_of(record)
 
 

@@ -1,15 +1,15 @@
-"""File systems whose locks do not hold between machines, as far as that can be seen.
+"""File systems whose locks do not hold between machines, as far as one machine can tell.
 
-The lock is ``flock``. It keeps processes on other machines out only where the file system carries it to a server:
+The lock is ``flock``. It excludes processes on other machines only if the file system passes it to a server:
 
 - NFS does since Linux 2.6.12 (flock(2)), unless mounted with ``nolock`` or ``local_lock=all`` or ``flock`` (nfs(5)).
-- Lustre does where it is mounted with ``flock``; ``localflock`` keeps it on one machine, and without either there is
-  none (mount.lustre(8)).
+- Lustre does if mounted with ``flock``. With ``localflock`` the lock stays on one machine; without either there is none
+  (mount.lustre(8)).
 - CephFS, GPFS, and GFS2 and OCFS2 (without ``localflocks``) do.
-- BeeGFS does with ``tuneUseGlobalFileLocks`` in a file that cannot be seen from here; SMB since Linux 5.5, if the
-  server plays along, and never with ``nobrl`` (mount.cifs(8)).
-- What hypervisors share with a guest, and object stores and shells mounted as folders through FUSE, mostly do not;
-  there appending and renaming may not be durable either.
+- BeeGFS does with ``tuneUseGlobalFileLocks``, in a file that is not readable from here. SMB does since Linux 5.5 if the
+  server supports it, and never with ``nobrl`` (mount.cifs(8)).
+- Folders that hypervisors share with a guest, and object stores and shells mounted through FUSE, mostly do not. There,
+  appending and renaming may not be durable either.
 """
 
 from __future__ import annotations
@@ -30,50 +30,53 @@ _HARMFUL = {
     "ocfs2": frozenset({"localflocks"}),
     **{kind: frozenset({"nobrl"}) for kind in _SMB},
 }
-"""Options that keep the locks of a file system, which has them otherwise, on one machine."""
+"""Options that keep the locks of a file system on one machine, although the file system supports shared locks."""
 _ENDS_HERE = "locks end at this machine"
 _UNSEEN = "whether locks hold between machines cannot be seen from here"
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of ``/proc/self/mountinfo``."""
+    """One line of ``/proc/self/mountinfo``."""
 
     point: str
     kind: str
     options: frozenset[str]
-    """Of the mount, and of the file system itself."""
+    """Options of the mount, and of the file system itself."""
 
 
 def locking_doubt(folder: Path) -> str:
-    """Why several machines may not safely share ``folder``; empty where nothing speaks against it, or can be seen."""
+    """Return the reason why machines may not safely share ``folder``; empty: none is known."""
     mount = _mounted(folder)
     return doubt(mount) if mount is not None else ""
 
 
 def _mounted(folder: Path) -> Mount | None:
-    """The mount that ``folder`` is in; None where that cannot be seen."""
+    """Return the mount that contains ``folder``; None: it cannot be found."""
     try:
         text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
         return mount_of(text, str(folder.resolve()))
-    except (OSError, RuntimeError):  # another system than Linux; a loop of links
+    except (OSError, RuntimeError):  # not Linux, or a loop of links
         return None
 
 
 def locks_bar_readers(folder: Path) -> bool:
-    """Tell whether a locked file in ``folder`` cannot be read by others: locks of SMB are mandatory."""
+    """Tell whether others cannot read a locked file in ``folder``: locks of SMB are mandatory."""
     mount = _mounted(folder)
     return mount is not None and mount.kind in _SMB
 
 
 def mount_of(mountinfo: str, path: str) -> Mount | None:
-    """The mount that ``path`` is in: the longest point above it; of several there the last, which hides the others."""
+    """Return the mount that contains ``path``: the longest mount point above it, and of equal ones the last.
+
+    A later mount at the same point hides the earlier ones.
+    """
     mounts = filter(None, map(_read, mountinfo.splitlines()))
     above = [mount for mount in mounts if f"{path}/".startswith(f"{mount.point.rstrip('/')}/")]
     return max(reversed(above), key=lambda mount: len(mount.point), default=None)
 
 
 def _read(line: str) -> Mount | None:
-    """One line, as proc(5) describes it; None for one that is otherwise."""
+    """Return the mount in a line as described in proc(5); None: the line has another format."""
     before, _, after = line.partition(" - ")
     fields, about = before.split(" "), after.split(" ")
     if len(fields) < 6 or len(about) < 3:
@@ -83,7 +86,7 @@ def _read(line: str) -> Mount | None:
 
 
 def doubt(mount: Mount) -> str:
-    """Why several machines may not safely share what is mounted there; empty for what is safe, and for a local disk."""
+    """Return the reason why machines may not safely share ``mount``; empty for a safe one, and for a local disk."""
     why = _by_options(mount.kind, mount.options) or _by_kind(mount.kind)
     return f"{mount.point} is {mount.kind}{why}" if why else ""
 

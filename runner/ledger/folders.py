@@ -1,4 +1,4 @@
-"""Output folders: where results go, and which folder an argument names."""
+"""Output folders: the place of the results, and the folder that an argument names."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from runner.ledger.records import LEDGER
 
 
 def output_folder(manifest: Path | None, name: str, chosen: Path | None, *, emulator: bool) -> Path:
-    """Where results go, whatever the current folder is.
+    """Return the folder for the results, independent of the current folder.
 
-    ``chosen`` (``--output``, else the manifest's ``output:``) as it is; else ``output/<name>`` in the manifest's folder
-    or the one above: the first that has results, so that nothing which is made later leads away from them; else the
-    first whose ``output/`` exists; else a new one beside the manifest.
+    ``chosen`` (``--output``, else the manifest's ``output:``) is used as it is. Otherwise the folder is
+    ``output/<name>`` in the manifest's folder or the folder above, in this order: the first that has results, so that a
+    folder made later does not hide them; the first whose ``output/`` exists; a new one beside the manifest.
     """
     if chosen is not None:
         return chosen.absolute()
@@ -24,13 +24,13 @@ def output_folder(manifest: Path | None, name: str, chosen: Path | None, *, emul
 
 
 def output_parents(manifest: Path) -> tuple[Path, ...]:
-    """The folders in which results go to a folder of their manifest's name, where nothing says otherwise."""
+    """Return the folders in which results go to a folder named after the manifest, unless another place is given."""
     home = manifest.absolute().parent
     return tuple(root / "output" for root in (home, home.parent))
 
 
 def _has_results(folder: Path) -> bool:
-    """Tell whether a run has written down anything there."""
+    """Tell whether the folder has a results log."""
     try:
         return any(LEDGER.fullmatch(path.name) for path in folder.iterdir())
     except OSError:
@@ -38,7 +38,7 @@ def _has_results(folder: Path) -> bool:
 
 
 def results_folder(target: Path) -> Path | None:
-    """The folder that ``target`` names by itself: a folder, or the results manifest in one; else None."""
+    """Return the folder that ``target`` names by itself: a folder, or that of a results log; None: neither."""
     if target.is_dir():
         return target.absolute()
     return target.absolute().parent if LEDGER.fullmatch(target.name) else None

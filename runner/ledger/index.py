@@ -19,11 +19,11 @@ def key_of(job_id: str, purchase: int) -> bytes:
 
 
 class RedoState(NamedTuple):
-    """The newest redo of an API; of two lines about it the greater one knows more. Number 0: there was none."""
+    """State of the newest redo at an API; of two lines about one redo the greater is newer. Number 0: no redo."""
 
     number: int = 0
     chosen: bool = True
-    """Whether all its jobs are chosen."""
+    """True if all jobs of the redo are chosen."""
     closed: bool = True
 
 
@@ -33,26 +33,26 @@ class Index:
     def __init__(self) -> None:
         self.lines = 0
         self.redo: dict[str, RedoState] = {}
-        """By API."""
+        """Newest redo by API."""
         self.apis: set[str] = set()
         """Addresses of the API at which anything was bought."""
         self.same_apis: set[tuple[str, ...]] = set()
-        """Those of them that the user has said to be one service."""
+        """Groups of addresses that the user has declared to be one service."""
         self._api = ""
         self._purchases = Numbering()
         self._offsets = array("Q")
-        self._lengths = array("Q")  # 0 for a purchase that goes on under another id
+        self._lengths = array("Q")  # 0 for a purchase that continues under another id
         self._forgotten = 0
         self._later: _Later | None = None
         self._requests = RequestIds()
         self._claimed = bytearray()
-        """A 1 for each purchase of a job that somebody knows."""
+        """1 for each purchase of a claimed job."""
         self._unsettled: dict[int, State] = {}
         self._under_way: dict[tuple[str, int], int] = {}
-        """Numbers of purchases that a run is just working on: a few lines of each come soon after one another."""
+        """Numbers of purchases that a run is working on: a few lines of each follow soon after one another."""
 
     def follow(self, record: Record, offset: int, length: int) -> int:
-        """Count a line that was just written; the number of its purchase."""
+        """Index a line that was just written, and return the number of its purchase."""
         if record.renamed_from is not None:
             self._under_way.clear()
         name = record.id, record.purchase
@@ -62,9 +62,9 @@ class Index:
         return number
 
     def add(self, record: Record, offset: int, length: int, number: int | None = None) -> int:
-        """Count one more line of the log; the number of its purchase, if it is not known before."""
+        """Index one more line of the log, and return the number of its purchase; ``number`` if the caller knows it."""
         self.lines += 1
-        if record.api != self._api:  # a million lines mostly name one
+        if record.api != self._api:  # nearly all lines have the same API
             self._api = record.api
             self.apis.add(record.api)
         if record.same_apis:
@@ -91,12 +91,12 @@ class Index:
         return number
 
     def expect(self, purchases: int) -> None:
-        """Make room for so many in all."""
+        """Make room for this number of purchases in all."""
         self._purchases.expect(purchases)
         self._requests.expect(purchases)
 
     def _note(self, record: Record) -> None:
-        """What a line says beside where its purchase stands."""
+        """Index the marks of a line: a redo or a rename."""
         if record.redo:
             standing = RedoState(record.redo, record.redo_chosen, record.redo_closed)
             known = self.redo.get(record.api)
@@ -104,12 +104,12 @@ class Index:
         self._forget_old(record)
 
     def _forget_old(self, record: Record) -> None:
-        """A purchase that appears under its new id is forgotten under its old one."""
+        """Drop a purchase under its old id when its first line under the new id appears."""
         if record.renamed_from is not None and self._purchases.find(key_of(record.id, record.purchase)) is None:
             self._forget(record.renamed_from, record.renamed_purchase or record.purchase)
 
     def _forget(self, job_id: str, purchase: int) -> None:
-        """The purchase goes on under another id; only the first line under the new one says so."""
+        """Drop a purchase that continues under another id; only its first line under the new id tells so."""
         key = key_of(job_id, purchase)
         number = self._purchases.find(key)
         if number is not None:
@@ -123,7 +123,7 @@ class Index:
         return self._purchases.find(key_of(job_id, purchase)) is not None
 
     def purchases(self, job_id: str, but: int = 0) -> list[tuple[int, int]]:
-        """Offset and length of the last line of each purchase of a job ``but`` one, oldest first."""
+        """Return offset and length of the last line of each purchase of a job ``but`` one, oldest first."""
         return [self._span(number) for number in self._numbers_of(job_id, but)] if self._offsets else []
 
     def _numbers_of(self, job_id: str, but: int = 0) -> list[int]:
@@ -136,11 +136,11 @@ class Index:
         return found
 
     def with_request(self, request_id: str) -> list[tuple[int, int]]:
-        """The last lines of the purchases that have this request, and rarely of one that has another."""
+        """Return the last lines of the purchases that have this request, and rarely of one that has another."""
         return [self._span(number) for number in self._requests.find(request_id) if self._lengths[number]]
 
     def claim(self, ids: Iterable[str]) -> None:
-        """Somebody knows these jobs: what there is of them by now is not ``unclaimed``."""
+        """Mark all present purchases of these jobs as claimed; ``unclaimed`` leaves them out."""
         claimed = self._claimed
         claimed += bytes(len(self._lengths) - len(claimed))
         for job_id in ids:
@@ -148,25 +148,25 @@ class Index:
                 claimed[number] = 1
 
     def unclaimed(self) -> Iterator[tuple[int, int]]:
-        """The last lines of all other purchases, and of those that came since, in order of first appearance."""
+        """Yield the last lines of all other purchases, and of those added since, in order of first appearance."""
         claims = chain(self._claimed, repeat(0))
         numbers = (number for number, claimed in zip(self.numbers(), claims, strict=False) if not claimed)
         return (self._span(number) for number in numbers if self._lengths[number])
 
     def unsettled(self, *states: State) -> list[tuple[int, int]]:
-        """The purchases whose last line is in one of ``states`` (owed or an intent)."""
+        """Return the last lines of the purchases that are in one of ``states`` (owed or an intent)."""
         return [self._span(number) for number, state in self._unsettled.items() if state in states]
 
     def all(self) -> Iterator[tuple[int, int]]:
-        """Every purchase's last line, in order of the purchase's first appearance; new ones do not appear in it."""
+        """Yield the last line of every purchase, in order of first appearance, without purchases added meanwhile."""
         return (self._span(number) for number in self.numbers() if self._lengths[number])
 
     def numbers(self) -> range:
-        """Of every purchase, in order of first appearance; new ones do not appear in it."""
+        """Return the number of every purchase, in order of first appearance; purchases added later are left out."""
         return range(len(self._lengths))
 
     def span(self, number: int) -> tuple[int, int] | None:
-        """Offset and length of the last line of a purchase; None for one that goes on under another id."""
+        """Return offset and length of the last line of a purchase; None: it continues under another id."""
         return self._span(number) if self._lengths[number] else None
 
     def _span(self, number: int) -> tuple[int, int]:
@@ -177,16 +177,16 @@ class Index:
 
 
 class _Later:
-    """The purchases above 1 of the jobs that have any."""
+    """Purchases with a number above 1, by job."""
 
     def __init__(self) -> None:
         self._jobs = Numbering()
-        self._newest = array("Q")  # of each job, the place of what was added last, and 1
+        self._newest = array("Q")  # for each job, the position of its last entry, plus 1
         self._numbers = array("I")
-        self._before = array("Q")  # likewise the place of what the same job had before; 0: nothing
+        self._before = array("Q")  # the position of the job's entry before, plus 1; 0: none
 
     def add(self, job_id: str, purchase: int) -> None:
-        """Note that the job has a purchase of this number. Twice does no harm."""
+        """Add a purchase of this number to the job. Adding it twice does no harm."""
         job = self._jobs.add(digest(job_id))
         if job == len(self._newest):
             self._newest.append(0)
@@ -195,7 +195,7 @@ class _Later:
         self._newest[job] = len(self._numbers)
 
     def of(self, job_id: str) -> list[int]:
-        """Ascending, each once."""
+        """Return the purchases of the job in ascending order, each once."""
         if (job := self._jobs.find(digest(job_id))) is None:
             return []
         found, place = set(), self._newest[job]

@@ -1,7 +1,7 @@
 """Last line of a results log as a run left it, noted in ``.runner/``: a log without that line is an older copy.
 
-A copy that is put back later lacks purchases, and what it lacks would be bought again. The note is written when a log
-is closed and before it is compacted, which keeps that line. Where there is no note nothing is concluded.
+A copy that is restored later lacks purchases, and these would be bought again. The note is written when a log is
+closed, and before the log is compacted; compacting keeps that line. Without a note the log is accepted.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ import msgspec
 from runner.core import disk
 
 BLOCK = 1 << 20
-"""So many bytes of a log are read at once."""
+"""Bytes of a log that are read at once."""
 
 
 class LastLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The line, and what was found out about the log since."""
+    """Noted line, and later findings about the log."""
 
     sha256: str
     at: str
-    """The latest time of a record: a log with a younger one was written elsewhere, and is no older copy."""
+    """Latest time of a record: a log with a later record was written elsewhere, and is not an older copy."""
     older: bool = False
-    """Whether an older copy was found in its place: then only the line itself proves that the log is back."""
+    """True if an older copy was found in place of the log: then only the line itself proves that the log is back."""
 
 
 def note_last_line(log: Path, handle: int, end: int, newest: str) -> bool:
-    """Note the last line of the open log, which ends at ``end``; whether that is durable.
+    """Note the last line of the open log, which ends at ``end``, and tell whether the note is durable.
 
-    ``newest`` is the latest time of a record in it: that of the last line may be earlier, after a renaming, say.
+    ``newest`` is the latest time of a record in the log. The time of the last line may be earlier, for example after a
+    rename.
     """
     line = _last_line(handle, end)
     if line is None:
@@ -43,7 +44,7 @@ def note_last_line(log: Path, handle: int, end: int, newest: str) -> bool:
 
 
 def is_older_copy(log: Path, handle: int | None, end: int, newest: str) -> bool:
-    """Tell whether the open log is older than the one that the last run left, or empty or gone. Raises ``OSError``."""
+    """Tell whether the open log is older than the last run left it, or empty, or missing. Raises ``OSError``."""
     noted = _noted(log)
     if noted is None:
         return False
@@ -56,7 +57,7 @@ def is_older_copy(log: Path, handle: int | None, end: int, newest: str) -> bool:
 
 
 def _lines(handle: int) -> Iterator[bytes]:
-    """Every line, without a change of where the next one is written."""
+    """Yield every line, without moving the position of the handle."""
     offset, rest = 0, b""
     while block := os.pread(handle, BLOCK, offset):
         offset += len(block)
@@ -66,19 +67,19 @@ def _lines(handle: int) -> Iterator[bytes]:
 
 
 def mark_older(log: Path) -> None:
-    """Remember that an older copy stands in the place of the log, whatever is appended to it from now on."""
+    """Note that the log is an older copy, whatever is appended to it from now on."""
     noted = _noted(log)
     if noted is not None and not noted.older:
         _write(log, msgspec.structs.replace(noted, older=True))
 
 
 def forget_last_line(log: Path) -> None:
-    """Take the log as it is, or as it will be written anew. Raises ``OSError``."""
+    """Remove the note: the log is accepted as it is, or will be written anew. Raises ``OSError``."""
     _path(log).unlink(missing_ok=True)
 
 
 def older_words(log: Path) -> str:
-    """What a person is told of an older copy, and what to restore."""
+    """Return the message about an older copy, with the way to restore the log."""
     return (
         f"{log} is older than the last run left it, or was emptied: purchases are missing in it, and would be bought "
         "again. Put its newest copy back. If there is none, `runner verify --repair-log` goes on with this one."
@@ -104,7 +105,7 @@ def _write(log: Path, found: LastLine) -> bool:
 
 
 def _last_line(handle: int, end: int) -> bytes | None:
-    """The bytes of the last line before ``end``; None in an empty log."""
+    """Return the bytes of the last line before ``end``; None: the log is empty."""
     length = 1 << 12
     while end:
         start = max(0, end - length)

@@ -1,8 +1,8 @@
 """Layout of a folder: one results log, or one for each shard.
 
-The one commit point is whether ``results.jsonl`` is there. Where it is, the folder is whole and it alone is the truth:
-results manifests of shards beside it are what a split or a merge left that did not come to its end, and the next holder
-of the folder takes them away. Where it is not and ``results.2-of-4.jsonl`` is, the folder is split into four.
+The presence of ``results.jsonl`` is the only commit point. If it is there, the folder is whole and only that log
+counts. Results logs of shards beside it are left from an unfinished split or merge, and the next holder of the folder
+removes them. If it is missing and ``results.2-of-4.jsonl`` is there, the folder is split into four shards.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from runner.ledger.records import LEDGER, RESULTS
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies in a folder."""
+    """Results logs in a folder."""
 
     root: Path
     whole: bool
     found: tuple[Shard, ...] = ()
-    """Where it is not whole: the shards that have a results manifest there, in order."""
+    """Shards that have a results log, in order; empty if the folder is whole."""
 
     @property
     def empty(self) -> bool:
-        """Tell whether nothing was ever bought there."""
+        """Tell whether the folder has no results log."""
         return not self.whole and not self.found
 
     @property
     def results(self) -> Path:
-        """What names these results: the results manifest, or the folder where there are several."""
+        """Return the path that names these results: the results log, or the folder if it is split."""
         return self.root if self.found else self.root / RESULTS
 
     @property
     def shards(self) -> tuple[Shard, ...]:
-        """Into which shards the folder is split; none where it is not. Raises ``ConflictError``."""
+        """Return the shards of a split folder; empty if it is not split. Raises ``ConflictError``."""
         if not self.found:
             return ()
         counts = sorted({shard.of for shard in self.found})
@@ -50,28 +50,28 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lost(self) -> tuple[Shard, ...]:
-        """Shards whose results manifest is gone: all were made at once, before any was written to."""
+        """Return the shards whose results log is missing: all were created at once, before any was written to."""
         return tuple(shard for shard in self.shards if shard not in self.found)
 
 
 def path_of(root: Path, shard: Shard | None) -> Path:
-    """Where the results manifest of a shard is, or that of the whole folder."""
+    """Return the path of the results log of a shard, or of the whole folder."""
     return root / (RESULTS if shard is None else f"results.{shard.name}.jsonl")
 
 
 def look(root: Path) -> Layout:
-    """How the results in ``root`` are laid out; a folder that is not there holds none. Raises ``OutputError``."""
+    """Return the layout of the results in ``root``; a missing folder is empty. Raises ``OutputError``."""
     if (root / RESULTS).is_file():
         return Layout(root=root, whole=True)
     found = ledgers_of_shards(root)
-    whole = not found and (root / RESULTS).is_file()  # a merge may have come in between
+    whole = not found and (root / RESULTS).is_file()  # a merge may have happened in between
     return Layout(root=root, whole=whole, found=found)
 
 
 def ledgers_of_shards(root: Path) -> tuple[Shard, ...]:
-    """The shards that have a results manifest in ``root``, be it a stale one. Raises ``OutputError``."""
+    """Return the shards that have a results log in ``root``, even a stale one. Raises ``OutputError``."""
     try:
-        names = os.listdir(root)  # noqa: PTH208 - beside a million pictures names are enough
+        names = os.listdir(root)  # noqa: PTH208 - only names are needed of a million files
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as error:
@@ -81,7 +81,7 @@ def ledgers_of_shards(root: Path) -> tuple[Shard, ...]:
 
 
 def shard_named(name: str) -> Shard | None:
-    """The shard whose results manifest has that name."""
+    """Return the shard whose results log has that name; None: no shard has it."""
     match = LEDGER.fullmatch(name)
     if match is None or match[1] is None or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
         return None

@@ -1,4 +1,4 @@
-"""The ledger that a running program holds: one writer that commits in groups."""
+"""Ledger of a running program: one writer of the results log that commits in groups."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from runner.ledger.log import Log, line_of
 from runner.ledger.readers import EMPTY, LedgerReader, LedgerWriter, ShardedReader
 
 TURNS = 64
-"""After so many lines written at once the event loop has its turn."""
+"""Number of lines written at once after which the event loop gets a turn."""
 
 
 class _Group(msgspec.Struct):
-    """Records that go to the disk together, and how that ended."""
+    """Records that are written to the disk together, and the result."""
 
     records: list[Record] = msgspec.field(default_factory=list)
     lines: list[bytes] = msgspec.field(default_factory=list)
@@ -38,10 +38,10 @@ class _Group(msgspec.Struct):
 
 
 class Ledger:
-    """What is known of every purchase, and the one way to add to it."""
+    """Purchases in one results log, and the only way to add to them."""
 
     def __init__(self, log: Log, notify: Callable[[Record], None] = lambda _: None) -> None:
-        """``notify`` is told of each record once it is durable."""
+        """Open the ledger on ``log``; ``notify`` is called with each record once it is durable."""
         self.path = log.path
         self._log = log
         self._notify = notify
@@ -52,18 +52,18 @@ class Ledger:
         self._all_found = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self.judgement = DiskSpeed()
-        """Whether a line is written where it stands."""
+        """Measured speed of the disk; decides whether a line is written directly in the event loop."""
 
     @property
     def older(self) -> Path | None:
-        """The log, if it is an older copy than the last run left."""
+        """Return the path of the log if it is an older copy than the last run left."""
         return self.path if self._log.older else None
 
     async def append(self, record: Record) -> Record:
         """Make ``record`` durable and return it. Raises ``LedgerError`` if that is not certain.
 
-        A quick disk writes it at once. On another, what comes while it is busy is written together afterwards. A
-        cancelled caller still waits for the disk, so that a record is never half of what happened.
+        On a quick disk the record is written at once. On a slower disk, records that arrive during a write are written
+        together afterwards. A cancelled caller still waits for the disk, so that no record is left half done.
         """
         line = line_of(record)
         if record.state is State.SUBMITTING and self._log.full:
@@ -76,7 +76,7 @@ class Ledger:
             self._notify(record)
             self._at_once += 1
             if self._at_once % TURNS == 0:
-                await asyncio.sleep(0)  # signals want to be heard, too
+                await asyncio.sleep(0)  # let signal handlers run, too
             return record
         return await self._append_together(record, line)
 
@@ -95,7 +95,7 @@ class Ledger:
         return record
 
     def _write_waiting(self) -> None:
-        """Hand all that waits to the disk. Nobody's cancellation reaches it there."""
+        """Hand all waiting records to the disk. A cancelled caller does not cancel the write."""
         batch, self._waiting = self._waiting, _Group()
         try:
             buys = any(record.state is State.SUBMITTING for record in batch.records)
@@ -110,7 +110,7 @@ class Ledger:
         work.add_done_callback(partial(self._written, batch))
 
     def _written(self, batch: _Group, work: asyncio.Future[None]) -> None:
-        """Index what is on the disk now, before anything else is written, and wake those who wait."""
+        """Index the records now on the disk, before anything else is written, and wake the waiting callers."""
         self._writing = False
         batch.error = work.exception()
         if batch.error is None:
@@ -121,39 +121,39 @@ class Ledger:
             self._write_waiting()
 
     def purchases(self, job_id: str, api: str) -> list[Record]:
-        """The purchases of a job at one API, oldest first."""
+        """Return the purchases of a job at one API, oldest first."""
         return [record for record in self.history(job_id) if record.api == api]
 
     def history(self, job_id: str, but: int = 0) -> list[Record]:
-        """The purchases of a job at any API, oldest first; all ``but`` the one of that number."""
+        """Return the purchases of a job at any API, oldest first; all ``but`` the one of that number."""
         spans = self._log.index.purchases(job_id, but)
         return [record for span in spans if (record := self._log.read(span)).id == job_id]
 
     def with_request(self, request_id: str) -> Record | None:
-        """The purchase that has this request, at any API."""
+        """Return the purchase that has this request, at any API."""
         records = map(self._log.read, self._log.index.with_request(request_id))
         return next((record for record in records if record.request_id == request_id), None)
 
     def owed(self, api: str) -> list[Record]:
-        """What was bought at this API and is not delivered, oldest first."""
+        """Return the purchases at this API that are paid, not downloaded yet, oldest first."""
         return [record for record in self._log.unsettled(*OWED) if record.api == api]
 
     def interrupted(self) -> list[Record]:
-        """Intents that no answer followed before a process died."""
+        """Return intents without an answer: the process ended before."""
         return self._log.unsettled(State.SUBMITTING)
 
     def redo(self, api: str) -> RedoState:
-        """How far the newest redo at this API is."""
+        """Return the state of the newest redo at this API."""
         found = self._log.index.redo
         names = {api, *self._log.aliases} if api == self._log.api else {api}
         return max((found[name] for name in names if name in found), default=RedoState())
 
     def apis(self) -> set[str]:
-        """Addresses of the API at which anything was bought, by the names that records show."""
+        """Return the addresses of the API at which anything was bought, by the names that records show."""
         return {self._log.api if name in self._log.aliases else name for name in self._log.index.apis}
 
     def same_apis(self) -> set[tuple[str, ...]]:
-        """Addresses that the user has said to be one service, as often as that was said."""
+        """Return each group of addresses that the user has declared to be one service."""
         return self._log.index.same_apis
 
     def treat_as(self, api: str, aliases: frozenset[str]) -> None:
@@ -161,19 +161,22 @@ class Ledger:
         self._log.api, self._log.aliases = api, aliases
 
     def latest(self) -> Iterator[Record]:
-        """Every purchase as it stands, in order of first appearance."""
+        """Yield the last record of every purchase, in order of first appearance."""
         return self._log.latest()
 
     def claim(self, ids: Iterable[str]) -> None:
-        """Say that the manifest has these jobs. It is remembered as long as this ledger is open: one manifest each."""
+        """Mark these jobs as jobs of the manifest. The mark lasts while this ledger is open: one manifest each."""
         self._log.index.claim(ids)
 
     def unclaimed(self) -> Iterator[Record]:
-        """Every purchase as it stands of jobs that were not claimed, and what came after that; no other is read."""
+        """Yield the last record of every purchase of jobs that were not claimed, and of purchases added since.
+
+        Only these records are read.
+        """
         return self._log.unclaimed()
 
     async def owner_of(self, path: str) -> Record | None:
-        """The purchase whose file stands at ``path`` or is just being moved away from there; of several the newest."""
+        """Return the purchase whose file is at ``path`` or is being moved away from there; of several the newest."""
         async with self._looking:
             if not self._all_found:
                 await self._find_all()
@@ -182,7 +185,7 @@ class Ledger:
         return record if record is not None and owns_path(record, path) else None
 
     async def _find_all(self) -> None:
-        """Look through all purchases, with a turn for others now and then; what they write meanwhile is noted, too."""
+        """Index the files of all purchases, with turns for other tasks. Purchases written meanwhile are included."""
         standing = self._log.standing = FileOwners()
         for number in self._log.index.numbers():
             record = self._log.purchase(number)
@@ -197,7 +200,7 @@ class Ledger:
         return other is not None and other.at > record.at
 
     def compact(self) -> None:
-        """Rewrite the file if most of it is superseded. The last thing that is done with a ledger."""
+        """Rewrite the file if most lines are superseded. Must be the last operation on the ledger."""
         self._log.compact()
 
     def close(self) -> None:
@@ -206,7 +209,7 @@ class Ledger:
 
 
 class ShardedLedger(ShardedReader):
-    """The ledgers of all shards; each record is written to its own, if that shard is held."""
+    """Ledgers of all shards; each record is written to the log of its own shard, if that shard is held."""
 
     def __init__(self, root: Path, ledgers: dict[int, Ledger]) -> None:
         super().__init__(len(ledgers), ledgers)
@@ -230,9 +233,9 @@ class ShardedLedger(ShardedReader):
 
 
 def open_ledger(root: Path, held: HeldParts, notify: Callable[[Record], None] = lambda _: None) -> LedgerWriter:
-    """Open what ``acquire`` or ``acquire_all`` holds. ``notify`` is told of each record once it is durable.
+    """Open the parts held by ``acquire`` or ``acquire_all``; ``notify`` is called with each record once it is durable.
 
-    Of a folder whose shards are held to work through, all are read. Raises ``LedgerError`` or ``LedgerCorrupt``.
+    If all shards of a folder are held together, all are read. Raises ``LedgerError`` or ``LedgerCorrupt``.
     """
     if held.alone:
         return Ledger(Log(path_of(root, held.parts[0]), writable=True), notify)
@@ -249,19 +252,19 @@ def open_ledger(root: Path, held: HeldParts, notify: Callable[[Record], None] = 
 
 @contextmanager
 def open_reader(root: Path) -> Iterator[LedgerReader]:
-    """Read what is known of the folder ``root``, all shards together. Takes no lock and changes nothing."""
+    """Open the folder ``root`` for reading, all shards together. Takes no lock and changes nothing."""
     with ExitStack() as stack:
         while True:
             layout = look(root)
             found = stack.enter_context(_opened(root, layout.shards))
-            if look(root).shards == layout.shards:  # else it was split or merged while they were opened
+            if look(root).shards == layout.shards:  # otherwise a split or merge happened during the opening
                 break
         yield found
 
 
 @contextmanager
 def open_others(root: Path, shard: Shard | None) -> Iterator[LedgerReader]:
-    """Read what the other shards know; nothing where there are none."""
+    """Open the logs of the other shards for reading; an empty reader if there are none."""
     if shard is None or shard.of == 1:
         yield EMPTY
         return
@@ -271,7 +274,7 @@ def open_others(root: Path, shard: Shard | None) -> Iterator[LedgerReader]:
 
 @contextmanager
 def _opened(root: Path, shards: tuple[Shard, ...]) -> Iterator[LedgerReader]:
-    """The ledgers of ``shards`` as one; the whole folder's where there are none."""
+    """Open the ledgers of ``shards`` as one reader, or the folder's ledger if there are no shards."""
     with ExitStack() as stack:
         ledgers = {}
         for shard in shards or (None,):

@@ -1,7 +1,7 @@
-"""Lock file: one run at a time per output folder, or per shard of it.
+"""Lock file: one run at a time per output folder, or per shard.
 
-The lock is the operating system's and ends with the process that took it. Who holds it is written into a file beside
-it, because taking a lock empties the lock's own file.
+The lock is one of the operating system and ends with the process that took it. The holder is written to a second file,
+because taking a lock empties the lock file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds the lock."""
+    """Process that holds the lock."""
 
     pid: int
     host: str
@@ -34,7 +34,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        """Tell whether that process is still there, and not the one that asks; one on another machine is believed."""
+        """Tell whether that process runs and is not this one; a process on another machine counts as running."""
         if self.host != socket.gethostname():
             return True
         if self.pid == os.getpid() or _is_zombie(self.pid):
@@ -52,7 +52,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def _is_zombie(pid: int) -> bool:
-    """Tell whether a process is dead and only its parent has not noticed: in a container that may stay so."""
+    """Tell whether a process has ended and was not reaped by its parent; in a container that may stay so."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1] == [b"Z"]
     except OSError:
@@ -60,14 +60,14 @@ def _is_zombie(pid: int) -> bool:
 
 
 class HeldLock(msgspec.Struct, frozen=True):
-    """A lock file as it was when it was locked."""
+    """Lock file as it was when it was locked."""
 
     path: Path
     identity: tuple[int, int]
 
     @property
     def lost(self) -> bool:
-        """Tell whether the file was removed or replaced: then it keeps nobody out."""
+        """Tell whether the file was removed or replaced: it then excludes no other run."""
         try:
             return disk.identity(str(self.path)) != self.identity
         except OSError:
@@ -76,11 +76,11 @@ class HeldLock(msgspec.Struct, frozen=True):
 
 @contextmanager
 def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[HeldLock]:
-    """Hold the output folder or one shard, making folders if need be.
+    """Hold the output folder or one shard, and create the folders if needed.
 
     Raises ``Locked`` naming the holder, or ``OutputError``.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - who only reads a folder should not wait for it
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - readers of a folder do not need the import
 
     folder = private(output, shard)
     lock = FileLock(folder / "lock", timeout=0, thread_local=False, fallback_to_soft=False)
@@ -117,7 +117,7 @@ def _in_use(output: Path, shard: Shard | None) -> Locked:
 
 
 def lock_words(error: OSError) -> str:
-    """Why the folder cannot be held."""
+    """Return the reason why the folder cannot be held."""
     if error.errno in _NO_LOCKS:
         return (
             f"its file system has no locks ({error.strerror}), so nothing would keep two runs apart; mount it with "
@@ -127,19 +127,19 @@ def lock_words(error: OSError) -> str:
 
 
 def private(output: Path, shard: Shard | None) -> Path:
-    """Where a run keeps what is for itself alone: its lock, and files on their way."""
+    """Return the folder for a run's own files: its lock, and files in transfer."""
     return output / FOLDER if shard is None else output / FOLDER / shard.name
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Through no link that stands there; it is for people, and need not outlive a crash."""
+    """Write a new file, following no link. The file is for people and need not survive a crash."""
     path.unlink(missing_ok=True)
     with path.open("xb") as file:
         file.write(data)
 
 
 def read_holder(output: Path, shard: Shard | None = None) -> Holder | None:
-    """Who said last that it holds the folder or a shard; None where nobody did or it cannot be read."""
+    """Return the last recorded holder of the folder or shard; None: there is none, or it cannot be read."""
     try:
         return msgspec.json.decode((private(output, shard) / "holder.json").read_bytes(), type=Holder)
     except (OSError, ValueError):

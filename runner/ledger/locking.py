@@ -1,8 +1,8 @@
-"""Locking of a folder, or of one shard of it, for one writer at a time.
+"""Locking of a folder, or of one shard, for one writer at a time.
 
-The folder's lock guards the layout. A run that is not sharded keeps it to its end. A run of a shard takes it, brings
-the folder into shape, takes its shard's lock, and only then gives it back: so whoever has the folder's lock and finds
-the folder whole knows that no shard is in use.
+The folder's lock guards the layout. A run without shards holds it to the end. A run of a shard takes it, prepares the
+layout, takes the lock of its shard, and only then releases the folder's lock. So if a process holds the folder's lock
+and finds the folder whole, no shard is in use.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from runner.ledger.sharding import made, make_shards, merge, split, tidy
 
 
 class LayoutBusy(Locked):
-    """Another run holds the folder; if it is of a shard too, only for a moment."""
+    """Another run holds the folder; a run of a shard does so only briefly."""
 
 
 class HeldParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is held: the folder as a whole, or some of its shards."""
+    """Held parts: the folder as a whole, or some of its shards."""
 
     parts: tuple[Shard | None, ...]
-    """What may be written to; None is the whole folder."""
+    """Parts that may be written to; None: the whole folder."""
     shards: tuple[Shard, ...] = ()
-    """All there are, where they are held to be worked through together."""
+    """All shards of the folder, if they are held to be processed together."""
     lock: HeldLock | None = None
-    """The lock file that keeps other runs out, for one who may buy."""
+    """Lock file that excludes other runs, for a holder that may buy."""
 
     @property
     def alone(self) -> bool:
-        """Tell whether there is one results manifest, and no other is of concern."""
+        """Tell whether one results log is held and no other is read."""
         return not self.shards
 
 
 @contextmanager
 def acquire(root: Path, since: str, shard: Shard | None = None) -> Iterator[HeldParts]:
-    """Hold the folder, or a shard of it, for one who may buy.
+    """Hold the folder, or a shard of it, for a run that may buy.
 
-    Raises ``Locked`` (``LayoutBusy`` where it is worth waiting), ``ConflictError`` where the folder is laid out
-    otherwise, ``OutputError`` or ``LedgerError``.
+    Raises ``Locked`` (``LayoutBusy`` if waiting helps), ``ConflictError`` if the folder has another layout,
+    ``OutputError`` or ``LedgerError``.
     """
     with ExitStack() as held:
         if shard is None:
@@ -63,9 +63,9 @@ def acquire(root: Path, since: str, shard: Shard | None = None) -> Iterator[Held
 
 @contextmanager
 def acquire_all(root: Path, since: str, wanted: Callable[[Shard], bool] = lambda _: True) -> Iterator[HeldParts]:
-    """Hold the folder for one who buys nothing, however it is laid out; of its shards those that are ``wanted``.
+    """Hold the folder for a command that buys nothing, in any layout; of its shards those that are ``wanted``.
 
-    Raises ``Locked`` naming what is in use, ``OutputError`` or ``LedgerError``.
+    Raises ``Locked`` naming the part in use, ``OutputError`` or ``LedgerError``.
     """
     with ExitStack() as held:
         held.enter_context(run_lock(root, since))
@@ -90,21 +90,21 @@ def _folder_lock(root: Path, since: str) -> Iterator[None]:
 
 
 def _see_afresh(root: Path) -> None:
-    """Change the folder, so that what NFS remembers of it on this machine is asked for anew.
+    """Change the folder, so that NFS reloads its cached listing on this machine.
 
-    Another machine may have split or merged it a second ago. A client that changes a folder learns from the answer that
-    others have too, and forgets what it knew; without that it may believe an old listing for a minute.
+    Another machine may have split or merged the folder a moment ago. An NFS client that changes a folder learns from
+    the answer about other changes and drops its cache. Without that, it may use an old listing for a minute.
     """
     probe = root / f"{FOLDER}.probe-{uuid.uuid4().hex}"
     try:
-        probe.mkdir()  # through no link, and in nobody's place
+        probe.mkdir()  # follows no link and replaces nothing
         probe.rmdir()
     except OSError as error:
         raise OutputError(f"{root}: cannot be written: {error.strerror}. Nothing was bought.") from error
 
 
 def _require_whole(root: Path) -> None:
-    """A results manifest of the whole folder beside those of shards would hide all that they have bought."""
+    """Refuse a split folder: a results log of the whole folder would hide all purchases in the shards."""
     layout = look(root)
     _settled(layout)
     if why := layout_conflict(layout, None):
@@ -113,7 +113,7 @@ def _require_whole(root: Path) -> None:
 
 
 def lay_out(root: Path, shard: Shard) -> None:
-    """See to it that the folder is split into as many shards as ``shard`` is one of. Needs the folder's lock."""
+    """Split the folder into the number of shards that ``shard`` belongs to, if needed. Needs the folder's lock."""
     layout = look(root)
     if layout.whole:
         split(root, shard.all)
@@ -124,7 +124,7 @@ def lay_out(root: Path, shard: Shard) -> None:
 
 
 def layout_conflict(layout: Layout, shard: Shard | None) -> str:
-    """Why a run of the whole folder, or of ``shard``, is refused as the folder is laid out; empty where it is not."""
+    """Return the reason why the layout bars a run of the whole folder, or of ``shard``; empty: it does not."""
     count = len(layout.shards)
     if not count or (shard is not None and shard.of == count):
         return ""
@@ -140,11 +140,10 @@ def layout_conflict(layout: Layout, shard: Shard | None) -> str:
 
 
 def _settled(layout: Layout) -> tuple[Shard, ...]:
-    """The shards of a split folder, each with its results manifest; none of another.
+    """Return the shards of a split folder, each with its results log; empty for another folder.
 
-    Raises ``LedgerCorrupt`` where one was lost.
-
-    Where all are empty the making of them was cut short, and goes on: nothing was bought.
+    Raises ``LedgerCorrupt`` if a results log was lost. If all logs are empty, their creation was interrupted: the
+    missing ones are created, since nothing was bought.
     """
     if not layout.lost:
         return layout.shards
@@ -158,7 +157,7 @@ def _settled(layout: Layout) -> tuple[Shard, ...]:
 
 
 def _was_made(layout: Layout) -> bool:
-    """Tell whether all shards had a results manifest once."""
+    """Tell whether all shards had a results log once."""
     try:
         return made(layout.root).read_bytes() == str(len(layout.shards)).encode()
     except OSError:
@@ -173,9 +172,9 @@ def _size(path: Path) -> int:
 
 
 def merge_shards(root: Path, since: str) -> int:
-    """Make one results manifest of all shards'; how many shards there were, 0 where the folder is whole already.
+    """Merge all shards into one results log and return the number of shards; 0 if the folder is whole already.
 
-    Raises ``Locked`` naming a shard that is in use, and as ``acquire`` and ``split.merge`` do.
+    Raises ``Locked`` naming a shard in use, and the errors of ``acquire_all`` and ``sharding.merge``.
     """
     with acquire_all(root, since) as held:
         if held.shards:
@@ -184,7 +183,7 @@ def merge_shards(root: Path, since: str) -> int:
 
 
 def holders(layout: Layout) -> list[str]:
-    """Who is at work there, in words: in the folder as a whole, and in which of its shards."""
+    """Return the running holders in words: of the folder as a whole, and of its shards."""
     found = [(shard, read_holder(layout.root, shard)) for shard in (None, *layout.shards)]
     alive = [(shard, holder) for shard, holder in found if holder is not None and holder.alive]
     return [str(holder) if shard is None else f"{holder} (shard {shard})" for shard, holder in alive]

@@ -1,8 +1,11 @@
-"""Results log as a file: lines that are only appended, until it is compacted as a whole.
+"""Results log as a file: lines are only appended, until the log is compacted as a whole.
 
-A log has three endings. Clean: its last line ends in a newline. Torn: what follows the last newline is half a line
-that a crash left; it was never acknowledged, so it is set aside and cut by the holder of the lock, and ignored by
-everyone else. Damaged before the tail: refused, because a purchase may be hidden in it.
+A log has three endings:
+
+* Clean: the last line ends in a newline.
+* Torn: half a line after the last newline, left by a crash. That line was never acknowledged. The holder of the lock
+  saves a copy and cuts the line off; every other reader ignores it.
+* Damaged before the tail: the log is refused, because a purchase may be hidden in it.
 """
 
 from __future__ import annotations
@@ -32,47 +35,47 @@ from runner.ledger.reserve import NO_ROOM, Reserve
 logger = logging.getLogger(__name__)
 
 SAMPLE = 1 << 20
-"""So many bytes tell how many purchases the rest holds: in fewer the first ones have only begun."""
+"""Bytes from which the number of purchases in the rest is estimated; in fewer, the first purchases have only begun."""
 TOGETHER = 1 << 15
-"""So many bytes of lines are read and checked at once; more is no quicker."""
+"""Bytes of lines that are read and checked at once; larger blocks are not faster."""
 LOOK_SECONDS = 0.01
-"""So long it is enough to have seen the log under its name, for a line about what is bought already."""
+"""Re-check at most every 10 ms that the log file still has its name. Intents are always checked."""
 
 
 class Log:
-    """One open results manifest. Not for two threads at once, but for one writer and the event loop that waits."""
+    """One open results log. For one writer and the event loop that waits for it, not for two threads at once."""
 
     def __init__(self, path: Path, *, writable: bool) -> None:
-        """Open and read the whole log. Raises ``LedgerCorrupt``, or ``LedgerError`` where it cannot be opened."""
+        """Open and read the whole log. Raises ``LedgerCorrupt``, or ``LedgerError`` if the log cannot be opened."""
         self.path = path
         self._name = str(path)
         self.index = Index()
         self.standing: FileOwners | None = None
-        """Whose files stand where, if anybody has asked."""
+        """Owners of the files; None until they are first needed."""
         self.torn = b""
         self.older = False
-        """Whether it is an older copy than the last run left."""
+        """True if the log is an older copy than the last run left."""
         self._newest = ""
-        """The latest time of a record."""
+        """Latest time of a record."""
         self.api = ""
         self.aliases: frozenset[str] = frozenset()
-        """Purchases made at these addresses of the API are shown as made at ``api``."""
+        """Addresses of the API whose purchases are shown as made at ``api``."""
         self._looked = float("-inf")
         self._noting = False
-        """Whether its last line is noted when it is closed."""
+        """True if the last line is noted when the log is closed."""
         self._ended = "" if writable else "opened for reading"
-        """Why nothing may be written any more, once there is a reason."""
+        """Reason why nothing may be written any more; empty while writing is allowed."""
         self._reserve = Reserve(path.parent / ".runner" / f"{path.name}.reserve")
         self.full = False
-        """Whether the disk had no more room: what is bought is still recorded, and no intent any more."""
+        """True if the disk was full: purchases are still recorded, but no new intents."""
         self._successor: int | None = None
-        """The handle of the compacted log, which keeps its lock."""
+        """Handle of the compacted log; it keeps that log's lock."""
         self._handle = _open(path, writable=writable)
         try:
             self._identity = None if self._handle is None else disk.identity(self._handle)
             self._end = self._scan()
             if writable:
-                self._reserve.release()  # of a run that a crash ended
+                self._reserve.release()  # left by a run that crashed
                 self._mend()
             self.older = is_older_copy(path, self._handle, self._end, self._newest)
             if writable:
@@ -87,7 +90,7 @@ class Log:
             raise
 
     def _scan(self) -> int:
-        """Index every line and return where the next one goes; what is torn is kept in ``self.torn``."""
+        """Index every line and return the offset of the next one; a torn line is kept in ``self.torn``."""
         if self._handle is None:
             return 0
         offset, number, expected = 0, 1, 0
@@ -107,7 +110,10 @@ class Log:
         return offset
 
     def _one_by_one(self, lines: list[bytes], number: int) -> Iterator[Record | None]:
-        """The records, None for an empty line, up to a torn one. A whole record lacking only its newline is no loss."""
+        """Yield the records up to a torn line; None for an empty line.
+
+        A complete record that only lacks its newline is not torn.
+        """
         for place, line in enumerate(lines, number):
             try:
                 yield decode(line)
@@ -123,13 +129,13 @@ class Log:
                 yield None
 
     def _mend(self) -> None:
-        """Cut a torn tail, keeping a copy, and end an unended last line, so that appending is safe again."""
+        """Cut off a torn tail, keeping a copy, and complete a last line without newline, so that appending is safe."""
         if self._handle is None:
             return
         try:
             if self.torn:
                 name = f"{self.path.name}.torn-{self._end}-{zlib.crc32(self.torn):08x}"
-                mode = os.fstat(self._handle).st_mode & 0o777  # it may hold a prompt that others must not read
+                mode = os.fstat(self._handle).st_mode & 0o777  # it may contain a prompt that others must not read
                 disk.replace_file(self.path.parent / ".runner" / name, self.torn, mode)
                 os.ftruncate(self._handle, self._end)
                 logger.warning("%s: half a line that a crash left was cut; a copy is .runner/%s", self.path, name)
@@ -142,11 +148,12 @@ class Log:
             raise LedgerError(f"{self.path}: cannot be mended after a crash: {error.strerror}") from error
 
     def write(self, lines: Sequence[bytes], *, buys: bool = True) -> None:
-        """Write and flush all ``lines`` in one go. Safe in a thread.
+        """Write and flush all ``lines`` at once. Safe in a thread.
 
-        Before one that ``buys`` the log is looked for under its name, before others now and then.
+        With ``buys``, first check that the log still has its name; otherwise check from time to time.
 
-        Raises ``LedgerError``; after a failure nothing is written ever again, since what the disk holds is not known.
+        Raises ``LedgerError``. After a failure nothing is written any more, because the content on the disk is not
+        known.
         """
         if self._ended or self._handle is None:
             raise LedgerError(f"{self.path}: {self._ended or 'not open'}; nothing more is bought")
@@ -161,7 +168,7 @@ class Log:
             raise LedgerError(f"{self.path}: cannot be written: {error.strerror}; nothing more is bought") from error
 
     def _take_reserve(self) -> None:
-        """Take the space for what will be in flight. Raises ``LedgerError``; what is bought can still be recorded."""
+        """Reserve the space for requests in flight. Raises ``LedgerError``; purchases can still be recorded then."""
         try:
             self._reserve.take()
         except OSError as error:
@@ -170,7 +177,7 @@ class Log:
             ) from error
 
     def _write(self, handle: int, data: bytes) -> None:
-        """Write and flush ``data``; where the disk has no more room, in the space that was reserved for this."""
+        """Write and flush ``data``; if the disk is full, in the reserved space."""
         try:
             disk.write_all(handle, data)
             disk.flush_data(handle)
@@ -185,7 +192,7 @@ class Log:
             disk.flush_data(handle)
 
     def _require_place(self) -> None:
-        """What is written to a file that no longer has its name is lost to the next run. Raises ``OSError``."""
+        """Raise ``OSError`` if the file no longer has its name: the next run would not see what is written to it."""
         try:
             here = disk.identity(self._name) == self._identity
         except FileNotFoundError:
@@ -195,7 +202,7 @@ class Log:
         self._looked = monotonic()
 
     def count(self, record: Record, length: int) -> None:
-        """Index a record whose line of so many bytes ``write`` has written; of several one after the other."""
+        """Index a record whose line of ``length`` bytes was written by ``write``; call in the order of the lines."""
         number = self.index.follow(record, self._end, length - 1)
         self._end += length
         self._newest = max(self._newest, record.at)
@@ -203,13 +210,13 @@ class Log:
             self.standing.note(record, number)
 
     def _fail(self, error: OSError) -> None:
-        """Remember the failure, and take back what may stand half written."""
+        """Remember the failure, and cut off lines that may be half written."""
         self._ended = f"not durable any more ({error.strerror})"
         with suppress(OSError):
             os.ftruncate(self._handle or 0, self._end)
 
     def read(self, span: tuple[int, int]) -> Record:
-        """The record at an offset and length of the index. Raises ``LedgerError`` if somebody wrote over it."""
+        """Return the record at an offset and length of the index. Raises ``LedgerError`` if the file was altered."""
         try:
             record = reread(self.read_bytes(span))
         except BadLine as error:
@@ -217,7 +224,7 @@ class Log:
         return msgspec.structs.replace(record, api=self.api) if record.api in self.aliases else record
 
     def purchase(self, number: int) -> Record | None:
-        """The purchase of that number in the index; None for one that goes on under another id."""
+        """Return the purchase of that number in the index; None: it continues under another id."""
         span = self.index.span(number)
         return None if span is None else self.read(span)
 
@@ -227,22 +234,22 @@ class Log:
         return os.pread(self._handle, span[1], span[0])
 
     def latest(self) -> Iterator[Record]:
-        """Every purchase as it stands, in order of first appearance."""
+        """Yield the last record of every purchase, in order of first appearance."""
         return map(self.read, self.index.all())
 
     def unclaimed(self) -> Iterator[Record]:
-        """Likewise, without those of jobs that ``index.claim`` was told of."""
+        """Yield the last record of every purchase whose job was not marked with ``index.claim``."""
         return map(self.read, self.index.unclaimed())
 
     def unsettled(self, *states: State) -> list[Record]:
-        """The purchases whose last line is in one of ``states`` (owed or an intent), oldest first."""
+        """Return the purchases whose last line is in one of ``states`` (owed or an intent), oldest first."""
         records = [self.read(span) for span in self.index.unsettled(*states)]
-        return sorted(records, key=lambda record: record.submitted_at or record.at)  # a rename moved some to the end
+        return sorted(records, key=lambda record: record.submitted_at or record.at)  # a rename moves lines to the end
 
     def compact(self) -> None:
-        """Rewrite the log without superseded lines, if they are more than half. A failure keeps the old file.
+        """Rewrite the log without superseded lines, if they are more than half. On failure the old file stays.
 
-        Afterwards nothing can be written: the open handle is the old file's.
+        After that nothing can be written: the open handle is that of the old file.
         """
         if self._ended or self.index.lines <= 2 * len(self.index) or not self._note_last_line():
             return
@@ -266,7 +273,7 @@ class Log:
                 temporary.unlink(missing_ok=True)
 
     def _note_last_line(self) -> bool:
-        """Tell whether the next run can tell an older copy from this log."""
+        """Note the last line, and tell whether the next run can tell an older copy from this log."""
         if not self._noting or self._handle is None:
             return False
         try:
@@ -286,7 +293,7 @@ class Log:
 
 
 def _open(path: Path, *, writable: bool) -> int | None:
-    """A handle on the log; None for a reader where there is none yet."""
+    """Return a handle on the log; None for a reader if there is no log yet."""
     try:
         if not writable:
             return os.open(path, os.O_RDONLY)
@@ -294,10 +301,10 @@ def _open(path: Path, *, writable: bool) -> int | None:
         handle = _open_locked(path)
         try:
             with suppress(OSError):
-                _temporary(path).unlink(missing_ok=True)  # of a compaction that a crash ended
+                _temporary(path).unlink(missing_ok=True)  # left by a compaction that crashed
             disk.flush_folder(path.parent)
         except BaseException:
-            os.close(handle)  # else it stays locked as long as this process lives
+            os.close(handle)  # otherwise the log stays locked as long as this process lives
             raise
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not writable:
@@ -309,7 +316,7 @@ def _open(path: Path, *, writable: bool) -> int | None:
 
 
 def _open_own(path: Path) -> int:
-    """A handle to write to ``path`` itself. Raises ``OSError`` for a link, which leads elsewhere, and for no file."""
+    """Return a handle to write to ``path`` itself. Raises ``OSError`` for a link and for anything but a plain file."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -318,7 +325,7 @@ def _open_own(path: Path) -> int:
 
 
 def _open_locked(path: Path) -> int:
-    """The same, and nobody else writes to it. Raises ``Locked``."""
+    """Return a handle on ``path`` with the lock held, so that no other process writes to the log. Raises ``Locked``."""
     while True:
         handle = _open_own(path)
         try:
@@ -330,18 +337,18 @@ def _open_locked(path: Path) -> int:
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # it was compacted between the two steps: what has its name now is another file
+        os.close(handle)  # compacted between the two steps: the name belongs to another file now
 
 
 def _temporary(path: Path) -> Path:
-    """Where the log is rewritten before it takes the place of ``path``."""
+    """Return the path at which the log is rewritten before it replaces ``path``."""
     return path.parent / ".runner" / f"{path.name}.tmp"
 
 
 def line_of(record: Record) -> bytes:
-    """The line of ``record``. Raises ``LedgerError`` for one that would make the log unreadable.
+    """Return the line of ``record``. Raises ``LedgerError`` for a record that would make the log unreadable.
 
-    What comes from a manifest is read back once, with the intent; later lines carry it on.
+    Values from a manifest are decoded again once, with the intent. Later lines carry the same values.
     """
     try:
         line = encode(record)

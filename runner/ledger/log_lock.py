@@ -1,7 +1,7 @@
-"""Lock of a results log: whoever writes the log holds it, whatever became of ``.runner/lock``.
+"""Lock of a results log: held by the writer of the log, even if ``.runner/lock`` is removed.
 
-It is ``flock`` on the open log, so it ends with the process. A system without ``fcntl``, and a file system without such
-locks, has the lock file alone. So has SMB: its locks would keep readers out of the log.
+The lock is ``flock`` on the open log, so it ends with the process. On a system without ``fcntl``, and on a file system
+without such locks, only the lock file protects the log. The same holds for SMB, whose locks would keep readers out.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 class NoLogLock(Exception):
-    """The file system refuses to lock the log. The lock file alone keeps other runs out."""
+    """The file system refuses to lock the log. Only the lock file excludes other runs."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror or str(error))
 
 
 def lock_log(handle: int, path: Path, *, tell: bool = True) -> None:
-    """Lock the open log ``handle`` at ``path``, or ``tell`` that only the lock file keeps others out.
+    """Lock the open log ``handle`` at ``path``; with ``tell``, warn if only the lock file excludes other runs.
 
-    Raises ``Locked`` where another run writes to it.
+    Raises ``Locked`` if another run writes to the log.
     """
     try:
         _lock(handle, path)
@@ -64,14 +64,14 @@ def _lock(handle: int, path: Path) -> None:
 
 
 def unlock_log(handle: int) -> None:
-    """Give the lock back, also where a forked process still has the handle."""
+    """Release the lock, even if a forked process still has the handle."""
     if fcntl is not None:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def log_is_written(path: Path) -> bool:
-    """Tell whether another run writes to the log at ``path``; False where that cannot be told."""
+    """Tell whether another run writes to the log at ``path``; False if unknown."""
     try:
         handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
@@ -79,7 +79,7 @@ def log_is_written(path: Path) -> bool:
     try:
         _lock(handle, path)
     except NoLogLock:
-        return False  # it is told when the log is opened
+        return False  # the warning follows when the log is opened
     except Locked:
         return True
     finally:

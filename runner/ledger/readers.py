@@ -1,4 +1,4 @@
-"""Readers of purchases: one results log, those of all shards as one, or a part."""
+"""Readers of purchases: one results log, the logs of all shards as one, or a part."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runner.ledger.index import RedoState
 
 
 class LedgerReader(Protocol):
-    """What everybody may ask; ``Ledger`` says what each answer means."""
+    """Read access to purchases; ``Ledger`` documents each method."""
 
     @property
     def older(self) -> Path | None:
-        """The log that is an older copy than the last run left, if one is."""
+        """Return the path of a log that is an older copy than the last run left; None: there is none."""
 
     def purchases(self, job_id: str, api: str) -> list[Record]: ...
 
@@ -45,10 +45,10 @@ class LedgerReader(Protocol):
 
 
 class LedgerWriter(LedgerReader, Protocol):
-    """What a run holds."""
+    """Read and write access, as a run has it."""
 
     path: Path
-    """What names these results to a person."""
+    """Path that names these results to people."""
 
     async def append(self, record: Record) -> Record: ...
 
@@ -60,10 +60,10 @@ class LedgerWriter(LedgerReader, Protocol):
 
 
 class ShardedReader:
-    """The ledgers of shards read as one: each job is asked of its own shard."""
+    """Ledgers of several shards read as one: each job is looked up in its own shard."""
 
     def __init__(self, count: int, parts: Mapping[int, LedgerReader]) -> None:
-        """``parts`` are the shards' ledgers by index, from 1 to ``count``; nothing is known of those left out."""
+        """Combine ``parts``, the shards' ledgers by index from 1 to ``count``; shards left out count as empty."""
         self._count = count
         self._parts = parts
 
@@ -92,7 +92,7 @@ class ShardedReader:
         return list(chain.from_iterable(part.interrupted() for part in self._parts.values()))
 
     def redo(self, api: str) -> RedoState:
-        """The newest redo of any shard; one that is not finished comes first."""
+        """Return the newest redo of any shard; an unfinished redo comes first."""
         standings = [part.redo(api) for part in self._parts.values()]
         return max(standings, key=lambda standing: (not standing.closed, standing), default=RedoState())
 
@@ -120,14 +120,14 @@ class ShardedReader:
 
 
 EMPTY = ShardedReader(1, {})
-"""Knows of no purchase."""
+"""Reader without any purchase."""
 
 
 class FilteredReader:
-    """What is known of some jobs only, as if there were no others."""
+    """View of some jobs only, as if there were no others."""
 
     def __init__(self, reader: LedgerReader, owns: Callable[[str], bool]) -> None:
-        """``owns`` tells by its id whether a job is one of them."""
+        """Restrict ``reader`` to the jobs for whose id ``owns`` returns True."""
         self._reader = reader
         self._owns = owns
 
@@ -177,5 +177,5 @@ class FilteredReader:
 
 
 def divided(reader: LedgerReader, shard: Shard) -> tuple[FilteredReader, FilteredReader]:
-    """What a shard would know of its own jobs and of the others', were the folder split into as many."""
+    """Return the views of a shard's own jobs and of all others, as if the folder were split that way."""
     return FilteredReader(reader, shard.owns), FilteredReader(reader, lambda job_id: not shard.owns(job_id))

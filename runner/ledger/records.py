@@ -1,7 +1,7 @@
-"""Records as lines of the results log, and the steps that make one record out of another.
+"""Records as lines of the results log, and the steps that derive one record from another.
 
-A line is one JSON object that ends in a newline. A record is checked when it is read as strictly as a manifest is,
-since a results manifest may come from anywhere: states, ids, paths that stay inside the output folder.
+A line is one JSON object that ends in a newline. A record that is read is checked as strictly as a manifest, since a
+results log may come from anywhere: states, ids, paths that stay inside the output folder.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from runner.core.models import MOST_USD, REQUEST_ID, Fault, Job, Record, State
 from runner.core.nesting import TooDeep, any_too_deep, check_nesting
 
 RESULTS = "results.jsonl"
-"""The name of the results manifest in its output folder."""
+"""Name of the results log in its output folder."""
 
 LEDGER = re.compile(r"results(?:\.([1-9][0-9]{0,3})-of-([1-9][0-9]{0,3}))?\.jsonl")
-"""The name of any: the folder's, or that of one of its shards."""
+"""Name of any results log: the folder's, or that of one of its shards."""
 
 LARGEST_PURCHASE = 100_000
-"""Beyond it a purchase's number is no count, and looking through so many would take for ever."""
+"""Largest number of a purchase: a higher one is not a count, and looking through so many would take too long."""
 
 QUOTED = 100
-"""So many characters of a bad value are shown."""
+"""Characters of a bad value that a message shows."""
 
 # One expression for a whole path: records are read by the million. A part is neither empty nor `.` nor `..`.
 _PART = r"(?!\.\.?(?:[/\n]|\Z))[^/\\\x00-\x1f\x7f]++"
 _ID = re.compile(_PART)
 _INSIDE = re.compile(rf"(?![A-Za-z]:){_PART}(?:/{_PART})*")
 _OURS = re.compile(r"results(?:\.[0-9]+-of-[0-9]+)?\.jsonl|\.runner|\.replaced", re.IGNORECASE)
-"""What no picture of ours may replace: the state, and what was set aside."""
+"""First parts of paths that no output may replace: the state and the archive."""
 _TARGET = rf"(?!(?=[.rR])(?i:{_OURS.pattern})(?:[/\n]|\Z))(?![A-Za-z]:){_PART}(?:/{_PART})*"
 _NAMES = re.compile(rf"{_PART}(?:\n{_TARGET})+")
 """An id and its paths, a line each."""
 
 _ALL_NAMES = re.compile(rf"(?:{_PART}(?:\n{_TARGET})+\n\n)*")
-"""An id and its paths, a line each, and an empty line; of many records."""
+"""An id and its paths, a line each, and an empty line; for many records."""
 _ALL_REQUESTS = re.compile(rf"(?:{REQUEST_ID.pattern}\n)*")
 
 DOUBT = "the process ended between the intent and the answer; the request may have been bought"
-"""What an intent says that no answer followed."""
+"""Message of an intent without an answer."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
@@ -52,16 +52,16 @@ _ends_well = methodcaller("endswith", (b"}\n", b"}"))
 
 
 class BadLine(ValueError):
-    """A line that is no record; ``str()`` says why."""
+    """Line that is not a valid record; ``str()`` gives the reason."""
 
 
 def encode(record: Record) -> bytes:
-    """The line of ``record``, newline included."""
+    """Return the line of ``record``, newline included."""
     return _encoder.encode(record) + b"\n"
 
 
 def decode(line: bytes) -> Record:
-    """The record in ``line``. Raises ``BadLine`` for anything that must not be trusted."""
+    """Return the record in ``line``. Raises ``BadLine`` for a line that must not be trusted."""
     try:
         check_nesting(line)
         record = _decoder.decode(line)
@@ -79,20 +79,23 @@ def check(record: Record) -> None:
 
 
 def decode_all(lines: list[bytes]) -> list[Record]:
-    """The records in ``lines``, in half the time; empty if any line is no record, and ``decode`` says which."""
+    """Return the records in ``lines``, in half the time of ``decode``; empty if any line is not a valid record.
+
+    The caller then uses ``decode`` to find the line.
+    """
     if not (all(map(_begins_well, lines)) and all(map(_ends_well, lines))):
-        return []  # else two objects in one line and an empty line beside it would count as two lines
+        return []  # otherwise two objects in one line and an empty line would count as two lines
     if any_too_deep(lines):
         return []
     try:
         records = _decoder.decode_lines(b"".join(lines))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # torn lines may open what they do not close
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a torn line may leave brackets open
         return []
     return records if len(records) == len(lines) and _are_good(records) else []
 
 
 def _are_good(records: list[Record]) -> bool:
-    """Tell whether ``_why_not`` finds nothing: the names of plain ones are looked at together, others one by one."""
+    """Tell whether ``_why_not`` finds no problem: names of plain records are checked together, others one by one."""
     names: list[str] = []
     requests: list[str] = []
     for record in records:
@@ -113,7 +116,7 @@ def _are_good(records: list[Record]) -> bool:
 
 
 def _is_plain(record: Record) -> bool:
-    """Tell whether nothing but its names can be wrong with it; False leaves it to a closer look."""
+    """Tell whether only the names of ``record`` can be wrong; False: it needs a full check."""
     if record.numbered_at or record.purchase != 1 or record.renamed_from is not None or record.redo or record.redone:
         return False
     if not (0 <= (record.reserved_usd or 0) <= MOST_USD and 0 <= (record.cost_usd or 0) <= MOST_USD):
@@ -128,7 +131,7 @@ def _all_match(pattern: re.Pattern[str], lines: list[str]) -> bool:
 
 
 def reread(line: bytes) -> Record:
-    """The record in a line that was decoded or encoded before: nothing of it is checked again. Raises ``BadLine``."""
+    """Return the record in a line that was decoded or encoded before, without checks. Raises ``BadLine``."""
     try:
         return _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -146,7 +149,7 @@ def _why_not(record: Record) -> str:
 
 
 def _has_plain_names(record: Record) -> bool:
-    """Tell whether all its names are good, seen at one look; False leaves it to a closer one."""
+    """Tell whether all names are good in one quick check; False: they need a full check."""
     if record.numbered_at or record.renamed_from is not None:
         return False
     paths = []
@@ -160,13 +163,13 @@ def _has_plain_names(record: Record) -> bool:
 
 @lru_cache(maxsize=1024)
 def _are_plain(*names: str) -> bool:
-    """Tell whether an id and its paths are good. The lines of a purchase that a run writes have much the same ones."""
+    """Tell whether an id and its paths are good. The lines of one purchase have mostly the same names."""
     text = "\n".join(names)
     return text.count("\n") == len(names) - 1 and _NAMES.fullmatch(text) is not None
 
 
 def _why_not_purchase(record: Record) -> str:
-    """What is wrong with its number or its request."""
+    """Return the problem with the purchase number or the request; empty if there is none."""
     if not 1 <= record.purchase <= LARGEST_PURCHASE:
         return f"purchase {_quoted(record.purchase)} of {_quoted(record.id)}: they count from 1"
     return _why_not_request(record)
@@ -204,19 +207,19 @@ def _why_not_paths(record: Record) -> str:
 
 
 def _are_numbers(file: str, places: tuple[int, ...]) -> bool:
-    """Tell whether a 1 stands at each of ``places``, which ascend."""
+    """Tell whether there is a 1 at each of ``places``, and whether these ascend."""
     ascending = all(before < after for before, after in pairwise((-1, *places)))
     return ascending and all(file[place : place + 1] == "1" for place in places)
 
 
 def _quoted(value: object) -> str:
-    """``value`` for a message: a stranger's line may hold megabytes of it."""
+    """Return ``value`` for a message, shortened: a line from elsewhere may have megabytes of it."""
     text = repr(value[:QUOTED] if isinstance(value, str | tuple) else value)
     return text if len(text) <= 2 * QUOTED else f"{text[:QUOTED]}…"
 
 
 def _is_id(text: str) -> bool:
-    """Tell whether ``text`` can be a job's id: the name of a folder of its own, under ``.replaced`` say."""
+    """Tell whether ``text`` can be the id of a job: it names a folder of its own, for example under ``.replaced``."""
     return _ID.fullmatch(text) is not None
 
 
@@ -226,12 +229,12 @@ def is_inside(path: str) -> bool:
 
 
 def is_target(path: str) -> bool:
-    """True if a file of a purchase may stand at ``path``: below the folder, and not where the runner keeps its own."""
+    """Tell whether a file of a purchase may be at ``path``: below the folder, and not reserved for the runner."""
     return is_inside(path) and not _OURS.fullmatch(path.partition("/")[0])
 
 
 def intent(job: Job, purchase: int, **context: object) -> Record:
-    """The record that must be durable before a submission leaves: all that collecting and delivering will need."""
+    """Return the record that must be durable before a submission is sent: all that polling and delivery need."""
     return Record(
         id=job.id,
         purchase=purchase,
@@ -247,9 +250,9 @@ def intent(job: Job, purchase: int, **context: object) -> Record:
 
 
 def follow(record: Record, state: State, at: str, **changes: object) -> Record:
-    """The next line of the same purchase. The last error and warning do not outlive the step that caused them.
+    """Return the next line of the same purchase. The last error and warning end with the step that caused them.
 
-    What became of an intent in doubt keeps the time when that was written: people look for it by that.
+    An intent whose outcome is uncertain keeps the time at which it was written: people search for it by that time.
     """
     if state is State.UNKNOWN and record.state is State.SUBMITTING:
         changes["intended_at"] = record.at
@@ -258,7 +261,7 @@ def follow(record: Record, state: State, at: str, **changes: object) -> Record:
 
 
 def in_doubt(record: Record, at: str) -> Record:
-    """An intent that no answer followed is the same as an unknown; any other record is what it is."""
+    """Return an intent without an answer as ``unknown``; any other record unchanged."""
     if record.state is not State.SUBMITTING:
         return record
     return follow(record, State.UNKNOWN, at, error=Fault(code="interrupted", message=DOUBT))

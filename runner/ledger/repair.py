@@ -1,8 +1,8 @@
-"""Repair of a damaged results log, on the safe side of the money (``verify --repair-log``).
+"""Repair of a damaged results log, without the risk of buying twice (``verify --repair-log``).
 
-Every readable line is kept, in order. What a damaged line may have said is taken for the worst: the purchase that it
-names is held as ``unknown`` unless a later line of it can be read, or is owed again where its request can be read.
-Damage that names nobody holds every job that a run would buy next.
+Every readable line is kept, in order. For a damaged line the worst case is assumed. The purchase that the line names is
+held as ``unknown``, unless a later line of the purchase can be read. If the request id can be read, the purchase is
+owed again. Damage that names no purchase holds every job that a run would buy next.
 """
 
 from __future__ import annotations
@@ -23,56 +23,56 @@ from runner.ledger.records import decode, encode, follow
 from runner.ledger.salvage import Fragment, Gap, Key, LogScan, scan_log
 
 BLOCK = 1 << 20
-"""So many bytes of a log are copied at once."""
+"""Bytes of a log that are copied at once."""
 
 _GOES_ON = OPEN | OWED | {State.RELEASED}
-"""After these a job's next line is about the same purchase; after the others, or a ``rebuy``, it begins a new one."""
+"""States after which a job's next line is about the same purchase. After others, or a ``rebuy``, a new one begins."""
 _MAY_BE_BOUGHT = frozenset({State.SUBMITTING, State.RELEASED, State.FAILED, State.CANCELLED})
 _NEEDED = frozenset({"api", "model", "inputs", "fingerprint", "file"})
-"""What must be known of a purchase before its request can be collected for a job."""
+"""Fields of a purchase that are needed to poll its request for a job."""
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
-    """One stretch that was cut: the line it stood in, from 1, and what it still said."""
+    """One stretch that was cut out: its line, from 1, and the fields that can still be read."""
 
     line: int
     fragment: Fragment
     named: bool
-    """Whether it is clear whose purchase it was about."""
+    """True if the damaged purchase is known."""
 
 
 class SalvageResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a log comes to once it is mended."""
+    """Content of a log after the repair."""
 
     lines: Sequence[bytes]
-    """The readable ones, without their newlines. They are in memory once: a million jobs have a gigabyte of them."""
+    """Readable lines, without newlines. They are in memory once: for a million jobs they take a gigabyte."""
     damages: tuple[Damage, ...]
-    """Empty where the log was in order; a torn tail is none, since every opening of the log cuts that."""
+    """Empty if the log was in order. A torn tail does not count, since every opening of the log cuts it off."""
     held: tuple[Record, ...]
-    """Lines that were added: ``unknown``, or ``submitted`` where a request could be read."""
+    """Lines that were added: ``unknown``, or ``submitted`` if a request could be read."""
 
     @property
     def kept(self) -> int:
-        """Readable lines."""
+        """Return the number of readable lines."""
         return len(self.lines)
 
     def written(self) -> Iterator[bytes]:
-        """The new file, line by line."""
+        """Yield the lines of the new file."""
         for line in self.lines:
             yield line + b"\n"
         yield from map(encode, self.held)
 
     @property
     def hidden(self) -> bool:
-        """Tell whether purchases may be lost of which no line at all can be read."""
+        """Tell whether purchases may be lost of which no line can be read."""
         return any(not damage.named for damage in self.damages)
 
 
 def salvage(lines: Iterable[bytes], *, at: str, api: str) -> SalvageResult:
-    """Mend the ``lines`` of a log, as a file gives them. Raises only what that raises; what comes of it always loads.
+    """Repair the ``lines`` of a log, as a file yields them. The result always loads; only reading ``lines`` may raise.
 
-    ``at`` is the time of the lines that are added; ``api`` is how records call the API that a run would buy from, for
-    damage that names none in a log where no readable line can tell.
+    ``at`` is the time of the added lines. ``api`` is the API that a run would buy from, as records name it. It is used
+    for damage that names no API, in a log without readable lines.
     """
     scan = scan_log(lines)
     held_jobs = _HeldJobs(scan, at=at, api=api)
@@ -83,7 +83,7 @@ def salvage(lines: Iterable[bytes], *, at: str, api: str) -> SalvageResult:
 
 
 class _HeldJobs:
-    """Decides what is held, given all that can be read."""
+    """Choice of the jobs to hold, from all that can be read."""
 
     def __init__(self, scan: LogScan, *, at: str, api: str) -> None:
         self.held: dict[Key, Record] = {}
@@ -94,13 +94,13 @@ class _HeldJobs:
         self._apis = {decode(line).api for line in scan.lines} if scan.gaps else set()
 
     def hold(self, gap: Gap) -> Damage:
-        """Hold what one cut may hide."""
+        """Hold the purchase that one gap may hide."""
         fragment = self._identify(gap.fragment)
         named = fragment is not None and self._hold(fragment, gap.before)
         return Damage(line=gap.line, fragment=fragment or gap.fragment, named=named)
 
     def hold_all(self) -> None:
-        """Hold every job that a run would buy, or may: a stretch that names nobody may be about any of them."""
+        """Hold every job that a run may buy: damage that names no purchase may be about any of them."""
         taken = {job_id for job_id, _ in self.held}
         for job_id in self._scan.numbers:
             newest = self._scan.newest(job_id)
@@ -110,7 +110,7 @@ class _HeldJobs:
             self._keep(self._unknown(following, None))
 
     def _identify(self, fragment: Fragment) -> Fragment | None:
-        """``fragment`` with the purchase that it is about, or None where that cannot be trusted."""
+        """Return ``fragment`` with the purchase that it is about; None: its fields cannot be trusted."""
         key = self._requests.get(fragment.request_id or "")
         if key is not None:
             return msgspec.structs.replace(fragment, id=key[0], purchase=key[1])
@@ -120,12 +120,12 @@ class _HeldJobs:
         newest = self._scan.newest(fragment.id)
         said = fragment.fields.get("file")
         if newest is not None and not fragment.recurs and said not in (None, newest.file):
-            return None  # what is left of another job's id may be this one's
+            return None  # the rest of another job's id may equal this id
         likely = fragment.purchase is None or newest is None or fragment.purchase <= newest.purchase + 1
         return fragment if likely else msgspec.structs.replace(fragment, purchase=None)
 
     def _hold(self, fragment: Fragment, before: int) -> bool:
-        """Hold the purchase of ``fragment`` unless nothing of it is hidden; False where no record can be made."""
+        """Hold the purchase of ``fragment`` unless nothing of it is hidden; False: no record can be made."""
         assert fragment.id is not None
         if self._scan.goes_on(fragment.id, fragment.purchase, before):
             return True
@@ -140,16 +140,16 @@ class _HeldJobs:
         return self._hold_unseen(key, fragment, before)
 
     def _next(self, job_id: str) -> int:
-        """The purchase that a job's next line would be about."""
+        """Return the purchase number of the next line of a job."""
         newest = self._scan.newest(job_id)
         if newest is None:
             return 1
         return newest.purchase if _goes_on(newest) else newest.purchase + 1
 
     def _hold_known(self, key: Key, fragment: Fragment) -> bool:
-        """A purchase with readable lines: what is owed or done stays so, for no line takes that back.
+        """Hold a purchase with readable lines; an owed or done one stays so, because no later line reverts that.
 
-        Where the user said that the job is to be bought anew, the purchase after it may be what the damage hides.
+        If the user said that the job is to be bought anew, the damage may hide the purchase after this one.
         """
         record, newest = self._scan.record(key), self._scan.newest(key[0])
         if record == newest and _bought_anew(record):
@@ -161,12 +161,15 @@ class _HeldJobs:
         return record.state is State.UNKNOWN or self._keep(self._unknown(record, None))
 
     def _taken_over_again(self, key: Key, fragment: Fragment) -> bool:
-        """True if this was a renamed job's first line: its old id's is readable, and the next run writes it anew."""
+        """Tell whether this was the first line of a renamed job, and the line under the old id is readable.
+
+        The next run then writes that first line again.
+        """
         old = fragment.fields.get("renamed_from")
         return (old, key[1]) in self._scan.last and not self._scan.numbers.get(key[0])
 
     def _hold_unseen(self, key: Key, fragment: Fragment, before: int) -> bool:
-        """A purchase of a job that no readable line names: made of what the fragment still says."""
+        """Hold a purchase of a job without readable lines, made of the fields in the fragment."""
         fields = {"model": "", "inputs": {}, "fingerprint": "", "file": key[0], "manifest": "-", **fragment.fields}
         known = {name: fields[name] for name in ("model", "inputs", "fingerprint", "file", "manifest")}
         api = self._api_of(fragment, before)
@@ -181,7 +184,7 @@ class _HeldJobs:
         return self._keep(unknown) or self._keep(msgspec.structs.replace(unknown, inputs={}, file="held"))
 
     def _api_of(self, fragment: Fragment, before: int) -> str:
-        """The API that a fragment names, if others name it too, else that of the line before or after it."""
+        """Return the API that a fragment names if other lines name it too, else that of the line before or after."""
         said = fragment.fields.get("api")
         if isinstance(said, str) and (said in self._apis or not self._apis):
             return said
@@ -197,7 +200,7 @@ class _HeldJobs:
         return follow(record, State.UNKNOWN, self._at, error=fault, request_id=request_id or record.request_id)
 
     def _keep(self, record: Record) -> bool:
-        """Add a line, if it can be one: what is owed before what is only unknown."""
+        """Add a line if it is a valid record; an owed purchase replaces one that is only unknown."""
         try:
             decode(encode(record))
         except (ValueError, TypeError, OverflowError, RecursionError):
@@ -209,17 +212,17 @@ class _HeldJobs:
 
 
 def _bought_anew(record: Record) -> bool:
-    """Tell whether the user said so: an open question passed over, or a redo that has yet to buy."""
+    """Tell whether the user asked to buy again: by skipping an open question, or by a redo not bought yet."""
     return record.rebuy or record.redo > record.redone
 
 
 def _goes_on(record: Record) -> bool:
-    """Tell whether a job's next line would be about this purchase, and not begin another."""
+    """Tell whether the next line of a job would be about this purchase, and not begin another."""
     return record.state in _GOES_ON and not record.rebuy
 
 
 def _next_purchase(record: Record, purchase: int) -> Record:
-    """Another purchase of the same job, about which nothing is known but that; it answers a redo that waits for one."""
+    """Return another purchase of the same job, of which nothing else is known; it fulfils a pending redo."""
     return Record(
         id=record.id,
         purchase=purchase,
@@ -244,18 +247,18 @@ def _next_purchase(record: Record, purchase: int) -> Record:
 
 
 class RepairedLog(msgspec.Struct, frozen=True, kw_only=True):
-    """A log that was looked through."""
+    """Log that was checked, and repaired if needed."""
 
     path: Path
     found: SalvageResult
     copy: Path | None
-    """Where it is kept as it was; None if nothing was damaged."""
+    """Path of a copy of the damaged log; None: nothing was damaged."""
 
 
 def repair(path: Path, *, at: str, api: str) -> RepairedLog:
-    """Mend the log at ``path``, keeping a copy of it as it was.
+    """Repair the log at ``path``, keeping a copy of the damaged one.
 
-    Needs the lock. Atomic, and may be repeated. Raises ``LedgerError`` where the disk refuses; the log then stays.
+    Needs the lock. Atomic, and may be repeated. Raises ``LedgerError`` if the disk refuses; the log is then unchanged.
     """
     try:
         with path.open("rb") as file:
@@ -286,6 +289,6 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _copy_for(path: Path) -> Path:
-    """A free name for a copy of the damaged log, or the copy that an interrupted repair made."""
+    """Return a free path for a copy of the damaged log, or the copy that an interrupted repair made."""
     names = (path.parent / ".runner" / f"{path.name}.damaged-{number}" for number in count(1))
     return next(name for name in names if not name.exists() or cmp(name, path, shallow=False))

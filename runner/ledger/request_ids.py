@@ -9,23 +9,23 @@ from typing import Final
 _SLOTS: Final = 1024
 _MASK: Final = 2**32 - 1
 _MOST_ALIKE: Final = 64
-"""Purchases of one hash that are found; a log may name one request any number of times."""
+"""Largest number of purchases of one hash that are found; a log may name one request any number of times."""
 
 
 class RequestIds:
-    """Request ids → the numbers of the purchases that were recorded with them.
+    """Request ids → numbers of the purchases that were recorded with them.
 
-    No id is kept, only 32 bits of its hash: what is found may rarely belong to another id, and is to be compared with
-    the record itself. The hash is another one in each process, so nobody can make ids that collide.
+    Ids are not kept, only 32 bits of their hash. A result may rarely belong to another id, so the caller compares the
+    record itself. The hash differs in each process, so nobody can make ids that collide.
     """
 
     def __init__(self) -> None:
-        self._hashes = array("I")  # by number of the purchase; 0 where it has no request
-        self._slots = array("I", bytes(4 * _SLOTS))  # open addressing: a number and 1, or 0 where nothing is
+        self._hashes = array("I")  # by number of the purchase; 0: it has no request
+        self._slots = array("I", bytes(4 * _SLOTS))  # open addressing: a number plus 1; 0: free
         self._used = 0
 
     def note(self, number: int, request_id: str) -> None:
-        """Remember that purchase ``number`` has this request. Repeating it does no harm."""
+        """Record that purchase ``number`` has this request. Repeating it does no harm."""
         key = _hash(request_id)
         hashes = self._hashes
         if number < len(hashes):
@@ -41,7 +41,7 @@ class RequestIds:
             self._make_room(2 * len(self._slots))
 
     def find(self, request_id: str) -> Iterator[int]:
-        """The purchases that have this request, and rarely one that has another."""
+        """Yield the purchases that have this request, and rarely one that has another."""
         key, slots, hashes = _hash(request_id), self._slots, self._hashes
         last = len(slots) - 1
         slot = key & last
@@ -51,7 +51,7 @@ class RequestIds:
             slot = slot + 1 & last
 
     def expect(self, count: int) -> None:
-        """Make room for so many in all at once."""
+        """Make room for ``count`` requests in all."""
         slots = len(self._slots)
         while 3 * count > 2 * slots:
             slots *= 2

@@ -1,4 +1,4 @@
-"""Reserved disk space for the results log: room for what is in flight when the disk or a quota is full."""
+"""Reserved disk space for the results log: room for the requests in flight when the disk or a quota is full."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 MAX_BYTES = 4 << 20
 """Two lines of 8 KiB for each of 256 requests in flight."""
 SHARE = 20
-"""On a small disk the reserve is no more than this part of the whole."""
+"""On a small disk the reserve is at most the size of the disk divided by this number."""
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Reserve:
-    """A file that takes up space until it is needed."""
+    """File that occupies space until the space is needed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._taken = False
 
     def take(self) -> None:
-        """Take the space, once. Raises ``OSError`` where there is none."""
+        """Reserve the space, once. Raises ``OSError`` if there is none."""
         if self._taken:
             return
         size = min(MAX_BYTES, shutil.disk_usage(self._path.parent).total // SHARE)
@@ -38,12 +38,12 @@ class Reserve:
         self._taken = True
 
     def close(self) -> None:
-        """Give the space back, if it was taken here."""
+        """Release the space, if it was reserved by this object."""
         if self._taken:
             self.release()
 
     def release(self) -> bool:
-        """Give the space back. Return whether there was any."""
+        """Release the space. Return whether any was reserved."""
         had, self._taken = self._taken, False
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
@@ -51,7 +51,7 @@ class Reserve:
 
 
 def _allocate(handle: int, size: int) -> None:
-    """Make the file ``size`` bytes long, with blocks of its own on the disk."""
+    """Extend the file to ``size`` bytes, with blocks allocated on the disk."""
     try:
         os.posix_fallocate(handle, 0, max(1, size))
     except AttributeError:  # Windows, macOS

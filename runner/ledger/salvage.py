@@ -1,6 +1,6 @@
 """Reading of a damaged log as far as possible: the intact lines, and the gaps between them.
 
-Of a line that is cut, the fields that can still be read name the job that it belonged to.
+The fields that can still be read in a cut line name the job of the line.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from runner.core.nesting import check_nesting
 from runner.ledger.records import LARGEST_PURCHASE, BadLine, decode
 
 Key = tuple[str, int]
-"""A purchase: the job's id and the number."""
+"""Purchase: the id of the job and the number."""
 
 _START = re.compile(r'(?=\{\s*"id"\s*:\s*")')
-"""Where a record begins: its id is its first field."""
+"""Start of a record: the id is the first field."""
 
 _BEFORE_INPUTS = ("api", "manifest", "model")
 
@@ -30,7 +30,7 @@ _AFTER_VALUE = re.compile(r"\s*[,}]")
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A stretch that is no record, in ``line`` (from 1), with so many readable lines ``before`` it."""
+    """Stretch that is not a record, in ``line`` (from 1), with the number of readable lines ``before`` it."""
 
     line: int
     before: int
@@ -38,16 +38,16 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class LogScan(msgspec.Struct):
-    """The readable lines, and where the last one of each purchase stands."""
+    """Readable lines, and the position of the last line of each purchase."""
 
     lines: list[bytes] = msgspec.field(default_factory=list)
     gaps: list[Gap] = msgspec.field(default_factory=list)
     numbers: dict[str, list[int]] = msgspec.field(default_factory=dict)
-    """The purchases of each job, as they appeared."""
+    """Purchases of each job, in order of appearance."""
     last: dict[Key, tuple[int, State]] = msgspec.field(default_factory=dict)
-    """Position in ``lines`` of a purchase's last line, and its state."""
+    """Position in ``lines`` of the last line of a purchase, and its state."""
     renamed: dict[Key, int] = msgspec.field(default_factory=dict)
-    """The last position of purchases that went on under another id."""
+    """Last position of purchases that continue under another id."""
 
     def take(self, intact: IntactLine) -> None:
         """Add a readable line."""
@@ -68,11 +68,11 @@ class LogScan(msgspec.Struct):
             self.numbers[old[0]].remove(old[1])
 
     def record(self, key: Key) -> Record:
-        """A purchase as its last readable line has it."""
+        """Return the record in the last readable line of a purchase."""
         return decode(self.lines[self.last[key][0]])
 
     def newest(self, job_id: str) -> Record | None:
-        """A job's last purchase as it stands, or None where no line of the job can be read."""
+        """Return the record of a job's last purchase; None: no line of the job can be read."""
         numbers = self.numbers.get(job_id)
         return self.record((job_id, max(numbers))) if numbers else None
 
@@ -84,7 +84,7 @@ class LogScan(msgspec.Struct):
         return any(place >= before for place in [*places, *moved])
 
     def requests(self) -> dict[str, Key]:
-        """The purchases whose requests a cut stretch names."""
+        """Return the purchases of the requests that gaps name."""
         wanted = {gap.fragment.request_id for gap in self.gaps if gap.fragment.request_id is not None}
         records = (self.record(key) for key in self.last) if wanted else ()
         return {
@@ -93,7 +93,7 @@ class LogScan(msgspec.Struct):
 
 
 def scan_log(lines: Iterable[bytes]) -> LogScan:
-    """Read a log line by line. What follows its last newline was never acknowledged: only whole records count there."""
+    """Read a log line by line. After the last newline, which ends the acknowledged part, only whole records count."""
     scan = LogScan()
     for number, line in enumerate(lines, 1):
         for piece in _pieces(line.removesuffix(b"\n")):
@@ -114,28 +114,31 @@ def _pieces(line: bytes) -> Iterator[IntactLine | Fragment]:
 
 
 class Fragment(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of bytes that is no record; None for what cannot be read in it."""
+    """Stretch of bytes that is not a record; None for each field that cannot be read."""
 
     size: int
-    """In bytes."""
+    """Number of bytes."""
     id: str | None = None
     purchase: int | None = None
     request_id: str | None = None
     recurs: bool = False
-    """Whether the id is also the name of the file: read twice, it is hardly garbled."""
+    """True if the id is also the name of the file: an id found twice is hardly garbled."""
     fields: dict[str, Json] = msgspec.field(default_factory=dict)
-    """More of the record, by name: ``api``, ``model``, ``inputs``, ``fingerprint`` …"""
+    """Further fields of the record, by name: ``api``, ``model``, ``inputs``, ``fingerprint`` …"""
 
 
 class IntactLine(msgspec.Struct, frozen=True):
-    """A record that is readable, and its bytes without a newline."""
+    """Readable record, and its bytes without a newline."""
 
     record: Record
     line: bytes
 
 
 def pieces(line: bytes) -> Iterator[IntactLine | Fragment]:
-    """All that is in a line which is no record as a whole, in order. A single byte between records was a newline."""
+    """Yield the records and fragments in a line that is not one record, in order.
+
+    A single byte between two records was a newline.
+    """
     parts = list(filter(None, _START.split(line.decode("utf-8", "surrogateescape"))))
     for number, part in enumerate(parts, 1):
         whole, end = _record_at(part)
@@ -148,7 +151,7 @@ def pieces(line: bytes) -> Iterator[IntactLine | Fragment]:
 
 
 def _record_at(text: str) -> tuple[IntactLine | None, int]:
-    """The record that ``text`` begins with, and where it ends."""
+    """Return the record at the beginning of ``text`` and its end; None and 0: there is none."""
     try:
         _, end = _DECODER.raw_decode(text)
         line = _bytes(text[:end])
@@ -162,7 +165,7 @@ def _bytes(text: str) -> bytes:
 
 
 def read_fragment(text: str) -> Fragment:
-    """What can be read in ``text``, bytes decoded with surrogates for what is no UTF-8."""
+    """Return the fields that can be read in ``text``, which has surrogates for bytes that are not UTF-8."""
     inputs, outside = _without_inputs(text)
     job_id, request_id = _text(outside, "id"), _text(outside, "request_id", last=True)
     fields: dict[str, Json] = {name: _text(outside, name) for name in _BEFORE_INPUTS}
@@ -179,7 +182,7 @@ def read_fragment(text: str) -> Fragment:
 
 
 def _without_inputs(text: str) -> tuple[dict[str, Json] | None, str]:
-    """The inputs, and ``text`` without them: they may use the names that a record uses."""
+    """Return the inputs, and ``text`` without them: inputs may have the names of a record's fields."""
     found = re.search(r'"inputs"\s*:\s*', text)
     value, end = _value_at(text, found.end()) if found else (None, 0)
     if found is None or not isinstance(value, dict) or not _is_text(text[found.end() : end]):
@@ -188,7 +191,7 @@ def _without_inputs(text: str) -> tuple[dict[str, Json] | None, str]:
 
 
 def _purchase(text: str) -> int | None:
-    """The number, unless it may be cut short or is none."""
+    """Return the number of the purchase; None: it is missing, may be cut short, or is out of range."""
     found = re.search(r'"purchase"\s*:\s*(\d{1,6})(?=\s*[,}])', text)
     number = int(found[1]) if found else 0
     return number if 1 <= number <= LARGEST_PURCHASE else None
@@ -200,10 +203,10 @@ def _recurs(job_id: str, text: str) -> bool:
 
 
 def _text(text: str, name: str, *, last: bool = False) -> str | None:
-    """Return the first or last value of a field, if that is a whole text.
+    """Return the first or last value of a field; None: it is not a complete text.
 
-    A comma or a brace has to follow it: where something was cut out of ``"id":"tote 2","purchase":1``, the text that is
-    left may be ``"id":"t"state``, which names another job.
+    A comma or a brace must follow the value. If bytes are missing in ``"id":"tote 2","purchase":1``, the rest may read
+    ``"id":"t"state``, which names another job.
     """
     found = list(re.finditer(rf'"{name}"\s*:\s*', text))
     if not found:
@@ -214,7 +217,7 @@ def _text(text: str, name: str, *, last: bool = False) -> str | None:
 
 
 def _value_at(text: str, start: int) -> tuple[Json, int]:
-    """The JSON value at ``start`` and where it ends; None where there is none."""
+    """Return the JSON value at ``start`` and its end; None if there is no value."""
     try:
         value, end = _DECODER.raw_decode(text, start)
         check_nesting(_bytes(text[start:end]))
@@ -224,7 +227,7 @@ def _value_at(text: str, start: int) -> tuple[Json, int]:
 
 
 def _is_text(value: str) -> bool:
-    """Tell whether it is Unicode through and through: garbled bytes are not."""
+    """Tell whether ``value`` is valid Unicode; garbled bytes are not."""
     try:
         value.encode()
     except UnicodeEncodeError:

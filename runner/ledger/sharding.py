@@ -1,11 +1,11 @@
-"""Splitting of a results log into one for each shard, and merging.
+"""Splitting of a results log into one log for each shard, and merging.
 
-Both write what is known, each purchase's last line in order of first appearance, completely and durably under names
-that count for nothing yet, and then take one step that is the whole change: a split removes ``results.jsonl``, a merge
-renames its own into that place. Cut before that step, the folder is what it was; cut after it, only stale results
-manifests of shards are left to be removed. ``tidy`` does that, once it has seen that they say nothing else.
+Both write each purchase's last line in order of first appearance, completely and durably, under names that do not count
+yet. Then a single step makes the change: a split removes ``results.jsonl``, a merge renames the new log to that name.
+If the process ends before that step, the folder is unchanged. If it ends after it, only stale results logs of shards
+remain. ``tidy`` removes these after checking that they contain nothing else.
 
-Each needs the folder's lock, and that no shard is in use.
+Both need the folder's lock, and that no shard is in use.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from runner.ledger.salvage import Key
 BUFFER = 1 << 18
 """Bytes that are written at once."""
 AT_ONCE = 64
-"""So many results manifests are written in one pass: a process may not open any number of files."""
+"""Number of results logs written in one pass: the number of open files of a process is limited."""
 
 
 def make_shards(root: Path, shards: tuple[Shard, ...]) -> None:
-    """Give every shard an empty results manifest, all before any is written to: one that is gone later was lost."""
+    """Create an empty results log for every shard, all before any is written to: one that is missing later was lost."""
     try:
         made(root).unlink(missing_ok=True)
         for shard in shards:
@@ -53,7 +53,7 @@ def make_shards(root: Path, shards: tuple[Shard, ...]) -> None:
 
 
 def made(root: Path) -> Path:
-    """What stands there once all shards of a folder have a results manifest: how many."""
+    """Return the path of the note about created shards: once all have a results log, it contains their number."""
     return root / FOLDER / "shards"
 
 
@@ -68,7 +68,7 @@ def split(root: Path, shards: tuple[Shard, ...]) -> None:
     try:
         _refuse_older(log)
         for shard in shards:
-            forget_last_line(path_of(root, shard))  # of an earlier split
+            forget_last_line(path_of(root, shard))  # left by an earlier split
         for first in range(0, len(shards), AT_ONCE):
             _write_shards(log, shards[first : first + AT_ONCE])
         disk.flush_folder(root)
@@ -84,7 +84,7 @@ def split(root: Path, shards: tuple[Shard, ...]) -> None:
 
 
 def _write_shards(log: Log, shards: Sequence[Shard]) -> None:
-    """Write the results manifests of some shards, in one pass over what is known."""
+    """Write the results logs of some shards, in one pass over all purchases."""
     root, mode = log.path.parent, _mode_of(log.path)
     with ExitStack() as stack:
         files = {shard.index: stack.enter_context(_whole_file(path_of(root, shard), mode)) for shard in shards}
@@ -95,7 +95,7 @@ def _write_shards(log: Log, shards: Sequence[Shard]) -> None:
 
 
 def _with_redo(record: Record, standing: RedoState) -> Record:
-    """A mark that says by itself how far its redo is: the line that said so may go to another shard."""
+    """Return a record whose mark includes the state of its redo: the line with that state may go to another shard."""
     if not record.redo:
         return record
     newest = record.redo == standing.number
@@ -107,9 +107,9 @@ def _with_redo(record: Record, standing: RedoState) -> Record:
 
 
 def merge(root: Path, shards: tuple[Shard, ...]) -> None:
-    """Make one results manifest of those of ``shards``.
+    """Merge the results logs of ``shards`` into one.
 
-    Raises ``LedgerError``, ``LedgerCorrupt``, or ``ConflictError`` while a redo is not finished; the folder then stays
+    Raises ``LedgerError``, ``LedgerCorrupt``, or ``ConflictError`` while a redo is not finished. The folder then stays
     split.
     """
     with ExitStack() as stack:
@@ -132,13 +132,16 @@ def merge(root: Path, shards: tuple[Shard, ...]) -> None:
 
 
 def _refuse_older(log: Log) -> None:
-    """What is written anew from an older copy could not be told from the whole any more."""
+    """Refuse an older copy: after rewriting, it could no longer be recognised as one."""
     if log.older:
         raise ConflictError(f"{older_words(log.path)} Nothing was changed.")
 
 
 def _refuse_unfinished(logs: Iterable[Log], shards: Iterable[Shard]) -> None:
-    """A redo is numbered in each shard by itself; only once they are finished do the numbers not matter."""
+    """Refuse a merge while a redo is unfinished.
+
+    Each shard numbers its redos by itself. The numbers no longer matter once all redos are finished.
+    """
     open_ = [
         shard
         for shard, log in zip(shards, logs, strict=True)
@@ -152,10 +155,10 @@ def _refuse_unfinished(logs: Iterable[Log], shards: Iterable[Shard]) -> None:
 
 
 def _in_order(logs: Sequence[Log]) -> Iterator[bytes]:
-    """The lines of all, each shard's in their order, about as they were written.
+    """Yield the lines of all logs, each shard's in its order, about in the order of writing.
 
-    But what was renamed stands before what was bought under its old id since then: read after that, its line would say
-    that this is the purchase which goes on under another id, and hide it.
+    A renamed purchase comes before purchases bought since under its old id. In the reverse order, the line of the
+    rename would apply to the newer purchase and hide it.
     """
     movers, written = _movers(logs), set[Key]()
     for _, record in heapq.merge(*map(_timed, logs), key=itemgetter(0)):
@@ -163,7 +166,7 @@ def _in_order(logs: Sequence[Log]) -> Iterator[bytes]:
 
 
 def _movers(logs: Sequence[Log]) -> dict[Key, list[Record]]:
-    """Purchases that took another's place, by the id and number that they had before, where those are in use again."""
+    """Return renamed purchases by their old id and number, if these are in use again."""
     found: dict[Key, list[Record]] = {}
     for record in (record for log in logs for record in log.latest() if record.renamed_from is not None):
         old = record.renamed_from or "", record.renamed_purchase or record.purchase
@@ -184,7 +187,7 @@ def _after_movers(record: Record, movers: dict[Key, list[Record]], written: set[
 
 
 def _timed(log: Log) -> Iterator[tuple[str, Record]]:
-    """Each purchase with a time that never goes back."""
+    """Yield each purchase with a time that never decreases."""
     at = ""
     for record in log.latest():
         at = max(at, record.submitted_at or record.at)
@@ -192,10 +195,10 @@ def _timed(log: Log) -> Iterator[tuple[str, Record]]:
 
 
 def tidy(root: Path) -> None:
-    """Remove the results manifests of shards that stand beside the one of the whole folder.
+    """Remove the results logs of shards beside that of the whole folder.
 
-    Raises ``ConflictError`` where one of them holds what that does not: then it is no remnant, and somebody put one of
-    the two there.
+    Raises ``ConflictError`` if one of them has purchases that the folder's log lacks. It is then not left over from a
+    split or merge: somebody put one of the two there.
     """
     _clear(root)
     stale = ledgers_of_shards(root)
@@ -218,7 +221,7 @@ def tidy(root: Path) -> None:
 
 
 def _holds(log: Log, path: Path) -> bool:
-    """Tell whether all that a shard's results manifest knows is known to ``log``, how far a redo is left aside."""
+    """Tell whether ``log`` has all purchases of a shard's results log, ignoring the state of redos."""
     part = Log(path, writable=False)
     try:
         return all(_plain(record) in map(_plain, _history(log, record.id)) for record in part.latest())
@@ -242,7 +245,7 @@ def _remove(root: Path, shards: Iterable[Shard]) -> None:
 
 
 def _clear(root: Path) -> None:
-    """Remove what shards had for themselves below ``.runner``: locks, half downloads, half written results."""
+    """Remove the shards' own files below ``.runner``: locks, partial downloads, partial results."""
     with suppress(OSError):
         made(root).unlink()
     for path in [*(root / FOLDER).glob("*-of-*")]:
@@ -253,18 +256,18 @@ def _clear(root: Path) -> None:
 
 
 def _mode_of(path: Path) -> int:
-    """Who may read results stays as it was."""
+    """Return the permissions of ``path``, so that the new file keeps them."""
     return path.stat().st_mode & 0o777
 
 
 @contextmanager
 def _whole_file(path: Path, mode: int) -> Iterator[BinaryIO]:
-    """A file to write, which takes its name once it is complete, over no other file.
+    """Yield a file for writing that gets its name once it is complete, replacing no other file.
 
-    The name is for the caller to make durable.
+    The caller makes the name durable.
     """
     temporary = path.parent / FOLDER / f"{path.name}.tmp"
-    temporary.unlink(missing_ok=True)  # a crash may have left it as a second name of what took its place
+    temporary.unlink(missing_ok=True)  # after a crash it may be a second name of the renamed file
     try:
         with temporary.open("xb", buffering=BUFFER) as file:
             temporary.chmod(mode)

@@ -1,1 +1,1 @@
-"""Decisions about each job of a manifest. Nothing here changes anything."""
+"""Decisions about each job of a manifest. This package changes nothing."""

@@ -1,6 +1,7 @@
-"""Conflicts: records of other manifests, and files in the way of a job's.
+"""Conflicts: records of other manifests, and files at paths that a job needs.
 
-A folder is listed once as long as it stays as it is; asking for each name that a picture might have takes far longer.
+The listing of a folder is kept as long as the folder is unchanged. Checking each possible name of an output on the disk
+takes far longer.
 """
 
 from __future__ import annotations
@@ -24,32 +25,32 @@ from runner.ledger import LedgerReader, bought_elsewhere
 from runner.planning.rules import Action, Decision
 
 MOST_NAMES = 20_000
-"""Of one folder; a fuller one is not listed."""
+"""Largest number of entries of a folder that is listed."""
 MOST_FOLDERS = 256
 MAX_CONFLICTS = 1000
-"""Told one by one; beyond that they are counted."""
+"""Conflicts reported one by one; further ones are only counted."""
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    """A folder as it was listed."""
+    """Listing of a folder."""
 
     folder: tuple[int, int, int]
-    """Which one, and when it was last changed."""
+    """Device, inode and time of the last change."""
     stems: frozenset[str] | None
-    """Names without their endings, in the form in which any file system takes two for the same.
+    """Names without their endings, in a form that is equal if any file system treats two names as the same.
 
-    None: too many, or not to be listed.
+    None: there are too many, or the folder cannot be listed.
     """
 
 
 class Listing:
-    """Folders that were listed, each as long as it stays as it is."""
+    """Listings of folders, each valid as long as the folder is unchanged."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
 
     def may_hold(self, folder: str, stem: str, found: os.stat_result) -> bool:
-        """Tell whether ``stem`` with some ending may stand in ``folder``, of which ``found`` was just found."""
+        """Tell whether ``stem`` with some ending may be in ``folder``; ``found`` is the folder's current status."""
         now = found.st_dev, found.st_ino, found.st_mtime_ns
         seen = self._seen.get(folder)
         if seen is None or seen.folder != now:
@@ -69,12 +70,12 @@ def _stems(folder: str) -> frozenset[str] | None:
 
 
 class Conflicts:
-    """Tells what a job may not touch: another manifest's purchases, and files that are not its own."""
+    """Checks for what a job may not touch: other manifests' purchases, and files that are not its own."""
 
     def __init__(
         self, *, ledger: LedgerReader, others: LedgerReader, folder: FolderReader, api: str, manifest: str
     ) -> None:
-        """``others`` is what shards know that are not this run's; ``manifest`` is how records name this manifest."""
+        """Use ``others`` for shards that are not this run's; ``manifest`` is the name of this manifest in records."""
         self._ledger = ledger
         self._others = others
         self._folder = folder
@@ -86,7 +87,7 @@ class Conflicts:
         self._spellings: NameSet | None = None
 
     def ownership(self, job: Job, decision: Decision) -> str | None:
-        """Return why ``job`` may not be touched: its record belongs to another manifest, or was really paid for."""
+        """Return why ``job`` may not be touched: its record is another manifest's, or was paid for at a real API."""
         if decision.action is Action.REUSE:
             return None
         history = self._ledger.history(job.id)
@@ -100,7 +101,7 @@ class Conflicts:
         return f"{job.id} of {ours} was bought by {theirs}; two manifests may not share an output folder"
 
     def other_api(self) -> str:
-        """Return why nothing may be bought: the folder's purchases were made at another address of the API."""
+        """Return why nothing may be bought: the folder's purchases were made at another address; empty: no conflict."""
         counts = bought_elsewhere(self._api, self._ledger, self._others)
         if not counts:
             return ""
@@ -113,20 +114,20 @@ class Conflicts:
         )
 
     def is_another_manifests(self, record: Record) -> bool:
-        """Return whether another manifest that still exists bought this."""
+        """Tell whether another manifest that still exists made this purchase."""
         if record.manifest in (self._manifest, "-"):
             return False
-        return os.path.isfile(self._folder.root / record.manifest)  # noqa: PTH113 - no error for what no disk takes
+        return os.path.isfile(self._folder.root / record.manifest)  # noqa: PTH113 - no error for a path that no disk allows
 
     def foreign_files(self, job: Job) -> Iterator[str]:
-        """Yield the paths where the job's files would go and where a file is that no record of this run names.
+        """Yield paths that the job's files need and at which there is a file that no record of this run names.
 
-        A file in place of one of its folders is in the way whoever's it is.
+        A file in place of one of the job's folders is always in the way, whoever owns it.
         """
         return (path for path in self._in_the_way(job) if _is_above(path, job) or self._is_foreign(path))
 
     def other_spelling(self, path: str) -> str:
-        """Return under which other spelling a record of this run names the file at ``path``; empty where none does."""
+        """Return the other spelling under which a record of this run names the file at ``path``; empty: none does."""
         if self._spellings is None:
             self._spellings = NameSet()
             for other in _paths_of(self._ledger):
@@ -137,7 +138,7 @@ class Conflicts:
         return next((other for other in alike if self._is_same_file(path, [other])), "")
 
     def is_of_another_shard(self, path: str) -> bool:
-        """Return whether a record of another shard names ``path``."""
+        """Tell whether a record of another shard names ``path``."""
         if self._named_elsewhere is None:
             self._named_elsewhere = _paths(self._others)
         return path in self._named_elsewhere
@@ -148,8 +149,8 @@ class Conflicts:
         return path not in self._named
 
     def _in_the_way(self, job: Job) -> list[str]:
-        """Return the pictures where the job's would go that no purchase of this job names."""
-        path = f"{self._folder.root}/{job.file}"  # text: a million jobs have many million paths
+        """Return the files at the job's paths that no purchase of this job names."""
+        path = f"{self._folder.root}/{job.file}"  # text, not ``Path``: a million jobs have many million paths
         folder, _, stem = path.rpartition("/")
         found = _look(folder)
         if found is None or not stat.S_ISDIR(found.st_mode):
@@ -166,7 +167,7 @@ class Conflicts:
 
 
 def _is_above(path: str, job: Job) -> bool:
-    """Return whether the job needs a folder where ``path`` is."""
+    """Tell whether the job needs a folder at ``path``."""
     return job.file.startswith(f"{path}/")
 
 
@@ -188,7 +189,7 @@ def _name(path: str) -> str:
 
 
 def _look(path: str) -> os.stat_result | None:
-    """Return what is at ``path``, links followed; None: nothing. Raises ``OSError`` where that cannot be seen."""
+    """Return the status of ``path``, following links; None: nothing is there. Raises ``OSError`` if that is unknown."""
     try:
         return os.stat(path)  # noqa: PTH116 - a million jobs have many million paths
     except OSError as error:
@@ -198,7 +199,7 @@ def _look(path: str) -> os.stat_result | None:
 
 
 class ConflictReport:
-    """All conflicts of a survey, and the words for as many as a person reads."""
+    """Conflicts of a survey, and the message about the first ``MAX_CONFLICTS``."""
 
     def __init__(self) -> None:
         self._count = 0

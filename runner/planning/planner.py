@@ -1,4 +1,4 @@
-"""The planner: what to do with each job of a manifest, by the rules, the ledger and the disk."""
+"""Planner: decides about each job of a manifest, by the rules, the ledger and the disk."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from runner.planning.rules import Action, Decision, as_bought, decide, will_buy
 
 
 class UnreadPurchases(msgspec.Struct):
-    """Purchases that no job of the manifest claims, of models whose schema comes and goes."""
+    """Purchases that no job of the manifest claims, of models whose schema is not always available."""
 
     ids: dict[str, str] = msgspec.field(default_factory=dict)
-    """By how their inputs were written."""
+    """Ids by the spelling of their inputs."""
     models: set[str] = msgspec.field(default_factory=set)
-    """Those of which some were read by a schema."""
+    """Models of which some purchases were checked with a schema."""
 
 
 class Planner:
-    """Decides about jobs with what ledger and disk know."""
+    """Decisions about jobs, based on the ledger and the disk."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class Planner:
         resubmit: bool,
         others: LedgerReader = EMPTY,
     ) -> None:
-        """``manifest`` is how records name this manifest; ``api`` how they name this API.
+        """Use ``manifest`` and ``api`` as the names of this manifest and this API in records.
 
-        ``jobs`` are all of the manifest, ``others`` is what shards know that are not this run's.
+        ``jobs`` are all jobs of the manifest; ``others`` reads the shards that are not this run's.
         """
         self._jobs = jobs
         self._ledger = ledger
@@ -57,11 +57,11 @@ class Planner:
         self.conflicts = Conflicts(ledger=ledger, others=others, folder=folder, api=api, manifest=manifest)
 
     def history(self, job: Job) -> list[Record]:
-        """The purchases of ``job`` at this API, oldest first."""
+        """Return the purchases of ``job`` at this API, oldest first."""
         return self._ledger.purchases(job.id, self._api)
 
     def decide(self, job: Job, history: list[Record] | None = None) -> Decision:
-        """What to do with ``job`` as things stand; ``history`` spares a second look at the ledger."""
+        """Return the current decision about ``job``; ``history`` saves a second lookup in the ledger."""
         history = self.history(job) if history is None else history
         decision = self._decide(job, history)
         if decision.action is Action.REUSE and decision.record and self._folder.displaced(decision.record):
@@ -73,7 +73,10 @@ class Planner:
         return decision
 
     def _decide(self, job: Job, history: list[Record]) -> Decision:
-        """As the rules have it; where an older purchase's files had their place, another's may stand there now."""
+        """Return the decision of the rules, with a check of the files to restore.
+
+        Another purchase's files may be at the paths of an older one. Files that are gone are delivered again.
+        """
         decision = decide(job, history, present=self._folder.present, resubmit=self._resubmit)
         if decision.action is Action.RESTORE and decision.record and not self._folder.holds(decision.record):
             reason = f"{decision.reason}, and its files are gone"
@@ -81,16 +84,19 @@ class Planner:
         return decision
 
     def buys(self, job: Job) -> bool:
-        """Tell whether ``job`` would be bought. ``begin_again`` once all were asked about: renamed jobs take turns."""
+        """Tell whether ``job`` would be bought.
+
+        Renamed jobs take turns: call ``begin_again`` after asking about all jobs.
+        """
         history = self.history(job)
         return self.renamed_from(job, history) is None and self.decide(job, history).buys
 
     def finds_picture(self, job: Job) -> bool:
-        """Tell whether a picture that no record names stands where the job's would go."""
+        """Tell whether there is a file at a path of the job's outputs that no record names."""
         return next(self.conflicts.foreign_files(job), None) is not None
 
     def as_bought(self, job: Job) -> Job:
-        """``job`` as its purchase was read, if only a schema that comes and goes tells the two apart."""
+        """Return ``job`` as its purchase was read, if the two differ only by a schema that may be unavailable."""
         if job.model in self._bundled:
             return job
         history = self.history(job)
@@ -101,8 +107,11 @@ class Planner:
         return as_bought(job, history)
 
     def is_doubtful(self, job: Job, decision: Decision) -> bool:
-        """True if ``job`` would be bought and may only look new or changed: the schema that purchases were read by,
-        its own or those that no job claims any more, is away."""
+        """Tell whether ``job`` would be bought and may only look new or changed.
+
+        That is so if its own purchases, or those that no job claims any more, were checked with a schema that is
+        unavailable now.
+        """
         if job.checked or job.model in self._bundled or not will_buy(job, decision):
             return False
         history = self.history(job)
@@ -121,21 +130,21 @@ class Planner:
         return self._unread
 
     def _find_gone(self, reader: LedgerReader) -> Iterator[Record]:
-        """This manifest's purchases at this API under ids that it has no more."""
+        """Yield this manifest's purchases at this API under ids that the manifest no longer has."""
         if next(reader.latest(), None) is None:
-            return iter(())  # nothing to find among a million ids
+            return iter(())  # no records, so the million ids need no check
         reader.claim(self._jobs.ids())
         return filter(self._is_gone, reader.unclaimed())
 
     def _is_gone(self, record: Record) -> bool:
-        """Tell whether a job of the manifest may take it over; its id is looked up once more, by the name itself."""
+        """Tell whether a job of the manifest may take over the purchase; its id is looked up again by the full name."""
         mine = record.api == self._api and not self.conflicts.is_another_manifests(record)
         return mine and record.id not in self._jobs and record.state is not State.RELEASED
 
     def renamed_from(self, job: Job, history: list[Record]) -> str | None:
-        """The id that a new job's very inputs were recorded under, if no job of the manifest claims it any more.
+        """Return the id under which a new job's inputs were recorded, if no job of the manifest claims it any more.
 
-        A takeover that a crash interrupted is found by the lines that it left, and goes on.
+        A takeover that a crash interrupted is found by the lines already written, and continues.
         """
         if history:
             return next((old_id for old_id in _old_ids(history) if self._was_interrupted(job, old_id, history)), None)
@@ -144,9 +153,9 @@ class Planner:
         return self._unclaimed.take(job.fingerprint)
 
     def bought_elsewhere(self, job: Job, history: list[Record]) -> str | None:
-        """The id that a new job's very inputs were recorded under in another shard, if no job claims it any more.
+        """Return the id under which a new job's inputs were recorded in another shard, if no job claims it any more.
 
-        Or a job's whose takeover of that id a crash has cut short, before the folder was split.
+        The same applies to a job whose takeover of that id was interrupted by a crash before the folder was split.
         """
         if history:
             gone = (old_id for old_id in _old_ids(history) if old_id not in self._jobs)
@@ -160,25 +169,28 @@ class Planner:
         return any(record.fingerprint == job.fingerprint for record in there)
 
     def begin_again(self) -> None:
-        """Let another pass over the same jobs find the renamed ones as the first did."""
+        """Reset the renames, so that another pass over the same jobs finds the same ones."""
         if self._unclaimed is not None:
             self._unclaimed.rewind()
 
     def _was_interrupted(self, job: Job, old_id: str, history: list[Record]) -> bool:
-        """True if older purchases were left behind: their numbers are free and below those that came over first."""
+        """Tell whether older purchases were left behind.
+
+        Their numbers are free and below those that were taken over first.
+        """
         rest = {record.purchase for record in self.takeover(job, old_id)}
         taken = {record.purchase for record in history}
         return bool(rest) and old_id not in self._jobs and not rest & taken and max(rest) < max(taken)
 
     def _find_unclaimed(self, reader: LedgerReader) -> RenameIndex:
-        """The ids that only the ledger knows."""
+        """Return the ids that only the ledger knows."""
         found = RenameIndex()
         for record in self._find_gone(reader):
             found.add(record.fingerprint, record.id)
         return found
 
     def takeover(self, job: Job, old_id: str) -> list[Record]:
-        """The lines that put an old id's purchases under the job's id, above the numbers that another API's have."""
+        """Return the lines that move an old id's purchases to the job's id, numbered above those of other APIs."""
         others = [record.purchase for record in self._ledger.history(job.id) if record.api != self._api]
         above = max(others, default=0)
         return [
@@ -194,14 +206,14 @@ class Planner:
         ]
 
     def decide_renamed(self, job: Job, old_id: str) -> Decision:
-        """What would be decided about ``job`` once it took over the records of ``old_id``."""
+        """Return the decision about ``job`` as if it had taken over the records of ``old_id``."""
         decision = self._decide(job, self.takeover(job, old_id))
         return Decision(
             action=decision.action, reason=f"renamed from {old_id}; {decision.reason}", record=decision.record
         )
 
     def decide_then(self, job: Job, old_id: str | None) -> Decision:
-        """What will be decided once everything is home that the job has owed; what is stuck is taken to stay so."""
+        """Return the decision once the job's owed purchases are downloaded; stuck ones count as still stuck."""
         history = self.takeover(job, old_id) if old_id else self._ledger.purchases(job.id, self._api)
         home = [
             msgspec.structs.replace(record, state=State.DONE) if record.owed and not record.stuck else record
@@ -210,20 +222,20 @@ class Planner:
         return self._decide(job, home)
 
     def claims(self, record: Record) -> bool:
-        """Tell whether the manifest still wants a done purchase's files where they are."""
+        """Tell whether the manifest still wants the files of a done purchase at their paths."""
         job = self._jobs.find(record.id)
         return job is not None and job.file == record.file
 
     def owed(self) -> set[str]:
-        """Ids of jobs with something owed."""
+        """Return the ids of jobs with purchases that are paid, not downloaded yet."""
         return {record.id for record in self._ledger.owed(self._api)}
 
     def pursued(self) -> set[str]:
-        """Those of them that the user wants bought anew all the same."""
+        """Return those of the owed ids whose jobs the user wants to be bought again."""
         return {record.id for record in self._ledger.owed(self._api) if record.rebuy}
 
     def superseded(self, record: Record) -> bool:
-        """Tell whether a newer purchase of its job is done."""
+        """Tell whether a newer purchase of the same job is done."""
         history = self._ledger.purchases(record.id, self._api)
         return any(other.state is State.DONE and other.purchase > record.purchase for other in history)
 

@@ -1,4 +1,4 @@
-"""Renamed manifests: the same jobs were bought by a manifest that is gone, into a folder beside this one's."""
+"""Renamed manifests: a manifest that is gone bought the same jobs into a folder beside the new manifest's folder."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from runner.manifest import spelling
 log = logging.getLogger(__name__)
 
 PEEK = 1 << 20
-"""So many bytes at the end of a log are looked through for its last line."""
+"""Bytes at the end of a log that are searched for its last line."""
 _PAID = OWED | OPEN | {State.DONE}
 
 
 class FormerFolder(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder that holds purchases of a manifest's jobs, made by one that is gone."""
+    """Folder with purchases of a manifest's jobs, made by a manifest that is gone."""
 
     root: Path
     manifest: Path
@@ -32,9 +32,9 @@ class FormerFolder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refuse_renamed(root: Path, beside: Iterable[Path], jobs: Iterable[Job]) -> None:
-    """Raise ``ConflictError`` where a folder in one of ``beside`` holds what a run into ``root`` would buy again.
+    """Raise ``ConflictError`` if a folder in one of ``beside`` holds what a run into ``root`` would buy again.
 
-    It is looked for only as long as ``root`` has no results: then the other folders may be opened and read.
+    The search takes place only as long as ``root`` has no results: then the other folders may be opened and read.
     """
     if any(_holds_lines(root, name) for name in _logs(root)):
         return
@@ -82,12 +82,15 @@ def _holds_lines(folder: Path, name: str) -> bool:
 
 
 def _may_be_of_a_gone_manifest(folder: Path) -> bool:
-    """True if the first or the last line of a log names a manifest that is gone: only such folders are read whole."""
+    """Tell whether the first or the last line of a log names a manifest that is gone.
+
+    Only such folders are read completely.
+    """
     return any(_is_of_a_gone_manifest(folder, record) for name in _logs(folder) for record in _ends_of(folder / name))
 
 
 def _ends_of(path: Path) -> Iterator[Record]:
-    """The first and the last record of a log, as far as they can be read."""
+    """Yield the first and the last record of a log, if they can be read."""
     try:
         with path.open("rb") as file:
             first = file.readline(PEEK)
@@ -109,7 +112,7 @@ def _is_of_a_gone_manifest(folder: Path, record: Record) -> bool:
 
 
 def _former(folder: Path, jobs: Iterable[Job]) -> Iterator[FormerFolder]:
-    """How many of ``jobs`` were bought in ``folder`` by a manifest that is gone. Raises ``RunnerError``."""
+    """Yield ``folder`` with the number of ``jobs`` that a vanished manifest bought there. Raises ``RunnerError``."""
     bought, manifest = NameSet(), ""
     with open_reader(folder) as ledger:
         for record in ledger.latest():

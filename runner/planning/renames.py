@@ -1,4 +1,4 @@
-"""Renamed jobs: the ids that only the ledger knows, by what was bought under them."""
+"""Renamed jobs: ids that only the ledger knows, by the fingerprints of their purchases."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from runner.core.name_sets import NameSet, Numbering, digest
 
 
 class RenameIndex:
-    """Ids by fingerprint, oldest first. Some hundred bytes for each, so that a million may be renamed at once."""
+    """Ids by fingerprint, oldest first. Each takes some hundred bytes: a million jobs may be renamed at once."""
 
     def __init__(self) -> None:
         self._known = NameSet()
         self._fingerprints = Numbering()
-        self._first = array("Q")  # of each fingerprint, the place of an id and 1
+        self._first = array("Q")  # for each fingerprint, the position of its first id, plus 1
         self._last = array("Q")
-        self._next = array("Q")  # of each id, the place of the next with this fingerprint and 1; 0: none
+        self._next = array("Q")  # for each id, the position of the next with this fingerprint, plus 1; 0: none
         self._ends = array("Q", [0])
         self._ids = bytearray()
-        self._left: array[int] | None = None  # of each fingerprint, what comes next; made when the first is taken
+        self._left: array[int] | None = None  # for each fingerprint, the next id to take; created at the first ``take``
 
     def add(self, fingerprint: str, job_id: str) -> None:
-        """Something with this fingerprint was bought under ``job_id``. Twice is as good as once."""
+        """Add ``job_id`` as an id under which this fingerprint was bought. Adding it twice does no harm."""
         if not self._known.add(f"{fingerprint} {job_id}"):
             return
         self._ids += job_id.encode()
@@ -37,7 +37,7 @@ class RenameIndex:
             self._last[number] = place
 
     def take(self, fingerprint: str) -> str | None:
-        """The oldest id that nobody has taken."""
+        """Return the oldest id that was not taken, and mark it as taken; None: there is none."""
         if not self._next:
             return None
         if self._left is None:
@@ -49,7 +49,7 @@ class RenameIndex:
         return self._id(place)
 
     def find(self, fingerprint: str) -> str | None:
-        """The oldest id, whoever has taken it."""
+        """Return the oldest id, taken or not; None: there is none."""
         number = self._fingerprints.find(digest(fingerprint)) if self._next else None
         return None if number is None else self._id(self._first[number])
 
@@ -57,5 +57,5 @@ class RenameIndex:
         return self._ids[self._ends[place - 1] : self._ends[place]].decode()
 
     def rewind(self) -> None:
-        """As if nobody had taken any."""
+        """Mark all ids as not taken."""
         self._left = None

@@ -1,16 +1,17 @@
-"""Rules that decide what to do with a job, given what the results log knows of it. No I/O.
+"""Rules that decide about a job, given its records in the results log. No I/O.
 
 The rules, in the order in which they decide:
 
-1. What is owed is collected first, whatever the inputs say now.
-2. A purchase that may have happened holds the job; ``on_unknown: resubmit`` lets it pass once in a job's life.
-   The user's word passes it: ``reconcile --rebuy`` buys anew, and so does a redo that chose the job, once.
-3. Done with these very inputs: reused; moved if the manifest names another file; delivered again if files are gone.
-   What the user has accepted without its files stays as it is.
-4. An older purchase had these very inputs: its files are taken back.
-5. These inputs failed: bought again only if that may help, and at most three times in all; twice if the API gives no
+1. Owed purchases are polled and downloaded first, whatever the inputs are now.
+2. A purchase that may have happened puts the job on hold. ``on_unknown: resubmit`` allows one more purchase, once in a
+   job's life. The user may override the hold: ``reconcile --rebuy`` buys again, and so does a redo that chose the job,
+   once.
+3. Done with the same inputs: reused; moved if the manifest names another file; delivered again if files are gone.
+   A purchase that the user accepted without its files stays as it is.
+4. An older purchase had the same inputs: its files are restored.
+5. The same inputs failed: bought again only if that may help, and at most three times in all; twice if the API gives no
    code for the failure.
-6. Everything else is bought: new jobs, changed inputs, what was refused before (``released``) or cancelled.
+6. Everything else is bought: new jobs, changed inputs, and purchases that were refused (``released``) or cancelled.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from runner.core.models import LOST, UNEXPLAINED, Job, Output, Record, State
 from runner.manifest import spelling
 
 MAX_PURCHASES = 3
-"""Of one fingerprint: after so many, a failure that might heal is not paid for again."""
+"""Purchases of one fingerprint, after which a retryable failure is not paid for again."""
 MAX_UNEXPLAINED = 2
-"""The same where the API gives no code for the failure: nothing says that it might heal."""
+"""The same limit if the API gives no code for the failure: nothing shows that a retry may help."""
 
 
 class Action(StrEnum):
-    """What a run does with a job."""
+    """Action of a run on a job."""
 
     REUSE = "reuse"
     MOVE = "move"
@@ -45,33 +46,33 @@ class Action(StrEnum):
 
     @property
     def category(self) -> Action:
-        """How ``plan`` counts it: taking back and renaming a file is reuse."""
+        """Return the action under which ``plan`` counts this one: restoring and renaming a file count as reuse."""
         return Action.REUSE if self in (Action.MOVE, Action.RESTORE) else self
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """``action``, why, and the purchase that it is about (None for one that is still to be made)."""
+    """Action, reason, and the purchase that the decision is about (None: the purchase is still to be made)."""
 
     action: Action
     reason: str
     record: Record | None = None
     then: Decision | None = None
-    """What follows in the same run once that record is collected, as far as it can be told before."""
+    """Decision that follows in the same run once that purchase is downloaded, as far as it can be foreseen."""
 
     @property
     def buys(self) -> bool:
-        """Tell whether the job is bought, now or once an older purchase of it is home."""
+        """Return True if the job is bought, now or once an older purchase of it is downloaded."""
         return self.action is Action.BUY or (self.then is not None and self.then.buys)
 
 
 Present = Callable[[Record], bool]
-"""Whether all files of a done purchase can be found, in their place or set aside."""
+"""Function that returns True if all files of a done purchase are found, in place or in the archive."""
 
 
 def in_force(history: Sequence[Record]) -> Record | None:
-    """The purchase that tells of its job and decides what its files are: the newest, unless that brought nothing.
+    """Return the purchase that determines the state and files of its job: the newest, unless that brought nothing.
 
-    One that is perhaps bought is seen as long as it is the newest: what was bought anew since is no question any more.
+    A purchase that may have happened counts only as long as it is the newest. A later purchase resolves it.
     """
     if not history:
         return None
@@ -82,12 +83,12 @@ def in_force(history: Sequence[Record]) -> Record | None:
 
 
 def made(history: Sequence[Record]) -> list[Record]:
-    """Purchases without the released: those were never made, and so answer no question and count as no try."""
+    """Return the purchases without the released ones: those were never made, and count as no result and no try."""
     return [record for record in history if record.state is not State.RELEASED]
 
 
 def newest_made(history: Sequence[Record]) -> Record | None:
-    """The last of ``made``: it is asked for each of a million jobs."""
+    """Return the last purchase of ``made``, without building the list."""
     for record in reversed(history):
         if record.state is not State.RELEASED:
             return record
@@ -95,7 +96,7 @@ def newest_made(history: Sequence[Record]) -> Record | None:
 
 
 def next_purchase(history: Sequence[Record]) -> int:
-    """The number of the next purchase; a released one was never made, so its number is used again."""
+    """Return the number of the next purchase; the number of a released one, which was never made, is used again."""
     if not history:
         return 1
     newest = history[-1]
@@ -103,7 +104,7 @@ def next_purchase(history: Sequence[Record]) -> int:
 
 
 def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: bool = False) -> Decision:
-    """What to do with ``job``; ``history`` holds its purchases at this API, oldest first."""
+    """Return the decision about ``job``; ``history`` has its purchases at this API, oldest first."""
     if not history:
         return Decision(action=Action.BUY, reason="new")
     owed = next((record for record in history if record.owed and not record.rebuy), None)
@@ -122,7 +123,7 @@ def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: b
 
 
 def _users_word(job: Job, newest: Record | None, history: Sequence[Record]) -> str:
-    """Why the job is bought anew whatever its purchases brought, because the user said so; else empty."""
+    """Return why the user wants the job to be bought again, whatever its purchases brought; empty: no such request."""
     if newest is not None and newest.rebuy and newest.fingerprint == job.fingerprint and (newest.open or newest.owed):
         return f"purchase {newest.purchase} is left as it is and bought anew, as you said (reconcile --rebuy)"
     number = wanted_redo(history, job.fingerprint)
@@ -130,7 +131,7 @@ def _users_word(job: Job, newest: Record | None, history: Sequence[Record]) -> s
 
 
 def wanted_redo(history: Sequence[Record], fingerprint: str) -> int:
-    """The number of the redo that has yet to buy these done inputs anew; 0 for none."""
+    """Return the number of the redo that still has to buy these done inputs again; 0: none."""
     done = _newest_done(history, fingerprint)
     if done is None or not done.redo:
         return 0
@@ -140,7 +141,7 @@ def wanted_redo(history: Sequence[Record], fingerprint: str) -> int:
 
 
 def redo_pending(history: Sequence[Record], fingerprint: str, number: int) -> bool:
-    """Tell whether redo ``number`` still waits for this job: chosen, and not bought or not at an end."""
+    """Tell whether redo ``number`` is pending for this job: chosen, and not bought or not at an end."""
     if all(record.redo != number for record in history):
         return False
     newest = newest_made(history)
@@ -227,10 +228,11 @@ def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
 
 
 def as_bought(job: Job, history: Sequence[Record]) -> Job:
-    """``job`` with the inputs of a purchase that was written alike and only read by another schema, or by none.
+    """Return ``job`` with the inputs of a purchase that was written alike but read with another schema, or with none.
 
-    A schema of the catalogue may be away for a night, or change: that must not look like inputs which the user changed.
-    Failures count only if the schema is away: read otherwise, the same text may be what the model wanted.
+    A schema of the catalogue may be unavailable for a while, or change. That must not look like inputs changed by the
+    user. Failures count only if the schema is unavailable: read differently, the same text may be what the model
+    wanted.
     """
     alike = [record for record in history if record.fingerprint == job.fingerprint and _stands(record)]
     if not alike:
@@ -250,21 +252,21 @@ def _may_be_read_otherwise(job: Job, record: Record) -> bool:
 
 
 def _stands(record: Record) -> bool:
-    """Tell whether something was had for the money, or will be."""
+    """Tell whether the purchase has brought a result, or will."""
     return record.state is State.DONE or record.owed
 
 
 def will_buy(job: Job, decision: Decision) -> bool:
-    """Tell whether ``job`` is bought now, or once what is owed of it is home."""
+    """Tell whether ``job`` is bought now, or once its owed purchase is downloaded."""
     changed = decision.record is not None and decision.record.fingerprint != job.fingerprint
     return decision.action is Action.BUY or (decision.action is Action.COLLECT and changed)
 
 
 def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callable[[Record, Output], str]) -> Record:
-    """A done purchase as it is to be delivered for ``job`` as that stands now.
+    """Return a done purchase as the record to deliver for the current ``job``.
 
-    The one in force keeps its number. An older one comes back as a new purchase that cost nothing: the newest decides,
-    and ``restored_from`` says where it was paid. ``aside`` tells where its files were put.
+    The purchase in force keeps its number. An older one returns as a new purchase that cost nothing: the newest
+    purchase decides, and ``restored_from`` names the paid one. ``aside`` returns the archive path of an output.
     """
     force = in_force(history)
     if force is not None and force.purchase == record.purchase:

@@ -1,4 +1,4 @@
-"""Selection of the jobs that a command is about. A pass reads them afresh: there may be a million."""
+"""Selection of the jobs for a command. Each pass reads them again: there may be a million."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.manifest import JobStore
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Those of the ``shard`` whose id matches ``only``, and of these the first ``limit``; None: all."""
+    """Filter for jobs: those of the ``shard`` whose id matches ``only``, of these the first ``limit``; None: all."""
 
     shard: Shard | None = None
     only: str | None = None
@@ -22,10 +22,10 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Selection:
-    """The jobs of a selection, in the manifest's order."""
+    """Jobs of a selection, in manifest order."""
 
     def __init__(self, jobs: JobStore, selection: JobFilter, as_bought: Callable[[Job], Job] = lambda job: job) -> None:
-        """``as_bought`` gives a job as its purchase was read; without it each is as the manifest has it."""
+        """Select from ``jobs``; ``as_bought`` returns a job with its purchase's inputs (default: unchanged)."""
         self._jobs = jobs
         self._as_bought = as_bought
         self._shard = selection.shard
@@ -33,19 +33,20 @@ class Selection:
         self._limit = selection.limit
 
     def every(self) -> Iterator[Job]:
-        """All of the manifest, or of the shard."""
+        """Yield all jobs of the manifest, or of the shard."""
         return map(self._as_bought, self._own())
 
     def selected(self) -> Iterator[Job]:
-        """Those of them that match, up to the limit."""
+        """Yield the jobs that match, up to the limit."""
         only = self._only
         matching = self.every() if only is None else (job for job in self.every() if fnmatchcase(job.id, only))
         return islice(matching, self._limit)
 
     def unsettled(self, flags: bytearray) -> Iterator[Job | None]:
-        """The selected jobs, and None in the place of those that have a 0 in ``flags``, which holds one for each.
+        """Yield the selected jobs, with None in place of those whose byte in ``flags`` is 0; one byte per job.
 
-        Where they are simply the manifest's first ones, those others are not even decoded: of a million it may be all.
+        If the selection is just the first jobs of the manifest, jobs with a 0 are not even decoded: that may be nearly
+        all of a million.
         """
         if self._shard is None and self._only is None:
             return (self._as_bought(job) if job else None for job in self._jobs.flagged(flags))

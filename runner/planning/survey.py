@@ -1,7 +1,7 @@
 """Survey: one pass over all jobs that decides, counts and looks for conflicts.
 
-Nothing is bought before the pass is through. The decisions are not kept: the run asks for each again when its turn
-comes, because by then the ledger knows more.
+Nothing is bought before the pass is complete. The decisions are not kept. The run makes each decision again at the
+job's turn, because the ledger has more records by then.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from runner.planning.planner import Planner
 from runner.planning.rules import Action, Decision
 
 SETTLED = (Action.REUSE, Action.HOLD, Action.FAILED)
-"""What is decided once and for the whole run, unless a redo chooses the job."""
+"""Actions that are final for the whole run, unless a redo chooses the job."""
 PLACING = (Action.BUY, Action.MOVE, Action.RESTORE, Action.DELIVER)
-"""What puts files where others may stand."""
+"""Actions that put files at paths where other files may be."""
 
 
 class SurveyResult(msgspec.Struct, kw_only=True):
-    """What a run would do with the selected jobs."""
+    """Planned actions of a run on the selected jobs."""
 
     collecting: set[str] = msgspec.field(default_factory=set)
-    """Ids of selected jobs with something owed."""
+    """Ids of selected jobs with owed purchases."""
     changed: set[str] = msgspec.field(default_factory=set)
-    """Those to be decided about again once that is home: their inputs are others by now, or a newer purchase is there,
-    or the user wants them bought beside it."""
+    """Ids of jobs that need another decision after the download: their inputs have changed, a newer purchase is done,
+    or the user wants another purchase beside the owed one."""
     doubtful: Counter[str] = msgspec.field(default_factory=Counter)
-    """Jobs, by model, that may only look new or changed because the schema they were read by is away."""
+    """Number of jobs, by model, that may only look new or changed because the schema of earlier purchases is
+    unavailable."""
     renamed: int = 0
-    """Jobs that take over the records of an id which is gone from the manifest."""
+    """Jobs that take over the records of an id that is gone from the manifest."""
     elsewhere: int = 0
-    """Jobs that would, were those records not another shard's: held."""
+    """Jobs on hold because such records belong to another shard."""
     taken_over: set[str] = msgspec.field(default_factory=set)
-    """Those ids, as far as something of them is owed."""
+    """Old ids of renamed jobs with owed purchases."""
     unsettled: bytearray = msgspec.field(default_factory=bytearray)
-    """A byte for each job, in their order: 0 where there is nothing to do, and nothing that this run does for other
-    jobs can change that; else 1."""
+    """One byte per job in manifest order: 1 if the job may need work in this run."""
 
 
 def survey(planner: Planner, jobs: Iterable[Job], visit: Callable[[Job, Decision], None]) -> SurveyResult:
-    """Decide about every job, tell ``visit`` each decision, and raise ``ConflictError`` with all that is in the way."""
+    """Decide about every job and pass each decision to ``visit``. Raises ``ConflictError`` with all conflicts."""
     found = _Surveying(planner)
     unsettled = found.survey.unsettled
     if conflict := planner.conflicts.other_api():
@@ -54,7 +54,7 @@ def survey(planner: Planner, jobs: Iterable[Job], visit: Callable[[Job, Decision
         history = planner.history(job)
         old_id = planner.renamed_from(job, history)
         decision = planner.decide_renamed(job, old_id) if old_id else planner.decide(job, history)
-        if old_id or decision.action is not Action.REUSE:  # of a million jobs most are done, and that is all of it
+        if old_id or decision.action is not Action.REUSE:  # most of a million jobs are done and need nothing more
             decision = found.note(job, old_id, decision)
         unsettled.append(old_id is not None or decision.action not in SETTLED)
         visit(job, decision)
@@ -63,7 +63,7 @@ def survey(planner: Planner, jobs: Iterable[Job], visit: Callable[[Job, Decision
 
 
 class _Surveying:
-    """What the pass has come upon so far."""
+    """Findings of the pass so far."""
 
     def __init__(self, planner: Planner) -> None:
         self.survey = SurveyResult()
@@ -73,7 +73,7 @@ class _Surveying:
         self._pursued = planner.pursued()
 
     def note(self, job: Job, old_id: str | None, decision: Decision) -> Decision:
-        """Keep what is to be known of a decision, and return it with what follows; ``old_id`` is a renamed job's."""
+        """Record a decision, and return it with its follow-up; ``old_id`` is the id before a rename."""
         self._count(job, old_id, decision)
         if self._is_changed(job, decision):
             self.survey.changed.add(job.id)
@@ -94,7 +94,7 @@ class _Surveying:
             found.doubtful[job.model] += 1
 
     def _is_changed(self, job: Job, decision: Decision) -> bool:
-        """Tell whether the job is to be decided about again once what is owed of it is home."""
+        """Tell whether the job needs another decision after its owed purchase is downloaded."""
         if decision.action is Action.BUY:
             return job.id in self._pursued
         if decision.action is not Action.COLLECT or decision.record is None:
@@ -112,7 +112,7 @@ class _Surveying:
 
 
 def doubt_about_schemas(jobs: Counter[str]) -> str:
-    """Why nothing may be bought while ``SurveyResult.doubtful`` jobs cannot be told from changed ones."""
+    """Return why nothing may be bought while the jobs in ``SurveyResult.doubtful`` may be unchanged."""
     models = ", ".join(f"{count:,} of {model}" for model, count in sorted(jobs.items()))
     return (
         f"the input schema that earlier purchases were read by is away, and without it jobs look new or changed "

@@ -1,19 +1,19 @@
-"""Concurrency: how many requests the API works on at once, and how many to keep there. No I/O.
+"""Concurrency: estimate of how many requests the API works on at once, and the number to keep in flight. No I/O.
 
-Requests beyond what the API works on wait in its queue, and take longer by as much. So if ``S`` is what one takes and
-``W`` are the workers, one that was submitted as the ``n``-th in flight takes about ::
+Requests beyond the API's workers wait in its queue and take proportionally longer. With ``S``, the seconds that one
+request takes, and ``W``, the number of workers, the ``n``-th request in flight takes about ::
 
     S · max(1, n / W)
 
-and pairs (n, seconds) tell W and S by least squares: the bend in that line. Each kind of request has an S of its own;
-W is common to all. As long as no bend is in sight, W is at least the largest n tried. For every n the last few pairs
-are kept, however long ago: a run that always has the same number in flight would otherwise forget where the bend is.
+Pairs (n, seconds) give W and S by least squares: W is at the bend of that line. Each kind of request has its own S. W
+is common to all kinds. As long as no bend is found, W is at least the largest n tried. For every n the last few pairs
+are kept, however old they are: a run with a constant number in flight would otherwise lose the bend.
 
-A few requests are asked after early, and the API says of each whether it waits. That comes long before a bend can be
-told from chance, but does not say whose requests they wait for. With a fixed number in flight others may be in front,
-and an end that goes unnoticed costs a place in that queue: so both must agree there. Where the number follows
-(``AdaptiveConcurrency``), it makes up for such places: those that wait are a queue, and a bend while none waits is a
-mistake.
+A few requests are polled early, and the API tells for each whether it waits. These states show a queue long before a
+bend is significant, but do not tell whose requests fill the queue. With a fixed concurrency, requests of others may be
+in front, and an end that is noticed late costs a place in that queue. So the states and the bend must agree there.
+``AdaptiveConcurrency`` makes up for such places: requests that wait are a queue, and a bend while none waits is an
+error of the estimate.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ from runner.core.models import MAX_AUTO_CONCURRENCY
 from runner.engine.pacing.refusals import RefusalEstimate, RefusalKind
 
 KEPT = 16
-"""Pairs for each number in flight."""
+"""Pairs kept for each number in flight."""
 MOST_KEPT = 128
-"""Numbers in flight of all kinds together; of more the oldest are forgotten."""
+"""Numbers in flight that are kept, all kinds together; beyond that the oldest are dropped."""
 STEP = 1.1
-"""Numbers in flight that differ by less are taken together."""
+"""Ratio below which two numbers in flight are counted as one."""
 ENOUGH = 8
-"""So many pairs make an estimate."""
+"""Number of pairs needed for an estimate."""
 CANDIDATES = 40
 SIGNIFICANT = 6.0
-"""A bend that explains so many times more than one request's share of the scatter is no chance."""
+"""Least variation that a bend has to explain to be significant, in multiples of one request's share of the scatter."""
 GAIN = 2.0
-"""The API counts as well filled when half as many requests wait as are worked on."""
+"""Factor from surplus to queue level: the queue counts as full when half as many requests wait as are worked on."""
 LIKELY = 0.6
-"""So well filled it is taken to be when all that are asked after early wait, where the number in flight follows."""
+"""Level of the queue when all requests polled early wait and the concurrency is adaptive."""
 EARLY_ANSWERS = 4
-"""So many of the last count; one alone says nothing."""
+"""Number of latest early polls that count; a single one is not used."""
 MARGIN = 4.0
-"""Standard deviations of the number of requests that have ended unnoticed."""
+"""Standard deviations of the number of requests that ended unnoticed."""
 CORRECTION = 0.25
-"""The step by which the limit grows, whatever the estimate, while half of those asked after early are worked on."""
+"""Step by which the limit grows, whatever the estimate, while half of the requests polled early are worked on."""
 START = 8
 LEAST = 2
 SHRINK = 0.7
-"""After a refusal the limit is this share of itself."""
+"""Factor for the limit after a refusal."""
 
 
 class CapacityEstimate:
-    """What is known of the API's workers."""
+    """Estimate of the number of the API's workers."""
 
     def __init__(self) -> None:
         self.workers: int | None = None
-        """None: too little is known. Where ``bend`` is False, there are at least so many."""
+        """Estimated workers, or a lower bound if ``bend`` is False; None: too little is known."""
         self.service_seconds = 0.0
         self.bend = False
         self.sure = False
-        """Whether the bend is more than chance."""
+        """True if the bend is significant."""
         self._seen: dict[tuple[Hashable, int], deque[tuple[int, float]]] = {}
         self._news = 0
         self._count = 0
@@ -72,20 +72,20 @@ class CapacityEstimate:
 
     @property
     def waiting(self) -> float:
-        """Of the last requests that were asked after early, the share that waited."""
+        """Return the share of the last early polls that found the request waiting."""
         return sum(self._early) / len(self._early) if len(self._early) > 1 else 0.0
 
     @property
     def has_room(self) -> bool:
-        """Tell whether at least half of the last requests that were asked after early were worked on at once."""
+        """Tell whether at least half of the last early polls found the request at work."""
         return len(self._early) > 1 and self.waiting <= 0.5
 
     def asked_early(self, *, waits: bool) -> None:
-        """Count what the API said of a request soon after it was accepted."""
+        """Count the state that an early poll returned."""
         self._early.append(waits)
 
     def learn(self, kind: Hashable, in_flight: int, seconds: float) -> None:
-        """Count a request that took ``seconds``; ``in_flight`` were there when it was submitted, itself included."""
+        """Count a request that took ``seconds``; ``in_flight`` is the number at its submission, itself included."""
         place = kind, int(log(in_flight, STEP))
         if place not in self._seen:
             self._seen[place] = deque(maxlen=KEPT)
@@ -99,7 +99,7 @@ class CapacityEstimate:
             self._estimate()
 
     def queued(self, in_flight: int) -> float:
-        """How well filled the API's queue is with ``in_flight``, from 0, where none is known to wait, to 1."""
+        """Return the level of the API's queue with ``in_flight`` requests, from 0 (none is known to wait) to 1."""
         if self.workers is None or not self.sure:
             return 0.0
         return self.waiting * min(1.0, max(0.0, GAIN * (in_flight / self.workers - 1.0)))
@@ -121,7 +121,7 @@ class CapacityEstimate:
 
 
 class _KindEstimate:
-    """The pairs of one model and size, in order: it has its own S, and shares the W."""
+    """Pairs of one model and size, in order, with their own S; W is shared by all kinds."""
 
     def __init__(self, pairs: list[tuple[int, float]]) -> None:
         self.in_flight: tuple[int, ...]
@@ -129,40 +129,44 @@ class _KindEstimate:
         self.in_flight, seconds = zip(*pairs, strict=True)
         self.count = len(pairs)
         self._squares: float = 1e-12 + sum(map(mul, seconds, seconds))
-        # sums over the first 0, 1, 2, … pairs, so that each W costs one look: of seconds, n · seconds and n²
+        # Sums over the first 0, 1, 2, … pairs of seconds, n · seconds and n²: each W then costs one lookup.
         self._seconds = [0.0, *accumulate(seconds)]
         self._products: list[float] = [0.0, *accumulate(map(mul, self.in_flight, seconds))]
         self._loads: list[int] = [0, *accumulate(map(mul, self.in_flight, self.in_flight))]
 
     def _fit(self, workers: int) -> tuple[float, float]:
-        """The sums of seconds times load and of squared loads, where the load is max(1, n / W)."""
+        """Return the sums of seconds times load and of squared loads, where the load is max(1, n / W)."""
         free = bisect_right(self.in_flight, workers)
         product = self._seconds[free] + (self._products[-1] - self._products[free]) / workers
         return product, free + (self._loads[-1] - self._loads[free]) / workers**2
 
     def explained(self, workers: int) -> float:
-        """How much of its variation ``workers`` explain, in requests."""
+        """Return the variation that ``workers`` explain, in requests."""
         product, square = self._fit(workers)
         return self.count * product * product / (square * self._squares)
 
     def weight(self, workers: int) -> float:
-        """S times the number of its requests."""
+        """Return S times the number of requests of this kind."""
         product, square = self._fit(workers)
         return self.count * product / square
 
 
 class AdaptiveConcurrency:
-    """``concurrency: auto``: how many requests to keep in flight.
+    """Number of requests to keep in flight with ``concurrency: auto``.
 
-    It starts small. Each request that is found at work, not waiting, makes room for one more, so the limit doubles
-    with every generation until requests wait. From then on it follows the workers, with just enough more that none is
-    idle while an ended request goes unnoticed: ended ones come at W / S a second and stay unnoticed for the ``lag``,
-    so W·lag / S of them are there on average, and ``MARGIN`` times the root of that covers the fluctuation. (What is
-    unnoticed counts as in flight when the workers are estimated, so the average is in that estimate already.) Too low
-    an estimate would confirm itself, since nothing beyond it is tried: while at least half of those asked after early
-    are worked on and all slots are full, the limit grows all the same. A refusal shrinks it, once until something is
-    accepted again, and what was refused is then approached in small steps: one for each generation, and at last one
-    for ten.
+    The limit starts small. Each request that is found at work, not waiting, raises it by one, so it doubles with every
+    generation until requests wait.
+
+    After that the limit follows the estimated workers, plus a margin, so that no worker is idle while the end of a
+    request is unnoticed. Requests end at a rate of W / S a second and stay unnoticed for the ``lag``, so W·lag / S of
+    them are unnoticed on average. The margin is ``MARGIN`` times the root of that number, for its fluctuation. The
+    average itself is already in the estimate of the workers, because unnoticed requests count as in flight.
+
+    An estimate that is too low would confirm itself, because nothing beyond it is tried. Therefore the limit also grows
+    while all slots are full and at least half of the requests polled early are at work.
+
+    A refusal lowers the limit once until a submission is accepted again. The limit then approaches the refused number
+    in small steps: one for each generation, and close to that number one for ten generations.
     """
 
     def __init__(
@@ -172,7 +176,7 @@ class AdaptiveConcurrency:
         self.refusals = refusals or RefusalEstimate()
         self.limit = limit
         self.lag = 0.0
-        """Mean seconds from a request's end to noticing it."""
+        """Mean seconds from the end of a request to noticing it."""
         self._seen = 0
         self._searching = True
         self._refused_at: float | None = None
@@ -180,7 +184,7 @@ class AdaptiveConcurrency:
 
     @property
     def reason(self) -> str:
-        """Why the limit is what it is, in words for the log."""
+        """Return the reason for the current limit, in words for the log."""
         allowed = self.refusals.limit
         if allowed is not None and int(self.limit) >= allowed:
             return "more are refused"
@@ -191,30 +195,30 @@ class AdaptiveConcurrency:
         return "the API has room for more"
 
     def on_change(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` whenever the limit allows another whole number of requests."""
+        """Set ``tell`` to be called whenever the whole number of allowed requests changes."""
         self._tell = tell
 
     def queued(self, in_flight: int) -> float:
-        """How well filled the API's queue is with ``in_flight``, from 0 to 1.
+        """Return the level of the API's queue with ``in_flight`` requests, from 0 to 1.
 
-        Where the limit cannot grow any more, times must say so, too: an API that lets each request wait a moment before
-        it is taken up has no queue for that, and each end that goes unnoticed would leave a worker idle.
+        Where the limit cannot grow any more, the times must show the queue, too. An API that lets each request wait a
+        moment before the work begins has no queue, and each end that is noticed late would leave a worker idle.
         """
         known = self.capacity.queued(in_flight)
         bounded = self._refused_at is not None or self.limit >= self._most
         return known if bounded else max(known, LIKELY * self.capacity.waiting)
 
     def at_work(self) -> None:
-        """A request was asked after for the first time and is being worked on."""
+        """Count a first poll that found the request at work."""
         if self._searching:
             self._grow(1.0)
 
     def waits(self) -> None:
-        """A request was asked after for the first time and waits in the API's queue."""
+        """Count a first poll that found the request waiting in the API's queue."""
         self._searching = False
 
     def finished(self, lag: float, in_flight: int, *, first_answer: bool) -> None:
-        """A request ended and was noticed ``lag`` seconds later, with ``in_flight`` still there."""
+        """Count a request whose end was noticed ``lag`` seconds later, with ``in_flight`` requests remaining."""
         self._seen = min(50, self._seen + 1)
         self.lag += (max(0.0, lag) - self.lag) / self._seen
         capacity = self.capacity
@@ -234,7 +238,7 @@ class AdaptiveConcurrency:
         return workers + MARGIN * sqrt(unnoticed) + 1
 
     def refused(self, kind: RefusalKind) -> None:
-        """Keep fewer in flight: as many as the API allows, or a share of them where it is only busy now."""
+        """Lower the limit: to what the API allows, or by the factor ``SHRINK`` if the API is only busy now."""
         self._searching = False
         if kind is RefusalKind.LIMIT:
             self._set(self.limit)
@@ -244,7 +248,7 @@ class AdaptiveConcurrency:
 
     @property
     def _most(self) -> int:
-        """The most that may be in flight, by what the API allows."""
+        """Return the largest limit that the API's own limit allows."""
         return min(MAX_AUTO_CONCURRENCY, self.refusals.limit or MAX_AUTO_CONCURRENCY)
 
     def _grow(self, step: float) -> None:

@@ -1,14 +1,15 @@
-"""Durations of requests, estimated from those that ended and those that have not. No I/O.
+"""Durations of requests, estimated from finished and unfinished requests. No I/O.
 
-The first requests of a kind to end are the quick ones, so their times alone would promise too much. Each request that
-is still unfinished at some age says that such times happen, too. The product-limit estimate (Kaplan and Meier, 1958)
-counts both: going up through the times, every end takes its share of the weight that is left, divided among all that
-were still under way then. The weight left at the end belongs to times longer than any seen; it is spread along the
-log-normal line that fits the observed quantiles best, pulled towards ``SPREAD`` while there are few. Each time seen
-stands for times like it: it is widened by a kernel that narrows as more is known, but not where it stands alone.
+The first requests of a kind to end are the quick ones, so their times alone give too low an estimate. Each request that
+is unfinished at some age shows that longer times occur. The product-limit estimate (Kaplan and Meier, 1958) counts
+both. In order of time, every end takes its share of the remaining weight, divided among all requests under way at that
+time. The weight that remains at the end belongs to times longer than any observed. That weight is spread along the
+log-normal line that fits the observed quantiles best, pulled towards ``SPREAD`` while there are few. Each observed time
+represents similar times: it is widened by a kernel. The kernel narrows with the number of times, except for a time that
+stands alone.
 
-Only the last times count (``DurationSample``), and they are judged anew only when they are not like those judged
-before.
+Only the latest times count (``DurationSample``). They are estimated anew only when they differ from the times of the
+last estimate.
 """
 
 from __future__ import annotations
@@ -24,26 +25,27 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 WINDOW = 200
-"""So many of the last times count."""
+"""Number of latest times that count."""
 RENEWAL = 8
-"""They are compared with those judged before when more than one in so many is new: later, and a change of pace is met
-with old questions for too long; sooner, and it is met no better."""
+"""The sample is compared with the last estimate's when more than one time in so many is new. A later comparison keeps
+outdated poll times for too long after a change of speed; an earlier one brings no gain."""
 SETTLED = 400
-"""After so many new ones they are judged anew even if alike: a few that are very slow hardly move the others' ranks."""
+"""Number of new times after which the estimate is renewed even if the samples are alike: a few very slow requests
+hardly move the ranks of the others."""
 SPREAD = 0.7
 """Standard deviation of the logarithm, before anything is known of it."""
 BELIEF = 4.0
-"""How much evidence that counts for."""
+"""Amount of evidence that ``SPREAD`` counts for."""
 GROUPS = 50
 TAIL = 24
-"""Into so many parts goes the weight of times longer than any seen."""
+"""Number of parts into which the weight of times longer than any observed is divided."""
 TAIL_SHARE = 0.1
-"""No group is heavier than this share of all that may still come: late questions need fine steps, too."""
+"""Largest share of the remaining weight that one group has: late polls need fine steps, too."""
 POINTS = 400
-"""About so many after widening."""
+"""Approximate number of points after widening."""
 SURE = 1 - 1e-9
 LEAST = 1e-3
-"""Seconds; shorter times are all alike."""
+"""Shortest time in seconds that is distinguished."""
 
 _LOG_LEAST = log(LEAST)
 _NORMAL = NormalDist()
@@ -59,22 +61,22 @@ class DurationGroup(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """The log-normal distribution through the observed quantiles."""
+    """Log-normal distribution through the observed quantiles."""
 
     middle: float
     spread: float
 
     def beyond(self, seconds: float, share: float) -> float:
-        """The time within which ``share`` of those end that take longer than ``seconds``."""
+        """Return the time within which ``share`` of the requests end that take longer than ``seconds``."""
         passed = _NORMAL.cdf((log(max(LEAST, seconds)) - self.middle) / self.spread)
         return max(seconds, exp(self.middle + self.spread * _NORMAL.inv_cdf(min(SURE, passed + (1 - passed) * share))))
 
 
 def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[DurationGroup]:
-    """The distribution in order of time, weights adding up to 1.
+    """Return the distribution in order of time, with weights that add up to 1.
 
-    ``finished`` are the seconds that requests took, at least one, in order; ``unfinished`` the ages at which others
-    were seen not to have ended.
+    ``finished`` are the durations of requests in seconds, at least one, in order. ``unfinished`` are the ages at which
+    other requests were last seen unfinished.
     """
     weights = product_limit(finished, sorted(unfinished))
     logs = [log(seconds) if seconds > LEAST else _LOG_LEAST for seconds in finished]
@@ -86,18 +88,18 @@ def groups_of(finished: Sequence[float], unfinished: Iterable[float]) -> list[Du
 
 
 class DurationSample:
-    """The last times of one kind."""
+    """Latest times of one kind of request."""
 
     def __init__(self) -> None:
         self.ranked: list[float] = []
-        """In order."""
+        """Times in ascending order."""
         self._recent: deque[float] = deque()
         self._judged: list[float] = []
-        """Those judged last, in order."""
+        """Times of the last estimate, in ascending order."""
         self._news = 0
-        """Times learnt since."""
+        """Number of times learnt since the last estimate."""
         self._compared = 0
-        """How many of them were found to change nothing."""
+        """Number of them that were compared and changed nothing."""
 
     def learn(self, seconds: float) -> None:
         if len(self._recent) == WINDOW:
@@ -107,11 +109,11 @@ class DurationSample:
         self._news += 1
 
     def mean(self) -> float:
-        """Seconds that one takes, where at least one is known."""
+        """Return the mean seconds of a request; at least one must be known."""
         return sum(self.ranked) / len(self.ranked)
 
     def has_changed(self, *, few: bool = False) -> bool:
-        """Tell whether they are to be judged anew; ``few``: even a few new ones are compared."""
+        """Tell whether the estimate is to be renewed; with ``few``, even a few new times are compared."""
         enough = 0 if few else max(1, len(self.ranked) // RENEWAL)
         if self._judged and self._news - self._compared <= enough:
             return False
@@ -119,7 +121,7 @@ class DurationSample:
         return self._news > SETTLED or not are_alike(self.ranked, self._judged)
 
     def judged(self, unfinished: Iterable[float]) -> list[DurationGroup]:
-        """Their groups, as of now."""
+        """Renew the estimate and return its groups."""
         self._judged, self._news, self._compared = self.ranked[:], 0, 0
         return groups_of(self.ranked, unfinished)
 
@@ -127,8 +129,8 @@ class DurationSample:
 def are_alike(now: Sequence[float], before: Sequence[float]) -> bool:
     """Tell whether two samples, both in order, may come from one distribution.
 
-    No time is a tenth of the ranks away from where it was (as Kolmogorov and Smirnov test it, but for either end), and
-    no more than a few are longer than any before.
+    They may if no time has moved by a tenth of the ranks (the test of Kolmogorov and Smirnov, but for either end), and
+    no more than a few times are longer than any before.
     """
     far, few = len(now) // 10, len(now) // 40
     if len(now) != len(before) or now[-1 - few] > before[-1]:
@@ -138,7 +140,7 @@ def are_alike(now: Sequence[float], before: Sequence[float]) -> bool:
 
 
 def product_limit(finished: Sequence[float], unfinished: Sequence[float]) -> list[float]:
-    """The weight of each time in ``finished``; both in order. Older unfinished ones keep the rest."""
+    """Return the weight of each time in ``finished``; both in order. Unfinished older requests keep the rest."""
     left, at_risk, passed = 1.0, len(finished) + len(unfinished), 0
     weights = []
     for seconds in finished:
@@ -152,7 +154,7 @@ def product_limit(finished: Sequence[float], unfinished: Sequence[float]) -> lis
 
 
 def _fit(logs: Sequence[float], weights: Sequence[float]) -> _Line:
-    """Least squares of the logarithm of each time against the normal score of its quantile."""
+    """Fit the logarithm of each time to the normal score of its quantile by least squares."""
     count = len(logs)
     middles = (done - weight / 2 for done, weight in zip(accumulate(weights), weights, strict=True))
     scores = [_score(round(1000 * middle)) for middle in middles]
@@ -165,7 +167,7 @@ def _fit(logs: Sequence[float], weights: Sequence[float]) -> _Line:
 
 @cache
 def _score(thousandth: int) -> float:
-    """The normal score of a quantile."""
+    """Return the normal score of a quantile."""
     return _NORMAL.inv_cdf(min(999, max(1, thousandth)) / 1000)
 
 
@@ -173,7 +175,7 @@ def _widened(
     finished: Sequence[float], weights: Sequence[float], logs: Sequence[float], spread: float
 ) -> list[tuple[float, float]]:
     count = len(finished)
-    usual = spread * count**-0.5  # narrower than the usual fifth root: two speeds of a model shall stay two
+    usual = spread * count**-0.5  # narrower than the usual fifth root: two speeds of a model stay separate
     parts = min(8, max(1, POINTS // count))
     points, close = [], []
     for seconds, weight, lonely in zip(finished, weights, _distances(logs), strict=True):
@@ -188,12 +190,12 @@ def _widened(
 
 
 def _factors(spread: float, parts: int) -> list[float]:
-    """By which a time is stretched to stand for ``parts`` times like it."""
+    """Return the factors that spread one time over ``parts`` similar times."""
     return [exp(spread * score) for score in _SCORES[parts]]
 
 
 def _distances(logs: Sequence[float]) -> Iterator[float]:
-    """How far each time is from the nearest other, in logarithms: one that stands alone stands for a wider range."""
+    """Yield the distance of each time to its nearest neighbour, in logarithms: a lone time covers a wider range."""
     gaps = list(map(sub, logs[1:], logs))
     return map(min, [SPREAD, *gaps], [*gaps, SPREAD], repeat(SPREAD))
 

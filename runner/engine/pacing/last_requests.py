@@ -1,9 +1,9 @@
-"""Last requests of a run: nothing is left to submit, and the last to end decides when. No I/O.
+"""Last requests of a run: nothing is left to submit, and the request that ends last decides when the run ends. No I/O.
 
-A slot that becomes free is of no use any more, so it does not matter when it is noticed that a request ended, as long
-as others are still under way. Let the others have ended by x seconds from now with probabilities F₁(x) … Fₖ(x), each
-given that it had not when it was last asked. All of them have with probability F₁(x) · … · Fₖ(x); up to the x where
-that reaches ``MAY``, there is no hurry.
+A slot that becomes free is not needed any more. So the end of a request may be noticed late, as long as others are
+still under way. Let the others have ended by x seconds from now with probabilities F₁(x) … Fₖ(x), each given that the
+request had not ended when it was last polled. All of them have ended with probability F₁(x) · … · Fₖ(x). Up to the x
+where that product reaches ``MAY``, there is no hurry.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 MAY = 0.01
-"""So probable it must be that all others have ended, for the remaining one to be worth a question."""
+"""Least probability that all others have ended for which the remaining request is polled."""
 STEPS = 8
 
 Ended = Callable[[float], Iterable[float]]
-"""The probabilities that each of some requests will have ended so many seconds from now; taken as far as needed."""
+"""Function of seconds from now that yields for each of some requests the probability of its end by then; consumed as
+far as needed."""
 
 
 def idle_seconds(others: Ended, most: float) -> float:
-    """For how long, at ``most``, one of ``others`` will most likely be under way anyway."""
+    """Return the seconds, at ``most``, for which one of ``others`` will most likely still be under way."""
     if may_have_ended(others(0.0)):
         return 0.0
     if not may_have_ended(others(most)):
@@ -32,7 +33,7 @@ def idle_seconds(others: Ended, most: float) -> float:
 
 
 def may_have_ended(probabilities: Iterable[float]) -> bool:
-    """Tell whether it is not improbable that all have ended of which each has with one of these."""
+    """Tell whether all requests may have ended, given the probability for each: ``MAY`` or more in all."""
     together = 1.0
     for probability in probabilities:
         together *= probability

@@ -1,22 +1,23 @@
-"""Poll times of requests, learnt from how long others took. No I/O.
+"""Poll times of requests, learnt from the durations of others. No I/O.
 
-Every question costs a little (``PRICE``), every second that a finished request goes unnoticed costs a second. Let the
-requests of one model and size take times in groups with weights p₁ … pₘ that end at t₁ < … < tₘ (``durations``). A
-request that was not ready at tᵢ is best asked after next at the tⱼ that minimises ::
+Every poll has a price (``PRICE``), and every second for which a finished request goes unnoticed costs a second. Let the
+requests of one model and size take times in groups with weights p₁ … pₘ that end at t₁ < … < tₘ (``durations``). For a
+request that was not ready at tᵢ, the best next poll is at the tⱼ that minimises ::
 
     C(i) = min over j > i of  price·S(i) + Σ p_k (t_j - t̄_k) for i < k ≤ j + C(j),     S(i) = Σ p_k for k > i
 
-which is solved once from the back for every i. So the first question comes when the request should just be ready, and
-the gaps follow what is still likely; a model with two speeds gets questions around both.
+which is solved once for every i, from the last to the first. So the first poll comes when the request should just be
+ready, and the gaps follow the remaining distribution. A model with two speeds is polled around both.
 
-The price grows with the mean time, but less than in proportion. It is higher while requests wait in the API's
-queue, as their times (``concurrency``) and the states of a few that are asked early say: then a request that ended
-unnoticed keeps no worker idle. When nothing is left to submit, only the last to end decides when the run does: the
-others are not asked while it is most likely still under way (``drain``), and the fewer are left, the less a question
-costs beside what the wait for one of them does.
+The price grows with the mean time, but less than proportionally. The price is higher while requests wait in the API's
+queue, as shown by their times (``concurrency``) and the states of a few requests polled early: a request that ended
+unnoticed then keeps no worker idle.
 
-Before anything is known of a kind, the gap grows with the age (``GROWTH``), and of many alike only some are asked: one
-finished request tells about all of them. Requests of earlier runs are asked after without that.
+When nothing is left to submit, only the last request to end decides when the run ends. The others are not polled while
+that request is most likely still under way (``last_requests``). The fewer requests are left, the lower the price.
+
+Before anything is known of a kind, the gap grows with the age (``GROWTH``), and of many requests alike only some are
+polled: one finished request gives the time of all. Requests of earlier runs are polled without this restriction.
 """
 
 from __future__ import annotations
@@ -33,48 +34,48 @@ from runner.engine.pacing.last_requests import idle_seconds
 
 MOST_KINDS = 256
 PRICE = 0.036
-"""Of one question, in seconds for a request of one second: five calls a job in all at a lag of a tenth of the time."""
+"""Price of one poll in seconds, for a request of one second: about five calls a job at a lag of a tenth of the time."""
 SCALE = 0.58
-"""The power of the mean time with which the price grows."""
+"""Exponent of the mean time in the price."""
 QUEUED = 9.0
-"""How much higher the price is, at most, while requests wait in the API's queue."""
+"""Largest increase of the price, as a multiple, while requests wait in the API's queue."""
 GROWTH = 0.3
 LATE_GROWTH = 0.07
-"""Of the age: beyond all that is likely, and in the end of a run beyond the mean."""
+"""Gap as a share of the age, beyond all likely times; at the end of a run, beyond the mean."""
 SAME = 1.02
-"""A question is not worth repeating before the age has grown by so much."""
+"""Least growth of the age between two polls, as a factor."""
 IDLE = 0.5
-"""In the end of a run no request is left alone for longer than this part of its age, or of the mean: it may be wrong
-about the others, and files that come home all at once take their time."""
+"""Longest time without a poll at the end of a run, as a share of the request's age or of the mean: the estimate of the
+others may be wrong, and files that are downloaded all at once take their time."""
 FIRST = 0.05
-"""Seconds before the first question as long as nothing is known; a few instant answers tell it all."""
+"""Seconds before the first poll as long as nothing is known; a few instant results are enough to learn from."""
 SOON = 0.25
-"""Up to this age the gap doubles the age, and one request is asked for all."""
+"""Age in seconds up to which each gap doubles the age, and one request is polled for all."""
 SCOUTS = 8
-"""Beyond, one of so many requests alike is asked in each round, as long as nothing is known."""
+"""Beyond ``SOON``, one in so many requests alike is polled in each round, as long as nothing is known."""
 SHORTEST = 0.005
-"""Between two questions; the first may come at once, where that is how a service answers."""
+"""Shortest gap in seconds between two polls; the first poll may come at once, for a service that answers at once."""
 LONGEST = 10.0
 PROBES = 16
-"""One request in so many is asked after early, at ``EARLY`` of the mean time, to see whether it waits."""
+"""One request in so many is polled early, at ``EARLY`` of the mean time, to learn whether it waits."""
 EARLY = 0.15
 
 
 def best_poll_times(groups: Sequence[DurationGroup], price: float) -> list[int]:
-    """For each group the one to ask at next when it was not ready then; entry 0 is for a request just submitted.
+    """Return for each group the group at whose end to poll next; entry 0 is for a request just submitted.
 
-    ``groups`` are in order of time; ``price`` is in seconds a question.
+    ``groups`` are in order of time; ``price`` is in seconds a poll.
     """
     weight = [0.0, *accumulate(group.weight for group in groups)]
     moment = [0.0, *accumulate(group.weight * group.mean for group in groups)]
     ends = [group.last for group in groups]
     last = furthest = len(groups)
-    # what asking next at the end of each group costs, but for what it owes to the question before
+    # Cost of the next poll at the end of each group, without the part that depends on the poll before.
     costs = [end * ended - missed for end, ended, missed in zip(ends, weight[1:], moment[1:], strict=True)]
     following = [last] * last
     for i in range(last - 1, -1, -1):
         best = inf
-        for j in range(furthest, i, -1):  # who was asked earlier is not asked again later
+        for j in range(furthest, i, -1):  # a request polled earlier is not polled again later
             cost = costs[j - 1] - ends[j - 1] * weight[i]
             if cost <= best:
                 best, furthest = cost, j
@@ -85,26 +86,26 @@ def best_poll_times(groups: Sequence[DurationGroup], price: float) -> list[int]:
 
 
 class _RequestKind:
-    """What is known of one model and size."""
+    """Durations and open requests of one model and size."""
 
     def __init__(self) -> None:
         self.sample = DurationSample()
         self.open: set[PolledRequest] = set()
         self.ended = False
-        """Whether one of them was polled to its end, however it ended: then others are no scouts any more."""
+        """True if a request of this kind was polled to its end, whatever the result: no more scouts are needed then."""
         self._pressure = 0.0
-        """That for which the questions are laid out."""
+        """Pressure for which the poll times are laid out."""
         self._groups: list[DurationGroup] = []
         self._times: list[float] = []
-        """When each group ends."""
+        """End of each group in seconds."""
         self._following: list[int] = []
         self._left = [1.0]
-        """The weight of all groups, of all but the first, and so on; at last 0."""
+        """Weight of all groups, of all but the first, and so on; 0 at the end."""
         self._rounds: deque[float] = deque()
-        """When scouts were sent."""
+        """Times at which scouts were polled."""
 
     def next_question(self, age: float, pressure: float) -> float | None:
-        """The age at which to ask next; None beyond all that is likely."""
+        """Return the age of the next poll; None: beyond all likely times."""
         fits = 0.8 * self._pressure <= pressure <= 1.25 * self._pressure
         changed = self.sample.has_changed(few=not fits)
         if changed:
@@ -115,7 +116,7 @@ class _RequestKind:
         return self._times[self._following[passed] - 1] if passed < len(self._times) else None
 
     def answers_at_once(self) -> bool:
-        """Tell whether a request is best asked after as soon as it is accepted."""
+        """Tell whether a request is best polled as soon as it is accepted."""
         return bool(self._times) and self._times[self._following[0] - 1] <= LEAST
 
     def _judge(self) -> None:
@@ -129,7 +130,7 @@ class _RequestKind:
         self._following = best_poll_times(self._groups, PRICE * mean**SCALE * pressure)
 
     def beyond(self, age: float) -> float:
-        """The share of requests that take longer: those of a group end evenly since the group before."""
+        """Return the share of requests that take longer than ``age``; the ends within a group are spread evenly."""
         at = bisect_right(self._times, age)
         if at == len(self._times):
             return 0.0
@@ -137,12 +138,12 @@ class _RequestKind:
         return self._left[at] + (self._left[at + 1] - self._left[at]) * (age - before) / (self._times[at] - before)
 
     def has_ended(self, watch: PolledRequest, at: float) -> float:
-        """The probability that a request has ended by then; as if it had, where nothing like it is known."""
+        """Return the probability that a request has ended at ``at``; 1 if nothing is known of its kind."""
         before = self.beyond(watch.unfinished_at) if self._times else 0.0
         return 1.0 - self.beyond(at - watch.started) / before if before else 1.0
 
     def scout(self, now: float, age: float) -> bool:
-        """Tell whether one more is to be asked in this round, before anything is known."""
+        """Tell whether one more request is polled in this round, before anything is known."""
         while self._rounds and self._rounds[0] <= now - GROWTH * age / 2:
             self._rounds.popleft()
         if len(self._rounds) > (len(self.open) // SCOUTS if age >= SOON else 0):
@@ -164,9 +165,9 @@ class PolledRequest:
         in_flight: int,
         fresh: bool,
     ) -> None:
-        """``known`` is what is known of its ``kind``; ``fresh``: it was submitted in this run.
+        """Start with ``known``, the knowledge about its ``kind``; ``fresh``: the request was submitted in this run.
 
-        ``in_flight`` is how many requests there were when it was submitted, itself included.
+        ``in_flight`` is the number of requests in flight at its submission, itself included.
         """
         self.kind = kind
         self.known = known
@@ -174,33 +175,33 @@ class PolledRequest:
         self.in_flight = in_flight
         self.fresh = fresh
         self.unfinished_at = 0.0
-        """The age at which it was last seen not to have ended."""
+        """Age at which the request was last seen unfinished."""
         self.asked = False
         self.probe = False
-        """Whether it is asked after early."""
+        """True if the request is polled early."""
         self._scheduler = scheduler
 
     def next_delay(self, now: float) -> float:
-        """Seconds until it is worth a look."""
+        """Return the seconds until the request is worth a poll."""
         if not self.asked and self.known.answers_at_once():
-            return 0.0  # without a timer, which would cost more than it waits
+            return 0.0  # no timer: setting one takes longer than the wait
         if self.probe and not self.asked:
             return _between(EARLY * self.known.sample.mean())
         return max(self._scheduler.next_delay(self.kind, now - self.started), self._scheduler.idle(self, now))
 
     def is_due(self, now: float) -> bool:
-        """Tell whether it is to be asked after now; False: others tell as much."""
+        """Tell whether the request is to be polled now; False: others of its kind are polled instead."""
         return self._scheduler.is_due(self, now)
 
     def unfinished(self, now: float, *, waits: bool) -> None:
-        """It has not ended; ``waits`` if it is in the API's queue."""
+        """Count a poll that found the request unfinished; ``waits``: it is in the API's queue."""
         self.unfinished_at = now - self.started
         self._scheduler.answered(self, waits=waits)
 
     def finished(self, now: float, seconds: float | None) -> None:
-        """It ended, after ``seconds`` by the API's clock; None: it does not say.
+        """Count the end, after ``seconds`` by the API's clock; None: the API does not tell.
 
-        A clock that counts in whole seconds is corrected by what was seen.
+        A clock that counts in whole seconds is corrected by the times of the polls.
         """
         age = now - self.started
         if self.fresh:
@@ -210,18 +211,18 @@ class PolledRequest:
             self._scheduler.learn_old(self.kind, seconds)
 
     def close(self) -> None:
-        """It is not asked after any more."""
+        """Stop polling the request."""
         self._scheduler.close(self)
 
 
 class PollScheduler:
-    """How long requests of each kind take, learnt as the run goes. A kind is any hashable: model and size."""
+    """Durations of requests of each kind, learnt during the run. A kind is any hashable: model and size."""
 
     def __init__(self, adaptive: AdaptiveConcurrency | None = None) -> None:
-        """``adaptive`` is told what is learnt, where the concurrency follows it."""
+        """Start with no knowledge. ``adaptive`` receives what is learnt, if the concurrency is adaptive."""
         self.capacity = adaptive.capacity if adaptive is not None else CapacityEstimate()
         self.draining = False
-        """Nothing is left to submit."""
+        """True if nothing is left to submit."""
         self._adaptive = adaptive
         self._kinds: dict[Hashable, _RequestKind] = {}
         self.in_flight = 0
@@ -230,7 +231,7 @@ class PollScheduler:
         self._submitted = 0
 
     def watch(self, kind: Hashable, started: float, *, fresh: bool = True) -> PolledRequest:
-        """Begin to ask after a request that was accepted at ``started``; ``fresh``: in this run."""
+        """Begin to poll a request that was accepted at ``started``; ``fresh``: in this run."""
         self.in_flight += 1
         self._most = max(self._most, self.in_flight)
         known = self._known(kind)
@@ -242,7 +243,7 @@ class PollScheduler:
         return watch
 
     def _known(self, kind: Hashable) -> _RequestKind:
-        """What is known of ``kind``; of a great many the oldest are forgotten, unless something of them is open."""
+        """Return the knowledge about ``kind``; beyond ``MOST_KINDS`` the oldest without open requests are dropped."""
         if kind not in self._kinds:
             self._kinds[kind] = _RequestKind()
             for _ in range(len(self._kinds) - MOST_KINDS):
@@ -253,7 +254,7 @@ class PollScheduler:
         return self._kinds[kind]
 
     def next_delay(self, kind: Hashable, age: float) -> float:
-        """Seconds to wait before asking after a request that was accepted ``age`` seconds ago."""
+        """Return the seconds before the next poll of a request that was accepted ``age`` seconds ago."""
         known = self._kinds.get(kind)
         if known is None or not known.sample.ranked:
             return _between(max(FIRST, age) if age < SOON else GROWTH * age)
@@ -262,18 +263,18 @@ class PollScheduler:
         late = LATE_GROWTH * age * min(1.0, sqrt(pressure))
         if at is None:
             return _between(late)
-        sparse = self.draining and age > known.sample.mean()  # groups of times so long are far apart
+        sparse = self.draining and age > known.sample.mean()  # groups of long times are far apart
         return _between(min(late, at - age) if sparse else at - age)
 
     def idle(self, watch: PolledRequest, now: float) -> float:
-        """Seconds in which it does not matter whether a request has ended, because others have not."""
+        """Return the seconds for which the end of a request does not matter, because others have not ended."""
         if not self.draining or not watch.known.sample.ranked:
             return 0.0
         most = IDLE * max(now - watch.started, watch.known.sample.mean())
         return min(LONGEST, idle_seconds(lambda seconds: self._others_ended(watch, now + seconds), most))
 
     def _others_ended(self, watch: PolledRequest, at: float) -> Iterator[float]:
-        """The probability for each other request that it has ended by then."""
+        """Yield for each other request the probability that it has ended at ``at``."""
         for known in self._kinds.values():
             for other in known.open:
                 if other is not watch:
@@ -293,7 +294,7 @@ class PollScheduler:
         early = watch.probe
         if self._adaptive is not None:
             self._adaptive.waits() if waits else self._adaptive.at_work()
-            early |= not watch.known.sample.ranked  # all are asked soon then, to find out how many there may be
+            early |= not watch.known.sample.ranked  # all are polled soon then, to find the capacity
         if early:
             self.capacity.asked_early(waits=waits)
 
@@ -304,7 +305,7 @@ class PollScheduler:
             self._adaptive.finished(age - seconds, self.in_flight, first_answer=not watch.asked)
 
     def learn_old(self, kind: Hashable, seconds: float) -> None:
-        """Count a request of an earlier run: it says nothing about the slots of this one."""
+        """Count a request of an earlier run; its time tells nothing about the slots of this run."""
         self._known(kind).sample.learn(seconds)
 
     def close(self, watch: PolledRequest) -> None:
@@ -313,7 +314,7 @@ class PollScheduler:
         self.in_flight -= 1
 
     def _pressure(self) -> float:
-        """What a question costs now, compared with usual times."""
+        """Return the current price of a poll as a multiple of the usual price."""
         filled = self.capacity if self._adaptive is None else self._adaptive
         queued = 1.0 + QUEUED * filled.queued(self.in_flight)
         return queued * self.in_flight / self._most if self.draining else queued

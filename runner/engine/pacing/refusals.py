@@ -1,15 +1,15 @@
-"""Limits of the API, as its refusals (HTTP 429) tell them: requests in flight, submissions a second, or passing load.
+"""Limits of the API, inferred from its refusals (HTTP 429): requests in flight, submissions a second, or load. No I/O.
 
-No limit is published, and three kinds look alike in one answer. They differ in when a refusal comes:
+No limit is published, and one answer does not tell the three kinds apart. They differ in when a refusal comes:
 
 - A limit of ``n`` requests in flight refuses the next one at ``n``, and never far below a number that was accepted
   before. The API counts fewer than the runner, which has not noticed every end yet; ``UNNOTICED`` allows for that.
-- A limit on submissions a second refuses at any number, and says for how long (``Retry-After``). Its allowance is used
-  up at each refusal, so what is accepted between two of them is what the rate allows in that time.
-- Load refuses at any number, and says nothing else.
+- A limit on submissions a second refuses at any number, and gives a wait (``Retry-After``). The allowance is used up at
+  each refusal, so the number accepted between two refusals is what the rate allows in that time.
+- Load refuses at any number, and gives no wait.
 
-A limit may be taken for another kind, or be lifted. So one more request is tried now and then, more and more rarely:
-each failed try costs a refusal and the pause that the API asks for.
+A limit may be mistaken for another kind, or be lifted. So one more request is tried from time to time, at growing
+intervals: each failed try costs a refusal and the pause that the API asks for.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from enum import StrEnum
 UNNOTICED = 0.8
 """A refusal at less than this share of a number that was accepted shows no limit on requests in flight."""
 ENOUGH = 3
-"""Acceptances between two refusals that make an estimate of the rate."""
+"""Acceptances between two refusals that are needed to estimate the rate."""
 TRY_AFTER = 16
 """Generations of requests before one more than the limit is tried for the first time."""
 FREE_TRY_SECONDS = 2.0
-"""The same while no request ends: every slot is full then, and a pause keeps none idle."""
+"""Seconds before such a try while no request ends: every slot is full then, and a pause keeps none idle."""
 RARER = 8
-"""Each failed try makes the wait for the next one so many times longer."""
+"""Factor by which each failed try lengthens the wait for the next one."""
 MOST_DOUBTS = 2
-"""So often a limit on requests in flight may prove far too low; then it is a rate."""
+"""Number of times that a limit on requests in flight may prove far too low; after that it counts as a rate."""
 RAISE_AFTER = 20
 """Acceptances after which a learnt rate grows."""
 FIRST_RAISE, LEAST_RAISE = 0.2, 0.01
-"""Shares by which it grows: at first, and after ever more refusals. Each refusal halves the share."""
+"""Shares by which a learnt rate grows: the first, and the least. Each refusal halves the share."""
 
 
 class RefusalKind(StrEnum):
-    """What a refusal is a sign of."""
+    """Cause of a refusal."""
 
     LIMIT = "limit"
     RATE = "rate"
@@ -43,7 +43,7 @@ class RefusalKind(StrEnum):
 
 
 class RefusalEstimate:
-    """What the refusals of a run have told. Times are seconds on a monotonic clock."""
+    """Limits inferred from the refusals of a run. Times are seconds on a monotonic clock."""
 
     def __init__(self) -> None:
         self.limit: int | None = None
@@ -51,24 +51,24 @@ class RefusalEstimate:
         self.per_second: float | None = None
         """Submissions a second that the API allows; None: no such limit is known."""
         self._most = 0
-        """Others that were in flight when one more was accepted, at most."""
+        """Largest number of other requests in flight at an acceptance."""
         self._since_try = 0
         """Acceptances since the last refusal or try."""
         self._accepted = 0
         self._accepted_since = 0.0
-        """Acceptances since a refusal, and when that was."""
+        """Time from which ``_accepted`` counts acceptances: a refusal."""
         self._patience = 1
-        """How much longer than for the first one the wait for the next try is."""
+        """Wait for the next try as a multiple of the first wait."""
         self._full_since: float | None = None
-        """Since when as many are in flight as the limit allows."""
+        """Time since which as many requests are in flight as the limit allows."""
         self._doubts = 0
-        """How often a limit proved far too low."""
+        """Number of times that a limit proved far too low."""
         self._learnt = 0
-        """The last limit on requests in flight that a refusal told of."""
+        """Last limit on requests in flight that a refusal showed."""
         self._raise = FIRST_RAISE
 
     def allows(self, now: float, others: int) -> bool:
-        """Tell whether one more may be submitted with ``others`` in flight: below the limit, or to try it."""
+        """Tell whether one more may be submitted with ``others`` in flight: below the limit, or as a try beyond it."""
         if self.limit is None or others < self.limit:
             self._full_since = None
             return True
@@ -81,7 +81,7 @@ class RefusalEstimate:
         return True
 
     def accepted(self, others: int) -> None:
-        """Count an acceptance beside ``others`` at least. One at the limit shows that there is no such limit."""
+        """Count an acceptance with at least ``others`` in flight. An acceptance at the limit removes the limit."""
         self._most = max(self._most, others)
         self._accepted += 1
         self._since_try += 1
@@ -91,8 +91,8 @@ class RefusalEstimate:
             self.per_second *= 1 + self._raise
 
     def refused(self, now: float, in_flight: int, sending: int, *, retry_after: float | None) -> RefusalKind:
-        """Judge a 429 that came with ``in_flight`` accepted and ``sending`` on their way, and keep what it tells."""
-        others = in_flight + sending  # at most: what is on its way may be refused as well
+        """Classify a 429 that came with ``in_flight`` accepted and ``sending`` under way, and learn from it."""
+        others = in_flight + sending  # an upper bound: submissions under way may be refused as well
         self._since_try = 0
         accepted, seconds = self._accepted, now - self._accepted_since
         if accepted >= ENOUGH:
@@ -112,7 +112,7 @@ class RefusalEstimate:
         return RefusalKind.RATE
 
     def _learn_limit(self, others: int) -> None:
-        """Keep ``others`` as the limit; or the one before, if that was tried and is about the same."""
+        """Set the limit to ``others``, or to the one before if that was tried and is about the same."""
         known = self._learnt if others * UNNOTICED <= self._learnt else 0
         tried = self.limit is None or others >= self.limit
         if known and tried:

@@ -1,10 +1,11 @@
-"""Throttle of submissions: the rate, and pauses that hold all slots together.
+"""Throttle of submissions: the rate, and pauses that apply to all slots together.
 
-A refusal (429, 503, no connection) pauses all slots: as long as the API asks for, else longer each time. After the
-pause one worker tries first, and the others follow once a submission was accepted. What the refusals tell of the API's
-limits (``refusals``) is kept to: a submission waits until fewer requests are in flight. Refusals fail no job; after
-``PATIENCE`` seconds without one acceptance, or when a longer wait is demanded, buying stops. Outcomes that cannot be
-read pause the slots and stop the buying much sooner: each may be a purchase.
+A refusal (429, 503, no connection) pauses all slots: for as long as the API asks, else for growing times. After the
+pause one worker tries first, and the others follow once a submission was accepted. The limits of the API that the
+refusals show (``refusals``) are kept: a submission waits until fewer requests are in flight.
+
+Refusals fail no job. After ``PATIENCE`` seconds without an acceptance, or if the API demands a longer wait, buying
+stops. Outcomes that cannot be read pause the slots and stop buying much sooner, because each may be a purchase.
 """
 
 from __future__ import annotations
@@ -23,25 +24,25 @@ from runner.engine.stop import Stop
 PATIENCE = 15 * 60.0
 
 DOUBTS = 5
-"""So many submissions in a row with an unreadable outcome count as trouble of the service."""
+"""Submissions in a row with an unreadable outcome that count as trouble of the service."""
 
 MOST_DOUBTS = 10
-"""After so many without one acceptance nothing more is bought: each may have cost money for nothing."""
+"""Unreadable outcomes without an acceptance after which buying stops: each may have cost money for nothing."""
 
 LEAST_SECONDS = 1.0
-"""Who asks for a shorter pause than this asks for none: then it is as long as where nothing is asked."""
+"""Shortest Retry-After in seconds that is used. A shorter one is ignored; our own backoff applies."""
 
 TOLERANCE_SECONDS = 1e-6
-"""Clocks and sums of floating-point numbers are no more exact than this; the rate itself is kept exactly."""
+"""Tolerance for clocks and sums of floating-point numbers; the rate itself is kept exactly."""
 
 FULL_SECONDS = 0.05
-"""Between two looks whether a request has ended, while as many are in flight as the API allows."""
+"""Seconds between two checks for a free place, while as many requests are in flight as the API allows."""
 
 log = logging.getLogger(__name__)
 
 
 class _Turn:
-    """One submission, from its turn to its answer: counted as on its way, and the gate given back if it holds that."""
+    """One submission from its turn to its answer: it counts as under way, and releases the gate if it has the gate."""
 
     def __init__(self, throttle: Throttle, gate: Lock | None) -> None:
         self._throttle = throttle
@@ -71,11 +72,11 @@ class Throttle:
         busy: Callable[[RefusalKind], None],
         gap: float = 0.0,
     ) -> None:
-        """Hold all slots to the rate and to what ``refusals`` tell.
+        """Hold all slots to the rate and to the limits in ``refusals``.
 
-        ``in_flight`` tells how many requests were accepted and are not known to have ended. ``busy`` is called when a
-        limit on them becomes known, and at the first sign of load after an acceptance. ``gap`` seconds pass before the
-        first turn.
+        ``in_flight`` returns the number of requests that were accepted and are not known to have ended. ``busy`` is
+        called when a limit on them becomes known, and at the first sign of load after an acceptance. ``gap`` is the
+        number of seconds before the first turn.
         """
         self._clock = clock
         self._stop = stop
@@ -85,23 +86,23 @@ class Throttle:
         self._in_flight = in_flight
         self._busy = busy
         self.sending = 0
-        """Submissions that are on their way."""
+        """Submissions that are under way."""
         self._delays = backoff(rng, base=2.0, cap=60.0)
         self._until = float("-inf")
         self._refusals = 0
         self._doubts = 0
         self._refused_since: float | None = None
         self._gate = Lock()
-        """One worker at a time waits for its turn, so that none has a turn long before it can use it."""
+        """Lock for the one worker that waits for its turn, so that none has a turn long before using it."""
         self._free, self._first = _Turn(self, None), _Turn(self, self._gate)
 
     async def turn(self) -> AbstractContextManager[None]:
-        """Wait for the right to submit once, or until buying stops: to be held, ``with``, up to the answer.
+        """Wait for the right to submit once, or until buying stops. Hold the result, ``with``, up to the answer.
 
-        While the API is refusing no other worker has a turn before that.
+        While the API is refusing, no other worker has a turn before that.
         """
         if not self._refusals and not self._gate.locked() and self._take() == 0:
-            return self._free  # nobody waits, and there is nothing to wait for
+            return self._free  # no other worker waits, and no pause or limit applies
         await self._gate.acquire()
         try:
             await self._wait()
@@ -114,12 +115,12 @@ class Throttle:
         return self._free
 
     async def _wait(self) -> None:
-        """Wait until no pause holds and the rate allows one more. A pause that begins meanwhile is heeded."""
+        """Wait until no pause holds and the rate allows one more. A pause that begins during the wait applies, too."""
         while not self._stop.stopped and (wait := self._take()):
             await self._stop.wait(wait)
 
     def _take(self) -> float:
-        """Take a turn, if one may be had now; else the seconds until there may be one."""
+        """Take a turn if one is free and return 0; else return the seconds until one may be free."""
         now = self._clock.monotonic()
         wait = max(self._until - now, self._pace.wait(now))
         if wait > TOLERANCE_SECONDS:
@@ -131,26 +132,27 @@ class Throttle:
 
     @property
     def _others(self) -> int:
-        """Requests that the API may have now."""
+        """Return the number of requests that the API may have now."""
         return self._in_flight() + self.sending
 
     def accepted(self) -> None:
-        """Note that a submission was accepted, before its turn ends: the API is well."""
+        """Record an accepted submission, before its turn ends, and end the backoff."""
         self._estimate.accepted(self._in_flight())
         self._pace.slow_down(self._estimate.per_second)
         self._doubts = 0
         self.answered()
 
     def answered(self) -> None:
-        """Something was answered as it should be, if not accepted: there is no reason to wait."""
+        """Record a proper answer, accepted or not: there is no reason to wait."""
         self._refusals = 0
         self._refused_since = None
         self._delays = backoff(self._rng, base=2.0, cap=60.0)
 
     def refused(self, reason: str, retry_after: float | None, *, too_many: bool = False) -> None:
-        """Pause every worker, or stop buying where that has gone on for too long. ``too_many``: it was a 429.
+        """Pause every worker, or stop buying if refusals went on for too long. ``too_many``: the answer was a 429.
 
-        What was under way when a pause began and is refused as well says nothing new, unless it says for how long.
+        Submissions that were under way when a pause began and are refused as well add nothing, unless the answer gives
+        a wait.
         """
         self._refusals += 1
         now = self._clock.monotonic()
@@ -178,7 +180,7 @@ class Throttle:
             log.warning("pausing submissions for %.1f s: %s", wait, reason, extra=paused)
 
     def doubtful(self, reason: str) -> None:
-        """An outcome could not be read. Several without an acceptance pause the workers, more stop the buying."""
+        """Record an outcome that cannot be read. Several without an acceptance pause the workers; more stop buying."""
         self._doubts += 1
         if self._doubts >= MOST_DOUBTS:
             text = (
@@ -190,7 +192,10 @@ class Throttle:
 
 
 def backoff(rng: random.Random, *, base: float = 0.5, cap: float = 30.0) -> Iterator[float]:
-    """Seconds before each repetition: doubling from ``base`` up to ``cap``, with full jitter above a tenth of it."""
+    """Yield the seconds before each repetition.
+
+    The ceiling doubles from ``base`` up to ``cap``. The seconds have full jitter above a tenth of the ceiling.
+    """
     ceiling = base
     while True:
         yield ceiling * rng.uniform(0.1, 1.0)
@@ -198,24 +203,24 @@ def backoff(rng: random.Random, *, base: float = 0.5, cap: float = 30.0) -> Iter
 
 
 class RateLimit:
-    """At most ``per_second`` starts in any stretch of time, evenly spaced (GCRA without a burst); None: no limit."""
+    """At most ``per_second`` starts in any period, evenly spaced (GCRA without a burst); None: no limit."""
 
     def __init__(self, per_second: float | None, free_at: float = float("-inf")) -> None:
-        """``free_at`` is when the first start is free, on a monotonic clock."""
+        """Set the rate; ``free_at`` is when the first start is free, on a monotonic clock."""
         self._asked = per_second
         self._per_second = per_second
         self._next = free_at
 
     def slow_down(self, per_second: float | None) -> None:
-        """Start no more often than ``per_second``, and than was asked for in the beginning. None: only that."""
+        """Limit starts to ``per_second``, but never above the initial rate. None: only the initial rate."""
         known = [rate for rate in (self._asked, per_second) if rate is not None]
         self._per_second = min(known, default=None)
 
     def wait(self, now: float) -> float:
-        """Seconds until the next start is free. ``now`` is on a monotonic clock."""
+        """Return the seconds until the next start is free. ``now`` is on a monotonic clock."""
         return max(0.0, self._next - now) if self._per_second is not None else 0.0
 
     def take(self, now: float) -> None:
-        """Start now, or a moment before the next start is free: the one after that keeps its distance."""
+        """Start now, or a moment before the next start is free. The start after that keeps its distance."""
         if self._per_second is not None:
             self._next = max(now, self._next) + 1.0 / self._per_second
