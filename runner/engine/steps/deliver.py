@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Deliverer:
-    """Downloads outputs and moves them to their final paths."""
+    """Deliverer: downloads outputs and moves them to their final paths."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Deliverer:
         refused_requests: RefusedRequests,
         claimed: Callable[[Record], bool],
     ) -> None:
-        """Store the parts. ``claimed``: whether the manifest still wants the files of a done purchase at their paths."""
+        """Create a deliverer. ``claimed`` tells if the manifest still wants the files of a done purchase in place."""
         self._api = api
         self._outputs = OutputFetcher(api=api, client=client, folder=folder, limits=limits, disk=disk)
         self._ledger = ledger

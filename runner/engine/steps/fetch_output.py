@@ -32,7 +32,7 @@ class OutputFetcher:
     def __init__(
         self, *, api: Api, client: aiohttp.ClientSession, folder: Folder, limits: DownloadLimits | None, disk: Disk
     ) -> None:
-        """Store the parts. ``limits`` apply to every purchase; None: each purchase has the limits recorded with it."""
+        """Create a fetcher. ``limits`` apply to every purchase; None: each purchase has the limits recorded with it."""
         self._api = api
         self._origin = api.base.origin
         self._client = client

@@ -60,7 +60,7 @@ class _Inquiry(msgspec.Struct, kw_only=True):
 
 
 class Poller:
-    """Polls requests until they end."""
+    """Poller of requests until they end."""
 
     def __init__(
         self,
@@ -238,7 +238,7 @@ class Poller:
         return await self._ledger.append(following)
 
     def _learn(self, inquiry: _Inquiry, progress: Progress) -> None:
-        """Record the duration of the request by the API's clock. Our own clock would include the delay of the poll."""
+        """Note the duration of the request by the API's clock. Our own clock would include the delay of the poll."""
         if isinstance(progress, Completed):
             inquiry.watch.finished(self._clock.monotonic(), progress.seconds)
 

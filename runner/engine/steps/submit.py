@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Submitter:
-    """Submits jobs, one purchase at a time."""
+    """Submitter of jobs, one purchase at a time."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Submitter:
         note: Callable[[str], None],
         lock: HeldLock | None = None,
     ) -> None:
-        """Store the parts. ``context`` returns the fields of every intent of this run: manifest, reserve, limits.
+        """Create a submitter. ``context`` returns the fields of every intent of this run: manifest, reserve, limits.
 
         ``lock`` is the lock file that keeps other runs out of the folder. ``others`` has the purchases of other shards.
         """
