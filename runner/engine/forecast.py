@@ -67,7 +67,7 @@ class PurchaseQueue:
 
 
 class Forecast(msgspec.Struct, kw_only=True):
-    """What a run would do. Each selected job is counted under one category; a job to be bought under ``BUY``."""
+    """Expected actions of a run. Each selected job is counted under one category; a job to be bought under ``BUY``."""
 
     output: str
     budget: Budget | None = None
