@@ -1,1 +1,1 @@
-"""The engine: carries a batch out."""
+"""Execution of a batch."""

@@ -1,4 +1,4 @@
-"""Batch: one run from the survey to the report. Owed purchases first, then jobs, then changed jobs."""
+"""Batch: one run from the survey to the report. The order is owed purchases, jobs, changed jobs."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from runner.planning.rules import Action, Decision
 from runner.planning.survey import SurveyResult, doubt_about_schemas, survey
 
 DISK_THREADS = 16
-"""Of a slow disk; on a quick one they are hardly used."""
+"""Threads for disk access. A slow disk needs them; a fast one hardly uses them."""
 
 Claimed = Callable[[Record], bool]
 
 
 class Batch:
-    """A run under way: the folder held, the ledger open, the API reached."""
+    """A run in progress: the folder is locked, the ledger open, the API connected."""
 
     def __init__(self, context: RunContext, config: RunConfig) -> None:
         self.context = context
@@ -59,19 +59,19 @@ class Batch:
         self._tally = Tally()
         self._time_limit = TimeLimit(context.clock, context.stop, until=config.until, seconds=config.for_seconds)
         self._lost = 0
-        """Slots that are held by requests which did not end in time."""
+        """Slots that are held by requests that timed out."""
         self._budget = BudgetTracker(config.budget, context.stop, lambda: context.api.today, context.shard)
         self._adaptive = AdaptiveConcurrency(CapacityEstimate()) if config.concurrency is None else None
         self._polling = PollScheduler(self._adaptive)
 
     def status(self) -> RunStatus:
-        """Return where things stand, for a display. All counts are 0 until every job was looked at."""
+        """Return the status of the run, for displays. All counts are 0 until the survey has covered every job."""
         tally = self._tally
         concurrency = int(self._adaptive.limit) if self._adaptive is not None else self._config.concurrency
         return RunStatus(counts=tally.counts, cost_usd=tally.cost_usd, concurrency=concurrency, cap=self._budget.cap)
 
     async def run(self, manifest_jobs: JobStore) -> Report:
-        """Survey the selected jobs, fetch what is owed, buy beside it, and report."""
+        """Survey the selected jobs, download what is owed, buy at the same time, and report."""
         planner = self._config.planner(manifest_jobs, self.context.ledger, self.context.others)
         jobs = self._config.select(manifest_jobs, planner)
         buying = Estimate()
@@ -123,25 +123,28 @@ class Batch:
         return redo
 
     async def _choose_among(self, redo: Redo, jobs: Jobs, outcome: str) -> None:
-        """Let ``redo`` choose. What an interruption keeps it from choosing was not tried, and is no ``outcome``."""
+        """Let ``redo`` choose among ``jobs``.
+
+        After an interruption, the jobs that it did not look at are counted as left, not under ``outcome``.
+        """
         await redo.choose(jobs)
         if redo.choosing and self.context.stop.interrupted.is_set():
             self._tally.leave(outcome)
 
     async def collect(self) -> Report:
-        """Fetch what is owed, buy nothing, and report."""
+        """Download what is owed, buy nothing, and report."""
         await clear_crash(self.context)
-        await self._fetch_owed(lambda _: True)  # without a manifest every file is still wanted where it is
+        await self._fetch_owed(lambda _: True)  # without a manifest every file is wanted in its place
         for text in owed_elsewhere(self.context.api.base.name, self.context.ledger):
             self.context.stop.buying(text, 65)
         return await self._finish()
 
     async def _survey(self, planner: Planner, jobs: Iterable[Job], buying: Estimate) -> SurveyResult:
-        """Decide about every job, and add to ``buying`` those that are bought.
+        """Decide about every job, and add the jobs to be bought to ``buying``.
 
-        In a thread: over a million jobs that takes minutes, and the loop has to see the signals that come meanwhile.
+        The survey runs in a thread: a million jobs take minutes, and the event loop must handle signals meanwhile.
         """
-        tally = Tally()  # shown once it is complete
+        tally = Tally()  # shown only once it is complete
         missing_too = self._config.redo is RedoMode.MISSING
 
         def enter(job: Job, decision: Decision) -> None:
@@ -156,7 +159,7 @@ class Batch:
 
     @asynccontextmanager
     async def _fetching_on_conflict(self, claimed: Claimed) -> AsyncIterator[None]:
-        """Fetch what is owed all the same where something turns out to be in the way."""
+        """Download what is owed before a ``ConflictError`` of the block is raised again."""
         try:
             yield
         except ConflictError:
@@ -168,9 +171,10 @@ class Batch:
         await self._carry(WorkItems(self.context, self._tally).of_owed(SurveyResult()), iter(()), claimed)
 
     async def _refuse_older(self, log: Path, planner: Planner, jobs: Iterable[Job]) -> None:
-        """Buy nothing by an older copy of the log, and hold each job whose picture lies there without a record.
+        """Buy nothing while the results log is an older copy.
 
-        Raises ``ConflictError`` if anything would be bought.
+        Each job whose picture is in the folder without a record is put on hold. Raises ``ConflictError`` if anything
+        would be bought.
         """
         words = await hold_unrecorded(self.context, planner, jobs, manifest=self._config.manifest)
         if words is None:
@@ -180,9 +184,9 @@ class Batch:
         raise ConflictError(f"{older_words(log)}{words}")
 
     async def _carry(self, owed: list[WorkItem], jobs: Iterator[WorkItem], claimed: Claimed) -> None:
-        """Run the workers until there is nothing left, buying stopped, or the grace of an interruption is over.
+        """Run the workers until no work is left, buying stops, or the grace period of an interruption ends.
 
-        ``claimed`` tells whether the manifest still wants a done purchase's files where they are.
+        ``claimed`` tells if the manifest still wants the files of a done purchase in place.
         """
         self._check_backlog(owed)
         refused_requests = RefusedRequests(sum(work.record is not None and not work.record.stuck for work in owed))
@@ -217,13 +221,13 @@ class Batch:
         )
 
     def _to_the_last(self, jobs: Iterator[WorkItem]) -> Iterator[WorkItem]:
-        """``jobs``; and from then on the last request decides when the run ends."""
+        """Yield ``jobs``, and then set ``draining``: from then on the last request decides when the run ends."""
         self._polling.draining = False
         yield from jobs
         self._polling.draining = True
 
     def _check_backlog(self, owed: list[WorkItem]) -> None:
-        """Buy nothing while too much that is paid waits, or waits too long."""
+        """Stop buying if too many paid results wait for delivery, or one has waited too long."""
         owing = (work.record for work in owed if work.record is not None)
         why = too_much_waits(owing, most=self._config.backlog, now=self.context.clock.now())
         if why:
@@ -234,7 +238,7 @@ class Batch:
         return history[-1] if history else None
 
     async def _record_refused(self, refused_requests: RefusedRequests, uncounted: set[tuple[str, int]]) -> None:
-        """Record what the API refuses to know, unless so much is refused that the token must be to blame."""
+        """Record the refused requests, unless so many are refused that the token is the likely reason."""
         if refused_requests.token_changed:
             return
         for record, verdict in refused_requests.verdicts:
@@ -243,11 +247,11 @@ class Batch:
                 self._tally.correct(record, verdict)
 
     def _known(self) -> Iterator[Record]:
-        """Every purchase, of this run's jobs and of other shards'."""
+        """Return the purchases of this run's jobs and of other shards."""
         return chain(self.context.ledger.latest(), self.context.others.latest())
 
     async def _finish(self) -> Report:
-        """Sum up, and leave the results manifest tidy. In threads, as the survey."""
+        """Compact the results log, and return the report. Both run in threads, as the survey does."""
         total = await in_thread(None, total_spent, self._known(), self.context.api.base.name)
         await to_its_end(self.context.ledger.compact)
         return self._tally.report(

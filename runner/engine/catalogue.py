@@ -1,7 +1,8 @@
-"""Catalogue of models that are not bundled: input schemas and prices, cached, live, or the emulator's.
+"""Catalogue of models that are not bundled: input schemas and prices from a cache, the live catalogue or the emulator.
 
-A copy serves for a day without asking. An older one serves where the catalogue cannot be asked, and that is said. What
-cannot be used, or is not there, leaves the inputs unchecked: never is it read as "anything goes".
+A cached copy is used for a day without a request. An older copy is used if the catalogue cannot be reached, with a note
+to the user. A schema that is missing or unusable leaves the inputs unchecked. It is never read as a schema that accepts
+anything.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ CatalogueEntries = dict[str, dict[str, Json] | None]
 MAX_BYTES = 1 << 20
 
 LATEST = 1e11
-"""In seconds since the epoch; a later time is damage."""
+"""Latest valid time of a copy, in seconds since the epoch. A later time means a damaged file."""
 
 
 async def offers(
     models: Iterable[str], options: RunOptions, environ: Mapping[str, str], *, clock: Clock | None = None
 ) -> dict[str, Offer]:
-    """What is known of ``models``; ``load`` asks for it."""
+    """Return what is known of ``models``, for ``load``."""
     if options.emulator:
         return {model: _emulated(model) for model in models}
     now = (clock or SystemClock()).now()
@@ -64,7 +65,7 @@ async def offers(
 
 
 async def _ids(options: RunOptions, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The models that the catalogue lists; none where it does not answer."""
+    """Return the models that the catalogue lists; empty if it does not answer."""
     async with open_catalogue(options, environ) as api:
         found = await api.catalogue()
     return tuple(model for entry in found or () if isinstance(model := entry.get("model_id"), str))
@@ -73,7 +74,7 @@ async def _ids(options: RunOptions, environ: Mapping[str, str]) -> tuple[str, ..
 async def _ask(
     models: Iterable[str], options: RunOptions, environ: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, Json] | None], str]:
-    """What the catalogue says, and why it does not say more."""
+    """Return the entries of the catalogue, and the reason for entries that are missing."""
     if options.offline:
         return {}, "--offline: the catalogue is not asked"
     try:
@@ -87,7 +88,7 @@ def _is_fresh(kept: CachedSchema, now: float) -> bool:
 
 
 def _judge(entry: dict[str, Json] | None, why: str) -> tuple[dict[str, Json] | None, str]:
-    """The schema in a catalogue's entry, or None and the reason; ``why`` is that of no answer at all."""
+    """Return the schema in an entry, or None and the reason. ``why``: the reason for a missing entry."""
     if entry is None:
         return None, why
     if not entry:
@@ -101,7 +102,7 @@ def _judge(entry: dict[str, Json] | None, why: str) -> tuple[dict[str, Json] | N
 
 
 def _fall_back(kept: CachedSchema | None, reason: str) -> Offer:
-    """An older copy, if there is one that can be used."""
+    """Return an older copy with a note, if it can be used, else only the reason."""
     if kept is None or _judge({"input_schema": kept.input_schema}, "")[0] is None:
         return Offer(note=reason)
     return Offer(schema=kept.input_schema, note=f"checked by a copy of {timestamp(kept.at)[:10]}, as {reason}")
@@ -113,28 +114,28 @@ def _emulated(model: str) -> Offer:
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """What the catalogue says; ``prices`` has the models that it answered for, with None where it names no price."""
+    """Answer of the catalogue. ``prices`` has the models with an answer; None as price: the answer has no price."""
 
     prices: Prices = msgspec.field(default_factory=dict)
     entries: Mapping[str, Mapping[str, Json]] = msgspec.field(default_factory=dict)
-    """The entries of these models, as they came."""
+    """Entries of these models, as received."""
     today: str | None = None
-    """The API's day."""
+    """Current day of the API; None: not known."""
     asked: bool = False
 
 
 @asynccontextmanager
 async def open_catalogue(options: RunOptions, environ: Mapping[str, str]) -> AsyncIterator[Api]:
-    """The API for one who only asks: no folder, no lock; with ``options.emulator`` one inside this process.
+    """Connect to the API without a folder or a lock, to query the catalogue.
 
-    Raises ``AccountError`` without a token.
+    With ``options.emulator``, the API is an emulator inside this process. Raises ``AccountError`` without a token.
     """
-    from runner.api.client import connect  # noqa: PLC0415 - HTTP takes a while to load, and most manifests need none
+    from runner.api.client import connect  # noqa: PLC0415 - slow to load, and most manifests need no HTTP
 
     with one_error():
         async with AsyncExitStack() as stack:
             if options.emulator:
-                from runner.emulator import Options, serve  # noqa: PLC0415 - it draws; nobody else should wait for that
+                from runner.emulator import Options, serve  # noqa: PLC0415 - slow to load, and used by few
 
                 emulator = await stack.enter_async_context(serve(Options()))
                 base, token = ApiBase(url=emulator.base, name=EMULATOR), Token(EMULATOR)
@@ -144,7 +145,7 @@ async def open_catalogue(options: RunOptions, environ: Mapping[str, str]) -> Asy
 
 
 async def fetch_entries(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> CatalogueEntries:
-    """What the live catalogue says of models; see ``Api.catalogue_entry``. Raises ``AccountError`` without a token."""
+    """Return live entries of ``models``; see ``Api.catalogue_entry``. Raises ``AccountError`` without a token."""
     async with open_catalogue(options, environ) as api:
         return await _entries(models, api)
 
@@ -162,7 +163,7 @@ async def _entries(models: Iterable[str], api: Api) -> CatalogueEntries:
 
 
 async def quote(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> Quote:
-    """What ``models`` cost by the live catalogue, as far as it answers; nothing without a token."""
+    """Return the prices of ``models`` in the live catalogue, as far as it answers; an empty quote without a token."""
     try:
         async with open_catalogue(options, environ) as api:
             found = await _entries(models, api)
@@ -174,37 +175,37 @@ async def quote(models: Iterable[str], options: RunOptions, environ: Mapping[str
 
 
 def emulated_schema(model: str) -> object:
-    """The input schema of a model of the emulator; None where it has none of that name."""
-    from runner.emulator import MODELS  # noqa: PLC0415 - it draws; nobody else should wait for that
+    """Return the input schema of a model of the emulator; None: it has no such model."""
+    from runner.emulator import MODELS  # noqa: PLC0415 - slow to load, and used by few
 
     return MODELS[model].schema if model in MODELS else None
 
 
 def emulated_entries(models: Iterable[str]) -> dict[str, dict[str, Json]]:
-    """What the emulator's catalogue says of ``models``, as far as it has them."""
-    from runner.emulator import MODELS  # noqa: PLC0415 - it draws; nobody else should wait for that
+    """Return the entries of ``models`` in the catalogue of the emulator, as far as it has them."""
+    from runner.emulator import MODELS  # noqa: PLC0415 - slow to load, and used by few
 
     return {model: MODELS[model].entry(with_schema=True) for model in models if model in MODELS}
 
 
 class CachedSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """The input schema of a model, as the catalogue of one API told it."""
+    """Input schema of a model from the catalogue of one API."""
 
     api: str
     model: str
     at: float
-    """When, in seconds since the epoch."""
+    """Time of the answer, in seconds since the epoch."""
     input_schema: dict[str, Json]
 
 
 class SchemaCache:
-    """A folder of such files. Where it cannot be read or written, nothing was kept, and that is no error."""
+    """Folder of cached schemas. If it cannot be read or written, it acts as empty; this is not an error."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def get(self, api: str, model: str) -> CachedSchema | None:
-        """What was kept of ``model`` at ``api``; None for nothing, or nothing that can be read."""
+        """Return the cached schema of ``model`` at ``api``; None: there is none that can be read."""
         if self._folder is None:
             return None
         try:
@@ -212,13 +213,13 @@ class SchemaCache:
                 text = file.read(MAX_BYTES)
             check_nesting(text)
             kept = msgspec.json.decode(text, type=CachedSchema)
-        except (OSError, ValueError):  # TooDeep is one
+        except (OSError, ValueError):  # TooDeep is a ValueError
             return None
         genuine = (kept.api, kept.model) == (api, model) and 0 <= kept.at < LATEST
         return kept if genuine else None
 
     def put(self, kept: CachedSchema) -> None:
-        """Keep it, whole or not at all."""
+        """Write ``kept`` to the cache, atomically."""
         if self._folder is None:
             return
         with suppress(OSError):
@@ -238,9 +239,12 @@ class SchemaCache:
 
 
 def find_cache(environ: Mapping[str, str]) -> SchemaCache:
-    """``$XDG_CACHE_HOME/runcomfy-runner``, else ``~/.cache/runcomfy-runner``; none for a process without a home."""
+    """Return the cache in ``$XDG_CACHE_HOME/runcomfy-runner``, else in ``~/.cache/runcomfy-runner``.
+
+    A process without a home directory gets a cache that is always empty.
+    """
     home = environ.get("HOME") or environ.get("USERPROFILE")
     root = Path(environ.get("XDG_CACHE_HOME") or "")
-    if not root.is_absolute():  # the specification has such a value ignored
+    if not root.is_absolute():  # the XDG specification says to ignore a relative path
         root = Path(home or "") / ".cache"
     return SchemaCache(root / "runcomfy-runner" / "schemas" if root.is_absolute() else None)

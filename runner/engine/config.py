@@ -26,15 +26,15 @@ class DownloadLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of a download."""
 
     trusted_hosts: tuple[str, ...]
-    """Storage hosts beside those that are always allowed."""
+    """Storage hosts in addition to those that are always allowed."""
     max_file_bytes: int
     max_pixels: int
     strict_size: bool
-    """Whether a picture of another size than asked for is refused."""
+    """True if a picture of another size than requested is rejected."""
 
     @classmethod
     def of(cls, settings: Settings) -> DownloadLimits:
-        """The limits that a manifest sets."""
+        """Return the limits that a manifest sets."""
         return cls(
             trusted_hosts=settings.trusted_hosts,
             max_file_bytes=settings.max_file_bytes,
@@ -44,49 +44,49 @@ class DownloadLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """All that decides how a command works on a folder. The defaults serve where there is no manifest."""
+    """Resolved settings of a command on a folder. The defaults apply if there is no manifest."""
 
     folder: Folder
-    """Where the results are."""
+    """Output folder."""
     api: ApiBase
-    """Of an emulator inside this process only the name is known before it is started."""
+    """The API. For an emulator inside this process, only the name is known before it is started."""
     same_api: str | None = None
-    """Another address of it, by the user's word."""
+    """Another address of the same API, as given by the user; None: not given."""
     shard: Shard | None = None
-    """Whose jobs this is about; None: all."""
+    """Shard whose jobs are selected; None: all jobs."""
     manifest: str = "-"
-    """How records name the manifest: relative to the folder; ``-`` for standard input."""
+    """Name of the manifest in records: its path relative to the folder; ``-`` for standard input."""
     beside: tuple[Path, ...] = ()
-    """Folders of results where those of this manifest may be under an earlier name of its file."""
+    """Folders in which results of this manifest may be if its file had another name earlier."""
     job_filter: JobFilter = JobFilter()
     redo: RedoMode | None = None
-    """Which done jobs are bought anew."""
+    """Done jobs that are bought again; None: none."""
     resubmit: bool = False
-    """Whether a purchase whose outcome is unknown is submitted again, once."""
+    """True if a purchase whose outcome is unknown is submitted again, once."""
     concurrency: int | None = None
-    """Requests in flight at the API; None: as many as keep it busy."""
+    """Requests in flight at the API; None: as many as keep the API busy."""
     rate_per_second: float | None = None
-    """Submissions a second; None: as many as the slots make."""
+    """Submissions per second; None: no limit beyond the slots."""
     first_delay_seconds: float = 0.0
-    """Wait before the first submission: another process may have made the last one of this rate just now."""
+    """Delay before the first submission: another process at the same rate may have submitted just before."""
     timeout_seconds: float = 600.0
-    """From the acceptance of a request to a final state."""
+    """Time from the acceptance of a request to its final state."""
     retries: int = 4
-    """Of one delivery within a run."""
+    """Retries of one delivery within a run."""
     budget: Budget | None = None
     halt: Halt | None = None
     until: float | None = None
-    """When to stop buying, in seconds since the epoch."""
+    """Time at which buying stops, in seconds since the epoch; None: no such time."""
     for_seconds: float | None = None
-    """How long to buy, from the beginning of the run."""
+    """Duration of buying, from the beginning of the run; None: no such duration."""
     offline: bool = False
-    """Whether the catalogue is left alone: prices are those of earlier purchases."""
+    """True if the catalogue is not contacted; prices are those of earlier purchases."""
     download_limits: DownloadLimits | None = None
-    """What downloads may be; None leaves it to what each record carries."""
+    """Limits of downloads; None: those recorded with each purchase."""
 
     @classmethod
     def resolve(cls, manifest: Manifest, options: RunOptions, environ: Mapping[str, str]) -> RunConfig:
-        """Return what a run of ``manifest`` with ``options`` goes by. An option wins over the manifest.
+        """Return the settings of a run of ``manifest`` with ``options``. Options take precedence over the manifest.
 
         Raises ``UsageError`` for an API address that is not safe, or for more shards than requests in flight.
         """
@@ -119,7 +119,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_folder(cls, folder: Folder, options: RunOptions, environ: Mapping[str, str]) -> RunConfig:
-        """Return what a command goes by that needs only the folder: it buys nothing.
+        """Return the settings of a command that needs only the folder, and buys nothing.
 
         Raises ``UsageError`` for an API address that is not safe.
         """
@@ -127,16 +127,16 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def emulated(self) -> bool:
-        """Tell whether the API is an emulator inside this process."""
+        """Return whether the API is an emulator inside this process."""
         return self.api.name == EMULATOR
 
     @property
     def backlog(self) -> int:
-        """So many paid results may wait for delivery."""
+        """Return how many paid results may wait for delivery."""
         return most_waiting(self.concurrency)
 
     def planner(self, jobs: JobStore, ledger: LedgerReader, others: LedgerReader = EMPTY) -> Planner:
-        """Return what decides about ``jobs``; ``others`` is what is known of the other shards' jobs."""
+        """Return the planner of ``jobs``; ``others`` has the purchases of other shards."""
         return Planner(
             jobs=jobs,
             ledger=ledger,
@@ -148,12 +148,15 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def select(self, jobs: JobStore, planner: Planner) -> Selection:
-        """Return those of ``jobs`` that the command is about, each as its purchase was read."""
+        """Return the selection of ``jobs`` for the command, each job as it was read for its purchase."""
         return Selection(jobs, self.job_filter, planner.as_bought)
 
 
 def _earlier_folders(manifest: Manifest, options: RunOptions) -> tuple[Path, ...]:
-    """Return where an earlier name of the manifest's file may have led; nowhere if ``name:`` or ``output:`` decide."""
+    """Return the folders to which an earlier file name of the manifest may have led.
+
+    There are none if ``name:`` or ``output:`` is set.
+    """
     settings = manifest.settings
     decided = settings.named or settings.output is not None or options.output is not None
     if decided or options.emulator or manifest.path is None:
@@ -162,7 +165,7 @@ def _earlier_folders(manifest: Manifest, options: RunOptions) -> tuple[Path, ...
 
 
 def _concurrency(settings: Settings, options: RunOptions) -> int | None:
-    """Return the requests in flight, or None for ``auto``: then each shard finds its number out for itself."""
+    """Return the number of requests in flight; None for ``auto``: each shard then determines its own number."""
     concurrency = options.concurrency or settings.concurrency
     if concurrency == "auto" or concurrency is None:
         return None
@@ -171,13 +174,13 @@ def _concurrency(settings: Settings, options: RunOptions) -> int | None:
 
 
 def _rate(settings: Settings, options: RunOptions) -> float | None:
-    """Return the submissions a second; a shard has its part of them."""
+    """Return the submissions per second; None: no limit. A shard gets its part of the rate."""
     part, rate = options.share or options.shard, settings.rate_per_second
     return rate / part.of if rate is not None and part is not None else rate
 
 
 def _name_in_records(manifest: Path | None, folder: Path) -> str:
-    """Return the manifest's path relative to the output folder, with ``/``."""
+    """Return the path of the manifest relative to the output folder, with ``/``; ``-`` for standard input."""
     if manifest is None:
         return "-"
     return Path(os.path.relpath(manifest.resolve(), folder.resolve())).as_posix()

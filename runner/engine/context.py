@@ -1,4 +1,4 @@
-"""Context of a batch: what it works with and on."""
+"""Context of a batch: the open resources that it works with."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     folder: Folder
     ledger: LedgerWriter
     others: LedgerReader = EMPTY
-    """What other shards know, as of the beginning of the run."""
+    """Purchases of other shards, as of the beginning of the run."""
     shard: Shard | None = None
-    """Whose jobs these are; None: all."""
+    """Shard whose jobs are run; None: all jobs."""
     api: Api
     storage: aiohttp.ClientSession
     clock: Clock
     stop: Stop
     lock: HeldLock | None = None
-    """The lock file that keeps other runs out of the folder, for one who may buy."""
+    """Lock file that keeps other runs out of the folder, for a run that may buy."""

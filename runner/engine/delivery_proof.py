@@ -1,7 +1,7 @@
-"""Proof that results can be delivered at all: the first delivery of a run that succeeds.
+"""Proof that results can be delivered: the first successful delivery of a run.
 
-Until then buying goes on only as long as few results wait. A storage that is out of reach, or a proxy that answers for
-it, would otherwise turn a whole night's purchases into files that nobody can download.
+Before this delivery, buying continues only while few results wait. With an unreachable storage, or a proxy that
+answers in its place, all purchases of a night could otherwise become files that cannot be downloaded.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ import logging
 from runner.core.models import Record, State
 
 MAX_UNPROVEN = 8
-"""Results that may wait, or have failed, before the first one is delivered; or as many as there are slots."""
+"""Results that may wait or have failed before the first delivery; the number of slots if that is higher."""
 
 log = logging.getLogger(__name__)
 
 
 class DeliveryProof:
-    """What the deliveries of a run tell about those to come."""
+    """Evidence from the deliveries of a run for the deliveries to come."""
 
     def __init__(self) -> None:
         self.open = 0
-        """Results that wait or have failed, as long as none was delivered."""
+        """Results that wait or have failed; 0 after the first delivery."""
         self.tried = False
-        """True once a purchase of this run was made to find out, or could not be delivered."""
+        """True if a purchase was made as a test, or if the delivery of a purchase of this run failed."""
         self.why = ""
-        """What the user should read when buying stops."""
+        """Message for the user if buying stops."""
         self._failed = 0
         self._given = False
 
     def expect(self, record: Record) -> None:
-        """Count a result that is to be delivered. What is stuck tells nothing about others."""
+        """Count a result that is to be delivered. A stuck purchase is no evidence about others, and is not counted."""
         self.open += not self._given and record.state is State.GENERATED and not record.stuck
 
     def note(self, before: Record, after: Record, *, fresh: bool) -> None:
-        """Note how the delivery of ``before`` ended; ``fresh``: it was bought in this run."""
+        """Note how the delivery of ``before`` ended. ``fresh``: the purchase was made in this run."""
         if self._given or before.state is not State.GENERATED or before.stuck:
             return
         if after.state is State.DONE:

@@ -1,4 +1,4 @@
-"""Forecast of a run: each job's decision counted, priced and compared with the budget."""
+"""Forecast of a run: the decisions about the jobs, counted, priced and compared with the budget."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.H
 KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
 
 Visit = Callable[[Job, Action, str], None]
-"""Told of each job under which of ``CATEGORIES`` it is counted, and why."""
+"""Function called with each job, the one of ``CATEGORIES`` under which it is counted, and the reason."""
 
 
 class PurchaseQueue:
-    """The jobs to be bought in their order: eight bytes each, and one of each model, size and duration."""
+    """Jobs to be bought, in order: eight bytes per job, and one example per model, size and duration."""
 
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
@@ -62,32 +62,32 @@ class PurchaseQueue:
         (self._later if later else self._now).append(number)
 
     def __iter__(self) -> Iterator[Job]:
-        """A job like each of them, as far as its price goes."""
+        """Yield for each job an example with the same price."""
         return (self._examples[number] for number in chain(self._now, self._later))
 
 
 class Forecast(msgspec.Struct, kw_only=True):
-    """What a run would do. Each selected job stands under one category; one that is bought, under ``BUY``."""
+    """Expected actions of a run. Each selected job is counted under one category; a job to be bought under ``BUY``."""
 
     output: str
     budget: Budget | None = None
     tracker: BudgetTracker | None = None
     counts: Counter[Action] = msgspec.field(default_factory=Counter)
     after_collecting: int = 0
-    """Of those to be bought: jobs with an older purchase that is brought home first."""
+    """Jobs to be bought that have an older purchase, which is downloaded first."""
     others: int = 0
     """Paid results of jobs that are not selected."""
     doubtful: int = 0
-    """Jobs that may only look new or changed, because the schema that they were bought by is away."""
+    """Jobs that may only seem new or changed, because the schema used for their purchase is not available."""
     not_now: str = ""
-    """Why the next run buys nothing of this."""
+    """Reason why the next run buys none of these jobs; empty: there is none."""
     estimate: Estimate = msgspec.field(default_factory=Estimate)
     queue: PurchaseQueue = msgspec.field(default_factory=PurchaseQueue)
     today: str | None = None
-    """The API's day, once there is a quote."""
+    """Current day of the API; None: there is no quote yet."""
 
     def count(self, job: Job, decision: Decision) -> Action:
-        """Count a job; under what."""
+        """Count a job, and return its category."""
         if not decision.buys:
             self.counts[decision.action.category] += 1
             return decision.action.category
@@ -99,9 +99,10 @@ class Forecast(msgspec.Struct, kw_only=True):
         return Action.BUY
 
     def as_json(self, quote: Quote | None, entries: Mapping[str, Mapping[str, Json]] | None = None) -> dict[str, Any]:
-        """The object that ``--json`` prints. Without a quote nothing is said of money: an emulator's is none.
+        """Return the object that ``--json`` prints.
 
-        ``entries`` are those of a catalogue by model, where there is no quote.
+        Without a quote it has no amounts: an emulator costs nothing. ``entries``: catalogue entries by model, used if
+        there is no quote.
         """
         known = quote.entries if quote is not None else entries or {}
         makes = {model: list(outputs_of(known.get(model, {}), model)) for model in self.estimate.models}
@@ -143,7 +144,7 @@ class Forecast(msgspec.Struct, kw_only=True):
         }
 
     def _cap(self, quote: Quote) -> dict[str, Any]:
-        """The budget, what is left of it, and for how many of the purchases that is enough at their reserves."""
+        """Return the budget, the rest of it, and the number of purchases whose reserves fit into the rest."""
         if self.budget is None or self.tracker is None:
             return {"budget": None, "budget_left_usd": None, "affordable": None}
         self.today = quote.today
@@ -158,7 +159,7 @@ class Forecast(msgspec.Struct, kw_only=True):
         }
 
     def _prices(self, quote: Quote) -> Prices:
-        """What a run would reserve by: where the catalogue does not answer, the last purchase's price."""
+        """Return the prices for the reserves of a run. Without an answer, the price of the last purchase is used."""
         assert self.tracker is not None
         earlier = self.tracker.earlier_price
         return {m: quote.prices[m] if m in quote.prices else earlier(m) for m in self.estimate.models}
@@ -174,9 +175,9 @@ class Forecast(msgspec.Struct, kw_only=True):
 
 
 def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, visit: Visit) -> Forecast:
-    """Return what a run of ``manifest_jobs`` would do. Changes nothing, needs no lock and no network.
+    """Return what a run of ``manifest_jobs`` would do. Changes nothing, and needs no lock and no network.
 
-    Raises what such a run would raise before it buys. ``now`` is in seconds since the epoch.
+    Raises the errors that such a run would raise before it buys. ``now`` is in seconds since the epoch.
     """
     root, api, shard, budget = config.folder.root, config.api.name, config.shard, config.budget
     forecast = Forecast(output=str(root), budget=budget)
@@ -203,7 +204,7 @@ def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, vis
 
 
 def _refuse_older(older: Path | None, planner: Planner, jobs: Selection) -> None:
-    """Raise ``ConflictError`` where a run would buy by an older copy of a results log."""
+    """Raise ``ConflictError`` if a run would buy although a results log is an older copy."""
     if older is not None and any(planner.buys(job) for job in jobs.selected()):
         raise ConflictError(f"{older_words(older)} Nothing was bought.")
     planner.begin_again()
@@ -228,7 +229,7 @@ def _reason(decision: Decision) -> str:
 
 
 class _Redo:
-    """Which decisions the redo that is asked for changes."""
+    """Changes of decisions by the requested redo."""
 
     def __init__(self, marks: RedoMarks, choice: RedoMode | None, jobs: Selection) -> None:
         self._redo = marks

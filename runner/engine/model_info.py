@@ -1,6 +1,6 @@
-"""Entries of the catalogue as people ask for them: the kinds of files that a model makes, and whether it fits a search.
+"""Queries on entries of the catalogue: the kinds of files that a model makes, and the search for models.
 
-``categories`` of an entry say what a model makes (``image-to-video``), ``kind`` says how it runs (``workflow``).
+``categories`` of an entry name what a model makes (``image-to-video``). ``kind`` names how it runs (``workflow``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOT_A_WORD = re.compile(r"[^\w]+|_")
 
 
 class ModelQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What the models of a list have to fit; empty: anything."""
+    """Conditions for the models of a list; an empty one matches every model."""
 
     search: str = ""
     category: str = ""
@@ -35,14 +35,15 @@ class ModelQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters of the API's listing."""
+        """Return the parameters for the listing of the API."""
         given = {"search": self.search, "category": self.category, "kind": self.kind}
         return {name: value for name, value in given.items() if value}
 
     def fits(self, entry: Mapping[str, Json]) -> bool:
-        """Tell whether ``entry`` fits, for an API that ignores parameters. What has no category or kind may fit.
+        """Tell whether ``entry`` matches, for an API that ignores parameters.
 
-        Each word of a search has to be in the id, name or description; punctuation in them does not matter.
+        An entry without a category or kind is not excluded by these conditions. Each word of the search must occur in
+        the id, name or description; punctuation is ignored.
         """
         categories, kind = categories_of(entry), entry.get("kind")
         if self.category and categories and not any(_same(self.category, name) for name in categories):
@@ -55,15 +56,15 @@ class ModelQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def categories_of(entry: Mapping[str, Json]) -> list[str]:
-    """Return the categories that an entry names; none where they are missing or malformed."""
+    """Return the categories that an entry names; empty if they are missing or malformed."""
     found = entry.get("categories")
     return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
 
 def outputs_of(entry: Mapping[str, Json], model: str = "") -> tuple[str, ...]:
-    """Return the kinds of output that a model makes (``image``, ``3d``); none where nothing says so.
+    """Return the kinds of output that a model makes (``image``, ``3d``); empty if they are not known.
 
-    Its categories say so, or else the end of its id.
+    They follow from its categories, or from the end of its id if it has none.
     """
     model_id = entry.get("model_id", model)
     ending = model_id.rpartition("/")[2] if isinstance(model_id, str) else ""
@@ -72,7 +73,7 @@ def outputs_of(entry: Mapping[str, Json], model: str = "") -> tuple[str, ...]:
 
 
 def output_words(kinds: Sequence[str]) -> str:
-    """Return ``images and videos``; empty for none."""
+    """Return the kinds in words, such as ``images and videos``; empty for no kinds."""
     words = [OUTPUTS[kind] for kind in kinds]
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 

@@ -1,7 +1,7 @@
-"""Operations on a folder that need the API, called by the command line and by the library alike.
+"""Operations on a folder that need the API, for the command line and the library.
 
-Each resolves a ``RunConfig``, locks the folder, opens the ledger, connects to the API and hands all of it to a
-``Batch``. ``collect``, ``repair`` and ``cancel`` need nothing but the folder.
+Each operation resolves a ``RunConfig``, locks the folder, opens the ledger, connects to the API and passes these to a
+``Batch``. ``collect``, ``repair`` and ``cancel`` need only the folder.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 60.0
-"""Seconds that a shard waits for others to begin, or to finish a split."""
+"""Seconds that a shard waits for other shards to begin, or to finish a split."""
 MOMENT = 0.1
 
 Observer = Callable[[Record], None]
-"""Told of every record once it is durable: the events of a run.
+"""Function called with every record once the record is durable: the events of a run.
 
-One that is a ``StatusObserver`` as well is told, before the first of them, how to read where the run stands."""
+For a ``StatusObserver``, ``watch`` is called before the first record."""
 
 
 async def run(
@@ -74,9 +74,9 @@ async def run(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Report:
-    """Carry every selected job of ``manifest`` to an end that the results log knows.
+    """Run the selected jobs of ``manifest``, record how each ends in the results log, and return the report.
 
-    Raises a ``RunnerError`` for what concerns the whole run; trouble with one job is in the report.
+    Raises a ``RunnerError`` for an error of the whole run. Problems of single jobs are in the report.
     """
     config = RunConfig.resolve(manifest, options or RunOptions(), environ)
     return await run_jobs(config, manifest, observer=observer, stop=stop, clock=clock, environ=environ)
@@ -91,7 +91,7 @@ async def run_jobs(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Report:
-    """Carry out the jobs of ``manifest`` as ``config`` has it; ``run`` for a caller that has resolved it already."""
+    """Run the jobs of ``manifest`` with ``config``. The same as ``run``, for callers that have a resolved config."""
     await in_thread(None, refuse_renamed, config.folder.root, config.beside, manifest.jobs)
     async with _batch(config, observer, stop, clock, environ, buys=True) as batch:
         report = await batch.run(manifest.jobs)
@@ -107,7 +107,7 @@ async def collect(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Report:
-    """Fetch what is owed in ``folder`` and buy nothing. Needs no manifest."""
+    """Download what is owed in ``folder``, and buy nothing. Needs no manifest."""
     config = RunConfig.of_folder(folder, options or RunOptions(), environ)
     async with _batch(config, observer, stop, clock, environ) as batch:
         return await batch.collect()
@@ -123,11 +123,11 @@ async def repair(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> RepairResult:
-    """Repair the files of ``folder`` and buy nothing. Needs no manifest.
+    """Repair the files of ``folder``, and buy nothing. Needs no manifest.
 
-    ``settings`` are those of one that is there: it may allow by now what could not be had before.
+    ``settings``: those of the manifest, if there is one. They may now allow downloads that were refused before.
     """
-    from runner.engine.maintenance.repair_files import repair_files  # noqa: PLC0415 - a run that buys needs none of it
+    from runner.engine.maintenance.repair_files import repair_files  # noqa: PLC0415 - not needed by a run that buys
 
     config = RunConfig.of_folder(folder, options or RunOptions(), environ)
     async with _batch(config, observer, stop, clock, environ) as batch:
@@ -137,7 +137,7 @@ async def repair(
 def repair_log(
     folder: Folder, options: RunOptions, *, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
 ) -> list[RepairedLog]:
-    """Make a damaged results log readable again, in a folder that is split each of them. Return what that came to."""
+    """Make a damaged results log readable again; in a split folder, each results log. Return the results."""
     from runner.ledger.repair import repair  # noqa: PLC0415 - only a damaged results log needs it
 
     at = timestamp((clock or SystemClock()).now())
@@ -155,7 +155,7 @@ async def cancel(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> CancelResult:
-    """Ask the API to cancel what is owed in ``folder``, and record what it says of each request afterwards."""
+    """Ask the API to cancel the owed requests of ``folder``, and record how the API then reports each of them."""
     config = RunConfig.of_folder(folder, options or RunOptions(), environ)
     async with _batch(config, observer, stop, clock, environ) as batch:
         return await cancel_owed(batch.context)
@@ -170,11 +170,12 @@ async def reconcile(
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> OpenPurchases:
-    """Record what the user says of open purchases in ``folder``, and return what is still open.
+    """Resolve open purchases in ``folder`` as the user requests, and return those that are still open.
 
-    The API is asked first whether it knows what is to be adopted, unless ``options`` are offline.
+    Before anything is recorded, the API must confirm that it knows each request to adopt, unless ``options`` are
+    offline.
     """
-    from runner.engine.maintenance import reconcile as words  # noqa: PLC0415 - a run that buys needs none of it
+    from runner.engine.maintenance import reconcile as words  # noqa: PLC0415 - not needed by a run that buys
     from runner.engine.maintenance.adoption import require_known  # noqa: PLC0415
 
     clock, options = clock or SystemClock(), options or RunOptions()
@@ -196,7 +197,10 @@ async def reconcile(
 
 
 def _api_of_record(name: str, options: RunOptions, environ: Mapping[str, str]) -> tuple[ApiBase, Token]:
-    """The API that a purchase was made at; the token goes to the one that the options and the environment name only."""
+    """Return the API that a purchase was made at, and its token.
+
+    The token is only sent to the API that the options and the environment name. Raises ``UsageError`` for any other.
+    """
     if name == EMULATOR:
         return ApiBase(url="", name=EMULATOR), Token(EMULATOR)
     base = find_api(options.api, environ)
@@ -218,9 +222,9 @@ async def _batch(
     *,
     buys: bool = False,
 ) -> AsyncIterator[Batch]:
-    """Open everything that a batch needs, and close it again in the right order.
+    """Open the resources of a batch, and close them in reverse order.
 
-    A batch that ``buys`` needs a whole folder or a shard; another works through all shards at once.
+    A batch that ``buys`` works on an unsplit folder or one shard. Any other batch may cover all shards at once.
     """
     clock = clock or SystemClock()
     token = Token(EMULATOR) if config.emulated else find_token(environ)
@@ -256,7 +260,10 @@ async def _batch(
 def _open(
     stack: AsyncExitStack, root: Path, shard: Shard | None, held: HeldParts, observer: Observer
 ) -> tuple[LedgerWriter, LedgerReader]:
-    """Open what this run writes and what other shards know, until ``stack`` is closed. A million lines take long."""
+    """Open the ledger of this run and the ledgers of other shards, until ``stack`` is closed.
+
+    A ledger with a million lines takes long to open.
+    """
     ledger = open_ledger(root, held, observer)
     stack.callback(ledger.close)
     return ledger, stack.enter_context(open_others(root, shard))
@@ -265,9 +272,10 @@ def _open(
 async def _hold(
     stack: AsyncExitStack, root: Path, shard: Shard | None, clock: Clock, stop: Stop, *, buys: bool
 ) -> HeldParts:
-    """Hold the folder or the shard until ``stack`` is closed.
+    """Lock the folder or the shard until ``stack`` is closed.
 
-    Other shards hold the folder for a moment when they begin; so a shard waits for it, a run of the whole does not.
+    Other shards lock the folder for a moment when they begin. A run of a shard therefore waits for the lock, while a
+    run of the whole folder does not.
     """
     since = timestamp(clock.now())
     if shard is None and not buys:
@@ -285,10 +293,10 @@ async def _hold(
 
 @asynccontextmanager
 async def _reach(base: ApiBase, token: Token, root: Path, clock: Clock) -> AsyncIterator[Api]:
-    """The API, or an emulator inside this process whose state lives in the output folder."""
+    """Connect to the API, or to an emulator inside this process with its state in the output folder."""
     async with AsyncExitStack() as stack:
         if base.name == EMULATOR:
-            from runner.emulator import Options, serve  # noqa: PLC0415 - it draws; nobody else should wait for that
+            from runner.emulator import Options, serve  # noqa: PLC0415 - slow to load, and used by few
 
             state = root / ".runner" / "emulator"
             emulator = await stack.enter_async_context(serve(Options(), state=state, now=clock.now))

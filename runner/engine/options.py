@@ -1,4 +1,4 @@
-"""Options of a run: what differs from its manifest."""
+"""Options of a run, which override its manifest."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from runner.planning.selection import JobFilter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What a run does differently from its manifest; None leaves a thing as the manifest has it."""
+    """Options that override the manifest. None: the value of the manifest applies."""
 
     output: Path | None = None
     concurrency: int | Literal["auto"] | None = None
-    """Requests in flight at the API; ``"auto"``: as many as keep it busy."""
+    """Requests in flight at the API; ``"auto"``: as many as keep the API busy."""
     only: str | None = None
-    """Jobs whose id matches this pattern."""
+    """Pattern for the ids of the jobs to select; None: all."""
     limit: int | None = None
-    """The first so many of the selected jobs."""
+    """Number of the selected jobs to take, from the first; None: all."""
     on_unknown: OnUnknown | None = None
     budget: Budget | None = None
     until: float | None = None
-    """When to stop buying, in seconds since the epoch."""
+    """Time at which buying stops, in seconds since the epoch; None: no such time."""
     for_seconds: float | None = None
-    """How long to buy, in seconds from the beginning of the run."""
+    """Duration of buying, in seconds from the beginning of the run; None: no such duration."""
     emulator: bool = False
-    """Run against an emulator inside this process: nothing is paid."""
+    """True if the run uses an emulator inside this process: nothing is paid."""
     api: str | None = None
     same_api_as: str | None = None
-    """Another address of the same API: what was bought there counts as bought here, from now on."""
+    """Another address of the same API: from now on, purchases made there count as made here."""
     offline: bool = False
-    """Ask the catalogue nothing: neither what models take nor what they cost."""
+    """True if the catalogue is not contacted, neither for the inputs of models nor for prices."""
     redo: bool = False
-    """Buy done jobs anew: those that ``only`` matches, those that are ``missing``, or ``every`` one."""
+    """True if done jobs are bought again: those that ``only`` matches, those ``missing``, or ``every`` one."""
     missing: bool = False
-    """Of a redo: only jobs whose files neither the disk nor the API has any more."""
+    """True if the redo is limited to jobs whose files neither the disk nor the API has any more."""
     every: bool = False
-    """Of a redo: all done jobs."""
+    """True if the redo is for all done jobs."""
     shard: Shard | None = None
-    """Only the jobs of this shard, with a results manifest and a part of the budget of its own."""
+    """Shard whose jobs are run, with its own results log and its own part of the budget; None: all jobs."""
     share: Shard | None = None
-    """Which part of ``concurrency`` and ``rate`` it has; None: as the shard. Where never more than four shards run at
-    a time, however many there are, each has a quarter."""
+    """Part of ``concurrency`` and ``rate`` that the shard has; None: the same part as of the jobs. For example, each
+    has a quarter if at most four of any number of shards run at a time."""
 
     def __post_init__(self) -> None:
         if isinstance(self.concurrency, int) and not 1 <= self.concurrency <= 1000:
@@ -74,7 +74,7 @@ class RunOptions:
 
     @property
     def choice(self) -> RedoMode | None:
-        """Which done jobs are bought anew."""
+        """Return the done jobs that are bought again, as a mode; None: no redo."""
         if not self.redo:
             return None
         return RedoMode.MISSING if self.missing else RedoMode.SELECTED
@@ -84,7 +84,7 @@ class RunOptions:
         return JobFilter(shard=self.shard, only=self.only, limit=self.limit)
 
     def api_base(self, environ: Mapping[str, str]) -> ApiBase:
-        """Return which API the options and the environment name; for the emulator only its name.
+        """Return the API that the options and the environment name; for the emulator, only its name.
 
         Raises ``UsageError`` for an address that is not safe.
         """
@@ -92,5 +92,5 @@ class RunOptions:
 
     @property
     def same_api(self) -> str | None:
-        """How records name the other address. Raises ``UsageError`` for one that cannot be an API's."""
+        """Return the name of the other address in records. Raises ``UsageError`` if it cannot be an API's address."""
         return None if self.same_api_as is None else find_api(self.same_api_as, {}).name

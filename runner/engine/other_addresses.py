@@ -1,4 +1,4 @@
-"""Purchases made at another address of the API than the one that is asked: they are told, and not asked after."""
+"""Purchases made at another address of the API than the one of this run. They are reported, but not polled."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from runner.ledger import LedgerReader
 
 
 def owed_elsewhere(api: str, ledger: LedgerReader) -> Iterator[str]:
-    """Yield for each other address than ``api`` that owes results how many, and what to do about it."""
+    """Yield a message for each address other than ``api`` that owes results: how many, and what to do."""
     for other in sorted(ledger.apis() - {api, EMULATOR} if is_paid(api) else ()):
         if owed := len(ledger.owed(other)):
             yield f"{owed:,} paid results are owed by {other}, and this run asked {api}; {advice(other)}"
 
 
 def advice(other: str) -> str:
-    """What to do where ``other`` is an address of the API that is asked."""
+    """Return the advice for the case that ``other`` is an address of the same API."""
     return f"if both are addresses of one service, say so once: --same-api-as {other}"

@@ -1,4 +1,4 @@
-"""The pipeline of a batch: submitter, poller and deliverer, connected to the same ledger, API and stop."""
+"""Pipeline of a batch: submitter, poller and deliverer with the same ledger, API and stop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_DELIVERIES = 32
 
 
 class Pipeline:
-    """The steps of one batch."""
+    """Steps of one batch."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Pipeline:
 
     @property
     def limits(self) -> Limits:
-        """Deliveries have a bound of their own."""
+        """Return the limits of the batch. Deliveries have a limit of their own."""
         concurrency = self._config.concurrency
         deliveries = MOST_DELIVERIES if concurrency is None else max(4, min(concurrency, MOST_DELIVERIES))
         slots = self._adaptive or FixedSlots(concurrency or START)
@@ -150,7 +150,7 @@ class Pipeline:
             self._context.stop.buying(text, HALTED)
 
     def _intent_fields(self, job: Job) -> dict[str, object]:
-        """What every intent carries beside the job: all that collecting and delivering need without the manifest."""
+        """Return the fields of an intent beside the job, so that polling and delivery need no manifest."""
         limits = self._config.download_limits
         carried: dict[str, object] = {}
         if limits is not None:

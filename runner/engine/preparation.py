@@ -1,4 +1,4 @@
-"""Preparation of a batch: what earlier runs left is put in order before anything is bought."""
+"""Preparation of a batch: cleanup of what earlier runs left, before anything is bought."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ log = logging.getLogger(__name__)
 
 
 async def clear_crash(context: RunContext) -> None:
-    """Remove temporary files, and record the intents that a crash left without an answer as ``unknown``."""
+    """Remove temporary files, and record intents that a crash left without an answer as ``unknown``."""
     context.folder.prepare()
     for record in context.ledger.interrupted():
         await context.ledger.append(in_doubt(record, timestamp(context.clock.now())))
 
 
 async def hold_unrecorded(context: RunContext, planner: Planner, jobs: Iterable[Job], *, manifest: str) -> str | None:
-    """Hold each job that would be bought though its picture lies there without a record.
+    """Put each job on hold that would be bought although its picture is in the folder without a record.
 
-    Returns the words for the user if anything would be bought, else None. ``manifest`` is its name in records.
+    Return the message for the user if anything would be bought, else None. ``manifest`` is the name of the manifest in
+    records.
     """
     wanted = (job for job in jobs if planner.buys(job))
     buying = held = 0
@@ -47,7 +48,7 @@ async def hold_unrecorded(context: RunContext, planner: Planner, jobs: Iterable[
 
 
 def _unrecorded(context: RunContext, job: Job, manifest: str) -> Record:
-    """Return a purchase in doubt for one that the log has lost."""
+    """Return a purchase in doubt that stands for one that the results log has lost."""
     at = timestamp(context.clock.now())
     purchase = next_purchase(context.ledger.history(job.id))
     made = intent(job, purchase, at=at, api=context.api.base.name, manifest=manifest)
@@ -56,7 +57,7 @@ def _unrecorded(context: RunContext, job: Job, manifest: str) -> Record:
 
 
 async def take_over(context: RunContext, planner: Planner, jobs: Iterable[Job]) -> None:
-    """Put the records of renamed jobs under their new ids, the newest first: a crash must not hide that one."""
+    """Record the purchases of renamed jobs under their new ids, the newest first: a crash must not hide the newest."""
     planner.begin_again()
     renamed = ((job, old_id) for job in jobs if (old_id := planner.renamed_from(job, planner.history(job))))
     while some := await pull(renamed):
@@ -75,7 +76,10 @@ def stop_if_disk_full(context: RunContext) -> None:
 async def open_budget(
     context: RunContext, config: RunConfig, budget: BudgetTracker, buying: Estimate, known: Iterator[Record]
 ) -> None:
-    """Learn what the jobs to be bought cost. With a budget, count ``known`` and buy nothing unless each has a price."""
+    """Set the prices of the models to be bought.
+
+    With a budget, count the purchases ``known``, and stop buying if a job has no price.
+    """
     if config.budget is not None:
         api = context.api.base.name
         counted = (record for record in known if is_paid(record.api) == is_paid(api))

@@ -1,13 +1,13 @@
-"""Redo: done jobs that are bought anew, each exactly once however often the process dies.
+"""Redo: done jobs that are bought again, each exactly once however often the process crashes.
 
-A redo has a number. It marks the purchase in force of every job that it chooses (``redo``), and all marks are durable
-before the first purchase; the last of them says so (``redo_chosen``). A purchase that answers a mark carries the number
-as ``redone``, so that a mark is bought once. When every chosen job of the manifest is at an end, one line closes the
-redo (``redo_closed``); until then the same command goes on with it, and so does a run without ``--redo``.
+A redo has a number. It marks the purchase in force of every job that it chooses (``redo``). All marks are durable
+before the first purchase; the last mark says so (``redo_chosen``). A purchase for a mark carries the number as
+``redone``, so that a mark leads to one purchase. When every chosen job of the manifest has ended, one line closes the
+redo (``redo_closed``). Until then the same command continues the redo, and so does a run without ``--redo``.
 
-Each pass over the jobs or the ledger is made in a thread. An interruption cuts the choice short, and what is marked by
-then is as a crash would leave it; a redo whose jobs are all at an end is closed all the same, else the next would not
-be a new one.
+Each pass over the jobs or the ledger runs in a thread. An interruption ends the choice early, and leaves the same marks
+as a crash. A redo whose jobs have all ended is closed even after an interruption: otherwise the next redo would not be
+a new one.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from runner.planning.planner import Planner
 from runner.planning.rules import Action, Decision, redo_pending, wanted_redo
 
 CHUNK = 256
-"""Marks that are written together."""
+"""Number of marks that are written together."""
 
 Jobs = Callable[[], Iterable[Job]]
-"""Gives the same jobs afresh each time it is called."""
+"""Function that returns the same jobs from the beginning at each call."""
 
 
 class RedoMode(StrEnum):
-    """Which done jobs a redo chooses among those selected."""
+    """Choice of a redo among the selected done jobs."""
 
     SELECTED = "selected"
     MISSING = "missing"
-    """Those whose files neither the disk nor the API has any more."""
+    """Done jobs whose files neither the disk nor the API has any more."""
 
 
 class RedoMarks:
-    """The newest redo of a folder as it stands, for one who only looks."""
+    """State of the newest redo of a folder, read-only."""
 
     def __init__(self, ledger: LedgerReader, planner: Planner, api: str) -> None:
         self._known = ledger
@@ -56,7 +56,7 @@ class RedoMarks:
         return not self._known.redo(self._api).closed
 
     def check_choice(self, jobs: Jobs) -> None:
-        """Raise ``UsageError`` where an unfinished redo is about other jobs than these."""
+        """Raise ``UsageError`` if an unfinished redo has marked none of ``jobs``."""
         standing = self._known.redo(self._api)
         if not standing.closed and not any(self._marked(job, standing.number) for job in jobs()):
             raise UsageError(
@@ -66,12 +66,12 @@ class RedoMarks:
 
     @property
     def choosing(self) -> int:
-        """The number of the redo that may choose jobs now; 0 where an unfinished one has chosen already."""
+        """Return the number of the redo that may choose jobs now; 0 if an unfinished redo has chosen already."""
         standing = self._known.redo(self._api)
         return 0 if standing.chosen and not standing.closed else standing.number + standing.closed
 
     def would_choose(self, job: Job, decision: Decision, number: int) -> bool:
-        """Tell whether redo ``number`` marks ``job``: it is done, and not marked yet."""
+        """Tell whether redo ``number`` marks ``job``: the job is done, and not marked yet."""
         done = decision.action.category in (Action.REUSE, Action.DELIVER)
         return done and decision.record is not None and not self._marked(job, number)
 
@@ -80,21 +80,21 @@ class RedoMarks:
 
 
 class Redo(RedoMarks):
-    """The newest redo of a folder, as one run goes on with it. Meanwhile nobody else may use the ledger."""
+    """The newest redo of a folder, continued by one run. The run must have exclusive use of the ledger."""
 
     def __init__(
         self, ledger: LedgerWriter, planner: Planner, api: str, stop: Stop, chosen: Callable[[Job, Decision], None]
     ) -> None:
-        """``chosen`` is told of each job that is about to be marked, and what was decided about it before."""
+        """Open the redo. ``chosen`` is called with each job before it is marked, and with the decision about it."""
         super().__init__(ledger, planner, api)
         self._ledger = ledger
         self._stop = stop
         self._tell = chosen
 
     async def go_on(self, choice: RedoMode | None, jobs: Jobs) -> None:
-        """Take up an unfinished redo. A run that asked for none keeps to what a crash left chosen.
+        """Continue an unfinished redo. Without a ``choice``, the marks that a crash left are the choice.
 
-        Raises ``UsageError`` where one was asked for and the unfinished one is about other jobs.
+        Raises ``UsageError`` if there is a ``choice`` and the unfinished redo is about other jobs.
         """
         standing = self._ledger.redo(self._api)
         if standing.closed:
@@ -105,7 +105,7 @@ class Redo(RedoMarks):
             await in_thread(None, self.check_choice, jobs)
 
     async def choose(self, jobs: Jobs) -> None:
-        """Mark the done ones of ``jobs``, unless an unfinished redo has chosen already. Raises ``ConflictError``."""
+        """Mark the done jobs among ``jobs``, unless an unfinished redo has chosen already. Raises ``ConflictError``."""
         number = self.choosing
         if not number:
             return
@@ -124,7 +124,7 @@ class Redo(RedoMarks):
             await self._end_choice(number)
 
     async def _write(self, marks: Iterable[Record]) -> None:
-        """Make them durable together."""
+        """Write ``marks`` durably, all together."""
         async with anyio.create_task_group() as group:
             for mark in marks:
                 group.start_soon(self._ledger.append, mark)
@@ -142,7 +142,7 @@ class Redo(RedoMarks):
         return msgspec.structs.replace(decision.record, redo=number, redo_chosen=False, redo_closed=False)
 
     def _candidates(self, jobs: Jobs, number: int) -> Iterator[tuple[Job, Decision]]:
-        """The jobs that are done and not marked with ``number`` yet, until an interruption."""
+        """Yield the jobs that are done and not marked with ``number`` yet, until an interruption."""
         for job in takewhile(lambda _: not self._interrupted, jobs()):
             decision = self._planner.decide(job)
             if self.would_choose(job, decision, number):
@@ -153,7 +153,7 @@ class Redo(RedoMarks):
         return self._stop.interrupted.is_set()
 
     async def _end_choice(self, number: int) -> None:
-        """A crash came while jobs were being chosen: what is marked is the choice."""
+        """Complete the choice with the marks that exist, after a crash during the choice."""
         for mark in await pull(self._all_marks(number), 1):
             await self._ledger.append(msgspec.structs.replace(mark, redo_chosen=True))
 
@@ -161,9 +161,10 @@ class Redo(RedoMarks):
         return (record for record in self._ledger.latest() if record.api == self._api and record.redo == number)
 
     async def close(self, jobs: Iterable[Job]) -> None:
-        """End the redo if every chosen one of ``jobs``, all of the manifest, is at an end.
+        """Close the redo if every chosen job has ended. ``jobs``: all jobs of the manifest.
 
-        Marks of jobs that are gone or have other inputs by now are answered by this, so that they stay unbought.
+        Marks of jobs that no longer exist or now have other inputs are answered as well, so that they lead to no
+        purchase.
         """
         number, chosen, closed = self._ledger.redo(self._api)
         if closed or not chosen or await in_thread(None, self._is_pending, jobs, number):

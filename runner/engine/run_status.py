@@ -1,4 +1,4 @@
-"""Status of a run under way, for whoever displays it."""
+"""Status of a run in progress, for displays."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import msgspec
 from runner.core.models import Record
 
 TRANSITION = {"transition": True}
-"""The ``extra`` of a log record that goes with a purchase's change of state, for a display that shows the change."""
+"""``extra`` of a log record about a change of state of a purchase, for displays that show the change themselves."""
 
 
 class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The budget, and what stands against it. ``spent_usd`` counts what is not reserved for requests under way."""
+    """The budget and the amounts counted against it. ``spent_usd`` excludes the reserves of requests in progress."""
 
     usd: float
     per_day: bool
@@ -23,23 +23,23 @@ class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run says of itself at one moment."""
+    """Snapshot of a run."""
 
     counts: Mapping[str, int] = msgspec.field(default_factory=dict)
-    """Jobs by ``COUNTS``; those under way still stand where they stood before."""
+    """Jobs by ``COUNTS``. A job in progress is still counted under its previous outcome."""
     cost_usd: float = 0.0
-    """Billed to this run."""
+    """Amount billed in this run."""
     concurrency: int | None = None
-    """How many requests may be in flight, where that is known."""
+    """Requests that may be in flight; None: not known."""
     cap: BudgetStatus | None = None
 
 
 @runtime_checkable
 class StatusObserver(Protocol):
-    """An observer that also wants to know where the run stands."""
+    """An observer that also reads the status of the run."""
 
     def __call__(self, record: Record) -> None:
-        """A record is durable."""
+        """Handle ``record``, which is durable."""
 
     def watch(self, read: Callable[[], RunStatus]) -> None:
-        """``read`` may be called at any time until the run has ended."""
+        """Receive ``read``, which may be called at any time until the run has ended."""

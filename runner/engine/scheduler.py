@@ -1,10 +1,10 @@
-"""Scheduler of a batch: workers that hold a slot at the API each, and deliveries beside them.
+"""Scheduler of a batch: workers that each hold a slot at the API, and concurrent deliveries.
 
-Workers pull from one shared iterator. A worker holds its slot from submission to the final state; deliveries have a
-separate bound, so a finished request frees its slot at once. Owed work comes first, and buying begins beside it. A
-worker whose request did not end in time leaves its slot occupied: nothing new is bought on it until the run ends.
-Where the number of slots follows the API (``concurrency: auto``), workers join as it grows, and leave between two jobs
-as it shrinks. What a step does is not known here.
+Workers pull from one shared iterator. A worker holds its slot from submission to the final state. Deliveries have a
+separate limit, so a finished request frees its slot at once. Owed work comes first, and buying begins while it runs. A
+worker whose request timed out leaves its slot occupied: nothing new is bought on this slot until the run ends. If the
+number of slots follows the API (``concurrency: auto``), workers join as it grows, and leave between two jobs as it
+shrinks. The scheduler does not know what a step does.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ log = logging.getLogger(__name__)
 
 
 class WorkItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to do: a purchase to bring home (``record``), or a job to buy (``job``)."""
+    """One unit of work: a purchase to download (``record``), or a job to buy (``job``)."""
 
     before: str
-    """The count under which it stands until it is settled."""
+    """Outcome under which the item is counted until it is finished."""
     record: Record | None = None
     job: Job | None = None
     fresh: bool = False
-    """Whether its request is one of this run."""
+    """True if its request is one of this run."""
     ends_as: str | None = None
-    """The count it moves to once nothing of it is owed, where that is not its record's."""
+    """Outcome of the item once nothing of it is owed; None: the outcome of its record."""
     counted: bool = True
-    """False for a purchase whose job stands in the books by another one."""
+    """False for a purchase whose job is counted by another purchase."""
 
     @property
     def job_id(self) -> str:
@@ -50,11 +50,11 @@ class WorkItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PAUSE = WorkItem(before="")
-"""Nothing to do: stands where many jobs had nothing, so that the event loop has its turn."""
+"""Item without work, yielded after many jobs so that control returns to the event loop."""
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker and a delivery call; each returns the record as it then stands."""
+    """Functions that workers and deliveries call. Each step returns the record as it then stands."""
 
     submit: Callable[[Job], Awaitable[Record | None]]
     poll: Callable[[Record, bool], Awaitable[Record]]
@@ -63,25 +63,25 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Generated = Queue[tuple[WorkItem, Record] | None]
-"""What workers hand over to deliveries; None: nothing more comes, once for each delivery."""
+"""Queue from workers to deliveries. None, once for each delivery, marks the end."""
 
 
 class Slots(Protocol):
-    """How many requests may be in flight."""
+    """Limit of requests in flight."""
 
     @property
     def limit(self) -> float: ...
 
     @property
     def reason(self) -> str:
-        """Why that many, in words for the log."""
+        """Return the reason of the limit, in words for the log."""
 
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` when the limit has changed."""
 
 
 class FixedSlots(msgspec.Struct, frozen=True):
-    """As many slots as the user said."""
+    """Number of slots as given by the user."""
 
     limit: int
     reason: str = "as the manifest says"
@@ -91,24 +91,24 @@ class FixedSlots(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much goes on at once."""
+    """Limits of concurrent work."""
 
     slots: Slots
     deliveries: int
     backlog: int
-    """Paid results that may wait for delivery before buying pauses, and stops if they cannot be delivered. As slots
-    become more, four for each may wait."""
+    """Paid results that may wait for delivery before buying pauses, or fail before buying stops. With more slots, up to
+    four per slot."""
 
 
 async def run_batch(
     owed: Iterable[WorkItem], jobs: Iterable[WorkItem], *, steps: Steps, limits: Limits, stop: Stop, lost: int = 0
 ) -> int:
-    """Carry all ``owed`` and ``jobs`` as far as they go, at most ``limits.slots`` at the API at once.
+    """Process all ``owed`` and ``jobs`` as far as possible, at most ``limits.slots`` at the API at once.
 
-    ``lost`` slots are held by requests that did not end in time; returns how many are so at the end.
+    ``lost`` slots are held by requests that timed out; the number of such slots at the end is returned.
 
-    Raises the ``RunnerError`` that made it impossible to go on, after every other worker has heard its answer: an error
-    in one place must not make a question of money out of what is on its way in another.
+    Raises the ``RunnerError`` that prevents the run from continuing, after every other worker has received its answer:
+    an error of one worker must not leave the requests of others with an unknown outcome.
     """
     workers = _Workers(iter(owed), iter(jobs), steps, limits, stop, lost)
     generated: Generated = Queue(limits.backlog)
@@ -126,7 +126,7 @@ async def run_batch(
 
 
 class _Workers:
-    """What the workers of one batch share."""
+    """State that the workers of one batch share."""
 
     def __init__(
         self, owed: Iterator[WorkItem], jobs: Iterator[WorkItem], steps: Steps, limits: Limits, stop: Stop, lost: int
@@ -144,12 +144,12 @@ class _Workers:
         self._waiting = 0
         self._failed = 0
         self._under_way = 0
-        """Items that a worker or a delivery has in hand."""
+        """Items that a worker or a delivery is processing."""
         self._proof = DeliveryProof()
         self._errors: list[RunnerError] = []
 
     def raise_errors(self) -> None:
-        """Raise what went wrong; where it was several things, with the words of each."""
+        """Raise the first error, with the messages of all."""
         if self._errors:
             words = dict.fromkeys(str(error) for error in self._errors)
             raise type(self._errors[0])("\n".join(words)) from self._errors[0]
@@ -159,7 +159,7 @@ class _Workers:
         self._stop.interrupt(str(error), error.exit_code)
 
     def start_workers(self, group: TaskGroup, generated: Generated) -> None:
-        """Let as many workers join as there may be more now."""
+        """Start as many workers as the limit now allows in addition."""
         limit = int(self._limits.slots.limit)
         if not 0.8 * self._told < limit < 1.25 * self._told:
             level = logging.INFO if self._told else logging.DEBUG
@@ -170,7 +170,7 @@ class _Workers:
             group.start_soon(self._worker, generated)
 
     async def _worker(self, generated: Generated) -> None:
-        """Work until there is nothing left, buying stops, or a request keeps the slot."""
+        """Work until no work is left, buying stops, or a request that timed out keeps the slot."""
         try:
             keeps_slot = await self._work(generated)
         except RunnerError as error:
@@ -180,7 +180,7 @@ class _Workers:
         self._in_use -= not keeps_slot
 
     async def _work(self, generated: Generated) -> bool:
-        """Bring home what is owed, then buy; whether a request still holds the slot."""
+        """Process what is owed, then buy. Return whether a request still holds the slot."""
         keeps_slot = False
         for work in self._owed:
             keeps_slot |= await self._carry(work, generated)
@@ -196,11 +196,11 @@ class _Workers:
         return keeps_slot
 
     def _is_wanted(self) -> bool:
-        """Tell whether this worker may stay: there are not more than there may be, or it is the last one that works."""
+        """Tell whether this worker may continue: the limit is not exceeded, or this is the last worker."""
         return self._in_use <= max(int(self._limits.slots.limit), self.lost + 1)
 
     async def _work_for_free(self, generated: Generated) -> None:
-        """Buying stopped: what costs nothing is done all the same, unless the run is to end."""
+        """Do the work that costs nothing after buying has stopped, unless the run is interrupted."""
         while not self._stop.interrupted.is_set() and (work := self._next()) is not None:
             if work.job is None:
                 await self._carry(work, generated)
@@ -212,13 +212,13 @@ class _Workers:
         return PAUSE if self._pausing else next(self._jobs, None)
 
     async def _pause(self) -> None:
-        """Let the event loop have its turn. Until then no other worker looks at more jobs."""
+        """Return control to the event loop. Until then no other worker examines more jobs."""
         first, self._pausing = not self._pausing, True
         await checkpoint()
         self._pausing &= not first
 
     async def _carry(self, work: WorkItem, generated: Generated) -> bool:
-        """Take one piece of work to its final state and hand it over; whether its request still holds the slot."""
+        """Process an item up to its delivery, which is queued. Return whether its request still holds the slot."""
         if work is PAUSE:
             await self._pause()
             return False
@@ -239,10 +239,11 @@ class _Workers:
         return record is not None and record.error is not None and record.error.code == TIMEOUT
 
     async def _room(self) -> bool:
-        """Wait while too many paid results are not on disk; False: buying stopped.
+        """Wait while too many paid results are not on disk. Return False if buying stopped.
 
-        Until the first delivery of the run has succeeded, few may wait: perhaps none can be delivered at all. Where
-        all have failed, and were of earlier runs, one purchase is made to find out; if that fails, too, buying stops.
+        Before the first successful delivery of the run, only few results may wait, since perhaps none can be delivered.
+        If all deliveries have failed and were of earlier runs, one purchase is made as a test. If its delivery also
+        fails, buying stops.
         """
         while not self._stop.stopped and (self._waiting > self._backlog or self._is_unproven()):
             if self._is_unproven() and not self._under_way:
@@ -258,7 +259,7 @@ class _Workers:
         return max(self._limits.backlog, 4 * int(self._limits.slots.limit))
 
     def _is_unproven(self) -> bool:
-        """Tell whether buying pauses, because nothing was delivered yet and much waits or has failed."""
+        """Tell whether buying pauses because nothing was delivered yet and many results wait or have failed."""
         return self._proof.open >= max(MAX_UNPROVEN, int(self._limits.slots.limit))
 
     def _count_lost(self, keeps_slot: bool) -> None:
@@ -269,7 +270,7 @@ class _Workers:
             self._stop.buying("every slot is held by a request that did not end in time")
 
     async def deliver(self, generated: Generated) -> None:
-        """Deliver what workers hand over, until no worker is left to hand over anything."""
+        """Deliver the queued results until the end of the queue."""
         while (piece := await generated.get()) is not None:
             work, record = piece
             try:

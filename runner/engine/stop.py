@@ -1,4 +1,4 @@
-"""Stop: whether buying may go on, and why not."""
+"""Stop of a run: the reason why buying has ended, if it has."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from runner.core.models import Record
 from runner.engine.summary import Stopped, most_serious
 
 GRACE_SECONDS = 20.0
-"""How long after an interruption what is in flight is brought home."""
+"""Grace period after an interruption, in which requests in flight are still polled and downloaded."""
 
 
 class Stop:
-    """Set once, by whoever finds the first reason; a more serious one may still replace it.
+    """The stop of one run. The first reason sets it; a more serious reason may replace the first.
 
-    Hand one to ``runner.run`` and call its ``interrupt`` from a signal handler, say, to end that run gently. A signal
-    handler of the event loop, that is: not safe from another thread.
+    To end a run gently, pass a ``Stop`` to ``runner.run`` and call ``interrupt``, for example from a signal handler of
+    the event loop. ``interrupt`` is not safe to call from another thread.
     """
 
     def __init__(self) -> None:
         self.why: Stopped | None = None
         self.interrupted = Event()
-        """Set when a person or the system asks the run to end; what is in flight then has a grace period."""
+        """Set when a user or the system asks the run to end. Requests in flight then have a grace period."""
         self._event = Event()
 
     @property
     def stopped(self) -> bool:
-        """Tell whether nothing more may be bought."""
+        """Return whether nothing more may be bought."""
         return self.why is not None
 
     def buying(self, reason: str, exit_code: int = 75) -> None:
-        """Buy nothing more. Of several reasons the one whose exit code comes first is kept, then the earliest."""
+        """Stop buying. Of several reasons, the one whose exit code takes precedence is kept, then the earliest."""
         self.why = most_serious([*filter(None, [self.why]), Stopped(reason=reason, exit_code=exit_code)])
         self._event.set()
 
     def interrupt(self, reason: str, exit_code: int = 75) -> None:
-        """End the run soon: buy nothing more, bring home what is in flight."""
+        """End the run soon: stop buying, and download what is in flight within the grace period."""
         self.buying(reason, exit_code)
         self.interrupted.set()
 
     async def end_grace(self, scope: CancelScope, extra: float = 0.0) -> None:
-        """Cancel ``scope`` when the grace period of an interruption is over, and so many seconds more."""
+        """Cancel ``scope`` when the grace period of an interruption and ``extra`` seconds are over."""
         await self.interrupted.wait()
         await sleep(GRACE_SECONDS + extra)
         scope.cancel()
 
     async def wait(self, seconds: float | None = None) -> bool:
-        """Sleep for ``seconds`` or until buying stops; whether it has."""
+        """Sleep for ``seconds`` (None: without limit) or until buying stops. Return whether buying has stopped."""
         with move_on_after(seconds):
             await self._event.wait()
         return self.stopped
@@ -67,18 +67,18 @@ async def _cancel_when(event: Event, scope: CancelScope) -> None:
 
 
 OLD_SECONDS = 24 * 3600.0
-"""A paid result that has waited for so long stops the buying until it is home."""
+"""Age in seconds from which an owed result stops buying until the result is downloaded."""
 
 
 def most_waiting(concurrency: int | None) -> int:
-    """Return how many paid results may wait before buying stops. None: as many as at the beginning of ``auto``."""
+    """Return how many paid results may wait before buying stops. ``concurrency`` of None stands for ``auto``."""
     return max(100, 4 * (concurrency or 0))
 
 
 def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:
-    """Return why nothing is bought before what is ``owed`` is delivered; empty where buying may go on beside it.
+    """Return why buying waits for the delivery of ``owed``; empty: buying may continue meanwhile.
 
-    A purchase with trouble of its own, as a file in its way, keeps no other job from being bought, however old it is.
+    A purchase with a problem of its own, such as a file in its place, never stops other purchases, however old it is.
     """
     waiting = [record for record in owed if not record.stuck and not record.rebuy]
     if len(waiting) > most:

@@ -1,4 +1,4 @@
-"""Summary of a run: counts, money, and the exit code that tells what is left to do."""
+"""Summary of a run: counts, costs, and the exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.core.models import ACCEPTED, PARTIAL, Halt, Record, State
 from runner.planning.rules import Action, Decision
 
 HALTED = 1
-"""The exit code of a run that stopped buying because too much failed."""
+"""Exit code of a run that stopped buying because too many jobs failed."""
 
 MAX_CAUSES = 50
 MAX_EXAMPLES = 20
@@ -29,12 +29,12 @@ _WARNINGS = {
 
 
 def warning_words(warning: str) -> str:
-    """What is odd about a done purchase, to be read after "with"."""
+    """Return the warning of a done purchase in words, to follow "with"."""
     return _WARNINGS.get(warning, f"another {warning} than asked for")
 
 
 def outcome_of_record(record: Record) -> str:
-    """Under which count a purchase stands at the end of a run."""
+    """Return the outcome under which a purchase is counted at the end of a run."""
     if record.rebuy and (record.owed or record.open):
         return "left"
     if record.owed:
@@ -45,7 +45,7 @@ def outcome_of_record(record: Record) -> str:
 
 
 def outcome_of_decision(decision: Decision) -> str:
-    """Under which count a job stands that the run has not touched: what was decided, nothing of it done."""
+    """Return the outcome of a job for which a decision was made and nothing was done yet."""
     match decision.action:
         case Action.REUSE:
             return "skipped"
@@ -60,10 +60,10 @@ def outcome_of_decision(decision: Decision) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureCause:
-    """Why some jobs ended as they did: how many of one error, and one of them."""
+    """Jobs with the same outcome and error: their number and one example."""
 
     outcome: str
-    """One of ``COUNTS``; ``done`` for what came with a warning: another size, or some outputs missing."""
+    """One of ``COUNTS``; ``done`` for jobs with a warning: another size, or missing outputs."""
     code: str
     http_status: int | None
     count: int
@@ -71,13 +71,13 @@ class FailureCause:
 
 
 class FailureCauses:
-    """Counts what ended badly by outcome, error code and HTTP status, with the first of each as an example."""
+    """Counts of failures and warnings by outcome, error code and HTTP status, with the first of each as an example."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, int | None], tuple[int, Record]] = {}
 
     def add(self, record: Record, outcome: str) -> None:
-        """Count ``record``. Codes are the API's words: those beyond ``MAX_CAUSES`` are counted together."""
+        """Count ``record``. The API may send any code, so causes beyond ``MAX_CAUSES`` are counted together."""
         key = _key(record, outcome)
         if key not in self._found and len(self._found) >= MAX_CAUSES:
             key = outcome, "other", None
@@ -85,19 +85,19 @@ class FailureCauses:
         self._found[key] = count + 1, example
 
     def count(self, cause: FailureCause) -> None:
-        """Add what another run has counted."""
+        """Add a cause that another run has counted."""
         key = cause.outcome, cause.code, cause.http_status
         count, example = self._found.get(key, (0, cause.example))
         self._found[key] = count + cause.count, example
 
     def drop(self, record: Record, outcome: str) -> None:
-        """``record`` was counted and turned out to have ended otherwise."""
+        """Remove ``record`` from the counts, because it turned out to have ended otherwise."""
         key = _key(record, outcome)
         count, example = self._found.get(key, (0, record))
         self._found[key] = count - 1, example
 
     def listed(self) -> tuple[FailureCause, ...]:
-        """The most frequent first."""
+        """Return the causes, the most frequent first."""
         found = [
             FailureCause(outcome=outcome, code=code, http_status=status, count=count, example=example)
             for (outcome, code, status), (count, example) in self._found.items()
@@ -114,26 +114,26 @@ def _key(record: Record, outcome: str) -> tuple[str, str, int | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """Why a run bought no more, and the exit code that this alone would give."""
+    """Reason why a run stopped buying, and the exit code for this reason alone."""
 
     reason: str
     exit_code: int
 
 
 def most_serious(reasons: Iterable[Stopped]) -> Stopped | None:
-    """The one whose exit code comes first, then the earliest."""
+    """Return the reason whose exit code takes precedence, then the earliest; None: there are no reasons."""
     return min(reasons, key=lambda stopped: _rank(stopped.exit_code), default=None)
 
 
 def _rank(exit_code: int) -> int:
-    """Where an exit code stands in their order of precedence; the rest come last together."""
+    """Return the rank of an exit code in the order of precedence. Codes without a rank share the last one."""
     order = (64, 65, 73, 77, 69)
     return order.index(exit_code) if exit_code in order else len(order)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The end of a run. ``spent_usd`` counts the whole folder, open questions at their reserve."""
+    """Result of a run. ``spent_usd`` is for the whole folder and counts purchases without a bill at their reserve."""
 
     done: int = 0
     skipped: int = 0
@@ -150,19 +150,19 @@ class Report:
     results: str = ""
     stopped: Stopped | None = None
     bugs: int = 0
-    """Jobs whose steps met a bug of the runner's own in this run."""
+    """Jobs whose steps met a bug of the runner in this run."""
     bad_rows: int = 0
-    """Rows of feeds that were left out, as ``on_bad_row: skip`` asks."""
+    """Rows of feeds that were skipped due to ``on_bad_row: skip``."""
     notes: tuple[str, ...] = ()
-    """What a person should know, whatever the counts."""
+    """Notes for the user, independent of the counts."""
     examples: tuple[Record, ...] = ()
-    """A few records that ended badly."""
+    """Examples of records with a failure or a warning, at most ``MAX_EXAMPLES``."""
     causes: tuple[FailureCause, ...] = ()
-    """All that ended badly, by cause."""
+    """All failures and warnings, by cause."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """The eight, by name."""
+        """Return the eight counts by name."""
         return {name: getattr(self, name) for name in COUNTS}
 
     @property
@@ -171,11 +171,16 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The first that applies: what made it unable to go on; 70 bug; 75 work left; 2 money question; 1 failures; 0.
+        """Return the exit code, the first of these that applies.
 
-        A bug comes before the work that it left: to run again does not help.
+        - the code of the reason that prevented the run from continuing
+        - 70: a bug of the runner. It precedes 75, because another run does not help
+        - 75: work is left
+        - 2: the outcome of a purchase is unknown
+        - 1: failures
+        - 0
 
-        A picture that is missing everywhere is a warning: its job is done and nothing more can be done for it.
+        A picture that is missing everywhere is only a warning: its job is done, and nothing more can be done.
         """
         stopped = self.stopped.exit_code if self.stopped is not None else 0
         if stopped not in (0, HALTED, 75):
@@ -189,7 +194,7 @@ class Report:
         return 1 if self.failed or self.cancelled or self.bad_rows or stopped == HALTED else 0
 
     def with_bad_rows(self, count: int) -> Report:
-        """The report of a run whose manifest left out so many rows."""
+        """Return the report with ``count`` skipped rows of feeds, and a note about them."""
         if not count:
             return self
         rows = "1 row of a feed was" if count == 1 else f"{count:,} rows of feeds were"
@@ -197,7 +202,7 @@ class Report:
         return replace(self, bad_rows=count, notes=notes)
 
     def as_json(self) -> dict[str, object]:
-        """The object that ``--json`` prints; its field names are a promise."""
+        """Return the object that ``--json`` prints. Its field names are stable."""
         counts = {name: getattr(self, name) for name in ("total", *COUNTS)}
         money = {"cost_usd": round(self.cost_usd, 9), "spent_usd": round(self.spent_usd, 9)}
         return {
@@ -210,7 +215,7 @@ class Report:
 
 
 def combine(reports: Sequence[Report]) -> Report:
-    """One report of runs that each did a part. What the folder as a whole has spent is for others to say."""
+    """Return one report of runs that each did a part of the jobs. ``spent_usd`` of the folder is left to the caller."""
     counts: dict[str, Any] = {name: sum(getattr(report, name) for report in reports) for name in COUNTS}
     causes = FailureCauses()
     for cause in (cause for report in reports for cause in report.causes):
@@ -227,7 +232,7 @@ def combine(reports: Sequence[Report]) -> Report:
 
 
 def halted(halt: Halt | None, *, failed: int, finished: int) -> bool:
-    """Tell whether so much of what finished in this run failed that buying should stop; a share counts from 20 on."""
+    """Tell whether so many finished jobs failed that buying stops. A share applies from 20 finished jobs on."""
     if halt is None:
         return False
     if halt.count is not None:

@@ -1,4 +1,4 @@
-"""Tally of a run: the count that each job belongs to, what the run cost, and examples of what went wrong."""
+"""Tally of a run: the outcome of each job, the cost of the run, and examples of failures."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ from runner.planning.rules import Action, Decision
 
 _FINISHED = (State.DONE, State.FAILED, State.CANCELLED, State.UNKNOWN)
 _FAILED = (State.FAILED, State.UNKNOWN)
-"""What counts for ``halt:``. An outcome that cannot be read is no better than a failure, and may cost as much."""
+"""States that count as failed for ``halt:``. An unknown outcome counts too, since it may cost as much."""
 
 
 class Tally:
-    """Every selected job stands under exactly one count, from the survey to the report."""
+    """Counts of jobs by outcome. Every selected job has exactly one outcome, from the survey to the report."""
 
     def __init__(self) -> None:
         self.cost_usd = 0.0
         self.finished = 0
-        """Jobs that this run brought to an end, with purchases left in doubt, or bought and not to be delivered."""
+        """Jobs that ended in this run, also with a purchase that is in doubt, or paid and impossible to deliver."""
         self.failed = 0
         self.bugs = 0
-        """Jobs whose steps met a bug of the runner's own."""
+        """Jobs whose steps met a bug of the runner."""
         self.notes: list[str] = []
-        """What a person should know at the end, whatever the counts."""
+        """Notes for the user at the end, independent of the counts."""
         self.missing = NameSet()
-        """Ids of done jobs whose files could not be had anywhere in this run."""
+        """Ids of done jobs whose files could not be found anywhere in this run."""
         self._counts = Counter[str]()
         self._examples: list[Record] = []
         self._causes = FailureCauses()
         self._open: dict[str, WorkItem] = {}
         self._ended: dict[str, Record] = {}
-        """Owed purchases that turned out to have ended without a picture: their jobs may be bought anew."""
+        """Owed purchases that turned out to have ended without a picture. Their jobs may be bought again."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many jobs stand under which count right now."""
+        """Return the current number of jobs by outcome."""
         return {name: self._counts[name] for name in COUNTS}
 
     def enter(self, decision: Decision) -> None:
-        """Count a job by what was decided about it."""
+        """Count a job by the decision about it."""
         self._counts[outcome_of_decision(decision)] += 1
         if decision.action in (Action.HOLD, Action.FAILED) and decision.record is not None:
             self._remember(decision.record, outcome_of_decision(decision))
 
     def enter_owed(self, record: Record) -> None:
-        """Count a purchase of a job that is not selected and is brought home all the same."""
+        """Count an owed purchase of a job that is not selected. The purchase is downloaded nevertheless."""
         self._counts[outcome_of_record(record)] += 1
 
     def decide_again(self, decision: Decision) -> None:
-        """A job that stood under ``left`` until its old purchase was home."""
+        """Move a job from ``left`` to the outcome of ``decision``, after its old purchase was downloaded."""
         if decision.action is not Action.COLLECT:
             self._move("left", outcome_of_decision(decision))
 
     def choose(self, outcome: str) -> None:
-        """A done job that stood under ``outcome`` is to be bought anew."""
+        """Move a done job from ``outcome`` to ``left``, because it is bought again."""
         self._move(outcome, "left")
 
     def _move(self, before: str, after: str) -> None:
@@ -74,14 +74,14 @@ class Tally:
         self._counts[after] += 1
 
     def leave(self, outcome: str) -> None:
-        """All that still stand under ``outcome`` were to be looked at for the same; an interruption came before."""
+        """Move all jobs under ``outcome`` to ``left``, because an interruption came before a redo looked at them."""
         self._counts["left"] += self._counts.pop(outcome, 0)
 
     def begin(self, job_id: str, work: WorkItem) -> None:
         self._open[job_id] = work
 
     def finish(self, work: WorkItem, record: Record | None) -> None:
-        """Move a piece of work to the count where it ends; None: nothing was done."""
+        """Move an item to its final outcome. ``record``: its last record; None: nothing was done."""
         if not work.counted:
             return
         if self._open.get(work.job_id) is work:
@@ -102,9 +102,10 @@ class Tally:
             self._remember(record, outcome)
 
     def _change(self, work: WorkItem, outcome: str) -> None:
-        """Move a job to ``outcome`` from where it stands by now: its owed purchase may have ended without a picture.
+        """Move a job to ``outcome`` from its current outcome.
 
-        That is no example of what went wrong any more, once its job ended otherwise.
+        Its owed purchase may have ended without a picture before. That record is then no longer an example of a
+        failure, because the job ended otherwise.
         """
         ended = self._ended.pop(work.job_id, None)
         self._move(work.before if ended is None else outcome_of_record(ended), outcome)
@@ -113,13 +114,13 @@ class Tally:
             self._examples = [record for record in self._examples if record is not ended]
 
     def correct(self, before: Record, after: Record) -> None:
-        """A purchase that was settled as ``before`` turned out to be ``after``."""
+        """Replace ``before`` by ``after``: a purchase that was counted turned out to have ended otherwise."""
         self._move(outcome_of_record(before), outcome_of_record(after))
         self._causes.drop(before, outcome_of_record(before))
         self._remember(after, outcome_of_record(after))
 
     def close(self, newest: Callable[[str], Record | None]) -> None:
-        """Count the jobs that an interruption left in the middle by what the ledger says of them."""
+        """Count the jobs that an interruption left unfinished by their newest record in the ledger."""
         for job_id, work in self._open.items():
             record = newest(job_id)
             if record is not None and work.job is not None and record.fingerprint == work.job.fingerprint:
@@ -127,7 +128,7 @@ class Tally:
         self._open.clear()
 
     def report(self, *, spent_usd: float, seconds: float, output: str, results: str, stopped: Stopped | None) -> Report:
-        """The end of the run."""
+        """Return the report of the run."""
         return Report(
             **self.counts,
             cost_usd=round(self.cost_usd, 9),
@@ -149,7 +150,10 @@ class Tally:
 
 
 def _outcome(work: WorkItem, record: Record) -> str:
-    """Where a piece of work ends, given its last record; a done one with an error could not be had again."""
+    """Return the outcome of an item by its last record.
+
+    A done record with an error is one whose files could not be downloaded again.
+    """
     if record.state is State.DONE and record.error is not None:
         return "owed" if record.error.retryable else "missing"
     return work.ends_as if work.ends_as and not record.owed else outcome_of_record(record)

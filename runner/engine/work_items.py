@@ -1,4 +1,4 @@
-"""Work of a run as items for the scheduler: owed purchases, jobs, changed jobs, and jobs whose files are missing."""
+"""Work items for the scheduler: owed purchases, jobs, changed jobs, and jobs whose files are missing."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from runner.planning.survey import SurveyResult
 T = TypeVar("T")
 
 JOBS_PER_PAUSE = 256
-"""Jobs that are looked at before the event loop has its turn."""
+"""Jobs that are examined before control returns to the event loop."""
 
 
 class WorkItems:
-    """Turns purchases and jobs into items, as things stand when their turn comes."""
+    """Source of work items. Each job is decided when its item is requested, not before."""
 
     def __init__(self, context: RunContext, tally: Tally) -> None:
         self._context = context
         self._tally = tally
 
     def of_owed(self, found: SurveyResult) -> list[WorkItem]:
-        """Return what is owed, oldest first; also purchases of jobs that are not selected, which are counted."""
+        """Return items for owed purchases, oldest first.
+
+        Owed purchases of jobs that are not selected are included, and added to the tally.
+        """
         owed = self._context.ledger.owed(self._context.api.base.name)
         first: dict[str, int] = {}
         for record in owed:
@@ -49,7 +52,7 @@ class WorkItems:
         ]
 
     def of_jobs(self, planner: Planner, jobs: Iterable[Job | None], changed: Container[str]) -> Iterator[WorkItem]:
-        """Yield what is to be done for each job, but for those in ``changed``. None stands for a settled job."""
+        """Yield the work of each job that is not in ``changed``. None in ``jobs`` stands for a job without work."""
 
         def work(job: Job | None) -> Iterator[WorkItem]:
             if job is not None and job.id not in changed:
@@ -58,7 +61,10 @@ class WorkItems:
         return _with_pauses(jobs, work)
 
     def of_changed(self, planner: Planner, jobs: Iterable[Job], changed: Container[str]) -> Iterator[WorkItem]:
-        """Yield the jobs whose inputs had changed while an older purchase was owed, once that is delivered."""
+        """Yield the work of the jobs in ``changed``, whose inputs changed while an older purchase was owed.
+
+        The older purchase is delivered before.
+        """
 
         def work(job: Job) -> Iterator[WorkItem]:
             if job.id in changed:
@@ -69,7 +75,7 @@ class WorkItems:
         return _with_pauses(jobs, work)
 
     def of_missing(self, planner: Planner, jobs: Iterable[Job]) -> Iterator[WorkItem]:
-        """Yield the jobs that a redo chose because their files are gone everywhere."""
+        """Yield the jobs that a redo chose because neither the disk nor the API has their files."""
 
         def work(job: Job) -> Iterator[WorkItem]:
             if job.id in self._tally.missing and (decision := planner.decide(job)).action is Action.BUY:
@@ -93,7 +99,7 @@ class WorkItems:
 
 
 def _with_pauses(jobs: Iterable[T], work: Callable[[T], Iterator[WorkItem]]) -> Iterator[WorkItem]:
-    """Yield what is to be done for each of ``jobs``, and pauses: for very many jobs it may be nothing."""
+    """Yield the work of each of ``jobs``, with pauses in between, since many jobs in a row may have no work."""
     for number, job in enumerate(jobs, 1):
         if number % JOBS_PER_PAUSE == 0:
             yield PAUSE

@@ -1,1 +1,1 @@
-"""Costs, the budget and receipts."""
+"""Prices, costs, the budget and receipts."""

@@ -1,15 +1,15 @@
-"""Budget: how much may still be bought, across crashes and reruns.
+"""Budget: the amount that may still be spent, across crashes and reruns.
 
-Every purchase takes its reserve before its intent is written, and the bill settles it. What is not billed counts at its
-reserve: unknowns, failures without a stated cost, whatever is still under way. Days are the API's, by the ``Date`` of
-its answers; as long as it names none, every purchase counts as today's.
+Every purchase reserves an amount before its intent is written, and the bill replaces the reserve. A purchase without a
+bill counts at its reserve: unknown outcomes, failures without a stated cost, and requests in progress. Days are those
+of the API, from the ``Date`` header of its answers. Before the first such header, every purchase counts for today.
 
-Until a bill for a model and size is known, a job of that kind goes alone: the next one reserves what that one cost. A
-bill that is higher than what was reserved raises what others of its kind, which are under way, are reserved at. Of a
-model that costs by the second, the bill for one second is learnt: where a video of 2 s was billed $0.40, one of 10 s
-reserves $2.00.
+Before the first bill for a model and size, only one job of this kind is in progress at a time; the next job reserves
+the amount of its bill. A bill above the reserve raises the reserves of other purchases of this kind that are in
+progress. For a model with a price per second, the tracker learns the cost of one second: after a bill of $0.40 for a
+video of 2 s, a video of 10 s reserves $2.00.
 
-The tracker of a shard holds what ``shares.allowance`` gives it of the folder's budget.
+The tracker of a shard is limited to the part of the folder's budget that ``shares.allowance`` returns.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from runner.engine.stop import Stop
 
 
 class _Reserved(msgspec.Struct, frozen=True, kw_only=True):
-    """What a purchase under way stands at, until it is billed."""
+    """Reserve of a purchase in progress, until the purchase is billed."""
 
     kind: Hashable
     day: str | None
     usd: float
     seconds: int | None
-    """What its model is priced for; None: it costs by the output."""
+    """Seconds that the price is for; None: the model has a price per output."""
 
 
 class _Billed(msgspec.Struct):
-    """What purchases of a kind were billed at most."""
+    """Highest bills for purchases of one kind."""
 
     usd: float = 0.0
     per_second: float = 0.0
@@ -59,50 +59,50 @@ class _Billed(msgspec.Struct):
             self.per_second = max(self.per_second, usd / seconds)
 
     def expect(self, seconds: int | None) -> float:
-        """Return what the next purchase may be billed; ``seconds`` is None for a model that costs by the output."""
+        """Return the expected bill of the next purchase. ``seconds``: None for a model with a price per output."""
         return self.usd if seconds is None else self.per_second * seconds
 
 
 class _Account:
-    """What the purchases of a shard, or of the folder, come to by day."""
+    """Amounts by day of the purchases of a shard, or of the folder."""
 
     def __init__(self) -> None:
         self.usd: defaultdict[str | None, float] = defaultdict(float)
         self.unpriced: Counter[tuple[str | None, str, Extent]] = Counter()
-        """Purchases that were perhaps charged and that no price was known for: by day, model and extent."""
+        """Purchases that may have been charged and have no known price, by day, model and extent."""
 
     def count(self, record: Record, times: int = 1) -> None:
-        """Count ``record``; -1 times: no longer."""
+        """Count ``record``. With ``times`` of -1, remove it again."""
         if basis_of(record) is Basis.UNPRICED:
             self.unpriced[record.day, record.model, extent_of(record.inputs)] += times
         else:
             self.usd[record.day] += times * spent(record)
 
     def days(self, price: Callable[[str, Extent], float]) -> Iterator[tuple[str | None, float]]:
-        """Day and amount, several times a day: what had no price is counted at the one of its model now."""
+        """Yield pairs of day and amount, several per day. Purchases without a price count at the present price."""
         yield from self.usd.items()
         for (day, model, extent), count in self.unpriced.items():
             yield day, count * price(model, extent)
 
 
 class BudgetTracker:
-    """What a folder has spent and reserved, against its budget."""
+    """Spent and reserved amounts of a folder, and its budget."""
 
     def __init__(
         self, budget: Budget | None, stop: Stop, today: Callable[[], str | None], shard: Shard | None = None
     ) -> None:
-        """``today`` is the API's day (``2026-11-22``), None as long as it is not known."""
+        """Create a tracker. ``today`` returns the day of the API (``2026-11-22``), None while it is not known."""
         self._prices: dict[str, Price | None] = {}
-        """Base price by model, as far as the catalogue names it."""
+        """Base price by model; None as price: neither the catalogue nor a purchase has one."""
         self._budget = budget
         self._stop = stop
         self._today = today
         self._shard = shard
         self._spent = _Account()
         self._elsewhere: defaultdict[int, _Account] = defaultdict(_Account)
-        """What other shards had spent, by their index, when the run began."""
+        """Amounts that other shards had spent when the run began, by index of the shard."""
         self._limits: dict[str | None, float] = {}
-        """What that leaves to this one, by the API's day."""
+        """Resulting limits of this shard, by day of the API."""
         self._bills: dict[Hashable, _Billed] = {}
         self._earlier: dict[str, Price] = {}
         self._alone: set[Hashable] = set()
@@ -110,7 +110,7 @@ class BudgetTracker:
         self._changed = Event()
 
     def load(self, records: Iterable[Record]) -> None:
-        """Count what earlier runs have spent, of every shard, and learn what each kind was billed."""
+        """Count what earlier runs of every shard have spent, and learn the bills and prices of each kind."""
         self._limits.clear()
         for record in records:
             self._count(record)
@@ -119,16 +119,19 @@ class BudgetTracker:
                 self._earlier[record.model] = price.with_default_of(self._earlier.get(record.model))
 
     def set_price(self, model: str, price: Price | None) -> None:
-        """``price`` is what the catalogue names, or what was paid before; None: nothing says so."""
+        """Set the price of ``model``, from the catalogue or an earlier purchase; None: not known."""
         self._prices[model] = price
         self._limits.clear()
 
     def earlier_price(self, model: str) -> Price | None:
-        """The price that the newest purchase of ``model`` reserved by: what to go by while the catalogue is away."""
+        """Return the price behind the reserve of the newest purchase of ``model``; None: there is none.
+
+        It is used while the catalogue cannot be reached.
+        """
         return self._earlier.get(model)
 
     def estimate(self, job: Job) -> float | None:
-        """What the next purchase of ``job`` may cost; None where nothing says so."""
+        """Return the most that the next purchase of ``job`` may cost; None: not known."""
         price, billed = self._prices.get(job.model), self._bills.get(kind_of(job))
         if price is None:
             return billed.usd if billed is not None else None
@@ -138,19 +141,19 @@ class BudgetTracker:
         return max(estimate, billed.expect(self.priced_seconds(job)))
 
     def priced_seconds(self, source: Job | Record) -> int | None:
-        """Return the seconds that the price of ``source`` is for; None where its model costs by the output."""
+        """Return the seconds that the price of ``source`` is for; None: its model has a price per output."""
         price = self._prices.get(source.model)
         return None if price is None else price.seconds(extent_of(source.inputs))
 
     @property
     def left_usd(self) -> float:
-        """What of the budget is neither spent nor reserved."""
+        """Return the part of the budget that is neither spent nor reserved."""
         assert self._budget is not None
         return max(0.0, self._limit() - self._counted())
 
     @property
     def cap(self) -> BudgetStatus | None:
-        """The budget and what stands against it, for one who looks; None without a budget."""
+        """Return the budget and the amounts counted against it; None: there is no budget."""
         if self._budget is None:
             return None
         reserved = sum(taken.usd for taken in self._under_way.values())
@@ -158,7 +161,7 @@ class BudgetTracker:
         return BudgetStatus(usd=self._limit(), per_day=self._budget.per_day, spent_usd=spent_usd, reserved_usd=reserved)
 
     def room(self, jobs: Iterable[Job]) -> int:
-        """How many of ``jobs``, bought in this order, fit into what is left if each costs its reserve."""
+        """Count the ``jobs`` that fit into the rest of the budget, bought in this order at their reserves."""
         left = self.left_usd + 1e-9
         count = 0
         for job in jobs:
@@ -169,7 +172,7 @@ class BudgetTracker:
         return count
 
     async def acquire(self, job: Job) -> bool:
-        """Wait until ``job`` may be bought. False: buying stopped, maybe because the budget is used up."""
+        """Wait until ``job`` may be bought. Return False if buying stopped, e.g. at the end of the budget."""
         while not self.admits(job):
             if self._stop.stopped:
                 return False
@@ -180,18 +183,18 @@ class BudgetTracker:
         return True
 
     def admits(self, job: Job) -> bool:
-        """Tell whether ``job`` may be bought as things are."""
+        """Tell whether ``job`` may be bought now."""
         return self._budget is None or (kind_of(job) not in self._alone and self._fits(job))
 
     def reserve(self, record: Record) -> None:
-        """An intent is about to be written: its reserve counts from now on."""
+        """Count the reserve of ``record``, an intent that is about to be written."""
         if self._budget is None:
             return
         self._add(record.day, record.reserved_usd or 0.0)
         self._reserve(record, record.reserved_usd or 0.0)
 
     def track(self, records: Iterable[Record]) -> None:
-        """These are asked after in this run: what earlier runs left at its reserve is perhaps billed soon."""
+        """Track requests of earlier runs that this run polls, since a bill may soon replace their reserves."""
         for record in records:
             if self._budget is not None and record.state is State.SUBMITTED:
                 self._spent.count(record, -1)
@@ -206,7 +209,7 @@ class BudgetTracker:
             self._alone.add(kind)
 
     def charge(self, record: Record) -> None:
-        """A purchase is over as far as this run goes: count what it came to instead of its reserve."""
+        """Replace the reserve of a purchase by its final amount, as the purchase has ended for this run."""
         taken = self._under_way.pop((record.id, record.purchase), None)
         if taken is None:
             return
@@ -223,7 +226,7 @@ class BudgetTracker:
         return self._bills.setdefault(kind, _Billed())
 
     def _raise(self, kind: Hashable) -> None:
-        """Others of a kind that was billed higher than they are reserved at will be, too."""
+        """Raise the reserves of purchases of ``kind`` in progress to the highest bill: their bills will match it."""
         for name, taken in self._under_way.items():
             bill = self._bills[kind].expect(taken.seconds) if taken.kind == kind and kind in self._bills else 0.0
             if taken.usd < bill:
@@ -231,15 +234,15 @@ class BudgetTracker:
                 self._under_way[name] = msgspec.structs.replace(taken, usd=bill)
 
     def _counts(self, record: Record) -> float:
-        """What a purchase stands at: one that no price was known for when it was made, at the price of now."""
+        """Return the amount that a purchase counts at. A purchase made without a price counts at the present price."""
         if basis_of(record) is Basis.UNPRICED:
             return self._price(record.model, extent_of(record.inputs))
         return spent(record)
 
     def _price(self, model: str, extent: Extent) -> float:
-        """What a purchase counts for that was made without knowing a price; 0 where nothing says so.
+        """Return the amount of a purchase that was made without a known price; 0 if no price is known now either.
 
-        One by the second that gives no duration counts for one second, the least that it can have cost.
+        With a price per second and no duration, it counts for one second, the least that it can have cost.
         """
         price = self._prices.get(model) or self._earlier.get(model)
         if price is None:
@@ -251,7 +254,7 @@ class BudgetTracker:
         self._spent.usd[day] += usd
 
     def _count(self, record: Record) -> None:
-        """Put what an earlier run has spent to the account of its shard."""
+        """Add a purchase of an earlier run to the account of its shard."""
         own = self._shard is None or self._shard.owns(record.id)
         account = self._spent if own else self._elsewhere[shard_of(record.id, self._shard.of if self._shard else 1)]
         account.count(record)
@@ -261,7 +264,7 @@ class BudgetTracker:
             self._billed(kind_of(record)).learn(record.cost_usd, seconds_in(record))
 
     def _counted(self) -> float:
-        """What stands against the budget: all of it, or today's and what has no day."""
+        """Return the amount counted against the budget; with a budget per day, that of today and without a day."""
         return self._sum(self._spent)
 
     def _sum(self, account: _Account) -> float:
@@ -271,7 +274,7 @@ class BudgetTracker:
         return sum(usd for day, usd in account.days(self._price) if every or day in (today, None))
 
     def _limit(self) -> float:
-        """How much may stand against it."""
+        """Return the highest amount that may be counted against the budget."""
         assert self._budget is not None
         if self._shard is None:
             return self._budget.usd

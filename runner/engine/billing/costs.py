@@ -13,16 +13,19 @@ from runner.core.models import EMULATOR, Job, Record, State
 from runner.engine.billing.prices import Extent, Price, WithoutDuration, extent_of
 
 Prices = Mapping[str, Price | None]
-"""By model; None where nothing says what it costs."""
+"""Prices by model; None as price: not known."""
 
 
 class Estimate(msgspec.Struct):
-    """What the jobs to be bought may cost: no call quotes an exact total, so this is a range with gaps."""
+    """Estimated cost of the jobs to be bought.
+
+    No call of the API returns an exact total, so this is a range, without the jobs whose price is not known.
+    """
 
     counts: Counter[tuple[str, Extent]] = msgspec.field(default_factory=Counter)
-    """How many jobs of a model, by what their price depends on."""
+    """Number of jobs by model and extent, on which their price depends."""
     examples: dict[tuple[str, Extent], str] = msgspec.field(default_factory=dict)
-    """The id of the first of them."""
+    """Id of the first of these jobs."""
 
     def add(self, job: Job) -> None:
         kind = job.model, extent_of(job.inputs)
@@ -34,16 +37,16 @@ class Estimate(msgspec.Struct):
         return sorted({model for model, _ in self.counts})
 
     def count(self, model: str) -> int:
-        """How many jobs of ``model``."""
+        """Return the number of jobs of ``model``."""
         return sum(count for (name, _), count in self.counts.items() if name == model)
 
     def seconds(self, model: str, price: Price | None) -> int:
-        """Return the seconds that the jobs of ``model`` ask for together, as far as it is priced by the second."""
+        """Return the total seconds that the jobs of ``model`` request; 0 without a price per second."""
         of_model = ((extent, count) for (name, extent), count in self.counts.items() if name == model)
         return 0 if price is None else sum(count * (price.seconds(extent) or 0) for extent, count in of_model)
 
     def range_usd(self, prices: Prices) -> tuple[float, float] | None:
-        """Return the least and the most, of the jobs whose price is known; None where that is none of them."""
+        """Return the lowest and highest cost of the jobs with a known price; None: there are no such jobs."""
         priced = [
             (count * least, count * most)
             for (model, extent), count in self.counts.items()
@@ -54,11 +57,11 @@ class Estimate(msgspec.Struct):
         return (sum(least for least, _ in priced), sum(most for _, most in priced)) if priced else None
 
     def unpriced(self, prices: Prices) -> list[str]:
-        """Models whose price is not known; never taken for free."""
+        """Return the models whose price is not known. They are never treated as free."""
         return [model for model in self.models if prices.get(model) is None]
 
     def without_duration(self, prices: Prices) -> list[WithoutDuration]:
-        """Return the jobs whose price is by the second and that give no duration, by model."""
+        """Return the jobs with a price per second and no duration, by model."""
         found: dict[str, list[tuple[str, Extent]]] = {}
         for model, extent in self.counts:
             price = prices.get(model)
@@ -71,20 +74,20 @@ class Estimate(msgspec.Struct):
 
 
 class Basis(StrEnum):
-    """What a purchase counts by."""
+    """Basis of the amount that a purchase counts at."""
 
     BILLED = "billed"
-    """What the API says it cost."""
+    """Cost as billed by the API."""
     RESERVED = "reserved"
-    """No bill is known, or none yet: it counts at what was reserved for it."""
+    """Reserve of the purchase, because no bill is known, or not yet."""
     UNPRICED = "unpriced"
-    """Perhaps or certainly bought, with neither a bill nor a known price: it counts for nothing."""
+    """Zero, although the purchase was or may have been made: there is neither a bill nor a known price."""
     FREE = "free"
-    """Nothing was created, or it was paid as another purchase."""
+    """Zero: nothing was created, or it was paid as another purchase."""
 
 
 def basis_of(record: Record) -> Basis:
-    """By which of its numbers a purchase counts."""
+    """Return the basis of the amount that a purchase counts at."""
     if record.restored_from is not None or record.state is State.RELEASED:
         return Basis.FREE
     if record.cost_usd is not None:
@@ -96,18 +99,18 @@ def basis_of(record: Record) -> Basis:
 
 
 def spent(record: Record) -> float:
-    """What a purchase counts for: the billed cost, or its reserve as long as the bill may still come."""
+    """Return the amount that a purchase counts at: the billed cost, or the reserve while no bill is known."""
     numbers = {Basis.BILLED: record.cost_usd, Basis.RESERVED: record.reserved_usd}
     return numbers.get(basis_of(record)) or 0.0
 
 
 def exact(usd: float) -> Decimal:
-    """An amount to a billionth of a dollar, to be summed without the noise of binary fractions."""
-    return Decimal(str(round(usd, 9))) + 0  # no minus before a zero
+    """Return an amount to a billionth of a dollar, as a decimal so that sums have no binary rounding errors."""
+    return Decimal(str(round(usd, 9))) + 0  # turns -0 into 0
 
 
 def total_spent(records: Iterable[Record], api: str) -> float:
-    """What the folder's purchases count for together; an emulator's and real ones are never added up."""
+    """Return the sum of the folder's purchases. Those of an emulator and paid ones are never added up."""
     return float(sum(exact(spent(record)) for record in records if is_paid(record.api) == is_paid(api)))
 
 

@@ -1,6 +1,6 @@
-"""Prices of models: USD for one output, or for each second of it, and what an amount depends on.
+"""Prices of models in USD per output or per second, and the inputs that an amount depends on.
 
-A price, a unit or a duration that is missing or malformed gives no amount. It is never read as free.
+A missing or malformed price, unit or duration gives no amount. It is never treated as free.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from runner.api.fields import read_usd
 from runner.core.models import MOST_USD, Json, Record
 
 DURATION = "duration"
-"""The input that holds the seconds of a video or a sound."""
+"""Name of the input for the seconds of a video or a sound."""
 
 MOST_MEGAPIXELS = 10**12
-"""A size beyond it is no size, and too large a number to calculate a price with."""
+"""Limit of the megapixels in the price. A larger number is not a real size, and too large for the calculation."""
 
 MOST_SECONDS = 10**6
-"""A duration beyond it is none."""
+"""Longest valid duration."""
 
 _WHOLE = re.compile(r"\s*[0-9]{1,7}\s*", re.ASCII)
 
 
 class Extent(msgspec.Struct, frozen=True):
-    """What the price of a job depends on beside its model."""
+    """Properties of a job, in addition to its model, that its price depends on."""
 
     megapixels: int
     seconds: int | None = None
-    """The duration that the inputs give; None: none, or one that is no number of seconds."""
+    """Duration in the inputs; None: missing, or not a number of seconds."""
     default: bool = False
-    """Whether the inputs leave the duration to the model."""
+    """True if the inputs have no duration, so that the model's default applies."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,39 +42,39 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     usd: float
     per_second: bool = False
     default_seconds: int | None = None
-    """The duration of a request that gives none, by the model's schema."""
+    """Duration of a request without a duration, from the model's schema; None: not known."""
 
     @property
     def unit(self) -> str:
         return "second" if self.per_second else "output"
 
     def seconds(self, extent: Extent) -> int | None:
-        """Return the seconds that a request is billed for; None where nothing says how many, or none count."""
+        """Return the seconds that a request is billed for; None: not known, or the price is per output."""
         if not self.per_second:
             return None
         return self.default_seconds if extent.default else extent.seconds
 
     def with_default_of(self, other: Price | None) -> Price:
-        """Return this price, with the default duration of ``other`` where it has none of its own."""
+        """Return this price, with the default duration of ``other`` if this price has none."""
         if other is None or not self.per_second or self.default_seconds is not None:
             return self
         return msgspec.structs.replace(self, default_seconds=other.default_seconds)
 
     def least(self, extent: Extent) -> float | None:
-        """Return the base price of a request; None for one by the second without a duration."""
+        """Return the base price of a request; None: the price is per second and no duration is known."""
         if not self.per_second:
             return self.usd
         seconds = self.seconds(extent)
         return None if seconds is None else min(MOST_USD, self.usd * seconds)
 
     def most(self, extent: Extent) -> float | None:
-        """Return the estimate that is reserved: the base price for every megapixel begun."""
+        """Return the estimate to reserve: the base price times the megapixels, rounded up; None: not known."""
         least = self.least(extent)
         return None if least is None else min(MOST_USD, least * extent.megapixels)
 
 
 def price_of(entry: Mapping[str, Json]) -> Price | None:
-    """Return the price in a catalogue entry; None where it is missing or malformed, or its unit is not known."""
+    """Return the price in a catalogue entry; None: it is missing or malformed, or its unit is not known."""
     usd, unit = read_usd(entry.get("base_price_usd")), entry.get("price_unit", "output")
     if usd is None or unit not in ("output", "second"):
         return None
@@ -90,7 +90,7 @@ def _default_seconds(schema: Json) -> int | None:
 
 
 def price_in(record: Record) -> Price | None:
-    """Return the price that the reserve of a purchase was made by; None where it has none."""
+    """Return the price behind the reserve of a purchase; None: it has no reserve."""
     if record.reserved_usd is None:
         return None
     extent = extent_of(record.inputs)
@@ -102,19 +102,19 @@ def price_in(record: Record) -> Price | None:
 
 
 def seconds_in(record: Record) -> int | None:
-    """Return the seconds that a purchase was reserved for, or else those in its inputs."""
+    """Return the seconds that the reserve of a purchase is for, else those in its inputs; None: neither is known."""
     if record.priced_seconds is not None and 0 < record.priced_seconds <= MOST_SECONDS:
         return record.priced_seconds
     return extent_of(record.inputs).seconds
 
 
 def extent_of(inputs: Mapping[str, Json]) -> Extent:
-    """Return what of ``inputs`` decides about the price."""
+    """Return the part of ``inputs`` that the price depends on."""
     return Extent(megapixels(inputs), read_seconds(inputs.get(DURATION)), DURATION not in inputs)
 
 
 def megapixels(inputs: Mapping[str, Json]) -> int:
-    """Return the megapixels begun, at least one; one where the inputs name no size."""
+    """Return the megapixels, rounded up, at least 1; 1 if the inputs have no size."""
     width, height = inputs.get("width"), inputs.get("height")
     if not (isinstance(width, int) and isinstance(height, int)):
         return 1
@@ -122,7 +122,7 @@ def megapixels(inputs: Mapping[str, Json]) -> int:
 
 
 def read_seconds(value: Json) -> int | None:
-    """Return a duration in seconds begun: a number, or a text that is a whole one. None for anything else."""
+    """Return a duration in seconds, rounded up, from a number or a text with a whole number; None: anything else."""
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_SECONDS:
@@ -131,19 +131,19 @@ def read_seconds(value: Json) -> int | None:
 
 
 def price_words(price: Price | None) -> str:
-    """Return ``from $0.0045 each`` or ``from $0.02 a second``; a price that is not known is never shown as free."""
+    """Return the price in words, such as ``from $0.0045 each``. An unknown price is never shown as free."""
     if price is None:
         return "price unknown"
     return f"from ${price.usd:g} {'a second' if price.per_second else 'each'}"
 
 
 class WithoutDuration(msgspec.Struct, frozen=True):
-    """Jobs of a model by the second whose inputs give no duration."""
+    """Jobs of a model with a price per second whose inputs have no duration."""
 
     model: str
     count: int
     example: str
-    """The id of one of them."""
+    """Id of one of these jobs."""
 
     def __str__(self) -> str:
         jobs = self.example if self.count == 1 else f"{self.count:,} jobs, such as {self.example},"
@@ -152,4 +152,4 @@ class WithoutDuration(msgspec.Struct, frozen=True):
 
 
 DURATION_ADVICE = f"write `{DURATION}: 5`, say, into each such job or into `defaults:`"
-"""What makes the price of a job without a duration known."""
+"""Advice for jobs whose price is not known because they have no duration."""

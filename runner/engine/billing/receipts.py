@@ -1,6 +1,6 @@
-"""Receipts: what every purchase brought and cost, one row for each file.
+"""Receipts: files and costs of every purchase, one row per file.
 
-A purchase's money stands on its first row only, so that the rows of a folder sum to what it has spent.
+Only the first row of a purchase has its amounts, so that the rows of a folder sum to the total spent.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from runner.core.models import Json, Output, Record, State
 from runner.engine.billing.costs import Basis, basis_of, exact, spent
 
 LARGEST = 2**31
-"""No side of a picture is as long; beyond it a number in a record is not one to calculate with."""
+"""Limit of the sides of a picture. A number in a record at or above it is ignored."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. The names and their order are a promise; new ones come at the end."""
+    """One row. The names and order of the columns are stable; new columns are appended at the end."""
 
     id: str
     purchase: int
     state: State
     in_force: bool
-    """Whether these are the files that the job has now."""
+    """True if these are the current files of the job."""
     output: int | None = None
-    """The number of the file in its purchase, from 1; None on the row of a purchase without a file."""
+    """Number of the file in its purchase, from 1; None: the purchase has no file."""
     path: str | None = None
-    """Relative to the output folder, with ``/``."""
+    """Path relative to the output folder, with ``/``."""
     sha256: str | None = None
     bytes: int | None = None
     media_type: str | None = None
@@ -41,28 +41,28 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     asked_height: int | None = None
     request_id: str | None = None
     intended_at: str | None = None
-    """When the request was about to leave, where it is not known whether it arrived."""
+    """Time just before the request was sent, if it is not known whether the request arrived."""
     submitted_at: str | None = None
     completed_at: str | None = None
     recorded_at: str
     billed_usd: float | None = None
     reserved_usd: float | None = None
     spent_usd: float | None = None
-    """None on all but a purchase's first row."""
+    """Amount that the purchase counts at; None: not the first row of the purchase."""
     basis: Basis | None = None
     error: str | None = None
     warning: str | None = None
     renamed_from: str | None = None
     restored_from: int | None = None
-    """The purchase that paid for these files."""
+    """Number of the purchase that paid for these files."""
     api: str
     manifest: str
 
 
 def receipts(record: Record, *, in_force: bool, path_of: Callable[[Output], str | None]) -> Iterator[Receipt]:
-    """The rows of one purchase: one for each file that it names, else a single one.
+    """Yield the rows of one purchase: one per file, or a single row if it has no files.
 
-    ``path_of`` says where a file is by now, which for an older purchase is not where it was put at first.
+    ``path_of`` returns the current path of a file. For an older purchase, this differs from the original path.
     """
     row = _of_purchase(record, in_force=in_force)
     paid = msgspec.structs.replace(row, **_money(record))
@@ -74,7 +74,7 @@ def receipts(record: Record, *, in_force: bool, path_of: Callable[[Output], str 
 
 
 def _of_purchase(record: Record, *, in_force: bool) -> Receipt:
-    """What is the same on every row of a purchase."""
+    """Return a row with the values that all rows of a purchase share."""
     return Receipt(
         id=record.id,
         purchase=record.purchase,
@@ -126,7 +126,7 @@ def _usd(usd: float | None) -> float | None:
 
 
 def _text(value: Json) -> str | None:
-    """A prompt. Some models take one that is an object."""
+    """Return a prompt as text. Some models accept an object as prompt; it is returned as JSON."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)

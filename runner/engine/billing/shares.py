@@ -1,13 +1,18 @@
-"""The share of a budget that one shard may spend.
+"""Share of a budget that one shard may spend.
 
-The shares of a budget sum to it. But a folder that is split has spent where its jobs happen to belong, perhaps more in
-one shard than that one's share: then ``allowance`` gives the others less. The cap of the folder holds whoever computes
-this and whenever, for these reasons. (1) No shard is ever given more than its share, so one that is over its share
-cannot buy: what it has spent can only come down, as bills turn out lower than reserves. (2) The less such shards have
-spent, the more the others are given; so what a shard was given earlier is never more than what it would be given now.
-(3) The others keep within what they were given. So at any moment the shards over their share, and the rest, have spent
-no more together than the former have spent and the latter would be given now: the budget, unless what was spent before
-exceeds it already.
+The shares of a budget sum to the budget. After a split, the earlier purchases of a folder belong to the shards of their
+jobs, so a shard may have spent more than its share. ``allowance`` then gives the other shards less.
+
+The budget of the folder holds independent of which shard computes this, and when:
+
+1. No shard is given more than its share. A shard over its share therefore cannot buy, and its spent amount can only
+   decrease, if bills are lower than reserves.
+2. The less such shards have spent, the more the other shards are given. An earlier allowance of a shard is therefore
+   never more than its present one.
+3. The other shards stay within their allowances.
+
+At any time the total spent is therefore at most the amount spent by the shards over their share plus the present
+allowances of the others. This is the budget, unless the amount spent before the split already exceeds it.
 """
 
 from __future__ import annotations
@@ -17,14 +22,15 @@ from collections.abc import Mapping
 from runner.core.shards import Shard, share
 
 NANO = 1_000_000_000
-"""Amounts are counted in billionths of a dollar: integers, so that parts sum to the whole."""
+"""Units per dollar. Amounts are integers in billionths of a dollar, so that the parts sum to the whole."""
 
 
 def allowance(budget: int, mine: Shard, spent: Mapping[int, int]) -> int:
-    """How much of ``budget`` shard ``mine`` may have spent in all; ``spent`` is what each other one has, by its index.
+    """Return the part of ``budget`` that shard ``mine`` may spend in total.
 
-    All in billionths of a dollar. Shards that have spent more than their part are set aside, with what they have spent,
-    until the rest, divided in proportion to their shares, covers what each of the others has.
+    ``spent`` has the amount that each other shard has spent, by its index. All amounts are in billionths of a dollar.
+    Shards that have spent more than their part are removed from the division, and the spent amounts from the budget.
+    This repeats until each remaining shard has spent at most its part, in proportion to the shares.
     """
     shares = {shard.index: share(budget, shard) for shard in mine.all}
     rest, left = dict(shares), budget
@@ -40,5 +46,5 @@ def allowance(budget: int, mine: Shard, spent: Mapping[int, int]) -> int:
 
 
 def nano(usd: float) -> int:
-    """An amount in billionths of a dollar."""
+    """Return an amount in billionths of a dollar."""
     return round(usd * NANO)

@@ -1,1 +1,1 @@
-"""Commands on a folder: cancel, reconcile, verify and repair."""
+"""Maintenance of an output folder: cancel, reconcile, verify and repair."""

@@ -1,4 +1,4 @@
-"""Whether the API knows the requests that a user wants to adopt. Asked before anything is recorded."""
+"""Check of requests to adopt: the API must know them before anything is recorded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from runner.engine.maintenance.reconcile import ResolutionRequest
 
 
 async def require_known(api: Api, adoptions: Sequence[ResolutionRequest]) -> None:
-    """Raise ``UsageError`` for those that the API does not know, all at once.
+    """Raise one ``UsageError`` for all requests that the API does not know.
 
-    Raises ``AccountError`` where it does not show one to this token, ``Unavailable`` where it cannot be asked.
+    Raises ``AccountError`` if the API does not show a request to this token, and ``Unavailable`` if the API cannot be
+    reached.
     """
     faults = []
     for request in adoptions:
@@ -38,6 +39,6 @@ async def require_known(api: Api, adoptions: Sequence[ResolutionRequest]) -> Non
 
 
 async def _ask(api: Api, request_id: str) -> Progress:
-    """What /status says, or /result where that says nothing of the request."""
+    """Return the response of /status, or of /result if /status does not know or show the request."""
     found = await api.status(request_id)
     return await api.result(request_id) if isinstance(found, Gone | NotYet | Again) else found

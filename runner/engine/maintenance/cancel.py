@@ -1,4 +1,4 @@
-"""Cancellation of what is owed: ask for it, then record only what the API says became of it."""
+"""Cancellation of owed requests. Only what the API reports afterwards is recorded."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from runner.engine.steps.poll import after_end
 
 CONCURRENCY = 16
 WAITS = (0.0, 1.0, 2.0, 4.0)
-"""Seconds before each question: a service that agreed may take a moment, and a question may fail."""
+"""Seconds before each poll: a service that has agreed may take a moment, and a poll may fail."""
 
 
 class CancelResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it, in requests."""
+    """Result of a cancellation, in numbers of requests."""
 
     cancelled: int = 0
-    """The API says so."""
+    """Cancelled, according to the API."""
     failed: int = 0
-    """Found failed meanwhile."""
+    """Failed meanwhile."""
     owed: int = 0
-    """Still to be collected: finished meanwhile, not to be called off, or not heard of."""
+    """Still owed: finished meanwhile, impossible to cancel, or without an answer."""
     stuck: int = 0
-    """Owed, and waiting for the user's word."""
+    """Owed, and waiting for the user to resolve them."""
     unanswered: int = 0
-    """Asked, when an interruption's grace period ended before anything was heard: perhaps called off, still owed."""
+    """Without an answer when the grace period of an interruption ended: still owed, perhaps cancelled."""
     trouble: str = ""
-    """What went wrong with one of them, if anything did."""
+    """Error of one of the requests; empty: none."""
     elsewhere: tuple[str, ...] = ()
-    """What was bought at another address of the API, which was not asked, in words."""
+    """Messages about purchases at other addresses of the API, which were not contacted."""
 
     @property
     def exit_code(self) -> int:
@@ -48,9 +48,9 @@ class CancelResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def cancel_owed(context: RunContext) -> CancelResult:
-    """Ask for every submitted request to be called off; several at once, oldest first.
+    """Ask the API to cancel every submitted request, several at once, oldest first.
 
-    After an interruption no other is asked, and those that were have a grace period to answer.
+    After an interruption no further request is cancelled, and those in progress have a grace period.
     """
     api = context.api.base.name
     cancelling = _Cancelling(
@@ -76,18 +76,18 @@ async def cancel_owed(context: RunContext) -> CancelResult:
 
 
 class _Cancelling:
-    """Requests on their way to be called off."""
+    """Cancellation in progress."""
 
     def __init__(self, context: RunContext, records: Iterable[Record]) -> None:
         self.asked = 0
         self.states: Counter[State] = Counter()
-        """Of those that were asked: how each stands by what the API said, if anything."""
+        """Requests by their state after the answer of the API, if there was one."""
         self.trouble: list[str] = []
         self._context = context
         self._waiting = iter(records)
 
     async def work(self) -> None:
-        """Call off one request after the other."""
+        """Cancel one request after the other."""
         for record in self._waiting:
             if self._context.stop.stopped:
                 return
@@ -96,15 +96,15 @@ class _Cancelling:
                 following = await self._call_off(record)
             except RunnerError:
                 raise
-            except Exception as error:  # noqa: BLE001 - one request's trouble is one request's; it stays owed
+            except Exception as error:  # noqa: BLE001 - an error of one request does not affect the others; it stays owed
                 following = None
                 self.trouble.append(f"{record.id}: {internal_fault(record.id, error).message}")
-            with anyio.CancelScope(shield=True):  # what is recorded is counted as well
+            with anyio.CancelScope(shield=True):  # record and count together
                 after = record if following is None else await self._context.ledger.append(following)
                 self.states[after.state] += 1
 
     async def _call_off(self, record: Record) -> Record | None:
-        """``record`` as the API says that it ended; None: it stays as it was, owed."""
+        """Cancel a request, and return the record that follows from its end; None: the request stays owed."""
         request_id = record.request_id or ""
         answer = await self._context.api.cancel(request_id)
         if isinstance(answer, Again):
@@ -124,6 +124,6 @@ class _Cancelling:
 
 
 async def _ask(context: RunContext, request_id: str) -> Progress:
-    """How it stands; some services answer 4xx for the result of what is unfinished."""
+    """Return the progress of a request. Some services answer 4xx for the result of an unfinished request."""
     progress = await context.api.result(request_id)
     return await context.api.status(request_id) if isinstance(progress, NotYet | Gone) else progress

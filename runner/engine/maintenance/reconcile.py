@@ -1,7 +1,7 @@
-"""Reconciliation: the open purchases of a folder, and what the user says of them.
+"""Reconciliation: the open purchases of a folder, and how the user resolves them.
 
-Needs nothing but the folder. Listing takes no lock; recording does. All that is said in one command is checked before
-any of it is recorded.
+This needs only the folder. Listing takes no lock; recording does. All requests of one command are checked before any of
+them is recorded.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from runner.planning.rules import made
 ALL = "all"
 
 SHOWN = 3
-"""So many ids or purchases are named in an error."""
+"""Highest number of ids or purchases that an error names."""
 
 
 def find_open_purchases(ledger: LedgerReader) -> OpenPurchases:
-    """All that is unknown or stuck, at any API, and what else is owed and was asked after in vain."""
+    """Return the purchases of any API that are unknown or stuck, and other owed ones with an error."""
     records: list[Record] = []
     late: list[Record] = []
     for record in ledger.latest():
@@ -54,13 +54,13 @@ async def reconcile(
     api: str | None = None,
     same_as: str | None = None,
 ) -> OpenPurchases:
-    """Record every one of ``requests`` durably, and return what is still open.
+    """Record all ``requests`` durably, and return the purchases that are still open.
 
-    ``api`` is the address that is asked, ``same_as`` another one of the same service by the user's word.
-    ``check`` is awaited before anything is recorded, and may raise; ``operations.reconcile`` asks the API there.
+    ``api`` is the address of the API. ``same_as`` is another address of the same service, as given by the user.
+    ``check`` is awaited before anything is recorded, and may raise; ``operations.reconcile`` uses it to ask the API.
 
-    Raises ``UsageError`` for those that make no sense, all of them at once, and nothing is recorded; ``Locked`` while a
-    run holds the folder.
+    Raises one ``UsageError`` for all invalid requests, and then records nothing. Raises ``Locked`` while a run holds
+    the folder.
     """
     clock = clock or SystemClock()
     with acquire_all(folder.root, timestamp(clock.now()), lambda shard: _concerns(requests, shard)) as held:
@@ -81,12 +81,12 @@ async def reconcile(
 
 
 def _concerns(requests: Sequence[ResolutionRequest], shard: Shard) -> bool:
-    """Tell whether something is said of a job of that shard: only those need not be in use."""
+    """Tell whether a request is about a job of ``shard``. Only such shards must not be in use."""
     return any(_means_all(request) or shard.owns(request.id) for request in requests)
 
 
 def _plan(ledger: LedgerReader, requests: Sequence[ResolutionRequest]) -> list[Settlement]:
-    """Which purchase each request is about. Raises ``UsageError``."""
+    """Return each request with the purchase it is about. Raises ``UsageError``."""
     questions = find_open_purchases(ledger)
     owners = _owners(ledger, {request.request_id for request in requests if request.request_id is not None})
     told: dict[tuple[str, int], ResolutionRequest] = {}
@@ -109,7 +109,7 @@ def _plan(ledger: LedgerReader, requests: Sequence[ResolutionRequest]) -> list[S
 
 
 def _each(requests: Sequence[ResolutionRequest], questions: OpenPurchases) -> list[ResolutionRequest]:
-    """``requests`` with ``--rebuy all`` spelled out; what another of them is about is not meant by that."""
+    """Return ``requests`` with ``--rebuy all`` expanded. Purchases of the other requests are excluded from ``all``."""
     single = [request for request in requests if not _means_all(request)]
     if len(single) == len(requests):
         return single
@@ -126,13 +126,13 @@ def _means_all(request: ResolutionRequest) -> bool:
 
 
 def _owners(ledger: LedgerReader, request_ids: set[str]) -> dict[str, Record]:
-    """The purchases that these request ids are recorded for."""
+    """Return the purchases that the request ids are recorded for."""
     found = {request_id: ledger.with_request(request_id) for request_id in request_ids}
     return {request_id: record for request_id, record in found.items() if record is not None}
 
 
 def _unfound(ledger: LedgerReader, questions: OpenPurchases, request: ResolutionRequest) -> str:
-    """Why nothing is meant by ``request``: what became of the purchase, or the nearest id."""
+    """Return why ``request`` matches no open purchase: the state of its purchase, or the nearest id."""
     history = ledger.history(request.id)
     meant = [record for record in history if request.purchase in (None, record.purchase)]
     if meant:
@@ -145,7 +145,7 @@ def _unfound(ledger: LedgerReader, questions: OpenPurchases, request: Resolution
 
 
 class Resolution(StrEnum):
-    """What the user says about a purchase."""
+    """Resolution of a purchase by the user."""
 
     ADOPT = "adopt"
     LOST = "lost"
@@ -154,7 +154,7 @@ class Resolution(StrEnum):
 
 
 class ResolutionRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One word about one purchase of a job: the one that is open, or the one with this number."""
+    """Resolution of one purchase of a job: the open purchase, or the one with the number ``purchase``."""
 
     word: Resolution
     id: str
@@ -168,18 +168,18 @@ class ResolutionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Settlement = tuple[Record, ResolutionRequest]
-"""A purchase, and what is said about it."""
+"""A purchase and its resolution."""
 
 
 class OpenPurchases(msgspec.Struct, frozen=True, kw_only=True):
-    """What is open in a folder, in order of first appearance."""
+    """Open purchases of a folder, in order of first appearance."""
 
     unknown: tuple[Record, ...] = ()
     stuck: tuple[Record, ...] = ()
     passed: tuple[Record, ...] = ()
-    """Never answered, but no question any more: the job was bought anew, or will be. They count as spent."""
+    """Never resolved, but no longer open: the job was or will be bought again. They count as spent."""
     late: tuple[Record, ...] = ()
-    """Owed, and asked after in vain at least once: no question, but the user may give up on one by its name."""
+    """Owed, after at least one failed poll or download. Not open, but the user may give up on one by its name."""
 
     @property
     def open(self) -> tuple[Record, ...]:
@@ -190,7 +190,10 @@ class OpenPurchases(msgspec.Struct, frozen=True, kw_only=True):
         return 2 if self.open else 0
 
     def about(self, request: ResolutionRequest) -> list[Record]:
-        """The purchases that a request may mean, the open ones before those passed over (which nobody buys again)."""
+        """Return the purchases that ``request`` may mean.
+
+        Open purchases come first, then those in ``passed``, which cannot be bought again, then those in ``late``.
+        """
         for group in (self.open, self.passed if request.word is not Resolution.REBUY else (), self.late):
             found = [r for r in group if r.id == request.id and request.purchase in (None, r.purchase)]
             if found:
@@ -201,7 +204,7 @@ class OpenPurchases(msgspec.Struct, frozen=True, kw_only=True):
 def group_open_purchases(
     records: Iterable[Record], newer: Iterable[bool], late: Iterable[Record] = ()
 ) -> OpenPurchases:
-    """``records`` are unknown or stuck; ``newer`` tells of each whether its job has bought anew since."""
+    """Group ``records``, which are unknown or stuck. ``newer``: for each, True if its job was bought again since."""
     unknown: list[Record] = []
     stuck: list[Record] = []
     passed: list[Record] = []
@@ -212,7 +215,7 @@ def group_open_purchases(
 
 
 def parse_adopt(text: str) -> ResolutionRequest:
-    """``ID=REQUEST_ID`` or ``ID/PURCHASE=REQUEST_ID``. Raises ``ValueError``."""
+    """Parse ``ID=REQUEST_ID`` or ``ID/PURCHASE=REQUEST_ID``. Raises ``ValueError``."""
     name, equals, request_id = text.rpartition("=")
     if not equals or not name:
         raise ValueError(f"--adopt {text}: write ID=REQUEST_ID, with the id that RunComfy's Generations page shows")
@@ -222,7 +225,7 @@ def parse_adopt(text: str) -> ResolutionRequest:
 
 
 def parse_name(word: Resolution, text: str) -> ResolutionRequest:
-    """``ID``, or ``ID/PURCHASE`` where a job has several open; no id holds a slash."""
+    """Parse ``ID``, or ``ID/PURCHASE`` for a job with several open purchases. No id contains a slash."""
     name, slash, number = text.rpartition("/")
     if slash and number.isascii() and number.isdigit():
         return ResolutionRequest(word=word, id=name, purchase=int(number))
@@ -230,7 +233,7 @@ def parse_name(word: Resolution, text: str) -> ResolutionRequest:
 
 
 def resolved(record: Record, request: ResolutionRequest, at: str) -> Record:
-    """What the user's word makes of an open purchase."""
+    """Return the record that follows from the resolution of an open purchase."""
     match request.word:
         case Resolution.ADOPT:
             adopted = {"request_id": request.request_id, "submitted_at": at, "rebuy": False}
@@ -248,7 +251,7 @@ def resolved(record: Record, request: ResolutionRequest, at: str) -> Record:
 
 
 def _without_missing(record: Record) -> tuple[Output, ...]:
-    """Return the outputs of an owed purchase, with the reason on each that has no file."""
+    """Return the outputs of an owed purchase, with the reason as the error of each output without a file."""
     why = record.error or Fault(code="undelivered", message="accepted before it was downloaded")
     return tuple(
         output if output.path is not None or output.error is not None else msgspec.structs.replace(output, error=why)
@@ -257,9 +260,9 @@ def _without_missing(record: Record) -> tuple[Output, ...]:
 
 
 def why_not(request: ResolutionRequest, found: Sequence[Record], owners: dict[str, Record]) -> str:
-    """Why ``request`` cannot be done with the purchases ``found``; empty where it can.
+    """Return why ``request`` cannot be applied to the purchases ``found``; empty: it can.
 
-    ``owners`` are the purchases that request ids belong to already.
+    ``owners`` has the purchases that request ids already belong to.
     """
     if len(found) > 1:
         names = ", ".join(f"{record.id}/{record.purchase}" for record in found[:SHOWN])

@@ -1,8 +1,8 @@
 """Repair of files without buying anything (``verify --repair``).
 
-What stands in the wrong place goes where its owner's files are set aside, and what was altered is kept beside its
-place as ``….altered``; then each purchase concerned is delivered again, from the bytes that are here or from the API.
-A crash in between leaves every file where ``verify``, or a run, finds it.
+A file at the path of another file is moved to the archive of its owner. An altered file is kept beside its path as
+``….altered``. Each purchase concerned is then delivered again, from the local bytes or from the API. After a crash in
+between, ``verify`` or a run finds every file.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ RETRIES = 4
 
 
 class RepairResult(msgspec.Struct):
-    """What a repair did, and what is still wrong."""
+    """Result of a repair: the repaired files, and the remaining problems."""
 
     after: VerifyReport = msgspec.field(default_factory=lambda: VerifyReport(checked=0, wrong=()))
     repaired: list[str] = msgspec.field(default_factory=list)
-    """Paths that are right again."""
+    """Paths that are correct again."""
     kept: list[str] = msgspec.field(default_factory=list)
-    """Where altered versions are kept."""
+    """Paths of the kept altered versions."""
     failed: dict[str, str] = msgspec.field(default_factory=dict)
-    """Why, by path, for what could not be put right."""
+    """Reasons by path, for files that could not be repaired."""
     interrupted: bool = False
 
 
 async def repair_files(context: RunContext, limits: DownloadLimits | None = None) -> RepairResult:
-    """Put right what can be, looking at everything before and after. Submits nothing. Needs the lock.
+    """Repair what can be repaired, with a check of every file before and after. Submits nothing, and needs the lock.
 
-    Raises ``OutputError`` where the disk refuses, ``LedgerError`` where the results manifest cannot be written.
+    Raises ``OutputError`` if the disk fails, and ``LedgerError`` if the results log cannot be written.
     """
     context.folder.prepare()
     async with at_work(Disk(WORKERS, "disk")) as disk:
@@ -60,14 +60,14 @@ async def repair_files(context: RunContext, limits: DownloadLimits | None = None
 
 
 class _Repair:
-    """One repair under way."""
+    """Repair in progress."""
 
     def __init__(self, context: RunContext, disk: Disk, limits: DownloadLimits | None) -> None:
         self.done = RepairResult()
         self._context = context
         self._disk = disk
         self._concerned: dict[tuple[str, int], str] = {}
-        """Purchases to deliver again, and a path of each to report."""
+        """Purchases to deliver again, each with a path for the report."""
         self._deliverer = Deliverer(
             api=context.api,
             client=context.storage,
@@ -83,7 +83,7 @@ class _Repair:
         )
 
     async def clear(self, wrong: Iterable[Finding]) -> None:
-        """Take what is wrong out of the way, swapped files first: their bytes are somebody's."""
+        """Move wrong files away, swapped files first, because their bytes belong to another purchase."""
         for finding in sorted(wrong, key=lambda finding: finding.kind is not FindingKind.SWAPPED):
             if finding.id is None or finding.purchase is None:
                 continue
@@ -113,7 +113,7 @@ class _Repair:
         return record, next(output for output in record.outputs if output.path == path)
 
     async def deliver(self) -> None:
-        """Deliver the purchases concerned, a few at a time; ends with the grace of an interruption."""
+        """Deliver the purchases concerned, a few at a time, until the grace period of an interruption ends."""
         work = iter(self._concerned.items())
         async with anyio.create_task_group() as group:
             group.start_soon(self._context.stop.end_grace, group.cancel_scope)
@@ -134,9 +134,9 @@ class _Repair:
                 self.done.failed[path] = why
 
     async def _deliver(self, record: Record) -> str | None:
-        """Deliver one purchase again, in its place or aside; why that was not possible, or None."""
+        """Deliver one purchase again, to its paths or the archive. Return the reason of a failure, or None."""
         if record.state is not State.DONE or self._is_behind_another_api(record):
-            return None  # what is owed comes home with the next run; what lay behind another API's stays set apart
+            return None  # the next run downloads what is owed; files replaced by another API's stay in the archive
         if record.api != self._context.api.base.name and not await self._is_here(record):
             return f"it was bought at another API ({record.api}), which is not asked here; {advice(record.api)}"
         after = await self._deliverer.deliver(record, fresh=False)
@@ -145,7 +145,7 @@ class _Repair:
         return after.error.message if after.error is not None else None
 
     def _is_behind_another_api(self, record: Record) -> bool:
-        """Tell whether only another API's files took the place of these: delivered again, they would displace those."""
+        """Tell whether only files of another API replaced those of ``record``: a delivery would displace them."""
         newer = [other for other in self._context.ledger.history(record.id) if other.purchase > record.purchase]
         done = [other for other in newer if other.state is State.DONE]
         return bool(done) and all(other.api != record.api for other in done)

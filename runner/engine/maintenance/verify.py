@@ -1,7 +1,7 @@
 """Verification of every file of the output folder against the results log. Changes nothing.
 
-Looked at are the files of each job's purchase in force, and whatever lies in ``.replaced`` and ``.rejected``. A file
-that was set aside and is gone is nobody's loss.
+The files of the purchase in force of each job are checked, and all files in ``.replaced`` and ``.rejected``. A file
+that is missing in the archive is not a problem.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ V = TypeVar("V")
 
 THREADS = 8
 AHEAD = 64
-"""So many files wait to be hashed or reported at any time."""
+"""Most files that wait to be hashed or reported at any time."""
 
 
 class FindingKind(StrEnum):
-    """What is wrong with a file."""
+    """Problem of a file."""
 
     MISSING = "missing"
     ALTERED = "altered"
     TRUNCATED = "truncated"
     """Shorter than recorded."""
     SWAPPED = "swapped"
-    """Its bytes are those recorded for another file."""
+    """The bytes are those recorded for another file."""
     FOREIGN = "foreign"
     """A picture or video that no record names."""
 
 
 class FileCondition(msgspec.Struct, frozen=True):
-    """What a file is: its length and the SHA-256 of its bytes, in hex."""
+    """Length of a file and the SHA-256 of its bytes, in hex."""
 
     bytes: int
     sha256: str
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """The file of a purchase that some bytes were recorded for."""
+    """File of a purchase for which some bytes were recorded."""
 
     id: str
     purchase: int
@@ -63,7 +63,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One file that is not as it should be. ``path`` is relative to the output folder, with ``/``."""
+    """One file with a problem. ``path`` is relative to the output folder, with ``/``."""
 
     kind: FindingKind
     path: str
@@ -72,46 +72,46 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expected: FileCondition | None = None
     actual: FileCondition | None = None
     belongs_to: Owner | None = None
-    """Whose bytes a swapped file holds."""
+    """File whose bytes a swapped file contains."""
     note: str | None = None
-    """Why a file could not be read."""
+    """Reason why a file could not be read."""
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a look at a folder brought."""
+    """Result of the verification of a folder."""
 
     checked: int
-    """Files that records name."""
+    """Number of files that records name and that were checked."""
     wrong: tuple[Finding, ...]
 
     @property
     def ok(self) -> int:
-        """Files that are as recorded."""
+        """Return the number of files that are as recorded."""
         return self.checked - sum(finding.kind is not FindingKind.FOREIGN for finding in self.wrong)
 
     def of(self, kind: FindingKind) -> list[Finding]:
         return [finding for finding in self.wrong if finding.kind is kind]
 
     def as_json(self) -> dict[str, object]:
-        """The object that ``--json`` prints; its field names are a promise."""
+        """Return the object that ``--json`` prints. Its field names are stable."""
         lists = {kind.value: [msgspec.to_builtins(finding) for finding in self.of(kind)] for kind in FindingKind}
         return {"checked": self.checked, "ok": self.ok, **lists}
 
 
 class _Expected(msgspec.Struct, frozen=True):
-    """A file to look for, at the first of ``paths`` where one stands."""
+    """A file to look for, at any of ``paths``."""
 
     record: Record
     output: Output
     paths: tuple[str, ...]
     needed: bool
-    """Whether it is missing where it is gone."""
+    """True if the file is reported as missing when it is gone."""
     never: str = ""
-    """Where a file would be that could not be had, without an extension."""
+    """Path, without an extension, of a file that could not be downloaded; empty: the file was downloaded."""
 
 
 def check(ledger: LedgerReader, folder: FolderReader) -> VerifyReport:
-    """Hold every file against its record. Raises ``OutputError`` where the folder cannot be read."""
+    """Compare every file with its record. Raises ``OutputError`` if the folder cannot be read."""
     named = NameSet()
     checked, wrong = 0, []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as threads:
@@ -124,7 +124,7 @@ def check(ledger: LedgerReader, folder: FolderReader) -> VerifyReport:
 
 
 def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iterable[T]) -> Iterator[V]:
-    """``map`` that runs ahead by no more than ``AHEAD`` items."""
+    """Map ``call`` over ``items`` in order, at most ``AHEAD`` items ahead."""
     waiting: deque[Future[V]] = deque()
     for item in items:
         waiting.append(threads.submit(call, item))
@@ -135,9 +135,9 @@ def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iter
 
 
 def _expected(ledger: LedgerReader, named: NameSet) -> Iterator[_Expected]:
-    """Every file to look for, purchase by purchase; all paths that records name go into ``named``.
+    """Yield every file to look for, purchase by purchase, and add all paths that records name to ``named``.
 
-    They are kept as one form of each: how a disk composes letters is its own business.
+    The paths are normalized, because disks compose letters differently.
     """
     newest = newest_in_place(ledger)
     for record in ledger.latest():
@@ -158,7 +158,7 @@ def _expected(ledger: LedgerReader, named: NameSet) -> Iterator[_Expected]:
 
 
 def newest_in_place(ledger: LedgerReader) -> dict[str, int]:
-    """Of each job bought more than once the newest purchase whose files are in place or about to be."""
+    """Return the newest purchase with files in place, or about to be, of each job bought more than once."""
     newest: dict[str, int] = {}
     for record in ledger.latest():
         if record.purchase > newest.get(record.id, 1) and (record.state is State.DONE or _is_being_placed(record)):
@@ -167,7 +167,7 @@ def newest_in_place(ledger: LedgerReader) -> dict[str, int]:
 
 
 def is_in_force(record: Record, newest: Mapping[str, int]) -> bool:
-    """Tell whether a purchase's files are those that its job has, by what ``newest_in_place`` found."""
+    """Tell whether the files of a purchase are the current ones of its job. ``newest``: from ``newest_in_place``."""
     return record.state is State.DONE and record.purchase >= newest.get(record.id, 1)
 
 
@@ -177,10 +177,10 @@ def _is_being_placed(record: Record) -> bool:
 
 
 def _look(folder: FolderReader, item: _Expected) -> tuple[bool, Finding | None]:
-    """Tell whether a file is or should be there, and its problem. A right file at any of its paths will do."""
+    """Return whether a file exists or should exist, and its problem. A correct file at any of its paths is enough."""
     first: Finding | None = None
     for path in item.paths:
-        if not os.path.isfile(folder.root / path):  # noqa: PTH113 - no exception for names that no disk takes
+        if not os.path.isfile(folder.root / path):  # noqa: PTH113 - raises no exception for invalid names
             continue
         finding = _compare(folder.root / path, path, item)
         if finding is None:
@@ -226,9 +226,10 @@ def _stand(output: Output) -> FileCondition:
 
 
 def _name_owners(ledger: LedgerReader, wrong: list[Finding]) -> list[Finding]:
-    """Where a file's bytes are recorded for another file, say so; of several, for one that is wrong itself.
+    """Add the owner to each finding whose bytes are recorded for another file.
 
-    A file that is another job's by right is left out: it took the place of one that its manifest does not want there.
+    Of several owners, one whose own file is wrong is preferred. A finding is left out if the file rightfully belongs to
+    another job: it replaced a file that the manifest no longer wants there.
     """
     strange = {finding.path for finding in wrong}
     owners: dict[str, Owner] = {finding.actual.sha256: _NOBODY for finding in wrong if finding.actual is not None}
@@ -256,7 +257,7 @@ def _with_owner(finding: Finding, owners: dict[str, Owner]) -> Finding:
 
 
 def _pictures(root: Path) -> Iterator[str]:
-    """Every picture and video below ``root``, but for what ``runner`` keeps for itself."""
+    """Yield every picture and video below ``root``, except in the internal folder of ``runner``."""
     for folder, below, names in os.walk(root, onerror=_refuse):
         inside = Path(folder).relative_to(root)
         below[:] = sorted(name for name in below if inside.parts or name != ".runner")
@@ -266,7 +267,7 @@ def _pictures(root: Path) -> Iterator[str]:
 
 
 def _without_known(paths: list[str], ledger: LedgerReader, folder: FolderReader) -> list[str]:
-    """``paths`` without the files that records name under another spelling: through a link, or in another case."""
+    """Return ``paths`` without the files that records name in another spelling: through a link, or in another case."""
     if not paths:
         return paths
     spelled: dict[str, set[str]] = {folded(path.rpartition("/")[2]): set() for path in paths}

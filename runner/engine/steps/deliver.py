@@ -1,4 +1,4 @@
-"""Delivery: outputs of a request become files under their final names. What fails stays owed."""
+"""Delivery of the outputs of a request to files under their final names. A failed delivery leaves the purchase owed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Deliverer:
-    """Brings outputs home and puts them in place."""
+    """Deliverer: downloads outputs and moves them to their final paths."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Deliverer:
         refused_requests: RefusedRequests,
         claimed: Callable[[Record], bool],
     ) -> None:
-        """``claimed`` tells whether the manifest still wants a done purchase's files where they are."""
+        """Create a deliverer. ``claimed`` tells if the manifest still wants the files of a done purchase in place."""
         self._api = api
         self._outputs = OutputFetcher(api=api, client=client, folder=folder, limits=limits, disk=disk)
         self._ledger = ledger
@@ -71,18 +71,22 @@ class Deliverer:
         self._refused_requests = refused_requests
         self._claimed = claimed
         self._placing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """By job: two purchases of one job take their places one after the other."""
+        """Locks by job id: two purchases of one job are placed one after the other."""
 
     async def deliver(self, record: Record, *, fresh: bool) -> Record:
-        """Deliver ``record``, trying ``retries`` times more; ``fresh`` is a request of this run.
+        """Deliver ``record``, with at most ``retries`` retries, and return the record as it then stands.
 
-        Each output comes by itself: where some cannot be had, the others are put in their places. Returns it done; or
-        still owed, with the reason as its error; a purchase that was done before and whose files cannot be had is
-        returned as it was, its error set but not recorded. Had their renaming begun, it is owed.
+        ``fresh``: the request is one of this run; any other gets one retry more. Each output is fetched separately: if
+        some cannot be fetched, the others are still placed. The result is one of:
+
+        - a done record;
+        - a record that is still owed, with the reason as its error;
+        - for a purchase that was done before and whose files cannot be fetched: the record as it was, with its error
+          set but not recorded. If the renaming of its files had begun, the purchase is owed instead.
         """
         shipment = Shipment(record)
         delays = backoff(self._rng, base=0.5, cap=20.0)
-        tries = self._retries + (1 if fresh else 2)  # links of an earlier run may be old
+        tries = self._retries + (1 if fresh else 2)  # links of an earlier run may have expired
         failure: RunnerError | None = None
         for attempt in range(tries):
             try:
@@ -93,7 +97,7 @@ class Deliverer:
                     return await self._conclude(shipment, fresh=fresh)
                 continue
             except tuple(CODES) as error:
-                failure = error.with_traceback(None)  # else frames with blocks of the file live on in a cycle
+                failure = error.with_traceback(None)  # else a cycle keeps frames with blocks of the file alive
                 failure.__context__ = None
                 log.info("%s: attempt %d to deliver: %s", record.id, attempt + 1, error)
                 if isinstance(error, FINAL):
@@ -101,16 +105,16 @@ class Deliverer:
                 self._look_again(shipment)
             except RunnerError:
                 raise
-            except Exception as error:  # noqa: BLE001 - one job's trouble is one job's; the purchase stays owed
+            except Exception as error:  # noqa: BLE001 - an error of one job does not end the run; the purchase stays owed
                 failure = InternalError(internal_fault(record.id, error).message)
                 break
         assert failure is not None
         return await self._fail(shipment, failure, fresh=fresh)
 
     async def _gather(self, shipment: Shipment, *, astray: bool) -> None:
-        """Try every output that is not there, once. ``astray``: one whose own link is refused is given up.
+        """Fetch every missing output once.
 
-        Raises ``OutputError``.
+        ``astray``: an output whose own link is refused is given up. Raises ``OutputError``.
         """
         if shipment.wants_fresh_links:
             try:
@@ -130,18 +134,18 @@ class Deliverer:
                 shipment.fail(number, error, final=final)
             except RunnerError:
                 raise
-            except Exception as error:  # noqa: BLE001 - one output's trouble is one output's
+            except Exception as error:  # noqa: BLE001 - an error of one output does not affect the others
                 fault = internal_fault(shipment.record.id, error)
                 shipment.fail(number, InternalError(fault.message), final=True)
 
     def _look_again(self, shipment: Shipment) -> None:
-        """Forget arrivals that are not where they were: files were being moved."""
+        """Forget arrivals whose files are no longer where they were, because files were being moved."""
         for number, arrival in list(shipment.arrivals.items()):
             if not self._folder.is_waiting(arrival):
                 del shipment.arrivals[number]
 
     async def _fail(self, shipment: Shipment, failure: RunnerError, *, fresh: bool) -> Record:
-        """Record why a purchase stays owed. What was fetched and has no name yet is removed."""
+        """Record why a purchase stays owed, and remove fetched files that have no final name yet."""
         record, fault = shipment.record, fault_of(failure)
         if shipment.repeats(failure):
             fault = msgspec.structs.replace(
@@ -154,7 +158,7 @@ class Deliverer:
             if begun is None:
                 return msgspec.structs.replace(record, error=fault)
             record = begun
-        elif isinstance(failure, InternalError):  # perhaps after the line that names the files about to be renamed
+        elif isinstance(failure, InternalError):  # the line that names the files to be renamed may be recorded already
             record = next(r for r in self._ledger.history(record.id) if r.purchase == record.purchase)
         outputs = getattr(failure, "outputs", record.outputs)
         following = follow(record, State.GENERATED, self._now(), error=fault, outputs=outputs)
@@ -164,12 +168,12 @@ class Deliverer:
         return await self._ledger.append(following)
 
     def _begun(self, record: Record) -> Record | None:
-        """The line that made a done purchase owed again, because its files were about to be renamed."""
+        """Return the record that made a done purchase owed again before its files were renamed. None: there is none."""
         history = self._ledger.history(record.id)
         return next((r for r in history if r.purchase == record.purchase and r.state is State.GENERATED), None)
 
     async def _renew(self, shipment: Shipment) -> None:
-        """Go on with the outputs that the API names now. Raises ``Expired``."""
+        """Replace the outputs by those that the API names now. Raises ``Expired``."""
         progress = await self._api.result(shipment.record.request_id or "")
         if isinstance(progress, Gone):
             raise Expired(f"neither the storage nor the API has it any more: {progress.fault.message}")
@@ -179,7 +183,10 @@ class Deliverer:
                 await in_thread(self._disk, self._folder.discard, dropped)
 
     async def _conclude(self, shipment: Shipment, *, fresh: bool) -> Record:
-        """Put what arrived in its place. Then it is done, unless something is missing that may still come."""
+        """Place the files that arrived.
+
+        The purchase is then done, unless an output is missing that a later attempt may still get.
+        """
         record = shipment.record
         if not shipment.arrivals or (shipment.failures and not self._brings_news(shipment)):
             return await self._fail(shipment, shipment.failure, fresh=fresh)
@@ -199,12 +206,15 @@ class Deliverer:
         return msgspec.structs.replace(after, error=fault_of(failure)) if shipment.loses_a_file else after
 
     def _brings_news(self, shipment: Shipment) -> bool:
-        """True if there is anything to place or to record; of a done purchase all that arrived may have been there."""
+        """Tell whether there is anything to place or to record.
+
+        For a done purchase, all arrived files may have been in place already.
+        """
         fetched = any(map(self._folder.is_waiting, shipment.arrivals.values()))
         return shipment.record.state is not State.DONE or shipment.brings_news or fetched
 
     async def _judge(self, shipment: Shipment) -> str | None:
-        """The warning that a purchase is recorded with. Raises ``Rejected`` where its size is not accepted."""
+        """Return the warning to record with the purchase. Raises ``Rejected`` if ``strict_size`` rejects its size."""
         record, outputs = shipment.record, shipment.outputs
         warning = size_warning(record, outputs)
         if warning and self._outputs.limits_of(record).strict_size and record.state is not State.DONE:
@@ -216,9 +226,9 @@ class Deliverer:
         return partial_warning(outputs) or warning
 
     async def _put(self, shipment: Shipment, warning: str | None, *, over: bool) -> Record:
-        """Record what is about to be renamed, rename, and only then say done, if it is ``over``.
+        """Record the files to be renamed, rename them, and only then record the purchase as done, if it is ``over``.
 
-        Beside the files of a newer purchase they go where that would have set them aside.
+        If a newer purchase has these names, the files go to the archive, as if the newer purchase had moved them there.
         """
         record, arrivals, outputs = shipment.record, list(shipment.arrivals.values()), shipment.outputs
         others = self._ledger.history(record.id, but=record.purchase)
@@ -242,11 +252,11 @@ class Deliverer:
     async def _place(self, record: Record, arrivals: list[IncomingFile], others: list[Record]) -> None:
         if not others:
             await self._disk.small(self._folder.place, record, arrivals, others)
-        else:  # older files are read through before they are set aside
+        else:  # older files are read in full before they are archived
             await in_thread(self._disk, self._folder.place, record, arrivals, others)
 
     async def _clear_the_way(self, record: Record, arrivals: list[IncomingFile], others: list[Record]) -> None:
-        """Move files of other jobs to the archive where no job wants them any more.
+        """Move files of other jobs to the archive if no job wants them at these paths any more.
 
         Raises ``PathOccupied`` for any other file.
         """
@@ -266,13 +276,13 @@ class Deliverer:
 
 
 def _displaces(newer: Record, record: Record) -> bool:
-    """Tell whether a newer purchase's files have the names of this one's, or are about to."""
+    """Tell whether the files of ``newer`` have the names of those of ``record``, or are about to get them."""
     named = newer.state is State.GENERATED and not newer.stuck and any(output.path for output in newer.outputs)
     return newer.api == record.api and newer.purchase > record.purchase and (newer.state is State.DONE or named)
 
 
 def size_warning(record: Record, outputs: tuple[Output, ...]) -> str | None:
-    """``size`` where a picture has not the pixels that the inputs asked for."""
+    """Return ``size`` if the dimensions of a picture differ from those in the inputs, else None."""
     width, height = record.inputs.get("width"), record.inputs.get("height")
     asked = type(width) is int and type(height) is int
     odd = any(output.width is not None and (output.width, output.height) != (width, height) for output in outputs)
@@ -280,6 +290,6 @@ def size_warning(record: Record, outputs: tuple[Output, ...]) -> str | None:
 
 
 def size_words(record: Record, outputs: tuple[Output, ...]) -> str:
-    """What was asked for and what came."""
+    """Return the requested and the received dimensions, in words."""
     came = ", ".join(f"{output.width}x{output.height}" for output in outputs)
     return f"asked for {record.inputs.get('width')}x{record.inputs.get('height')}, got {came}"

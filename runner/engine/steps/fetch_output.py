@@ -1,4 +1,4 @@
-"""Fetching of one output: from where it is already, from the storage, or from inside the API's answer."""
+"""Fetching of one output: from the local disk, from the storage, or from inside the API's answer."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ DEFAULT_MAX_FILE = 2 * 2**30
 
 
 class OutputFetcher:
-    """Fetches outputs as checked files under temporary names."""
+    """Fetcher of outputs as checked files under temporary names."""
 
     def __init__(
         self, *, api: Api, client: aiohttp.ClientSession, folder: Folder, limits: DownloadLimits | None, disk: Disk
     ) -> None:
-        """``limits`` apply to every purchase; None: each purchase has those that it was made with."""
+        """Create a fetcher. ``limits`` apply to every purchase; None: each purchase has the limits recorded with it."""
         self._api = api
         self._origin = api.base.origin
         self._client = client
@@ -41,7 +41,7 @@ class OutputFetcher:
         self._disk = disk
 
     async def fetch(self, shipment: Shipment, number: int, output: Output) -> IncomingFile:
-        """Return a checked file for one output: the one that is here already, else a download."""
+        """Return a checked file for one output: the local one if there is one, else a download."""
         record = shipment.record
         found = output.path and await in_thread(self._disk, self._folder.find_checked, record, output)
         if found:
@@ -68,7 +68,10 @@ class OutputFetcher:
         return IncomingFile(name=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
 
     async def _unpack(self, shipment: Shipment, output: Output, target: str, limits: DownloadLimits) -> Media:
-        """Write a file that came inside the API's answer, which is asked for again: it is too long to be recorded."""
+        """Write a file that is inside the API's answer.
+
+        The answer is requested again, because it is too long to be recorded.
+        """
         if shipment.answer is None:
             progress = await self._api.result(shipment.record.request_id or "")
             if isinstance(progress, Gone):
@@ -92,7 +95,7 @@ class OutputFetcher:
         )
 
     def _address(self, output: Output) -> str:
-        """Return the address of the file; an address without a host is one of the API's own."""
+        """Return the absolute address of the file; an address without a host is relative to the API."""
         try:
             return absolute(output.url, f"{self._api.base.url}/")
         except ValueError as error:
@@ -102,7 +105,10 @@ class OutputFetcher:
         return UrlPolicy(api=self._origin, trusted_hosts=limits.trusted_hosts)
 
     def leads_astray(self, record: Record, output: Output) -> bool:
-        """Tell whether an output's own link is refused: asking once more does not help, as it may after a redirect."""
+        """Tell whether the output's own link is refused.
+
+        A retry does not help then, whereas it may help after a redirect to a refused address.
+        """
         try:
             if not output.url.startswith(INSIDE):
                 self._allowed(self.limits_of(record)).check(self._address(output))
@@ -111,7 +117,7 @@ class OutputFetcher:
         return False
 
     def limits_of(self, record: Record) -> DownloadLimits:
-        """Return the limits of this run, else those that the purchase was made with."""
+        """Return the limits of this run, else those recorded with the purchase."""
         return self._limits or DownloadLimits(
             trusted_hosts=record.trusted_hosts,
             max_file_bytes=record.max_file_bytes or DEFAULT_MAX_FILE,
@@ -123,8 +129,8 @@ class OutputFetcher:
 def _final_path(record: Record, number: int, extension: str) -> str:
     path = f"{record.stem(number)}.{extension}"
     name = path.rpartition("/")[2]
-    length = len(name.encode(errors="surrogateescape"))  # as on most disks, whatever this process's locale is
-    fits = length <= LONGEST_NAME and is_target(path)  # a stranger's ending may make any name of it
+    length = len(name.encode(errors="surrogateescape"))  # bytes as on most disks, independent of the locale
+    fits = length <= LONGEST_NAME and is_target(path)  # an extension from outside may make any name of the path
     return path if fits else f"{record.stem(number)}.bin"
 
 

@@ -1,4 +1,4 @@
-"""Faults for exceptions that nobody foresaw: a bug of the runner's own, or of a library, in one job's steps."""
+"""Faults for unforeseen exceptions: a bug of the runner or of a library in the steps of one job."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _HOME = Path(runner.__file__).parent
 
 
 def internal_fault(job_id: str, error: Exception) -> Fault:
-    """Return what to record with the job, with the type of ``error`` and its place, and log its traceback."""
+    """Return the fault to record with the job, with the type and place of ``error``, and log the traceback."""
     log.debug("%s: a bug of the runner's own", job_id, exc_info=error)
-    what = traceback.format_exception_only(error)[-1].strip()  # says so where str() of it fails
+    what = traceback.format_exception_only(error)[-1].strip()  # also works if str(error) fails
     return Fault(code=INTERNAL, message=f"a bug of the runner's own, please report it: {what} ({_place(error)})")
 
 
 def _place(error: Exception) -> str:
-    """Return file, line and function of the runner's innermost frame, and of the library's below it."""
+    """Return file, line and function of the runner's innermost frame, and of the innermost frame of all."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_HOME)]
     places = (f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in [*ours[-1:], *frames[-1:]])

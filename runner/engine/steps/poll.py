@@ -1,7 +1,7 @@
-"""Polling: find out how a request ended.
+"""Polling of requests until the API says how they ended.
 
-Polling is free, so it goes on until the request's time is up. ``RefusedRequests`` counts the requests that the API
-denies, to tell a changed token from requests that are gone.
+Polling is free, so it continues until the request times out. ``RefusedRequests`` counts the requests that the API
+refuses, to distinguish a changed token from requests that no longer exist.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from runner.ledger import LedgerWriter
 from runner.ledger.records import follow
 
 GRACE_SECONDS = 30.0
-"""So long after its submission a request may still be unknown to the API that accepted it."""
+"""Seconds after its submission in which a request may still be unknown to the API that accepted it."""
 
 DENIALS = 3
-"""So many 401 or 403 in a row are taken for the API's last word in this run."""
+"""Consecutive 401 or 403 responses after which the polling of a request ends in this run."""
 LATE_SECONDS = 60.0
-"""So long after a request is said to be complete its output may still be on its way."""
+"""Seconds after a request is first reported complete in which its output may still be missing."""
 BUGS = 3
-"""So many answers in a row whose reading ends in an unforeseen exception end the polling of a request in this run."""
+"""Consecutive unforeseen exceptions from reading a response after which the polling of a request ends in this run."""
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _NOT_YET = Fault(code=TIMEOUT, message="not final yet")
 
 
 class _Inquiry(msgspec.Struct, kw_only=True):
-    """One request being asked after."""
+    """State of the polling of one request."""
 
     record: Record
     watch: PolledRequest
@@ -51,16 +51,16 @@ class _Inquiry(msgspec.Struct, kw_only=True):
     by_status: bool = False
     denials: int = 0
     bugs: int = 0
-    """Answers in a row whose reading ended in an unforeseen exception."""
+    """Consecutive responses whose reading ended in an unforeseen exception."""
     place: int | None = None
-    """Where in the API's queue it was last said to be, counted as the API does."""
+    """Last known position in the API's queue, as the API counts; None: not known."""
     last: Fault = _NOT_YET
     complete_since: float | None = None
-    """When it was first said to be complete, without any output."""
+    """Monotonic time at which the request was first reported complete without any output; None: never."""
 
 
 class Poller:
-    """Asks after requests."""
+    """Poller of requests until they end."""
 
     def __init__(
         self,
@@ -83,9 +83,10 @@ class Poller:
         self._strange: set[str] = set()
 
     async def poll(self, record: Record, *, fresh: bool) -> Record:
-        """Ask until ``record`` has an end or its time is up; then it stays owed, with the reason as its error.
+        """Poll the request of ``record`` until it ends or times out, and return the record that follows.
 
-        ``fresh`` is a request of this run; others are asked after at once.
+        A request that times out stays owed, with the reason as its error. ``fresh``: the request is one of this run;
+        the first poll of any other request is made at once.
         """
         inquiry = self._begin(record, fresh=fresh)
         self._refused_requests.fresh += fresh
@@ -93,7 +94,7 @@ class Poller:
             return await self._follow(inquiry)
         except RunnerError:
             raise
-        except Exception as error:  # noqa: BLE001 - one job's trouble is one job's; the request stays owed
+        except Exception as error:  # noqa: BLE001 - an error of one job does not end the run; the request stays owed
             fault = internal_fault(record.id, error)
             return await self._ledger.append(follow(record, record.state, timestamp(self._clock.now()), error=fault))
         finally:
@@ -110,7 +111,7 @@ class Poller:
             wait = self._gap(inquiry, progress)
 
     async def _rest(self, inquiry: _Inquiry, wait: float) -> None:
-        """Wait; and longer, as long as the answers to others tell as much."""
+        """Wait until the next poll is due. Responses to other requests may extend the wait."""
         while True:
             if wait > 0.0:
                 await asyncio.sleep(min(wait, max(0.0, inquiry.deadline - self._clock.monotonic())))
@@ -121,7 +122,7 @@ class Poller:
 
     def _begin(self, record: Record, *, fresh: bool) -> _Inquiry:
         now = self._clock.monotonic()
-        started = now if fresh else now - max(0.0, self._since_submission(record))  # a clock may have been set back
+        started = now if fresh else now - max(0.0, self._since_submission(record))  # the clock may have been set back
         return _Inquiry(
             record=record,
             watch=self._scheduler.watch(kind_of(record), started, fresh=fresh),
@@ -131,7 +132,10 @@ class Poller:
         )
 
     async def _ask(self, inquiry: _Inquiry) -> Progress:
-        """Ask how the request stands. An answer that nobody foresaw is asked for again, a few times."""
+        """Poll the request once, and return the response.
+
+        Return ``Again`` after an unforeseen exception; raise the exception if it is the ``BUGS``-th in a row.
+        """
         try:
             progress = await self._ask_once(inquiry)
         except RunnerError:
@@ -157,7 +161,7 @@ class Poller:
         return progress
 
     def _conclude(self, inquiry: _Inquiry, progress: Progress) -> Record | None:
-        """The record that follows from an answer, or None to ask again."""
+        """Return the record that follows from a response; None: poll again."""
         at = timestamp(self._clock.now())
         following = after_end(inquiry.record, progress, at)
         if following is not None and not self._may_follow(inquiry, progress, following):
@@ -169,18 +173,18 @@ class Poller:
         return self._conclude_trouble(inquiry, progress, at)
 
     def _may_follow(self, inquiry: _Inquiry, progress: Progress, following: Record) -> bool:
-        """True if the output of a request that is complete may still come: some services store it a moment later."""
+        """Tell whether the output of a complete request may still come: some services store it a moment later."""
         if not isinstance(progress, Completed) or following.state is State.GENERATED:
             return False
         if inquiry.record.error is not None and inquiry.record.error.code == "no_output":
-            return False  # an earlier run has waited
+            return False  # an earlier run has waited already
         now = self._clock.monotonic()
         if inquiry.complete_since is None:
             inquiry.complete_since = now
         return now - inquiry.complete_since < LATE_SECONDS and now < inquiry.deadline
 
     def _tell(self, inquiry: _Inquiry, progress: Unfinished) -> None:
-        """Say what is new: a state never seen, a request's place in the queue."""
+        """Log an unknown state the first time, and a changed position of the request in the queue."""
         if not progress.known and progress.state not in self._strange:
             self._strange.add(progress.state)
             log.warning("the API says %r, a state not known here; taken as unfinished", progress.state[:100])
@@ -204,7 +208,10 @@ class Poller:
         return None
 
     def _age(self, inquiry: _Inquiry) -> float:
-        """Seconds since the request was submitted; what an earlier run submitted is old if its time is unreadable."""
+        """Return the seconds since the submission.
+
+        A request of an earlier run counts as old if its submission time cannot be read.
+        """
         if inquiry.fresh:
             return self._clock.monotonic() - inquiry.watch.started
         return self._since_submission(inquiry.record)
@@ -216,7 +223,11 @@ class Poller:
             return GRACE_SECONDS
 
     async def _end(self, inquiry: _Inquiry, progress: Progress, following: Record) -> Record:
-        """Record the end; a refusal of what an earlier run bought only once the token is not to blame for it."""
+        """Record the end of the request.
+
+        The refusal of a request of an earlier run is not recorded yet, but added to ``RefusedRequests``: the token may
+        be the reason.
+        """
         self._learn(inquiry, progress)
         known = inquiry.record.error is not None and inquiry.record.error.code == "expired"
         if isinstance(progress, Gone | Denied) and not inquiry.fresh:
@@ -227,12 +238,12 @@ class Poller:
         return await self._ledger.append(following)
 
     def _learn(self, inquiry: _Inquiry, progress: Progress) -> None:
-        """How long it took: by the API's clock, since our own includes how late we asked."""
+        """Note the duration of the request by the API's clock. Our own clock would include the delay of the poll."""
         if isinstance(progress, Completed):
             inquiry.watch.finished(self._clock.monotonic(), progress.seconds)
 
     def _gap(self, inquiry: _Inquiry, progress: Progress) -> float:
-        """Seconds until the next question."""
+        """Return the seconds until the next poll."""
         if isinstance(progress, Unfinished):
             now = self._clock.monotonic()
             inquiry.watch.unfinished(now, waits=progress.waits)
@@ -242,7 +253,7 @@ class Poller:
 
 
 def after_end(record: Record, progress: Progress, at: str) -> Record | None:
-    """The record that follows where the API says how a request ended; None where it says anything else."""
+    """Return the record that follows if ``progress`` says how the request ended; None: it says anything else."""
     match progress:
         case Completed(urls=urls, cost_usd=cost, finished_at=finished) if outputs := outputs_of(record, urls):
             ended = {"completed_at": finished or at, "cost_usd": cost}
@@ -258,29 +269,33 @@ def after_end(record: Record, progress: Progress, at: str) -> Record | None:
 
 
 def outputs_of(record: Record, urls: tuple[str, ...]) -> tuple[Output, ...]:
-    """The outputs of a request by their addresses, without those that are the job's own inputs, sent back."""
+    """Return the outputs of a request by their addresses, without inputs of the job that the API echoes."""
     return tuple(
         Output(url=recorded_address(url, number)) for number, url in enumerate(urls) if not is_input(url, record.inputs)
     )
 
 
 class RefusedRequests:
-    """What was owed before this run and is now refused. Many at once mean another token, not lost requests."""
+    """Requests that were owed before this run and that the API now refuses.
+
+    Many refusals at once indicate a different token, not lost requests.
+    """
 
     def __init__(self, owed: int) -> None:
-        """``owed`` is how many purchases earlier runs left that are not known to be lost."""
+        """Start without refusals. ``owed``: purchases of earlier runs that are owed and not known to be lost."""
         self.owed = owed
         self.fresh = 0
-        """Purchases of this run that were asked after, and how many of them are refused."""
+        """Purchases of this run that were polled."""
         self.refused_fresh = 0
+        """Purchases of this run that were refused."""
         self.verdicts: list[tuple[Record, Record]] = []
 
     def add(self, record: Record, following: Record) -> None:
-        """Keep the record that would follow if the refusal is to be believed."""
+        """Keep ``following``, the record to write if the token turns out not to be the reason."""
         self.verdicts.append((record, following))
 
     @property
     def token_changed(self) -> bool:
-        """At least five, and most of what is owed."""
+        """Return whether at least five requests, and most of those owed or polled, are refused."""
         refused = len(self.verdicts) + self.refused_fresh
         return refused >= 5 and refused * 2 > self.owed + self.fresh

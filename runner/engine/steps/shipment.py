@@ -1,4 +1,4 @@
-"""One delivery under way: which outputs of a purchase have arrived, which have failed and why."""
+"""State of one delivery: the outputs of a purchase that have arrived, and those that have failed, with the reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.files.urls import RefusedUrl
 
 
 class Rejected(RunnerError):
-    """The pictures are whole, but not accepted under ``strict_size``; ``outputs`` says where they are kept."""
+    """Error: the pictures are intact, but ``strict_size`` rejects them. ``outputs`` has the paths of the kept files."""
 
     def __init__(self, message: str, outputs: tuple[Output, ...]) -> None:
         self.outputs = outputs
@@ -23,15 +23,15 @@ class Rejected(RunnerError):
 
 
 class InternalError(RunnerError):
-    """A bug of the runner's own, or of a decoder."""
+    """Error: a bug of the runner or of a decoder."""
 
 
 class OutputReplaced(RunnerError):
-    """The API's answer names other outputs by now than those that were recorded."""
+    """Error: the API's answer now names other outputs than those recorded."""
 
 
 class Expired(RunnerError):
-    """Neither the storage nor the API has the files any more."""
+    """Error: neither the storage nor the API has the files any more."""
 
 
 CODES: dict[type[RunnerError], str] = {
@@ -51,15 +51,15 @@ CODES: dict[type[RunnerError], str] = {
     InternalError: INTERNAL,
 }
 FINAL = (Rejected, Expired, TooLarge, TooManyPixels, PathOccupied, OutputError, InternalError)
-"""Trying again within the run cannot help; the next run may find it changed."""
+"""Errors for which a retry within the run cannot help. The next run may succeed."""
 
 
 _LASTING = (BadMedia, OutputReplaced, TooLarge, TooManyPixels)
-"""Wrong in two runs alike, these will not come right by asking again."""
+"""Errors that count as permanent once they occur in two runs."""
 
 
 def fault_of(failure: RunnerError) -> Fault:
-    """What is recorded of a failure."""
+    """Return the fault that is recorded for ``failure``."""
     return Fault(
         code=CODES[type(failure)],
         message=str(failure),
@@ -69,32 +69,32 @@ def fault_of(failure: RunnerError) -> Fault:
 
 
 class Shipment(msgspec.Struct):
-    """The outputs of one purchase on their way, counted from 1."""
+    """Outputs of one purchase during its delivery, numbered from 1."""
 
     record: Record
     arrivals: dict[int, IncomingFile] = msgspec.field(default_factory=dict)
     failures: dict[int, RunnerError] = msgspec.field(default_factory=dict)
     settled: set[int] = msgspec.field(default_factory=set)
-    """Those that have failed and are not tried again in this run."""
+    """Numbers of failed outputs that are not retried in this run."""
     renewed: bool = False
-    """Whether the API has named the outputs anew."""
+    """True if the API has named the outputs again during this delivery."""
     answer: tuple[str, ...] | None = None
-    """What the API says that the outputs are, where some of them are inside its answer."""
+    """Outputs as the API's answer names them, for outputs that are inside the answer; None: not requested yet."""
 
     @property
     def waiting(self) -> list[int]:
-        """The outputs that are to be tried."""
+        """Return the numbers of the outputs that are still to be fetched."""
         numbers = range(1, len(self.record.outputs) + 1)
         return [number for number in numbers if number not in self.arrivals and number not in self.settled]
 
     @property
     def failure(self) -> RunnerError:
-        """Why it cannot be delivered, by the first output that failed."""
+        """Return the error of the first failed output."""
         return self.failures[min(self.failures)]
 
     @property
     def wants_fresh_links(self) -> bool:
-        """True if the API should be asked for the outputs anew: links expire, and addresses change, before requests."""
+        """Return whether to ask the API for the outputs again: links expire and addresses change before requests do."""
         return any(
             isinstance(failure, RefusedUrl | ConnectFailed | OutputReplaced)
             or (isinstance(failure, StorageAnswer) and failure.expired)
@@ -104,18 +104,18 @@ class Shipment(msgspec.Struct):
 
     @property
     def brings_news(self) -> bool:
-        """Tell whether anything arrived that the record does not say already."""
+        """Return whether an arrived output differs from the record."""
         return any(arrival.output != self.record.outputs[number - 1] for number, arrival in self.arrivals.items())
 
     @property
     def loses_a_file(self) -> bool:
-        """Tell whether an output failed whose file was here before."""
+        """Return whether an output failed whose file was on disk before."""
         outputs = self.record.outputs
         return self.record.state is State.DONE and any(outputs[n - 1].path is not None for n in self.failures)
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """The outputs as they are to be recorded; of a done purchase what is missing stays as it was."""
+        """Return the outputs to record. Missing outputs of a done purchase stay as recorded."""
         return tuple(self._recorded(number, output) for number, output in enumerate(self.record.outputs, 1))
 
     def _recorded(self, number: int, output: Output) -> Output:
@@ -126,8 +126,8 @@ class Shipment(msgspec.Struct):
         return Output(url=output.url, error=fault_of(self.failures[number]))
 
     def fail(self, number: int, failure: RunnerError, *, final: bool) -> None:
-        """Note why an output did not arrive. ``final``: it is not tried again in this run."""
-        failure.with_traceback(None)  # else frames with blocks of the file live on in a cycle
+        """Note why an output did not arrive. ``final``: the output is not retried in this run."""
+        failure.with_traceback(None)  # else a cycle keeps frames with blocks of the file alive
         failure.__context__ = None
         self.failures[number] = failure
         if final:
@@ -138,7 +138,7 @@ class Shipment(msgspec.Struct):
         self.failures.pop(number, None)
 
     def renew(self, outputs: tuple[Output, ...]) -> list[IncomingFile]:
-        """Go on with the outputs that the API names now; returns arrivals that belong to none of them any more."""
+        """Replace the outputs by those that the API names now, and return the arrivals that belong to none of them."""
         before = self.record.outputs
         self.renewed, dropped = True, []
         if len(outputs) != len(before):
@@ -154,14 +154,14 @@ class Shipment(msgspec.Struct):
 
     @property
     def over(self) -> bool:
-        """Tell whether what is missing will not come by trying again, so that the purchase is done without it.
+        """Return whether no retry can get the missing outputs, so that the purchase is done without them.
 
-        Bytes that are wrong, or gone, must have been so in an earlier run as well: storages have bad days.
+        Wrong or deleted bytes count only if an earlier run met the same error: a storage may fail for a while.
         """
         return all(self._is_lasting(number, failure) for number, failure in self.failures.items())
 
     def repeats(self, failure: RunnerError) -> bool:
-        """Tell whether an earlier run met the same failure, of a kind that will not come right by asking again."""
+        """Tell whether an earlier run met the same error and a retry cannot resolve it."""
         before = self.record.error
         gone = isinstance(failure, StorageAnswer) and failure.expired and self.renewed
         lasting = gone or isinstance(failure, _LASTING)
@@ -177,5 +177,5 @@ class Shipment(msgspec.Struct):
 
 
 def partial_warning(outputs: tuple[Output, ...]) -> str | None:
-    """``partial`` where an output could not be had."""
+    """Return ``partial`` if an output could not be fetched, else None."""
     return PARTIAL if any(output.error is not None for output in outputs) else None

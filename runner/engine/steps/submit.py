@@ -1,4 +1,7 @@
-"""Submission: the intent is durable before the request leaves, the answer before anything else happens."""
+"""Submission of jobs.
+
+The intent is durable before the request is sent. The answer is durable before anything else happens to the job.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Submitter:
-    """Submits jobs, one purchase at a time."""
+    """Submitter of jobs, one purchase at a time."""
 
     def __init__(
         self,
@@ -45,10 +48,9 @@ class Submitter:
         note: Callable[[str], None],
         lock: HeldLock | None = None,
     ) -> None:
-        """``context`` gives what every intent of this run carries: manifest, reserve, bounds of the download.
+        """Create a submitter. ``context`` returns the fields of every intent of this run: manifest, reserve, limits.
 
-        ``lock`` is the lock file that keeps other runs out of the folder; ``others`` knows the purchases of other
-        shards.
+        ``lock`` is the lock file that keeps other runs out of the folder. ``others`` has the purchases of other shards.
         """
         self._lock = lock
         self._api = api
@@ -63,19 +65,19 @@ class Submitter:
         self._note = note
         self._dead_models: dict[str, str] = {}
         self._recording: dict[str, Record] = {}
-        """Purchases by request id, from the answer until that is recorded."""
+        """Purchases by request id, from the arrival of the answer until the answer is recorded."""
 
     async def submit(self, job: Job) -> Record | None:
-        """Submit ``job`` until the API accepts or refuses it for good.
+        """Submit ``job`` until the API accepts it or refuses it permanently, and return its record.
 
-        None, or the last ``released`` record, where buying stopped first: nothing was bought.
+        If buying stops first, nothing was bought: return the last ``released`` record, or None without one.
         """
         record = None
         while record is None or record.state is State.RELEASED:
             if not await self._budget.acquire(job):
                 return record
             async with self._api.submitting:
-                with await self._throttle.turn():  # nothing is waited for after it
+                with await self._throttle.turn():  # no wait between the turn and the request
                     self._time_limit.check()
                     self._check_lock()
                     if self._stop.stopped or job.model in self._dead_models:
@@ -85,9 +87,9 @@ class Submitter:
         return record
 
     def _check_lock(self) -> None:
-        """Stop buying where the lock file is gone: what this run has in flight is still recorded.
+        """Stop buying if the lock file is gone. Requests of this run that are in flight are still recorded.
 
-        Where the results log is gone, too, the next intent says so.
+        If the results log is gone as well, the next intent reports that.
         """
         if self._lock is not None and self._lock.lost and self._ledger.path.exists():
             self._stop.buying(
@@ -96,7 +98,7 @@ class Submitter:
             )
 
     async def _submit(self, job: Job) -> Record:
-        """One purchase, from the intent to what the answer makes of it."""
+        """Make one purchase, from the intent to the record that follows from the answer."""
         record = await self._intend(job)
         if self._stop.stopped:
             return await self._take_back(record, "buying stopped before it was sent")
@@ -107,7 +109,7 @@ class Submitter:
             with CancelScope(shield=True):
                 await self._abandon(record, exchange)
             raise
-        except Exception as error:  # noqa: BLE001 - one job's trouble is one job's; it may have been bought
+        except Exception as error:  # noqa: BLE001 - an error of one job does not end the run; the job may have been bought
             answer = Unreadable(fault=internal_fault(job.id, error))
         answer = self._without_repeated_id(record, answer)
         record = await self._append_answer(record, answer)
@@ -117,7 +119,7 @@ class Submitter:
         return record
 
     async def _intend(self, job: Job) -> Record:
-        """Make the intent durable. A run that is cancelled meanwhile says that nothing was sent."""
+        """Make the intent durable. If the run is cancelled meanwhile, record that nothing was sent."""
         history = self._ledger.history(job.id)
         purchase = next_purchase(history)
         redone = wanted_redo([record for record in history if record.api == self._api.base.name], job.fingerprint)
@@ -133,7 +135,7 @@ class Submitter:
         return record
 
     async def _abandon(self, record: Record, exchange: Exchange) -> None:
-        """Record what a cancelled submission leaves: in doubt, unless no connection was made for it."""
+        """Record a cancelled submission: in doubt, unless the request was never given a connection."""
         if not exchange.sent:
             await self._take_back(record, "the run ended before it was sent")
             return
@@ -141,14 +143,17 @@ class Submitter:
         await self._ledger.append(follow(record, State.UNKNOWN, self._now(), error=fault))
 
     async def _take_back(self, record: Record, why: str) -> Record:
-        """Say of an intent that nothing was sent: it is no purchase in doubt."""
+        """Record that nothing was sent for an intent, so that the purchase is not in doubt."""
         fault = Fault(code="interrupted", message=why)
         record = await self._ledger.append(follow(record, State.RELEASED, self._now(), error=fault))
         self._budget.charge(record)
         return record
 
     def _without_repeated_id(self, record: Record, answer: Submission) -> Submission:
-        """``answer``, or an unreadable one where its request belongs to another purchase: two jobs never share one."""
+        """Return ``answer``, or ``Unreadable`` if its request belongs to another purchase.
+
+        Two jobs never share a request.
+        """
         if not isinstance(answer, Accepted):
             return answer
         request_id = answer.request_id
@@ -180,7 +185,7 @@ class Submitter:
         return record
 
     def _heed(self, record: Record, answer: Submission) -> None:
-        """What an answer means for the rest of the run."""
+        """Apply the consequences of an answer for the rest of the run."""
         match answer:
             case Accepted():
                 self._throttle.accepted()
@@ -206,7 +211,7 @@ class Submitter:
 
 
 def after_submission(record: Record, answer: Submission, at: str) -> Record:
-    """The record that an answer makes of an intent."""
+    """Return the record that follows from ``answer`` to an intent."""
     match answer:
         case Accepted(request_id=request_id):
             return follow(record, State.SUBMITTED, at, request_id=request_id, submitted_at=at)
