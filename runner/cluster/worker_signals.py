@@ -6,7 +6,7 @@ import signal
 
 
 def dask_setup(worker: object) -> None:  # noqa: ARG001 - Dask calls the function with this argument
-    """Ignore the signals that a terminal sends to all processes; the program that started this worker handles them."""
+    """Ignore the signals that a terminal sends to all processes; the coordinator passes their meaning on to shards."""
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

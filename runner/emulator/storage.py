@@ -28,7 +28,7 @@ def no_such_file() -> Answer:
 
 
 async def stored(request: Request, name: str, options: Options, *, wider: int = 0) -> Answer:
-    """Return the file ``name`` of a completed request, ``wider`` by so many pixels."""
+    """Return the file ``name`` of a completed request; ``wider``: pixels added to the width of a picture."""
     width, height = (request.model.value(request.input, side) for side in ("width", "height"))
     if width * height <= _SMALL:
         media_type, body = read_file(request, name, options, wider=wider)

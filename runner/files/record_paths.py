@@ -60,6 +60,6 @@ def _bytes(name: str) -> bytes:
 
 
 def names_beside(path: Path) -> Iterator[Path]:
-    """Yield ``mug.png.altered``, ``mug.png.altered-2``, ``mug.png.altered-3`` …"""
+    """Yield ``mug.png.altered``, ``mug.png.altered-2``, ``mug.png.altered-3`` and so on."""
     yield path.with_name(_fitted(path.name, ".altered"))
     yield from (path.with_name(_fitted(path.name, f".altered-{number}")) for number in count(2))
