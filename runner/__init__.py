@@ -1,13 +1,13 @@
-"""A batch job runner for the RunComfy Model API that loses nothing and buys nothing twice.
+"""Batch job runner for the RunComfy Model API: no paid result is lost, and no job is paid for twice.
 
 As a library::
 
     report = await runner.run(runner.load("jobs/demo.yaml"), runner.RunOptions(emulator=True))
 
-The input schemas of models that are not bundled are passed to ``load`` as ``offers``; ``runner.engine.catalogue`` reads
-them from the API. ``jobs/bulk_catalogue.py``, ``jobs/nightly.py`` and ``jobs/resumable.py`` are example programs.
+Input schemas of models that are not bundled are passed to ``load`` as ``offers``; ``runner.engine.catalogue`` reads
+these schemas from the API. Example programs: ``jobs/bulk_catalogue.py``, ``jobs/nightly.py``, ``jobs/resumable.py``.
 
-``runner/guide/architecture.md`` describes the packages, the results log and where a change belongs.
+``runner/guide/architecture.md`` describes the packages and the results log, and says where a change belongs.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for, so that ``runner --help`` starts at once."""
+    """Import a public name when it is first used, so that ``runner --help`` starts at once."""
     if name not in _HOME:
         raise AttributeError(f"module 'runner' has no attribute {name!r}")
     return getattr(import_module(f"runner.{_HOME[name]}"), name)

@@ -1,4 +1,4 @@
-"""Entry point of ``python -m runner`` and of the console script, and its settings of the garbage collector."""
+"""Entry point of ``python -m runner`` and of the console script, with the garbage collector settings of both."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import gc
 import sys
 
 GARBAGE = 100_000
-"""After so many new objects cycles of garbage are looked for. A run makes hardly any, and many objects that are soon
-gone: to look after every 700 of them, as Python does by itself, takes a tenth of the time."""
+"""Number of new objects after which the garbage collector runs. A run makes hardly any reference cycles and many
+short-lived objects: Python's default of 700 takes a tenth of the running time."""
 
 
 def main() -> int:
-    """Run the command line and return its exit code. The process is to end then."""
+    """Run the command line and return its exit code. The caller ends the process afterwards."""
     gc.set_threshold(GARBAGE)
-    from runner.cli.main import main as command_line  # noqa: PLC0415 - after the line above, which spares an eighth of `runner --help`
+    from runner.cli.main import main as command_line  # noqa: PLC0415 - after the line above: saves an eighth of `runner --help`
 
     code = command_line()
-    gc.freeze()  # else Python goes through all that is left before it ends: a quarter of `runner --help`
+    gc.freeze()  # without it Python walks all remaining objects on exit: a quarter of `runner --help`
     return code
 
 

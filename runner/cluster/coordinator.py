@@ -1,4 +1,4 @@
-"""Coordinator of a cluster run: checks the workers, hands out the shards, adds up their reports."""
+"""Coordinator of a cluster run: checks the workers, distributes the shards, combines their reports."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from runner.planning.renamed_manifest import refuse_renamed
 from runner.planning.selection import Selection
 
 SHARDS_A_SLOT = 4
-"""So that the slots have about equally much to do in the end."""
+"""Shards for each slot, so that all slots finish at about the same time."""
 AGAIN_SECONDS = 2.0
-"""Between two tries."""
+"""Pause between two attempts."""
 BEAT_SECONDS = 5.0
 NOBODY_SECONDS = 60.0
-"""So long a cluster may be without a worker."""
+"""Maximum time without any worker in the cluster."""
 PATIENCE = 120.0
-"""Seconds to wait for what a client that died has left: it ends ``SILENCE_SECONDS`` and a grace period later."""
+"""Seconds to wait for the shards of a client that died: they end after ``SILENCE_SECONDS`` and a grace period."""
 GONE = "the connection to the cluster is lost; shards that are under way end by themselves"
 FOR_ALL = (HALTED, 69, 73, 77)
-"""Where one shard stopped for such a reason, no other begins, and none buys more."""
+"""Exit codes of a shard after which no other shard begins and none buys more."""
 
 
 async def run(
@@ -58,12 +58,12 @@ async def run(
     stop: Stop | None = None,
     clock: Clock | None = None,
 ) -> Report:
-    """Run ``manifest`` on the cluster at ``address``, and make one results log of what its shards did.
+    """Run ``manifest`` on the cluster at ``address``, and merge the results logs of its shards.
 
-    ``config`` is what ``options`` come to here; workers resolve them by their own environment.
+    ``config`` holds ``options`` as resolved on this machine; workers resolve the options in their own environment.
 
-    Raises a ``RunnerError`` before anything is bought where the workers do not fit; what becomes of a shard later is in
-    the report.
+    Raises a ``RunnerError`` before anything is bought if the workers are unfit. Later problems of a shard are in the
+    report.
     """
     clock, stop = clock or SystemClock(), stop or Stop()
     started = clock.monotonic()
@@ -95,22 +95,22 @@ async def run(
 
 
 def _read(jobs: JobStore, config: RunConfig, count: int) -> tuple[Counter[int], str]:
-    """Return how many selected jobs each shard has, and the digest of all jobs. A million jobs take a minute."""
+    """Return the number of selected jobs in each shard, and the digest of all jobs. A million jobs take a minute."""
     selected = Selection(jobs, config.job_filter).selected()
     return jobs_by_shard((job.id for job in selected), count), digest_of(jobs)
 
 
 def _for_workers(options: RunOptions, root: Path, now: float) -> RunOptions:
-    """Return ``options`` for shards that begin at any time: a duration becomes a moment."""
+    """Return ``options`` for shards that begin at any time: the duration becomes an end time."""
     ends = [options.until, now + options.for_seconds if options.for_seconds is not None else None]
     until = min((end for end in ends if end is not None), default=None)
     return replace(options, output=root, until=until, for_seconds=None)
 
 
 async def _wait_until_free(root: Path, clock: Clock, stop: Stop, say: Callable[[str], None]) -> None:
-    """Wait for what a client that died has left at work, else both together would go over the manifest's bounds.
+    """Wait until the shards of a client that died have ended: both runs together would exceed the manifest's limits.
 
-    Raises ``Locked`` where somebody else works there for longer.
+    Raises ``Locked`` if another run uses the folder for longer than ``PATIENCE``.
     """
     until = clock.monotonic() + PATIENCE
     told = False
@@ -128,18 +128,18 @@ async def _wait_until_free(root: Path, clock: Clock, stop: Stop, say: Callable[[
 
 
 def divide(root: Path, slots: int) -> tuple[Shard, ...]:
-    """The shards of the folder: those it is split into, else some for each slot."""
+    """Return the shards that the folder is split into, or else ``SHARDS_A_SLOT`` shards for each slot."""
     there = look(root).shards
     return there or Shard(index=1, of=min(MOST_SHARDS, SHARDS_A_SLOT * slots)).all
 
 
 def slots_of(config: RunConfig, room: int) -> int:
-    """Return how many shards run at a time: each needs room on a worker and a slot at the API."""
+    """Return the number of shards that run at a time: each needs room on a worker and a slot at the API."""
     return room if config.concurrency is None else min(room, config.concurrency)
 
 
 def require_possible(config: RunConfig, manifest: Manifest) -> Path:
-    """Return the manifest's path. Raises ``UsageError`` for what cannot be done by several processes."""
+    """Return the manifest's path. Raises ``UsageError`` for options that several processes cannot share."""
     if manifest.path is None:
         raise UsageError("--cluster: workers read the manifest themselves, so it has to be a file, not standard input")
     if config.emulated:
@@ -152,7 +152,7 @@ def require_possible(config: RunConfig, manifest: Manifest) -> Path:
 
 
 class _Run:
-    """One run of the whole batch under way."""
+    """Run of the whole batch in progress."""
 
     def __init__(
         self,
@@ -172,14 +172,14 @@ class _Run:
         self._waiting = iter(shards)
         self._reports: dict[Shard, Report] = {}
         self._unfit: dict[str, str] = {}
-        """Workers that cannot run any shard, and why."""
+        """Workers that cannot run any shard, with the reasons."""
 
     async def conduct(self, slots: int) -> list[Report]:
-        """Run every shard, ``slots`` at a time, until all have ended or a signal came; what came of each."""
+        """Run every shard, ``slots`` at a time, until all have ended or a signal arrives; return their reports."""
         self._engine.listen(self._order.run, self._board.hear)
         async with anyio.create_task_group() as group:
             group.start_soon(self._pass_on_stop)
-            # after a signal nobody waits for a shard that does not answer
+            # after a signal the run does not wait for a shard that does not respond
             group.start_soon(self._stop.end_grace, group.cancel_scope, AGAIN_SECONDS)
             group.start_soon(self._beat, group.cancel_scope)
             async with anyio.create_task_group() as working:
@@ -189,18 +189,18 @@ class _Run:
         return [self._reports.get(shard) or self._board.end(shard, None) for shard in self._shards]
 
     async def _pass_on_stop(self) -> None:
-        """What ends this run ends its shards, wherever they are."""
+        """Wait until this run is stopped, then stop its shards on all workers."""
         await self._stop.wait()
-        while self._stop.why is not None:  # again and again: a shard may begin at a worker that has just come
+        while self._stop.why is not None:  # repeated: a shard may begin on a new worker
             await self._engine.interrupt(self._order.run, self._stop.why.reason, self._stop.why.exit_code)
             await anyio.sleep(AGAIN_SECONDS)
 
     async def _beat(self, scope: anyio.CancelScope) -> None:
-        """Let the shards know that this run is alive, and see whether there is anybody to run them."""
+        """Send signs of life to the shards, and stop the run if the cluster has no workers."""
         seen = anyio.current_time()
         while anyio.current_time() - seen < NOBODY_SECONDS and not self._engine.gone:
             await self._engine.beat(self._order.run)
-            with suppress(Exception), anyio.move_on_after(BEAT_SECONDS):  # a scheduler that is gone for a moment
+            with suppress(Exception), anyio.move_on_after(BEAT_SECONDS):  # the scheduler may be away for a moment
                 if await self._engine.workers():
                     seen = anyio.current_time()
             await anyio.sleep(BEAT_SECONDS)
@@ -208,7 +208,7 @@ class _Run:
         scope.cancel()
 
     async def _work(self, slot: Shard) -> None:
-        """One slot: its share of concurrency and rate goes from shard to shard."""
+        """Run shards one after the other in one slot, with the slot's share of concurrency and rate."""
         for shard in self._waiting:
             if self._stop.stopped:
                 return
@@ -224,7 +224,7 @@ class _Run:
                 self._stop.buying(report.stopped.reason, report.stopped.exit_code)
 
     async def _carry(self, shard: Shard, slot: Shard) -> ShardOutcome:
-        """Run a shard to its end. Where a worker is unfit or somebody else runs it, again, for a while."""
+        """Run a shard to its end. Retry up to ``PATIENCE`` if a worker is unfit or another run holds the shard."""
         order = replace(self._order, options=replace(self._order.options, shard=shard, share=slot))
         until = anyio.current_time() + PATIENCE
         for attempt in count(1):
@@ -245,16 +245,16 @@ class _Run:
 
 
 def _merge(root: Path, clock: Clock) -> str:
-    """Make one results manifest of all; why that could not be done now, or empty. Nothing is lost either way."""
+    """Merge the results logs; return why they could not be merged, or an empty string. Nothing is lost either way."""
     try:
         merge_shards(root, timestamp(clock.now()))
-    except RunnerError as error:  # a redo that is not finished, too
+    except RunnerError as error:  # also for an unfinished redo
         return f"the results stay in shards ({error}); the same command, or `runner merge`, goes on from there"
     return ""
 
 
 def _told(report: Report, config: RunConfig, clock: Clock, started: float, *, merged: str) -> Report:
-    """Add to ``report`` what only the folder as a whole can say."""
+    """Add to ``report`` the values that are only known for the whole folder."""
     root = config.folder.root
     with open_reader(root) as ledger:
         total = total_spent(ledger.latest(), config.api.name)

@@ -1,4 +1,4 @@
-"""Client of a Dask cluster: connect, ask its workers, hand a shard to one of them."""
+"""Client of a Dask cluster: connects, queries the workers, and runs shards on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from typing import Any
 
 import anyio
-import cloudpickle  # type: ignore[import-untyped]  # it comes without types
+import cloudpickle  # type: ignore[import-untyped]  # has no types
 import distributed
 
 from runner.cluster import worker_entry as probing
@@ -22,44 +22,44 @@ LOCAL = "local"
 REACH_SECONDS = 10
 TELL_SECONDS = 5
 _AGREED = ("python", "distributed")
-"""Of what the workers say of their versions: what has to be the same."""
+"""Versions of a worker that must match this machine's."""
 
 
 class ClusterClient:
-    """A cluster that is reached."""
+    """Connection to a cluster."""
 
     def __init__(self, client: distributed.Client) -> None:
         self._client: Any = client
 
     @property
     def gone(self) -> bool:
-        """Tell whether the connection to the scheduler was lost, and with it every task that was handed out."""
+        """Return True if the connection to the scheduler was lost, and with it all tasks."""
         return bool(self._client.status != "running")
 
     async def workers(self) -> dict[str, int]:
-        """Addresses, and how many tasks each does at a time."""
+        """Return the addresses of the workers, with the number of tasks that each runs at a time."""
         found = (await self._client.scheduler.identity(n_workers=-1))["workers"]
         return {address: worker["nthreads"] for address, worker in found.items()}
 
     async def versions(self) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-        """Of the libraries that have to agree: ours, and those of each worker."""
+        """Return the versions that must match: those of this machine, and those of each worker."""
         found = await self._client.get_versions()
         return _agreed(found["client"]), {name: _agreed(worker) for name, worker in found["workers"].items()}
 
     async def probe(self, *arguments: object) -> Mapping[str, dict[str, str] | BaseException]:
-        """What each worker has; see ``probe``."""
+        """Call ``worker_entry.probe`` on each worker, and return the results or exceptions."""
         with _carried():
             answers: Mapping[str, Any] = await self._client.run(probing.probe, *arguments, on_error="return")
         return answers
 
     def listen(self, run: str, hear: Callable[[ShardUpdate], None]) -> None:
-        """Hand over what the shards of ``run`` tell."""
+        """Call ``hear`` with each update from the shards of ``run``."""
         self._client.subscribe_topic(run, lambda event: hear(decode(event[1])))
 
     async def run(self, order: ShardOrder, key: str, unfit: Collection[str] = ()) -> ShardOutcome:
-        """Have a shard run to its end, wherever there is room; again elsewhere where a worker dies.
+        """Run a shard to its end on any worker with room; Dask restarts the shard elsewhere if its worker dies.
 
-        Not at the ``unfit`` workers, where there are others.
+        The ``unfit`` workers are avoided as long as there are others.
         """
         try:
             fit = [worker for worker in await self.workers() if worker not in unfit] if unfit else None
@@ -70,7 +70,7 @@ class ClusterClient:
             outcome = await task
         except distributed.KilledWorker:
             return ShardOutcome(error="the workers that ran it died, one after another", exit_code=75)
-        except Exception as error:  # noqa: BLE001 - a scheduler that goes away may end a task by any error
+        except Exception as error:  # noqa: BLE001 - the loss of the scheduler may end a task with any error
             why = f"the cluster did not run it to its end ({type(error).__name__}: {error})"
             return ShardOutcome(error=why, exit_code=75)
         if isinstance(outcome, ShardOutcome):
@@ -79,22 +79,22 @@ class ClusterClient:
         return ShardOutcome(error=f"{worker} {why}", exit_code=64, unfit=worker)
 
     async def beat(self, run: str) -> None:
-        """Let the shards of ``run`` know that somebody waits for them."""
+        """Tell the shards of ``run`` that the program that started the run is alive."""
         await self._tell(beat, run)
 
     async def interrupt(self, run: str, reason: str, exit_code: int) -> None:
-        """End the shards of ``run``, wherever they are; see ``work.interrupt``."""
+        """End the shards of ``run`` on all workers; see ``worker.interrupt``."""
         await self._tell(interrupt, run, reason, exit_code)
 
     async def _tell(self, function: Callable[..., None], *arguments: object) -> None:
-        """Call ``function`` on every worker; for one that does not answer nobody waits."""
+        """Call ``function`` on every worker, without waiting longer than ``TELL_SECONDS`` for a response."""
         with anyio.move_on_after(TELL_SECONDS), suppress(Exception):
             await self._client.run(function, *arguments, on_error="ignore")
 
 
 @contextmanager
 def _carried() -> Iterator[None]:
-    """What is handed over meanwhile of ``probe`` goes as code."""
+    """Send functions of ``worker_entry`` as code, not by name, within the block."""
     cloudpickle.register_pickle_by_value(probing)
     try:
         yield
@@ -104,7 +104,7 @@ def _carried() -> Iterator[None]:
 
 @asynccontextmanager
 async def reach(address: str) -> AsyncIterator[ClusterClient]:
-    """The cluster at ``address``; ``local``: processes of this machine, one a processor. Raises ``Unavailable``."""
+    """Yield the cluster at ``address``; ``local``: one process for each processor here. Raises ``Unavailable``."""
     async with AsyncExitStack() as stack:
         try:
             client = await stack.enter_async_context(await _connect(address, stack))
@@ -114,7 +114,7 @@ async def reach(address: str) -> AsyncIterator[ClusterClient]:
 
 
 async def _connect(address: str, stack: AsyncExitStack) -> Any:
-    dask: Any = distributed  # which has no types
+    dask: Any = distributed  # has no types
     if address != LOCAL:
         return dask.Client(address, asynchronous=True, timeout=REACH_SECONDS)
     cluster = dask.LocalCluster(

@@ -1,4 +1,4 @@
-"""Messages between coordinator and workers. None holds a secret."""
+"""Messages between the coordinator and the workers. No message contains a secret."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from runner.engine.summary import Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardOrder:
-    """One shard that is to be run."""
+    """Order to run one shard."""
 
     run: str
-    """Which run of the whole batch it belongs to."""
+    """Id of the run of the whole batch."""
     version: str
     manifest: Path
     jobs: str = ""
-    """The digest of what was checked where the run was started."""
+    """Digest of the jobs as checked on the machine that started the run."""
     options: RunOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardOutcome:
-    """What came of it: a report, or why there is none."""
+    """Result of a shard: a report, or the reason why there is none."""
 
     report: Report | None = None
     error: str = ""
     exit_code: int = 0
     locked: bool = False
-    """Whether somebody else runs this shard at the moment."""
+    """True if another run holds this shard at the moment."""
     unfit: str = ""
-    """The worker that cannot run any shard of this run, and so bought nothing; another may."""
+    """Address of a worker that cannot run any shard of this run and bought nothing; empty: the worker is fit."""
 
 
 class ShardUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a shard has done since it was last heard of, and where it stands."""
+    """Progress of a shard: the records since the last update, and the current counts."""
 
     shard: int
     worker: str
     counts: dict[str, int] = {}
-    """All 0 until it has looked at its jobs."""
+    """Jobs by state; all 0 until the shard has checked its jobs."""
     cost_usd: float = 0.0
     concurrency: int | None = None
     records: list[Record] = []
-    """Without inputs and outputs: prompts are nobody's business but the folder's."""
+    """New records without inputs and outputs, so that prompts stay in the output folder."""
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -58,12 +58,12 @@ decode = msgspec.msgpack.Decoder(ShardUpdate).decode
 
 
 def without_prompts(record: Record) -> Record:
-    """As much of ``record`` as is told."""
+    """Return ``record`` without its inputs and outputs."""
     return msgspec.structs.replace(record, inputs={}, outputs=())
 
 
 def digest_of(jobs: Iterable[Job]) -> str:
-    """The same wherever the same jobs were read in the same order."""
+    """Return a digest of ``jobs``, which is equal wherever the same jobs are read in the same order."""
     digest = sha256()
     for job in jobs:
         digest.update(f"{job.id}\0{job.fingerprint}\0{job.file}\n".encode("utf-8", "surrogatepass"))

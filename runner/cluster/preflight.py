@@ -26,9 +26,9 @@ MOST_FAULTS = 20
 
 
 async def check_workers(engine: ClusterClient, order: ShardOrder, config: RunConfig) -> dict[str, int]:
-    """The workers, and how many shards each can run at a time.
+    """Return the workers, with the number of shards that each can run at a time.
 
-    Raises ``UsageError`` with all that keeps some from doing their part.
+    Raises ``UsageError`` with all problems of the workers.
     """
     workers = await engine.workers()
     if not workers:
@@ -43,7 +43,7 @@ async def check_workers(engine: ClusterClient, order: ShardOrder, config: RunCon
 
 
 async def _other_versions(engine: ClusterClient) -> list[str]:
-    """Of the interpreter and the engine: where these differ, nothing else can be asked."""
+    """Return the workers with another version of Python or Dask, for which no further check is possible."""
     mine, theirs = await engine.versions()
     return [
         f"{worker} has {name} {found}, and here it is {mine[name]}"
@@ -68,7 +68,7 @@ async def _other_surroundings(engine: ClusterClient, order: ShardOrder, config: 
 
 
 def _faults(answer: Mapping[str, str] | BaseException, wanted: Mapping[str, str]) -> list[str]:
-    """What is wrong with one worker's answer. Of one with another runner nothing more is asked."""
+    """Return the problems in one worker's answer; a different version of the runner is reported alone."""
     if isinstance(answer, BaseException):
         return [f"does not answer ({type(answer).__name__}: {answer})"]
     differing = [name for name, value in wanted.items() if name in answer and answer[name] != value]
@@ -79,7 +79,7 @@ def _faults(answer: Mapping[str, str] | BaseException, wanted: Mapping[str, str]
 
 @contextmanager
 def _mark(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """A file that only this folder has, and what stands in it. Raises ``OutputError``."""
+    """Yield a unique temporary file in ``folder``, with its content. Raises ``OutputError``."""
     text = uuid.uuid4().bytes
     mark = folder / f"seen-{uuid.uuid4().hex}"
     try:

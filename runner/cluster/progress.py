@@ -1,4 +1,4 @@
-"""Progress of the whole batch, from what the shards report."""
+"""Progress of the whole batch, computed from the updates of the shards."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from runner.engine.summary import Report
 
 
 def jobs_by_shard(ids: Iterable[str], count: int) -> Counter[int]:
-    """How many of the jobs with these ids each shard has."""
+    """Count the jobs with these ``ids`` in each shard."""
     return Counter(shard_of(job_id, count) for job_id in ids)
 
 
 class ClusterProgress:
-    """Each job of the batch under exactly one count, whichever shards have begun."""
+    """Progress of the batch: each job is in exactly one count, whichever shards have begun."""
 
     def __init__(
         self,
@@ -29,14 +29,17 @@ class ClusterProgress:
         observer: Callable[[Record], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``jobs`` by shard. ``observer`` hears of every record, ``say`` of a shard that goes on somewhere else."""
+        """Create the progress of ``jobs``, which are the numbers of jobs by shard.
+
+        ``observer`` is called with every record, ``say`` with a message when a shard moves to another worker.
+        """
         self._jobs = jobs
         self._observer = observer
         self._say = say
         self._places: dict[int, _ShardPlace] = {}
 
     def hear(self, news: ShardUpdate) -> None:
-        """What a worker tells. It may come late: a shard that has ended is not changed by it."""
+        """Apply an update from a worker. A late update does not change a shard that has ended."""
         for record in news.records:
             self._observer(record)
         place = self._places.setdefault(news.shard, _ShardPlace(worker=news.worker))
@@ -50,7 +53,7 @@ class ClusterProgress:
             place.counts, place.cost_usd = news.counts, news.cost_usd
 
     def end(self, shard: Shard, report: Report | None) -> Report:
-        """A shard has come to its end; None: it could not be run to it. What it did, at whichever workers."""
+        """Mark a shard as ended, and return its report over all its workers; ``report`` None: the shard failed."""
         place = self._places.setdefault(shard.index, _ShardPlace())
         place.ended, place.concurrency = True, 0
         if report is not None:
@@ -59,7 +62,7 @@ class ClusterProgress:
         return replace(report or Report(), **counts, cost_usd=place.cost_usd + place.earlier_usd)
 
     def status(self) -> RunStatus:
-        """The sum; jobs of shards that have not begun are left."""
+        """Return the sum of all shards; jobs of shards that have not begun count as ``left``."""
         counts = Counter[str]()
         for shard in self._jobs:
             counts.update(self._counts(shard))
@@ -74,7 +77,7 @@ class ClusterProgress:
 
 @dataclass(slots=True, kw_only=True)
 class _ShardPlace:
-    """Where a shard stands."""
+    """Current worker and counts of a shard."""
 
     worker: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -82,11 +85,11 @@ class _ShardPlace:
     concurrency: int | None = None
     ended: bool = False
     earlier_done: int = 0
-    """Of those that a worker which died had done in this run; for its successor they were done before."""
+    """Jobs that workers which died had done in this run; the next worker counts these jobs as ``skipped``."""
     earlier_usd: float = 0.0
 
     def move(self, worker: str) -> None:
-        """It begins again at another worker. What stands here stays until that one has looked at its jobs."""
+        """Restart the shard at another ``worker``. The counts remain until this worker has checked its jobs."""
         done = self.counts.get("done", 0)
         self.earlier_done, self.earlier_usd = self.earlier_done + done, self.earlier_usd + self.cost_usd
         self.worker, self.cost_usd = worker, 0.0
@@ -95,7 +98,7 @@ class _ShardPlace:
 
     @property
     def told(self) -> Mapping[str, int]:
-        """The counts, with what was done in this run under ``done``, at whichever worker."""
+        """Return the counts, with the jobs that any worker did in this run under ``done``."""
         done = min(self.earlier_done, self.counts.get("skipped", 0))
         more = {"done": self.counts.get("done", 0) + done, "skipped": self.counts.get("skipped", 0) - done}
         return {**self.counts, **more} if done else self.counts

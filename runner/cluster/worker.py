@@ -1,4 +1,4 @@
-"""Worker side of a cluster run: one shard, run as anywhere, and reported to the coordinator."""
+"""Worker side of a cluster run: a normal run of one shard, with updates to the coordinator."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ from runner.manifest import Manifest, load
 
 NEWS_SECONDS = 0.5
 SILENCE_SECONDS = 30.0
-"""A shard ends gently where the program that started the run was not heard of for so long: it is dead, or cut off."""
+"""Seconds without a sign of life from the program that started the run, after which a shard buys nothing more and
+ends: the program is dead, or unreachable."""
 
 End = Callable[[str, int], object]
 
 _ends: defaultdict[str, list[End]] = defaultdict(list)
-"""How to end the shards of a run that this process has, by the run."""
+"""Functions that end the shards of a run in this process, by the run's id."""
 _ended: dict[str, tuple[str, int]] = {}
-"""Runs that were to end, why, and the exit code of that: a shard that comes afterwards buys nothing."""
+"""Reason and exit code of each run that was told to end, by the run's id. A later shard of such a run buys nothing."""
 _heard: dict[str, float] = {}
-"""When the program that started a run was heard of last."""
+"""Time of the last sign of life from the program that started a run, by the run's id."""
 
 
 def run_shard(order: ShardOrder) -> ShardOutcome:
-    """Run one shard to its end. Raises nothing: what is wrong may mean nothing to whoever hears of it."""
+    """Run one shard to its end. Raises nothing: the receiver may not know the class of an exception."""
     try:
         manifest = _read(order)
     except RunnerError as error:
@@ -49,26 +50,26 @@ def run_shard(order: ShardOrder) -> ShardOutcome:
         return ShardOutcome(report=run_loop(lambda: _run(manifest, order)))
     except RunnerError as error:
         return ShardOutcome(error=str(error), exit_code=error.exit_code, locked=isinstance(error, Locked))
-    except Exception:  # noqa: BLE001 - a bug of ours has to reach the person, and not a worker's log
+    except Exception:  # noqa: BLE001 - a bug in the runner must reach the user, not only the worker's log
         return ShardOutcome(error=traceback.format_exc(), exit_code=70)
     finally:
         manifest.jobs.close()
 
 
 def beat(run: str) -> None:
-    """The program that started ``run`` is still there."""
+    """Record a sign of life from the program that started ``run``."""
     _heard[run] = time.monotonic()
 
 
 def interrupt(run: str, reason: str, exit_code: int) -> None:
-    """Buy nothing more in the shards of ``run`` that this process has; where 75 is the reason, bring home soon."""
+    """Stop buying in this process's shards of ``run``; with ``exit_code`` 75, also end them after a grace period."""
     _ended[run] = reason, exit_code
     for end in _ends[run]:
         end(reason, exit_code)
 
 
 def _read(order: ShardOrder) -> Manifest:
-    """The manifest, if it is still the one that was checked. Raises ``ManifestError`` or ``UsageError``."""
+    """Return the manifest if it is unchanged since the check. Raises ``ManifestError`` or ``UsageError``."""
     manifest = load(
         str(order.manifest), offers=lambda models: run_loop(lambda: offers(models, order.options, os.environ))
     )
@@ -95,9 +96,9 @@ async def _run(manifest: Manifest, order: ShardOrder) -> Report:
 
 
 async def _end_unheard(run: str, stop: Stop) -> None:
-    """A run that nobody watches any more buys nothing more: whoever starts it again finds all of it."""
+    """Stop buying when signs of life for ``run`` are missing; a later run continues from the results log."""
     began = time.monotonic()
-    while time.monotonic() - max(began, _heard.get(run, began)) < SILENCE_SECONDS:  # noqa: ASYNC110 - time that passes is no event
+    while time.monotonic() - max(began, _heard.get(run, began)) < SILENCE_SECONDS:  # noqa: ASYNC110 - no event for elapsed time
         await anyio.sleep(NEWS_SECONDS)
     stop.interrupt("the program that started the run is gone")
 
@@ -120,7 +121,7 @@ def _may_be_interrupted(run: str, stop: Stop) -> Iterator[None]:
 
 
 class _Relay:
-    """Tells what a shard does, a few times a second."""
+    """Sender of a shard's updates, several times a second."""
 
     def __init__(self, worker: Any, order: ShardOrder) -> None:
         shard = order.options.shard
@@ -132,20 +133,20 @@ class _Relay:
         self._records: list[Record] = []
 
     def watch(self, read: Callable[[], RunStatus]) -> None:
-        """Where the run stands can be read from now on."""
+        """Use ``read`` from now on to get the status of the run."""
         self._read = read
 
     def __call__(self, record: Record) -> None:
         self._records.append(without_prompts(record))
 
     async def tick(self) -> None:
-        """Send what there is, again and again."""
+        """Send updates until cancelled."""
         while True:
             self.send()
             await anyio.sleep(NEWS_SECONDS)
 
     def send(self) -> None:
-        """Send what has come since the last time."""
+        """Send an update with the records since the last one."""
         records, self._records = self._records, []
         standing = self._read()
         news = ShardUpdate(

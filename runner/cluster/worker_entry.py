@@ -1,6 +1,6 @@
 """Code that is sent to a worker, which may have another version of the runner, or none.
 
-Nothing of ``runner`` may be imported above: what stands there has to be importable wherever this is carried.
+The module level must not import anything from ``runner``: all its imports must exist on every worker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from distributed import get_worker
 
 
 def probe(mark: str, manifest: str, api: str | None) -> dict[str, str]:
-    """What this worker has: its runner, what it reads at two paths, and whether it knows a token (never which)."""
+    """Return the worker's runner version, digests of the files at two paths, its API, and if it has a token.
+
+    The token itself is never returned.
+    """
     answer = {"runner": _runner(), "mark": _read(mark), "manifest": _read(manifest)}
     try:
         from runner.api.config import find_api, find_token  # noqa: PLC0415 - a worker may have no runner
@@ -31,17 +34,17 @@ def probe(mark: str, manifest: str, api: str | None) -> dict[str, str]:
 
 
 def begin(version: str, order: bytes) -> Any:
-    """Run a shard by runner ``version``; where this worker has another: its address, and what it has."""
+    """Run a shard with runner ``version``; if the worker has another version, return its address and a description."""
     found = _runner()
     if found != version:
         return get_worker().address, f"has runner {found}, and the run was started by {version}"
-    from runner.cluster.worker import run_shard  # noqa: PLC0415 - only now it is known to be the same
+    from runner.cluster.worker import run_shard  # noqa: PLC0415 - the version is known to match only now
 
-    return run_shard(pickle.loads(order))  # noqa: S301 - whoever can hand over a task runs code anyway
+    return run_shard(pickle.loads(order))  # noqa: S301 - a client that can submit a task can run code anyway
 
 
 def _runner() -> str:
-    """Which runner this worker has."""
+    """Return the runner version of this worker, or the reason why there is none."""
     try:
         from runner import __version__  # noqa: PLC0415 - a worker may have no runner
     except ImportError as error:

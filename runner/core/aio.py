@@ -1,8 +1,9 @@
-"""Event loop helpers: running a loop, and long work in threads beside it.
+"""Event loop helpers: running a loop, and running long work in threads beside the loop.
 
-The loop has to see signals while a pass over a million jobs takes minutes. Work that only reads may be left by a
-cancelled caller (``disk.in_thread``, ``pull``); work that writes, or holds something open, is waited for
-(``to_its_end``). A results log is not for two threads at once: while one of these reads it, nobody else may use it.
+The loop must handle signals while a pass over a million jobs takes minutes. A cancelled caller abandons work that
+only reads (``disk.in_thread``, ``pull``), and waits for work that writes or holds something open (``to_its_end``).
+A results log must not be used by two threads at once: while one of these helpers reads a log, no other code may use
+the log.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ E = TypeVar("E", bound=Executor)
 
 
 async def outlast(event: asyncio.Event) -> asyncio.CancelledError | None:
-    """Wait for ``event`` whatever happens; return the cancellation that came meanwhile, for the caller to raise."""
+    """Wait for ``event`` even if cancelled; return the cancellation that arrived meanwhile, for the caller to raise."""
     cancelled = None
     with CancelScope(shield=True):
         while not event.is_set():
             try:
                 await event.wait()
-            except asyncio.CancelledError as error:  # from outside anyio, which no shield keeps off
+            except asyncio.CancelledError as error:  # raised outside anyio: a shield does not block it
                 cancelled = error
     return cancelled
 
 
 async def to_its_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``call`` in a thread. A cancelled caller waits for its end all the same."""
+    """Run ``call`` in a thread and wait until it ends, even if the caller is cancelled."""
     ended = asyncio.Event()
     work = asyncio.get_running_loop().run_in_executor(None, partial(call, *args, **kwargs))
     work.add_done_callback(lambda _: ended.set())
@@ -53,13 +54,13 @@ async def to_its_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
 
 
 async def pull(items: Iterator[T], most: int = 256) -> list[T]:
-    """At most so many of the next ``items``, worked out in a thread; empty at their end."""
+    """Return at most ``most`` of the next ``items``, computed in a thread; an empty list if no items are left."""
     return await in_thread(None, list, islice(items, most))
 
 
 @asynccontextmanager
 async def at_work(threads: E) -> AsyncIterator[E]:
-    """``threads``, whose work has come to its end when this is left: a file of gigabytes that is hashed, say."""
+    """Yield ``threads``, and wait on exit until their work has ended: for example the hash of a file of gigabytes."""
     try:
         yield threads
     finally:
@@ -67,5 +68,5 @@ async def at_work(threads: E) -> AsyncIterator[E]:
 
 
 def run_loop(work: Callable[[], Awaitable[T]]) -> T:
-    """Run ``work`` on an event loop, uvloop's where that is installed."""
+    """Run ``work`` on an event loop: uvloop if installed, otherwise asyncio's own."""
     return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})

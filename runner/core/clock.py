@@ -1,7 +1,7 @@
-"""Clock: time as an argument.
+"""Clock that is passed as an argument.
 
-Waiting is done on the event loop's clock, so a test that runs its loop on virtual time needs a second clock
-that reads that loop. By itself only ``disk`` looks at the time, and the cluster for signs of life.
+Code waits on the clock of the event loop. A test with a loop on virtual time therefore passes a clock that reads the
+loop's time. Only ``disk`` and the cluster's liveness checks read the system time directly.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the time is. The local clock is for display and ages; it never decides about money."""
+    """Source of the current time. The local clock is used for display and ages, never to decide about money."""
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC."""
+        """Return the seconds since the epoch, UTC."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never steps back; only differences mean anything."""
+        """Return the seconds on a clock that never steps back; only differences are meaningful."""
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """Clock of the machine."""
 
     def now(self) -> float:
         return time.time()
@@ -33,25 +33,28 @@ class SystemClock:
 
 
 def timestamp(epoch_seconds: float) -> str:
-    """``2026-11-22T01:02:03.456Z``, the form of every time in the results manifest."""
+    """Return ``2026-11-22T01:02:03.456Z``, the form of every time in the results log."""
     return _in_milliseconds(round(epoch_seconds * 1_000_000) // 1000)
 
 
 @lru_cache(maxsize=16)
 def _in_milliseconds(epoch_milliseconds: int) -> str:
-    """What happens at one moment is formatted once: each record bears a time or more."""
+    """Format a time in milliseconds; cached, because every record holds one or more times."""
     second, millisecond = divmod(epoch_milliseconds, 1000)
     return f"{_second(second)}.{millisecond:03d}Z"
 
 
 @lru_cache(maxsize=16)
 def _second(epoch_second: int) -> str:
-    """Whole seconds are what takes long to format, and many moments share one."""
+    """Format the whole seconds: the slow part, cached because many times share a second."""
     return datetime.fromtimestamp(epoch_second, tz=UTC).isoformat()[:-6]
 
 
 def epoch(text: str) -> float:
-    """The reverse of ``timestamp``. Raises ``ValueError`` for text that is no ISO 8601 time with a zone."""
+    """Return the seconds since the epoch of ``text``, the reverse of ``timestamp``.
+
+    Raises ``ValueError`` if ``text`` is not an ISO 8601 time with a time zone.
+    """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} names no time zone")

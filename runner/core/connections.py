@@ -1,7 +1,7 @@
-"""Connections to the API and the storage: where sending begins, and which connections are used again.
+"""Connections to the API and the storage: the moment a request counts as sent, and the reuse of connections.
 
-The border between sent and not sent is the moment at which a request is given its connection: before it no byte of the
-request has left, whatever a proxy did meanwhile.
+A request counts as sent from the moment it is given a connection. Before this moment no byte of the request has left
+the machine, whatever a proxy did.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from runner.core.response_heads import end_of_head, is_interim, mend_head
 
 
 class Exchange:
-    """What became of one request so far."""
+    """Progress of one HTTP request."""
 
     def __init__(self) -> None:
         self.sent = False
-        """Whether a byte of it may have left. False is proof that none has."""
+        """True if a byte of the request may have left the machine; False proves that none has."""
         self.proxy: str | None = None
-        """The proxy that it goes through."""
+        """Proxy that the request goes through; None: no proxy."""
 
 
 current_exchange: ContextVar[Exchange | None] = ContextVar("current_exchange", default=None)
 
 
 class MendingHandler(ResponseHandler):
-    """A connection that mends the head of each answer before aiohttp reads it."""
+    """Connection that repairs the head of each response before aiohttp parses it."""
 
     def __init__(self, loop: Any) -> None:
         super().__init__(loop)
         self._head: bytearray | None = None
-        """What came so far of the head that is awaited; None while none is."""
+        """Bytes received of the expected head; None: no head is expected."""
 
     def set_response_params(self, **params: Any) -> None:
-        """Prepare for the answer to the next request."""
+        """Prepare for the response to the next request."""
         self._head = bytearray()
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on a head once it is whole, then the body apart from it: what is wrong there does not spoil the head."""
+        """Pass on a complete head, then the body separately, so that an error in the body does not affect the head."""
         if self._head is None or not data:
             super().data_received(data)
             return
@@ -72,10 +72,10 @@ class MendingHandler(ResponseHandler):
 
 
 class Connector(aiohttp.TCPConnector):
-    """A pool that looks at a connection before it is used again, and knows SOCKS proxies."""
+    """Connection pool that checks a connection before reuse, and supports SOCKS proxies."""
 
     def __init__(self, *, idle_seconds: float, **options: Any) -> None:
-        """``idle_seconds``: a connection that was idle for so long is not used again."""
+        """Create the pool. A connection that was idle for ``idle_seconds`` is not reused."""
         super().__init__(**options)
         factory: Any = partial(MendingHandler, loop=self._loop)
         self._factory = factory
@@ -85,7 +85,7 @@ class Connector(aiohttp.TCPConnector):
         self._through_socks: dict[str, aiohttp.TCPConnector] = {}
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:  # noqa: ASYNC109 - aiohttp's
-        """Return a connection for ``req``; from then on it counts as sent."""
+        """Return a connection for ``req``, and mark the current exchange as sent."""
         pool = self._pool_of(req)
         while True:
             if pool is self:
@@ -104,13 +104,13 @@ class Connector(aiohttp.TCPConnector):
         return connection
 
     def heed(self, keep_alive: str) -> None:
-        """Use connections for half as long as the server allows with ``Keep-Alive: timeout=N``, if that is less."""
+        """Lower ``idle_seconds`` to half of N if the server sends ``Keep-Alive: timeout=N``."""
         said = re.search(r"timeout\s*=\s*\"?(\d{1,9})", keep_alive, re.IGNORECASE) if keep_alive else None
         if said is not None:
             self.idle_seconds = min(self.idle_seconds, int(said[1]) / 2)
 
     def _pool_of(self, req: Any) -> aiohttp.TCPConnector:
-        """This pool, or that of the SOCKS proxy which ``req`` goes through."""
+        """Return the pool of the SOCKS proxy that ``req`` goes through, or this pool."""
         url = socks_url(str(req.proxy)) if req.proxy is not None else None
         if url is None:
             return self
@@ -120,14 +120,14 @@ class Connector(aiohttp.TCPConnector):
             from aiohttp_socks import ProxyConnector  # noqa: PLC0415 - an extra
 
             pool = self._through_socks[url] = ProxyConnector.from_url(url, rdns=True, **self._options)
-            pool._factory = self._factory  # noqa: SLF001 - how aiohttp's pools make a connection
+            pool._factory = self._factory  # noqa: SLF001 - aiohttp's pools create connections with it
         return self._through_socks[url]
 
     def _put_down(self, protocol: ResponseHandler) -> None:
         self._idle_since[protocol] = get_running_loop().time()
 
     def _is_usable(self, protocol: ResponseHandler) -> bool:
-        """Tell whether it is new, or was idle for a moment only and nothing has come meanwhile: bytes, or its end."""
+        """Tell whether ``protocol`` is new, or was idle only briefly and received neither bytes nor the end."""
         since = self._idle_since.get(protocol)
         if since is None:
             return True
@@ -144,10 +144,10 @@ class Connector(aiohttp.TCPConnector):
 
 
 async def _connect_through(pool: aiohttp.TCPConnector, req: Any, traces: Any, limits: Any) -> Connection:
-    """Return a connection through a SOCKS proxy. Its errors become aiohttp's."""
+    """Return a connection through a SOCKS proxy; its errors are raised as errors of aiohttp."""
     from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError  # noqa: PLC0415 - an extra
 
-    req.proxy = None  # the pool is the proxy's
+    req.proxy = None  # the pool already connects through the proxy
     try:
         return await pool.connect(req, traces, limits)
     except (ProxyConnectionError, ProxyError, ProxyTimeoutError, EOFError) as error:
@@ -155,7 +155,7 @@ async def _connect_through(pool: aiohttp.TCPConnector, req: Any, traces: Any, li
 
 
 def _is_readable(socket: Any) -> bool:
-    """Tell whether something waits to be read that nobody asked for: bytes, or the end of the connection."""
+    """Tell whether an idle socket has something to read: unexpected bytes, or the end of the connection."""
     if socket is None or socket.fileno() < 0:
         return True
     if hasattr(select, "poll"):

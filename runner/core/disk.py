@@ -1,8 +1,8 @@
-"""Disk work in threads, and the small steps that make it durable.
+"""Disk operations in threads, and the small operations that make them durable.
 
-Each owner brings its own executor: name resolution and foreign libraries share the default one, and a slow flush
-must not stall them. A small step of a quick disk is done where it stands: handing it to a thread takes longer, because
-the thread waits for the interpreter at each of its system calls while the event loop is busy.
+Each owner has its own executor: the default executor also serves name resolution and other libraries, which a slow
+flush must not stall. On a fast disk a small operation runs in the calling thread. A handover to another thread takes
+longer, because while the event loop is busy the thread waits for the interpreter at each system call.
 """
 
 from __future__ import annotations
@@ -25,34 +25,35 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 flush_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
-"""Flush a file's bytes and length, where the system can leave out its times."""
+"""Flush the bytes and length of a file; without its times on systems that have ``fdatasync``."""
 
 
 THREAD_SECONDS = 0.0003
-"""What it costs to hand a small step to a thread: one that takes longer would have been worth that."""
+"""Cost of handing a small operation to a thread. An operation that takes longer belongs in a thread."""
 MOST_LOST = 10 * THREAD_SECONDS
-"""So much may be lost by doing steps where they stand, less what was won by it: then it is the disk's doing. Where
-threads are busy with other steps each step waits for the interpreter now and then."""
+"""Seconds that operations in the calling thread may lose, less what they gained, before the disk counts as slow. The
+margin allows for waits for the interpreter, which happen now and then while other threads are busy."""
 TWICE = 2
-"""At least so many slow steps come to that, for none counts as more than its share of it: one is nobody's doing."""
+"""Least number of slow operations that make up ``MOST_LOST``: each counts at most ``MOST_LOST / TWICE``, so a single
+slow operation has no effect."""
 CAUTION = 100
-"""Then so many go to threads before the disk is tried again; twice as many each time that it is still slow."""
+"""Operations that then go to threads before the disk is tried again; doubled each time the disk is still slow."""
 MOST_CAUTION = 100_000
-"""But never more than this."""
+"""Upper limit of the doubled ``CAUTION``."""
 
 
 RESERVE_BYTES = 256 * 2**20
-"""So much of a disk is left free, that what was bought can still be recorded and nothing else comes to a halt."""
+"""Bytes of a disk that are left free, so that purchases can still be recorded and other programs keep working."""
 RESERVE_SHARE = 20
-"""On a small disk it is no more than this part of the whole."""
+"""On a small disk the reserve is at most 1 / ``RESERVE_SHARE`` of the whole disk."""
 
 
 LOOK_SECONDS = 0.1
-"""So long a look at the disk is good: what changes meanwhile is as if it had changed a moment later."""
+"""Seconds for which a measurement of the free space is reused; changes within this time are seen a moment later."""
 
 
 class DiskSpeed:
-    """Whether one kind of step is quick on this disk, and so better done where it stands."""
+    """Measured speed of one kind of operation on this disk: fast operations run in the calling thread."""
 
     def __init__(self) -> None:
         self._careful = 0
@@ -60,13 +61,13 @@ class DiskSpeed:
         self._caution = CAUTION
 
     def quick(self) -> bool:
-        """Tell whether to do the next one where it stands. Asking counts."""
+        """Tell whether to run the next operation in the calling thread. Each call counts as one operation."""
         if self._careful:
             self._careful -= 1
         return self._careful == 0
 
     def learn(self, seconds: float) -> None:
-        """Count a step that was done where it stood."""
+        """Record the time of an operation that ran in the calling thread."""
         lost = seconds - THREAD_SECONDS
         if lost <= 0:
             self._caution = CAUTION
@@ -78,13 +79,13 @@ class DiskSpeed:
             self.take_care()
 
     def take_care(self) -> None:
-        """Use threads for the next ones."""
+        """Use threads for the next operations."""
         self._careful, self._lost = self._caution + 1, 0.0
         self._caution = min(MOST_CAUTION, 2 * self._caution)
 
 
 class Disk(ThreadPoolExecutor):
-    """Threads for disk work, and the judgement when they are worth it."""
+    """Threads for disk operations, with the measured speed of each kind of operation."""
 
     def __init__(self, threads: int, name: str) -> None:
         super().__init__(threads, thread_name_prefix=name)
@@ -93,13 +94,14 @@ class Disk(ThreadPoolExecutor):
         self._looked = float("-inf")
 
     def judgement(self, call: Callable[..., object]) -> DiskSpeed:
-        """What is known of steps like ``call``."""
+        """Return the measured speed of operations like ``call``."""
         return self._judgements[call.__name__]
 
     def fits(self, target: str, length: int) -> bool:
-        """True if there is room for so many bytes more at ``target``: by a look of late, less what was ``wrote`` since.
+        """Tell whether ``length`` more bytes fit on the disk of ``target``.
 
-        Raises ``OSError``.
+        The free space is measured at most every ``LOOK_SECONDS``, less the bytes that ``wrote`` counted since. Raises
+        ``OSError``.
         """
         now = monotonic()
         if now >= self._looked + LOOK_SECONDS:
@@ -107,11 +109,11 @@ class Disk(ThreadPoolExecutor):
         return length < self._room
 
     def wrote(self, length: int) -> None:
-        """Count what the next look will see by itself."""
+        """Count ``length`` bytes as used until the next measurement of the free space."""
         self._room -= length
 
     async def small(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do a small step: at once if such steps are quick, else in a thread."""
+        """Run a small operation: in the calling thread if such operations are fast, otherwise in a thread."""
         judgement = self.judgement(call)
         if not judgement.quick():
             return await in_thread(self, call, *args, **kwargs)
@@ -119,7 +121,7 @@ class Disk(ThreadPoolExecutor):
 
 
 def timed(judgement: DiskSpeed, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call where it stands, and tell ``judgement`` how long that took."""
+    """Run ``call`` in the calling thread, and record its time in ``judgement``."""
     start = perf_counter()
     try:
         return call(*args, **kwargs)
@@ -128,12 +130,12 @@ def timed(judgement: DiskSpeed, call: Callable[P, T], *args: P.args, **kwargs: P
 
 
 async def in_thread(executor: Executor | None, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``call`` in ``executor``, None: the loop's own. A cancelled caller leaves; the call goes on to its end."""
+    """Run ``call`` in ``executor`` (None: the loop's own). A cancelled caller returns; the call runs to its end."""
     return await asyncio.get_running_loop().run_in_executor(executor, lambda: call(*args, **kwargs))
 
 
 def flush_file(path: Path | str) -> None:
-    """Make the bytes of a file durable, whoever wrote them. Raises ``OSError``."""
+    """Make the bytes of a file durable, whichever process wrote them. Raises ``OSError``."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -142,24 +144,27 @@ def flush_file(path: Path | str) -> None:
 
 
 def flush_folder(folder: Path | str) -> None:
-    """Make a rename or a new name in ``folder`` durable, where the system can flush folders at all."""
+    """Make a rename or a new name in ``folder`` durable; does nothing on Windows, which cannot flush folders."""
     if os.name == "nt":
         return
     flush_file(folder)
 
 
 def identity(file: int | str) -> tuple[int, int]:
-    """What tells a file or folder, by handle or name, from another that took its name. Raises ``OSError``."""
-    found = os.stat(file)  # noqa: PTH116 - of a handle, or of a name that is text and asked for several times a file
+    """Return the identity of a file or folder, by handle or name: another one under the same name has another identity.
+
+    Raises ``OSError``.
+    """
+    found = os.stat(file)  # noqa: PTH116 - a handle or a string; called several times for each file
     return found.st_dev, found.st_ino
 
 
 def same_file(one: Path, other: Path) -> bool:
     """Tell whether two paths lead to one file: through links, or on a disk that ignores case. Raises ``OSError``.
 
-    Identities alone do not tell: exFAT under FUSE gives one file another inode number for each spelling of its name.
+    Identities alone are not enough: exFAT under FUSE reports another inode number for each spelling of a file's name.
     """
-    if not (os.path.exists(one) and os.path.exists(other)):  # noqa: PTH110 - no exception for what no disk takes
+    if not (os.path.exists(one) and os.path.exists(other)):  # noqa: PTH110 - does not raise for names that no disk accepts
         return False
     if identity(str(one)) == identity(str(other)):
         return True
@@ -168,15 +173,15 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def is_second_name(one: Path, other: Path) -> bool:
-    """Tell whether the file at ``other`` stays if ``one`` is deleted: proven by two entries that their folders list."""
-    if identity(str(one)) == identity(str(other)) and os.stat(one).st_nlink == 1:  # noqa: PTH116 - beside identity
+    """Tell whether the file at ``other`` remains if ``one`` is deleted; the proof is two separate folder entries."""
+    if identity(str(one)) == identity(str(other)) and os.stat(one).st_nlink == 1:  # noqa: PTH116 - as in ``identity``
         return False
     first, second = _as_listed(one), _as_listed(other)
     return first is not None and second is not None and first != second
 
 
 def _as_listed(path: Path) -> Path | None:
-    """``path`` without links, every name spelled as its folder lists it; None where a folder does not list it."""
+    """Return ``path`` without links, each name spelled as its folder lists it; None: a folder does not list a name."""
     real = Path(os.path.realpath(path))
     found = Path(real.anchor)
     for name in real.parts[1:]:
@@ -188,9 +193,9 @@ def _as_listed(path: Path) -> Path | None:
 
 
 def _listed_name(folder: Path, name: str) -> str | None:
-    """The spelling under which ``folder`` lists ``name``; None where it has another name in the list, or none."""
+    """Return the spelling under which ``folder`` lists ``name``; None: not listed, or the folder cannot be read."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - texts
+        names = os.listdir(folder)  # noqa: PTH208 - names as strings
     except PermissionError:
         return None
     if name in names:
@@ -199,25 +204,25 @@ def _listed_name(folder: Path, name: str) -> str | None:
 
 
 def folded(name: str) -> str:
-    """One form for all names that some file system does not tell apart, by case or by composition."""
+    """Return one form for all names that some file system treats as equal, by case or by Unicode composition."""
     return normalize("NFC", normalize("NFC", name).casefold())
 
 
 def write_all(handle: int, data: bytes) -> None:
-    """``os.write`` until nothing is left; it may take less than it is given."""
+    """Write all of ``data``: one call of ``os.write`` may write only a part."""
     written = os.write(handle, data)
     while written < len(data):
         written += os.write(handle, memoryview(data)[written:])
 
 
 def room(folder: Path) -> int:
-    """Bytes that files in ``folder`` may still take: what is free without the reserve. Raises ``OSError``."""
+    """Return the bytes that files in ``folder`` may still take: the free space less the reserve. Raises ``OSError``."""
     found = shutil.disk_usage(folder)
     return found.free - min(RESERVE_BYTES, found.total // RESERVE_SHARE)
 
 
 def replace_file(path: Path, data: bytes | Iterable[bytes], mode: int = 0o644) -> None:
-    """Put ``data`` under ``path`` whole or not at all, durably, and through no link; the umask narrows ``mode``."""
+    """Write ``data`` to ``path`` atomically and durably, following no link; the umask narrows ``mode``."""
     pieces = [data] if isinstance(data, bytes) else data
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -236,31 +241,31 @@ def replace_file(path: Path, data: bytes | Iterable[bytes], mode: int = 0o644) -
 
 
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What a file system answers that has no links."""
+"""Error numbers of a file system without hard links."""
 
 
 def give_name(source: Path | str, target: Path | str) -> None:
-    """Rename, never over another file, even one that only the server of a shared folder knows of yet.
+    """Rename without replacing another file, not even a file that only the server of a shared folder knows yet.
 
-    To be made durable by the caller. Raises ``FileExistsError`` where something has that name, or another ``OSError``.
+    The caller makes the rename durable. Raises ``FileExistsError`` if the name is taken, or another ``OSError``.
     """
     try:
         os.link(source, target, follow_symlinks=False)
-        os.unlink(source)  # noqa: PTH108 - every file of every job passes here
+        os.unlink(source)  # noqa: PTH108 - called for every file of every job
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        os.rename(source, target)  # noqa: PTH104 - names may be text
+        os.rename(source, target)  # noqa: PTH104 - names may be strings
 
 
 def is_within(path: Path, root: Path) -> bool:
-    """Tell whether ``path`` is ``root`` or below it, links followed."""
+    """Tell whether ``path`` is ``root`` or below ``root``, following links."""
     return path.resolve().is_relative_to(root.resolve())
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

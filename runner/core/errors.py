@@ -1,19 +1,19 @@
-"""Error tree, divided by what the user must do next.
+"""Error classes with their exit codes, divided by what the user must do next.
 
 ::
 
-    RunnerError                 what every caller may catch
-    ├── UsageError              64  the command line, or a call of the library, makes no sense
-    ├── ManifestError           65  the manifest has faults; all of them are in ``problems``
+    RunnerError                 base class, for callers to catch
+    ├── UsageError              64  invalid command line, or invalid call of the library
+    ├── ManifestError           65  the manifest has problems; all of them are in ``problems``
     ├── ConflictError           65  the output folder belongs to something else
-    ├── LedgerError             73  the results manifest cannot be written; nothing more may be bought
-    │   └── LedgerCorrupt       65  the results manifest cannot be read
+    ├── LedgerError             73  the results log cannot be written; nothing more may be bought
+    │   └── LedgerCorrupt       65  the results log cannot be read
     ├── OutputError             73  the output folder cannot be written
     ├── Locked                  75  another run holds the output folder
-    ├── AccountError            77  no token, or the API refuses it
-    └── Unavailable             69  the API cannot be reached; safe to ask again
+    ├── AccountError            77  no token, or the API rejects the token
+    └── Unavailable             69  the API cannot be reached; safe to try again
 
-Trouble with one job is no exception: it ends in the job's record and in the report.
+A problem with one job raises no exception: the problem is in the job's record and in the report.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class RunnerError(Exception):
-    """Root of everything that ``runner`` raises on purpose; ``str()`` is fit for a person to read."""
+    """Base class of all errors that ``runner`` raises on purpose; ``str()`` gives a message for users."""
 
     exit_code: ClassVar[int] = 70
     did: dict[str, Any] | None = None
-    """What was done all the same, as the object of ``--json`` says it."""
+    """Work that was done before the error, in the form of the ``--json`` object; None: nothing."""
 
 
 class UsageError(RunnerError):
@@ -40,9 +40,9 @@ class UsageError(RunnerError):
 
 
 class ManifestError(RunnerError):
-    """The manifest has faults; nothing was bought.
+    """Invalid manifest; nothing was bought.
 
-    ``problems`` holds them in order of place, ten thousand at most; ``count`` is how many there are.
+    ``problems`` holds the problems in order of position, ten thousand at most; ``count`` is their full number.
     """
 
     exit_code = 65
@@ -83,7 +83,7 @@ class Unavailable(RunnerError):
 
 @contextmanager
 def one_error() -> Iterator[None]:
-    """Tasks fail in groups; raise the one error that the user should read, or the group where it is a bug of ours."""
+    """Raise, in place of an exception group of tasks, the one error for the user; the group itself if it is a bug."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -91,7 +91,7 @@ def one_error() -> Iterator[None]:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error of a group that the user should read; the group itself where it is a bug of ours."""
+    """Return the first ``RunnerError`` of ``group``; the group itself if it has none, which is a bug in the runner."""
     ours, _ = group.split(RunnerError)
     leaf: BaseException | None = ours
     while isinstance(leaf, BaseExceptionGroup):

@@ -1,4 +1,4 @@
-"""HTTP for the API client and the downloads: sessions, proxies, and the mapping of errors."""
+"""HTTP for the API client and the downloads: sessions, proxies, and mapping of errors."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 MAX_CONNECT_SECONDS = 60.0
-"""Of all that is tried for one connection: each address, a proxy's tunnel, TLS."""
+"""Limit for one connection including all attempts: each address, the tunnel of a proxy, TLS."""
 _GZIP, _ZLIB, _DEFLATE = 31, 15, -15
-"""Forms of compression, as zlib counts them."""
+"""Compression formats, as ``wbits`` values of zlib."""
 USER_AGENT = "runcomfy-runner"
 
 
 class ConnectFailed(RunnerError):
-    """No connection was made: nothing has left this machine."""
+    """Failure to connect: nothing has left this machine."""
 
 
 class ConnectionBroken(RunnerError):
-    """The exchange broke off after something was sent, or its answer is no HTTP."""
+    """Failure after something was sent: a broken connection, or a response that is not HTTP."""
 
 
 class TooLarge(RunnerError):
-    """The body is longer than was allowed."""
+    """Body longer than allowed."""
 
 
 def session(
@@ -50,9 +50,10 @@ def session(
     headers: Mapping[str, str] | None = None,
     resolver: AbstractResolver | None = None,
 ) -> aiohttp.ClientSession:
-    """A session whose pool is no limit (the scheduler is), without cookies, redirects or decompression of its own.
+    """Return a session without cookies, redirects or automatic decompression.
 
-    ``idle_seconds``: a connection that was idle for longer is not used again, though it is kept.
+    The pool does not limit the number of connections; the scheduler does. A connection that was idle for longer than
+    ``idle_seconds`` is kept but not reused.
     """
     connector = Connector(
         idle_seconds=keepalive_seconds if idle_seconds is None else idle_seconds,
@@ -72,38 +73,38 @@ def session(
 
 
 class AnswerTimeout:
-    """How long to wait for an answer. One serves any number of exchanges at once.
+    """Timeout for a response; one instance serves any number of exchanges at once.
 
-    Only time in which this process ran counts.
+    Only time in which this process was running counts.
     """
 
     def __init__(self, seconds: float, *, whole: bool) -> None:
-        """``whole``: the answer has to be complete in ``seconds``, however it drips in; else headers and each piece."""
+        """Limit the whole response to ``seconds`` if ``whole``; otherwise the headers and each part of the body."""
         self.limits = aiohttp.ClientTimeout(total=None, connect=MAX_CONNECT_SECONDS, sock_connect=CONNECT_SECONDS)
         self._seconds = seconds
         self._whole = whole
         self._too_late = f"no whole answer within {seconds:g} s" if whole else "no answer in time"
 
     def bound(self) -> AbstractAsyncContextManager[None]:
-        """Bound the whole exchange, where the answer has to be complete. Leaving it may raise ``TimeoutError``."""
+        """Limit the whole exchange if ``whole``; no limit otherwise. Leaving the context may raise ``TimeoutError``."""
         return running_timeout(self._seconds) if self._whole else nullcontext()
 
     def wait(self, part: Awaitable[T]) -> Awaitable[T]:
-        """Bound the wait for ``part``: the headers, or a piece of the body. Awaiting it may raise ``TimeoutError``."""
+        """Limit the wait for ``part``: the headers, or a part of the body. Awaiting it may raise ``TimeoutError``."""
         return part if self._whole else _within(self._seconds, part)
 
     @contextmanager
     def map_errors(self, exchange: Exchange | None = None) -> Iterator[None]:
-        """Raise ``ConnectFailed`` or ``ConnectionBroken`` in place of an error of aiohttp's or the system's.
+        """Raise ``ConnectFailed`` or ``ConnectionBroken`` in place of an error of aiohttp or the system.
 
-        ``exchange`` is told whether anything was sent.
+        ``exchange`` records whether anything was sent.
         """
         exchange = exchange or Exchange()
         token = current_exchange.set(exchange)
         try:
             yield
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # aiohttp keeps the error where its traceback leads: a cycle that would keep blocks of a file alive
+            # aiohttp keeps a reference to the error: with the traceback, a cycle that keeps blocks of a file in memory
             error = error.with_traceback(None)
             if not exchange.sent:
                 raise ConnectFailed(_words_of_no_connection(error, exchange.proxy)) from None
@@ -119,7 +120,7 @@ async def _within(seconds: float, part: Awaitable[T]) -> T:
 
 @contextmanager
 def response_of(response: aiohttp.ClientResponse) -> Iterator[aiohttp.ClientResponse]:
-    """Release the connection of ``response`` in the end: free again where the answer was read to its end."""
+    """Yield ``response`` and release its connection on exit; the connection is reusable if the body was read whole."""
     try:
         yield response
     finally:
@@ -136,9 +137,9 @@ async def send(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> aiohttp.ClientResponse:
-    """Send one request, following no redirect. Return the answer as soon as its headers are there.
+    """Send one request without following redirects, and return the response once its headers are received.
 
-    aiohttp's errors are raised as they are: callers wrap this, and the reading of the body, in ``map_errors`` and
+    Errors of aiohttp are raised unchanged: callers wrap this call and the reading of the body in ``map_errors`` and
     ``response_of``.
     """
     proxy = proxy_for(url)
@@ -161,7 +162,7 @@ async def send(
 
 
 def at_end(content: aiohttp.StreamReader) -> bool:
-    """True if a body is read to its end, so that nothing more comes; False also where it broke off: reading says so."""
+    """Tell whether a body was read to its end. False also for a broken body: reading it raises the error."""
     return content.at_eof() and content.exception() is None
 
 
@@ -169,11 +170,12 @@ _STEPS = r"[^?]*/\.\.?(?:[/?]|\Z)"
 _SENDABLE = re.compile(
     rf"https?://[a-z0-9.-]++(?::[0-9]{{1,5}})?(?!{_STEPS})/(?:[A-Za-z0-9._~:/?@!$&'()*+,;=\[\]-]++|%[0-9A-Fa-f]{{2}})*+"
 )
-"""An address without steps up, where nothing is to be escaped. No part is tried twice: every request passes here."""
+"""URL without ``..`` steps and without characters to escape. Possessive quantifiers: no backtracking, since every
+request is matched."""
 
 
 def _words(error: BaseException) -> str:
-    """What went wrong, never by ``repr``: aiohttp's shows the request's headers, and so the token."""
+    """Describe ``error``, never by ``repr``: aiohttp's ``repr`` shows the request headers and thereby the token."""
     if isinstance(error, aiohttp.ClientResponseError):
         return f"the answer is no valid HTTP: {_first_line(error.message)}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
@@ -188,7 +190,7 @@ def _words(error: BaseException) -> str:
 
 
 def _words_of_no_connection(error: BaseException, proxy: str | None) -> str:
-    """Why no connection was made, and where a proxy is to blame."""
+    """Describe why no connection was made; names the ``proxy`` if there is one."""
     reason = "no connection in time" if isinstance(error, TimeoutError) else _words(error)
     if proxy is None:
         return reason
@@ -196,18 +198,18 @@ def _words_of_no_connection(error: BaseException, proxy: str | None) -> str:
 
 
 def _first_line(text: str) -> str:
-    """What is wrong, without the server's own bytes, which come after it."""
+    """Return the first line of aiohttp's message, without the bytes of the server that follow."""
     return text.strip().partition("\n")[0].partition(": b")[0].rstrip(": ")[:200]
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {getattr(error, 'reason', None) or error}"  # without one where Python itself raised it
+        return f"TLS: {getattr(error, 'reason', None) or error}"  # Python's own SSL errors have no reason
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 async def read_bounded(response: aiohttp.ClientResponse, limit: int, body: bytearray) -> None:
-    """Read the whole body into ``body``, which keeps what came where that fails. Raises ``TooLarge`` past ``limit``."""
+    """Read the whole body into ``body``; on an error ``body`` keeps the bytes received. Raises ``TooLarge``."""
     while not at_end(response.content):
         body += await response.content.readany()
         if len(body) > limit:
@@ -216,10 +218,10 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int, body: bytea
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
-    """``body`` without gzip or deflate, which some gateways use unasked, and whether it came to its end.
+    """Return ``body`` decompressed, and True if it is complete. Some gateways compress without being asked.
 
-    ``encoding`` is what the header says; gzip is known by its first bytes, and what is neither stays as it is. Raises
-    ``TooLarge`` past ``limit``.
+    ``encoding`` is the value of the header. Gzip is recognised by its first bytes; a body that is neither gzip nor
+    deflate is returned unchanged. Raises ``TooLarge`` above ``limit`` bytes.
     """
     forms = [_GZIP] if body.startswith(b"\x1f\x8b") else [_ZLIB, _DEFLATE] if "deflate" in encoding.lower() else []
     for form in forms:
@@ -234,7 +236,7 @@ def decompress(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
     return body, not forms
 
 
-@lru_cache  # of submissions all but a few go to the same address
+@lru_cache  # almost all submissions go to the same address
 def _as_given(url: str) -> URL:
-    """The address to the letter, where it can be sent so: a storage may have signed it. Else as yarl mends it."""
+    """Return ``url`` unchanged if valid as written, since a storage may have signed it; otherwise quoted by yarl."""
     return URL(url, encoded=_SENDABLE.fullmatch(url) is not None)

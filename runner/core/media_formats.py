@@ -1,4 +1,4 @@
-"""Formats of files whose structure is checked when they arrive, and their file extensions."""
+"""File formats whose structure is checked after download, and their file extensions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import msgspec
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of file."""
+    """One file format."""
 
     media_type: str
     extension: str
-    """What its files are given."""
+    """Extension that downloaded files get."""
     also: tuple[str, ...] = ()
-    """Other endings that people write for it."""
+    """Other extensions in use for the format."""
     pillow: str | None = None
-    """Pillow's name for it; None for what Pillow does not decode."""
+    """Pillow's name for the format; None: Pillow does not decode it."""
 
 
 PNG: Final = Format(media_type="image/png", extension="png", pillow="PNG")
@@ -53,10 +53,10 @@ FORMATS: Final = (
 )
 
 EXTENSIONS: Final = tuple(ending for kind in FORMATS for ending in (kind.extension, *kind.also))
-"""By which a file is taken for a result of a known kind."""
+"""Extensions that identify a result of a known format."""
 PICTURES: Final = {kind.pillow: kind for kind in FORMATS if kind.pillow is not None}
-"""By Pillow's names, in the order in which they are tried."""
+"""Picture formats by Pillow's names, in the order in which they are tried."""
 MOST_PIXELS: Final = 2_000_000_000
-"""What ``max_pixels`` may be at most. Decoding some kinds of pictures takes four bytes of memory for each."""
+"""Upper limit of ``max_pixels``. Decoding takes four bytes of memory a pixel for some formats."""
 MAX_PIXELS: Final = 89_000_000
-"""Above it a picture is taken for a bomb, as Pillow does, and nothing of it is decoded; `max_pixels` changes it."""
+"""Default of ``max_pixels``. A larger picture counts as a decompression bomb, as in Pillow, and is not decoded."""

@@ -1,10 +1,10 @@
-"""Models: the frozen values that every package uses. A change is a new value (``msgspec.structs.replace``).
+"""Models: the frozen values that every package uses. A change makes a new value (``msgspec.structs.replace``).
 
-Words: a *job* is ours, a *request* theirs; a *purchase* is one job's try at buying; an *output* is a URI, a
-*file* is on disk. *Owed* means bought and not yet delivered.
+Terms: a *job* is an entry of the manifest, a *request* is a call accepted by the API. A *purchase* is one attempt of a
+job to buy. An *output* is a URI, a *file* is on disk. *Owed* means paid and not downloaded yet.
 
-Values are Structs: there are many, and a dataclass takes a millisecond of every start to define. What callers of the
-library set or read whole (``RunOptions``, ``Report``, ``Budget``, ``ManifestError.problems``) are dataclasses.
+Most values are Structs, because each dataclass adds a millisecond to every start. Values that callers of the library
+set or read (``RunOptions``, ``Report``, ``Budget``, ``ManifestError.problems``) are dataclasses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Json = Any  # a JSON value: None, bool, int, float, str, or lists and string-key
 
 
 class State(StrEnum):
-    """Where a purchase stands; the table of the README says what a later run does with each."""
+    """State of a purchase. The table in the README lists what a later run does in each state."""
 
     SUBMITTING = "submitting"
     RELEASED = "released"
@@ -37,34 +37,35 @@ class State(StrEnum):
 
 OWED = frozenset({State.SUBMITTED, State.GENERATED})
 OPEN = frozenset({State.SUBMITTING, State.UNKNOWN})
-"""Perhaps bought: an intent that nothing followed means the same as ``unknown``."""
+"""States of a purchase that may have been paid. An intent without a later record means the same as ``unknown``."""
 
 MAX_FAULT = 2000
-"""Characters that a fault's text may have."""
+"""Maximum length of the texts of a ``Fault``, in characters."""
 
 UNDELIVERABLE = "undeliverable"
-"""The code of a purchase whose files were wrong, or gone, in two runs alike."""
+"""Code of a purchase whose files were wrong or gone in two runs."""
 STUCK_CODES = frozenset({"expired", "no_output", "wrong_output", UNDELIVERABLE})
-"""Errors of owed purchases that do not heal by themselves and wait for the user's decision."""
+"""Errors of owed purchases that do not resolve by themselves and wait for the user's decision."""
 TIMEOUT = "timeout"
-"""The code of a request that did not end in its time."""
+"""Code of a request that did not end in time."""
 UNEXPLAINED = "generation_failed"
-"""The code of a failure for which the API gives no code."""
+"""Code of a failure for which the API gives no code."""
 LOST = "lost"
-"""The code of a purchase that the user has given up: no try of the service's, and no answer to a redo."""
+"""Code of a purchase that the user has given up. The purchase counts neither as an attempt of the service nor as an
+answer to a redo."""
 DISK = "disk"
-"""The code of a purchase that this machine's disk did not take; nothing more should be bought."""
+"""Code of a purchase whose files could not be written to this machine's disk; nothing more should be bought."""
 INTERNAL = "internal"
-"""The code of a purchase whose steps met a bug of the runner's own; the exit code of such a run is 70."""
+"""Code of a purchase that met a bug in the runner; the exit code of such a run is 70."""
 ITS_OWN_CODES = STUCK_CODES | {"bad_file", "too_large", "untrusted_host", "file_in_the_way", INTERNAL}
-"""Errors of owed purchases that concern this one alone. They say nothing about the storage or the network."""
+"""Errors of owed purchases that concern one purchase alone, not the storage or the network."""
 OUR_CODES = STUCK_CODES | {TIMEOUT, LOST, DISK, INTERNAL}
-"""Codes that decide something. The API may use the same words for its own errors: ``api/fields`` tells them apart."""
+"""Codes that the runner acts on. The API may use the same words for its errors; ``api/fields`` separates the two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """A position in a text, counted from 1 in characters; ``line`` 0 means the file as a whole."""
+    """Position in a text, counted from 1 in characters; ``line`` 0 means the whole file."""
 
     source: str
     line: int = 0
@@ -76,7 +77,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One fault of a manifest: where it is, what is wrong, and what would be right."""
+    """One problem of a manifest: its position, a description, and advice."""
 
     place: Position
     what: str
@@ -88,7 +89,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The most that a folder may cost in USD: ever, or in a day of the API's clock."""
+    """Maximum cost of an output folder in USD: in total, or in a day by the API's clock."""
 
     usd: float
     per_day: bool = False
@@ -96,33 +97,34 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
-    """When to stop buying because too much fails: at ``count`` failures, or at ``share`` (0 to 1) of what finished."""
+    """Limit of failures at which buying stops: ``count`` failures, or ``share`` (0 to 1) of the finished jobs."""
 
     count: int | None = None
     share: float | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One picture (or set) that the manifest asks for, with everything that is sent and where it goes."""
+    """One picture (or set of pictures) of the manifest, with all inputs to send and the path of the result."""
 
     id: str
     model: str
     inputs: dict[str, Json]
-    """What is sent, defaults of a bundled schema filled in."""
+    """Inputs to send, including the defaults of a bundled schema."""
     fingerprint: str
     """``sha256:…`` over model and inputs."""
     file: str
-    """Where the result goes: a stem relative to the output folder, with ``/`` and without an extension."""
+    """Path of the result relative to the output folder, with ``/`` and without an extension."""
     numbered_at: tuple[int, ...] = ()
-    """Where in ``file``, in characters, the number of the output stands (1 there); else further ones get an ending."""
+    """Character positions in ``file`` of the output number (``file`` holds 1); empty: outputs from the second on get a
+    suffix."""
     line: int = 0
     column: int = 0
     checked: bool = False
-    """Whether the inputs were read by a live schema, which may not be there the next time."""
+    """True if the inputs were read with a live schema, which may be unavailable the next time."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a purchase is where it is: the ``error`` of a record. No control characters, whoever's words these are."""
+    """Reason for the state of a purchase: the ``error`` of a record. Control characters are replaced in all texts."""
 
     code: str
     message: str
@@ -136,7 +138,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One result of a request: its URI at the storage and, once it is known, the file that holds it."""
+    """One result of a request: its URI at the storage and, after the download, its file."""
 
     url: str
     path: str | None = None
@@ -146,15 +148,15 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     width: int | None = None
     height: int | None = None
     moved_from: str | None = None
-    """The path that the file is being renamed from; the move is repeated if ``path`` is not there."""
+    """Path that the file is being renamed from; the move is repeated if ``path`` does not exist."""
     unchecked: bool = False
-    """Whether the file is of a kind of which only the length is known to be right."""
+    """True if only the length of the file was checked, because its format has no further check."""
     error: Fault | None = None
-    """Why there is no file, where it could not be had."""
+    """Reason why there is no file; None: no error."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the results manifest: a purchase as it stood at ``at``. The last line of a purchase wins."""
+    """One line of the results log: the state of a purchase at ``at``. The last line of a purchase is in force."""
 
     id: str
     purchase: int
@@ -169,46 +171,48 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     numbered_at: tuple[int, ...] = ()
     reserved_usd: float | None = None
     priced_seconds: int | None = None
-    """The duration that ``reserved_usd`` is for, where the model costs by the second."""
+    """Duration that ``reserved_usd`` covers, for models priced by the second."""
     request_id: str | None = None
     cost_usd: float | None = None
     day: str | None = None
-    """The API's day (UTC) when the purchase was made; a daily budget counts by it."""
+    """Day of the purchase by the API's clock (UTC), for daily budgets."""
     submitted_at: str | None = None
     completed_at: str | None = None
     outputs: tuple[Output, ...] = ()
     error: Fault | None = None
     warning: str | None = None
     renamed_from: str | None = None
-    """The id that this purchase was recorded under before; that id's line is superseded."""
+    """Earlier id of this purchase; this line replaces the line under the earlier id."""
     renamed_purchase: int | None = None
-    """Its number under that id, where it has another one here."""
+    """Number of the purchase under the earlier id, if the number differs."""
     restored_from: int | None = None
-    """The purchase whose files this line puts in force again; it was paid there."""
+    """Number of the purchase whose files this line puts in force again; the cost is in the records of that purchase."""
     trusted_hosts: tuple[str, ...] = ()
     max_file_bytes: int | None = None
     max_pixels: int | None = None
-    """What pictures may have; None: the default."""
+    """Maximum pixels of a picture; None: the default."""
     strict_size: bool = False
     checked: bool = False
-    """Whether the inputs were read by a live schema; without it the same manifest may look different."""
+    """True if the inputs were read with a live schema; without the schema the same manifest may give other inputs."""
     intended_at: str | None = None
-    """When the intent was written, on a purchase whose outcome could not be read."""
+    """Time of the intent, on a purchase whose outcome could not be read."""
     rebuy: bool = False
-    """The user's word on an open question: it stays as it is and counts as spent, and the job is bought anew."""
+    """True if the user resolved this open purchase by buying again: the purchase keeps its state and counts as spent,
+    and the job is bought anew."""
     redo: int = 0
-    """On a done purchase: the number of the redo that chose its job; the purchase which that makes is ``redone``."""
+    """On a done purchase: number of the redo that chose its job. The purchase of this redo has the number as
+    ``redone``."""
     redo_chosen: bool = False
-    """With the last job that its redo chose: from this line on that redo buys, and chooses no more."""
+    """True on the last job that a redo chose: from this line on the redo buys and chooses no more jobs."""
     redo_closed: bool = False
-    """With any one of its marks: the redo is over."""
+    """True on any mark of a redo: the redo has ended."""
     same_apis: tuple[str, ...] = ()
-    """Addresses of the API that the user has said to be one service; one line says so for the whole folder."""
+    """Addresses of the API that the user declared to be one service; one line is valid for the whole folder."""
     redone: int = 0
-    """The number of the redo that made this purchase; on a mark of the same number: that mark counts no more."""
+    """Number of the redo that made this purchase; on a mark of the same number: the mark is no longer in force."""
 
     def stem(self, number: int) -> str:
-        """Where output ``number`` (from 1) goes, without an extension: ``mug``, ``mug-2`` or what ``file`` asks for."""
+        """Return the path of output ``number`` (from 1) without an extension: ``mug``, ``mug-2``, or as in ``file``."""
         if not self.numbered_at:
             return self.file if number == 1 else f"{self.file}-{number}"
         ends = (0, *(place + 1 for place in self.numbered_at))
@@ -225,12 +229,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def has_own_trouble(self) -> bool:
-        """Tell whether it is owed because of something that concerns this purchase alone."""
+        """Return True if the purchase is owed because of an error that concerns this purchase alone."""
         return self.error is not None and self.owed and self.error.code in ITS_OWN_CODES
 
     @property
     def accepted(self) -> bool:
-        """Tell whether the user has closed it as it is: nothing more is fetched or bought for it."""
+        """Return True if the user has accepted the purchase as it is: nothing more is downloaded or bought for it."""
         return self.state is State.DONE and self.warning == ACCEPTED
 
     @property
@@ -239,37 +243,37 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def question(self) -> bool:
-        """Tell whether it waits for the user's word: perhaps bought, or stuck, and not passed over by ``rebuy``."""
+        """Return True if the purchase waits for the user's decision: open or stuck, and not resolved by ``rebuy``."""
         return (self.open or self.stuck) and not self.rebuy
 
 
 def kind_of(source: Job | Record) -> Hashable:
-    """What those have in common that should cost the same and take about as long: the model, and width and height."""
+    """Return a key of jobs that should cost the same and take about as long: the model, width and height."""
     width, height = source.inputs.get("width"), source.inputs.get("height")
     return source.model, width if isinstance(width, int) else None, height if isinstance(height, int) else None
 
 
 MOST_USD = 1e9
-"""Nothing that is bought or reserved here costs more: beyond it a number is damage, and no sum could be trusted."""
+"""Upper limit of a cost or a reservation. A larger number is treated as damage, since no sum with it is reliable."""
 
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 MAX_OUTPUTS = 1000
-"""More URIs than any model gives; what comes beyond is not looked at."""
+"""Maximum number of URIs of a request, more than any model returns; further ones are ignored."""
 
 
 PARTIAL = "partial"
-"""The warning of a done purchase some of whose outputs could not be had: each of them has its ``error``."""
+"""Warning of a done purchase with unavailable outputs: each of these outputs has its ``error``."""
 
 
 ACCEPTED = "accepted"
-"""The warning of a purchase that the user closed as it is with ``reconcile --accept``."""
+"""Warning of a purchase that the user accepted as it is with ``reconcile --accept``."""
 
 
 MAX_AUTO_CONCURRENCY = 256
 
 
 EMULATOR = "emulator"
-"""What the results manifest calls the emulator inside the process, whose port changes with every run."""
+"""Name of the in-process emulator in the results log, since its port changes with every run."""

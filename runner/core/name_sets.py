@@ -1,7 +1,7 @@
-"""Compact sets of names: a digest of each in arrays, for millions of them.
+"""Compact sets of millions of names: each name is stored as a digest in arrays.
 
-Two names with one digest would be one. With 128 bits and ten million names the chance of it is below 1 in 10^24, and
-what a digest finds is compared with the name itself wherever the name can be read again.
+Two names with the same digest would be treated as one name. With 128 bits and ten million names the probability is
+below 1 in 10^24. Wherever the name can be read again, a match is compared with the name itself.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Final
 _BYTES: Final = 16
 _SLOTS: Final = 1024
 _NOBODY: Final = bytes(_BYTES)
-"""In the place of one that was dropped; no name has this digest."""
+"""Value in place of a dropped digest; no name has this digest."""
 _DROPPED: Final = 2**32 - 1
 
 
 def digest(name: str) -> bytes:
-    """16 bytes for ``name``; a lone surrogate, as in the names of files, is no reason to fail."""
+    """Return a 16-byte digest of ``name``; lone surrogates, as in file names, are allowed."""
     try:
         data = name.encode()
     except UnicodeEncodeError:
@@ -28,31 +28,31 @@ def digest(name: str) -> bytes:
 
 
 class Numbering:
-    """Digests → 0, 1, 2, … in the order in which they came; 22 to 28 bytes for each.
+    """Map of digests to the numbers 0, 1, 2, … in order of insertion; 22 to 28 bytes for each digest.
 
-    What belongs to a digest stands in an array beside it, under its number.
+    Callers keep the values of a digest in their own arrays, at the index of its number.
     """
 
     def __init__(self) -> None:
         self._digests = bytearray()
-        self._slots = array("I", bytes(4 * _SLOTS))  # open addressing: a number and 1, or 0 where nothing is
+        self._slots = array("I", bytes(4 * _SLOTS))  # open addressing: the number plus 1, or 0 for an empty slot
         self._count = 0
 
     def __len__(self) -> int:
-        """How many numbers were given, dropped ones included."""
+        """Return the count of assigned numbers, including dropped ones."""
         return self._count
 
     def find(self, key: bytes) -> int | None:
-        """The number of ``key``."""
+        """Return the number of ``key``; None: ``key`` is unknown."""
         number = self._slots[self._slot(key)]
         return number - 1 if number else None
 
     def add(self, key: bytes) -> int:
-        """The number of ``key``: the next one, if it has none."""
+        """Return the number of ``key``; an unknown ``key`` gets the next number."""
         slots, digests = self._slots, self._digests
         last = len(slots) - 1
         slot = hash(key) & last
-        while number := slots[slot]:  # ``_slot`` once more: a call for each of a million names is felt
+        while number := slots[slot]:  # ``_slot`` inlined: a call for each of a million names is slow
             if digests[(number - 1) * _BYTES : number * _BYTES] == key:
                 return number - 1
             slot = slot + 1 & last
@@ -64,7 +64,7 @@ class Numbering:
         return count
 
     def expect(self, count: int) -> None:
-        """Make room for so many in all at once: to get there by doubling, each would be moved about once."""
+        """Make room for ``count`` digests in total; growth by doubling would move each digest about once."""
         slots = len(self._slots)
         while 3 * count > 2 * (slots - 1):
             slots *= 2
@@ -72,23 +72,23 @@ class Numbering:
             self._make_room(slots)
 
     def drop(self, key: bytes) -> None:
-        """Forget ``key``: if it comes again, it gets a new number."""
+        """Forget ``key``; if added again, ``key`` gets a new number."""
         slot = self._slot(key)
         if number := self._slots[slot]:
             self._slots[slot] = _DROPPED
             self._digests[(number - 1) * _BYTES : number * _BYTES] = _NOBODY
 
     def _slot(self, key: bytes) -> int:
-        """Where ``key`` is, or would be put."""
+        """Return the slot of ``key``, or the empty slot where ``key`` would be stored."""
         slots, digests = self._slots, self._digests
         last = len(slots) - 1  # a power of two less 1
         slot = hash(key) & last
         while (number := slots[slot]) and digests[(number - 1) * _BYTES : number * _BYTES] != key:
-            slot = slot + 1 & last  # a dropped one has an empty slice, and is never equal
+            slot = slot + 1 & last  # the slice of a dropped digest is empty and never equal
         return slot
 
     def _make_room(self, count: int) -> None:
-        """Have so many slots. What stands in them is all different, so nothing is compared."""
+        """Rebuild the table with ``count`` slots. All digests differ, so none are compared."""
         slots = array("I", bytes(4 * count))
         last = len(slots) - 1
         for number, (key,) in enumerate(iter_unpack(f"{_BYTES}s", self._digests), 1):
@@ -101,13 +101,13 @@ class Numbering:
 
 
 class NameSet:
-    """A set of names."""
+    """Set of names."""
 
     def __init__(self) -> None:
         self._numbers = Numbering()
 
     def add(self, name: str) -> bool:
-        """Tell whether ``name`` is a new one."""
+        """Add ``name`` and tell whether the name is new."""
         known = len(self._numbers)
         return self._numbers.add(digest(name)) == known
 

@@ -1,7 +1,8 @@
-"""How deep the JSON may nest that comes from elsewhere: as deep on every Python, and as deep in every call.
+"""Depth limit for JSON from outside: the same on every Python version and in every call.
 
-The parsers end where the interpreter does, at another depth in each: some 900 levels on Python 3.11, which counts the
-calls around the parser, 1,500 on 3.12, 10,000 on 3.13, what the stack holds on 3.14. What one read, another refused.
+Without this limit the parsers stop at the limit of the interpreter: some 900 levels on Python 3.11, which counts the
+calls around the parser, 1,500 on 3.12, 10,000 on 3.13, and the size of the stack on 3.14. One version would then reject
+what another has read.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from itertools import accumulate
 from typing import Final
 
 MAX_NESTING: Final = 500
-"""Half of what Python 3.11 allows, calls included. What manifests and feeds can make stays below 150."""
+"""Half of the limit of Python 3.11, calls included. JSON made from manifests and feeds stays below 150 levels."""
 
 _SHORTEST_DEEP: Final = 2 * MAX_NESTING
-"""Bytes; JSON that nests deeper is longer, since each level is opened and closed."""
+"""Length in bytes up to which JSON cannot nest too deep, since each level has an opening and a closing bracket."""
 _TOGETHER: Final = 64
-"""So many lines are looked at together: at some five brackets a line, all of them have fewer than one may have."""
+"""Lines that are checked together. At about five brackets a line they have fewer brackets than one line may have."""
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -28,19 +29,19 @@ class TooDeep(ValueError):
 
 
 def nesting(text: bytes) -> int:
-    """How many lists and objects are open at once in ``text``, brackets in its strings apart; it may be no JSON."""
+    """Count the levels of lists and objects in ``text``, which need not be valid JSON; ignore brackets in strings."""
     brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
     return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def check_nesting(text: bytes) -> None:
-    """Raise ``TooDeep`` before a parser sees ``text``, if that is why one would refuse it. It may be no JSON."""
+    """Raise ``TooDeep`` if ``text`` nests too deep for a parser. ``text`` need not be valid JSON."""
     if len(text) > MAX_NESTING and _openings(text) > MAX_NESTING and nesting(text) > MAX_NESTING:
         raise TooDeep(f"more than {MAX_NESTING} levels of lists and objects")
 
 
 def any_too_deep(lines: list[bytes]) -> bool:
-    """Tell whether any of ``lines``, each of them JSON if it ends well, nests too deep. For lines by the million."""
+    """Tell whether any of ``lines``, each complete JSON or cut off, nests too deep; fast for millions of lines."""
     long = [line for line in lines if len(line) > _SHORTEST_DEEP]
     for start in range(0, len(long), _TOGETHER):
         some = long[start : start + _TOGETHER]
@@ -54,5 +55,5 @@ def _is_too_deep(line: bytes) -> bool:
 
 
 def _openings(text: bytes) -> int:
-    """How many brackets open in ``text``, in strings, too. Deleting one character is faster than counting it."""
+    """Count the opening brackets in ``text``, including those in strings. Deletion is faster than ``bytes.count``."""
     return 2 * len(text) - len(text.replace(b"[", b"")) - len(text.replace(b"{", b""))

@@ -10,7 +10,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
-    """Scheme, host in lower case and port of ``url``. Raises ``ValueError`` where it has none."""
+    """Return the scheme, the host in lower case and the port of ``url``. Raises ``ValueError`` for an invalid URL."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     port = parts.port or DEFAULT_PORTS.get(scheme, 0)
@@ -19,7 +19,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
 
 @lru_cache
 def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` is this machine by name or by address."""
+    """Tell whether ``host`` is a loopback address or ``localhost``."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:

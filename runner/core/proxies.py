@@ -1,4 +1,4 @@
-"""Proxies of the environment: which one an address goes through, and what is said of one that does not work."""
+"""Proxies from the environment: choice of the proxy for a URL, and messages about proxies that do not work."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runner.core.origins import is_loopback
 
 _HTTP = ("http", "https")
 _SOCKS = {"socks5": "socks5", "socks5h": "socks5", "socks": "socks5", "socks4": "socks4", "socks4a": "socks4"}
-"""What each scheme is called by the library; names of hosts are resolved by the proxy in any case."""
+"""Names that the SOCKS library uses for each scheme; the proxy resolves host names in all cases."""
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy of the environment for ``url``, as it was when first asked; never for this machine itself."""
+    """Return the proxy from the environment for ``url``, cached at the first call; None for loopback addresses."""
     end = url.find("/", len("https://"))
     return _proxy_for_origin(url if end < 0 else url[:end])
 
@@ -29,11 +29,11 @@ def _proxy_for_origin(origin: str) -> str | None:
     if is_loopback(host) or proxy_bypass(host):
         return None
     proxy = getproxies().get(parts.scheme)
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy  # as curl reads it
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy  # as in curl
 
 
 def require_usable_proxy(url: str) -> None:
-    """Raise ``UsageError`` where ``url`` goes through a proxy of a kind that cannot be used here."""
+    """Raise ``UsageError`` if ``url`` goes through a proxy of an unsupported kind."""
     proxy = proxy_for(url)
     scheme = _scheme(proxy) if proxy else ""
     if not proxy or scheme in _HTTP:
@@ -48,18 +48,18 @@ def require_usable_proxy(url: str) -> None:
 
 
 def socks_url(proxy: str) -> str | None:
-    """``proxy`` as the library for SOCKS takes it; None for a proxy of another kind."""
+    """Return ``proxy`` in the form of the SOCKS library; None for a proxy of another kind."""
     scheme, rest = _scheme(proxy), proxy.partition("://")[2]
     return f"{_SOCKS[scheme]}://{rest}" if scheme in _SOCKS else None
 
 
 def shown(proxy: str) -> str:
-    """``proxy`` for a message: without user name and password."""
+    """Return ``proxy`` for a message, without user name and password."""
     return re.sub(r"//[^/]*@", "//", proxy)
 
 
 def words_of_proxy(proxy: str, status: int | None, reason: str) -> str:
-    """What went wrong on the way through ``proxy``, before anything was sent. ``status`` is its own answer, if any."""
+    """Describe a failure of ``proxy`` before anything was sent; ``status`` is its response, None: no response."""
     name = shown(proxy)
     if status == 407:
         login = name.replace("://", "://USER:PASSWORD@")

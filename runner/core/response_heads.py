@@ -1,8 +1,7 @@
-"""Heads of HTTP answers that break the rules: read as well as they can be.
+"""Repair of invalid heads of HTTP responses.
 
-Some gateways and storages send what aiohttp refuses: a blank in a header's name, a length twice, ``HTTP/2`` in a status
-line. What follows such a head may be the id of a paid request, or a paid file. A head that keeps to the rules passes
-unchanged.
+Some gateways and storages send heads that aiohttp rejects: a space in a header name, two lengths, ``HTTP/2`` in the
+status line. The body may hold the id of a paid request, or a paid file. A valid head is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 import re
 
 MAX_HEAD = 256 * 2**10
-"""Bytes of a head that are waited for. A longer one is left to aiohttp, which refuses it."""
+"""Maximum bytes of a head. A longer head is passed to aiohttp, which rejects it."""
 MAX_LINE = 64 * 2**10
-"""Bytes of an answer's line or header that aiohttp is to read; some services send long policies."""
+"""Maximum bytes of a status line or header that aiohttp accepts; some services send long policies."""
 MAX_LINES = 100
-"""Of a head that passes unchanged. aiohttp reads 128."""
+"""Maximum lines of a head that is passed on unchanged. aiohttp reads 128."""
 
 _END = re.compile(rb"\r?\n\r?\n")
 _PLAIN = re.compile(
@@ -29,10 +28,10 @@ _NEEDED = frozenset(b"content-encoding content-range content-type date etag last
 
 
 def mend_head(head: bytes) -> bytes:
-    """Return the head of an answer as aiohttp reads it; unchanged where it can, and where it is no head at all.
+    """Return the head of a response in a form that aiohttp accepts; unchanged if valid, or if not a head.
 
-    A mended head keeps the headers that this program reads. Of several lengths the largest counts: an answer that ends
-    before that is not whole.
+    A repaired head keeps the headers that this program reads. The largest of several lengths is kept: a response that
+    ends earlier is incomplete.
     """
     status = _STATUS.match(head)
     if status is None or (_PLAIN.fullmatch(head) and _is_short(head) and _has_one_length(head)):
@@ -59,9 +58,9 @@ def _has_one_length(head: bytes) -> bool:
 
 
 def end_of_head(start: bytes | bytearray, seen: int) -> int | None:
-    """Where the head in ``start`` ends; 0 while its end may be yet to come, None where it is not to be waited for.
+    """Return the end of the head in ``start``; 0: more bytes are needed, None: not a head, or too long.
 
-    ``seen`` bytes have been looked at before.
+    The first ``seen`` bytes were searched before.
     """
     end = _END.search(start, max(0, seen - 3), MAX_HEAD)
     if end is not None:
@@ -70,7 +69,7 @@ def end_of_head(start: bytes | bytearray, seen: int) -> int | None:
 
 
 def is_interim(head: bytes) -> bool:
-    """Tell whether the head of another answer follows: 1xx, but 101."""
+    """Tell whether another head follows ``head``: status 1xx except 101."""
     return _INTERIM.match(head) is not None
 
 

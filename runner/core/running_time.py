@@ -1,7 +1,7 @@
-"""Timeouts that count only the time in which this process ran.
+"""Timeouts that count only the time in which this process was running.
 
-A process that stood still (Ctrl-Z, a suspended machine, a paused container) has heard nothing meanwhile. What came lies
-in its sockets and is read before a timeout counts on.
+A stopped process (Ctrl-Z, a suspended machine, a paused container) receives nothing. Data that arrived in the meantime
+waits in its sockets, and is read before the timeout continues.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 STEP_SECONDS = 1.0
-"""Time is counted in steps of this length."""
+"""Length of the steps in which time is counted."""
 LATE_SECONDS = 0.1
-"""A step that ends so much too late is not counted: the loop did not run, and the next step lets it read."""
+"""Delay from which a step is not counted: the loop did not run, and reads its sockets during the next step."""
 MOST_LATE = 1000
-"""So many late steps are not counted; more are no standstill but a machine that is always too busy."""
+"""Maximum number of late steps that are not counted; more mean that the machine is always too busy."""
 
 
 @asynccontextmanager
 async def running_timeout(seconds: float) -> AsyncIterator[None]:
-    """Raise ``TimeoutError`` when the block takes longer than ``seconds`` of this process's running time."""
+    """Raise ``TimeoutError`` if the block takes longer than ``seconds`` of the running time of this process."""
     loop = get_running_loop()
     async with timeout(None) as limit:
         countdown = _Countdown(loop, seconds, lambda: limit.reschedule(loop.time()))
@@ -31,7 +31,7 @@ async def running_timeout(seconds: float) -> AsyncIterator[None]:
 
 
 class _Countdown:
-    """Calls ``expired`` after so many seconds in which the loop ran."""
+    """Timer that calls ``expired`` after ``seconds`` in which the loop was running."""
 
     def __init__(self, loop: AbstractEventLoop, seconds: float, expired: Callable[[], None]) -> None:
         self._loop = loop

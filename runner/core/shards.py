@@ -1,7 +1,7 @@
 """Shards: parts of a batch that processes on several machines run at the same time.
 
-Which shard a job belongs to is a function of its id and the number of shards alone. So every process knows it without
-asking another, a job stays where it is when others come and go, and so does all that was ever bought under its id.
+The shard of a job depends only on the job's id and the number of shards. Every process can therefore compute the shard
+without communication. A job and all its purchases stay in the same shard when other jobs are added or removed.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from hashlib import sha256
 from runner.core.errors import UsageError
 
 MOST_SHARDS = 500
-"""A run of one keeps the results manifests of all open, and a process may often open 1,024 files."""
+"""Maximum number of shards. A run of one shard keeps the results logs of all shards open, and the usual limit of a
+process is 1,024 open files."""
 COUNT_VARIABLE = "RUNNER_SHARDS"
-"""How many there are, where the surroundings name only which one this is."""
+"""Environment variable with the number of shards, for environments that provide only the index."""
 
 
 def shard_of(job_id: str, count: int) -> int:
-    """The shard, from 1, that a job belongs to where there are ``count``.
+    """Return the shard, from 1, of a job in a batch of ``count`` shards.
 
-    The first 8 bytes of the id's SHA-256, as a number, modulo ``count``: even whatever ids look like, and the same on
-    every machine for ever, since results manifests are cut by it.
+    The shard is the first 8 bytes of the SHA-256 of the id, as a number, modulo ``count``. Shards are about equally
+    large for any ids. The rule must never change, since results logs are split by it.
     """
     return int.from_bytes(sha256(job_id.encode("utf-8", "surrogatepass")).digest()[:8]) % count + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Part ``index``, counted from 1, ``of`` so many. Raises ``UsageError`` for one that cannot be."""
+    """Shard ``index``, counted from 1, of ``of`` shards. Raises ``UsageError`` for an impossible shard."""
 
     index: int
     of: int
@@ -44,21 +45,21 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """As it stands in the names of files."""
+        """Return the name of the shard in file names."""
         return f"{self.index}-of-{self.of}"
 
     def owns(self, job_id: str) -> bool:
-        """Tell whether a job of this id is one of its."""
+        """Tell whether the job with this id belongs to the shard."""
         return shard_of(job_id, self.of) == self.index
 
     @property
     def all(self) -> tuple[Shard, ...]:
-        """Every shard of as many, itself included."""
+        """Return all ``of`` shards, including this one."""
         return tuple(Shard(index=index, of=self.of) for index in range(1, self.of + 1))
 
 
 def find_shard(text: str, environ: Mapping[str, str]) -> Shard:
-    """``2/4``, or what the surroundings say where ``text`` is ``auto``. Raises ``UsageError``."""
+    """Return the shard that ``text`` names: ``2/4``, or ``auto`` for the environment. Raises ``UsageError``."""
     if text == "auto":
         return _surrounding(environ)
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
@@ -79,7 +80,10 @@ def _surrounding(environ: Mapping[str, str]) -> Shard:
 
 
 def _slurm(environ: Mapping[str, str]) -> Shard:
-    """Arrays begin anywhere, but must be without gaps: then first, last and number of the tasks fit together."""
+    """Return the shard of a Slurm array task.
+
+    An array may begin at any number, but must have no gaps: the first, last and number of the tasks must agree.
+    """
     task, first, last, count = (_number(environ, f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MIN", "MAX", "COUNT"))
     if last - first + 1 != count or not first <= task <= last:
         raise UsageError(
@@ -90,7 +94,7 @@ def _slurm(environ: Mapping[str, str]) -> Shard:
 
 
 def _kubernetes(environ: Mapping[str, str]) -> Shard:
-    """The index counts from 0, and nothing says how many there are."""
+    """Return the shard of a Kubernetes pod. Its index counts from 0; Kubernetes does not provide the number of pods."""
     index = _number(environ, "JOB_COMPLETION_INDEX")
     if COUNT_VARIABLE not in environ:
         raise UsageError(
@@ -114,12 +118,12 @@ def _number(environ: Mapping[str, str], name: str) -> int:
 
 
 def share(count: int, part: Shard) -> int:
-    """What ``part`` gets of ``count`` things; the first parts get the remainder."""
+    """Return the number of ``count`` things that ``part`` gets; the first parts get the remainder."""
     return count // part.of + (part.index <= count % part.of)
 
 
 def share_concurrency(count: int, part: Shard) -> int:
-    """Its share of ``concurrency``. Raises ``UsageError`` where that is none."""
+    """Return the share of the concurrency ``count`` for ``part``. Raises ``UsageError`` if ``count`` is too small."""
     if count < part.of:
         raise UsageError(
             f"concurrency is {count}, and each of {part.of} shards needs a lane of its own: write `--concurrency "

@@ -1,6 +1,6 @@
-"""Text: characters that text from elsewhere or a file name may not hold, and durations and amounts in words.
+"""Text helpers: characters not allowed in outside text or file names, and formats for durations and amounts.
 
-They have a module of their own because ``runner --help`` needs them, and nothing else of the model.
+A separate module, because ``runner --help`` needs these helpers and nothing else of the models.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 import sys
 
 DRIVES = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
-"""What makes a terminal do something, or a line read otherwise than it is written; for a class of characters."""
+"""Characters that control a terminal or change the reading order of a line, as part of a regular expression class."""
 CONTROL = re.compile(f"[\n{DRIVES}]+")
-"""That, and what ends a line."""
+"""The characters of ``DRIVES``, and line ends."""
 
 
 def in_words(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3 h 05 min``: as exact as a person needs it."""
+    """Return ``seconds`` rounded for display: ``45 s``, ``12 min``, ``3 h 05 min``."""
     if seconds < 89.5:
         return f"{max(0.0, seconds):.0f} s"
     minutes = round(seconds / 60)
@@ -24,16 +24,16 @@ def in_words(seconds: float) -> str:
 
 
 def usd(amount: float) -> str:
-    """``$0.0045`` below ten dollars, else cents are enough."""
+    """Return an amount in USD with four decimals below ten dollars (``$0.0045``), otherwise with two."""
     return f"${amount:,.4f}" if abs(amount) < 9.99995 else f"${amount:,.2f}"
 
 
 UTF8_LOCALE = "set LC_ALL=C.UTF-8 (or PYTHONUTF8=1) where this command runs: in crontab, say, or in the service's unit"
-"""What helps where file names cannot be written."""
+"""Advice for environments where file names cannot be written."""
 
 
 def unwritable_name(name: str) -> str:
-    """Why ``name`` cannot be the name of a file here, as a predicate; empty where it can."""
+    """Return the reason why ``name`` is impossible as a file name here, as a predicate; empty: ``name`` is possible."""
     if name.isascii():
         return ""
     try:

@@ -2,17 +2,17 @@
 
 ::
 
-    server     a socket of this machine
-      └─ app       calls in, answers out, all of it counted
-           ├─ fault_injection  whether a fault happens to a call   (faults: what there is, and how it is written)
-           ├─ service          what the API does       (queue, catalogue: models and prices, responses,
-           │                                            journal: what outlives the process)
-           ├─ storage          the files behind the links           (pictures, text_layout, video, other_files)
-           ├─ apply_faults     what a fault makes of an answer      (output_faults: of the outputs in a result)
-           └─ wire             how an answer is sent
+    server     loopback socket
+      └─ app       receives calls, sends responses, counts both
+           ├─ fault_injection  choice of a fault for a call     (faults: kinds of faults and their syntax)
+           ├─ service          behaviour of the API             (queue, catalogue: models and prices, responses,
+           │                                                     journal: requests that survive a restart)
+           ├─ storage          files behind the links           (pictures, text_layout, video, other_files)
+           ├─ apply_faults     faults applied to a response     (output_faults: to the outputs in a result)
+           └─ wire             transmission of a response
 
-It stands apart: nothing here imports the rest of the package, so that the two cannot share a mistake. Time is
-``now()`` and ``asyncio.sleep`` only, and nothing happens between calls: whoever asks moves the queue on.
+The emulator is independent: no module here imports the rest of ``runner``, so that both cannot share a mistake. Time
+comes only from ``now()`` and ``asyncio.sleep``. No work is done between calls: each call advances the queue.
 """
 
 from .app import Emulator

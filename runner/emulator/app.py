@@ -1,4 +1,4 @@
-"""The emulator's application: HTTP calls in, answers out, faults applied to some, all of it counted."""
+"""Application of the emulator: routes HTTP calls, applies faults to responses, and counts calls."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 _LONG_BODIES = 4
-"""Bodies of more than ``_SHORT`` bytes that are read at once: so much memory they may take together."""
+"""Bodies of more than ``_SHORT`` bytes that are read at the same time, to limit the memory."""
 _SHORT = 2**20
 
 
 class Emulator:
-    """A running service. Made by ``serve``."""
+    """Running emulator, created by ``serve``."""
 
     def __init__(self, options: Options, now: Callable[[], float]) -> None:
         self._options = options
@@ -56,32 +56,32 @@ class Emulator:
 
     @property
     def origin(self) -> str:
-        """``http://127.0.0.1:PORT``."""
+        """Origin: ``http://127.0.0.1:PORT``."""
         return self._service.teller.origin
 
     @property
     def base(self) -> str:
-        """Where the API begins: ``origin`` and ``/v1``."""
+        """Base URL of the API: ``origin`` and ``/v1``."""
         return f"{self.origin}/v1"
 
     @property
     def balance_base(self) -> str:
-        """Where the account service begins, which tells the balance: ``origin`` and ``/prod/v2``."""
+        """Base URL of the account service with the balance: ``origin`` and ``/prod/v2``."""
         return f"{self.origin}/prod/v2"
 
     @property
     def faults(self) -> tuple[InjectedFault, ...]:
-        """The rules in force. How often each kind has happened is among the ``stats``."""
+        """Fault rules in force. ``stats`` counts how often each kind has happened."""
         return self._dice.faults
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """Every request accepted: ``request_id model_id input state created seconds finished cost``."""
+        """Accepted requests, each with ``request_id model_id input state created seconds finished cost``."""
         return self._service.listing()
 
     @property
     def stats(self) -> dict[str, Any]:
-        """What was asked of it so far. Requests that an earlier process accepted count as submissions too."""
+        """Counts of the calls so far. Requests that an earlier process accepted count as submissions too."""
         accepted = self._service.accepted
         return {
             "submissions": self._earlier + self._calls["submit"],
@@ -98,18 +98,18 @@ class Emulator:
         }
 
     def set_faults(self, *faults: InjectedFault) -> None:
-        """Replace the rules; what is scripted stays."""
+        """Replace the rules; scripted faults remain."""
         self._dice.replace(faults)
 
     def script(self, operation: str, *faults: InjectedFault | None) -> None:
-        """Fix the next answers of ``operation``, in order and before any rule; ``None`` is a normal answer.
+        """Set the faults of the next calls of ``operation``, in order and before any rule; ``None``: no fault.
 
-        Raises ``ValueError`` for an unknown operation or a fault made for another one.
+        Raises ``ValueError`` for an unknown operation or a fault of another operation.
         """
         self._dice.script(operation, faults)
 
     def open(self, origin: str, folder: Path | None) -> None:
-        """Begin, with what an earlier process left in ``folder``. Raises ``OSError`` and ``ValueError``."""
+        """Start with the requests that an earlier process left in ``folder``. Raises ``OSError`` and ``ValueError``."""
         self._service.teller.origin = origin
         self._service.open(folder)
         self._earlier = self._service.accepted.total()
@@ -136,7 +136,7 @@ class Emulator:
             self._handling -= 1
 
     async def _send(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-        """Send ``answer`` with the service's own time: clients may count days and waits by it."""
+        """Send ``answer`` with the time of the service, by which clients may count days and waits."""
         date = {"Date": formatdate(self._now(), usegmt=True)}
         return await send(request, replace(answer, headers={**answer.headers, **date}))
 
@@ -172,7 +172,7 @@ class Emulator:
         return await self._perform(fault, partial(self._buy, model, given), self._service.pretend)
 
     async def _given(self, request: web.BaseRequest) -> Json | Answer:
-        """The inputs in the call's body, or the refusal of what holds none."""
+        """Return the inputs in the body of the call, or an error response if there are none."""
         short = request.content_length is not None and request.content_length <= _SHORT
         async with nullcontext() if short else self._reading:
             body = await read_body(request)
@@ -236,7 +236,7 @@ class Emulator:
     async def _perform(
         self, fault: InjectedFault | None, act: Callable[[], Answer], pretend: Callable[[], Answer]
     ) -> Answer:
-        """Act and answer, or do both as the fault has it; ``pretend`` answers without acting."""
+        """Perform the call and return its response, both changed by the fault; ``pretend`` responds without effect."""
         if fault is None:
             return act()
         if not fault.early:
@@ -244,7 +244,7 @@ class Emulator:
             await asyncio.sleep(pause(fault))
         else:
             await asyncio.sleep(pause(fault))
-            # What is only late has its effect all the same.
+            # A slow call has its effect, only later.
             answer = act() if fault.kind == "slow" else pretend()
         return spoil(answer, fault, self._now())
 
@@ -287,17 +287,17 @@ def _matches(model: Model, parameters: dict[str, str]) -> bool:
 
 
 class Call(NamedTuple):
-    """An operation and what it is about."""
+    """Operation with its subject."""
 
     operation: str
     subject: str = ""
-    """The id of a model or a request."""
+    """Id of a model or a request."""
     name: str = ""
-    """Of a file, or of a list."""
+    """Name of a file, or of a list."""
 
 
 def route(method: str, path: str) -> Call | Answer:
-    """The call, or the answer to what is none."""
+    """Return the call for a method and path, or the error response for an unknown one."""
     parts = unquote(path).split("/")[1:]
     for operations in (_models(parts), _requests(parts), _files(parts), _account(parts), _inside(parts)):
         if operations:

@@ -1,4 +1,4 @@
-"""Application of faults to answers."""
+"""Application of faults to responses."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PAUSES = {"hang": 3600.0, "slow": 1.0, "trickle": 3.0, "twice": 0.01}
 
 
 def pause(fault: InjectedFault) -> float:
-    """For how many seconds nothing, or only part of it, is said."""
+    """Return the seconds for which nothing, or only part of the response, is sent."""
     return _PAUSES.get(fault.kind, 0.0) if fault.seconds is None else fault.seconds
 
 
 def spoil(answer: Answer, fault: InjectedFault, now: float) -> Answer:
-    """What becomes of ``answer``. Kinds that act before there is an answer leave it as it is."""
+    """Return ``answer`` with the fault applied; unchanged for kinds that act before there is a response."""
     if fault.kind in _MANNERS:
         padding = fault.bytes if fault.kind == "padded" else 0
         return replace(answer, manner=_MANNERS[fault.kind], seconds=pause(fault), padding=padding)
@@ -70,7 +70,7 @@ def _retry_after(fault: InjectedFault, now: float) -> dict[str, str]:
     if fault.retry_after is None:
         return {}
     if fault.date:
-        # Dates have whole seconds: rounded up, so that nobody comes too early.
+        # Dates have whole seconds: rounded up, so that no client retries too early.
         return {"Retry-After": formatdate(math.ceil(now + fault.retry_after), usegmt=True)}
     return {"Retry-After": f"{fault.retry_after:g}"}
 
@@ -103,14 +103,14 @@ def _edited(answer: Answer, fault: InjectedFault) -> Answer:
 
 
 def _packed(answer: Answer, name: str, form: int) -> Answer:
-    """What a gateway makes of an answer that compresses whatever the client says."""
+    """Compress a response, as some gateways do whatever the client accepts."""
     packer = zlib.compressobj(wbits=form)
     body = packer.compress(answer.body) + packer.flush()
     return replace(answer, body=body, headers={**answer.headers, "Content-Encoding": name})
 
 
 def _with(answer: Answer, more: bytes) -> Answer:
-    """An object that begins with one more member."""
+    """Insert the member ``more`` at the beginning of a JSON object."""
     return replace(answer, body=answer.body.replace(b"{", b"{" + more + b", ", 1))
 
 
@@ -120,7 +120,7 @@ def _with_header(answer: Answer) -> Answer:
 
 
 def _encoded(answer: Answer, fault: InjectedFault) -> Answer:
-    """The file under a ``Content-Encoding``: really compressed for gzip, as it is for any other word."""
+    """Add a ``Content-Encoding`` to a file: compressed for ``gzip``, unchanged bytes for any other value."""
     encoding = fault.text or "gzip"
     body = gzip.compress(answer.body) if encoding == "gzip" else answer.body
     return replace(answer, body=body, headers={**answer.headers, "Content-Encoding": encoding})
@@ -139,7 +139,7 @@ def _flipped(body: bytes) -> bytes:
     return body[:middle] + bytes([body[middle] ^ 0x10]) + body[middle + 1 :]
 
 
-# Whoever still listens after a hang learns nothing.
+# After a hang the connection is reset without a response.
 _MANNERS: dict[str, Manner] = {
     "reset": "reset",
     "hang": "reset",

@@ -1,7 +1,7 @@
-"""Models of the emulator: prices, input schemas, and what each makes.
+"""Models of the emulator: prices, input schemas, and outputs.
 
-The first is the real one that the project is about, the second its larger sister; the ``emulator/`` ones exist for
-tests of what others do.
+The first model is the real model that this project is made for, the second is its larger variant. The ``emulator/``
+models exist to test the behaviour of other models.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KLEIN_9B = "blackforestlabs/flux-2-klein/9b/text-to-image"
 
 
 UNASKED_SECONDS = 5
-"""How long a video is whose duration neither the request nor the schema names."""
+"""Duration of a video if neither the request nor the schema gives one."""
 
 KINDS_OF_FILES: dict[str, tuple[str, ...]] = {
     "audio": ("wav",),
@@ -27,26 +27,26 @@ KINDS_OF_FILES: dict[str, tuple[str, ...]] = {
     "text": (),
     "json": (),
 }
-"""Of models whose files are not all pictures or all videos: how each ends."""
+"""Extensions of each file, for models whose files are not all pictures or all videos."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A catalogue entry."""
+    """Catalogue entry."""
 
     model_id: str
     display_name: str
     properties: dict[str, Json]
-    """The inputs, as in JSON Schema; no others are allowed."""
+    """Inputs as in JSON Schema; no other inputs are allowed."""
     price: float | None
-    """USD for one ``unit``; ``None`` is not told."""
+    """USD for one ``unit``; ``None``: the catalogue gives no price."""
     description: str = ""
     kind: Literal["model", "workflow", "inference"] = "model"
-    """How it runs; ``categories`` say what it makes."""
+    """Kind of service; the kind of result is in ``categories``."""
     required: tuple[str, ...] = ("prompt",)
     unit: Literal["output", "second"] = "output"
     shape: Literal["image", "images", "nested", "video", "audio", "mesh", "mixed", "text", "json", "inline"] = "image"
-    """How ``output`` holds the links, or what it holds instead."""
+    """Structure of the links in ``output``, or the kind of output without links."""
     note: str = "Base price; size and other inputs can raise it."
 
     @property
@@ -63,7 +63,7 @@ class Model:
         }
 
     def entry(self, *, with_schema: bool) -> Json:
-        """What the catalogue tells about it."""
+        """Return the entry as the catalogue shows it."""
         price = {} if self.price is None else {"base_price_usd": self.price, "price_unit": self.unit}
         return {
             "model_id": self.model_id,
@@ -80,22 +80,22 @@ class Model:
         }
 
     def value(self, given: Json, name: str) -> Any:
-        """The input called ``name``, or its default."""
+        """Return the input ``name``, or its default."""
         return given.get(name, self.properties.get(name, {}).get("default"))
 
     def count(self, given: Json) -> int:
-        """How many files a request with these inputs gives."""
+        """Count the files that a request with these inputs gives."""
         if self.shape in KINDS_OF_FILES:
             return len(KINDS_OF_FILES[self.shape])
         return int(self.value(given, "count") or 1)
 
     def seconds(self, given: Json) -> int:
-        """How long a video is that a request with these inputs gives."""
+        """Return the duration in seconds of the video of a request with these inputs."""
         asked = given.get("duration", given.get("seconds"))
         return int(asked or self.value(given, "duration") or UNASKED_SECONDS)
 
     def charge(self, given: Json, *, by_megapixel: bool) -> float | None:
-        """What such a request costs, in USD; ``None`` if the model has no price."""
+        """Return the cost in USD of a request with these inputs; ``None``: the model has no price."""
         if self.price is None:
             return None
         units = self.seconds(given) if self.unit == "second" else max(self.count(given), 1)
@@ -104,7 +104,7 @@ class Model:
 
 
 def problems(model: Model, given: Json) -> list[Json]:
-    """What is wrong with the inputs, as entries of ``detail``; nothing if they fit the schema."""
+    """Return the problems of the inputs, as entries of ``detail``; empty if the inputs match the schema."""
     found = [_problem(name, "field required") for name in model.required if name not in given]
     for name, value in given.items():
         rule = model.properties.get(name)
@@ -129,7 +129,7 @@ _PYTHON: dict[str, tuple[type, ...]] = {
 
 
 def _complaint(rule: Json, value: object) -> str:
-    # ``type()`` and not ``isinstance``: true is no integer here.
+    # ``type()`` instead of ``isinstance``: a bool is not accepted as an integer.
     if type(value) not in _PYTHON[rule["type"]]:
         return f"must be of type {rule['type']}"
     if value not in rule.get("enum", (value,)):
@@ -286,6 +286,6 @@ _MODELS = (
 )
 
 MODELS = {model.model_id: model for model in _MODELS}
-"""Every model, by its id."""
+"""All models, by id."""
 
 CATEGORIES = sorted({category for model in _MODELS for category in model.categories})

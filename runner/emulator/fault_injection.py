@@ -1,4 +1,4 @@
-"""Fault injection: seed, rule and key decide, so that the order of arrival changes nothing."""
+"""Fault injection, decided by seed, rule and key, independent of the order of calls."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def chance(*parts: object) -> float:
-    """A number in 0…1 (1 not included) that looks random and depends on ``parts`` alone."""
+    """Return a pseudorandom number from 0 to 1 (1 excluded) that depends on ``parts`` alone."""
     text = "|".join(map(str, parts)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big") / 2**48
 
 
 class FaultInjector:
-    """Decides for each call which fault, if any, happens to it, and counts those that did."""
+    """Choice of a fault, if any, for each call, with counts of the faults that happened."""
 
     def __init__(self, seed: int, faults: Sequence[InjectedFault]) -> None:
         self.hits: Counter[str] = Counter()
@@ -29,12 +29,12 @@ class FaultInjector:
         self.replace(faults)
 
     def replace(self, faults: Sequence[InjectedFault]) -> None:
-        """Use these rules from now on, their counts starting at nothing."""
+        """Replace the rules; their counts start at 0."""
         self.faults = tuple(faults)
         self._rules = [_Rule(f"{self._seed}|{index}", fault) for index, fault in enumerate(faults)]
 
     def script(self, operation: str, faults: Sequence[InjectedFault | None]) -> None:
-        """Fix the next answers of ``operation``; ``None`` is a normal one. Raises ``ValueError``."""
+        """Set the faults of the next calls of ``operation``; ``None``: no fault. Raises ``ValueError``."""
         if operation not in OPERATIONS:
             raise ValueError(f"unknown operation {operation!r}; known: {', '.join(OPERATIONS)}")
         for fault in faults:
@@ -45,9 +45,9 @@ class FaultInjector:
     def strike(
         self, operation: str, key: str, prompt: str, *, complete: bool = False, number: int | None = None
     ) -> InjectedFault | None:
-        """The fault that happens to this call. ``complete`` tells whether there are outputs to lose.
+        """Return the fault for this call; None: no fault.
 
-        ``number`` is that of the output which is asked for.
+        ``complete``: the request has outputs that a fault can affect. ``number``: the output that is downloaded.
         """
         if not self._rules and not self._scripts:
             return None
@@ -69,7 +69,7 @@ class FaultInjector:
 
 
 class _Rule:
-    """One fault with its memory."""
+    """One fault rule with its counts."""
 
     def __init__(self, salt: str, fault: InjectedFault) -> None:
         self.fault = fault

@@ -1,6 +1,6 @@
-"""Faults on request: one ``InjectedFault`` is one rule, checked when it is made.
+"""Faults on request: each ``InjectedFault`` is one rule, checked on creation.
 
-On a command line a rule is ``OPERATION KIND [NAME=VALUE ...]``, in a file a mapping of the same names.
+On the command line a rule is ``OPERATION KIND [NAME=VALUE ...]``; in a file, a mapping of the same names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMMON = ("p", "times", "each", "match", "after", "number")
 
 
 class Kind(NamedTuple):
-    """Where a kind of fault may strike, and what can be said about it beside the common parameters."""
+    """Operations that a kind of fault applies to, and its parameters besides the common ones."""
 
     operations: tuple[str, ...]
     parameters: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ KINDS: dict[str, Kind] = {
 }
 
 _IN_THE_ANSWER = {"no_id", "bad_id", "evil_urls", "id_with_error", "twice", "form"}
-"""Kinds that strike after the call had its effect, unless said otherwise."""
+"""Kinds that happen after the effect of the call, unless ``when`` says otherwise."""
 
 _TYPES: dict[str, type[Value]] = {
     "p": float,
@@ -104,45 +104,45 @@ _TYPES: dict[str, type[Value]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InjectedFault:
-    """One rule: what goes wrong, where and how often. Raises ``ValueError`` for what makes no sense.
+    """One rule: kind of fault, operation and frequency. Raises ``ValueError`` for invalid values.
 
-    A parameter left at ``None`` means the kind's own default; one that the kind does not know is ignored.
+    A parameter of ``None`` means the default of the kind; a parameter that the kind does not use is ignored.
     """
 
     on: str
-    """The operation that goes wrong, or ``job`` for how a request ends."""
+    """Operation that the fault applies to, or ``job`` for the end of a request."""
     kind: str
     p: float = 1.0
-    """Chance, 0…1, drawn anew for every call."""
+    """Probability, from 0 to 1, drawn anew for every call."""
     times: int | None = None
-    """At most so often in all."""
+    """Maximum number of faults in total; ``None``: no limit."""
     each: int | None = None
-    """At most so often for one request (for one model and input, with ``submit`` and ``job``)."""
+    """Maximum number of faults for one request (for one model and input, with ``submit`` and ``job``)."""
     match: str = ""
-    """Only for prompts that contain this."""
+    """Text that the prompt must contain."""
     after: int = 0
-    """Let so many matching calls pass first."""
+    """Number of matching calls before the first fault."""
     number: int | None = None
-    """File: only for this output of a request, counted from 0."""
+    """For files: the only output of a request that the fault applies to, counted from 0."""
     when: Literal["before", "after"] | None = None
-    """Submit and cancel: whether the fault strikes before or after the call had its effect."""
+    """For submit and cancel: fault before or after the effect of the call."""
     status: int | None = None
     body: Literal["api", "detail", "html", "empty", "half"] = "api"
     code: int | None = None
-    """The body's ``error_code``."""
+    """``error_code`` in the body."""
     message: str = ""
     retry_after: float | None = None
-    """Seconds, for a ``Retry-After`` header."""
+    """Seconds for a ``Retry-After`` header."""
     date: bool = False
-    """Say ``Retry-After`` as an HTTP date."""
+    """True if ``Retry-After`` is sent as an HTTP date."""
     seconds: float | None = None
     bytes: int = 2 * 2**20
-    """Zeros behind the end of a padded file."""
+    """Zeros after the end of a padded file."""
     location: str = ""
-    """Where a redirect or a strange link leads."""
+    """Target of a redirect or of a strange link."""
     text: str = ""
-    """The state's or the request id's text, the code of a failure, the form of an answer or an address, or what is sent
-    back as an output: without it, an ``echo`` is of the request's own inputs."""
+    """Text of a state or a request id, code of a failure, form of a response or an address, or text of an ``echo``
+    output; an ``echo`` without a text returns the inputs of the request."""
 
     def __post_init__(self) -> None:
         _known("kind of fault", self.kind, tuple(KINDS))
@@ -162,9 +162,9 @@ class InjectedFault:
 
     @property
     def early(self) -> bool:
-        """Tell whether it strikes before the call had its effect.
+        """Return True if the fault happens before the effect of the call.
 
-        Unless said otherwise it does, except where the fault is in the answer of a call that went well.
+        This is the default, except for faults in the response to a successful call.
         """
         if self.when is None:
             return self.kind not in _IN_THE_ANSWER
@@ -172,7 +172,7 @@ class InjectedFault:
 
 
 def parse_fault(text: str) -> InjectedFault:
-    """The rule in ``submit status status=503 p=0.2 retry_after=2``. Raises ``ValueError``."""
+    """Return the rule in a text like ``submit status status=503 p=0.2 retry_after=2``. Raises ``ValueError``."""
     words = shlex.split(text)
     if len(words) < 2 or "=" in words[0] or "=" in words[1]:
         raise ValueError(f"{text!r}: a fault is OPERATION KIND [NAME=VALUE ...]")
@@ -183,9 +183,9 @@ def parse_fault(text: str) -> InjectedFault:
 
 
 def load_faults(path: Path) -> tuple[int | None, tuple[InjectedFault, ...]]:
-    """The seed, if there is one, and the rules of a YAML or JSON file.
+    """Return the seed (None: not given) and the rules of a YAML or JSON file.
 
-    Raises ``ValueError``, naming the place, and ``OSError``.
+    Raises ``ValueError`` with the position, and ``OSError``.
     """
     text = path.read_text(encoding="utf-8")
     try:
@@ -216,7 +216,7 @@ def _fault(on: str, kind: str, given: Mapping[str, object]) -> InjectedFault:
     for name, value in given.items():
         _known(f"parameter of {kind}", name, parameters)
         _typed(name, value)
-    return InjectedFault(on=on, kind=kind, **given)  # type: ignore[arg-type]  # names and types were checked right above
+    return InjectedFault(on=on, kind=kind, **given)  # type: ignore[arg-type]  # names and types are checked above
 
 
 def _typed(name: str, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Journal that outlives the process: a line for every request accepted, cancelled or forgotten."""
+"""Journal that survives a restart: one line for every request accepted, cancelled or forgotten."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NAME = "requests.jsonl"
 
 
 class Journal:
-    """An append-only file. What ``write`` took is with the operating system: killing us cannot lose it."""
+    """Append-only file. ``write`` hands each event to the operating system, so that killing the process loses none."""
 
     def __init__(self, file: BinaryIO | None = None) -> None:
         self._file = file
 
     def write(self, event: Mapping[str, Any]) -> None:
-        """Append one event; nothing happens if there is no file. Raises ``OSError``."""
+        """Append one event; do nothing without a file. Raises ``OSError``."""
         if self._file is not None:
             self._file.write(json.dumps(event, separators=(",", ":")).encode() + b"\n")
 
@@ -32,10 +32,10 @@ class Journal:
 
 
 def open_journal(folder: Path | None) -> tuple[Journal, list[dict[str, Any]]]:
-    """The journal in ``folder``, made if need be, and what it holds so far; no folder, nothing is kept.
+    """Open the journal in ``folder``, created if missing, and return it with its events; ``None``: nothing is kept.
 
-    A torn last line was never answered for and is cut. Raises ``OSError``, and ``ValueError`` for damage
-    before it.
+    An incomplete last line is cut off, since its call had no response yet. Raises ``OSError``, and ``ValueError`` for
+    damage before the last line.
     """
     if folder is None:
         return Journal(), []
@@ -45,15 +45,15 @@ def open_journal(folder: Path | None) -> tuple[Journal, list[dict[str, Any]]]:
     held = path.read_bytes()
     whole = held[: held.rfind(b"\n") + 1]
     events = [_event(path, number, line) for number, line in enumerate(whole.splitlines(), 1)]
-    # Unbuffered: one write, one line.
+    # Unbuffered: one write for each line.
     file = path.open("ab", buffering=0)
-    if len(whole) < len(held):  # else another emulator, of another shard, may have added a line meanwhile
+    if len(whole) < len(held):  # only then: another shard's emulator may have appended
         file.truncate(len(whole))
     return Journal(file), events
 
 
 def accepted_event(request: Request) -> dict[str, Any]:
-    """All that is needed to go on with it later."""
+    """Return the event with all data that is needed to restore a request."""
     fate = request.fate
     return {
         "event": "accepted",
@@ -68,7 +68,7 @@ def accepted_event(request: Request) -> dict[str, Any]:
 
 
 def accepted_request(event: dict[str, Any]) -> Request:
-    """The reverse of ``accepted_event``; a model that is gone raises ``KeyError``."""
+    """Return the request of an event, the reverse of ``accepted_event``. Raises ``KeyError`` for an unknown model."""
     return Request(
         request_id=event["request_id"],
         model=MODELS[event["model_id"]],

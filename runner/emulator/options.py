@@ -1,4 +1,4 @@
-"""Options of an emulator: its speed, and the habits that a real service may have."""
+"""Options of an emulator: its speed, and variants of behaviour that a real service may have."""
 
 from __future__ import annotations
 
@@ -13,47 +13,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Everything that can be chosen about an emulator. The defaults are a small, well-behaved service."""
+    """Options of an emulator. The defaults emulate a small service without problems."""
 
     workers: int = 4
     """Requests served at once; at least 1."""
     seconds: float = 0.5
-    """Mean time that serving one request takes, waiting not counted."""
+    """Mean service time of a request, without waiting."""
     spread: float = 0.0
-    """Sigma of the lognormal distribution of that time; 0 makes it constant."""
+    """Sigma of the lognormal distribution of the service time; 0: constant."""
     seed: int = 1
-    """Decides every draw: service times and faults."""
+    """Seed of all draws: service times and faults."""
     max_in_flight: int | None = None
-    """Requests taken in at once, waiting ones included; a submission beyond is refused with 429. ``None``: any."""
+    """Maximum requests at a time, including waiting ones; further submissions get 429. ``None``: no limit."""
     token: str | None = None
-    """The one bearer token that is let in; ``None`` lets any in that is not empty."""
+    """Only valid bearer token; ``None``: any token that is not empty."""
     faults: tuple[InjectedFault, ...] = ()
-    """Looked through in order; the first that strikes is the one that happens."""
+    """Fault rules; the first rule that applies to a call is used."""
     sizes: Literal["exact", "round16", "clamp1024"] = "exact"
-    """Whether pictures have the size asked for, the nearest multiple of 16, or at most 1024 a side."""
+    """Size of pictures: the requested size, the nearest multiple of 16, or at most 1024 pixels a side."""
     picture: Literal["png", "jpeg", "webp"] = "png"
     octet_stream: bool = False
-    """Serve files as ``application/octet-stream``."""
+    """True if files are served as ``application/octet-stream``."""
     no_length: bool = False
-    """Serve files without ``Content-Length``, in chunks."""
+    """True if files are served without ``Content-Length``, in chunks."""
     unfinished_status: int = 200
-    """What ``/result`` answers before the end; with a 4xx an error body instead of the state."""
+    """Status of ``/result`` before the end of a request; a 4xx has an error body instead of the state."""
     queue_position: bool = True
-    """Whether ``/result`` tells it too; ``/status`` always does."""
+    """True if ``/result`` includes the queue position; ``/status`` always does."""
     cost: Literal["base", "missing", "megapixels"] = "base"
-    """Bill the base price, bill it without saying so, or bill it for every megapixel begun."""
+    """Billing: the base price, the base price without a ``cost`` in the result, or the base price for every megapixel
+    begun."""
     charge_failed: bool = False
-    """Bill failed requests too."""
+    """True if failed requests are billed too."""
     not_found_seconds: float = 0
-    """For so long after its submission a request is answered with 404 and ``404001``."""
+    """Seconds after submission in which calls for a request get 404 and ``404001``."""
     schemas: Mapping[str, Any] = field(default_factory=dict)
-    """Input schemas that the catalogue tells instead of the models' own, by model: whatever a catalogue may say."""
+    """Input schemas by model that the catalogue shows instead of the models' own, to emulate any catalogue."""
     done_word: str = "completed"
-    """What ``/status`` calls the end of a good request."""
+    """State of a successful request in ``/status``."""
     result_word: str = "succeeded"
-    """What ``/result`` calls that end; the documentation prints two words for it."""
+    """State of a successful request in ``/result``; the documentation uses both words."""
     balance: float | None = None
-    """USD in the wallet at first: a submission that costs more than is left is refused. ``None``: it never runs out."""
+    """Initial balance in USD; a submission that costs more than the rest is rejected. ``None``: unlimited."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:

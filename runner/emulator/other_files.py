@@ -1,4 +1,4 @@
-"""Files that are neither pictures nor videos: small, whole, the same every time."""
+"""Files that are neither pictures nor videos: small, complete, and always the same."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def _glb() -> bytes:
 
 
 def _mp3() -> bytes:
-    """A second of silence: MPEG 1, layer III, 128 kbit/s, 44.1 kHz; a frame is a header, and then zeros."""
+    """Return a second of silence: MPEG 1, layer III, 128 kbit/s, 44.1 kHz; each frame is a header and zeros."""
     return (b"\xff\xfb\x90\xc4" + bytes(413)) * 38
 
 
 def _ogg() -> bytes:
-    """A second of silence as Opus: fifty packets of 20 ms on three pages."""
+    """Return a second of silence as Opus: fifty packets of 20 ms on three pages."""
     head = b"OpusHead" + struct.pack("<BBHIHB", 1, 1, 0, 48000, 0, 0)
     tags = b"OpusTags" + struct.pack("<I", 8) + b"emulator" + struct.pack("<I", 0)
     packets = [b"\xf8\xff\xfe"] * 50
@@ -90,4 +90,4 @@ OTHER_FILES: dict[str, tuple[str, bytes]] = {
     "json": ("application/json", _JSON),
     "zip": ("application/zip", _zip()),
 }
-"""By their ending: the type that the storage gives them, and the bytes."""
+"""Media type at the storage, and bytes, by extension."""

@@ -1,4 +1,4 @@
-"""Faults in the outputs of a finished request: odd addresses, inputs sent back, files that are not there."""
+"""Faults in the outputs of a finished request: odd addresses, echoed inputs, missing files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from .responses import Answer
 
     Read = Callable[[str], tuple[str, bytes]]
-    """The type and the bytes of the file at an address of ours."""
+    """Function that returns the media type and the bytes of the file at an address of the emulator."""
 
 OUTPUT_FAULTS = frozenset({"no_output", "echo", "relative", "address", "thumbnail", "ending"})
-"""Kinds that strike only where there are outputs."""
+"""Kinds that apply only to results with outputs."""
 
 
 def change_outputs(answer: Answer, fault: InjectedFault, request: Request, read: Read) -> Answer:
-    """What becomes of a ``/result``; one without outputs stays as it is."""
+    """Return a ``/result`` response with the fault applied; unchanged without outputs."""
     body = json.loads(answer.body)
     if "output" not in body:
         return answer
@@ -48,7 +48,7 @@ def _changed(output: Any, fault: InjectedFault, request: Request, read: Read) ->
 
 
 def _each_address(value: Any, change: Callable[[str], str]) -> Any:
-    """``value`` with each address in it changed."""
+    """Return ``value`` with each address replaced by ``change``."""
     if isinstance(value, dict):
         return {name: _each_address(part, change) for name, part in value.items()}
     if isinstance(value, list):
@@ -67,7 +67,7 @@ def _odd_address(url: str, form: str, read: Read) -> str:
 
 
 def _thumbnail(output: Any) -> str:
-    """An address at the storage where there is nothing."""
+    """Return an address at the storage without a file."""
     found: list[str] = []
 
     def note(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Pictures: a background that only this prompt has, and the prompt itself, readable."""
+"""Pictures with a background derived from the prompt, and the prompt as readable text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Colour = tuple[int, int, int]
 
 _WHITE = (255, 255, 255)
-# White letters on this much light keep a contrast of at least five to one.
+# Maximum luminance of the background: white letters keep a contrast of at least five to one.
 _LIGHT = 0.15
 
 SAVING: dict[str, dict[str, Any]] = {
@@ -30,32 +30,32 @@ SAVING: dict[str, dict[str, Any]] = {
     "webp": {"quality": 85, "method": 0},
     "avif": {"quality": 60, "speed": 10},
 }
-"""How each form is encoded: quickly."""
+"""Pillow options for each format, chosen for speed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """What is to be seen."""
+    """Content of a picture."""
 
     prompt: str
     width: int
     height: int
     number: int = 0
-    """Which of a request's pictures."""
+    """Number of the picture in its request, from 0."""
     label: str = ""
     """Small print in a corner."""
 
 
 @lru_cache(maxsize=32)
 def picture(drawing: Drawing, form: str) -> bytes:
-    """The drawing as a file; ``form`` is a key of ``SAVING``."""
+    """Return the drawing as a file; ``form`` is a key of ``SAVING``."""
     buffer = io.BytesIO()
     draw(drawing).save(buffer, form, **SAVING[form])
     return buffer.getvalue()
 
 
 def stamped(png: bytes, request_id: str) -> bytes:
-    """A PNG that also tells, as text inside, which request it belongs to."""
+    """Return a PNG with the id of its request in a text chunk."""
     content = b"tEXt" + b"request_id\0" + request_id.encode("latin-1")
     chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
     # The signature and the header chunk, which must come first, are 33 bytes.
@@ -63,7 +63,7 @@ def stamped(png: bytes, request_id: str) -> bytes:
 
 
 def draw(drawing: Drawing) -> Image.Image:
-    """The picture of a prompt, exactly as large as asked."""
+    """Draw the picture of a prompt in exactly the requested size."""
     choices = _choices(drawing)
     image = _clouds(drawing, choices)
     _pattern(image, choices)
@@ -72,7 +72,7 @@ def draw(drawing: Drawing) -> Image.Image:
 
 
 def _choices(drawing: Drawing) -> Iterator[int]:
-    """Bytes without end that depend on the prompt and the picture's number."""
+    """Yield endless bytes that depend on the prompt and the number of the picture."""
     seed = f"{drawing.number}\0{drawing.prompt}".encode("utf-8", "surrogatepass")
     turn = 0
     while True:
@@ -81,7 +81,7 @@ def _choices(drawing: Drawing) -> Iterator[int]:
 
 
 def _clouds(drawing: Drawing, choices: Iterator[int]) -> Image.Image:
-    """Soft fields of a few related colours: some coarse pixels, smoothly enlarged."""
+    """Draw soft fields of a few related colours, by enlarging some coarse pixels smoothly."""
     base = next(choices) / 256
     hues = [base, base + 0.06, base + 0.12, base + 0.2 + next(choices) / 2560]
     across, down = (5, 3) if drawing.width > drawing.height else (3, 5) if drawing.height > drawing.width else (4, 4)
@@ -91,8 +91,8 @@ def _clouds(drawing: Drawing, choices: Iterator[int]) -> Image.Image:
 
 
 def _tone(hue: float, light: float) -> Colour:
-    """A saturated colour of that hue, ``light`` of what white letters can bear."""
-    # From teal over blue and purple to coral: yellows this dark would be mud.
+    """Return a saturated colour of the hue, with the fraction ``light`` of the maximum luminance ``_LIGHT``."""
+    # From teal over blue and purple to coral: dark yellows look brown.
     raw = colorsys.hsv_to_rgb((0.44 + 0.6 * (hue % 1)) % 1, 0.75, 1)
     linear = [part**2.2 for part in raw]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -102,7 +102,7 @@ def _tone(hue: float, light: float) -> Colour:
 
 
 def _pattern(image: Image.Image, choices: Iterator[int]) -> None:
-    """A figure over the whole picture, faint enough to read on."""
+    """Draw a pattern over the whole picture, faint enough for text on it to stay readable."""
     mask = Image.new("L", image.size, 0)
     pen = ImageDraw.Draw(mask)
     side = max(image.size)

@@ -1,4 +1,4 @@
-"""Queue of requests: first come, first served, moved on only when somebody asks."""
+"""Queue of requests, served in order of arrival and advanced only by calls."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """How a request ends that does not end well."""
+    """End of a request that does not succeed."""
 
     state: str
     """``failed`` or ``cancelled``."""
     word: str
-    """What the service calls that state, say ``canceled``."""
+    """Word of the service for the state, for example ``canceled``."""
     code: str = ""
     message: str = ""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Request:
-    """One accepted submission. Times are seconds since the epoch."""
+    """Accepted submission. Times are in seconds since the epoch."""
 
     request_id: str
     model: Model
     input: dict[str, Any]
     fingerprint: str
-    """The same for the same model and input."""
+    """Digest of model and input."""
     key: str
-    """Names the request whatever its id is: the how-manieth of its fingerprint. Faults are drawn by it."""
+    """Fingerprint and index of the request among those with the same fingerprint. Faults are drawn by the key, since
+    ids are random."""
     submitted: float
     seconds: float
-    """How long serving it takes."""
+    """Service time."""
     fate: Fate | None = None
     state: str = "in_queue"
     started: float | None = None
     finished: float | None = None
     forgotten: bool = False
-    """Answered as unknown from now on."""
+    """True if calls for the request get the response for an unknown request."""
     place: int = 0
 
     @property
@@ -50,13 +51,13 @@ class Request:
         return self.finished is not None
 
     def end(self, at: float) -> None:
-        """Come to the end that was decided at the start."""
+        """End the request as decided at its submission."""
         self.state = "completed" if self.fate is None else self.fate.state
         self.finished = at
 
 
 class Queue:
-    """So many requests at once, the others waiting in order. Exact at whatever moment it is moved on to."""
+    """Queue that serves ``workers`` requests at a time, in order. Exact times, whenever the queue is advanced."""
 
     def __init__(self, workers: int) -> None:
         self._workers = self._free = workers
@@ -65,18 +66,18 @@ class Queue:
         self._started = 0
 
     def __len__(self) -> int:
-        """How many are not over."""
+        """Count the requests that have not ended."""
         return len(self._waiting) + len(self._running)
 
     def add(self, request: Request) -> None:
-        """Let it in at the time of its submission."""
+        """Add a request at the time of its submission."""
         self.advance(request.submitted)
         request.place = self._started + len(self._waiting)
         self._waiting.append(request)
         self._start(request.submitted)
 
     def advance(self, now: float) -> None:
-        """Do what was due until ``now``: end what is served, start what waited for its place."""
+        """Process all ends and starts of requests that are due until ``now``."""
         while self._running and self._running[0][0] <= now:
             end, _, request = heapq.heappop(self._running)
             request.end(end)
@@ -84,11 +85,11 @@ class Queue:
             self._start(end)
 
     def position(self, request: Request) -> int:
-        """How many are ahead of a waiting request."""
+        """Count the requests ahead of a waiting request."""
         return request.place - self._started
 
     def cancel(self, request: Request, now: float) -> bool:
-        """Take it out if it still waits; tell whether it did."""
+        """Cancel a request if it still waits, and tell whether it did."""
         self.advance(now)
         if request.state != "in_queue":
             return False
@@ -100,7 +101,7 @@ class Queue:
         return True
 
     def resize(self, workers: int, now: float) -> None:
-        """Serve so many at once from ``now`` on; what is being served is not interrupted."""
+        """Serve ``workers`` requests at a time from ``now`` on; running requests are not interrupted."""
         self.advance(now)
         self._free += workers - self._workers
         self._workers = workers

@@ -1,4 +1,4 @@
-"""Responses of the emulator: what is told about a request, with the omissions that the options ask for."""
+"""Responses of the emulator about a request, with the variants of the options."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Manner = Literal["whole", "chunked", "cut", "reset", "trickle", "endless", "padd
 
 
 class ResponseBuilder:
-    """Knows how this service speaks, and where its links point to."""
+    """Builder of response bodies with links to the emulator."""
 
     def __init__(self, options: Options) -> None:
         self.origin = ""
-        """Known once the server listens, and another one after the next start."""
+        """Origin of the server, set once the server listens; different after each start."""
         self._options = options
 
     def accepted(self, request_id: str) -> dict[str, Any]:
-        """What a submission is answered."""
+        """Return the body of an accepted submission."""
         return {"request_id": request_id, **links(self.origin, request_id)}
 
     def state(self, request: Request, position: int | None) -> dict[str, Any]:
-        """Where it stands; ``position`` is how many are ahead of it in the queue."""
+        """Return the state of a request; ``position`` is the number of requests ahead; ``None``: not waiting."""
         about: dict[str, Any] = {"request_id": request.request_id, "status": self.word(request)}
         if position is not None:
             about["queue_position"] = position
@@ -46,13 +46,13 @@ class ResponseBuilder:
         return {**about, "status_url": urls["status_url"], "result_url": urls["result_url"]}
 
     def progress(self, request: Request, position: int | None) -> dict[str, Any]:
-        """What ``/result`` says before the end."""
+        """Return the body of ``/result`` before the end of the request."""
         shown = position if self._options.queue_position else None
         about = {"created_at": timestamp(request.submitted), "model_id": request.model.model_id}
         return {**self.state(request, shown), **about}
 
     def outcome(self, request: Request, *, with_cost: bool) -> dict[str, Any]:
-        """What ``/result`` says at the end."""
+        """Return the body of ``/result`` after the end of the request."""
         word = self._options.result_word if request.state == "completed" else self.word(request)
         about: dict[str, Any] = {"request_id": request.request_id, "status": word}
         if request.state == "completed":
@@ -66,28 +66,28 @@ class ResponseBuilder:
         return {**about, "model_id": request.model.model_id}
 
     def word(self, request: Request) -> str:
-        """What ``/status`` calls its state."""
+        """Return the word for the state of a request in ``/status``."""
         if request.state == "completed":
             return self._options.done_word
         return request.fate.word if request.over and request.fate is not None else request.state
 
     def charged(self, request: Request) -> float | None:
-        """What it was billed, in USD; ``None`` if its end costs nothing or the model has no price."""
+        """Return the billed USD of a request; ``None``: not billed, or the model has no price."""
         billed = request.state == "completed" or (request.state == "failed" and self._options.charge_failed)
         return self.price(request.model, request.input) if billed else None
 
     def price(self, model: Model, given: dict[str, Any]) -> float | None:
-        """What a request with these inputs is billed if it is billed; ``None`` if the model has no price."""
+        """Return the USD that a request with these inputs is billed if billed; ``None``: the model has no price."""
         return model.charge(given, by_megapixel=self._options.cost == "megapixels")
 
     def due(self, request: Request) -> float:
-        """What it will have been billed at the end that was decided for it, in USD."""
+        """Return the USD that a request will be billed at its end, which is decided at submission."""
         fate = request.fate
         billed = fate is None or (fate.state == "failed" and self._options.charge_failed)
         return (self.price(request.model, request.input) or 0.0) if billed else 0.0
 
     def row(self, request: Request) -> dict[str, Any]:
-        """All of it, for people and tests to look at."""
+        """Return all data of a request, for people and tests."""
         return {
             "request_id": request.request_id,
             "model_id": request.model.model_id,
@@ -108,18 +108,18 @@ class ResponseBuilder:
 
 
 def _failure(fate: Fate) -> dict[str, str] | str:
-    """The error of a failed request; words alone where the fate has no code."""
+    """Return the error of a failed request; only the message if there is no code."""
     return {"code": fate.code, "message": fate.message} if fate.code else fate.message
 
 
 def links(origin: str, request_id: str) -> dict[str, str]:
-    """Where to ask about a request."""
+    """Return the links of a request."""
     base = f"{origin}/v1/requests/{request_id}"
     return {"status_url": f"{base}/status", "result_url": f"{base}/result", "cancel_url": f"{base}/cancel"}
 
 
 def output(model: Model, urls: list[str], given: dict[str, Any]) -> dict[str, Any]:
-    """The links in the place where this model puts them, or what it gives instead of files."""
+    """Return the links in the structure of this model, or its output without files."""
     if model.shape in _WITHOUT_FILES:
         return _WITHOUT_FILES[model.shape](given["prompt"])
     if model.shape == "images":
@@ -144,13 +144,13 @@ _WITHOUT_FILES: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def timestamp(epoch_seconds: float) -> str:
-    """``2026-11-22T01:02:03.456Z``."""
+    """Return a time as ``2026-11-22T01:02:03.456Z``."""
     return datetime.fromtimestamp(epoch_seconds, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A status, a body, and the manner in which it travels."""
+    """Response: status, body, and manner of transmission."""
 
     status: int = 200
     body: bytes = b""
@@ -158,23 +158,23 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     manner: Manner = "whole"
     seconds: float = 0
-    """How long a trickling body takes."""
+    """Duration of a slow body, or delay of a repeated response."""
     padding: int = 0
-    """Zeros that follow a padded body."""
+    """Zeros after a padded body."""
 
 
 def said(body: object, status: int = 200) -> Answer:
-    """``body`` as JSON."""
+    """Return a response with ``body`` as JSON."""
     return Answer(status=status, body=json.dumps(body).encode())
 
 
 def refusal(status: int, code: int, message: str) -> Answer:
-    """An error in the API's own form."""
+    """Return an error in the form of the API."""
     return said({"error_code": code, "error_message": message}, status)
 
 
 def invalid(detail: object) -> Answer:
-    """Inputs against the schema; ``detail`` names the fields."""
+    """Return the error for inputs that do not match the schema; ``detail`` names the fields."""
     return said({"detail": detail}, 422)
 
 

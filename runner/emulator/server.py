@@ -29,11 +29,11 @@ async def serve(
     state: Path | None = None,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Emulator]:
-    """Serve until the block is left; calls still being handled are then dropped.
+    """Serve until the end of the block; unfinished calls are then dropped.
 
-    ``port`` 0 takes a free one. ``state`` is a folder that keeps the requests for the next start. ``now``
-    is the time in seconds since the epoch. Raises ``ValueError`` for a host that others could reach or a
-    ``state`` that cannot be read, ``OSError`` if the port is taken or the folder cannot be written.
+    ``port`` 0 selects a free port. ``state`` is a folder that keeps the requests for the next start. ``now`` returns
+    the time in seconds since the epoch. Raises ``ValueError`` for a host that other machines can reach or a ``state``
+    that cannot be read, ``OSError`` if the port is taken or the folder cannot be written.
     """
     _refuse_others(host)
     emulator = Emulator(options or Options(), now)
@@ -52,7 +52,7 @@ async def serve(
         emulator.open(_origin(runner.addresses[0]), state)
         yield emulator
     finally:
-        # Whoever leaves may have been cancelled; the socket must be closed all the same.
+        # The socket must be closed even if the caller was cancelled.
         with anyio.CancelScope(shield=True):
             for connection in server.connections:
                 if connection.transport is not None:

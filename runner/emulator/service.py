@@ -1,4 +1,4 @@
-"""Service without HTTP and faults: accepting, answering, cancelling, remembering."""
+"""Service without HTTP and faults: accepts, reports, cancels and stores requests."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 PLENTY = 100_000.0
-"""USD in a wallet that nobody gave a balance."""
+"""Balance in USD if the options give none."""
 _LONGEST = 64 * 1024
-"""Characters of an input's text that are kept."""
+"""Maximum characters of an input's text that is kept."""
 
 
 def fingerprint(model_id: str, given: object) -> str:
-    """The same for the same model and inputs, in whatever order they come."""
+    """Return a digest of model and inputs, independent of the order of the inputs."""
     text = f"{model_id}\n{json.dumps(given, sort_keys=True)}"
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def shortened(given: Any) -> Any:
-    """``given`` with its longest texts cut: whole pictures as inputs would fill memory and journal."""
+    """Return ``given`` with long texts cut, since whole pictures as inputs would fill memory and journal."""
     if isinstance(given, dict):
         return {name: shortened(value) for name, value in given.items()}
     if isinstance(given, list):
@@ -48,12 +48,12 @@ def shortened(given: Any) -> Any:
 
 
 class Service:
-    """All requests, and the answers about them."""
+    """All requests, and the responses about them."""
 
     def __init__(self, options: Options, dice: FaultInjector, now: Callable[[], float]) -> None:
         self.requests: dict[str, Request] = {}
         self.accepted: Counter[str] = Counter()
-        """How often each fingerprint was accepted."""
+        """Number of accepted requests for each fingerprint."""
         self.peak_in_flight = 0
         self.teller = ResponseBuilder(options)
         self._options = options
@@ -62,10 +62,10 @@ class Service:
         self._queue = Queue(options.workers)
         self._journal = Journal()
         self._spent = 0
-        """Millionths of a USD that the wallet has paid: at acceptance, and given back for what is cancelled."""
+        """Millionths of a USD paid from the balance at acceptance; a cancellation returns the amount."""
 
     def open(self, folder: Path | None) -> None:
-        """Take up what an earlier process left, and from now on write down what must outlive this one.
+        """Restore the requests of an earlier process from the journal, and write to the journal from now on.
 
         Raises ``OSError``, and ``ValueError`` for a journal that cannot be read.
         """
@@ -83,19 +83,22 @@ class Service:
         self._journal.close()
 
     def request(self, request_id: str) -> Request | None:
-        """The request, brought up to this moment; ``None`` if it is not known, not yet, or not any more."""
+        """Return a request in its current state; ``None``: unknown, not visible yet, or forgotten."""
         request = self.held(request_id)
         if request is None or request.forgotten:
             return None
         return None if self._now() - request.submitted < self._options.not_found_seconds else request
 
     def held(self, request_id: str) -> Request | None:
-        """The request even if it is being denied: storage does not know about that."""
+        """Return a request in its current state, even if hidden from the API: the storage still has its files."""
         self._queue.advance(self._now())
         return self.requests.get(request_id)
 
     def accept(self, model: Model, given: dict[str, Any]) -> Answer:
-        """Buy: a request is made, and written down before anything is said. Refused where too many are under way."""
+        """Create a request, and write it to the journal before the response.
+
+        The submission is rejected if too many requests are in flight, or if the balance is too low.
+        """
         self._queue.advance(self._now())
         if self._options.max_in_flight is not None and len(self._queue) >= self._options.max_in_flight:
             return refusal(429, 429000, "too many requests at once")
@@ -118,16 +121,16 @@ class Service:
         return said(self.teller.accepted(request.request_id))
 
     def pretend(self) -> Answer:
-        """The answer to a submission that was never accepted."""
+        """Return the response of an accepted submission, without accepting one."""
         return said(self.teller.accepted(str(uuid.uuid4())))
 
     def status(self, request_id: str) -> Answer:
-        """Where it stands."""
+        """Return the state of a request."""
         request = self.request(request_id)
         return no_such_request() if request is None else said(self.teller.state(request, self._position(request)))
 
     def result(self, request_id: str, *, with_cost: bool) -> Answer:
-        """The outputs, or where it stands if there are none yet."""
+        """Return the outputs of a request, or its state if there are none yet."""
         request = self.request(request_id)
         if request is None:
             return no_such_request()
@@ -138,7 +141,7 @@ class Service:
         return said(self.teller.progress(request, self._position(request)))
 
     def cancel(self, request_id: str, *, really: bool = True) -> Answer:
-        """Take it out of the queue, if it is still there; or only say that it cannot be done."""
+        """Cancel a request that still waits; ``really`` False: only respond that it cannot be cancelled."""
         request = self.request(request_id)
         if request is None:
             return no_such_request()
@@ -147,31 +150,31 @@ class Service:
         if cancelled:
             self._journal.write({"event": "cancelled", "at": now, "request_id": request_id})
         outcome = "cancelled" if cancelled else "not_cancellable"
-        # The status is that of the call, as the documentation prints it: ``completed`` whatever became of the request.
+        # As in the documentation, the status is that of the call: always ``completed``, whatever the outcome.
         return said({"request_id": request_id, "status": "completed", "outcome": outcome}, 202)
 
     def forget(self, request: Request) -> None:
-        """Deny it from now on."""
+        """Treat a request as unknown from now on."""
         request.forgotten = True
         self._journal.write({"event": "forgotten", "at": self._now(), "request_id": request.request_id})
 
     def listing(self) -> list[dict[str, Any]]:
-        """Every request there is, in order of acceptance."""
+        """Return all requests in order of acceptance."""
         self._queue.advance(self._now())
         return [self.teller.row(request) for request in self.requests.values()]
 
     def charged_usd(self) -> float:
-        """The bill so far."""
+        """Return the USD billed so far."""
         self._queue.advance(self._now())
         return round(sum(self.teller.charged(request) or 0 for request in self.requests.values()), 6)
 
     def balance_usd(self) -> float:
-        """What is left in the wallet."""
+        """Return the remaining balance in USD."""
         given = PLENTY if self._options.balance is None else self._options.balance
         return round(given - self._spent / 1e6, 6)
 
     def balance(self) -> Answer:
-        """The wallet, as the account service tells it."""
+        """Return the balance in the form of the account service."""
         usd = self.balance_usd()
         return said({"balance_usd": usd, "balance_microdollars": round(usd * 1e6), "currency": "USD"})
 
@@ -188,7 +191,7 @@ class Service:
         sigma = self._options.spread
         if not sigma:
             return self._options.seconds
-        # Shifted, so that the mean stays what was asked for.
+        # Shifted, so that the mean stays ``seconds``.
         normal = NormalDist(-sigma * sigma / 2, sigma)
         return self._options.seconds * math.exp(normal.inv_cdf(max(chance(self._options.seed, "seconds", key), 1e-9)))
 

@@ -1,4 +1,4 @@
-"""Storage: the files behind the links, drawn when they are asked for, the same every time."""
+"""Storage: the files behind the links, drawn on request and always the same."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from .options import Options
     from .queue import Request
 
-# Below this many pixels handing the work to a thread takes longer than the work.
+# Below this number of pixels the handover to a thread takes longer than the drawing.
 _SMALL = 256 * 256
 
 
 def no_such_file() -> Answer:
-    """What a storage host says; it does not speak the API's language."""
+    """Return the 404 of a storage host, which is not in the form of the API."""
     return Answer(status=404, body=b"no such file\n", media_type="text/plain")
 
 
 async def stored(request: Request, name: str, options: Options, *, wider: int = 0) -> Answer:
-    """The file of a completed request that is called so, so many pixels ``wider`` than it should be."""
+    """Return the file ``name`` of a completed request; ``wider``: pixels added to the width of a picture."""
     width, height = (request.model.value(request.input, side) for side in ("width", "height"))
     if width * height <= _SMALL:
         media_type, body = read_file(request, name, options, wider=wider)
@@ -43,13 +43,16 @@ async def stored(request: Request, name: str, options: Options, *, wider: int = 
 
 
 def has_file(request: Request, name: str) -> bool:
-    """Tell whether a completed request has such a file: ``0.png``."""
+    """Tell whether a completed request has the file ``name``, for example ``0.png``."""
     number = name.partition(".")[0]
     return number.isdecimal() and int(number) < request.model.count(request.input)
 
 
 def read_file(request: Request, name: str, options: Options, *, wider: int = 0) -> tuple[str, bytes]:
-    """The type and the bytes of a file that there is. The name's ending decides where it names no picture or video."""
+    """Return the media type and the bytes of an existing file.
+
+    The extension in ``name`` decides, unless it is one of a picture or video.
+    """
     first, _, asked = name.partition(".")
     number = int(first)
     own = KINDS_OF_FILES.get(request.model.shape, ("",) * (number + 1))[number]
@@ -67,14 +70,14 @@ def read_file(request: Request, name: str, options: Options, *, wider: int = 0) 
 
 
 def _clip(drawing: Drawing, seconds: int) -> bytes:
-    """A video that browsers play, where Pillow can make its frames."""
+    """Return a video; browsers can play it if Pillow supports AVIF."""
     if features.check("avif"):
         return still_clip(picture(drawing, "avif"), seconds, drawing.width, drawing.height)
     return clip([picture(drawing, "jpeg")] * seconds, drawing.width, drawing.height)
 
 
 def _drawing(request: Request, number: int, width: int, height: int) -> Drawing:
-    # Small pictures bear no id: there is no room, and one drawing then serves every request with that prompt.
+    # Small pictures have no id: there is no room, and all requests with the same prompt share one drawing.
     label = f"{width} x {height}   {request.request_id}" if min(width, height) > 256 else ""
     return Drawing(prompt=request.input["prompt"], width=width, height=height, number=number, label=label)
 

@@ -1,4 +1,4 @@
-"""Layout of a text of any length in a box: its size, and where its lines break."""
+"""Layout of a text of any length in a box: font size and line breaks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEADING = 1.28
-"""Distance of two lines, in letter sizes."""
+"""Line height, in multiples of the font size."""
 
 _REFERENCE = 64
-# More could not be read anyway, and fitting takes time.
+# Longer texts would not be readable, and fitting takes time.
 _MOST_LETTERS = 2500
 _SMALLEST = 8
-# Letters do not scale quite evenly with their size.
+# Letter widths do not scale exactly with the font size.
 _SLACK = 1.04
 
 _SIMPLER = str.maketrans(
@@ -41,7 +41,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 class Block(NamedTuple):
-    """Lines of text and the size of their letters in pixels."""
+    """Lines of text and their font size in pixels."""
 
     size: int
     lines: tuple[str, ...]
@@ -53,18 +53,18 @@ class Block(NamedTuple):
 
 @lru_cache(maxsize=64)
 def font(size: int) -> Font:
-    """The face that comes with Pillow."""
+    """Return the font included in Pillow."""
     return ImageFont.load_default(size=size)
 
 
 def plain(text: str) -> str:
-    """``text`` in letters that the face has, as far as it can: no accents, simple quotes and dashes."""
+    """Return ``text`` in letters of the font where possible: no accents, simple quotes and dashes."""
     simple = unicodedata.normalize("NFKD", text.translate(_SIMPLER))
     return "".join(letter for letter in simple if not unicodedata.combining(letter)).encode("utf-8", "replace").decode()
 
 
 def fit(text: str, width: int, height: int, largest: int) -> Block:
-    """``text`` as large as fits a box of so many pixels; smallest and with an ellipsis if nothing does."""
+    """Return ``text`` in the largest size that fits the box in pixels; else in the smallest with an ellipsis."""
     words = text[:_MOST_LETTERS].split()
     for size in _sizes(largest):
         lines = _wrap(words, width * _REFERENCE / size, breaking=size <= max(largest // 2, _SMALLEST))
@@ -92,7 +92,7 @@ def _width(word: str) -> float:
 
 
 def _wrap(words: list[str], width: float, *, breaking: bool) -> list[str] | None:
-    """Lines within ``width`` reference pixels; ``None`` if a word is wider and may not be broken."""
+    """Return lines within ``width`` reference pixels; ``None``: a word is wider and may not be broken."""
     lines: list[str] = []
     filled = width
     for word in words:

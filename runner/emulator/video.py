@@ -1,6 +1,6 @@
-"""Videos: an MP4 whose frames are pictures, one for each second.
+"""Videos: MP4 files whose frames are pictures, one for each second.
 
-A still picture in AVIF is one whole frame of AV1, which browsers play; JPEG frames are for readers that need none.
+A still picture in AVIF is one complete AV1 frame, which browsers play. JPEG frames are for readers without AV1.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import struct
 
 _UNIT_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _DELIMITER = b"\x12\0"
-"""What stands between frames of AV1, and not in an MP4, where each is a sample of its own."""
+"""Delimiter between AV1 frames, which is not used in an MP4, where each frame is a sample."""
 _FTYP = b"isom\0\0\2\0isomiso2mp41"
 
 
 def clip(frames: list[bytes], width: int, height: int, av1_config: bytes = b"") -> bytes:
-    """The frames, each shown for a second, as one file; they are JPEG unless a configuration says that they are AV1."""
+    """Return a video of the frames, each shown for a second; frames are JPEG, or AV1 if ``av1_config`` is given."""
     ftyp = _box(b"ftyp", _FTYP)
     entry = _entry(width, height, av1_config)
-    # The table of samples comes before the samples: its own length is needed to say where they start.
+    # The sample table comes before the samples: its length determines where the samples start.
     start = len(ftyp) + len(_movie(frames, width, height, entry, 0)) + 8
     return ftyp + _movie(frames, width, height, entry, start) + _box(b"mdat", *frames)
 
 
 def still_clip(avif: bytes, seconds: int, width: int, height: int) -> bytes:
-    """One picture for so many seconds."""
+    """Return a video of one picture that is shown for ``seconds``."""
     place = avif.index(b"av1C")
     length = int.from_bytes(avif[place - 4 : place])
     frame = avif[avif.index(b"mdat") + 4 :].removeprefix(_DELIMITER)

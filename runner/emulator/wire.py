@@ -1,4 +1,4 @@
-"""Transmission of an answer in the manner that a fault asks for."""
+"""Transmission of a response in the manner of its fault."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from .responses import Answer
 
 MAX_BODY = 64 * 2**20
-"""Bytes that a call may bring, as RunComfy's own clients keep to."""
+"""Maximum bytes of a request body, the limit that RunComfy's own clients use."""
 _PIECES = 20
 _BLOCK = 1 << 16
 
 
 async def read_body(request: web.BaseRequest) -> bytes | None:
-    """What the call brings; ``None`` for more than ``MAX_BODY``, of which no more is held."""
+    """Return the body of a call; ``None``: longer than ``MAX_BODY``, and not read further."""
     if (request.content_length or 0) > MAX_BODY:
         return None
     body = bytearray()
@@ -32,7 +32,7 @@ async def read_body(request: web.BaseRequest) -> bytes | None:
 
 
 async def send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    """Answer ``request``. Does not return when the connection is to be cut: losing it cancels the caller."""
+    """Send ``answer``. Never returns if the connection is cut: the lost connection cancels the caller."""
     if answer.manner == "twice":
         _repeat_later(request, answer)
     if answer.manner in {"whole", "twice"}:
@@ -45,7 +45,7 @@ async def send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
 
 
 def _repeat_later(request: web.BaseRequest, answer: Answer) -> None:
-    """Send ``answer`` once more after its seconds, though nobody asks, on the connection that then waits."""
+    """Send ``answer`` once more, unrequested, after its ``seconds`` on the idle connection."""
     lines = f"HTTP/1.1 {answer.status} OK", f"Content-Type: {answer.media_type}", f"Content-Length: {len(answer.body)}"
     text = "\r\n".join(lines).encode() + b"\r\n\r\n" + answer.body
     transport = request.transport
@@ -78,7 +78,7 @@ async def _stream(request: web.BaseRequest, answer: Answer) -> web.StreamRespons
         block = _BLOCK if answer.manner == "endless" else min(left, _BLOCK)
         await response.write(bytes(block))
         left = max(left - block, 0)
-        # A socket that takes all at once would otherwise keep the loop from everybody else.
+        # A fast socket would otherwise block the event loop for other connections.
         await asyncio.sleep(0)
     await response.write_eof()
     return response
@@ -95,7 +95,7 @@ async def _pour(response: web.StreamResponse, body: bytes, pause: float) -> None
 async def _reset(request: web.BaseRequest) -> None:
     transport = request.transport
     if transport is not None:
-        # Lingering for no time makes closing a reset instead of a goodbye.
+        # A linger time of 0 makes the close a reset.
         no_time = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_time)
         transport.abort()
@@ -104,7 +104,7 @@ async def _reset(request: web.BaseRequest) -> None:
 
 async def _hang_up(request: web.BaseRequest) -> None:
     if request.transport is not None:
-        # What was written so far still goes out.
+        # Bytes written so far are still sent.
         request.transport.close()
     await _until_lost()
 

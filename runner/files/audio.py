@@ -1,6 +1,6 @@
-"""Structure of audio files: what shows that one is whole, without decoding the sound.
+"""Structure checks of audio files: completeness without decoding the sound.
 
-WAV, MP3 and Ogg are walked to their end. A FLAC's last frame is marked by nothing, so only its beginning is checked.
+WAV, MP3 and Ogg files are walked to their end. The last frame of a FLAC has no mark, so only its beginning is checked.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import BinaryIO
 from runner.files.containers import BadMedia, count_parts, exactly
 
 _UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)
-"""What a writer that could not go back leaves for the length of a WAV's sound."""
+"""Lengths of the sound in a WAV whose writer could not seek back to fill in the length."""
 _BITRATES = {
     True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-"""Kilobits a second of layer III, by whether it is MPEG 1."""
+"""Kilobits a second of layer III; True: MPEG 1, False: MPEG 2 and 2.5."""
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _TAGS = (b"TAG", b"APETAGEX", b"ID3", b"LYRICS")
-"""What may follow the last frame of an MP3."""
+"""Tags that may follow the last frame of an MP3."""
 _OGG_HEAD = struct.Struct("<4sBBqIIIB")
 
 
 def check_wav(file: BinaryIO, size: int) -> None:
-    """Find a format and then sound that ends within the file. Raises ``BadMedia``."""
+    """Check that a WAV has a format, followed by sound that ends within the file. Raises ``BadMedia``."""
     position, formatted = 12, False
     for _ in count_parts("WAV"):
         if position + 8 > size:
@@ -42,13 +42,13 @@ def check_wav(file: BinaryIO, size: int) -> None:
 
 
 def begins_mp3(head: bytes) -> bool:
-    """Tell whether frames of MPEG layer III begin here: two of them, since the mark of one is short."""
+    """Tell whether ``head`` begins with two frames of MPEG layer III; the mark of a single frame is too short."""
     length = _frame_length(head)
     return length is not None and (len(head) < length + 4 or _frame_length(head[length:]) is not None)
 
 
 def _frame_length(head: bytes) -> int | None:
-    """Bytes of the frame whose header this is; None where it is none."""
+    """Return the length in bytes of the frame whose header ``head`` begins with; None: not a frame header."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return None
     version, bitrate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
@@ -59,7 +59,7 @@ def _frame_length(head: bytes) -> int | None:
 
 
 def check_mp3(file: BinaryIO, size: int) -> None:
-    """Walk the frames behind the tag to the end of the file, or to the tags there. Raises ``BadMedia``."""
+    """Walk the frames after the tag to the end of the file, or to the tags at its end. Raises ``BadMedia``."""
     position, head = _skip_tags(file), b""
     for frames in count_parts("MP3"):
         file.seek(position)
@@ -77,7 +77,7 @@ def check_mp3(file: BinaryIO, size: int) -> None:
 
 
 def _skip_tags(file: BinaryIO) -> int:
-    """Where the sound of an MP3 begins: behind its ID3 tags."""
+    """Return the position after the ID3 tags, where the sound of an MP3 begins."""
     position = 0
     for _ in count_parts("MP3"):
         file.seek(position)
@@ -90,7 +90,7 @@ def _skip_tags(file: BinaryIO) -> int:
 
 
 def check_flac(file: BinaryIO, size: int) -> None:
-    """Walk the blocks before the sound; the first one describes it. Raises ``BadMedia``."""
+    """Walk the blocks before the sound, the first of which describes the sound. Raises ``BadMedia``."""
     position, last = 4, False
     for number in count_parts("FLAC"):
         file.seek(position)
@@ -111,7 +111,7 @@ def check_flac(file: BinaryIO, size: int) -> None:
 
 
 def check_ogg(file: BinaryIO, size: int) -> None:
-    """Walk the pages, which fill the file. Raises ``BadMedia``."""
+    """Walk the pages, which must fill the file. Raises ``BadMedia``."""
     position = 0
     for _ in count_parts("Ogg file"):
         file.seek(position)

@@ -1,4 +1,4 @@
-"""Body of a download, block by block, bounded in length and in time."""
+"""Body of a download, read in blocks, with limits of length and time."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import aiohttp
 from runner.core.http import AnswerTimeout, ConnectionBroken, TooLarge, at_end
 
 BLOCK = 1 << 20
-"""Bytes that are handed on together."""
+"""Bytes of a block."""
 WHOLE_SECONDS = 15 * 60.0
 SUSTAINED = 256 * 1024
-"""Bytes a second: at such a pace a download may take longer than ``WHOLE_SECONDS``."""
+"""Bytes a second at which a download may take longer than ``WHOLE_SECONDS``."""
 SLOW_SECONDS = 30.0
 SLOWEST = 4096
-"""Bytes a second: less than that over ``SLOW_SECONDS`` of waiting is no download."""
+"""Bytes a second that a download must reach over ``SLOW_SECONDS`` of waiting."""
 
 
 def most_seconds(received: int) -> float:
-    """How long after its first question a download of which so many bytes came may still go on."""
+    """Return the maximum seconds since the first request for a download with ``received`` bytes so far."""
     return WHOLE_SECONDS + received / SUSTAINED
 
 
 class BodyReader:
-    """What one answer brings of a file of which ``there`` bytes have come since ``begun``."""
+    """Reader of one response with the rest of a file, of which ``there`` bytes were received since ``begun``."""
 
     def __init__(
         self,
@@ -40,17 +40,17 @@ class BodyReader:
         self._content = response.content
         self._total = there
         self.max_bytes = max_bytes
-        """Of the whole file; it may be lowered once its beginning is known."""
+        """Maximum bytes of the whole file; callers may lower the limit once the beginning of the file is known."""
         self._begun = begun
         self._now = get_running_loop().time
         self._waited = 0.0
-        """Seconds for what came last, and how many bytes that were."""
+        """Seconds waited for the ``_received`` bytes."""
         self._received = 0
 
     async def block(self) -> bytes:
-        """The next ``BLOCK`` bytes or a little more; fewer are the last ones, and none come after those.
+        """Return the next ``BLOCK`` bytes or slightly more; a shorter block is the last one.
 
-        Raises ``TooLarge``, and ``ConnectionBroken`` where there is more to come and that would take for ever.
+        Raises ``TooLarge``, and ``ConnectionBroken`` if more bytes are missing and the download is too slow.
         """
         block = bytearray()
         while len(block) < BLOCK and not at_end(self._content):
@@ -58,7 +58,7 @@ class BodyReader:
         return bytes(block)
 
     def check(self, length: int) -> None:
-        """Raise ``TooLarge`` if a file of ``length`` bytes is longer than allowed; nothing more is received then."""
+        """Raise ``TooLarge`` and close the response if a file of ``length`` bytes is longer than allowed."""
         if length > self.max_bytes:
             self._response.close()
             raise TooLarge(f"the file is longer than max_file or its pixels allow, {self.max_bytes:,} bytes")
@@ -78,13 +78,13 @@ class BodyReader:
         return chunk
 
     async def _piece(self) -> bytes:
-        """What has come; nothing is waited for where that is all."""
+        """Return the received bytes; wait for more only if the body has not ended."""
         if self._content.is_eof():
             return await self._content.readany()
         return await self._answer_timeout.wait(self._content.readany())
 
     def _require_pace(self, seconds: float) -> None:
-        """Raise ``ConnectionBroken`` where all that came in ``seconds``, or what came of late, is too little."""
+        """Raise ``ConnectionBroken`` if too few bytes were received in all ``seconds``, or recently."""
         if seconds > most_seconds(self._total):
             raise ConnectionBroken(
                 "the download took too long: it has 15 minutes, and a second for each 256 KiB that came"

@@ -1,7 +1,7 @@
-"""Structure of PNG, MP4 and WebM files: what can be checked without decoding the picture or video.
+"""Structure checks of PNG, MP4 and WebM files, without decoding the picture or video.
 
-A PNG is read chunk by chunk, each with its checksum and every row, with no more than a block in memory. Of a video
-the boxes or elements are checked, not the frames.
+A PNG is read chunk by chunk, with at most one block in memory. All checksums and the number of rows are checked. For
+videos only the boxes or elements are checked, not the frames.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ BLOCK = 1 << 20
 """Bytes that are read at once."""
 
 MAX_BEHIND = 1 << 20
-"""Bytes that may come behind the end of a PNG, as some writers leave them there."""
+"""Maximum bytes after the end of a PNG; some writers leave bytes there."""
 MAX_PARTS = 1_000_000
-"""Chunks of a PNG, segments of a JPEG, blocks of a GIF: some seconds of work."""
+"""Maximum parts of a file: chunks of a PNG, segments of a JPEG, blocks of a GIF. Takes some seconds."""
 
 EBML = b"\x1a\x45\xdf\xa3"
 
@@ -37,7 +37,7 @@ _MAX_BOXES = 100_000
 
 
 def read_png(file: BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height of a PNG whose chunks are all there with good checksums and hold every row."""
+    """Return the width and height of a PNG, after a check of all chunks, checksums and rows. Raises ``BadMedia``."""
     file.seek(len(SIGNATURE))
     rows = _Rows(max_pixels)
     for number in count_parts("PNG"):
@@ -56,7 +56,7 @@ def read_png(file: BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[i
 
 
 def _read_chunk(file: BinaryIO, kind: bytes, length: int, rows: _Rows) -> None:
-    """Read one chunk in blocks, so that a long one does not fill the memory, and compare its checksum."""
+    """Read one chunk in blocks, to limit the memory, and compare its checksum."""
     checksum = zlib.crc32(kind)
     while length:
         block = exactly(file, min(length, BLOCK))
@@ -71,7 +71,7 @@ def _read_chunk(file: BinaryIO, kind: bytes, length: int, rows: _Rows) -> None:
 
 
 class _Rows:
-    """Counts the bytes that a PNG's compressed data unpack to, without keeping them."""
+    """Counter of the decompressed bytes of a PNG, which are not kept."""
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
         self._max_pixels = max_pixels
@@ -92,7 +92,7 @@ class _Rows:
         self._expected = sum(_pass_bytes(self.width, self.height, bits, *step) for step in passes)
 
     def feed(self, body: bytes) -> None:
-        """Unpack a chunk in small steps, and never more than a little past what the header promises."""
+        """Decompress a chunk in small steps, and stop soon after the size that the header gives."""
         try:
             while body and self._seen <= self._expected:
                 self._seen += len(self._unpack.decompress(body, BLOCK))
@@ -107,21 +107,24 @@ class _Rows:
 
 
 def _pass_bytes(width: int, height: int, bits: int, left: int, top: int, across: int, down: int) -> int:
-    """Unpacked bytes of one pass: every ``across``-th pixel of every ``down``-th row, and a filter byte a row."""
+    """Return the decompressed bytes of one pass.
+
+    A pass has every ``across``-th pixel of every ``down``-th row, and a filter byte a row.
+    """
     columns, rows = -(-(width - left) // across), -(-(height - top) // down)
     return rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
 
 
 class BadMedia(RunnerError):
-    """The bytes are not what should have come, or not all of it."""
+    """File with unexpected or incomplete bytes."""
 
 
 class TooManyPixels(BadMedia):
-    """The picture is larger than the manifest allows; downloading it again changes nothing."""
+    """Picture larger than the manifest allows; another download has the same result."""
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise ``TooManyPixels`` for a picture that is larger than allowed."""
+    """Raise ``TooManyPixels`` if a picture is larger than allowed."""
     if width * height > max_pixels:
         raise TooManyPixels(
             f"a picture of {width}x{height} pixels; max_pixels allows {max_pixels:,}. If it is meant to be so large, "
@@ -137,13 +140,13 @@ def exactly(file: BinaryIO, length: int, what: str = "PNG") -> bytes:
 
 
 def count_parts(what: str) -> Iterator[int]:
-    """Count the parts of a file, each of which takes time however short it is. Raises ``BadMedia`` for too many."""
+    """Count the parts of a file, each of which takes time even if short. Raises ``BadMedia`` for too many."""
     yield from range(MAX_PARTS)
     raise BadMedia(f"the {what} is in more than {MAX_PARTS:,} pieces")
 
 
 def check_boxes(file: BinaryIO, size: int, index: frozenset[bytes] = frozenset({b"moov"})) -> None:
-    """Of an MP4, QuickTime or HEIC file: they fill it exactly, and any one of ``index`` is among them."""
+    """Check the boxes of an MP4, QuickTime or HEIC file: they fill the file exactly, and include one of ``index``."""
     position = 0
     kinds = set()
     for _ in range(_MAX_BOXES):
@@ -160,7 +163,7 @@ def check_boxes(file: BinaryIO, size: int, index: frozenset[bytes] = frozenset({
 
 
 def check_webm(file: BinaryIO, size: int) -> None:
-    """A header and a segment that ends within the file, or says that its length was not known."""
+    """Check that a WebM has a header, and a segment that ends within the file or has an unknown length."""
     file.seek(len(EBML))
     length, _ = _ebml_length(file)
     file.seek(length, 1)
@@ -172,7 +175,7 @@ def check_webm(file: BinaryIO, size: int) -> None:
 
 
 def _ebml_length(file: BinaryIO) -> tuple[int, bool]:
-    """A length of one to eight bytes, and whether it is one: all bits set mean that it was not known."""
+    """Return a length of one to eight bytes, and False if all its bits are set, which marks an unknown length."""
     first = exactly(file, 1, "video")
     more = 8 - first[0].bit_length()
     if more > 7:

@@ -1,7 +1,7 @@
-"""Download of one output to a temporary file, bounded and checked. The token is never sent.
+"""Download of one output to a temporary file, with limits and checks. The token is never sent.
 
-A long download that breaks off is gone on with where the storage can prove that the rest is of the same file; what is
-there is given up with the delivery, so that no later one builds on bytes that nobody watched.
+A broken long download is resumed if the storage proves that the rest belongs to the same file. A partial file is
+deleted when the delivery ends: a later delivery never continues from bytes that were left unattended.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ T = TypeVar("T")
 READ_TIMEOUT = AnswerTimeout(30.0, whole=False)
 MAX_REDIRECTS = 5
 SMALL = 1 << 16
-"""Up to so many bytes a file is checked in memory and written in one step."""
+"""Maximum bytes of a file that is checked in memory and written in one step."""
 RESUME_BYTES = 64 * 1000 * 1000
-"""Of a download that breaks off so much must be there, else starting over is as good."""
+"""Bytes received from which a broken download is resumed; a shorter one is restarted instead."""
 PAUSES = (0.0, 1.0, 5.0, 15.0)
-"""Seconds before each try to go on; so many tries, and as many again whenever ``RESUME_BYTES`` more have come."""
+"""Seconds before each attempt to resume. The attempts start anew whenever ``RESUME_BYTES`` more were received."""
 
 
 _INSIDE = "inside:"
-"""In place of an address, of what came inside the API's answer."""
+"""Value in place of the address for files inside the response of the API."""
 
 
 class StorageAnswer(RunnerError):
-    """The storage answered with something else than the file."""
+    """Response of the storage that is not the file."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -59,7 +59,7 @@ class StorageAnswer(RunnerError):
 
     @property
     def expired(self) -> bool:
-        """Tell whether asking the API for a fresh link may help."""
+        """Return True if a fresh link from the API may help."""
         return self.status in (400, 401, 403, 404, 410)
 
 
@@ -75,13 +75,14 @@ async def fetch(
     max_pixels: int = MAX_PIXELS,
     any_kind: bool = False,
 ) -> Media:
-    """Download ``url`` to ``target`` and say what it is. Goes on by itself from ``resume_bytes`` on.
+    """Download ``url`` to ``target`` and return its media type, size and digest.
 
-    More than ``SMALL`` bytes are flushed; a small file is to be flushed before it gets its name. With
-    ``any_kind`` one that cannot be checked is taken as it comes, unless its address or type promises one that can.
+    A broken download is resumed if at least ``resume_bytes`` were received. A file of more than ``SMALL`` bytes is
+    flushed; callers flush a small file before its final rename. With ``any_kind`` a file of an unknown format is
+    accepted without checks, unless its address or type announces a known format.
 
     Raises ``RefusedUrl``, ``StorageAnswer``, ``BadMedia``, ``TooLarge``, ``ConnectFailed`` or ``ConnectionBroken``, and
-    ``OutputError`` where the disk refuses; nothing is left of a file that is not whole.
+    ``OutputError`` for a disk error. An incomplete file is deleted.
     """
     try:
         limits = _Limits(max_bytes, max_pixels, url if any_kind else None)
@@ -97,12 +98,12 @@ async def fetch(
 
 
 class _Limits(msgspec.Struct, frozen=True):
-    """What a file may be."""
+    """Limits of a file, and its address if any format is accepted."""
 
     max_bytes: int
     max_pixels: int
     address: str | None
-    """Where it comes from, if it may be of any kind."""
+    """Address of the file if any format is accepted; None: only known formats."""
 
     def expected(self, content_type: str) -> Expected | None:
         if self.address is None:
@@ -111,7 +112,7 @@ class _Limits(msgspec.Struct, frozen=True):
 
 
 class _Download:
-    """One file on its way, in as many answers as that takes."""
+    """Download of one file, in one or more responses."""
 
     def __init__(
         self,
@@ -134,10 +135,10 @@ class _Download:
         self._now = get_running_loop().time
         self._begun = self._now()
         self.small: Media | None = None
-        """What it is, if it was short enough to be kept and checked in one step."""
+        """Result for a file that was checked and written in one step; None: a longer file."""
 
     async def complete(self) -> None:
-        """Receive the whole body. A break is raised unless enough is there to go on from it."""
+        """Receive the whole body. A broken connection is raised unless enough was received to resume."""
         pauses, counted = iter(PAUSES), 0
         while True:
             try:
@@ -153,7 +154,7 @@ class _Download:
             await sleep(pause)
 
     async def _receive_rest(self) -> None:
-        """What is not there yet, else all of it where the storage has another file or cannot go on."""
+        """Receive the rest of the body; all of it if the storage has another file or cannot resume."""
         with READ_TIMEOUT.map_errors():
             if self.part.headers:
                 with response_of(await self._answer(self.part.headers)) as response:
@@ -172,7 +173,7 @@ class _Download:
         self.small = await _receive(response, self._target, self.part, self._limits, self._disk, self._begun)
 
     async def _answer(self, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        """The answer past redirects, each of which is checked like the first address."""
+        """Return the response after redirects; each redirect is checked like the first address."""
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
             self._allowed.check(url)
@@ -195,9 +196,9 @@ def _joined(url: str, location: str) -> str:
 async def _receive(
     response: aiohttp.ClientResponse, target: str, part: PartialFile, limits: _Limits, disk: Disk, begun: float
 ) -> Media | None:
-    """Write the body behind what ``part`` says is there; a short one in one go, a long one block by block.
+    """Append the body to the bytes that ``part`` counts: a short body in one step, a long body block by block.
 
-    Says what a small one is, which is checked with that.
+    Returns the result for a small file, which is checked in the same step; None for a longer file.
     """
     _check_announced(response, part.written, limits.max_bytes)
     max_bytes = part.max_bytes or limits.max_bytes
@@ -231,9 +232,10 @@ async def _receive(
 
 
 async def _keep_small(target: str, body: bytes, disk: Disk, limits: _Limits, content_type: str) -> Media:
-    """Check and write a small file: where it stands if that is quick, else in a thread, and then to the end.
+    """Check and write a small file: a PNG in the calling thread if that is fast, otherwise in a thread.
 
-    A PNG is read as it comes; other kinds are decoded, and a few bytes of those may say very much.
+    A PNG is read in small steps. Other formats are decoded, and a few of their bytes may expand to a large picture. A
+    cancelled caller waits for the thread.
     """
     judgement = disk.judgement(_keep)
     if body.startswith(SIGNATURE) and judgement.quick():
@@ -242,10 +244,10 @@ async def _keep_small(target: str, body: bytes, disk: Disk, limits: _Limits, con
 
 
 async def _by_disk(step: Awaitable[T], target: str) -> T:
-    """Wait for one short step of the disk's, cancelled or not: its thread cannot be stopped. Raises ``OutputError``."""
+    """Wait for a short disk operation even if cancelled: its thread cannot be stopped. Raises ``OutputError``."""
     with write_errors(target), CancelScope(shield=True):
         done = await step
-    return done  # noqa: RET504 - a scope may swallow, and then nothing is returned
+    return done  # noqa: RET504 - the scope may suppress an exception, and then nothing is returned
 
 
 def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: int) -> None:
@@ -255,13 +257,13 @@ def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: in
 
 
 def _encoding(response: aiohttp.ClientResponse) -> str:
-    """What the storage says that it did to the bytes; empty for nothing."""
+    """Return the content encoding that the storage declares; empty: none."""
     told = ",".join(response.headers.getall(hdrs.CONTENT_ENCODING, [])).lower()
     return "" if told.strip() in ("", "identity") else told.strip()
 
 
 def _check_room(disk: Disk, target: str, length: int) -> None:
-    """Raise ``OutputError`` where ``length`` bytes more would use up what is to stay free."""
+    """Raise ``OutputError`` if ``length`` more bytes would use the reserve of the disk."""
     with write_errors(target):
         fits = disk.fits(target, length)
     if not fits:
@@ -271,7 +273,7 @@ def _check_room(disk: Disk, target: str, length: int) -> None:
 
 
 def _keep(disk: Disk, target: str, body: bytes, limits: _Limits, content_type: str) -> Media:
-    """Check a small file and write it. Raises ``BadMedia`` or ``OutputError``."""
+    """Check and write a small file. Raises ``BadMedia`` or ``OutputError``."""
     _check_room(disk, target, len(body))
     disk.wrote(len(body))
     media = inspect_bytes(body, limits.expected(content_type), max_pixels=limits.max_pixels)
@@ -285,7 +287,7 @@ def _keep(disk: Disk, target: str, body: bytes, limits: _Limits, content_type: s
 
 
 def _finish(disk: Disk, target: str, limits: _Limits, part: PartialFile) -> Media:
-    """Check the whole file and flush it to the disk. Raises ``BadMedia``, ``TooLarge`` or ``OutputError``."""
+    """Check and flush the whole file. Raises ``BadMedia``, ``TooLarge`` or ``OutputError``."""
     expected = limits.expected(part.content_type)
     with write_errors(target):
         if part.encoding:
@@ -303,7 +305,7 @@ def _finish(disk: Disk, target: str, limits: _Limits, part: PartialFile) -> Medi
 
 
 def _as_encoded(encoding: str, why: str) -> BadMedia:
-    """The error of a file that came encoded, which explains it better."""
+    """Return the error ``why``, with the encoding of the file if it explains the error."""
     if not encoding or is_decodable(encoding):
         return BadMedia(why)
     return BadMedia(f"the file comes {encoding[:40]!r}-encoded, which was not asked for: {why}")
@@ -312,7 +314,7 @@ def _as_encoded(encoding: str, why: str) -> BadMedia:
 async def keep_bytes(
     body: bytes, target: str, content_type: str, *, max_bytes: int, disk: Disk, max_pixels: int = MAX_PIXELS
 ) -> Media:
-    """Check what came inside an answer and write it to ``target``, flushed.
+    """Check a file from inside a response, write it to ``target`` and flush it.
 
     Raises ``TooLarge``, ``BadMedia`` or ``OutputError``.
     """

@@ -1,4 +1,4 @@
-"""Structure of GLB and SVG files: scenes and drawings that are described, not painted."""
+"""Structure checks of GLB and SVG files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from xml.parsers import expat
 from runner.files.containers import BLOCK, BadMedia, count_parts, exactly
 
 MAX_DEPTH = 1000
-"""Elements of an SVG in one another."""
+"""Maximum depth of nested elements in an SVG."""
 
 
 class _Entities(Exception):
-    """The document defines entities, which could be made to expand without end."""
+    """Document with entity definitions, which could expand without end."""
 
 
 def check_glb(file: BinaryIO, size: int) -> None:
-    """Find the length that the header tells, filled by chunks. Raises ``BadMedia``."""
+    """Check that the length in the header is the size of the file, and that chunks fill it. Raises ``BadMedia``."""
     file.seek(4)
     version, told = struct.unpack("<II", exactly(file, 8, "GLB"))
     if version != 2:
@@ -45,9 +45,9 @@ def begins_svg(head: bytes) -> bool:
 
 
 def check_svg(file: BinaryIO) -> bool:
-    """Read the XML to its end, nothing of it kept and nothing fetched. Raises ``BadMedia``.
+    """Read the XML to its end without keeping it or loading references. Raises ``BadMedia``.
 
-    Returns False, with the rest unread, where it defines entities: what they stand for is left to whoever shows it.
+    Returns False, with the rest unread, if the document defines entities, which are not expanded here.
     """
     depth = 0
 

@@ -1,6 +1,6 @@
-"""Content encodings of downloads that came although none was asked for.
+"""Decoding of downloads with a content encoding that was not requested.
 
-Stores keep the header that an upload bore, whatever the bytes are: what is a whole file already stays as it is.
+Storages keep the header of the upload, whatever the bytes are. A file whose bytes are not encoded stays unchanged.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def is_decodable(encoding: str) -> bool:
 
 
 def decode_file(target: str, encoding: str, max_bytes: int, check_room: Callable[[int], None]) -> None:
-    """Decode the file in its place, where its bytes are encoded as ``encoding`` says.
+    """Decode the file in place if its bytes are encoded as ``encoding`` says.
 
-    Raises ``TooLarge`` past ``max_bytes``, ``BadMedia`` for a body that is cut short or damaged, and ``OSError``.
+    Raises ``TooLarge`` above ``max_bytes``, ``BadMedia`` for an incomplete or damaged body, and ``OSError``.
     """
     source = Path(target)
     with source.open("rb") as file:
@@ -41,7 +41,7 @@ def decode_file(target: str, encoding: str, max_bytes: int, check_room: Callable
 
 
 def _window(encoding: str, begin: bytes) -> int | None:
-    """How zlib calls the format of bytes that begin so; None where they are not encoded as they should be."""
+    """Return zlib's ``wbits`` for bytes that begin with ``begin``; None: not encoded in ``encoding``."""
     if encoding in ("gzip", "x-gzip"):
         return 31 if begin == _GZIP else None
     if encoding == "deflate":
@@ -60,7 +60,7 @@ def _copy_decoded(
     unpack, total = zlib.decompressobj(window), 0
     try:
         while block := unpack.unconsumed_tail or unpack.unused_data or read(BLOCK):
-            if unpack.eof:  # several one after the other are one
+            if unpack.eof:  # consecutive compressed streams form one file
                 unpack = zlib.decompressobj(window)
             part = unpack.decompress(block, BLOCK)
             total += len(part)

@@ -1,4 +1,4 @@
-"""Errors of files: those of the operating system become those of the runner."""
+"""Errors of files, and the mapping of operating system errors to errors of the runner."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from runner.core.text import UTF8_LOCALE
 
 
 class PathOccupied(RunnerError):
-    """A file that is not ours stands where ours should go."""
+    """Path of a result that a foreign file occupies."""
 
 
 class FileMoved(RunnerError):
-    """A file that was to be moved is not where it was a moment ago: another job's delivery set it aside."""
+    """File that disappeared before its move, because another job's delivery archived it."""
 
 
 @contextmanager
 def disk_errors(where: Path | str) -> Iterator[None]:
-    """Raise ``OutputError`` in place of ``OSError``, naming the file that it is about, else ``where``."""
+    """Raise ``OutputError`` in place of ``OSError``, with the file name of the error or else ``where``."""
     try:
         yield
     except OSError as error:
@@ -30,7 +30,7 @@ def disk_errors(where: Path | str) -> Iterator[None]:
 
 @contextmanager
 def write_errors(target: Path | str) -> Iterator[None]:
-    """Raise ``OutputError`` in place of ``OSError``, naming the folder of ``target``, a file on its way."""
+    """Raise ``OutputError`` in place of ``OSError``, with the folder of ``target``, a temporary file."""
     try:
         yield
     except OSError as error:
@@ -40,7 +40,7 @@ def write_errors(target: Path | str) -> Iterator[None]:
 
 @contextmanager
 def file_errors(where: Path | str) -> Iterator[None]:
-    """Raise ``FileMoved`` or ``PathOccupied`` for what concerns one job's file alone, else as ``disk_errors``."""
+    """Raise ``FileMoved`` or ``PathOccupied`` for errors of one job's file alone; otherwise as ``disk_errors``."""
     with disk_errors(where):
         try:
             yield

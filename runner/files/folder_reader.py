@@ -1,4 +1,4 @@
-"""Readable side of the output folder: which files of a purchase are where. Changes nothing."""
+"""Read-only view of the output folder: the places of the files of a purchase."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.files.errors import PathOccupied, file_errors
 from runner.files.record_paths import REPLACED, archive_folder, archive_path, paths_of
 
 MAX_KNOWN_FOLDERS = 10_000
-"""Folders remembered as inside the output folder; then all are forgotten and looked at again."""
+"""Maximum number of folders remembered as inside the output folder; beyond it all are forgotten and checked again."""
 
 
 class FolderReader:
@@ -23,21 +23,21 @@ class FolderReader:
         self.root = root
         self._root = str(root)
         self._inside: dict[str, tuple[int, int]] = {}
-        """Folders that were seen to be in this one, with device and inode."""
+        """Device and inode of folders known to be inside the output folder, by name."""
 
     def path(self, relative: str) -> Path:
-        """Return where a record's path is on this disk. Raises ``PathOccupied`` if a link leads out of the folder."""
+        """Return the absolute path of a record's path. Raises ``PathOccupied`` if a link leads out of the folder."""
         return Path(self.name_inside(relative))
 
     def name_inside(self, relative: str) -> str:
-        """Return the same as text: a ``Path`` for every file of every job costs time."""
+        """Return the same as a string, since a ``Path`` for every file of every job is slow."""
         name = f"{self._root}/{relative}"
         if not self.contains(name.rpartition("/")[0]):
             raise PathOccupied(f"{name} leaves the output folder by a link")
         return name
 
     def contains(self, name: str) -> bool:
-        """Tell whether a folder is in the output folder, links followed. Walked once for each folder."""
+        """Tell whether a folder is in the output folder, following links; cached by device and inode."""
         found = _identity(name)
         if found is not None and self._inside.get(name) == found:
             return True
@@ -49,18 +49,18 @@ class FolderReader:
         return inside
 
     def present(self, record: Record) -> bool:
-        """Tell whether every file of a done purchase can be found, in its place or archived. Looking follows links.
+        """Tell whether every file of a done purchase exists, in its place or archived, following links.
 
-        A purchase without any file is not there, unless the user has accepted it so.
+        A purchase without files is not present, unless the user has accepted it.
         """
         for output in files_of(record):
-            there = os.path.isfile(f"{self._root}/{output.path}")  # noqa: PTH113 - text: a million files are looked for
+            there = os.path.isfile(f"{self._root}/{output.path}")  # noqa: PTH113 - a string: called for a million files
             if not there and not any(_is_file(self.root / path) for path in paths_of(record, output)):
                 return False
         return record.accepted or bool(files_of(record))
 
     def holds(self, record: Record) -> bool:
-        """Tell whether every file of a done purchase stands somewhere with its own bytes."""
+        """Tell whether every file of a done purchase exists in one of its places with the recorded bytes."""
         with file_errors(self.root):
             return all(
                 any(is_ours(self.root / path, output) for path in paths_of(record, output))
@@ -68,7 +68,7 @@ class FolderReader:
             )
 
     def displaced(self, record: Record) -> bool:
-        """Tell whether a file of a done purchase was archived for another purchase's, and is not in its place."""
+        """Tell whether a file of a done purchase was archived for another purchase's file, and is not in its place."""
         if not self._has_archive(record.id) and not (record.renamed_from and self._has_archive(record.renamed_from)):
             return False
         with file_errors(self.root):
@@ -79,19 +79,19 @@ class FolderReader:
             )
 
     def _has_archive(self, job_id: str) -> bool:
-        """Tell whether the archive holds anything of the job. Mostly it does not, and one look is enough."""
+        """Tell whether the archive holds anything of the job; one system call, since it mostly holds nothing."""
         return os.access(f"{self._root}/{REPLACED}/{job_id}", os.F_OK)
 
     def find_checked(self, record: Record, output: Output) -> str | None:
-        """Return the path at which a purchase's file stands with the bytes recorded, or None.
+        """Return the path of a purchase's file with the recorded bytes; None: there is none.
 
-        Raises ``PathOccupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
+        Raises ``PathOccupied`` if a link leads out of the folder, ``OutputError`` for a disk error.
         """
         with file_errors(self.root):
             return next((path for path in paths_of(record, output) if is_ours(self.path(path), output)), None)
 
     def archive_path(self, record: Record, output: Output) -> str:
-        """Return where a purchase's file is archived: the path that holds its bytes, else the one it would get."""
+        """Return the archive path of a purchase's file: the path that holds its bytes, or else its future path."""
         with file_errors(self.root):
             places = [*filter(None, [output.moved_from]), *archive_folder(record, output)]
             found = (place for place in places if is_ours(self.root / place, output))
@@ -103,12 +103,12 @@ class FolderReader:
 
 
 def files_of(record: Record) -> list[Output]:
-    """Return the outputs of a done purchase without those that could not be had."""
+    """Return the outputs of a done purchase, except those that are unavailable."""
     return [output for output in record.outputs if output.path is not None or output.error is None]
 
 
 def is_ours(path: Path, output: Output) -> bool:
-    """Tell whether the bytes at ``path`` are those that the record of ``output`` names. Raises ``OSError``."""
+    """Tell whether the bytes at ``path`` match the record of ``output``. Raises ``OSError``."""
     if output.sha256 is None or not path.is_file():
         return False
     return path.stat().st_size == output.bytes and hash_file(path) == output.sha256
@@ -122,7 +122,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
-    """Return device and inode of a folder; None where there is none."""
+    """Return the device and inode of a folder; None: no such folder."""
     try:
         return disk.identity(folder)
     except OSError:

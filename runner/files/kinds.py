@@ -1,7 +1,7 @@
-"""Kinds of files that are not checked: whether one may be what was asked for, and its extension.
+"""Files of formats that are not checked: plausibility as a result, and file extension.
 
-The bytes decide, then the type that the storage gives, then the address. A page or a message where a picture should be
-is a fault of the storage; a JSON file is a result like any other where its address or type says that it is one.
+The bytes decide, then the type that the storage gives, then the address. A page or a message in place of a picture is
+an error of the storage. A JSON file is a valid result if its address or type says so.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import msgspec
 from runner.core.media_formats import EXTENSIONS, FORMATS
 
 HEAD = 8192
-"""Bytes of a file by which it is told what it is."""
+"""Bytes at the beginning of a file by which its format is recognised."""
 _ENDING = re.compile(r"\.([a-z0-9]{1,12})\Z")
 _SCRIPTS = frozenset({"php", "asp", "aspx", "jsp", "cgi", "do"})
-"""Endings of programs that send files: they say nothing about those."""
+"""Extensions of server programs that send files; they say nothing about the files."""
 _PROGRAMS = frozenset({"application/x-executable", "application/x-msdownload"})
-"""Types that no model makes."""
+"""Types that no model produces."""
 _PAGES = frozenset({"html", "htm", "xhtml"})
 _VAGUE = frozenset(
     {
@@ -36,7 +36,7 @@ _VAGUE = frozenset(
         "text/plain",
     }
 )
-"""Types of many kinds of files: an address that has an ending says more."""
+"""Types that many formats share; an extension in the address is more specific."""
 _BY_TYPE = {kind.media_type: kind.extension for kind in FORMATS} | {
     "text/plain": "txt",
     "application/x-subrip": "srt",
@@ -49,16 +49,16 @@ _BY_TYPE = {kind.media_type: kind.extension for kind in FORMATS} | {
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """What is known of a file before its bytes: its address, and the type that the storage gives."""
+    """Expectations of a file before its bytes are known: its address, and the type that the storage gives."""
 
     address: str = ""
     content_type: str = ""
     inside: bool = False
-    """Whether it came inside the API's answer, where no page can be in its place."""
+    """True if the file is part of the API's response, where no error page can replace it."""
 
     @property
     def ending(self) -> str:
-        """The address's, in lower case without a dot; empty where there is none that says anything."""
+        """Return the extension of the address in lower case without a dot; empty: none, or one of a server program."""
         try:
             name = unquote(urlsplit(self.address).path).rpartition("/")[2].lower()
         except ValueError:
@@ -72,12 +72,12 @@ class Expected(msgspec.Struct, frozen=True):
 
     @property
     def is_document(self) -> bool:
-        """Tell whether it is a text or JSON result, which may begin like anything."""
+        """Return True for a text or JSON result, which may begin with any bytes."""
         return self.inside and self.media_type in ("text/plain", "application/json")
 
     @property
     def is_media(self) -> bool:
-        """Tell whether it should be a picture, a video or another file that can be checked."""
+        """Return True if the file should be a picture, a video or another file that can be checked."""
         if self.ending:
             return self.ending in EXTENSIONS
         return self.media_type.startswith(("image/", "video/")) or self.media_type in _CHECKED
@@ -87,7 +87,7 @@ _CHECKED = frozenset(kind.media_type for kind in FORMATS)
 
 
 def what_instead(head: bytes, expected: Expected) -> str | None:
-    """Why a file that begins with ``head`` and is of no checked kind cannot be what was asked for, or None."""
+    """Return the reason why an unchecked file that begins with ``head`` cannot be the result; None: it can be."""
     if not head:
         return "the file is empty"
     if (guessed := _guess(head)) is not None and guessed[0] in _PROGRAMS:
@@ -101,12 +101,12 @@ def what_instead(head: bytes, expected: Expected) -> str | None:
 
 
 def name_kind(head: bytes, expected: Expected) -> tuple[str, str]:
-    """The type and the extension of a file that begins with ``head`` and is of no checked kind."""
+    """Return the media type and the extension of an unchecked file that begins with ``head``."""
     ending = "" if expected.ending in EXTENSIONS else expected.ending
     guessed = _guess(head) if not expected.is_document else None
     if guessed is not None:
         media_type, extension = guessed
-        return media_type, ending if extension == "zip" and ending else extension  # many kinds of files are archives
+        return media_type, ending if extension == "zip" and ending else extension  # many formats are zip archives
     media_type = expected.media_type if re.fullmatch(r"[\w.+-]+/[\w.+-]+", expected.media_type, re.ASCII) else ""
     by_type = _BY_TYPE.get(media_type) or (_types().guess_extension(media_type) or "").removeprefix(".")
     if by_type in EXTENSIONS or expected.is_media:
@@ -119,19 +119,19 @@ def name_kind(head: bytes, expected: Expected) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def _types() -> MimeTypes:
-    """The types that Python knows, whatever else this machine does. Made only where one is asked for."""
+    """Return the media types built into Python, without those of this machine; created at first use."""
     return MimeTypes()
 
 
 def _guess(head: bytes) -> tuple[str, str] | None:
-    from filetype import guess  # noqa: PLC0415 - pictures and videos are told without it
+    from filetype import guess  # noqa: PLC0415 - not needed for pictures and videos
 
     found = guess(head)
     return (found.mime, found.extension) if found is not None else None
 
 
 def _text_kind(head: bytes) -> str:
-    """``html``, ``xml`` or ``json`` where a file begins like one; else empty."""
+    """Return ``html``, ``xml`` or ``json`` if ``head`` begins like such a file; otherwise an empty string."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:15].lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "html"
@@ -141,7 +141,7 @@ def _text_kind(head: bytes) -> str:
 
 
 def _is_due(text: str, expected: Expected) -> bool:
-    """Tell whether such a text may be the file itself. A page without an ending is one that somebody put in the way."""
+    """Tell whether a text of this kind may be the result. An HTML page is a result only with a matching extension."""
     if text == "html":
         return expected.ending in _PAGES
     if expected.ending:

@@ -1,8 +1,8 @@
-"""Media type, size in pixels and completeness of a file, by its bytes. The header is a hint.
+"""Media type, size in pixels and completeness of a file, by its bytes. The content type header is only a hint.
 
-A picture that is cut short opens in most viewers, so every format is read to its end: PNG chunk by chunk with its
-checksums and all its rows, others by decoding them. Pixels are counted from the header before anything decodes.
-Of videos, audio, GLB and SVG the structure is checked. Other files are taken as they come, where their address or type
+Most viewers open an incomplete picture, so every picture is read to its end: a PNG chunk by chunk with its checksums
+and all rows, other formats by decoding. The pixels are counted from the header before anything is decoded. Videos,
+audio, GLB and SVG files have their structure checked. Other files are accepted without checks if their address or type
 allows it, and marked as unchecked.
 """
 
@@ -58,21 +58,21 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_DECODED = 1 << 29
-"""Bytes of a picture that decoders want in memory as a whole. A PNG or a video is read piece by piece."""
+"""Maximum bytes of a picture that is decoded in memory. PNGs and videos are read in parts, without this limit."""
 _LARGE = 5_000_000
-"""Pixels: of pictures beyond that one is decoded at a time, since each takes four bytes a pixel or more."""
+"""Pixels above which only one picture is decoded at a time, since each takes four bytes a pixel or more."""
 MAX_SCANS = 20
-"""Of a JPEG of ``MAX_PIXELS``; of a smaller one so many more."""
+"""Maximum scans of a JPEG of ``MAX_PIXELS``; a smaller JPEG may have proportionally more."""
 _PILLOW = [name for name, kind in PICTURES.items() if kind is not PNG]
 _ALSO = {"MPO": "JPEG"}
-"""Names that Pillow gives to files which it was asked to open as another format: a JPEG with an MPF segment."""
+"""Formats that Pillow reports for files opened as another format: MPO for a JPEG with an MPF segment."""
 
 _turn = Lock()
-"""Held by whoever decodes a large picture."""
+"""Lock that is held during the decoding of a large picture."""
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in a file. Width and height are in pixels, and None for a video."""
+    """Properties of a checked file. Width and height are in pixels; None: unknown, as for videos."""
 
     media_type: str
     extension: str
@@ -81,13 +81,13 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
     width: int | None = None
     height: int | None = None
     unchecked: bool = False
-    """Whether it is of a kind of which only the length is known to be right."""
+    """True if only the length of the file was checked, because its format has no further check."""
 
 
 def inspect(path: Path, expected: Expected | None = None, *, max_pixels: int = MAX_PIXELS) -> Media:
-    """Read ``path`` to its end. Raises ``BadMedia`` saying what it is instead, or ``OSError``.
+    """Read ``path`` to its end and return its properties. Raises ``BadMedia`` for an invalid file, or ``OSError``.
 
-    Without ``expected`` only files of a kind that can be checked are accepted.
+    Without ``expected`` only formats that can be checked are accepted.
     """
     with path.open("rb") as file:
         digest = hash_file(path)
@@ -95,7 +95,7 @@ def inspect(path: Path, expected: Expected | None = None, *, max_pixels: int = M
 
 
 def inspect_bytes(body: bytes, expected: Expected | None = None, *, max_pixels: int = MAX_PIXELS) -> Media:
-    """The same of a file that is in memory."""
+    """Return the properties of a file in memory; otherwise as ``inspect``."""
     return _inspect(BytesIO(body), len(body), hashlib.sha256(body).hexdigest(), expected, max_pixels)
 
 
@@ -120,7 +120,7 @@ def _inspect(file: BinaryIO, size: int, digest: str, expected: Expected | None, 
 
 
 def _unchecked(head: bytes, expected: Expected, size: int, digest: str) -> Media:
-    """A file that is taken as it comes. Raises ``BadMedia`` for one that cannot be what was asked for."""
+    """Return the properties of a file that is not checked. Raises ``BadMedia`` if it cannot be the result."""
     drawing = begins_svg(head)
     why = what_instead(head, expected)
     if why is not None and not drawing:
@@ -130,7 +130,7 @@ def _unchecked(head: bytes, expected: Expected, size: int, digest: str) -> Media
 
 
 def _structured(head: bytes) -> tuple[Format, Callable[[BinaryIO, int], None]] | None:
-    """A kind whose structure is checked, and how; None for any other."""
+    """Return the format of ``head`` and the check of its structure; None: another format."""
     if head[4:8] == b"ftyp":
         return None if _is_avif(head) else _by_brand(head)
     if head.startswith(EBML):
@@ -145,7 +145,7 @@ def _structured(head: bytes) -> tuple[Format, Callable[[BinaryIO, int], None]] |
 _MARKS = {b"fLaC": (FLAC, check_flac), b"OggS": (OGG, check_ogg), b"glTF": (GLB, check_glb)}
 _HEIF = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 _STRONG = (b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
-"""Beginnings of pictures that nothing else has: what cannot be decoded there is damaged."""
+"""Beginnings that only pictures have: such a file is damaged if it cannot be decoded."""
 
 
 def _is_avif(head: bytes) -> bool:
@@ -154,7 +154,7 @@ def _is_avif(head: bytes) -> bool:
 
 
 def _by_brand(head: bytes) -> tuple[Format, Callable[[BinaryIO, int], None]]:
-    """What a file in boxes is by its main brand: most are videos."""
+    """Return the format of a file of boxes by its main brand, and its check; most are videos."""
     brand = head[8:12]
     if brand in _HEIF:
         return HEIC, partial(check_boxes, index=frozenset({b"meta", b"moov"}))
@@ -164,7 +164,7 @@ def _by_brand(head: bytes) -> tuple[Format, Callable[[BinaryIO, int], None]]:
 
 
 def _begins_picture(head: bytes) -> bool:
-    """Tell whether this can be nothing but a picture that Pillow decodes."""
+    """Tell whether ``head`` can only be the beginning of a picture that Pillow decodes."""
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     bitmap = head[:2] == b"BM" and head[6:10] == bytes(4)
     return head.startswith(_STRONG) or webp or bitmap or (head[4:8] == b"ftyp" and _is_avif(head))
@@ -177,15 +177,15 @@ def _media(kind: Format, size: int, digest: str, width: int | None = None, heigh
 
 
 def _decoded(file: BinaryIO, size: int, digest: str, head: bytes, max_pixels: int) -> Media:
-    """Any other picture, decoded whole by Pillow."""
+    """Decode any other picture whole with Pillow, and return its properties."""
     if size > MAX_DECODED:
         raise BadMedia(f"no picture of a kind that may have {size:,} bytes")
-    _check_webp_size(head, max_pixels)  # its canvas is made when it is opened
+    _check_webp_size(head, max_pixels)  # Pillow allocates the canvas when it opens the file
     try:
         width, height, kind = _decode(file, max_pixels)
     except BadMedia:
         raise
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on bytes they do not expect
+    except Exception as error:  # noqa: BLE001 - decoders raise any exception on unexpected bytes
         raise BadMedia(_what_else(head, error)) from None
     if kind not in PICTURES:
         raise BadMedia(f"a picture of a kind that is not accepted: {kind or 'one without a name'}")
@@ -194,7 +194,7 @@ def _decoded(file: BinaryIO, size: int, digest: str, head: bytes, max_pixels: in
 
 
 def _decode(file: BinaryIO, max_pixels: int) -> tuple[int, int, str]:
-    """Width, height and format of a picture that decodes to its last pixel."""
+    """Decode a picture to its last pixel, and return its width, height and format."""
     with _opened(file) as image:
         width, height, kind = image.width, image.height, _ALSO.get(image.format or "", image.format or "")
         check_pixels(width, height, max_pixels)
@@ -203,29 +203,29 @@ def _decode(file: BinaryIO, max_pixels: int) -> tuple[int, int, str]:
         if width * height <= _LARGE:
             image.load()
             return width, height, kind
-    with _turn, ThreadPoolExecutor(1) as alone:  # the memory that its thread leaves serves the next one's
+    with _turn, ThreadPoolExecutor(1) as alone:  # the next thread reuses the memory of this one
         alone.submit(_load, file).result()
     return width, height, kind
 
 
 def _opened(file: BinaryIO) -> Image.Image:
-    """The picture in ``file`` as its header tells, in one of the formats that are accepted."""
-    from PIL import Image  # noqa: PLC0415 - PNGs and videos are read without it
+    """Open ``file`` in one of the accepted formats, without decoding more than the header."""
+    from PIL import Image  # noqa: PLC0415 - not needed for PNGs and videos
 
     Image.init()
-    Image.MAX_IMAGE_PIXELS = None  # whoever opens one looks at its size before anything is decoded
+    Image.MAX_IMAGE_PIXELS = None  # callers check the size before anything is decoded
     return Image.open(file, formats=[name for name in _PILLOW if name in Image.OPEN])
 
 
 def _load(file: BinaryIO) -> None:
-    """Decode it all, and keep nothing."""
+    """Decode the whole picture without keeping it."""
     file.seek(0)
     with _opened(file) as image:
         image.load()
 
 
 def _check_scans(file: BinaryIO, pixels: int, max_pixels: int) -> None:
-    """Of a JPEG, which may go over all its pixels again for a hundred bytes more."""
+    """Limit the scans of a JPEG: each scan of a hundred bytes may decode all pixels again. Raises ``BadMedia``."""
     file.seek(0)
     scans, before = 0, b""
     while block := file.read(BLOCK):
@@ -236,7 +236,7 @@ def _check_scans(file: BinaryIO, pixels: int, max_pixels: int) -> None:
 
 
 def _check_webp_size(head: bytes, max_pixels: int) -> None:
-    """Of the canvas that a WebP's header promises, in any of its three forms."""
+    """Check the canvas size in the header of a WebP, in any of the three forms. Raises ``TooManyPixels``."""
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP":
         return
     match head[12:16]:
@@ -253,13 +253,16 @@ def _check_webp_size(head: bytes, max_pixels: int) -> None:
 
 
 def _check_jpeg_end(file: BinaryIO, _size: int) -> None:
-    """Decoders may forgive a missing end marker; some writers put more after it. No pixels hold its two bytes."""
+    """Check that a JPEG has an end marker, which decoders may not require.
+
+    Some writers add bytes after the marker. Its two bytes do not occur within the pixel data.
+    """
     file.seek(2)
     for _ in count_parts("JPEG"):
         kind, length = struct.unpack(">2sH", exactly(file, 4, "JPEG"))
-        if kind == b"\xff\xda":  # the thumbnail before the pixels may have an end of its own
+        if kind == b"\xff\xda":  # a thumbnail before the pixels may have its own end marker
             break
-        file.seek(max(length - 2, 0) if kind != b"\xff\xff" else -3, 1)  # any number of 0xff may fill a gap
+        file.seek(max(length - 2, 0) if kind != b"\xff\xff" else -3, 1)  # any number of fill bytes 0xff
     before = b""
     while block := file.read(BLOCK):
         if b"\xff\xd9" in before + block:
@@ -269,7 +272,7 @@ def _check_jpeg_end(file: BinaryIO, _size: int) -> None:
 
 
 def _check_gif_end(file: BinaryIO, _size: int) -> None:
-    """Walk the blocks to the trailer: of a moving picture, only the first frame was decoded."""
+    """Walk the blocks of a GIF to the trailer, since only the first frame of an animation was decoded."""
     file.seek(10)
     parts = count_parts("GIF")
     _skip_colours(file, exactly(file, 3, "GIF")[0])
@@ -307,7 +310,7 @@ def _what_else(head: bytes, error: Exception) -> str:
         return "an error page or message came instead of a picture"
     if not head:
         return "the file is empty"
-    from PIL import UnidentifiedImageError  # noqa: PLC0415 - PNGs and videos are read without it
+    from PIL import UnidentifiedImageError  # noqa: PLC0415 - not needed for PNGs and videos
 
     if isinstance(error, UnidentifiedImageError):
         return "no whole picture or video of a known kind"

@@ -1,4 +1,4 @@
-"""Output folder: files whole under their final names, never over a file that is not ours."""
+"""Output folder: only complete files have final names, and no foreign file is ever replaced."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 
 
 class IncomingFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked file at ``source`` that is to stand at ``output.path``."""
+    """Checked file at ``source`` with the final path ``output.path``."""
 
     name: str
-    """Its source as text: every file of every job passes here."""
+    """``source`` as a string, which is faster for millions of files."""
     output: Output
     flushed: bool = True
-    """False: its bytes are to be flushed before it gets its name."""
+    """True if the bytes of the file are flushed; otherwise they are flushed before the final rename."""
 
     @property
     def source(self) -> Path:
@@ -43,17 +43,20 @@ class Folder(FolderReader):
     """Output folder of a run that holds its lock."""
 
     def __init__(self, root: Path, private: Path | None = None) -> None:
-        """``private`` is a folder in it that this run has for itself."""
+        """Open the folder ``root``; ``private`` is a subfolder that only this run uses."""
         super().__init__(root)
         self.incoming = (private or root / ".runner") / "incoming"
         self._incoming = str(self.incoming)
         self._arriving = self._incoming + os.sep
         self._names = map(f"{token_hex(8)}-{{}}".format, count())
         self._moving = Lock()
-        """Held between the look at what stands at a name and the change of that: other jobs move files, too."""
+        """Lock from the check of a path to its change, since other jobs move files too."""
 
     def prepare(self) -> None:
-        """Make the folder for temporary files, empty of what a crash left. Needs the lock. Raises ``OutputError``."""
+        """Create the folder for temporary files, and delete what a crash left in it.
+
+        The caller holds the lock of the output folder. Raises ``OutputError``.
+        """
         with disk_errors(self.incoming):
             self._require_incoming()
             self.incoming.mkdir(parents=True, exist_ok=True)
@@ -66,19 +69,19 @@ class Folder(FolderReader):
             raise OutputError(f"{self.incoming} leaves the output folder by a link; remove the link")
 
     def new_incoming_file(self) -> str:
-        """A name that nobody else has, for a file on its way. Raises ``OutputError`` where a link leads out."""
+        """Return a unique name for a temporary file. Raises ``OutputError`` if a link leads out of the folder."""
         self._require_incoming()
         return f"{self._arriving}{next(self._names)}"
 
     def nearly_full(self) -> bool:
-        """Tell whether no more files should come: a reserve of the disk stays free. Raises ``OutputError``."""
+        """Tell whether only the reserve of the disk is left, so that no more files fit. Raises ``OutputError``."""
         with disk_errors(self.root):
             return disk.room(self.root) <= 0
 
     def place(self, record: Record, arrivals: Sequence[IncomingFile], history: Sequence[Record]) -> None:
-        """Set aside the files of older purchases, then give every arrival its final name, durably.
+        """Archive the files of older purchases, then rename every arrival to its final path, durably.
 
-        Raises ``PathOccupied`` for a foreign file in the way, ``OutputError`` where the disk refuses. May be repeated.
+        Raises ``PathOccupied`` for a foreign file in the way, ``OutputError`` for a disk error. May be repeated.
         """
         with file_errors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
@@ -87,10 +90,10 @@ class Folder(FolderReader):
             if others or not all(map(self._named_at_once, arrivals, targets)):
                 self._place_among(others, arrivals, [Path(target) for target in targets])
             for folder in {target.rpartition("/")[0] for target in targets}:
-                disk.flush_folder(folder)  # where they came from nothing is missed: it is emptied before each run
+                disk.flush_folder(folder)  # the source folder needs no flush: it is emptied before each run
 
     def _named_at_once(self, arrival: IncomingFile, target: str) -> bool:
-        """Name an arrival, if it was just fetched and nothing stands there; no other job's move is waited for."""
+        """Rename an arrival if it was just downloaded and its path is free, without waiting for moves of other jobs."""
         if not self._is_passing(arrival):
             return False
         try:
@@ -100,7 +103,7 @@ class Folder(FolderReader):
         return True
 
     def _place_among(self, others: Sequence[Record], arrivals: Sequence[IncomingFile], targets: Sequence[Path]) -> None:
-        """Set aside the files of older purchases, and give each arrival its name that has it not yet."""
+        """Archive the files of older purchases, and rename each arrival that is not in place yet."""
         with self._moving:
             for other in reversed(others):
                 self._archive_older(other, set(targets), {arrival.source for arrival in arrivals})
@@ -109,9 +112,9 @@ class Folder(FolderReader):
                 self._give_name(arrival, target, named)
 
     def archive_arrivals(self, record: Record, arrivals: Sequence[IncomingFile]) -> None:
-        """Put what came after a newer purchase's files where that would have set it aside, durably. May be repeated.
+        """Move arrivals to the archive, durably, because a newer purchase's files are in place. May be repeated.
 
-        Raises ``PathOccupied`` where other files are there already, ``OutputError`` where the disk refuses.
+        Raises ``PathOccupied`` if other files are in the archive paths, ``OutputError`` for a disk error.
         """
         with file_errors(self.root), self._moving:
             _flush(arrivals)
@@ -124,9 +127,9 @@ class Folder(FolderReader):
                     arrival.source.unlink()
 
     def occupied(self, record: Record, arrivals: Sequence[IncomingFile], history: Sequence[Record]) -> list[str]:
-        """Paths where an arrival should go and where something stands that no purchase of the job names.
+        """Return the final paths of arrivals that a file occupies which no purchase of the job names.
 
-        Where nothing stands nothing more is looked at: ``place`` judges the way there.
+        Free paths are not checked further: ``place`` checks the folders on the way.
         """
         mine = {output.path for other in history if other.purchase != record.purchase for output in other.outputs}
         taken = []
@@ -142,9 +145,9 @@ class Folder(FolderReader):
         return taken
 
     def move_to_archive(self, owner: Record, path: str) -> None:
-        """Set another job's file aside, under that job's name, unless that job has moved it away itself by now.
+        """Archive the file of another job under that job's id, unless the job has moved the file by now.
 
-        Raises ``PathOccupied`` if its bytes are not the job's.
+        Raises ``PathOccupied`` if the bytes of the file are not those that the job recorded.
         """
         with file_errors(self.root), self._moving:
             output = next(output for output in owner.outputs if output.path == path)
@@ -157,9 +160,9 @@ class Folder(FolderReader):
             rename(self.path(path), first_free(self.path(place) for place in archive_folder(owner, output)))
 
     def _archive_older(self, other: Record, targets: set[Path], sources: set[Path]) -> None:
-        """Move what another purchase left to ``.replaced/<id>/<purchase>/``; what a person altered stays.
+        """Move the files of another purchase to ``.replaced/<id>/<purchase>/``; files altered by hand stay.
 
-        One of ``sources`` serves both purchases, because the same bytes were bought twice: it stays and is copied.
+        A file in ``sources`` serves both purchases, because the same bytes were bought twice: it is copied instead.
         """
         for output in other.outputs:
             path = self.root / (output.path or ".")
@@ -168,11 +171,11 @@ class Folder(FolderReader):
             places = [self.path(place) for place in archive_folder(other, output)]
             if not any(is_ours(place, output) for place in places):
                 (self._copy if path in sources else rename)(path, first_free(places))
-            elif path in targets - sources:  # a crash came between the two steps of a rename, or it was copied back
+            elif path in targets - sources:  # after a crash between the two steps of a rename, or after a copy back
                 drop_copy(path, next(place for place in places if is_ours(place, output)))
 
     def _copy(self, source: Path, target: Path) -> None:
-        """Give ``source`` a second file under another name, whole and durably. What a crash leaves is emptied later."""
+        """Copy ``source`` to ``target``, atomically and durably. ``prepare`` deletes what a crash leaves."""
         temporary = Path(self.new_incoming_file())
         with source.open("rb") as whole, temporary.open("xb") as file:
             shutil.copyfileobj(whole, file)
@@ -181,7 +184,7 @@ class Folder(FolderReader):
         rename(temporary, target)
 
     def _give_name(self, arrival: IncomingFile, target: Path, named: Collection[str]) -> None:
-        """Rename an arrival. A file in its way at a path that the job's other purchases name was altered by hand."""
+        """Rename an arrival. A file in the way at a path that other purchases of the job name was altered by hand."""
         if arrival.source == target:
             return
         passing = self._require_source(arrival)
@@ -203,9 +206,9 @@ class Folder(FolderReader):
         (move if passing else rename)(arrival.source, target)
 
     def _require_source(self, arrival: IncomingFile) -> bool:
-        """True if an arrival was just fetched. Raises ``FileMoved`` where it was found in place and that has changed.
+        """Tell whether an arrival was just downloaded. Raises ``FileMoved`` if a file found in place has changed since.
 
-        Since it was found, another job may have set it aside and have put its own picture there.
+        Another job may have archived the file and put its own file in its place.
         """
         if self._is_passing(arrival):
             return True
@@ -214,24 +217,24 @@ class Folder(FolderReader):
         return False
 
     def _is_passing(self, arrival: IncomingFile) -> bool:
-        """Tell whether an arrival was just fetched, and stands where only its own delivery looks."""
+        """Tell whether an arrival was just downloaded, so that it is in the folder for temporary files."""
         return arrival.name.startswith(self._arriving)
 
     def is_waiting(self, arrival: IncomingFile) -> bool:
-        """Tell whether an arrival was just fetched and has no name yet."""
+        """Tell whether an arrival was just downloaded and still has its temporary name."""
         return self._is_passing(arrival) and os.path.lexists(arrival.name)
 
     def discard(self, arrivals: Iterable[IncomingFile]) -> None:
-        """Remove what was fetched and will not be named. What cannot be removed is emptied before the next run."""
+        """Delete downloaded arrivals that are not needed. ``prepare`` deletes the rest before the next run."""
         for arrival in arrivals:
             if self._is_passing(arrival):
                 with suppress(OSError):
                     arrival.source.unlink(missing_ok=True)
 
     def keep_altered(self, path: str) -> str:
-        """Keep what stands at ``path`` beside it as ``<file>.altered``, over no other file; return where.
+        """Rename the file at ``path`` to ``<file>.altered``, replacing no other file, and return the new path.
 
-        Raises ``PathOccupied`` where a link leads out of the folder, ``FileMoved``, or ``OutputError``.
+        Raises ``PathOccupied`` if a link leads out of the folder, ``FileMoved``, or ``OutputError``.
         """
         with file_errors(self.root):
             source = self.path(path)
@@ -240,9 +243,10 @@ class Folder(FolderReader):
             return target.relative_to(self.root).as_posix()
 
     def restore_file(self, owner: Record, output: Output, path: str) -> str:
-        """Move the file of ``owner`` that stands at ``path`` to where it can be taken back from; return where.
+        """Move the file of ``owner`` at ``path`` to the archive of ``owner``, and return the new path.
 
-        Where the owner has it already it is set apart. Raises as ``set_apart`` does.
+        If the owner has another copy of the file, the file is kept as ``keep_altered`` does. Raises the same errors as
+        ``keep_altered``.
         """
         with file_errors(self.root):
             copies = (self.path(place) for place in paths_of(owner, output) if place != path)
@@ -253,9 +257,9 @@ class Folder(FolderReader):
             return target.relative_to(self.root).as_posix()
 
     def reject(self, record: Record, arrivals: Iterable[IncomingFile]) -> tuple[Output, ...]:
-        """Keep pictures that were not accepted under ``.rejected/<id>/<purchase>/``, and say where.
+        """Move rejected files to ``.rejected/<id>/<purchase>/``, and return the outputs with the new paths.
 
-        Raises ``PathOccupied`` where a link leads out of the folder, ``OutputError`` where the disk refuses.
+        Raises ``PathOccupied`` if a link leads out of the folder, ``OutputError`` for a disk error.
         """
         kept = []
         with file_errors(self.root):
@@ -266,7 +270,7 @@ class Folder(FolderReader):
         return tuple(kept)
 
     def _keep_rejected(self, record: Record, arrival: IncomingFile) -> str:
-        """Where the picture is kept: under its name, or one of its own where other bytes have that."""
+        """Keep a rejected file under its name, or under a name by its bytes if the name is taken; return the path."""
         name = (arrival.output.path or "").rpartition("/")[2]
         plain = f".rejected/{record.id}/{record.purchase}/{name}"
         places = {self.path(path): path for path in (plain, by_bytes(plain, arrival.output))}
@@ -280,7 +284,7 @@ class Folder(FolderReader):
 
 
 def _flush(arrivals: Iterable[IncomingFile]) -> None:
-    """Put the bytes of small arrivals on the disk: no name may ever lead to less than the whole file."""
+    """Flush the bytes of small arrivals: no final name may ever lead to an incomplete file."""
     for arrival in arrivals:
         if not arrival.flushed:
             disk.flush_file(arrival.name)

@@ -1,4 +1,4 @@
-"""Paths that the files of a purchase may have by its record. No I/O."""
+"""Possible paths of the files of a purchase, by its record. No I/O."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import msgspec
 from runner.core.models import Output, Record
 
 REPLACED = ".replaced"
-"""Where the files of older purchases are kept, ``<id>/<purchase>`` below it."""
+"""Archive folder for the files of older purchases, with ``<id>/<purchase>`` below it."""
 LONGEST_NAME = 255
-"""In bytes: what common file systems take."""
+"""Maximum bytes of a file name on common file systems."""
 
 
 def paths_of(record: Record, output: Output) -> list[str]:
-    """Where a purchase's file may be: in its place, on the way to it, or set aside for a newer purchase's."""
+    """Return the possible paths of a purchase's file: in place, before an unfinished rename, or archived."""
     return [path for path in (output.path, output.moved_from) if path] + archive_folder(record, output)
 
 
 def archive_folder(record: Record, output: Output) -> list[str]:
-    """Where a purchase's file may be set aside: by its name, and by its bytes too where that name was taken.
+    """Return the possible archive paths of a purchase's file: by its name, and by its bytes if the name was taken.
 
-    A job that was renamed left them under its old id.
+    The files of a renamed job may be archived under the old id.
     """
     if not output.path:
         return []
@@ -36,30 +36,30 @@ def archive_folder(record: Record, output: Output) -> list[str]:
 
 
 def archive_path(record: Record, path: str) -> str:
-    """Where a purchase's file is kept once a newer purchase took its place."""
+    """Return the archive path of a purchase's file, used once a newer purchase has taken its place."""
     return f"{REPLACED}/{record.id}/{record.purchase}/{path.rpartition('/')[2]}"
 
 
 def by_bytes(path: str, output: Output) -> str:
-    """A name of its own for these bytes: ``mug.png`` becomes ``mug.0f3a9c51.png``."""
+    """Return a path that is specific to the bytes of ``output``: ``mug.png`` becomes ``mug.0f3a9c51.png``."""
     folder, _, name = path.rpartition("/")
     stem, _, extension = name.rpartition(".")
-    digits = "".join(filter(str.isalnum, (output.sha256 or "")[:8]))  # a record's text, and no part of a path
+    digits = "".join(filter(str.isalnum, (output.sha256 or "")[:8]))  # the record is untrusted: only letters and digits
     return f"{folder}/{_fitted(stem, f'.{digits}.{extension}')}"
 
 
 def _fitted(stem: str, ending: str) -> str:
-    """``stem`` with ``ending``, cut where the two are longer than a disk takes."""
+    """Return ``stem`` with ``ending``; ``stem`` is cut if the name would be longer than ``LONGEST_NAME``."""
     room = max(0, LONGEST_NAME - len(_bytes(ending)))
     return _bytes(stem)[:room].decode(errors="ignore") + ending
 
 
 def _bytes(name: str) -> bytes:
-    """UTF-8, whatever the locale: a file that cannot be written here must not end what only looks for it."""
+    """Return ``name`` in UTF-8 for any locale, so that a lookup never fails for a name that cannot be written here."""
     return name.encode(errors="surrogateescape")
 
 
 def names_beside(path: Path) -> Iterator[Path]:
-    """``mug.png.altered``, ``mug.png.altered-2``, ``mug.png.altered-3`` …"""
+    """Yield ``mug.png.altered``, ``mug.png.altered-2``, ``mug.png.altered-3`` and so on."""
     yield path.with_name(_fitted(path.name, ".altered"))
     yield from (path.with_name(_fitted(path.name, f".altered-{number}")) for number in count(2))

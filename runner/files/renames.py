@@ -1,4 +1,4 @@
-"""Renames that never replace another file, durable where they say so."""
+"""Renames that never replace another file. The docstrings say which are durable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.files.errors import PathOccupied
 
 
 def first_free(paths: Iterable[Path]) -> Path:
-    """Return the first of ``paths`` where nothing stands. Raises ``PathOccupied``."""
+    """Return the first free path of ``paths``. Raises ``PathOccupied`` if all are taken."""
     for path in paths:
         if not os.path.lexists(path):
             return path
@@ -19,15 +19,15 @@ def first_free(paths: Iterable[Path]) -> Path:
 
 
 def drop_copy(copy: Path, kept: Path) -> None:
-    """Delete ``copy`` of a file that stands at ``kept``; where the two may be one file, only give it the new name."""
+    """Delete ``copy`` of the file at ``kept``; if both may be the same file, rename it to ``kept`` instead."""
     if disk.is_second_name(copy, kept):
         copy.unlink(missing_ok=True)
     elif copy.parent == kept.parent and not (copy.is_symlink() or kept.is_symlink()):
-        copy.rename(kept)  # upper and lower case; of one file a rename deletes nothing
+        copy.rename(kept)  # names that differ in case only; a rename of one file deletes nothing
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename without ever replacing another file, durable in both folders."""
+    """Rename durably in both folders, without replacing another file."""
     move(source, target)
     disk.flush_folder(target.parent)
     if source.parent != target.parent:
@@ -35,17 +35,17 @@ def rename(source: Path, target: Path) -> None:
 
 
 def move(source: Path | str, target: Path | str) -> None:
-    """Rename without ever replacing another file; the caller makes it durable."""
+    """Rename without replacing another file; the caller makes the rename durable."""
     try:
         disk.give_name(source, target)
     except (FileNotFoundError, NotADirectoryError):
-        # Another process may have made the folder by now. If a file stands there, this raises.
+        # Another process may have created the folder by now. Raises if a file is in its place.
         make_folder(Path(target).parent)
         disk.give_name(source, target)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, and flush each new name."""
+    """Create a folder and its parents, and flush each new name."""
     if folder.is_dir():
         return
     make_folder(folder.parent)

@@ -1,7 +1,8 @@
-"""Resumption of a broken download: proof that the rest belongs to what is there.
+"""Resumption of a broken download: proof that the rest belongs to the bytes received.
 
-Pure: headers in, headers out. A strong ETag proves it; else the time of the last change, if that is older than the
-answer. A weak ETag says only that two files look alike, and then nothing is gone on with (RFC 9110, 8.8 and 13.1.5).
+No I/O: headers in, headers out. The proof is a strong ETag, or else the time of the last change if it is at least a
+second before the response. A weak ETag only says that two files are equivalent: the download then starts over
+(RFC 9110, 8.8 and 13.1.5).
 """
 
 from __future__ import annotations
@@ -17,37 +18,37 @@ _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.IGNORECASE)
 
 
 class PartialFile(msgspec.Struct):
-    """What is on the disk of one download so far."""
+    """State of a partial download on disk."""
 
     written: int = 0
-    """In bytes, from the first one on."""
+    """Bytes received, from the first byte of the file on."""
     validator: str | None = None
-    """What ``If-Range`` is to carry."""
+    """Value for ``If-Range``; None: the download cannot be resumed."""
     length: int | None = None
-    """Of the whole file in bytes, where the storage said so."""
+    """Bytes of the whole file; None: the storage did not say."""
     max_bytes: int | None = None
-    """What its pixels allow, if it is a picture."""
+    """Maximum bytes by the pixels of a picture; None: no such limit."""
     content_type: str = ""
     encoding: str = ""
-    """What the storage says that it did to the bytes, which may be wrong; empty for nothing."""
+    """Content encoding that the storage declares, which may be wrong; empty: none."""
 
     def start(self, headers: Mapping[str, str], length: int | None) -> None:
-        """A whole body begins."""
+        """Record the beginning of a whole body."""
         self.written, self.validator, self.length = 0, validator(headers), length
 
     def forget(self) -> None:
-        """Ask for the whole body next."""
+        """Discard the state, so that the next request is for the whole body."""
         self.written, self.validator, self.length, self.max_bytes = 0, None, None, None
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request for the rest carries; nothing where all is asked for."""
+        """Return the headers of a request for the rest; empty for a request for the whole body."""
         if not self.written or self.validator is None:
             return {}
         return {"Range": f"bytes={self.written}-", "If-Range": self.validator}
 
     def continued_by(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether a 206 brings exactly the rest of this very file."""
+        """Tell whether a 206 response holds exactly the rest of the same file."""
         found = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
         if found is None or int(found[1]) != self.written:
             return False
@@ -58,7 +59,7 @@ class PartialFile(msgspec.Struct):
 
 
 def validator(headers: Mapping[str, str]) -> str | None:
-    """What identifies the bytes of an answer, or None where nothing does."""
+    """Return the header value that identifies the bytes of a response; None: there is none."""
     tag = headers.get("ETag", "").strip()
     if tag:
         return tag if re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', tag) else None

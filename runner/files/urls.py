@@ -1,4 +1,4 @@
-"""Policy of download addresses, applied again after every redirect: nothing private but the API."""
+"""Policy for download addresses, applied again after every redirect: no private address except the API's."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from runner.core.errors import RunnerError
 from runner.core.origins import is_loopback, origin_of
 
 _PLAIN = re.compile(r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)/[\x21-\x3f\x41-\x5b\x5d-\x7e]*")
-"""An address of which the part before the path says all that is judged: in it nothing is odd."""
+"""Plain address without unusual characters: its origin alone decides, so the decision can be cached."""
 _ODD = re.compile(r"[\\\x00-\x20\x7f]")
 MAX_URL = 16_384
-"""Characters; a longer one is no link."""
+"""Maximum characters of an address."""
 STORAGE = ("*.runcomfy.net", "*.runcomfy.com")
 _STAND_INS = ip_network("198.18.0.0/15")
-"""Reserved for benchmarks (RFC 2544). VPNs answer names with these addresses and lead them to the real host."""
+"""Range reserved for benchmarks (RFC 2544). Some VPNs resolve names to such addresses and route them to the real
+host."""
 
 
 class RefusedUrl(RunnerError):
-    """The runner does not download from there."""
+    """Address that the runner does not download from."""
 
 
 class UrlPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """The API's own origin, RunComfy's storage hosts, and those that the user trusts."""
+    """Allowed sources of downloads: the API's origin, RunComfy's storage hosts, and hosts that the user trusts."""
 
     api: tuple[str, str, int]
     trusted_hosts: tuple[str, ...] = ()
 
     def check(self, url: str) -> None:
-        """Raise ``RefusedUrl`` unless files may come from ``url``."""
+        """Raise ``RefusedUrl`` unless downloads from ``url`` are allowed."""
         plain = _PLAIN.fullmatch(url)
         if plain is None or len(url) > MAX_URL or not _known_good(self, plain[1]):
             _look_closely(self, url)
@@ -44,7 +45,7 @@ class UrlPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache
 def _known_good(allowed: UrlPolicy, origin: str) -> bool:
-    """Tell whether files may come from an origin: many come from the same."""
+    """Tell whether downloads from ``origin`` are allowed; cached, since many files share an origin."""
     try:
         _look_closely(allowed, origin)
     except RefusedUrl:
@@ -53,7 +54,7 @@ def _known_good(allowed: UrlPolicy, origin: str) -> bool:
 
 
 def _look_closely(allowed: UrlPolicy, url: str) -> None:
-    """``check``, part by part."""
+    """Check all parts of ``url``. Raises ``RefusedUrl``."""
     if len(url) > MAX_URL:
         raise RefusedUrl(f"an address of {len(url):,} characters, {url[:80]!r}…, is no link to a file")
     try:
@@ -76,7 +77,7 @@ def _look_closely(allowed: UrlPolicy, url: str) -> None:
 
 
 def _ascii(host: str) -> str:
-    """``host`` as it is looked up: in lower case, IDNA, without the dot of the root. Raises ``ValueError``."""
+    """Return ``host`` in the form for name resolution: lower case, IDNA, no final dot. Raises ``ValueError``."""
     if "%" in host.partition(":")[0]:
         raise ValueError("its host is percent-encoded")
     plain = host if host.isascii() else host.encode("idna").decode()
@@ -100,7 +101,7 @@ def _is_address(host: str) -> bool:
 
 
 def _is_public(address: str) -> bool:
-    """Tell whether an address is one of the internet's; an IPv4 one inside an IPv6 one is judged by itself."""
+    """Tell whether an address is public; an IPv4 address embedded in an IPv6 address is checked by itself."""
     found = ip_address(address.partition("%")[0])
     mapped = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None) or _nat64(found)
     return (mapped or found).is_global and not found.is_multicast
@@ -112,16 +113,16 @@ def _nat64(found: IPv4Address | IPv6Address) -> IPv4Address | None:
 
 
 def _is_stand_in(address: str) -> bool:
-    """Tell whether an address stands in for a name's real one; TLS shows that the real host is behind it."""
+    """Tell whether a VPN uses ``address`` in place of the real one; TLS then proves that the host is the real one."""
     found = ip_address(address.partition("%")[0])
     return isinstance(found, IPv4Address) and found in _STAND_INS
 
 
 class PublicResolver(AbstractResolver):
-    """Looks names up and drops private addresses, so that what was checked is what is connected to.
+    """Name resolver that drops private addresses, so that connections go only to checked addresses.
 
-    Only the API's own host may have a private one, at the API's own port. The stand-in addresses of a VPN are good for
-    names, and never as an address in a link.
+    Only the API's host may have a private address, at the API's port. The substitute addresses of a VPN are accepted
+    for names, but never as an address in a link.
     """
 
     def __init__(self, api: tuple[str, str, int]) -> None:
