@@ -262,3 +262,27 @@ def test_the_page_of_the_architecture_names_every_package_and_state() -> None:
     inner = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.rglob("__init__.py")} - {".", *HEIGHT}
     assert {f"{package}/" for package in inner} <= set(SPANS)
     assert set(State) <= set(SPANS)
+
+
+QUESTIONS = {"What", "Whether", "Where", "How", "Which", "Who", "Why", "When"}
+
+
+def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and text of each docstring: of modules, classes, functions and attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[:1] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else node.body
+            for statement in body:
+                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                    yield statement.lineno, str(statement.value.value)
+
+
+def test_a_docstring_says_what_something_is_and_asks_no_question() -> None:
+    """It begins with a noun phrase or a verb: "Return the fingerprint of …", not "What identifies …"."""
+    begins = [
+        f"{name}:{line}: {text[:60]}"
+        for name, tree in trees().items()
+        for line, text in docstrings(tree)
+        if text.split()[0] in QUESTIONS
+    ]
+    assert begins == []
