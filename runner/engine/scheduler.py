@@ -225,7 +225,6 @@ class _Workers:
         self._under_way += 1
         record = work.record
         if work.job is not None:
-            self._proof.tried |= self._is_unproven()
             record = await self._steps.submit(work.job)
         if record is not None and record.state is State.SUBMITTED:
             record = await self._steps.poll(record, work.fresh)
@@ -251,6 +250,7 @@ class _Workers:
                     return True
                 self._stop.buying(self._proof.why)
                 break
+            self._stop_if_undeliverable()
             await self._stop.wait(0.2)
         return not self._stop.stopped
 
@@ -282,12 +282,16 @@ class _Workers:
                 self._under_way -= 1
             self._steps.finish(work, after)
             self._proof.note(record, after, fresh=work.fresh)
-            self._count(delivered=after.state is State.DONE)
+            self._count(delivered=after.state is State.DONE or after.stuck)
 
     def _count(self, *, delivered: bool) -> None:
         if delivered:
             self._waiting -= 1
             return
         self._failed += 1
+        self._stop_if_undeliverable()
+
+    def _stop_if_undeliverable(self) -> None:
+        """Stop buying if more deliveries have failed than results may wait: no delivery will lower that number."""
         if self._failed > self._backlog:
             self._stop.buying(f"{self._failed} paid results could not be delivered; run again to fetch them")

@@ -175,13 +175,17 @@ def _held(newest: Record) -> Decision:
 
 
 def _reuse(job: Job, force: Record, present: Present) -> Decision:
-    if force.accepted:
+    if _is_closed_without_files(force):
         return _accepted(force)
     if not present(force):
         return Decision(action=Action.DELIVER, reason="done, but files are gone", record=force)
     if (force.file, force.numbered_at) != (job.file, job.numbered_at):
         return Decision(action=Action.MOVE, reason=f"done; file renamed from {force.file}", record=force)
     return Decision(action=Action.REUSE, reason="done", record=force)
+
+
+def _is_closed_without_files(record: Record) -> bool:
+    return record.accepted and all(output.path is None for output in record.outputs)
 
 
 def _accepted(record: Record) -> Decision:
@@ -192,7 +196,7 @@ def _accepted(record: Record) -> Decision:
 def _take_back_or_buy(job: Job, history: Sequence[Record], present: Present) -> Decision:
     same = [record for record in history if record.fingerprint == job.fingerprint]
     older = _newest_done(history, job.fingerprint)
-    if older is not None and older.accepted:
+    if older is not None and _is_closed_without_files(older):
         return _accepted(older)
     if older is not None:
         reason = f"inputs are those of purchase {older.purchase} again"

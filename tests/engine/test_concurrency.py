@@ -239,5 +239,5 @@ def test_the_reason_for_the_number_is_said() -> None:
     assert busy.reason == "the API was busy with 8"
     limited.refusals.limit = 5
     limited.refused(RefusalKind.LIMIT)
-    assert (int(limited.limit), limited.reason) == (5, "more are refused")
+    assert (int(limited.limit), limited.reason) == (6, "more are refused")
     assert believing(10, limit=20).reason == "the API works on about 10 at once"

@@ -7,7 +7,15 @@ from random import Random
 
 import pytest
 
-from runner.engine.pacing.refusals import ENOUGH, FREE_TRY_SECONDS, RARER, TRY_AFTER, RefusalEstimate, RefusalKind
+from runner.engine.pacing.refusals import (
+    ENOUGH,
+    FREE_TRY_SECONDS,
+    LEAST_RATE,
+    RARER,
+    TRY_AFTER,
+    RefusalEstimate,
+    RefusalKind,
+)
 
 
 def filled(limit: int) -> RefusalEstimate:
@@ -131,3 +139,40 @@ def test_a_rate_is_not_guessed_from_next_to_nothing() -> None:
         estimate.accepted(1)
     assert estimate.refused(3.0, 2, 0, retry_after=1.0) is RefusalKind.RATE
     assert estimate.per_second is None
+
+
+def test_the_first_refusal_of_all_tells_no_rate() -> None:
+    """The clock counts from the start of the machine: nothing is known of what was accepted since then."""
+    estimate = RefusalEstimate()
+    for _ in range(50):
+        estimate.accepted(4)
+    assert estimate.refused(864_000.0, 0, 0, retry_after=5.0) is RefusalKind.RATE
+    assert estimate.per_second is None
+
+
+def test_a_learnt_rate_never_stops_the_buying() -> None:
+    """Three were accepted in a day of pauses: that is no rate to keep to for the next day."""
+    estimate = filled(20)
+    for _ in range(ENOUGH):
+        estimate.accepted(1)
+    estimate.refused(86_400.0, 2, 0, retry_after=1.0)
+    assert estimate.per_second == LEAST_RATE
+
+
+def test_refusals_at_the_same_reading_of_the_clock_tell_no_rate() -> None:
+    """A coarse clock divides nothing by nothing."""
+    estimate = filled(20)
+    for _ in range(ENOUGH):
+        estimate.accepted(1)
+    assert estimate.refused(0.0, 2, 0, retry_after=1.0) is RefusalKind.RATE
+    assert estimate.per_second is None
+
+
+def test_a_limit_is_tried_again_within_minutes_whatever_was_refused_before() -> None:
+    """Many refused tries make the next one rare, and not impossible."""
+    estimate, now = filled(2), 0.0
+    for _ in range(20):
+        estimate.refused(now, 2, 0, retry_after=None)
+        now += 1.0
+    assert not estimate.allows(now + 10, 2)
+    assert estimate.allows(now + 600, 2)

@@ -118,3 +118,21 @@ async def test_a_limit_on_requests_in_flight_is_learnt_and_kept_to(make_service,
     refused = service.emulator.stats["calls"]["submit"] - count
     assert refused <= 24
     assert report.seconds < 1.3 * count / 6
+
+
+@pytest.mark.slow
+async def test_a_limit_that_is_lifted_is_noticed(make_service):
+    """Four in flight are allowed for a minute, and then any number: within minutes the run is several times as fast."""
+    service = await make_service(workers=16, seconds=4.0, max_in_flight=4)
+    manifest = service.manifest(*jobs(900), concurrency="auto")
+    async with asyncio.TaskGroup() as group:
+        run = group.create_task(service.run(manifest))
+        await asyncio.sleep(60)
+        narrow = service.submissions
+        object.__setattr__(service.emulator._service._options, "max_in_flight", None)
+        await asyncio.sleep(120)
+        before = service.submissions
+        await asyncio.sleep(60)
+        wide = service.submissions - before
+        run.cancel()
+    assert wide > 2 * narrow

@@ -189,3 +189,47 @@ async def test_collect_ends_where_nothing_can_be_delivered(service):
         operations.Folder(service.output), observer=service.seen.append, environ=service.environ
     )
     assert (report.owed, report.exit_code) == (service.submissions, 75)
+
+
+async def test_a_great_many_stuck_purchases_keep_no_other_job_from_being_bought(service):
+    """A hundred error pages, asked for again in each run, are no storage that is away."""
+    service.fault(file("html", match="bad"))
+    bad = [{"id": f"b{number}", "prompt": f"bad {number}"} for number in range(101)]
+    manifest = service.manifest({"id": "good", "prompt": "good"}, *bad, retries=0, concurrency=16)
+    for _ in range(2):
+        await service.run(manifest)
+    new = [{"id": f"n{number}", "prompt": f"new {number}"} for number in range(20)]
+    assert (await service.run(service.manifest(*bad, *new, retries=0, concurrency=16))).done == 20
+
+
+async def test_a_test_purchase_that_the_api_fails_says_nothing_about_downloads(service):
+    """Old results fail, and so does the one job that is bought to find out: the next one is the test."""
+    old = [{"id": f"j{number}", "prompt": f"old {number}"} for number in range(10)]
+    trap = file("redirect", location="https://x.example.org/a", match="old")
+    service.fault(trap)
+    await service.run(service.manifest(*old, retries=0, concurrency=10))
+    service.fault(trap, InjectedFault(on="job", kind="fail", match="new 0"))
+    new = [{"id": f"n{number}", "prompt": f"new {number}"} for number in range(5)]
+    report = await service.run(service.manifest(*new, retries=0))
+    assert (report.done, report.failed) == (4, 1)
+
+
+async def test_the_files_of_an_accepted_purchase_follow_a_new_name(service):
+    """One of four pictures could not be had and was accepted so; the others are moved, and it stays accepted."""
+    sheet = {"id": "a", "prompt": "a mug", "model": "emulator/contact-sheet/text-to-image"}
+    service.fault(file("status", status=500, number=1))
+    await service.run(service.manifest(sheet, defaults={}, retries=0))
+    await service.reconcile("accept a")
+    assert service.files() == ["a-3.png", "a-4.png", "a.png"]
+    report = await service.run(service.manifest({**sheet, "file": "new/a"}, defaults={}, retries=0))
+    assert (report.skipped, service.submissions) == (1, 1)
+    assert service.files() == ["new/a-3.png", "new/a-4.png", "new/a.png"]
+    assert service.record().warning == "accepted"
+
+
+async def test_a_bad_day_and_a_missing_file_are_not_the_same_failure(service):
+    """A 500 yesterday and a 404 today: only the 404 of tomorrow is the second one."""
+    manifest = service.manifest(*plain(1), retries=2)
+    for status, exit_code in ((500, 75), (404, 75), (404, 2)):
+        service.fault(file("status", status=status))
+        assert (await service.run(manifest)).exit_code == exit_code

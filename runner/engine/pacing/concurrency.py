@@ -248,8 +248,8 @@ class AdaptiveConcurrency:
 
     @property
     def _most(self) -> int:
-        """Return the largest limit that the API's own limit allows."""
-        return min(MAX_AUTO_CONCURRENCY, self.refusals.limit or MAX_AUTO_CONCURRENCY)
+        """Return the largest limit: one more than the API allows, which the throttle tries now and then."""
+        return min(MAX_AUTO_CONCURRENCY, (self.refusals.limit or MAX_AUTO_CONCURRENCY) + 1)
 
     def _grow(self, step: float) -> None:
         if step > 0 and self._refused_at is not None:
@@ -258,5 +258,7 @@ class AdaptiveConcurrency:
 
     def _set(self, limit: float) -> None:
         before, self.limit = self.limit, min(self._most, max(LEAST, limit))
+        if self._refused_at is not None and self.limit > 1.1 * self._refused_at + 1:
+            self._refused_at = None  # the API accepts more than what it once was too busy for
         if int(before) != int(self.limit):
             self._tell()

@@ -24,12 +24,16 @@ TRY_AFTER = 16
 """Generations of requests before one more than the limit is tried for the first time."""
 FREE_TRY_SECONDS = 2.0
 """Seconds before such a try while no request ends: every slot is full then, and a pause keeps none idle."""
-RARER = 8
-"""Factor by which each failed try lengthens the wait for the next one."""
+TRY_SECONDS = 60.0
+"""Seconds after a refusal or try before one more is tried in any case."""
+RARER, MOST_PATIENCE = 8, 64
+"""Factor by which each failed try lengthens the wait for the next one, and the most by which all of them do."""
 MOST_DOUBTS = 2
 """Number of times that a limit on requests in flight may prove far too low; after that it counts as a rate."""
 RAISE_AFTER = 20
 """Acceptances after which a learnt rate grows."""
+LEAST_RATE = 0.2
+"""Least rate that is learnt, in submissions a second. A slower limit is kept by the pauses that the API asks for."""
 FIRST_RAISE, LEAST_RAISE = 0.2, 0.01
 """Shares by which a learnt rate grows: the first, and the least. Each refusal halves the share."""
 
@@ -55,8 +59,10 @@ class RefusalEstimate:
         self._since_try = 0
         """Acceptances since the last refusal or try."""
         self._accepted = 0
-        self._accepted_since = 0.0
-        """Time from which ``_accepted`` counts acceptances: a refusal."""
+        self._accepted_since: float | None = None
+        """Time from which ``_accepted`` counts acceptances: that of a refusal; None: nothing was refused yet."""
+        self._try_at = 0.0
+        """Time at which one more is tried in any case."""
         self._patience = 1
         """Wait for the next try as a multiple of the first wait."""
         self._full_since: float | None = None
@@ -74,10 +80,11 @@ class RefusalEstimate:
             return True
         if self._full_since is None:
             self._full_since = now
-        enough = self._since_try >= TRY_AFTER * self._patience * self.limit
+        enough = self._since_try >= TRY_AFTER * self._patience * self.limit or now >= self._try_at
         if not enough and now - self._full_since < FREE_TRY_SECONDS * self._patience:
             return False
         self._since_try, self._full_since = 0, now
+        self._put_off(now)
         return True
 
     def accepted(self, others: int) -> None:
@@ -94,8 +101,9 @@ class RefusalEstimate:
         """Classify a 429 that came with ``in_flight`` accepted and ``sending`` under way, and learn from it."""
         others = in_flight + sending  # an upper bound: submissions under way may be refused as well
         self._since_try = 0
-        accepted, seconds = self._accepted, now - self._accepted_since
-        if accepted >= ENOUGH:
+        self._put_off(now)
+        accepted, since = self._accepted, self._accepted_since
+        if accepted >= ENOUGH or since is None:
             self._accepted, self._accepted_since = 0, now
         is_rate = retry_after is not None and self._doubts >= MOST_DOUBTS
         if in_flight and others >= UNNOTICED * max(self._most, self._learnt) and not is_rate:
@@ -106,8 +114,8 @@ class RefusalEstimate:
             self._most = self._learnt = others
             return RefusalKind.LOAD
         self._doubts = MOST_DOUBTS
-        if accepted >= ENOUGH:
-            self.per_second = (accepted + 1) / seconds
+        if accepted >= ENOUGH and since is not None and now > since:
+            self.per_second = max(LEAST_RATE, (accepted + 1) / (now - since))
             self._raise = max(LEAST_RAISE, self._raise / 2)
         return RefusalKind.RATE
 
@@ -116,6 +124,10 @@ class RefusalEstimate:
         known = self._learnt if others * UNNOTICED <= self._learnt else 0
         tried = self.limit is None or others >= self.limit
         if known and tried:
-            self._patience *= RARER
+            self._patience = min(RARER * self._patience, MOST_PATIENCE)
         self._doubts += bool(self._learnt) and not known
         self.limit = self._learnt = min(others, known or others)
+
+    def _put_off(self, now: float) -> None:
+        """Let the next try come after a while, however little is accepted until then."""
+        self._try_at = now + TRY_SECONDS * self._patience**0.5

@@ -16,7 +16,7 @@ from runner.api.responses import Completed, Gone
 from runner.core.clock import Clock, timestamp
 from runner.core.disk import Disk, in_thread
 from runner.core.errors import OutputError, RunnerError
-from runner.core.models import UNDELIVERABLE, Output, Record, State
+from runner.core.models import ACCEPTED, UNDELIVERABLE, Output, Record, State
 from runner.engine.config import DownloadLimits
 from runner.engine.pacing.throttle import backoff
 from runner.engine.run_status import TRANSITION
@@ -223,7 +223,8 @@ class Deliverer:
             shipment.arrivals = {}
             all_kept = tuple(placed.get(number, output) for number, output in enumerate(outputs, 1))
             raise Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", all_kept)
-        return partial_warning(outputs) or warning
+        missing = partial_warning(outputs)
+        return ACCEPTED if missing and record.accepted else missing or warning
 
     async def _put(self, shipment: Shipment, warning: str | None, *, over: bool) -> Record:
         """Record the files to be renamed, rename them, and only then record the purchase as done, if it is ``over``.
@@ -278,7 +279,10 @@ class Deliverer:
 def _displaces(newer: Record, record: Record) -> bool:
     """Tell whether the files of ``newer`` have the names of those of ``record``, or are about to get them."""
     named = newer.state is State.GENERATED and not newer.stuck and any(output.path for output in newer.outputs)
-    return newer.api == record.api and newer.purchase > record.purchase and (newer.state is State.DONE or named)
+    has_files = newer.state is State.DONE and not (
+        newer.accepted and all(output.path is None for output in newer.outputs)
+    )
+    return newer.api == record.api and newer.purchase > record.purchase and (has_files or named)
 
 
 def size_warning(record: Record, outputs: tuple[Output, ...]) -> str | None:

@@ -165,7 +165,10 @@ class Shipment(msgspec.Struct):
         before = self.record.error
         gone = isinstance(failure, StorageAnswer) and failure.expired and self.renewed
         lasting = gone or isinstance(failure, _LASTING)
-        return lasting and before is not None and before.code in (CODES[type(failure)], UNDELIVERABLE)
+        if not lasting or before is None:
+            return False
+        same = before.code == CODES[type(failure)] and before.http_status == getattr(failure, "status", None)
+        return same or before.code == UNDELIVERABLE
 
     def _is_lasting(self, number: int, failure: RunnerError) -> bool:
         if isinstance(failure, RefusedUrl | TooLarge | TooManyPixels):
