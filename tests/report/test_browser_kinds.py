@@ -149,7 +149,7 @@ def test_kinds_can_be_chosen_and_stand_side_by_side(visit, shelf):
     visit.page.click("#set-pictures .reject >> nth=0")
     visit.press("Escape")
     assert visit.commands[0][-1] == "mug-wav"
-    assert visit.page.locator("#set-pictures audio").count() == 0
+    visit.page.locator("#set-pictures audio").wait_for(state="detached")  # with the dialog, in a turn of its own
 
 
 @pytest.mark.parametrize(
