@@ -35,7 +35,7 @@ LEAST_SECONDS = 1.0
 TOLERANCE_SECONDS = 1e-6
 """Tolerance for clocks and sums of floating-point numbers; the rate itself is kept exactly."""
 
-FULL_SECONDS = 0.05
+FULL_SECONDS = 0.01
 """Seconds between two checks for a free place, while as many requests are in flight as the API allows."""
 
 log = logging.getLogger(__name__)
