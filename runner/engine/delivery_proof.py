@@ -23,7 +23,7 @@ class DeliveryProof:
         self.open = 0
         """Results that wait or have failed; 0 after the first delivery."""
         self.tried = False
-        """True if a purchase was made as a test, or if the delivery of a purchase of this run failed."""
+        """True if the delivery of a purchase of this run failed."""
         self.why = ""
         """Message for the user if buying stops."""
         self._failed = 0

@@ -176,7 +176,7 @@ async def reconcile(
     offline.
     """
     from runner.engine.maintenance import reconcile as words  # noqa: PLC0415 - not needed by a run that buys
-    from runner.engine.maintenance.adoption import require_known  # noqa: PLC0415
+    from runner.engine.maintenance.adoption import require_known  # noqa: PLC0415 - not needed by a run that buys
 
     clock, options = clock or SystemClock(), options or RunOptions()
 

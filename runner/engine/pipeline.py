@@ -53,7 +53,7 @@ class Pipeline:
         self._config = config
         self._tally = tally
         self._refused_requests = refused_requests
-        self._rng = Random()  # noqa: S311 - jitter
+        self._rng = Random()  # noqa: S311 - only spreads retries
         self._submitter = self._make_submitter()
         self._poller = self._make_poller()
         self._deliverer = self._make_deliverer(disk)

@@ -18,7 +18,7 @@ from runner.ledger.filesystem import locks_bar_readers
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # there is no such module, and lock_log asks for it
 
 log = logging.getLogger(__name__)
 

@@ -69,7 +69,7 @@ def _siblings(root: Path, beside: Iterable[Path]) -> list[Path]:
 
 def _logs(folder: Path) -> list[str]:
     try:
-        return [name for name in os.listdir(folder) if LEDGER.fullmatch(name)]  # noqa: PTH208 - texts
+        return [name for name in os.listdir(folder) if LEDGER.fullmatch(name)]  # noqa: PTH208 - only names are needed
     except OSError:
         return []
 

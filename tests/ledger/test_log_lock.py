@@ -63,15 +63,21 @@ def test_a_killed_writer_holds_no_log(path: Path) -> None:
     Log(path, writable=True).close()
 
 
-def test_a_compacted_log_stays_locked(path: Path, record: MakeRecord) -> None:
-    """The new file has the name from the first moment on; until the run has ended nobody else writes to it."""
-    first = Log(path, writable=True)
+def compacted(path: Path, record: MakeRecord) -> Log:
+    """An open log that was written three times and then compacted to one line."""
+    log = Log(path, writable=True)
     for _ in range(3):
         line = line_of(record())
-        first.write([line])
-        first.count(record(), len(line))
-    first.compact()
+        log.write([line])
+        log.count(record(), len(line))
+    log.compact()
     assert len(path.read_bytes().splitlines()) == 1
+    return log
+
+
+def test_a_compacted_log_stays_locked(path: Path, record: MakeRecord) -> None:
+    """The new file has the name from the first moment on; until the run has ended nobody else writes to it."""
+    first = compacted(path, record)
     with pytest.raises(Locked):
         Log(path, writable=True)
     first.close()
@@ -173,13 +179,7 @@ def test_a_log_that_cannot_be_locked_is_told_once(
 ) -> None:
     """Whoever starts a run there reads what keeps a second one out; looking at the folder says nothing."""
     without_locks(monkeypatch, number)
-    first = Log(path, writable=True)
-    for _ in range(3):
-        line = line_of(record())
-        first.write([line])
-        first.count(record(), len(line))
-    first.compact()
-    assert len(path.read_bytes().splitlines()) == 1
+    first = compacted(path, record)
     first.close()
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
     assert f"{path}: the file system refuses a lock on it ({os.strerror(number)})" in caplog.text

@@ -77,7 +77,7 @@ class _Repair:
             retries=RETRIES,
             clock=context.clock,
             disk=disk,
-            rng=Random(),  # noqa: S311 - jitter
+            rng=Random(),  # noqa: S311 - only spreads retries
             refused_requests=RefusedRequests(0),
             claimed=lambda _: True,
         )

@@ -25,7 +25,7 @@ TRY_AFTER = 16
 FREE_TRY_SECONDS = 2.0
 """Seconds before such a try while no request ends: every slot is full then, and a pause keeps none idle."""
 TRY_SECONDS = 60.0
-"""Seconds after a refusal or try before one more is tried in any case."""
+"""Seconds after a refusal or try before one more is tried in any case: 60, and at most 480 after failed tries."""
 RARER, MOST_PATIENCE = 8, 64
 """Factor by which each failed try lengthens the wait for the next one, and the most by which all of them do."""
 MOST_DOUBTS = 2
