@@ -29,6 +29,10 @@ class DeliveryProof:
         self._failed = 0
         self._given = False
 
+    def is_lacking(self, slots: int) -> bool:
+        """Tell whether buying pauses: nothing was delivered yet, and many results wait or have failed."""
+        return self.open >= max(MAX_UNPROVEN, slots)
+
     def expect(self, record: Record) -> None:
         """Count a result that is to be delivered. A stuck purchase is no evidence about others, and is not counted."""
         self.open += not self._given and record.state is State.GENERATED and not record.stuck

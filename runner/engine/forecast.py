@@ -15,7 +15,7 @@ from runner.core.errors import ConflictError
 from runner.core.models import Budget, Job, Json, kind_of
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.costs import Estimate, Prices, is_paid
-from runner.engine.billing.prices import DURATION_ADVICE, Price, extent_of
+from runner.engine.billing.prices import Price, extent_of, without_price_words
 from runner.engine.catalogue import Quote
 from runner.engine.config import RunConfig
 from runner.engine.model_info import outputs_of
@@ -170,8 +170,7 @@ class Forecast(msgspec.Struct, kw_only=True):
         prices = self._prices(quote)
         if unpriced := self.estimate.unpriced(prices):
             return f"a budget needs a price, and there is none for {', '.join(unpriced)}"
-        lacking = "; ".join(map(str, self.estimate.without_duration(prices)))
-        return f"a budget needs the price of each job: {lacking}; {DURATION_ADVICE}" if lacking else ""
+        return without_price_words(self.estimate.without_duration(prices))
 
 
 def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, visit: Visit) -> Forecast:

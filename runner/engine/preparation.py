@@ -10,7 +10,7 @@ from runner.core.clock import timestamp
 from runner.core.models import Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.billing.costs import Estimate, is_paid
-from runner.engine.billing.prices import DURATION_ADVICE, Price, price_of
+from runner.engine.billing.prices import Price, price_of, without_price_words
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
 from runner.ledger.records import follow, in_doubt, intent
@@ -92,10 +92,8 @@ async def open_budget(
         budget.set_price(model, prices[model])
         if prices[model] is None and config.budget is not None:
             _refuse_unpriced(context, config, model, reachable=entry is not None)
-    lacking = buying.without_duration(prices)
-    if lacking and config.budget is not None:
-        text = "; ".join(map(str, lacking))
-        context.stop.buying(f"a budget needs the price of each job: {text}; {DURATION_ADVICE}", 65)
+    if config.budget is not None and (lacking := buying.without_duration(prices)):
+        context.stop.buying(without_price_words(lacking), 65)
 
 
 def _refuse_unpriced(context: RunContext, config: RunConfig, model: str, *, reachable: bool) -> None:

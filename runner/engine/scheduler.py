@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 
 from runner.core.errors import RunnerError
 from runner.core.models import TIMEOUT, Job, Record, State
-from runner.engine.delivery_proof import MAX_UNPROVEN, DeliveryProof
+from runner.engine.delivery_proof import DeliveryProof
 from runner.engine.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -259,8 +259,7 @@ class _Workers:
         return max(self._limits.backlog, 4 * int(self._limits.slots.limit))
 
     def _is_unproven(self) -> bool:
-        """Tell whether buying pauses because nothing was delivered yet and many results wait or have failed."""
-        return self._proof.open >= max(MAX_UNPROVEN, int(self._limits.slots.limit))
+        return self._proof.is_lacking(int(self._limits.slots.limit))
 
     def _count_lost(self, keeps_slot: bool) -> None:
         if keeps_slot:

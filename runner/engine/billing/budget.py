@@ -24,13 +24,13 @@ from runner.core.models import Budget, Job, Record, State, kind_of
 from runner.core.shards import Shard, shard_of
 from runner.engine.billing.costs import Basis, basis_of, spent
 from runner.engine.billing.prices import (
-    DURATION_ADVICE,
     Extent,
     Price,
     WithoutDuration,
     extent_of,
     price_in,
     seconds_in,
+    without_price_words,
 )
 from runner.engine.billing.shares import NANO, allowance, nano
 from runner.engine.run_status import BudgetStatus
@@ -306,5 +306,4 @@ class BudgetTracker:
         if self._prices.get(job.model) is None:
             self._stop.buying(f"a budget needs a price, and nothing says what {job.id} costs", 65)
         else:
-            lacking = WithoutDuration(job.model, 1, job.id)
-            self._stop.buying(f"a budget needs the price of each job: {lacking}; {DURATION_ADVICE}", 65)
+            self._stop.buying(without_price_words([WithoutDuration(job.model, 1, job.id)]), 65)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -153,3 +153,9 @@ class WithoutDuration(msgspec.Struct, frozen=True):
 
 DURATION_ADVICE = f"write `{DURATION}: 5`, say, into each such job or into `defaults:`"
 """Advice for jobs whose price is not known because they have no duration."""
+
+
+def without_price_words(lacking: Iterable[WithoutDuration]) -> str:
+    """Return why a budget does not allow these jobs, and what to write; empty for no jobs."""
+    jobs = "; ".join(map(str, lacking))
+    return f"a budget needs the price of each job: {jobs}; {DURATION_ADVICE}" if jobs else ""
