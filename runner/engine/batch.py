@@ -67,8 +67,14 @@ class Batch:
     def status(self) -> RunStatus:
         """Return the status of the run, for displays. All counts are 0 until the survey has covered every job."""
         tally = self._tally
-        concurrency = int(self._adaptive.limit) if self._adaptive is not None else self._config.concurrency
-        return RunStatus(counts=tally.counts, cost_usd=tally.cost_usd, concurrency=concurrency, cap=self._budget.cap)
+        adaptive = self._adaptive
+        return RunStatus(
+            counts=tally.counts,
+            cost_usd=tally.cost_usd,
+            concurrency=int(adaptive.limit) if adaptive is not None else self._config.concurrency,
+            concurrency_reason=adaptive.reason if adaptive is not None else "",
+            cap=self._budget.cap,
+        )
 
     async def run(self, manifest_jobs: JobStore) -> Report:
         """Survey the selected jobs, download what is owed, buy at the same time, and report."""
@@ -221,10 +227,10 @@ class Batch:
         )
 
     def _to_the_last(self, jobs: Iterator[WorkItem]) -> Iterator[WorkItem]:
-        """Yield ``jobs``, and then set ``draining``: from then on the last request decides when the run ends."""
-        self._polling.draining = False
+        """Yield ``jobs``, and then set ``no_jobs_left``: from then on the last request decides when the run ends."""
+        self._polling.no_jobs_left = False
         yield from jobs
-        self._polling.draining = True
+        self._polling.no_jobs_left = True
 
     def _check_backlog(self, owed: list[WorkItem]) -> None:
         """Stop buying if too many paid results wait for delivery, or one has waited too long."""

@@ -82,6 +82,7 @@ class Pipeline:
             in_flight=lambda: self._scheduler.in_flight,
             busy=self._adaptive.refused if self._adaptive is not None else lambda _: None,
         )
+        self._scheduler.submissions_wait = lambda: throttle.waiting > 0
         return Submitter(
             api=context.api,
             ledger=context.ledger,

@@ -182,6 +182,16 @@ def test_it_settles_just_above_the_workers(workers: int) -> None:
     assert workers <= sum(settled) / len(settled) <= 2.2 * workers + 4
 
 
+def test_it_falls_more_slowly_than_it_grows() -> None:
+    """A queue that is a little too long costs nothing, one too short idles workers; a far too long one goes soon."""
+    for limit, least, most in ((14, 0.5, 2.0), (60, 15.0, 25.0)):
+        adaptive = believing(10, limit=60)
+        adaptive.limit = limit
+        for _ in range(20):
+            adaptive.finished(0.0, 5, first_answer=False)
+        assert least <= limit - adaptive.limit <= most
+
+
 def test_it_starts_small_and_grows_by_generations() -> None:
     """The first requests are few; while all of them are worked on, their number doubles."""
     adaptive = AdaptiveConcurrency(CapacityEstimate())
@@ -233,8 +243,12 @@ def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, la
 
 def test_the_reason_for_the_number_is_said() -> None:
     """Whoever reads the log sees whether the API, a limit of its account or the beginning decides."""
-    fresh, busy, limited = (AdaptiveConcurrency(CapacityEstimate()) for _ in range(3))
+    fresh, busy, limited, queued = (AdaptiveConcurrency(CapacityEstimate()) for _ in range(4))
     assert fresh.reason == "the API has room for more"
+    queued.waits()
+    for _ in range(2):
+        queued.capacity.asked_early(waits=True)
+    assert queued.reason == "requests wait in the API's queue"
     busy.refused(RefusalKind.LOAD)
     assert busy.reason == "the API was busy with 8"
     limited.refusals.limit = 5

@@ -22,6 +22,7 @@ from runner.engine.pacing.polling import (
     IDLE,
     LONGEST,
     PROBES,
+    RECHECK,
     SCOUTS,
     SHORTEST,
     SOON,
@@ -140,7 +141,7 @@ def test_the_last_requests_of_a_run_are_asked_after_more_often() -> None:
     durations = learnt([rng.lognormvariate(0, 0.5) for _ in range(WINDOW)])
     watches = [durations.watch("kind", 0.0) for _ in range(32)]
     before = durations.next_delay("kind", 1.0)
-    durations.draining = True
+    durations.no_jobs_left = True
     for watch in watches[1:]:
         watch.close()
     assert durations.next_delay("kind", 1.0) < before
@@ -247,7 +248,7 @@ def run_batch(draw: Callable[[], float], jobs: int, lanes: int) -> tuple[float, 
                 watch.finished(now, seconds)
                 watch.close()
             seconds = next(waiting, -1.0)
-            durations.draining = seconds < 0
+            durations.no_jobs_left = seconds < 0
             if durations.draining:
                 continue
             watch = durations.watch("kind", now)
@@ -292,7 +293,7 @@ def run_following(draw: Callable[[], float], jobs: int, workers: int) -> tuple[f
             submitted += 1
             watch = durations.watch("kind", now)
             heappush(asks, (now + watch.next_delay(now), next(numbers), watch, start, start + seconds))
-        durations.draining = submitted == jobs
+        durations.no_jobs_left = submitted == jobs
         now, _, watch, start, end = heappop(asks)
         asked = watch.is_due(now)
         questions += asked
@@ -327,13 +328,40 @@ def test_in_the_end_one_is_left_alone_while_others_are_under_way() -> None:
     """An answer would change nothing: no slot is needed any more, and the run goes on anyway."""
     rng = random.Random(4)
     durations = learnt([rng.lognormvariate(0, 0.5) for _ in range(WINDOW)])
-    old, *young = [durations.watch("kind", started) for started in (0.0, *[1.0] * 20)]
+    old, *_ = [durations.watch("kind", started) for started in (0.0, *[1.0] * 20)]
+    old.unfinished(1.0, waits=False)
     before = old.next_delay(1.0)
-    durations.draining = True
-    assert before < old.next_delay(1.0) <= IDLE * 1.5
+    durations.no_jobs_left = True
+    now, looks = 1.0 + before, 0
+    while not old.is_due(now):
+        now += old.next_delay(now)
+        looks += 1
+    assert looks > 1
+    assert 1.0 + before < now <= 1.0 + IDLE * 1.5
+
+
+def test_in_the_end_one_that_waits_for_others_notices_that_they_ended() -> None:
+    """It was left alone because others were under way; they end sooner than expected, and now its own end counts."""
+    durations = learnt([1.0 + number / WINDOW for number in range(WINDOW)])
+    old, *young = [durations.watch("kind", started) for started in (0.0, *[1.0] * 20)]
+    old.unfinished(1.0, waits=False)
+    durations.no_jobs_left = True
+    due = 1.0 + old.next_delay(1.0)
+    assert not old.is_due(due)
+    look = due + old.next_delay(due)
+    assert look - due <= RECHECK * 1.5
     for watch in young:
         watch.close()
-    assert old.next_delay(1.0) < before
+    assert old.is_due(look)
+
+
+def test_while_submissions_wait_for_their_turn_every_end_counts() -> None:
+    """All jobs have a worker, but some were refused or wait for the rate: a free slot is still needed."""
+    durations = learnt([1.0] * 50)
+    durations.no_jobs_left = True
+    assert durations.draining
+    durations.submissions_wait = lambda: True
+    assert not durations.draining
 
 
 def test_in_the_end_one_of_which_nothing_is_known_holds_up_nobody() -> None:
@@ -341,6 +369,6 @@ def test_in_the_end_one_of_which_nothing_is_known_holds_up_nobody() -> None:
     durations = learnt([1.0] * 50)
     one, other = durations.watch("kind", 0.0), durations.watch("another", 0.0)
     before = one.next_delay(0.5)
-    durations.draining = True
+    durations.no_jobs_left = True
     assert one.next_delay(0.5) <= before
     assert durations.next_delay("another", 0.5) == other.next_delay(0.5)

@@ -49,6 +49,9 @@ MARGIN = 4.0
 """Standard deviations of the number of requests that ended unnoticed."""
 CORRECTION = 0.25
 """Step by which the limit grows, whatever the estimate, while half of the requests polled early are worked on."""
+DECREASE, MUCH = 0.1, 1.5
+"""Step by which the limit falls towards the estimate, and the ratio above which it falls by 1. A few requests too many
+in the API's queue cost nothing, and a few too few leave workers idle, so the limit falls more slowly than it grows."""
 START = 8
 LEAST = 2
 SHRINK = 0.7
@@ -192,6 +195,8 @@ class AdaptiveConcurrency:
             return f"the API was busy with {int(self._refused_at)}"
         if self.capacity.bend and self.capacity.workers is not None:
             return f"the API works on about {self.capacity.workers} at once"
+        if not self._searching and self.capacity.waiting > 0.5:
+            return "requests wait in the API's queue"
         return "the API has room for more"
 
     def on_change(self, tell: Callable[[], None]) -> None:
@@ -229,7 +234,9 @@ class AdaptiveConcurrency:
         self._searching = False
         full = in_flight >= int(self.limit) - 1
         if capacity.bend and not (full and capacity.has_room):
-            self._grow(max(-1.0, min(1.0, self._wanted(capacity.workers) - self.limit)))
+            wanted = self._wanted(capacity.workers)
+            least = -1.0 if self.limit > MUCH * wanted else -DECREASE
+            self._grow(max(least, min(1.0, wanted - self.limit)))
         elif full:
             self._grow(CORRECTION if capacity.bend else 1.0)
 

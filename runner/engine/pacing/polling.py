@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import accumulate
 from math import inf, sqrt
 
@@ -33,7 +33,7 @@ from runner.engine.pacing.durations import LEAST, DurationGroup, DurationSample
 from runner.engine.pacing.last_requests import idle_seconds
 
 MOST_KINDS = 256
-PRICE = 0.036
+PRICE = 0.035
 """Price of one poll in seconds, for a request of one second: about five calls a job at a lag of a tenth of the time."""
 SCALE = 0.58
 """Exponent of the mean time in the price."""
@@ -44,9 +44,11 @@ LATE_GROWTH = 0.07
 """Gap as a share of the age, beyond all likely times; at the end of a run, beyond the mean."""
 SAME = 1.02
 """Least growth of the age between two polls, as a factor."""
-IDLE = 0.5
+IDLE = 1.0
 """Longest time without a poll at the end of a run, as a share of the request's age or of the mean: the estimate of the
 others may be wrong, and files that are downloaded all at once take their time."""
+RECHECK = 0.1
+"""Seconds between two looks at what the end of a run still waits for, as a share of the mean time of a request."""
 FIRST = 0.05
 """Seconds before the first poll as long as nothing is known; a few instant results are enough to learn from."""
 SOON = 0.25
@@ -180,22 +182,30 @@ class PolledRequest:
         self.probe = False
         """True if the request is polled early."""
         self._scheduler = scheduler
+        self._due_at: float | None = None
+        """Time from which the request is worth a poll; None: not chosen since the last poll."""
 
     def next_delay(self, now: float) -> float:
-        """Return the seconds until the request is worth a poll."""
+        """Return the seconds until the request is worth a poll, or until ``is_due`` may have changed its answer."""
         if not self.asked and self.known.answers_at_once():
             return 0.0  # no timer: setting one takes longer than the wait
         if self.probe and not self.asked:
             return _between(EARLY * self.known.sample.mean())
-        return max(self._scheduler.next_delay(self.kind, now - self.started), self._scheduler.idle(self, now))
+        idle = self._scheduler.idle(self, now)
+        if idle > 0.0 and self._due_at is not None:
+            return max(self._due_at - now, idle)
+        delay = self._scheduler.next_delay(self.kind, now - self.started)
+        self._due_at = now + delay
+        return max(delay, idle)
 
     def is_due(self, now: float) -> bool:
-        """Tell whether the request is to be polled now; False: others of its kind are polled instead."""
+        """Tell whether the request is to be polled now; False: others are polled instead, or have not ended."""
         return self._scheduler.is_due(self, now)
 
     def unfinished(self, now: float, *, waits: bool) -> None:
         """Count a poll that found the request unfinished; ``waits``: it is in the API's queue."""
         self.unfinished_at = now - self.started
+        self._due_at = None
         self._scheduler.answered(self, waits=waits)
 
     def finished(self, now: float, seconds: float | None) -> None:
@@ -221,14 +231,21 @@ class PollScheduler:
     def __init__(self, adaptive: AdaptiveConcurrency | None = None) -> None:
         """Start with no knowledge. ``adaptive`` receives what is learnt, if the concurrency is adaptive."""
         self.capacity = adaptive.capacity if adaptive is not None else CapacityEstimate()
-        self.draining = False
-        """True if nothing is left to submit."""
+        self.no_jobs_left = False
+        """True if every job has a worker or is done."""
+        self.submissions_wait: Callable[[], bool] = lambda: False
+        """Function that tells whether submissions wait for their turn."""
         self._adaptive = adaptive
         self._kinds: dict[Hashable, _RequestKind] = {}
         self.in_flight = 0
         """Requests that were accepted and are not known to have ended."""
         self._most = 1
         self._submitted = 0
+
+    @property
+    def draining(self) -> bool:
+        """Tell whether nothing is left to submit. The last request then decides when the run ends."""
+        return self.no_jobs_left and not self.submissions_wait()
 
     def watch(self, kind: Hashable, started: float, *, fresh: bool = True) -> PolledRequest:
         """Begin to poll a request that was accepted at ``started``; ``fresh``: in this run."""
@@ -267,11 +284,19 @@ class PollScheduler:
         return _between(min(late, at - age) if sparse else at - age)
 
     def idle(self, watch: PolledRequest, now: float) -> float:
-        """Return the seconds for which the end of a request does not matter, because others have not ended."""
+        """Return the seconds for which the end of a request does not matter, because others have not ended.
+
+        The others are looked at again after ``RECHECK`` at the latest: they may end sooner than expected.
+        """
         if not self.draining or not watch.known.sample.ranked:
             return 0.0
-        most = IDLE * max(now - watch.started, watch.known.sample.mean())
-        return min(LONGEST, idle_seconds(lambda seconds: self._others_ended(watch, now + seconds), most))
+        mean = watch.known.sample.mean()
+        since = now - watch.started - watch.unfinished_at
+        most = min(IDLE * max(watch.unfinished_at, mean) - since, RECHECK * mean, LONGEST)
+        if most < SHORTEST:
+            return 0.0
+        idle = idle_seconds(lambda seconds: self._others_ended(watch, now + seconds), most)
+        return max(SHORTEST, idle) if idle else 0.0
 
     def _others_ended(self, watch: PolledRequest, at: float) -> Iterator[float]:
         """Yield for each other request the probability that it has ended at ``at``."""
@@ -282,6 +307,8 @@ class PollScheduler:
 
     def is_due(self, watch: PolledRequest, now: float) -> bool:
         known = watch.known
+        if self.idle(watch, now) > 0.0:
+            return False
         if known.sample.ranked or known.ended or not watch.fresh or (self._adaptive is not None and not watch.asked):
             return True
         return known.scout(now, now - watch.started)

@@ -87,6 +87,8 @@ class Throttle:
         self._busy = busy
         self.sending = 0
         """Submissions that are under way."""
+        self.waiting = 0
+        """Submissions that wait for their turn."""
         self._delays = backoff(rng, base=2.0, cap=60.0)
         self._until = float("-inf")
         self._refusals = 0
@@ -103,12 +105,16 @@ class Throttle:
         """
         if not self._refusals and not self._gate.locked() and self._take() == 0:
             return self._free  # no other worker waits, and no pause or limit applies
-        await self._gate.acquire()
+        self.waiting += 1
         try:
-            await self._wait()
-        except BaseException:
-            self._gate.release()
-            raise
+            await self._gate.acquire()
+            try:
+                await self._wait()
+            except BaseException:
+                self._gate.release()
+                raise
+        finally:
+            self.waiting -= 1
         if self._refusals:
             return self._first
         self._gate.release()
