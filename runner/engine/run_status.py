@@ -31,6 +31,8 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Amount billed in this run."""
     concurrency: int | None = None
     """Requests that may be in flight; None: not known."""
+    concurrency_reason: str = ""
+    """Reason why ``concurrency`` has this value; empty if the user chose it, or in a cluster."""
     cap: BudgetStatus | None = None
 
 

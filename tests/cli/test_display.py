@@ -29,10 +29,12 @@ def test_objects_tell_of_progress_by_the_clock_and_of_concurrency_when_it_change
     out = StringIO()
     log = JsonRenderer(out)
     for second in range(61):
-        log.show(Snapshot(queued=5, concurrency=8 if second < 40 else 12), float(second))
+        limit, reason = (8, "") if second < 40 else (12, "more are refused")
+        log.show(Snapshot(queued=5, concurrency=limit, concurrency_reason=reason), float(second))
     found = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["event"] for line in found] == ["concurrency", "progress", "progress", "concurrency", "progress"]
     assert [line["limit"] for line in found if line["event"] == "concurrency"] == [8, 12]
+    assert [line.get("reason") for line in found if line["event"] == "concurrency"] == [None, "more are refused"]
 
 
 def test_quiet_faces_show_only_what_needs_a_person():

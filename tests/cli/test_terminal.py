@@ -39,9 +39,17 @@ def test_the_display_tells_all_that_matters_and_fits(desk, serve, columns):
         text = "\n".join(terminal.screen.lines)
         assert all(state in text for state in STATES)
         assert "queued 4" in text
+        assert "up to 2" not in text  # a number of the user's needs no reason
         assert "0 of 5" in text
         assert "reserved of $5.00" in text
         assert max(map(len, frame(terminal))) < columns
+
+
+def test_the_display_says_why_so_many_are_in_flight(desk, serve):
+    """With `concurrency: auto` a line names the number and its reason."""
+    desk.base = serve("--seconds", "30").base
+    with at_a_terminal(desk, "run", desk.jobs(30, concurrency="auto"), columns=80) as terminal:
+        terminal.read_until(lambda: "in flight: requests wait in the API's queue" in "\n".join(terminal.screen.lines))
 
 
 def test_it_stays_whole_when_the_window_changes(desk, serve):

@@ -15,7 +15,8 @@ field in brackets is present only if its value is known:
     ``cancelled``, ``unknown``, ``missing``, ``total`` (the sum of these nine), ``cost_usd``, ``reserved_usd``,
     [``budget_usd``, ``budget_spent_usd``], [``per_minute``], [``seconds_left``]
 ``concurrency``
-    At the beginning and when the limit changes: ``limit`` (requests that may be in flight), ``in_flight``
+    At the beginning and when the limit changes: ``limit`` (requests that may be in flight), ``in_flight``, and
+    [``reason``], why it has this value with ``concurrency: auto``
 ``paused``
     Nothing is submitted for ``seconds``: ``reason``
 ``stopping``
@@ -53,7 +54,7 @@ FIELDS: dict[str, set[str]] = {
         *("done", "skipped", "paid", "in_flight", "queued", "failed", "cancelled", "unknown", "missing", "total"),
         *("cost_usd", "reserved_usd", "budget_usd", "budget_spent_usd", "per_minute", "seconds_left"),
     },
-    "concurrency": {"limit", "in_flight"},
+    "concurrency": {"limit", "in_flight", "reason"},
     "paused": {"seconds", "reason"},
     "stopping": {"reason", "exit_code"},
     "log": {"level", "message"},
@@ -87,7 +88,10 @@ class JsonRenderer:
             return
         if snapshot.concurrency is not None and snapshot.concurrency != self._limit:
             self._limit = snapshot.concurrency
-            self._write(now, "concurrency", {"limit": snapshot.concurrency, "in_flight": snapshot.in_flight})
+            fields: dict[str, Json] = {"limit": snapshot.concurrency, "in_flight": snapshot.in_flight}
+            if snapshot.concurrency_reason:
+                fields["reason"] = snapshot.concurrency_reason
+            self._write(now, "concurrency", fields)
         if now >= self._next:
             self._next = now + PROGRESS_SECONDS
             self._write(now, "progress", progress_fields(snapshot))

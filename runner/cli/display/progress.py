@@ -38,6 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     unknown: int = 0
     missing: int = 0
     concurrency: int | None = None
+    concurrency_reason: str = ""
     cost_usd: float = 0.0
     reserved_usd: float = 0.0
     cap: BudgetStatus | None = None
@@ -105,6 +106,7 @@ class Track:
             in_flight=in_flight,
             queued=queued,
             concurrency=standing.concurrency,
+            concurrency_reason=standing.concurrency_reason,
             cost_usd=standing.cost_usd,
             reserved_usd=standing.cap.reserved_usd if standing.cap else sum(usd for _, usd in self._under_way.values()),
             cap=standing.cap,

@@ -106,7 +106,7 @@ class TerminalRenderer:
 
     def _frame(self, snapshot: Snapshot, seconds: float) -> Group:
         width = max(10, min(self._console.width - 1, MAX_WIDTH))
-        lines = [*_counts(snapshot, width), _pace(snapshot, seconds), *self._notices(snapshot)]
+        lines = [*_counts(snapshot, width), *_concurrency(snapshot), _pace(snapshot, seconds), *self._notices(snapshot)]
         lines += [_event_line(event) for event in self._last]
         for line in lines:
             line.truncate(width, overflow="ellipsis")
@@ -157,6 +157,12 @@ def _count_parts(snapshot: Snapshot) -> Iterator[Text]:
         yield Text(f"cancelled {snapshot.cancelled:,}", style="red")
     if snapshot.skipped:
         yield Text(f"({snapshot.skipped:,} done before)", style="dim")
+
+
+def _concurrency(snapshot: Snapshot) -> Iterator[Text]:
+    """Yield the reason for the number of requests in flight, while that number matters."""
+    if snapshot.concurrency_reason and snapshot.queued:
+        yield Text(f"up to {snapshot.concurrency:,} in flight: {snapshot.concurrency_reason}", style="dim")
 
 
 def _pace(snapshot: Snapshot, seconds: float) -> Text:
