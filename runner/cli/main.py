@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "Write one page with the pictures, the failures, the timings and the cost.",
     "models": "List the models of the catalogue, their prices and inputs.",
     "schema": "Print the JSON Schema of the manifest, for completion and checks in editors.",
+    "guide": "Print a page of the manual, or list its topics.",
     "emulator": "Serve the Model API on this machine, with prices, pictures and faults on request.",
 }
 
