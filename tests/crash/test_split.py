@@ -109,6 +109,7 @@ def test_killed_while_splitting(case: Case, after: str, stride: int) -> None:
     kill_each(case, {"shard": "2/3"}, [], NEXT[after], range(first, SPLITTING, stride))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("after", "stride"), CASES)
 def test_killed_while_merging(case: Case, after: str, stride: int) -> None:
     """The same, the other way."""

@@ -83,7 +83,11 @@ def test_a_purchase_on_record_leaves_a_few_bytes(folder: Callable[[int], Path]) 
 
 @pytest.mark.parametrize(
     ("edit", "action", "limit"),
-    [("done", Action.REUSE, 180), ("renamed", Action.REUSE, 320), ("gone", Action.DELIVER, 180)],
+    [
+        ("done", Action.REUSE, 180),
+        pytest.param("renamed", Action.REUSE, 320, marks=pytest.mark.slow),
+        pytest.param("gone", Action.DELIVER, 180, marks=pytest.mark.slow),
+    ],
 )
 def test_a_plan_streams(folder: Callable[[int], Path], edit: str, action: Action, limit: int) -> None:
     """Whatever became of a million jobs since they were done, a plan holds none of them."""

@@ -173,6 +173,7 @@ def test_every_kind_fits_the_screen(opened, width, scheme):
         opened.press("Escape")
 
 
+@pytest.mark.slow
 def test_payloads_in_files_of_every_kind_stay_text(visit, shelf):
     """Names, types and contents: nothing comes of them but text."""
     for number, text in enumerate(PAYLOADS):
