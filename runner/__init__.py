@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from runner.core.shards import Shard
     from runner.engine.operations import run
     from runner.engine.options import RunOptions
+    from runner.engine.redo import RedoMode
     from runner.engine.stop import Stop
     from runner.engine.summary import Report
     from runner.manifest import Manifest, load
@@ -52,6 +53,7 @@ _HOME = {
     "Output": "core.models",
     "OutputError": "core.errors",
     "Record": "core.models",
+    "RedoMode": "engine.redo",
     "Report": "engine.summary",
     "RunOptions": "engine.options",
     "RunnerError": "core.errors",
@@ -78,6 +80,7 @@ __all__ = [
     "Output",
     "OutputError",
     "Record",
+    "RedoMode",
     "Report",
     "RunOptions",
     "RunnerError",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -18,6 +19,7 @@ from runner.core.models import Budget, Job
 from runner.core.shards import Shard, find_shard
 from runner.engine.catalogue import offers
 from runner.engine.options import RunOptions
+from runner.engine.redo import RedoMode
 from runner.files.output_folder import Folder
 from runner.ledger import look
 from runner.ledger.folders import output_folder, results_folder
@@ -63,17 +65,51 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click'
 def place_options(function: Callable[..., T]) -> Callable[..., T]:
     """Add ``--output`` and ``--emulator`` to a command; together they select the output folder."""
     function = click.option(
-        "--output",
-        type=click.Path(path_type=Path),
-        help="Where results go, instead of what the manifest says.",
+        "--output", type=click.Path(path_type=Path), help="Output folder, instead of the manifest's."
     )(function)
-    return click.option("--emulator", is_flag=True, help="An emulator inside this process; nothing is paid.")(function)
+    return click.option("--emulator", is_flag=True, help="Use an emulator in this process; it costs nothing.")(function)
 
 
-def same_api_option(function: Callable[..., T]) -> Callable[..., T]:
-    """Add ``--same-api-as`` to a command that asks the API about earlier purchases."""
-    text = "Another address of the same API, at which this folder bought."
-    return click.option("--same-api-as", metavar="URL", help=text)(function)
+def api_options(function: Callable[..., T]) -> Callable[..., T]:
+    """Add ``--api`` and ``--same-api-as`` to a command that asks the API about earlier purchases."""
+    text = "Earlier address of the same API, used by this folder."
+    function = click.option("--same-api-as", metavar="URL", help=text)(function)
+    return click.option("--api", metavar="URL", help="Address of the API, with /v1.")(function)
+
+
+def redo_options(function: Callable[..., T]) -> Callable[..., T]:
+    """Add ``--redo --missing --all`` to a command. The command receives them as one ``RedoFlags`` named ``redo``."""
+
+    @click.option("--redo", is_flag=True, help="Buy done jobs again; needs --only, --missing or --all.")
+    @click.option("--missing", is_flag=True, help="With --redo: jobs whose files are gone, also at the API.")
+    @click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
+    @functools.wraps(function)
+    def with_redo(*arguments: object, redo: bool, missing: bool, every: bool, **others: object) -> T:
+        return function(*arguments, redo=RedoFlags(redo, missing, every), **others)
+
+    return with_redo
+
+
+class RedoFlags(NamedTuple):
+    """Flags of a redo on the command line."""
+
+    redo: bool
+    missing: bool
+    every: bool
+
+    def mode(self, only: str | None) -> RedoMode | None:
+        """Return the redo that the flags and ``--only`` ask for; None: no redo. Raises ``UsageError``."""
+        if (self.missing or self.every) and not self.redo:
+            raise UsageError("--missing and --all select the jobs of a --redo; add --redo, or leave them out")
+        if self.missing and self.every:
+            raise UsageError("--missing and --all exclude each other; give one of them")
+        if not self.redo:
+            return None
+        if self.missing or self.every:
+            return RedoMode.MISSING if self.missing else RedoMode.ALL
+        if not only:
+            raise UsageError("--redo buys done jobs again, for money; select them with --only, --missing or --all")
+        return RedoMode.SELECTED
 
 
 def read_manifest(target: str, options: RunOptions) -> Manifest:
@@ -88,7 +124,7 @@ def read_manifest(target: str, options: RunOptions) -> Manifest:
     if target == "-":
         return load("-", text=sys.stdin.buffer.read(MAX_BYTES + 1), offers=ask)
     if Path(target).is_dir():
-        raise UsageError(f"{target} is a folder; a manifest is needed here")
+        raise UsageError(f"{target} is a folder; this command needs a manifest")
     return load(target, offers=ask)
 
 
@@ -111,7 +147,9 @@ def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
     """Return the folder of ``find_folder``. Raises ``UsageError`` if the folder holds no results."""
     folder = find_folder(target, output, emulator=emulator)
     if look(folder.root).empty:
-        raise UsageError(f"{folder.root} holds no {RESULTS}: nothing was run there yet")
+        if output is None and not Path(target).exists():
+            raise UsageError(f"there is no file or folder {target}, and {folder.root} holds no {RESULTS}")
+        raise UsageError(f"{folder.root} holds no {RESULTS}: no run has used this folder yet")
     return folder
 
 

@@ -19,12 +19,13 @@ import click
 import msgspec
 
 from runner.cli.arguments import find_folder, spoken
+from runner.cli.console import echo
 from runner.cli.display import OutputOptions, RunDisplay
 from runner.cli.display.events import Severity
 from runner.cli.display.summary import Typed
 from runner.cli.hook import run_hook
 from runner.cli.signals import signals
-from runner.core.errors import RunnerError
+from runner.core.errors import OutputError, RunnerError
 from runner.core.models import Json
 from runner.core.shards import Shard
 from runner.engine.billing.costs import exact, spent
@@ -43,9 +44,15 @@ def output_options(function: Callable[..., T]) -> Callable[..., T]:
     """
 
     @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
-    @click.option("--quiet", is_flag=True, help="Say only what needs a person; nothing at all when all is done.")
-    @click.option("--verbose", is_flag=True, help="Say every step of every job.")
-    @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
+    @click.option("--quiet", is_flag=True, help="Print only what needs attention; nothing on success.")
+    @click.option("--verbose", is_flag=True, help="Print every step of every job.")
+    @click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        metavar="FORMAT",
+        help="Write the log as text, or as json (an object a line).",
+    )
     @functools.wraps(function)
     def with_output(*arguments: object, quiet: bool, verbose: bool, log_format: str, **others: object) -> T:
         shown = OutputOptions(quiet=quiet, verbose=verbose, objects=log_format == "json")
@@ -123,7 +130,11 @@ def conclude(
         watch.finish(report, place.typed())
         summary, code = report.as_json(), report.exit_code
     if as_json:
-        click.echo(json.dumps(summary))
+        try:
+            echo(json.dumps(summary))
+        except OutputError as error:  # the hook is called in any case
+            watch.say(str(error), weight=Severity.ALERT, level="error", message=str(error))
+            code = code if code in (64, 65) else error.exit_code
     _call(on_finish, {**summary, "exit_code": code}, watch)
     return code
 
@@ -143,7 +154,7 @@ def _interruptible(work: Callable[[], T]) -> T:
     try:
         return work()
     except (KeyboardInterrupt, click.Abort):
-        raise _Interrupted("interrupted; nothing more is bought, and the same command again goes on") from None
+        raise _Interrupted("interrupted; nothing more is bought. Run the same command again to continue.") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -158,4 +169,5 @@ def _call(command: str | None, summary: dict[str, Json], watch: RunDisplay) -> N
         return
     trouble = run_hook(command, json.dumps(summary), summary["exit_code"], os.environ)
     if trouble:
-        watch.say(f"{trouble}; the run itself is not affected", weight=Severity.ALERT, level="warning", message=trouble)
+        text = f"{trouble}; the results of the run are not affected"
+        watch.say(text, weight=Severity.ALERT, level="warning", message=trouble)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.core.errors import ManifestError, RunnerError
+from runner.core.errors import ManifestError, OutputError, RunnerError
 from runner.core.text import CONTROL, DRIVES
 
 if TYPE_CHECKING:
@@ -28,17 +28,31 @@ _LONG = 12
 """Characters of a text input from which on it is treated as a prompt and removed; a shorter one reveals no prompt."""
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text that needs no replacements. Raises ``OutputError`` if standard output cannot be written.
+
+    A standard error that cannot be written is ignored: there is no other place for a message.
+    """
+    try:
+        click.echo(text, err=err, nl=nl)
+    except BrokenPipeError:  # the reader has read enough, as `| head` does; click ends the process
+        raise
+    except OSError as error:
+        if not err:
+            raise OutputError(f"standard output cannot be written: {error.strerror}") from None
+
+
 def say(line: str, *, err: bool = False) -> None:
     """Print one line of untrusted text.
 
     Line breaks and the characters that control a terminal are replaced with U+FFFD.
     """
-    click.echo(_CONTROL_OR_BREAK.sub("\ufffd", line), err=err)
+    echo(_CONTROL_OR_BREAK.sub("\ufffd", line), err=err)
 
 
 def say_all(text: str, *, err: bool = False) -> None:
     """Print untrusted text of several lines. Only the characters that control a terminal are replaced with U+FFFD."""
-    click.echo(_CONTROL.sub("\ufffd", text), err=err)
+    echo(_CONTROL.sub("\ufffd", text), err=err)
 
 
 def show_warnings(warnings: Iterable[Problem]) -> None:
@@ -64,8 +78,8 @@ def show_problems(error: ManifestError) -> None:
         say_all(str(problem), err=True)
     count = error.count
     more = f", {MAX_PROBLEMS} of them shown" if count > MAX_PROBLEMS else ""
-    click.echo(
-        f"runner: {count:,} {'fault' if count == 1 else 'faults'} in the manifest{more}; nothing was bought",
+    echo(
+        f"runner: {count:,} {'problem' if count == 1 else 'problems'} in the manifest{more}; nothing was bought",
         err=True,
     )
 

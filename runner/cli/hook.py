@@ -36,7 +36,7 @@ def run_hook(
     try:
         process.communicate(summary + "\n", timeout=seconds)
     except subprocess.TimeoutExpired:
-        return f"--on-finish took longer than {seconds:g} s and was ended"
+        return f"--on-finish took longer than {seconds:g} s and was killed"
     finally:
         _end(process)
     return f"--on-finish ended with exit code {process.returncode}" if process.returncode else ""

@@ -5,7 +5,11 @@ The module of a command is imported when the command is called. ``runner --help`
 
 from __future__ import annotations
 
-import gc
+import errno
+import os
+import sys
+from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -15,22 +19,48 @@ from runner.cli.console import show_error
 from runner.core.errors import RunnerError
 
 COMMANDS = {
-    "init": "Write a commented manifest to start from, which runs as it is.",
-    "run": "Submit a manifest's jobs, collect and deliver them; go on where the last run ended.",
-    "plan": "Say what a run would do, job by job if asked; submit nothing.",
-    "status": "Say where a batch stands: during a run, after it, after a crash.",
-    "export": "Write the receipts as CSV or JSON: a row per file, with what it cost.",
-    "collect": "Bring home what is paid for and not delivered; buy nothing.",
-    "verify": "Hold every file against its record; put right what can be had without buying.",
-    "reconcile": "List what may have been bought or cannot be had, and settle it by your word.",
-    "cancel": "Call off what still waits at the API; what cannot be called off is collected later.",
-    "merge": "Make one results manifest again of those of all shards.",
-    "report": "Write one page with the pictures, the failures, the timings and the cost.",
-    "models": "List the models of the catalogue, their prices and inputs.",
-    "schema": "Print the JSON Schema of the manifest, for completion and checks in editors.",
+    "init": "Write a commented manifest to start from.",
+    "run": "Submit the jobs of a manifest and download their results.",
+    "plan": "Show what a run would do and cost, without buying.",
+    "status": "Show the state of a batch, during a run or after it.",
+    "export": "Write receipts as CSV or JSON, one row per file with its cost.",
+    "collect": "Download results that are paid, not downloaded yet.",
+    "verify": "Verify downloaded files against the results log, and repair them.",
+    "reconcile": "List purchases whose outcome is uncertain, and resolve them.",
+    "cancel": "Cancel requests that wait in the queue of the API.",
+    "merge": "Merge the results logs of all shards into one.",
+    "report": "Write an HTML page with pictures, failures, timings and cost.",
+    "models": "List the models of the catalogue, with their prices and inputs.",
+    "schema": "Print the JSON Schema of the manifest, for editors.",
     "guide": "Print a page of the manual, or list its topics.",
-    "emulator": "Serve the Model API on this machine, with prices, pictures and faults on request.",
+    "emulator": "Serve an emulator of the Model API on this machine.",
 }
+OTHER_COMMANDS = {
+    "check": "plan",
+    "download": "collect",
+    "fetch": "collect",
+    "list": "status",
+    "new": "init",
+    "resume": "run",
+    "retry": "run",
+    "start": "run",
+    "stop": "cancel",
+    "validate": "plan",
+}
+"""Commands of other tools, and the command here that does the same."""
+OTHER_OPTIONS = {
+    "--dry-run": "`runner plan` shows what a run would do, without buying",
+    "--filter": "use --only",
+    "--force": "use --redo to buy done jobs again",
+    "--jobs": "use --concurrency",
+    "--max-workers": "use --concurrency",
+    "--parallel": "use --concurrency",
+    "--resume": "the same `runner run` again continues the last run",
+    "--retry": "the same `runner run` again continues the last run",
+    "--threads": "use --concurrency",
+    "--workers": "use --concurrency",
+}
+"""Options of other tools, and what to use here."""
 
 
 class Commands(click.Group):
@@ -43,9 +73,20 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = import_module(f"runner.cli.commands.{cmd_name}").command
-        gc.freeze()  # a command's modules live until the end: exclude them from garbage collection
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that ``args`` begins with. The error about an unknown command names the nearest one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            nearest = OTHER_COMMANDS.get(args[0]) or next(iter(get_close_matches(args[0], COMMANDS, 1)), None)
+            if nearest is None:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean `runner {nearest}`?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
@@ -53,8 +94,8 @@ class Commands(click.Group):
 
 
 COMPLETION = """\b
-Names of commands, options and files complete themselves after this line in ~/.bashrc (zsh_source, fish_source for
-other shells):
+Completion in bash, with this line in ~/.bashrc (other shells: zsh_source,
+fish_source):
   eval "$(_RUNNER_COMPLETE=bash_source runner)"
 """
 
@@ -62,7 +103,7 @@ other shells):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
 @click.version_option(__version__, prog_name="runner")
 def cli() -> None:
-    """Batch jobs for the RunComfy Model API: a YAML manifest in, images and a results manifest out.
+    """Run batch jobs on the RunComfy Model API: a YAML manifest in, images and a results log out.
 
     After the process dies for any reason, running the same command again loses nothing and buys nothing twice.
 
@@ -75,12 +116,16 @@ def cli() -> None:
 
 def main() -> int:
     """Run the command line and return its exit code. Only a bug in the program prints a traceback."""
+    _open_standard_streams()
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.Exit as end:
         code = end.exit_code
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.NoSuchOption) and error.option_name in OTHER_OPTIONS:
+            error = click.UsageError(f"{error.message} Instead, {OTHER_OPTIONS[error.option_name]}.", error.ctx)
+        with suppress(OSError):
+            error.show()
         code = 64
     except (click.Abort, KeyboardInterrupt):
         code = 75
@@ -90,9 +135,27 @@ def main() -> int:
     except Exception:  # noqa: BLE001 - any other exception is a bug in the program, and has an exit code of its own
         import traceback  # noqa: PLC0415 - needed here only
 
-        traceback.print_exc()
-        click.echo(
-            "runner: a bug of runner's; what was bought is recorded, and the same command again goes on", err=True
-        )
+        with suppress(OSError):
+            traceback.print_exc()
+            click.echo(
+                "runner: this is a bug in runner. All purchases are recorded; run the same command again to continue.",
+                err=True,
+            )
         code = 70
     return code if isinstance(code, int) else 0
+
+
+def _open_standard_streams() -> None:
+    """Open the null device in place of each closed standard stream, for example after ``2>&-``.
+
+    Otherwise the results log would get the number of standard error, and messages would be written into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process ends

@@ -42,7 +42,7 @@ NOBODY_SECONDS = 60.0
 """Maximum time without any worker in the cluster."""
 PATIENCE = 120.0
 """Seconds to wait for the shards of a client that died: they end after ``SILENCE_SECONDS`` and a grace period."""
-GONE = "the connection to the cluster is lost; shards that are under way end by themselves"
+GONE = "the connection to the cluster is lost; running shards end by themselves"
 FOR_ALL = (HALTED, 69, 73, 77)
 """Exit codes of a shard after which no other shard begins and none buys more."""
 
@@ -122,7 +122,7 @@ async def _wait_until_free(root: Path, clock: Clock, stop: Stop, say: Callable[[
             if clock.monotonic() > until:
                 raise
             if not told:
-                say(f"waiting up to {PATIENCE:.0f} s: {error}")
+                say(f"waiting up to {PATIENCE:.0f} s for another run: {error}")
             told = True
         await stop.wait(AGAIN_SECONDS)
 
@@ -141,13 +141,15 @@ def slots_of(config: RunConfig, room: int) -> int:
 def require_possible(config: RunConfig, manifest: Manifest) -> Path:
     """Return the manifest's path. Raises ``UsageError`` for options that several processes cannot share."""
     if manifest.path is None:
-        raise UsageError("--cluster: workers read the manifest themselves, so it has to be a file, not standard input")
+        raise UsageError("--cluster: each worker reads the manifest, so it must be a file, not standard input")
     if config.emulated:
-        raise UsageError("--cluster: the emulator of --emulator is in one process; start `runner emulator`, and --api")
+        raise UsageError(
+            "--cluster: the emulator of --emulator serves one process only; start `runner emulator`, and give --api"
+        )
     if config.job_filter.limit is not None:
-        raise UsageError("--cluster: --limit would count in each shard; choose with --only instead")
+        raise UsageError("--cluster: --limit would apply to each shard; use --only instead")
     if config.shard is not None:
-        raise UsageError("--cluster and --shard divide the batch each in its way; give one of them")
+        raise UsageError("--cluster and --shard both split the batch; give one of them")
     return manifest.path.absolute()
 
 
@@ -240,7 +242,7 @@ class _Run:
 
     def _leave_out(self, outcome: ShardOutcome) -> None:
         if outcome.unfit not in self._unfit:
-            self._say(f"{outcome.unfit} is left out, nothing was bought there: {outcome.error}")
+            self._say(f"worker {outcome.unfit} is not used, and bought nothing: {outcome.error}")
         self._unfit[outcome.unfit] = outcome.error
 
 
@@ -249,7 +251,7 @@ def _merge(root: Path, clock: Clock) -> str:
     try:
         merge_shards(root, timestamp(clock.now()))
     except RunnerError as error:  # also for an unfinished redo
-        return f"the results stay in shards ({error}); the same command, or `runner merge`, goes on from there"
+        return f"the results are still in shards ({error}); the same command or `runner merge` merges them"
     return ""
 
 

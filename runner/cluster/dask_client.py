@@ -69,9 +69,9 @@ class ClusterClient:
                 task = self._client.submit(*words, key=key, pure=False, retries=0, **where)
             outcome = await task
         except distributed.KilledWorker:
-            return ShardOutcome(error="the workers that ran it died, one after another", exit_code=75)
+            return ShardOutcome(error="its workers died, one after another", exit_code=75)
         except Exception as error:  # noqa: BLE001 - the loss of the scheduler may end a task with any error
-            why = f"the cluster did not run it to its end ({type(error).__name__}: {error})"
+            why = f"the cluster did not complete it ({type(error).__name__}: {error})"
             return ShardOutcome(error=why, exit_code=75)
         if isinstance(outcome, ShardOutcome):
             return outcome

@@ -16,10 +16,10 @@ from runner.engine.config import RunConfig
 from runner.ledger import private
 
 _WORDS = {
-    "runner": "has runner {found}, and here it is {wanted}",
-    "mark": "does not see the output folder that is here ({found})",
-    "manifest": "does not see the manifest that is here, or another one ({found})",
-    "token": "finds no token of its own ({found})",
+    "runner": "has runner {found}, but this machine has {wanted}",
+    "mark": "does not see the output folder of this machine ({found})",
+    "manifest": "does not see the manifest of this machine, or a different one ({found})",
+    "token": "has no API token ({found})",
     "api": "would use another API ({found})",
 }
 MOST_FAULTS = 20
@@ -32,7 +32,7 @@ async def check_workers(engine: ClusterClient, order: ShardOrder, config: RunCon
     """
     workers = await engine.workers()
     if not workers:
-        raise UsageError("the cluster has no worker; start some, and run this again. Nothing was bought.")
+        raise UsageError("the cluster has no worker; start one or more, and run again. Nothing was bought.")
     faults = await _other_versions(engine)
     faults += [] if faults else await _other_surroundings(engine, order, config)
     if faults:
@@ -46,7 +46,7 @@ async def _other_versions(engine: ClusterClient) -> list[str]:
     """Return the workers with another version of Python or Dask, for which no further check is possible."""
     mine, theirs = await engine.versions()
     return [
-        f"{worker} has {name} {found}, and here it is {mine[name]}"
+        f"{worker} has {name} {found}, but this machine has {mine[name]}"
         for worker, versions in theirs.items()
         for name, found in versions.items()
         if found != mine[name]

@@ -46,7 +46,7 @@ class ClusterProgress:
         if place.ended:
             return
         if place.worker != news.worker:
-            self._say(f"shard {news.shard} goes on at {news.worker}; {place.worker} is gone")
+            self._say(f"shard {news.shard} continues on {news.worker}; {place.worker} is gone")
             place.move(news.worker)
         place.concurrency = news.concurrency
         if any(news.counts.values()):

@@ -76,8 +76,7 @@ def _read(order: ShardOrder) -> Manifest:
     if digest_of(manifest.jobs) != order.jobs:
         manifest.jobs.close()
         raise UsageError(
-            f"{order.manifest}, one of its feeds or a model's schema is not what it was when the run was started, or "
-            "this worker sees others"
+            f"{order.manifest}, one of its feeds or a model's schema differs from the one that the run was started with"
         )
     return manifest
 

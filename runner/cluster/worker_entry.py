@@ -37,7 +37,7 @@ def begin(version: str, order: bytes) -> Any:
     """Run a shard with runner ``version``; if the worker has another version, return its address and a description."""
     found = _runner()
     if found != version:
-        return get_worker().address, f"has runner {found}, and the run was started by {version}"
+        return get_worker().address, f"has runner {found}, but the run needs {version}"
     from runner.cluster.worker import run_shard  # noqa: PLC0415 - the version is known to match only now
 
     return run_shard(pickle.loads(order))  # noqa: S301 - a client that can submit a task can run code anyway

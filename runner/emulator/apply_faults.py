@@ -53,7 +53,7 @@ def _status(fault: InjectedFault, now: float) -> Answer:
 def _error(fault: InjectedFault, usual: int) -> Answer:
     status = fault.status or usual
     code = fault.code or _CODES.get(status, status * 1000 + 1)
-    return refusal(status, code, fault.message or f"made to go wrong: {fault.kind}")
+    return refusal(status, code, fault.message or f"injected fault: {fault.kind}")
 
 
 def _body(form: str, api: bytes) -> tuple[str, bytes]:

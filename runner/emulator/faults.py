@@ -158,7 +158,7 @@ class InjectedFault:
         if self.when is not None:
             _known("when", self.when, ("before", "after"))
         if not 0 <= self.p <= 1:
-            raise ValueError(f"p is a chance between 0 and 1, not {self.p}")
+            raise ValueError(f"p is a probability between 0 and 1, not {self.p}")
 
     @property
     def early(self) -> bool:
@@ -175,7 +175,7 @@ def parse_fault(text: str) -> InjectedFault:
     """Return the rule in a text like ``submit status status=503 p=0.2 retry_after=2``. Raises ``ValueError``."""
     words = shlex.split(text)
     if len(words) < 2 or "=" in words[0] or "=" in words[1]:
-        raise ValueError(f"{text!r}: a fault is OPERATION KIND [NAME=VALUE ...]")
+        raise ValueError(f"{text!r}: write a fault as OPERATION KIND [NAME=VALUE ...]")
     pairs = [word.partition("=") for word in words[2:]]
     if bare := [name for name, equals, _ in pairs if not equals]:
         raise ValueError(f"{text!r}: {bare[0]!r} has no value")

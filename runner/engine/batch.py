@@ -111,7 +111,7 @@ class Batch:
             await self._carry([], work.of_missing(planner, jobs.selected()), planner.claims)
         await again.close(jobs.every())
         if again.unfinished:
-            self._tally.notes.append("the redo is not finished: run the same command again, and it goes on with it")
+            self._tally.notes.append("the redo is not finished; run the same command again to continue it")
         return await self._finish()
 
     async def _open_redo(self, planner: Planner, jobs: Jobs, buying: Estimate) -> Redo:
@@ -271,4 +271,6 @@ class Batch:
 
 def _held_by_shards(count: int) -> str:
     jobs = "1 job is" if count == 1 else f"{count:,} jobs are"
-    return f"{jobs} held: bought under another id in another shard; `runner merge`, and a run takes that over, free"
+    return (
+        f"{jobs} on hold: already bought under another id in another shard. Run `runner merge`, then run again (free)"
+    )

@@ -76,11 +76,11 @@ async def _ask(
 ) -> tuple[dict[str, dict[str, Json] | None], str]:
     """Return the entries of the catalogue, and the reason for entries that are missing."""
     if options.offline:
-        return {}, "--offline: the catalogue is not asked"
+        return {}, "--offline: the catalogue is not contacted"
     try:
-        return await fetch_entries(models, options, environ), "the catalogue cannot be asked"
+        return await fetch_entries(models, options, environ), "the catalogue cannot be reached"
     except AccountError:
-        return {}, "there is no token to ask the catalogue with"
+        return {}, "the catalogue needs an API token"
 
 
 def _is_fresh(kept: CachedSchema, now: float) -> bool:
@@ -92,9 +92,9 @@ def _judge(entry: dict[str, Json] | None, why: str) -> tuple[dict[str, Json] | N
     if entry is None:
         return None, why
     if not entry:
-        return None, "the catalogue knows no such model; `runner models --search WORD` finds the right id"
+        return None, "the catalogue has no such model; `runner models --search WORD` finds the right id"
     if "input_schema" not in entry:
-        return None, "the catalogue does not tell what it takes"
+        return None, "the catalogue has no input schema for it"
     try:
         return usable(entry["input_schema"]), ""
     except Invalid as wrong:
@@ -105,12 +105,13 @@ def _fall_back(kept: CachedSchema | None, reason: str) -> Offer:
     """Return an older copy with a note, if it can be used, else only the reason."""
     if kept is None or _judge({"input_schema": kept.input_schema}, "")[0] is None:
         return Offer(note=reason)
-    return Offer(schema=kept.input_schema, note=f"checked by a copy of {timestamp(kept.at)[:10]}, as {reason}")
+    note = f"checked with the cached schema of {timestamp(kept.at)[:10]}, because {reason}"
+    return Offer(schema=kept.input_schema, note=note)
 
 
 def _emulated(model: str) -> Offer:
     schema = emulated_schema(model)
-    return Offer(schema=schema, note="" if schema is not None else "the emulator knows no such model")
+    return Offer(schema=schema, note="" if schema is not None else "the emulator has no such model")
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +123,8 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     today: str | None = None
     """Current day of the API; None: not known."""
     asked: bool = False
+    why: str = ""
+    """Reason why prices are missing, in words; empty: there is none, or the catalogue has no price."""
 
 
 @asynccontextmanager
@@ -169,9 +172,22 @@ async def quote(models: Iterable[str], options: RunOptions, environ: Mapping[str
             found = await _entries(models, api)
             entries = {model: entry for model, entry in found.items() if entry is not None}
             prices = {model: price_of(entry) for model, entry in entries.items()}
-            return Quote(prices=prices, entries=entries, today=api.today, asked=True)
-    except AccountError:
-        return Quote()
+            why = await why_unreachable(api) if len(entries) < len(found) else ""
+            return Quote(prices=prices, entries=entries, today=api.today, asked=True, why=why)
+    except AccountError as error:
+        return Quote(why=str(error))
+
+
+async def why_unreachable(api: Api) -> str:
+    """Return why the catalogue gives no answer, in words; empty: the API answers other questions."""
+    from runner.api.responses import Again, Denied  # noqa: PLC0415 - slow to load, and most manifests need no HTTP
+
+    answer = await api.status("none")  # no catalogue call tells its error; no request has this id
+    if isinstance(answer, Denied):
+        return f"the API at {api.base.name} refuses the token: {answer.fault.message}"
+    if isinstance(answer, Again):
+        return f"the API at {api.base.name} cannot be reached: {answer.fault.message}"
+    return ""
 
 
 def emulated_schema(model: str) -> object:

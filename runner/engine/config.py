@@ -102,7 +102,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             manifest=_name_in_records(manifest.path, folder.root),
             beside=_earlier_folders(manifest, options),
             job_filter=options.job_filter,
-            redo=options.choice,
+            redo=RedoMode.SELECTED if options.redo is RedoMode.ALL else options.redo,
             resubmit=(options.on_unknown or settings.on_unknown) is OnUnknown.RESUBMIT,
             concurrency=_concurrency(settings, options),
             rate_per_second=rate,

@@ -53,8 +53,8 @@ class DeliveryProof:
         self.tried |= fresh
         message = after.error.message if after.error is not None else after.state.value
         self.why = (
-            f"nothing more is bought: all {self._failed} downloads of this run failed, such as {after.id} ({message}). "
-            "They are paid, and kept for days only: run again soon (downloads are free)"
+            f"all {self._failed:,} downloads of this run failed, such as {after.id} ({message}). The results are paid, "
+            "and available for days only: run again soon (downloads are free)"
         )
         if self._failed == MAX_UNPROVEN:
-            log.warning("%d downloads failed and none succeeded; buying pauses until one does", self._failed)
+            log.warning("%d downloads failed and none succeeded; buying pauses until one succeeds", self._failed)

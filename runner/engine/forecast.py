@@ -169,7 +169,7 @@ class Forecast(msgspec.Struct, kw_only=True):
             return self.not_now
         prices = self._prices(quote)
         if unpriced := self.estimate.unpriced(prices):
-            return f"a budget needs a price, and there is none for {', '.join(unpriced)}"
+            return f"a budget needs the price of each job, and there is none for {', '.join(unpriced)}"
         return without_price_words(self.estimate.without_duration(prices))
 
 
@@ -224,7 +224,7 @@ def _look_at_owed(
 def _reason(decision: Decision) -> str:
     if decision.then is None or decision.then.buys:
         return decision.reason
-    return f"{decision.reason.partition(';')[0]}; then: {decision.then.reason}"
+    return f"{decision.reason.partition(';')[0]}; after that: {decision.then.reason}"
 
 
 class _Redo:
@@ -240,5 +240,5 @@ class _Redo:
         if not self._number or not self._redo.would_choose(job, decision, self._number):
             return decision
         return msgspec.structs.replace(
-            decision, action=Action.BUY, reason="done, and to be bought anew (--redo)", record=None
+            decision, action=Action.BUY, reason="done, and bought again (--redo)", record=None
         )

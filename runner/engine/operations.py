@@ -206,8 +206,8 @@ def _api_of_record(name: str, options: RunOptions, environ: Mapping[str, str]) -
     base = find_api(options.api, environ)
     if base.name != name:
         raise UsageError(
-            f"the purchase was made at {name}, and this is {base.name}: say --api {name}, or --same-api-as {name} if "
-            "both are addresses of one service, or adopt the request unseen with --offline. Nothing was settled."
+            f"the purchase was made at {name}, and this command uses {base.name}: add --api {name}, or --same-api-as "
+            f"{name} if both are addresses of one service, or --offline to adopt without asking. Nothing was recorded."
         )
     return base, find_token(environ)
 
@@ -281,7 +281,7 @@ async def _hold(
     if shard is None and not buys:
         return stack.enter_context(acquire_all(root, since))
     if not buys and not look(root).found:
-        raise UsageError(f"{root} is not split into shards: leave --shard out. Nothing was changed.")
+        raise UsageError(f"{root} is not split into shards; leave out --shard. Nothing was changed.")
     until = clock.monotonic() + PATIENCE
     while True:
         try:

@@ -40,12 +40,8 @@ class RunOptions:
     """Another address of the same API: from now on, purchases made there count as made here."""
     offline: bool = False
     """True if the catalogue is not contacted, neither for the inputs of models nor for prices."""
-    redo: bool = False
-    """True if done jobs are bought again: those that ``only`` matches, those ``missing``, or ``every`` one."""
-    missing: bool = False
-    """True if the redo is limited to jobs whose files neither the disk nor the API has any more."""
-    every: bool = False
-    """True if the redo is for all done jobs."""
+    redo: RedoMode | None = None
+    """Done jobs that are bought again; None: none."""
     shard: Shard | None = None
     """Shard whose jobs are run, with its own results log and its own part of the budget; None: all jobs."""
     share: Shard | None = None
@@ -54,30 +50,19 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if isinstance(self.concurrency, int) and not 1 <= self.concurrency <= 1000:
-            raise UsageError(f"concurrency is {self.concurrency}; it can be 1 to 1000")
+            raise UsageError(f"concurrency is {self.concurrency}; valid are 1 to 1000")
         if self.limit is not None and self.limit < 0:
-            raise UsageError(f"limit is {self.limit}; it can be 0 or more")
+            raise UsageError(f"limit is {self.limit}; valid are 0 and more")
         if self.for_seconds is not None and self.for_seconds <= 0:
-            raise UsageError("--for takes a time to buy, such as 4h or 90m")
+            raise UsageError("--for takes a duration, such as 4h or 90m")
         if self.emulator and self.api is not None:
             raise UsageError("--emulator and --api name two different services; give one of them")
         if self.emulator and self.same_api_as is not None:
-            raise UsageError("--same-api-as is about addresses of an API, and --emulator asks none")
-        if (self.missing or self.every) and not self.redo:
-            raise UsageError("--missing and --all choose what --redo buys anew; they mean nothing without it")
-        if self.redo and not (self.only or self.missing or self.every):
-            raise UsageError("--redo buys done jobs anew, for money; say which: --only GLOB, --missing, or --all")
-        if self.missing and self.every:
-            raise UsageError("--missing and --all choose differently; give one of them")
+            raise UsageError("--same-api-as names an address of an API, and --emulator uses none; give one of them")
+        if self.redo is RedoMode.SELECTED and not self.only:
+            raise UsageError("a redo of selected jobs needs `only`; RedoMode.ALL buys all done jobs again")
         if self.share is not None and self.shard is None:
-            raise UsageError("a share of the lanes is for a run of one shard: say which")
-
-    @property
-    def choice(self) -> RedoMode | None:
-        """Return the done jobs that are bought again, as a mode; None: no redo."""
-        if not self.redo:
-            return None
-        return RedoMode.MISSING if self.missing else RedoMode.SELECTED
+            raise UsageError("a share of the concurrency needs a shard")
 
     @property
     def job_filter(self) -> JobFilter:

@@ -13,9 +13,10 @@ def owed_elsewhere(api: str, ledger: LedgerReader) -> Iterator[str]:
     """Yield a message for each address other than ``api`` that owes results: how many, and what to do."""
     for other in sorted(ledger.apis() - {api, EMULATOR} if is_paid(api) else ()):
         if owed := len(ledger.owed(other)):
-            yield f"{owed:,} paid results are owed by {other}, and this run asked {api}; {advice(other)}"
+            results = "1 paid result is" if owed == 1 else f"{owed:,} paid results are"
+            yield f"{results} at {other}, not downloaded yet, and this command used {api}; {advice(other)}"
 
 
 def advice(other: str) -> str:
     """Return the advice for the case that ``other`` is an address of the same API."""
-    return f"if both are addresses of one service, say so once: --same-api-as {other}"
+    return f"if both are addresses of one service, add --same-api-as {other} once"

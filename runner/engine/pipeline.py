@@ -140,14 +140,14 @@ class Pipeline:
 
     def _watch_token(self) -> None:
         if self._refused_requests.token_changed:
-            text = "most of what is owed is refused: the token has probably changed, or belongs to another account"
+            text = "the API refuses most paid results: the token has probably changed, or belongs to another account"
             self._context.stop.buying(text, 77)
 
     def _finish(self, work: WorkItem, record: Record | None) -> None:
         self._tally.finish(work, record)
         if halted(self._config.halt, failed=self._tally.failed, finished=self._tally.finished):
             counts = f"{self._tally.failed} of {self._tally.finished}"
-            text = f"halted: {counts} jobs that finished in this run failed, cannot be delivered, or are perhaps bought"
+            text = f"stopped on failures (`halt:`): {counts} jobs that finished failed, or are unavailable or unknown"
             self._context.stop.buying(text, HALTED)
 
     def _intent_fields(self, job: Job) -> dict[str, object]:

@@ -43,8 +43,9 @@ async def hold_unrecorded(context: RunContext, planner: Planner, jobs: Iterable[
     planner.begin_again()
     if not buying:
         return None
-    jobs_held = f" On hold until then, or until `runner reconcile` decides: {held:,} jobs whose pictures are there."
-    return f"{jobs_held if held else ''} Nothing was bought."
+    found = "1 job whose picture is" if held == 1 else f"{held:,} jobs whose pictures are"
+    on_hold = f" {found} in the folder: on hold until then, or until you resolve them with `runner reconcile`."
+    return f"{on_hold if held else ''} Nothing was bought."
 
 
 def _unrecorded(context: RunContext, job: Job, manifest: str) -> Record:
@@ -52,7 +53,8 @@ def _unrecorded(context: RunContext, job: Job, manifest: str) -> Record:
     at = timestamp(context.clock.now())
     purchase = next_purchase(context.ledger.history(job.id))
     made = intent(job, purchase, at=at, api=context.api.base.name, manifest=manifest)
-    fault = Fault(code="lost_record", message="its picture is there, and an older copy of the results log lacks it")
+    message = "its picture is in the folder, but the results log, an older copy, does not name it"
+    fault = Fault(code="lost_record", message=message)
     return follow(made, State.UNKNOWN, at, error=fault)
 
 
@@ -70,7 +72,7 @@ async def take_over(context: RunContext, planner: Planner, jobs: Iterable[Job]) 
 def stop_if_disk_full(context: RunContext) -> None:
     """Stop buying if the disk is nearly full."""
     if context.folder.nearly_full():
-        context.stop.buying(f"{context.folder.root}: the disk is nearly full; make room, and run again", 73)
+        context.stop.buying(f"{context.folder.root}: the disk is nearly full; make room and run again", 73)
 
 
 async def open_budget(
@@ -97,9 +99,9 @@ async def open_budget(
 
 
 def _refuse_unpriced(context: RunContext, config: RunConfig, model: str, *, reachable: bool) -> None:
+    text = f"a budget needs the price of {model}, and the catalogue"
     if reachable:
-        text = f"a budget needs a price, and the catalogue names none that can be used for {model}"
-        context.stop.buying(f"{text}; leave the budget out, or that model", 65)
+        context.stop.buying(f"{text} has no usable price for it; remove the budget, or jobs of that model", 65)
     else:
-        why = "is not asked (--offline)" if config.offline else "cannot be reached"
-        context.stop.buying(f"a budget needs the price of {model}, and the catalogue {why}", 69)
+        why = "is not contacted (--offline)" if config.offline else "cannot be reached"
+        context.stop.buying(f"{text} {why}", 69)

@@ -39,8 +39,10 @@ class RedoMode(StrEnum):
     """Choice of a redo among the selected done jobs."""
 
     SELECTED = "selected"
+    """Those that ``RunOptions.only`` matches."""
     MISSING = "missing"
-    """Done jobs whose files neither the disk nor the API has any more."""
+    """Those whose files neither the disk nor the API has any more."""
+    ALL = "all"
 
 
 class RedoMarks:
@@ -60,8 +62,8 @@ class RedoMarks:
         standing = self._known.redo(self._api)
         if not standing.closed and not any(self._marked(job, standing.number) for job in jobs()):
             raise UsageError(
-                "an earlier `--redo` of other jobs is not finished: finish it with a plain `runner run`, then ask for "
-                "this one again. Nothing was bought."
+                "an earlier `--redo` of other jobs is not finished. Run `runner run` without --redo first, then this "
+                "command again. Nothing was bought."
             )
 
     @property

@@ -84,7 +84,7 @@ class FixedSlots(msgspec.Struct, frozen=True):
     """Number of slots as given by the user."""
 
     limit: int
-    reason: str = "as the manifest says"
+    reason: str = "set in the manifest or on the command line"
 
     def on_change(self, tell: Callable[[], None]) -> None:
         """Do nothing: the limit never changes."""
@@ -163,7 +163,7 @@ class _Workers:
         limit = int(self._limits.slots.limit)
         if not 0.8 * self._told < limit < 1.25 * self._told:
             level = logging.INFO if self._told else logging.DEBUG
-            log.log(level, "%d requests are kept in flight from now on: %s", limit, self._limits.slots.reason)
+            log.log(level, "requests in flight: up to %d from now on (%s)", limit, self._limits.slots.reason)
             self._told = limit
         while not self._closing and self._in_use < limit:
             self._in_use += 1
@@ -264,9 +264,9 @@ class _Workers:
     def _count_lost(self, keeps_slot: bool) -> None:
         if keeps_slot:
             self.lost += 1
-            log.warning("a request did not end in time; its slot is not used again in this run")
+            log.warning("a request did not end within `timeout:`; its slot stays occupied until the end of this run")
         if keeps_slot and self.lost >= int(self._limits.slots.limit):
-            self._stop.buying("every slot is held by a request that did not end in time")
+            self._stop.buying("every slot is occupied by a request that did not end within `timeout:`")
 
     async def deliver(self, generated: Generated) -> None:
         """Deliver the queued results until the end of the queue."""
@@ -293,4 +293,4 @@ class _Workers:
     def _stop_if_undeliverable(self) -> None:
         """Stop buying if more deliveries have failed than results may wait: no delivery will lower that number."""
         if self._failed > self._backlog:
-            self._stop.buying(f"{self._failed} paid results could not be delivered; run again to fetch them")
+            self._stop.buying(f"{self._failed:,} paid results could not be downloaded; run again to download them")

@@ -82,11 +82,11 @@ def too_much_waits(owed: Iterable[Record], *, most: int, now: float) -> str:
     """
     waiting = [record for record in owed if not record.stuck and not record.rebuy]
     if len(waiting) > most:
-        return f"{len(waiting)} paid results of earlier runs wait; they are fetched first"
+        return f"{len(waiting):,} paid results of earlier runs wait for their download; they are downloaded first"
     old = next((record for record in waiting if _is_old(record, now) and not record.has_own_trouble), None)
     if old is not None:
-        why = "a paid result has waited for more than a day; what is owed is fetched first"
-        close = f"; if it never comes, `runner reconcile --accept {old.id}` closes it and buys nothing"
+        why = "a paid result has waited for more than a day; paid results are downloaded first"
+        close = f". If it stays unavailable, `runner reconcile --accept {old.id}` closes it and buys nothing"
         return why + (close if old.error else "")
     return ""
 

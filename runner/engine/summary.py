@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,21 +16,31 @@ MAX_CAUSES = 50
 MAX_EXAMPLES = 20
 
 COUNTS = ("done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "missing")
+COUNT_WORDS = {"skipped": "done before", "owed": "paid (not downloaded yet)", "missing": "with missing files"}
+"""Counts in words, where the name is not plain."""
 
 
 _ENDS = {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "cancelled"}
 
 
 _WARNINGS = {
-    "size": "another size than asked for",
-    PARTIAL: "some of its outputs missing",
-    ACCEPTED: "its outputs missing, closed with reconcile --accept",
+    "size": "another size than requested",
+    PARTIAL: "unavailable outputs",
+    ACCEPTED: "unavailable outputs, closed with reconcile --accept",
 }
 
 
 def warning_words(warning: str) -> str:
     """Return the warning of a done purchase in words, to follow "with"."""
-    return _WARNINGS.get(warning, f"another {warning} than asked for")
+    return _WARNINGS.get(warning, f"another {warning} than requested")
+
+
+def counts_in_words(counts: Mapping[str, int], *, stuck: int) -> str:
+    """Return the counts that are not zero: ``7 done, 2 left``. ``stuck``: how many of the unknown ones are stuck."""
+    found = {name: counts.get(name, 0) for name in COUNTS}
+    found["unknown"] -= stuck
+    words = [f"{count:,} {COUNT_WORDS.get(name, name)}" for name, count in found.items() if count]
+    return ", ".join([*words, *([f"{stuck:,} stuck"] if stuck else [])])
 
 
 def outcome_of_record(record: Record) -> str:
@@ -198,7 +208,7 @@ class Report:
         if not count:
             return self
         rows = "1 row of a feed was" if count == 1 else f"{count:,} rows of feeds were"
-        notes = (*self.notes, f"{rows} left out: see the warning at the beginning")
+        notes = (*self.notes, f"{rows} skipped; see the warnings at the beginning")
         return replace(self, bad_rows=count, notes=notes)
 
     def as_json(self) -> dict[str, object]:

@@ -24,9 +24,9 @@ class TimeLimit:
     def check(self) -> None:
         """Stop buying if the time of the run is over."""
         if self._until is not None and self._clock.now() >= self._until:
-            self._stop.buying("the time given by --until has come")
+            self._stop.buying("the time of --until is reached")
         elif self._end is not None and self._clock.monotonic() >= self._end:
-            self._stop.buying("the time given by --for is over")
+            self._stop.buying("the time of --for is over")
 
     async def watch(self) -> None:
         """Check the time regularly, also while nothing is bought, until buying stops."""

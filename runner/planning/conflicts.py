@@ -93,12 +93,12 @@ class Conflicts:
         history = self._ledger.history(job.id)
         paid = next((record.api for record in history if record.api != EMULATOR), None)
         if self._api == EMULATOR and paid is not None:
-            return f"{job.id} was bought at {paid} in this folder, and an emulator's picture would take its place"
+            return f"{job.id} was bought at {paid} in this folder, and a picture of the emulator would replace it"
         foreign = next((record for record in history if self.is_another_manifests(record)), None)
         if foreign is None:
             return None
         ours, theirs = (self._folder.root.joinpath(path).resolve() for path in (self._manifest, foreign.manifest))
-        return f"{job.id} of {ours} was bought by {theirs}; two manifests may not share an output folder"
+        return f"{job.id} of {ours} was bought by {theirs}; two manifests cannot share an output folder"
 
     def other_api(self) -> str:
         """Return why nothing may be bought: the folder's purchases were made at another address; empty: no conflict."""
@@ -109,8 +109,8 @@ class Conflicts:
         many = "a purchase" if count == 1 else f"{count:,} purchases"
         more = f" (and others at {', '.join(sorted(counts - Counter({address: count})))})" if len(counts) > 1 else ""
         return (
-            f"{self._folder.root} holds {many} made at {address}{more}, and this run asks {self._api}. If both are "
-            f"addresses of one service, say so once: --same-api-as {address}. Else give another folder: --output"
+            f"{self._folder.root} holds {many} made at {address}{more}, and this run uses {self._api}. If both are "
+            f"addresses of one service, add --same-api-as {address} once. Otherwise use another folder: --output"
         )
 
     def is_another_manifests(self, record: Record) -> bool:
@@ -218,14 +218,14 @@ class ConflictReport:
             return
         if _is_above(path, job):
             advice = (
-                "is a file, and the job needs a folder of that name: give the job another `file:`, or move the file"
+                "is a file, and the job needs a folder of this name: give the job another `file:`, or move the file"
             )
         elif other_spelling:
-            advice = f"is the file that the results log calls {other_spelling}: give the job another `file:`"
+            advice = f"is the file that the results log names {other_spelling}: give the job another `file:`"
         elif another_shard:
-            advice = "is another shard's: where its job gets another `file:` run that shard first, or `runner merge`"
+            advice = "belongs to another shard: if its job has another `file:` now, run that shard first, or merge"
         else:
-            advice = "is not runner's; move it, or set `file:`"
+            advice = "is not from runner: move it, or give the job another `file:`"
         self.note(f"{path} is in the way of job {job.id} and {advice}", self._paths)
 
     def raise_any(self) -> None:

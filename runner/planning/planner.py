@@ -65,10 +65,10 @@ class Planner:
         history = self.history(job) if history is None else history
         decision = self._decide(job, history)
         if decision.action is Action.REUSE and decision.record and self._folder.displaced(decision.record):
-            reason = "done, but files of another API's purchase took the place of its own"
+            reason = "done, but a purchase at another API replaced its files"
             return Decision(action=Action.RESTORE, reason=reason, record=decision.record)
         if decision.action is Action.BUY and (old_id := self.bought_elsewhere(job, history)) is not None:
-            reason = f"bought as {old_id} in another shard; `runner merge`, and a run takes that over"
+            reason = f"already bought as {old_id} in another shard; `runner merge`, then a run reuses it"
             return Decision(action=Action.HOLD, reason=reason)
         return decision
 
@@ -79,7 +79,7 @@ class Planner:
         """
         decision = decide(job, history, present=self._folder.present, resubmit=self._resubmit)
         if decision.action is Action.RESTORE and decision.record and not self._folder.holds(decision.record):
-            reason = f"{decision.reason}, and its files are gone"
+            reason = f"{decision.reason}, and its files are missing"
             return Decision(action=Action.DELIVER, reason=reason, record=decision.record)
         return decision
 

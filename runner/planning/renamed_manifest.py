@@ -43,9 +43,9 @@ def refuse_renamed(root: Path, beside: Iterable[Path], jobs: Iterable[Job]) -> N
         return
     purchases = "a purchase" if found.count == 1 else f"{found.count:,} purchases"
     raise ConflictError(
-        f"{found.root} holds {purchases} of the very jobs that this manifest names, made by {found.manifest}, which is "
-        f"gone. If that manifest was renamed, write `name: {found.root.name}` in the new one (or give --output "
-        f"{found.root}), and they are used. To buy them again, write `name: {root.name}`. Nothing was bought."
+        f"{found.root} holds {purchases} of the same jobs as this manifest, made by {found.manifest}, which no longer "
+        f"exists. If that manifest was renamed, write `name: {found.root.name}` in the new one (or give --output "
+        f"{found.root}) to use them. To buy these jobs again, write `name: {root.name}`. Nothing was bought."
     )
 
 
@@ -54,7 +54,7 @@ def _former_folders(root: Path, beside: Iterable[Path], jobs: Iterable[Job]) -> 
         try:
             yield from _former(folder, jobs)
         except RunnerError as error:
-            log.warning("%s was not looked through for purchases of these jobs: %s", folder, error)
+            log.warning("%s could not be searched for purchases of these jobs: %s", folder, error)
 
 
 def _siblings(root: Path, beside: Iterable[Path]) -> list[Path]:

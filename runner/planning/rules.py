@@ -113,21 +113,21 @@ def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: b
     newest = newest_made(history)
     if newest is not None and newest.question and not _may_resubmit(history, resubmit=resubmit):
         return _held(newest)
-    word = _users_word(job, newest, history)
-    if word:
-        return Decision(action=Action.BUY, reason=word)
+    again = _why_again(job, newest, history)
+    if again:
+        return Decision(action=Action.BUY, reason=again)
     force = in_force(history)
     if force is not None and force.state is State.DONE and force.fingerprint == job.fingerprint:
         return _reuse(job, force, present)
     return _take_back_or_buy(job, history, present)
 
 
-def _users_word(job: Job, newest: Record | None, history: Sequence[Record]) -> str:
+def _why_again(job: Job, newest: Record | None, history: Sequence[Record]) -> str:
     """Return why the user wants the job to be bought again, whatever its purchases brought; empty: no such request."""
     if newest is not None and newest.rebuy and newest.fingerprint == job.fingerprint and (newest.open or newest.owed):
-        return f"purchase {newest.purchase} is left as it is and bought anew, as you said (reconcile --rebuy)"
+        return f"purchase {newest.purchase} counts as spent, and is bought again (reconcile --rebuy)"
     number = wanted_redo(history, job.fingerprint)
-    return f"done, and to be bought anew (redo {number})" if number else ""
+    return f"done, and bought again (redo {number})" if number else ""
 
 
 def wanted_redo(history: Sequence[Record], fingerprint: str) -> int:
@@ -161,8 +161,8 @@ def _given_up(record: Record) -> bool:
 
 def _owed_reason(record: Record, job: Job) -> str:
     stuck = f"; stuck: {record.error.message}" if record.stuck and record.error else ""
-    changed = "; its inputs changed since, and are bought afterwards" if record.fingerprint != job.fingerprint else ""
-    return f"purchase {record.purchase} is paid and not delivered{stuck}{changed}"
+    changed = "; its inputs changed, and are bought afterwards" if record.fingerprint != job.fingerprint else ""
+    return f"purchase {record.purchase} is paid, not downloaded yet{stuck}{changed}"
 
 
 def _may_resubmit(history: Sequence[Record], *, resubmit: bool) -> bool:
@@ -170,7 +170,7 @@ def _may_resubmit(history: Sequence[Record], *, resubmit: bool) -> bool:
 
 
 def _held(newest: Record) -> Decision:
-    reason = f"purchase {newest.purchase} may have been bought; see `runner reconcile`"
+    reason = f"purchase {newest.purchase} may have been bought; resolve with `runner reconcile`"
     return Decision(action=Action.HOLD, reason=reason, record=newest)
 
 
@@ -178,7 +178,7 @@ def _reuse(job: Job, force: Record, present: Present) -> Decision:
     if _is_closed_without_files(force):
         return _accepted(force)
     if not present(force):
-        return Decision(action=Action.DELIVER, reason="done, but files are gone", record=force)
+        return Decision(action=Action.DELIVER, reason="done, but files are missing", record=force)
     if (force.file, force.numbered_at) != (job.file, job.numbered_at):
         return Decision(action=Action.MOVE, reason=f"done; file renamed from {force.file}", record=force)
     return Decision(action=Action.REUSE, reason="done", record=force)
@@ -189,7 +189,7 @@ def _is_closed_without_files(record: Record) -> bool:
 
 
 def _accepted(record: Record) -> Decision:
-    reason = f"purchase {record.purchase} is closed as it is (reconcile --accept)"
+    reason = f"purchase {record.purchase} is closed (reconcile --accept)"
     return Decision(action=Action.REUSE, reason=reason, record=record)
 
 
@@ -199,7 +199,7 @@ def _take_back_or_buy(job: Job, history: Sequence[Record], present: Present) -> 
     if older is not None and _is_closed_without_files(older):
         return _accepted(older)
     if older is not None:
-        reason = f"inputs are those of purchase {older.purchase} again"
+        reason = f"same inputs as purchase {older.purchase}"
         action = Action.RESTORE if present(older) else Action.DELIVER
         return Decision(action=action, reason=reason, record=older)
     tries = made(same)
@@ -217,16 +217,16 @@ def _after_failure(tries: Sequence[Record]) -> Decision:
         return Decision(action=Action.FAILED, reason=f"failed with these inputs: {why}", record=newest)
     if len(tries) >= (MAX_UNEXPLAINED if newest.error.code == UNEXPLAINED else MAX_PURCHASES):
         return Decision(action=Action.FAILED, reason=f"bought {len(tries)} times, failed: {why}", record=newest)
-    return Decision(action=Action.BUY, reason=f"failed, may work now: {why}")
+    return Decision(action=Action.BUY, reason=f"failed, tried again: {why}")
 
 
 def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
     newest = newest_made(history)
     if newest is not None and newest.open:
-        return f"purchase {newest.purchase} is unknown; on_unknown: resubmit buys once more"
+        return f"purchase {newest.purchase} is unknown; bought once more (on_unknown: resubmit)"
     if not same:
         return "inputs changed"
-    return {State.RELEASED: "refused before, nothing was bought", State.CANCELLED: "cancelled before"}.get(
+    return {State.RELEASED: "refused before, not charged", State.CANCELLED: "cancelled before"}.get(
         same[-1].state, "not bought yet"
     )
 

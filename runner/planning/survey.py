@@ -115,6 +115,6 @@ def doubt_about_schemas(jobs: Counter[str]) -> str:
     """Return why nothing may be bought while the jobs in ``SurveyResult.doubtful`` may be unchanged."""
     models = ", ".join(f"{count:,} of {model}" for model, count in sorted(jobs.items()))
     return (
-        f"the input schema that earlier purchases were read by is away, and without it jobs look new or changed "
-        f"({models}); try again when the catalogue can be asked, or buy into another output folder"
+        f"the input schema of earlier purchases is unavailable, and without it jobs may only look new or changed "
+        f"({models}); try again when the catalogue can be reached, or use another output folder"
     )

@@ -21,9 +21,7 @@ def test_a_plan_says_what_the_purchases_may_cost(desk, serve):
     assert (plan["buy"], plan["from_usd"], plan["up_to_usd"]) == (2, 0.009, 0.018)
     words = desk("plan", manifest).stdout
     assert f"{KLEIN}: 2, from $0.0045 each" in words
-    assert (
-        "from $0.0090, reserved up to $0.0180; the budget is $1.5, and $1.5000 of it is left: enough for all" in words
-    )
+    assert "from $0.0090, reserved up to $0.0180; budget $1.5, of which $1.5000 is left: enough for all" in words
     assert served.stats["submissions"] == 0
 
 
@@ -33,7 +31,7 @@ def test_a_plan_says_how_far_the_budget_goes(desk, serve):
     desk("run", desk.jobs(2))
     manifest = desk.jobs(6, budget="0.02")
     words = desk("plan", manifest).stdout
-    assert "the budget is $0.02, and $0.0110 of it is left: enough for the first 2 of these" in words
+    assert "budget $0.02, of which $0.0110 is left: enough for the first 2 of these" in words
     plan = json.loads(desk("plan", manifest, "--json").stdout)
     assert (plan["buy"], plan["budget_left_usd"], plan["affordable"]) == (4, 0.011, 2)
     assert json.loads(desk("run", manifest, "--json").stdout)["done"] == 2
@@ -48,10 +46,10 @@ def test_a_plan_of_a_redo_says_what_it_costs(desk, serve):
     plan = json.loads(desk("plan", manifest, "--redo", "--only", "job-[01]", "--json").stdout)
     assert (plan["buy"], plan["reuse"], plan["up_to_usd"]) == (2, 0, 0.009)
     words = desk("plan", manifest, "--redo", "--all", "--jobs").stdout
-    assert "buy           job-2: done, and to be bought anew (--redo)" in words
+    assert "buy            job-2: done, and bought again (--redo)" in words
     assert desk("plan", manifest, "--redo").returncode == 64
     unpriced = desk.write("model: emulator/unpriced/text-to-image\noutput: o2\nbudget: 1\njobs: [{prompt: x}]\n")
-    assert "the next run would buy nothing: a budget needs a price" in desk("plan", unpriced).stdout
+    assert "next run would buy nothing yet: a budget needs the price" in desk("plan", unpriced).stdout
 
 
 def test_an_unknown_price_is_said_and_never_zero(desk, serve):
@@ -64,7 +62,7 @@ def test_an_unknown_price_is_said_and_never_zero(desk, serve):
     assert plan["models"] == [model]
     assert "emulator/unpriced/text-to-image: 1, price unknown" in desk("plan", manifest).stdout
     offline = desk("plan", desk.jobs(1), "--offline").stdout
-    assert "not known" in offline
+    assert "total price unknown (--offline)" in offline
     assert "$0" not in offline
 
 
@@ -87,7 +85,7 @@ def test_a_plan_prices_videos_by_the_second(desk, serve):
     model = {"model": "emulator/clip/text-to-video", "buy": 2, "base_price_usd": 0.02}
     assert plan["models"] == [{**model, "price_unit": "second", "seconds": 5}]
     words = desk("plan", manifest).stdout
-    assert "emulator/clip/text-to-video: 2, 5 s in all, from $0.02 a second; makes videos" in words
+    assert "emulator/clip/text-to-video: 2, 5 s in total, from $0.02 a second; makes videos" in words
     run = json.loads(desk("run", manifest, "--budget", "0.07", "--json").stdout)
     assert (run["done"], run["left"]) == (1, 1)
     plan = json.loads(desk("plan", manifest, "--budget", "0.07", "--json").stdout)
@@ -110,15 +108,20 @@ def test_a_plan_says_which_jobs_lack_a_duration_and_what_to_write(desk, serve):
     desk.base = serve().base
     manifest = desk.write(ANIMATED)
     words = desk("plan", manifest).stdout
-    assert "2 jobs, such as b, give no `duration` in seconds: write `duration: 5`, say, into each such job" in words
+    assert (
+        "2 jobs, such as b, have no `duration` in seconds; add it, for example `duration: 5`, to each of these jobs"
+        in words
+    )
     assert "from $0.2500, reserved up to $0.2500, without 2 whose duration is unknown" in words
     plan = json.loads(desk("plan", manifest, "--budget", "5", "--json").stdout)
     assert plan["without_duration"] == [{"model": "emulator/animate/image-to-video", "jobs": 2, "example": "b"}]
     assert (plan["unpriced"], plan["affordable"]) == (["emulator/animate/image-to-video"], None)
-    assert plan["not_now"].startswith("a budget needs the price of each job: emulator/animate/image-to-video costs")
+    assert plan["not_now"].startswith(
+        "a budget needs the price of each job: the price of emulator/animate/image-to-video"
+    )
     run = desk("run", manifest, "--budget", "5")
     assert run.returncode == 65
-    assert "write `duration: 5`, say, into each such job or into `defaults:`" in run.stderr
+    assert "add it, for example `duration: 5`, to each of these jobs or to `defaults:`" in run.stderr
     assert not (desk.folder / "animated/results.jsonl").read_bytes()
 
 
@@ -167,11 +170,11 @@ def test_models_are_chosen_by_category_and_kind(desk, serve):
     desk.base = serve().base
     assert desk("models", "--category", "image-to-3d").stdout.split()[-1] == "emulator/statue/image-to-3d"
     assert desk("models", "--kind", "workflow").stdout.split()[-1] == "emulator/kit/text-to-image"
-    assert desk("models", "--kind", "workflow", "--search", "klein").stdout == "no model fits\n"
+    assert desk("models", "--kind", "workflow", "--search", "klein").stdout == "no model matches\n"
     nothing = desk("models", "--category", "movies")
-    assert (nothing.returncode, nothing.stdout) == (0, "no model fits\n")
-    assert "the categories are: image-to-3d, " in nothing.stderr
-    assert "--category says what it makes" in desk("models", "--kind", "video").stderr
+    assert (nothing.returncode, nothing.stdout) == (0, "no model matches\n")
+    assert "categories: image-to-3d, " in nothing.stderr
+    assert "--category selects its output" in desk("models", "--kind", "video").stderr
     assert json.loads(desk("models", "--category", "movies", "--json").stdout) == []
     assert desk("models", KLEIN, "--kind", "model").returncode == 64
 
@@ -179,10 +182,10 @@ def test_models_are_chosen_by_category_and_kind(desk, serve):
 def test_a_model_by_the_second_says_how_a_job_is_priced(desk):
     """By its duration, the model's own where it has one; choices and inputs of an older version are said."""
     clip = desk("models", "emulator/clip/text-to-video", "--emulator").stdout
-    assert "from $0.02 a second; `duration` is 2 unless a job gives it\n" in clip
+    assert "from $0.02 a second; `duration` is 2 by default\n" in clip
     assert "  seconds   integer, 1 to 10, deprecated\n" in clip
     animate = desk("models", "emulator/animate/image-to-video", "--emulator").stdout
-    assert "from $0.05 a second; the price of a job is known if it gives its `duration`\n" in animate
+    assert "from $0.05 a second; the price of a job depends on its `duration`\n" in animate
     assert "  duration   string, one of 5, 10\n" in animate
 
 

@@ -68,7 +68,7 @@ def test_what_is_owed_is_not_forgotten_where_a_run_cannot_start(desk, serve):
     desk.base = serve().base
     folder = desk.folder / "nothing"
     folder.mkdir()
-    assert json.loads(desk("collect", folder, "--json").stdout)["error"].endswith("nothing was run there yet")
+    assert json.loads(desk("collect", folder, "--json").stdout)["error"].endswith("no run has used this folder yet")
 
 
 def test_what_a_broken_manifest_brings_home_is_counted(desk, serve):
@@ -300,7 +300,7 @@ def test_bad_rows_are_left_out_on_request_and_end_in_exit_1(desk):
     ended = desk("run", manifest, "--emulator", "--json")
     assert ended.returncode == 1
     assert "rows.csv:3:1" in ended.stderr
-    assert "2 rows of feeds were left out" in ended.stderr
+    assert "2 rows of feeds were skipped" in ended.stderr
     report = json.loads(ended.stdout)
     assert (report["total"], report["done"]) == (1, 1)
     assert desk("run", manifest, "--emulator").returncode == 1
@@ -365,7 +365,7 @@ def test_a_bug_of_ours_is_told_from_failed_jobs():
     ended = subprocess.run([sys.executable, "-c", program, "broken"], capture_output=True, text=True, check=False)
     assert ended.returncode == 70
     assert "ModuleNotFoundError" in ended.stderr
-    assert "the same command again goes on" in ended.stderr
+    assert "run the same command again to continue" in ended.stderr
 
 
 def test_help_and_version(desk):

@@ -167,7 +167,7 @@ def test_no_event_holds_a_prompt_or_a_control_character(state, before, after):
         (State.SUBMITTING, None, Severity.STEP),
         (State.DONE, None, Severity.NEWS),
         (State.RELEASED, FAULTS[1], Severity.STEP),
-        (State.SUBMITTED, FAULTS[1], Severity.WORD),
+        (State.SUBMITTED, FAULTS[1], Severity.NOTICE),
         (State.SUBMITTED, FAULTS[2], Severity.ALERT),
         (State.UNKNOWN, FAULTS[1], Severity.ALERT),
         (State.FAILED, FAULTS[1], Severity.ALERT),

@@ -78,7 +78,7 @@ def test_adopting_nonsense_is_refused(desk, doubtful):
     """The API answers 404: exit 64, and the question stays open. `--offline` adopts it unseen."""
     refused = desk("reconcile", "batch.yaml", "--adopt", "job-0=nonsense")
     assert refused.returncode == 64
-    assert "the API knows no request nonsense" in refused.stderr
+    assert "the API has no request nonsense" in refused.stderr
     assert desk.records()["job-0"].state is State.UNKNOWN
     assert desk("reconcile", "batch.yaml", "--adopt", "job-0=nonsense", "--offline").returncode == 0
     assert desk.records()["job-0"].state is State.SUBMITTED
@@ -90,7 +90,7 @@ def test_adopting_nonsense_is_refused(desk, doubtful):
         (["--lost", "job-00"], "did you mean `job-0`"),
         (["--lost", "job-1"], "is done"),
         (["--adopt", "job-0"], "ID=REQUEST_ID"),
-        (["--adopt", "job-0=a b"], "no request id"),
+        (["--adopt", "job-0=a b"], "not a request id"),
         (["--rebuy", "tote"], "tote"),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_wrong_word_is_64(desk, doubtful, words, said):
     code, told = listing(desk, *words)
     assert code == 64
     assert said in told
-    assert "Nothing was settled" in told
+    assert "Nothing was recorded" in told
 
 
 def test_settling_waits_for_a_run_to_end(desk, serve):
@@ -119,7 +119,7 @@ def test_nothing_open(desk):
     desk("run", desk.jobs(1), "--emulator")
     told = desk("reconcile", "batch.yaml", "--emulator")
     assert told.returncode == 0
-    assert "no question is open" in told.stdout
+    assert "every purchase is resolved" in told.stdout
     assert desk("reconcile", "nowhere").returncode == 64
 
 
@@ -136,7 +136,7 @@ def test_cancel_says_what_was_called_off(desk, serve):
     result = json.loads(ended.stdout)
     assert (result["cancelled"], result["owed"], result["failed"], result["stuck"]) == (2, 1, 0, 0)
     told = desk("cancel", "out")
-    assert "0 cancelled; 1 will still be collected" in told.stdout
+    assert "cancelled: 0; paid, not downloaded yet: 1" in told.stdout
     desk.base = ""
     assert desk("cancel", "out").returncode == 77
 

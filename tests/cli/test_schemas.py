@@ -40,7 +40,7 @@ def test_the_cache_lies_in_the_users_home_and_serves_offline(desk, serve):
     manifest = batch(desk)
     first = desk("plan", manifest, "--offline")
     assert "are not checked here" in first.stderr
-    assert "--offline: the catalogue is not asked" in first.stderr
+    assert "--offline: the catalogue is not contacted" in first.stderr
     assert desk("run", manifest).returncode == 0
     assert len(list((desk.folder / ".cache" / "runcomfy-runner").rglob("*.json"))) == 1
     asked = served.stats["calls"]["model"]
@@ -68,7 +68,7 @@ def test_an_emulator_inside_the_process_checks_by_its_own_catalogue(desk):
     assert "`steps` is 51; the model takes 1 to 50" in ended.stderr
     assert desk("run", batch(desk), "--emulator", "--offline").returncode == 0
     unknown = desk("plan", batch(desk, model="no/such/model"), "--emulator")
-    assert "the emulator knows no such model" in unknown.stderr
+    assert "the emulator has no such model" in unknown.stderr
     assert not (desk.folder / ".cache").exists()
 
 
@@ -81,13 +81,13 @@ def test_a_plan_says_when_a_missing_schema_keeps_a_run_from_buying(desk, serve):
     assert "A run would buy nothing" in desk("plan", batch(desk)).stdout
     edited = batch(desk, "prompt: a jug, style: 12")
     words = desk("plan", edited).stdout
-    assert "But the next run would buy nothing: the input schema that earlier purchases were read by is away" in words
+    assert "The next run would buy nothing yet: the input schema of earlier purchases is unavailable" in words
     found = json.loads(desk("plan", edited, "--json").stdout)
     assert (found["buy"], found["doubtful"]) == (1, 1)
     assert found["not_now"] in words
     ended = desk("run", edited)
     assert ended.returncode == 69
-    assert "try again when the catalogue can be asked" in ended.stderr
+    assert "try again when the catalogue can be reached" in ended.stderr
 
 
 def test_status_of_a_manifest_asks_nobody(desk, serve):

@@ -76,7 +76,7 @@ def test_merged_on_the_command_line(desk, serve):
         refused = desk("merge", "out")
         assert (refused.returncode, "shard 2/2 of" in refused.stderr) == (75, True)
         assert "(shard 2/2)" in desk("status", "out").stdout
-    assert "the results of 2 shards in one" in desk("merge", manifest).stdout
+    assert "results of 2 shards merged" in desk("merge", manifest).stdout
     assert "is not split into shards; nothing was changed" in desk("merge", manifest).stdout
     assert json.loads(desk("run", manifest, "--json").stdout)["skipped"] == 8
 
@@ -89,7 +89,7 @@ def test_all_shards_are_one_book(desk, serve):
         desk("run", manifest, "--shard", part, "--quiet")
     assert len(desk("export", "out").stdout.splitlines()) == 9
     assert "8 of 8 files are right" in desk("verify", manifest).stdout
-    assert "no question is open" in desk("reconcile", "out").stdout
+    assert "every purchase is resolved" in desk("reconcile", "out").stdout
     assert "8 jobs" in desk("report", "out").stdout
     assert json.loads(desk("cancel", "out", "--json").stdout)["results"] == str(desk.folder / "out")
     assert json.loads(desk("collect", "out", "--shard", "2/2", "--json").stdout)["total"] == 0

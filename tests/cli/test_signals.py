@@ -41,9 +41,9 @@ def test_a_signal_is_answered_when_buying_has_stopped_before(desk, serve):
     """The balance is used up, a request is in flight: the person hears that the run ends, and does not press again."""
     desk.base = serve("--seconds", "60", "--fault", "submit status status=402 code=400002 after=1").base
     process = desk.start("run", desk.jobs(4, concurrency=4))
-    assert any("buying nothing more: the account has no balance left" in line for line in process.stderr)
+    assert any("buying stopped: the account has no balance" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)
-    assert any("SIGINT: finishing what is in flight, at most 20 s" in line for line in process.stderr)
+    assert any("SIGINT: finishing requests in flight, at most 20 s" in line for line in process.stderr)
 
 
 def test_a_broken_manifest_is_told_whatever_else_is_wrong(desk):

@@ -16,13 +16,16 @@ def test_during_a_crash_and_after(desk, serve):
     desk.wait_for(submitted=3)
     during = desk("status", "batch.yaml").stdout
     assert f"In use by process {process.pid} on " in during
-    assert "No run is going on" not in during
+    assert "No run is in progress" not in during
+    assert "the run in progress downloads them" in during
     process.kill()
     process.communicate()
     crashed = desk("status", "batch.yaml").stdout
-    assert "4 jobs: 3 owed, 1 left" in crashed
-    assert "No run is going on: the same `runner run` again goes on" in crashed
-    assert re.search(r"Owed: 3, the oldest for \d+ s; a run or `runner collect` fetches them, free:", crashed)
+    assert "4 jobs: 3 paid (not downloaded yet), 1 left" in crashed
+    assert "No run is in progress: the same `runner run` again continues" in crashed
+    assert re.search(
+        r"Paid, not downloaded yet: 3, the oldest for \d+ s; a run or `runner collect` downloads them", crashed
+    )
     assert re.search(r"  job-1 \(request [\w-]+\), for \d+ s\n", crashed)
 
 
@@ -32,10 +35,10 @@ def test_after_the_end_the_failures_come_first(desk, serve):
     desk.base = serve(*faults).base
     assert desk("run", desk.jobs(3)).returncode == 2
     told = desk("status", "batch.yaml").stdout
-    titles = ["Failed:", "Unknown (perhaps bought) or stuck; `runner reconcile` settles them:"]
+    titles = ["Failed:", "Unknown outcome, may have been charged; resolve with `runner reconcile`:"]
     assert [line for line in told.splitlines() if line.endswith(":")] == titles
     assert "No run" not in told
-    assert "Owed" not in told
+    assert "not downloaded" not in told
 
 
 def test_what_is_owed_is_listed_oldest_first_with_its_age(desk):
@@ -63,8 +66,8 @@ def test_a_stuck_purchase_is_named_once(desk):
     (desk.folder / "out/results.jsonl").write_text(json.dumps(line) + "\n")
     told = desk("status", "out").stdout
     assert told.count("mug (request r)") == 1
-    assert "1 unknown" in told
-    assert "Owed" not in told
+    assert "1 job: 1 stuck" in told
+    assert "not downloaded" not in told
 
 
 @pytest.mark.parametrize("word", ["resubmit", "rebuy"])

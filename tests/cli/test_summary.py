@@ -129,5 +129,5 @@ def test_what_runs_the_jobs_again_names_the_manifest(place, run):
 
 
 def test_why_buying_stopped_is_said_where_it_matters():
-    report = Report(left=5, stopped=Stopped(reason="the account has no balance left", exit_code=77))
-    assert "stopped: the account has no balance left" in summary_lines(report, TYPED)
+    report = Report(left=5, stopped=Stopped(reason="the account has no balance", exit_code=77))
+    assert "stopped: the account has no balance" in summary_lines(report, TYPED)

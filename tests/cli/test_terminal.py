@@ -95,7 +95,7 @@ def test_ctrl_c_says_what_happens_and_a_second_one_gives_the_cursor_back(desk, s
     with at_a_terminal(desk, "run", desk.jobs(5, concurrency=2)) as terminal:
         terminal.read_until(lambda: "in flight 2 of 2" in "\n".join(terminal.screen.lines))
         terminal.process.send_signal(signal.SIGINT)
-        told = "SIGINT: finishing what is in flight, at most 20 s; again to stop at once"
+        told = "SIGINT: finishing requests in flight, at most 20 s; again to stop at once"
         terminal.read_until(lambda: told in terminal.screen.lines)
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.read_to_the_end() == 75

@@ -57,7 +57,7 @@ def test_the_run_says_which_moment_it_means():
     """A run that starts late says that the time is over, and buys nothing until then or the next day."""
     now = datetime.fromisoformat("2026-11-22T09:00:00+01:00").timestamp()
     assert until_words(now + 5400, now) == "buying until 2026-11-22 10:30, 1 h 30 min from now"
-    assert until_words(now - 9000, now).startswith("2026-11-22 06:30 was 2 h 30 min ago: nothing is bought any more")
+    assert until_words(now - 9000, now).startswith("2026-11-22 06:30 was 2 h 30 min ago: this run buys nothing")
 
 
 @pytest.mark.parametrize("text", ["1_0:30", "24:00", "06:60", "6", "06:30:00", "-1:30", ""])

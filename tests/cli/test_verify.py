@@ -53,7 +53,7 @@ def test_all_five_kinds_are_named_and_nothing_is_changed(desk, finished):
         "job-4.png": "swapped",
         "mine.jpg": "foreign",
     }
-    assert "job-3.png (job-3, purchase 1): holds the bytes of job-4.png" in ended.stdout
+    assert "job-3.png (job-3, purchase 1): contains job-4.png" in ended.stdout
     assert "1 of 6 files are right" in ended.stdout
     assert "--repair" in ended.stderr
     assert tree(desk) == before
@@ -168,7 +168,7 @@ def test_a_damaged_log_is_refused_mended_and_gone_on_with(desk, finished):
     ended = desk("verify", "out", "--repair-log")
     desk.base = base
     assert "Traceback" not in ended.stderr
-    assert f"cut    line {number}: " in ended.stdout
+    assert f"removed  line {number}: " in ended.stdout
     assert (desk.folder / "out/.runner/results.jsonl.damaged-1").read_bytes() == before
     assert desk("run", "batch.yaml").returncode in (0, 2)
     assert finished.stats["submissions"] == 6
@@ -223,8 +223,8 @@ def test_what_the_manifest_allows_by_now_is_fetched_by_a_repair(desk, serve):
     desk.base = serve().base
     first = desk("run", desk.write(KIT.format(settings="max_pixels: 100")), "--offline")
     assert first.returncode == 0
-    assert "a: done, with some of its outputs missing (1 of 3): a picture of 64x64 pixels" in first.stderr
-    assert "1 done, with outputs that could not be had (`runner verify --repair` asks for them again" in first.stderr
+    assert "a: done, with unavailable outputs (1 of 3): a picture of 64x64 pixels" in first.stderr
+    assert "1 done, with unavailable outputs (`runner verify --repair` tries to download them again" in first.stderr
     assert desk("verify", "batch.yaml").returncode == 1
     desk.write(KIT.format(settings=""))
     assert desk("run", "batch.yaml", "--offline").returncode == 0

@@ -64,7 +64,7 @@ def test_what_a_dead_worker_did_is_counted_as_done_in_this_run() -> None:
     assert board.status().counts == {"done": 3, "skipped": 0, "left": 2}
     report = board.end(Shard(index=1, of=1), Report(skipped=4, done=1, cost_usd=0.1))
     assert (report.done, report.skipped, report.cost_usd) == (4, 1, pytest.approx(0.4))
-    assert said == ["shard 1 goes on at tcp://two; tcp://one is gone"]
+    assert said == ["shard 1 continues on tcp://two; tcp://one is gone"]
 
 
 def test_news_that_comes_after_the_end_changes_nothing() -> None:
@@ -110,7 +110,7 @@ def test_every_fault_of_a_worker_is_named_and_of_another_runner_only_that() -> N
 
     assert _faults(WANTED, WANTED) == []
     assert len(_faults({**WANTED, "mark": "x", "manifest": "x", "token": "no", "api": "b"}, WANTED)) == 4
-    assert _faults({**WANTED, "runner": "0", "mark": "x"}, WANTED) == ["has runner 0, and here it is 1"]
+    assert _faults({**WANTED, "runner": "0", "mark": "x"}, WANTED) == ["has runner 0, but this machine has 1"]
     assert _faults({"runner": "none that can be imported"}, WANTED) != []
     assert _faults(OSError("gone"), WANTED) == ["does not answer (OSError: gone)"]
 

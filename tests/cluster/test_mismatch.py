@@ -55,14 +55,14 @@ def test_a_worker_with_another_runner_is_named_with_both_versions(cluster):
     """One worker fits and one does not: nothing is bought, and the message names the worker and its version."""
     cluster.work()
     cluster.work(PYTHONPATH=doctored(cluster.folder))
-    require_refused(cluster, cluster.write(3), says=f"has runner 0.0.1, and here it is {runner.__version__}")
+    require_refused(cluster, cluster.write(3), says=f"has runner 0.0.1, but this machine has {runner.__version__}")
 
 
 @pytest.mark.slow
 def test_a_worker_without_a_token_is_named(cluster):
     """The token does not travel: a worker needs its own."""
     cluster.work(RUNCOMFY_TOKEN=None)
-    require_refused(cluster, cluster.write(3), says="finds no token of its own")
+    require_refused(cluster, cluster.write(3), says="has no API token")
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_a_worker_that_comes_later_and_does_not_fit_is_left_out(cluster):
     first.send_signal(signal.SIGSTOP)  # it must not end the batch alone while the other worker starts
     cluster.work(PYTHONPATH=doctored(cluster.folder))
     first.kill()
-    wait_for(lambda: "is left out" in cluster.said(run), run)
+    wait_for(lambda: "is not used" in cluster.said(run), run)
     cluster.work()
     code, summary = cluster.end(run)
     assert code == (2 if summary["unknown"] else 0), cluster.said(run)
@@ -121,9 +121,9 @@ def test_a_worker_that_comes_later_and_does_not_fit_is_left_out(cluster):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--limit", "2"], "--limit would count in each shard"),
+        (["--limit", "2"], "--limit would apply to each shard"),
         (["--shard", "1/2"], "give one of them"),
-        (["--emulator"], "--emulator is in one process"),
+        (["--emulator"], "--emulator serves one process only"),
     ],
 )
 def test_what_several_processes_cannot_do_is_refused(site, options, words):

@@ -148,6 +148,7 @@ from runner.core.errors import RunnerError  # noqa: E402
 from runner.core.models import Record  # noqa: E402
 from runner.core.shards import find_shard  # noqa: E402
 from runner.engine import operations  # noqa: E402 - after the wrappers
+from runner.engine.redo import RedoMode  # noqa: E402
 from runner.ledger import merge_shards  # noqa: E402
 
 
@@ -207,7 +208,7 @@ async def work(order: dict[str, Any]) -> dict[str, Any]:
         return {"exit": 0, "said": str(merge_shards(Path(order["output"]), "now"))}
     manifest = load(order["manifest"])
     shard, redo = find_shard(order["shard"], {}) if order.get("shard") else None, bool(order.get("redo"))
-    options = operations.RunOptions(shard=shard, redo=redo, every=redo)
+    options = operations.RunOptions(shard=shard, redo=RedoMode.ALL if redo else None)
     report = await operations.run(manifest, options, observer=see, clock=FastClock(), environ=environ)
     said = report.stopped.reason if report.stopped else ""
     return {"exit": report.exit_code, "said": said, "report": report.as_json()}

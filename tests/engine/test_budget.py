@@ -221,7 +221,10 @@ async def test_a_clip_without_a_duration_is_never_bought_under_a_budget(inputs):
     assert not await budget.acquire(clip("a", **inputs))
     assert stop.why is not None
     assert stop.why.exit_code == 65
-    assert "m costs by the second, and a gives no `duration` in seconds; write `duration: 5`" in stop.why.reason
+    assert (
+        "the price of m is per second, and a has no `duration` in seconds; add it, for example `duration: 5`"
+        in stop.why.reason
+    )
 
 
 @pytest.mark.anyio
@@ -234,7 +237,7 @@ async def test_a_job_without_a_price_does_not_wait_for_others():
     budget.reserve(bought("a", inputs={"duration": 2}, reserved_usd=0.2, priced_seconds=2))
     assert not await budget.acquire(Job(id="b", model="n", inputs={}, fingerprint="b", file="b"))
     assert stop.why is not None
-    assert "nothing says what b costs" in stop.why.reason
+    assert "the price of b is unknown" in stop.why.reason
 
 
 def test_a_clip_that_was_bought_without_a_price_counts_at_the_price_of_now():

@@ -74,4 +74,4 @@ async def test_a_batch_ends_where_more_cannot_be_delivered_than_may_wait_by_now(
     with anyio.fail_after(3600):
         await run_batch([], work, steps=steps, limits=Limits(slots=slots, deliveries=32, backlog=100), stop=stop)
     assert stop.why is not None
-    assert "could not be delivered" in stop.why.reason
+    assert "could not be downloaded" in stop.why.reason

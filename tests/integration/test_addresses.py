@@ -79,7 +79,7 @@ async def test_another_address_buys_nothing_and_names_both(service: Service, by_
     with pytest.raises(runner.ConflictError) as told:
         await by_name.run(manifest)
     text = str(told.value)
-    assert f"out holds 3 purchases made at {service.emulator.base}, and this run asks {by_name.base}" in text
+    assert f"out holds 3 purchases made at {service.emulator.base}, and this run uses {by_name.base}" in text
     assert f"--same-api-as {service.emulator.base}" in text
     assert "--output" in text
     assert "Nothing was bought" in text
@@ -159,7 +159,7 @@ async def test_a_redo_goes_on_at_the_other_address(service: Service, by_name: By
     """Chosen at one address and finished at the other, and bought once."""
     await service.run(service.manifest(*plain(2)))
     service.fault(InjectedFault(on="submit", kind="status", status=402, code=402001))
-    await service.run(service.manifest(*plain(2)), redo=True, every=True)
+    await service.run(service.manifest(*plain(2)), redo=runner.RedoMode.ALL)
     service.fault()
     report = await by_name.run(service.manifest(*plain(2)), same_api_as=service.emulator.base)
     assert report.done == 2

@@ -156,4 +156,4 @@ def test_who_did_not_answer_is_said_apart(capsys):
     _show(CancelResult(owed=20, unanswered=16), "output/spring")
     said = capsys.readouterr().out
     assert "16 were asked and gave no answer before the end: perhaps they are cancelled" in said
-    assert "`runner cancel output/spring` asks again" in said
+    assert "run `runner cancel output/spring` again" in said

@@ -76,7 +76,7 @@ async def test_a_request_that_the_api_does_not_know_is_not_adopted(service):
     """A typo, or another service's id: refused with words, and nothing of the whole command is recorded."""
     await in_doubt(service, jobs=2)
     lines = service.lines()
-    with pytest.raises(runner.UsageError, match=r"(?s)a=nonsense: the API knows no request nonsense.*Nothing was"):
+    with pytest.raises(runner.UsageError, match=r"(?s)a=nonsense: the API has no request nonsense.*Nothing was"):
         await service.reconcile("adopt a=nonsense")
     assert service.lines() == lines
     assert questions(service).unknown[0].id == "a"
@@ -88,7 +88,7 @@ async def test_where_the_api_cannot_be_asked_nothing_is_adopted(service):
     lines = service.lines()
     for fault in (InjectedFault(on="status", kind="reset"), InjectedFault(on="status", kind="status", status=500)):
         service.fault(fault, InjectedFault(on="result", kind="reset"))
-        with pytest.raises(runner.Unavailable, match=r"could not be asked.*Nothing was settled.*--offline") as caught:
+        with pytest.raises(runner.Unavailable, match=r"could not be asked.*Nothing was recorded.*--offline") as caught:
             await service.reconcile(f"adopt a={request_id}")
         assert caught.value.exit_code == 69
     assert service.lines() == lines
@@ -274,7 +274,7 @@ WRONG = {
     "a purchase that is not there": (["lost a/7"], "a has no purchase 7"),
     "a request of another purchase": (["adopt a={b}"], r"belongs to purchase 1 of b"),
     "two words about one": (["lost a", "rebuy a"], "the same purchase is meant"),
-    "one of several is wrong": (["rebuy a", "lost b", "lost x"], r"(?s)lost b.*lost x.*Nothing was settled"),
+    "one of several is wrong": (["rebuy a", "lost b", "lost x"], r"(?s)lost b.*lost x.*Nothing was recorded"),
 }
 
 

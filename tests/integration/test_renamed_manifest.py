@@ -48,7 +48,7 @@ async def test_a_renamed_manifest_buys_nothing_again(service: Service, folder: s
         await service.run(renamed)
     text = str(told.value)
     for words in (
-        f"{service.folder}/output/shoes holds 3 purchases of the very jobs",
+        f"{service.folder}/output/shoes holds 3 purchases of the same jobs",
         f"made by {service.folder}/{folder}shoes.yaml, which is gone",
         "write `name: shoes`",
         "write `name: shoes-v2`",
@@ -89,7 +89,7 @@ async def test_one_common_job_is_enough(service: Service) -> None:
     await service.run(write(service, "shoes.yaml"))
     (service.folder / "shoes.yaml").unlink()
     edited = write(service, "boots.yaml", [{"id": "new", "prompt": "a boot"}, {"id": "x", "prompt": "a shoe, 1"}])
-    with pytest.raises(runner.ConflictError, match="holds a purchase of the very jobs"):
+    with pytest.raises(runner.ConflictError, match="holds a purchase of the same jobs"):
         await service.run(edited)
 
 

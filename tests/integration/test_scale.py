@@ -116,5 +116,5 @@ def test_a_great_many_files_in_the_way_are_told_in_part(folder: Callable[[int], 
     with pytest.raises(runner.ConflictError) as caught:
         look(manifest, set())
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("sku-00000000.png is in the way of job sku-00000000 and is not runner's")
+    assert lines[0].startswith("sku-00000000.png is in the way of job sku-00000000 and is not from runner")
     assert (len(lines), lines[-2:]) == (MAX_CONFLICTS + 2, ["… and 5 more", "Nothing was bought."])

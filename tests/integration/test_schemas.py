@@ -13,6 +13,7 @@ from runner.core.models import State
 from runner.emulator import InjectedFault
 from runner.engine import operations
 from runner.engine.catalogue import offers
+from runner.engine.redo import RedoMode
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +77,7 @@ async def test_an_old_copy_serves_while_the_catalogue_is_away_and_that_is_said(s
 async def test_offline_asks_nothing_and_takes_any_copy(service):
     """With ``--offline`` the cache alone serves, and without a copy nothing is known."""
     offer = await known(service, offline=True)
-    assert (offer.schema, offer.note) == (None, "--offline: the catalogue is not asked")
+    assert (offer.schema, offer.note) == (None, "--offline: the catalogue is not contacted")
     await known(service)
     assert (await known(service, offline=True)).schema is not None
     assert calls(service) == 1
@@ -254,7 +255,7 @@ async def test_a_redo_on_a_night_without_the_schema_buys_what_was_bought(service
     assert (await service.run(await service.read(BATCH))).done == 3
     service.fault(AWAY)
     forget(service)
-    report = await service.run(await service.read(BATCH), redo=True, every=True, budget=None)
+    report = await service.run(await service.read(BATCH), redo=RedoMode.ALL, budget=None)
     assert (report.done, report.exit_code, service.submissions) == (3, 0, 6)
     assert [record.inputs["style"] for record in service.purchases("b")] == ["12", "12"]
 
@@ -266,7 +267,7 @@ async def test_a_redo_that_was_interrupted_goes_on_without_the_schema(service):
     service.fault(AWAY, InjectedFault(on="submit", kind="status", status=402))
     forget(service)
     manifest = await service.read(batch)
-    assert (await service.run(manifest, redo=True, every=True)).exit_code == 77
+    assert (await service.run(manifest, redo=RedoMode.ALL)).exit_code == 77
     service.fault(AWAY)
     assert (await service.run(manifest)).done == 1
     assert len(service.purchases("a")) == 2

@@ -379,11 +379,11 @@ async def test_a_redo_is_one_of_each_shard(service):
     manifest = service.manifest(*plain(12))
     await service.run(manifest)
     for index in (1, 2, 3):
-        assert (await service.run(manifest, shard=shard(index), redo=True, every=True)).done == len(jobs_of(index))
+        assert (await service.run(manifest, shard=shard(index), redo=runner.RedoMode.ALL)).done == len(jobs_of(index))
     assert service.submissions == 24
     await merge(service)
     assert (await service.run(manifest)).skipped == 12
-    assert (await service.run(manifest, redo=True, only="a")).done == 1
+    assert (await service.run(manifest, redo=runner.RedoMode.SELECTED, only="a")).done == 1
     assert service.submissions == 25
 
 
@@ -400,7 +400,7 @@ async def test_a_redo_that_a_split_finds_unfinished_is_gone_on_with(service):
 
     await operations.run(
         manifest,
-        operations.RunOptions(redo=True, every=True),
+        operations.RunOptions(redo=runner.RedoMode.ALL),
         observer=see,
         stop=stop,
         clock=LoopClock(),
@@ -408,7 +408,7 @@ async def test_a_redo_that_a_split_finds_unfinished_is_gone_on_with(service):
     )
     bought = service.submissions
     assert 12 < bought < 24
-    await service.run(manifest, shard=shard(1), redo=True, every=True)
+    await service.run(manifest, shard=shard(1), redo=runner.RedoMode.ALL)
     with pytest.raises(runner.ConflictError, match=r"a redo is not finished in shard .*--shard \d/3` goes on"):
         await merge(service)
     for index in (2, 3):
@@ -422,9 +422,9 @@ async def test_a_redo_that_was_over_before_the_split_is_over_in_each_shard(servi
     """The line that said so is in one of them; the others begin a redo of their own all the same."""
     manifest = service.manifest(*plain(12))
     await service.run(manifest)
-    await service.run(manifest, redo=True, every=True)
+    await service.run(manifest, redo=runner.RedoMode.ALL)
     for index in (1, 2, 3):
-        report = await service.run(manifest, shard=shard(index), redo=True, only=jobs_of(index)[0])
+        report = await service.run(manifest, shard=shard(index), redo=runner.RedoMode.SELECTED, only=jobs_of(index)[0])
         assert (report.done, report.notes) == (1, ())
     assert service.submissions == 27
 

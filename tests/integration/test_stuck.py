@@ -14,6 +14,7 @@ from runner.emulator import InjectedFault
 from runner.engine import operations
 from runner.engine.maintenance.reconcile import find_open_purchases
 from runner.engine.maintenance.verify import check
+from runner.engine.redo import RedoMode
 from runner.files.folder_reader import FolderReader
 from runner.ledger import open_reader
 
@@ -43,7 +44,7 @@ async def test_the_same_wrong_bytes_in_two_runs_are_stuck(service):
     await stuck(service)
     record = service.record()
     assert (record.state, record.error.code) == (State.GENERATED, "undeliverable")
-    assert "the same in two runs" in record.error.message
+    assert "the same error in two runs" in record.error.message
     with open_reader(service.output) as ledger:
         assert [found.id for found in find_open_purchases(ledger).stuck] == ["a"]
 
@@ -99,7 +100,7 @@ async def test_an_accepted_purchase_follows_the_rules_of_a_done_one(service):
     assert (await service.run(changed)).done == 1
     assert (await service.run(service.manifest(*plain(1)))).skipped == 1
     assert service.submissions == 2
-    assert (await service.run(service.manifest(*plain(1)), redo=True, only="a")).done == 1
+    assert (await service.run(service.manifest(*plain(1)), redo=RedoMode.SELECTED, only="a")).done == 1
     assert service.submissions == 3
 
 

@@ -86,13 +86,13 @@ def all_but_chosen(records: list[Record]) -> list[Record]:
     ("history", "options"),
     [
         (as_it_is, {}),
-        (as_it_is, {"redo": True, "every": True}),
-        pytest.param(as_it_is, {"redo": True, "missing": True}, marks=pytest.mark.slow),
+        (as_it_is, {"redo": runner.RedoMode.ALL}),
+        pytest.param(as_it_is, {"redo": runner.RedoMode.MISSING}, marks=pytest.mark.slow),
         pytest.param(superseded, {}, marks=pytest.mark.slow),
         (renamed, {}),
         (all_redone, {}),
         pytest.param(all_but_chosen, {}, marks=pytest.mark.slow),
-        (all_but_chosen, {"redo": True, "every": True}),
+        (all_but_chosen, {"redo": runner.RedoMode.ALL}),
     ],
 )
 async def test_no_pass_over_a_long_batch_holds_up_the_loop(service, looks, history, options):
@@ -129,7 +129,7 @@ async def redo(service: Service, manifest: runner.Manifest, at: Callable[[Record
     """A redo of everything that is interrupted at a record."""
     stop = Stop()
     service.seen = Tripwire(stop, at)
-    return await service.run(manifest, redo=True, every=True, stop=stop)
+    return await service.run(manifest, redo=runner.RedoMode.ALL, stop=stop)
 
 
 @pytest.mark.parametrize(("jobs", "chunk"), [(60, 20), pytest.param(300, CHUNK, marks=pytest.mark.slow)])
@@ -146,7 +146,7 @@ async def test_a_signal_ends_a_redos_choice_and_the_same_command_goes_on_with_it
     assert "same command" in " ".join(report.notes)
     assert service.submissions == jobs
     service.seen = []
-    report = await service.run(manifest, redo=True, every=True)
+    report = await service.run(manifest, redo=runner.RedoMode.ALL)
     assert (report.done, report.exit_code, service.submissions) == (jobs, 0, 2 * jobs)
 
 
@@ -155,7 +155,7 @@ async def test_a_signal_before_the_first_mark_begins_no_redo(service):
     await service.run(jobs=2)
     stop = Stop()
     stop.interrupt("interrupted by SIGINT")
-    report = await service.run(jobs=2, redo=True, every=True, stop=stop)
+    report = await service.run(jobs=2, redo=runner.RedoMode.ALL, stop=stop)
     assert (report.exit_code, report.left, report.total, report.notes) == (75, 2, 2, ())
     assert not any(record.redo for record in service.lines())
     assert (await service.run(jobs=2)).exit_code == 0
@@ -169,5 +169,5 @@ async def test_a_redo_that_is_through_when_a_signal_comes_is_closed(service):
     report = await redo(service, manifest, lambda record: record.redone == 1 and record.state is State.DONE)
     assert (report.done, report.exit_code, report.notes) == (2, 0, ())
     assert any(record.redo_closed for record in service.lines())
-    assert (await service.run(manifest, redo=True, every=True)).done == 2
+    assert (await service.run(manifest, redo=runner.RedoMode.ALL)).done == 2
     assert service.submissions == 6

@@ -46,7 +46,7 @@ def test_ten_thousand_faults_are_kept_and_all_are_counted(capsys: pytest.Capture
     show_error(caught.value)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 201
-    assert lines[-1] == "runner: 10,003 faults in the manifest, 200 of them shown; nothing was bought"
+    assert lines[-1] == "runner: 10,003 problems in the manifest, 200 of them shown; nothing was bought"
 
 
 def test_no_text_is_left_behind() -> None:

@@ -89,7 +89,7 @@ def test_a_request_with_several_files_has_a_card_each_and_is_paid_once():
 def test_the_size_is_the_files_else_what_was_asked_for():
     """Services round sizes; a warning says so."""
     done = card(record("a", outputs=(OUTPUT,), warning="size"))
-    assert (done.size, done.warning) == ("1024×768", "another size than asked for")
+    assert (done.size, done.warning) == ("1024×768", "another size than requested")
     assert card(record("a", State.FAILED)).size == "64×48"
     assert card(record("a", State.FAILED, inputs={"width": "wide"})).size == ""
 

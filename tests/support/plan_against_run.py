@@ -29,6 +29,7 @@ from runner.emulator import InjectedFault, Options, serve
 from runner.engine import forecast, operations
 from runner.engine.catalogue import quote
 from runner.engine.config import RunConfig
+from runner.engine.redo import RedoMode
 from runner.manifest import OnUnknown
 from support.harness import Service
 from support.virtual_time import LoopClock, VirtualLoop
@@ -165,7 +166,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.integers(0, 3)) == 0:
         found["on_unknown"] = OnUnknown.RESUBMIT
     if draw(st.integers(0, 5)) == 0:
-        found.update(redo=True, **({} if "only" in found and draw(st.booleans()) else {"every": True}))
+        found["redo"] = RedoMode.SELECTED if "only" in found and draw(st.booleans()) else RedoMode.ALL
     return found
 
 

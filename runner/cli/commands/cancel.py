@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import known_folder, manifest_argument, place_options, same_api_option
-from runner.cli.console import say
+from runner.cli.arguments import api_options, known_folder, manifest_argument, place_options
+from runner.cli.console import echo, say
 from runner.cli.display import RunDisplay, make_plain_display
 from runner.cli.signals import attend
 from runner.core.aio import run_loop
@@ -22,16 +22,15 @@ from runner.ledger import look
 @click.command("cancel")
 @manifest_argument
 @place_options
-@click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@same_api_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@api_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output.")
 def command(
     manifest: str, output: Path | None, emulator: bool, api: str | None, same_api_as: str | None, as_json: bool
 ) -> int:
-    """Ask the API to cancel every request of MANIFEST that is not finished, and record what it says afterwards.
+    """Cancel the unfinished requests of MANIFEST, as far as the API allows.
 
-    Requests that are being served cannot be cancelled; they are collected by the next run. What was cancelled costs
-    nothing, and the next run buys it again. MANIFEST may be the output folder itself.
+    A cancelled request costs nothing; the next run buys the job again. The API cannot cancel a request that it is
+    working on: its result is downloaded by the next run. MANIFEST may also be the output folder.
 
     \b
     Example:
@@ -41,7 +40,7 @@ def command(
     options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as)
     result = run_loop(lambda: _cancel(folder, options, make_plain_display(quiet=as_json)))
     if as_json:
-        click.echo(json.dumps(_as_json(result, folder)))
+        echo(json.dumps(_as_json(result, folder)))
     else:
         _show(result, manifest)
     return result.exit_code
@@ -62,19 +61,19 @@ def _as_json(result: CancelResult, folder: Folder) -> dict[str, object]:
 
 
 def _show(result: CancelResult, manifest: str) -> None:
-    say(f"{result.cancelled:,} cancelled; {result.owed:,} will still be collected")
+    say(f"cancelled: {result.cancelled:,}; paid, not downloaded yet: {result.owed:,}")
     if result.failed:
-        say(f"{result.failed:,} had failed meanwhile")
+        say(f"failed in the meantime: {result.failed:,}")
     if result.owed:
-        say(f"They are bought: `runner collect {manifest}` or the next run brings them home.")
+        say(f"`runner collect {manifest}` or the next run downloads the paid results.")
     if result.unanswered:
         say(
-            f"{result.unanswered:,} were asked and gave no answer before the end: perhaps they are cancelled. The next "
-            f"run finds out, or `runner cancel {manifest}` asks again."
+            f"no answer before the end: {result.unanswered:,}, which may be cancelled or not. The next run finds out, "
+            f"or run `runner cancel {manifest}` again."
         )
     if result.stuck:
-        say(f"{result.stuck:,} are stuck and wait for your word: `runner reconcile {manifest}`")
+        say(f"stuck: {result.stuck:,}, paid but unavailable; resolve them with `runner reconcile {manifest}`")
     for text in result.elsewhere:
         say(text, err=True)
     if result.trouble:
-        say(f"What went wrong, for one of them: {result.trouble}", err=True)
+        say(f"example of an error: {result.trouble}", err=True)

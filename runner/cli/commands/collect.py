@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import ShardType, known_folder, manifest_argument, place_options, same_api_option
+from runner.cli.arguments import ShardType, api_options, known_folder, manifest_argument, place_options
 from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
 from runner.cli.signals import attend
@@ -21,9 +21,8 @@ from runner.files.output_folder import Folder
 @click.command("collect")
 @manifest_argument
 @place_options
-@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only what part I of N owes.")
-@click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@same_api_option
+@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Download only the results of shard I of N.")
+@api_options
 @output_options
 def command(
     manifest: str,
@@ -35,9 +34,9 @@ def command(
     as_json: bool,
     shown: OutputOptions,
 ) -> int:
-    """Bring home what is paid for and not delivered, and buy nothing.
+    """Download results that are paid, not downloaded yet. Buys nothing.
 
-    MANIFEST may be the output folder itself: the results manifest holds all that is needed.
+    MANIFEST may also be the output folder: its results log is enough.
 
     \b
     Example:
@@ -55,5 +54,5 @@ def command(
 
 
 async def _collect(folder: Folder, options: RunOptions, display: RunDisplay) -> Report:
-    display.say(f"bringing home what is owed in {folder.root}")
+    display.say(f"downloading paid results in {folder.root}")
     return await attend(lambda stop: operations.collect(folder, options, observer=display, stop=stop), display)

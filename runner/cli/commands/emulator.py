@@ -11,6 +11,10 @@ from runner.cli.signals import signals
 from runner.core.aio import run_loop
 from runner.emulator import InjectedFault, Options, load_faults, parse_fault, serve
 
+PORT = click.IntRange(0, 65535)
+COUNT = click.IntRange(min=1)
+POSITIVE = click.FloatRange(min=0)
+
 
 def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tuple[InjectedFault, ...]]:
     try:
@@ -21,26 +25,44 @@ def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tupl
 
 
 @click.command("emulator")
-@click.option("--port", type=click.IntRange(0, 65535), default=8188, show_default=True, help="0 takes a free one.")
-@click.option("--workers", type=click.IntRange(min=1), default=4, show_default=True, help="Requests made at once.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=0.5, show_default=True, help="For one request.")
-@click.option("--spread", type=click.FloatRange(min=0), default=0.0, help="Lognormal sigma of those seconds.")
-@click.option("--max-in-flight", type=click.IntRange(min=1), help="More requests at once are refused with 429.")
-@click.option("--token", help="The only token that is accepted; without it any is.")
-@click.option("--state", type=click.Path(path_type=Path), help="Keep requests here, so that they outlive the process.")
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--fault", "faults", multiple=True, metavar="'OP KIND k=v …'", help="A fault on request; repeatable.")
-@click.option("--faults", "fault_file", type=click.Path(path_type=Path), help="A YAML or JSON file of faults.")
-@click.option("--sizes", type=click.Choice(["exact", "round16", "clamp1024"]), default="exact", show_default=True)
-@click.option("--picture", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True)
-@click.option("--cost", type=click.Choice(["base", "missing", "megapixels"]), default="base", show_default=True)
-@click.option("--balance", type=click.FloatRange(min=0), help="USD in the account; submissions beyond are refused.")
-@click.option("--unfinished-status", type=int, default=200, help="What /result answers for unfinished requests.")
-@click.option("--not-found-seconds", type=float, default=0.0, help="404 for so long after a submission.")
-@click.option("--no-length", is_flag=True, help="Files without Content-Length.")
-@click.option("--octet-stream", is_flag=True, help="Files as application/octet-stream.")
-@click.option("--no-queue-position", is_flag=True, help="/result without queue_position.")
-@click.option("--charge-failed", is_flag=True, help="Failed requests are charged.")
+@click.option("--port", type=PORT, metavar="N", default=8188, show_default="8188", help="Port; 0 for any free one.")
+@click.option("--workers", type=COUNT, metavar="N", default=4, show_default=True, help="Requests processed at once.")
+@click.option("--seconds", type=POSITIVE, metavar="X", default=0.5, show_default=True, help="Seconds per request.")
+@click.option("--spread", type=POSITIVE, metavar="X", default=0.0, help="Lognormal sigma of these seconds.")
+@click.option("--max-in-flight", type=COUNT, metavar="N", help="Refuse further requests with 429.")
+@click.option("--token", metavar="TEXT", help="Accept only this token. [default: any]")
+@click.option("--state", type=click.Path(path_type=Path), help="Keep requests in this folder across restarts.")
+@click.option("--seed", type=int, metavar="N", default=1, show_default=True, help="Seed of the random numbers.")
+@click.option("--fault", "faults", multiple=True, metavar="TEXT", help="Inject a fault: 'OP KIND k=v ...'. Repeatable.")
+@click.option("--faults", "fault_file", type=click.Path(path_type=Path), help="Inject faults of a YAML or JSON file.")
+@click.option(
+    "--sizes",
+    type=click.Choice(["exact", "round16", "clamp1024"]),
+    metavar="MODE",
+    default="exact",
+    help="Size of pictures: exact, round16 or clamp1024.",
+)
+@click.option(
+    "--picture",
+    type=click.Choice(["png", "jpeg", "webp"]),
+    metavar="TYPE",
+    default="png",
+    help="Format of pictures: png, jpeg or webp.",
+)
+@click.option(
+    "--cost",
+    type=click.Choice(["base", "missing", "megapixels"]),
+    metavar="MODE",
+    default="base",
+    help="Cost in answers: base, missing or megapixels.",
+)
+@click.option("--balance", type=POSITIVE, metavar="USD", help="Refuse submissions beyond this balance.")
+@click.option("--unfinished-status", type=int, metavar="N", default=200, help="/result status of unfinished requests.")
+@click.option("--not-found-seconds", type=float, metavar="X", default=0.0, help="Answer 404 first, for X seconds.")
+@click.option("--no-length", is_flag=True, help="Send files without Content-Length.")
+@click.option("--octet-stream", is_flag=True, help="Send files as application/octet-stream.")
+@click.option("--no-queue-position", is_flag=True, help="Answer /result without queue_position.")
+@click.option("--charge-failed", is_flag=True, help="Charge failed requests.")
 def command(
     port: int,
     state: Path | None,
@@ -50,13 +72,13 @@ def command(
     no_queue_position: bool,
     **modes: object,
 ) -> int:
-    """Serve the Model API on 127.0.0.1 until interrupted; pictures are real, nothing is paid.
+    """Serve an emulator of the Model API on 127.0.0.1 until interrupted. Costs nothing.
 
     \b
-    Example:
-      runner emulator --state /tmp/emulator &
-      RUNCOMFY_MODEL_API_BASE=http://127.0.0.1:8188/v1 RUNCOMFY_TOKEN=any runner run jobs/demo.yaml
+    Examples:
+      runner emulator --state /tmp/emulator
       runner emulator --fault 'submit status status=503 p=0.2 retry_after=2'
+      export RUNCOMFY_MODEL_API_BASE=http://127.0.0.1:8188/v1 RUNCOMFY_TOKEN=any
     """
     own_seed, rules = _faults(faults, fault_file)
     options = Options(

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from runner.cli.arguments import known_folder, manifest_argument, place_options
+from runner.cli.console import say
 from runner.cli.spreadsheet import BYTE_ORDER_MARK, line
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
@@ -28,15 +29,22 @@ FIELDS = Receipt.__struct_fields__
 @click.command("export")
 @manifest_argument
 @place_options
-@click.option("--format", "form", type=click.Choice(["csv", "json", "jsonl"]), default="csv", help="csv by default.")
-@click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
-@click.option("--bom", is_flag=True, help="With csv: begin with the mark by which Excel knows UTF-8.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "json", "jsonl"]),
+    default="csv",
+    metavar="FORMAT",
+    help="Format: csv (default), json or jsonl.",
+)
+@click.option("--only", metavar="GLOB", help="Export only jobs whose id matches.")
+@click.option("--bom", is_flag=True, help="Begin CSV with the mark that Excel needs for UTF-8.")
 def command(manifest: str, output: Path | None, emulator: bool, form: str, only: str | None, bom: bool) -> int:
     """Write the receipts of MANIFEST to standard output: one row per file, and one per purchase without a file.
 
-    MANIFEST may be the output folder itself. A purchase's money stands on its first row, and the column spent_usd sums
-    to what `runner status` calls spent. In CSV, text that a spreadsheet would run as a formula has an apostrophe
-    before it; the JSON formats have it as it is.
+    The first row of a purchase has its amounts. The column spent_usd adds up to the amount that `runner status` shows.
+    In CSV, text that a spreadsheet would run as a formula begins with an apostrophe. MANIFEST may also be the output
+    folder.
 
     \b
     Examples:
@@ -49,7 +57,8 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, only:
         whole = _write(FORMATS[form](rows), BYTE_ORDER_MARK if bom and form == "csv" else b"")
     if whole and rows.unpriced:
         have = "1 purchase has" if rows.unpriced == 1 else f"{rows.unpriced:,} purchases have"
-        click.echo(f"runner: {have} neither a bill nor a known price: 0 in the sum, `unpriced` by basis", err=True)
+        text = f"runner: {have} neither a bill nor a known price; the sum counts 0 for it, with basis `unpriced`"
+        say(text, err=True)
     return 0
 
 
@@ -115,7 +124,7 @@ def _write(chunks: Iterable[bytes], first: bytes) -> bool:
     Raises ``OutputError``.
     """
     if sys.stdout is None:
-        raise OutputError("standard output is closed: there is nowhere to write to")
+        raise OutputError("standard output is closed; the receipts cannot be written")
     stream = sys.stdout.buffer
     try:
         stream.write(first)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli.console import say
 from runner.core.errors import OutputError, UsageError
 from runner.manifest import check_id
 
@@ -21,9 +22,9 @@ PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z][A-Za-z0-9_-]
 @click.command("init")
 @click.argument("name", default=DEFAULT)
 def command(name: str) -> int:
-    """Write a commented manifest to start from: NAME, `.yaml` added where it has no ending, else batch.yaml.
+    """Write a commented manifest to start from, as NAME.yaml (default: batch.yaml).
 
-    It runs as it is. A file that is there already is left alone.
+    The manifest runs unchanged. An existing file is never overwritten.
 
     \b
     Examples:
@@ -33,9 +34,9 @@ def command(name: str) -> int:
     path = Path(name if Path(name).suffix in (".yaml", ".yml") else f"{name}.yaml")
     _write(path, _starter(path.stem))
     typed = shlex.quote(str(path))
-    click.echo(f"{path} is written: three pictures. Next:")
-    click.echo(f"  runner run {typed} --emulator   # try it, nothing is paid")
-    click.echo(f"  runner plan {typed}             # what it would buy, and for how much")
+    say(f"{path} written: a manifest with three pictures. Next:")
+    say(f"  runner run {typed} --emulator   # try it at no cost")
+    say(f"  runner plan {typed}             # show what a run would buy, and the price")
     return 0
 
 
@@ -53,7 +54,7 @@ def _starter(name: str) -> bytes:
 def _write(path: Path, text: bytes) -> None:
     """Create ``path``. Raises ``UsageError`` if ``path`` exists, ``OutputError`` if it cannot be written."""
     if path.exists():
-        raise UsageError(f"{path} is there already, and was left as it is; give another name")
+        raise UsageError(f"{path} exists already and was not changed; give another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:

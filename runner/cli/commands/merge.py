@@ -16,10 +16,10 @@ from runner.ledger import merge_shards, path_of
 @manifest_argument
 @place_options
 def command(manifest: str, output: Path | None, emulator: bool) -> int:
-    """Make one results manifest of those of MANIFEST's shards. No shard may be running.
+    """Merge the results logs of MANIFEST's shards into one. No shard may be running.
 
-    Afterwards a run without --shard goes on where they ended, and the batch can be divided anew. MANIFEST may be the
-    output folder itself. The pictures stay where they are.
+    Afterwards a run without --shard continues the batch, and the batch can be split again. Pictures are not moved.
+    MANIFEST may also be the output folder.
 
     \b
     Example:
@@ -28,7 +28,7 @@ def command(manifest: str, output: Path | None, emulator: bool) -> int:
     folder = known_folder(manifest, output, emulator=emulator)
     count = merge_shards(folder.root, timestamp(SystemClock().now()))
     if count:
-        say(f"{path_of(folder.root, None)}: the results of {count} shards in one")
+        say(f"{path_of(folder.root, None)}: results of {count} shards merged")
     else:
         say(f"{folder.root} is not split into shards; nothing was changed")
     return 0

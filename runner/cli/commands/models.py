@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.console import plain, say
+from runner.cli.console import echo, plain, say
 from runner.core.aio import run_loop
 from runner.core.errors import Unavailable, UsageError
 from runner.core.models import Json
 from runner.engine.billing.prices import DURATION, Price, price_of, price_words
-from runner.engine.catalogue import open_catalogue
+from runner.engine.catalogue import open_catalogue, why_unreachable
 from runner.engine.model_info import ModelQuery, categories_of, output_words, outputs_of
 from runner.engine.options import RunOptions
 from runner.manifest import usable
 from runner.manifest.problems import Invalid
 
-UNREACHABLE = "the catalogue cannot be reached, or refuses the token; try again later"
+if TYPE_CHECKING:
+    from runner.api.client import Api
+
+NO_CATALOGUE = "{api} answers, but not with a catalogue of models: the token may be refused. Try again later."
 
 
 @click.command("models")
 @click.argument("model", metavar="[ID]", required=False)
-@click.option(
-    "--search", default="", metavar="WORDS", help="Only models whose id, name or description has these words."
-)
-@click.option("--category", default="", metavar="NAME", help="Only models of this category, such as image-to-video.")
-@click.option("--kind", default="", metavar="KIND", help="Only models that run so: model, workflow or inference.")
-@click.option("--emulator", is_flag=True, help="The models of an emulator inside this process; needs no token.")
-@click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@click.option("--json", "as_json", is_flag=True, help="What the catalogue says, as JSON on standard output.")
+@click.option("--search", default="", metavar="WORDS", help="List models with these words in id, name or description.")
+@click.option("--category", default="", metavar="NAME", help="List models of a category, such as image-to-video.")
+@click.option("--kind", default="", metavar="KIND", help="List models of a kind: model, workflow or inference.")
+@click.option("--emulator", is_flag=True, help="List the models of the emulator; needs no token.")
+@click.option("--api", metavar="URL", help="Address of the API, with /v1.")
+@click.option("--json", "as_json", is_flag=True, help="Print the entries of the catalogue as JSON.")
 def command(
     model: str | None, search: str, category: str, kind: str, emulator: bool, api: str | None, as_json: bool
 ) -> int:
-    """List the models of the live catalogue with what they make and cost, or show the price and inputs of one.
+    """List the models of the live catalogue, or show the price and inputs of the model ID.
 
     \b
     Examples:
@@ -47,15 +48,15 @@ def command(
     if model is None:
         found, categories = run_loop(lambda: _list(options, query))
         if as_json:
-            click.echo(json.dumps([_with_outputs(entry) for entry in found]))
+            echo(json.dumps([_with_outputs(entry) for entry in found]))
         else:
             _show_list(found, query, categories)
         return 0
     if query.parameters:
-        raise UsageError("--search, --category and --kind choose from the list; leave them out, or the id")
+        raise UsageError("--search, --category and --kind are for the list; leave them out, or leave out the id")
     entry = run_loop(lambda: _entry(options, model))
     if as_json:
-        click.echo(json.dumps(_with_outputs(entry)))
+        echo(json.dumps(_with_outputs(entry)))
     else:
         for line in description_of(entry):
             say(line)
@@ -70,7 +71,7 @@ async def _list(options: RunOptions, query: ModelQuery) -> tuple[list[dict[str, 
     async with open_catalogue(options, os.environ) as api:
         entries = await api.catalogue(query.parameters)
         if entries is None:
-            raise Unavailable(UNREACHABLE)
+            raise await _unavailable(api)
         found = [entry for entry in entries if query.fits(entry)]
         return found, [] if found else await api.categories()
 
@@ -78,11 +79,17 @@ async def _list(options: RunOptions, query: ModelQuery) -> tuple[list[dict[str, 
 async def _entry(options: RunOptions, model: str) -> dict[str, Json]:
     async with open_catalogue(options, os.environ) as api:
         entry = await api.catalogue_entry(model)
-    if entry is None:
-        raise Unavailable(UNREACHABLE)
+        if entry is None:
+            raise await _unavailable(api)
     if not entry:
-        raise UsageError(f"the catalogue knows no model {model!r}; `runner models --search WORD` finds the right id")
+        raise UsageError(f"the catalogue has no model {model!r}; `runner models --search WORD` finds the right id")
     return entry
+
+
+async def _unavailable(api: Api) -> Unavailable:
+    """Return the error for a catalogue that gave no usable answer, with the reason."""
+    why = await why_unreachable(api)
+    return Unavailable(f"{why}. Try again later." if why else NO_CATALOGUE.format(api=api.base.name))
 
 
 def _with_outputs(entry: dict[str, Json]) -> dict[str, Json]:
@@ -97,13 +104,13 @@ def _show_list(found: list[dict[str, Json]], query: ModelQuery, categories: list
         say(f"{price:<{prices}}  {made:<{makes}}  {model}")
     if rows:
         count = "1 model" if len(rows) == 1 else f"{len(rows):,} models"
-        say(f"{count}; `runner models ID` shows the inputs of one", err=True)
+        say(f"{count}. `runner models ID` shows the inputs of one.", err=True)
         return
-    say("no model fits")
+    say("no model matches")
     if query.kind:
-        say("--kind is how a model runs (model, workflow, inference); --category says what it makes", err=True)
+        say("--kind selects how a model runs (model, workflow, inference); --category selects its output", err=True)
     if query.category and categories:
-        say(f"the categories are: {', '.join(categories)}", err=True)
+        say(f"categories: {', '.join(categories)}", err=True)
 
 
 def _makes(entry: dict[str, Json]) -> str:
@@ -146,13 +153,13 @@ def _duration_words(price: Price) -> str:
     if not price.per_second:
         return ""
     if price.default_seconds is None:
-        return f"; the price of a job is known if it gives its `{DURATION}`"
-    return f"; `{DURATION}` is {price.default_seconds} unless a job gives it"
+        return f"; the price of a job depends on its `{DURATION}`"
+    return f"; `{DURATION}` is {price.default_seconds} by default"
 
 
 def _rule(rule: dict[str, Any], *, required: bool) -> str:
     """Return the rule of an input in words: ``integer, 64 to 2048, default 1024``."""
-    kind, choices = rule.get("type", "of a type not told"), rule.get("enum")
+    kind, choices = rule.get("type", "of unknown type"), rule.get("enum")
     parts = [" or ".join(map(str, kind)) if isinstance(kind, list) else str(kind)]
     if isinstance(choices, list) and choices:
         parts.append(f"one of {', '.join(map(str, choices))}")

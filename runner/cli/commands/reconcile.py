@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import known_folder, manifest_argument, place_options, same_api_option
-from runner.cli.console import say
+from runner.cli.arguments import api_options, known_folder, manifest_argument, place_options
+from runner.cli.console import echo, say
 from runner.core.aio import run_loop
 from runner.core.errors import UsageError
 from runner.core.models import Record, State
@@ -31,14 +31,13 @@ PROMPT_LENGTH = 70
 @click.command("reconcile")
 @manifest_argument
 @place_options
-@click.option("--adopt", multiple=True, metavar="ID=REQUEST_ID", help="It was bought, as this request; collect it.")
-@click.option("--lost", multiple=True, metavar="ID", help="Nothing was made, or it cannot be had; buy it anew.")
-@click.option("--rebuy", multiple=True, metavar="ID|all", help="Leave it as it is, as spent, and buy it anew, once.")
-@click.option("--accept", multiple=True, metavar="ID", help="Close what cannot be had as it is. Nothing is bought.")
-@click.option("--api", metavar="URL", help="The API's address, with /v1, to ask about what is adopted.")
-@same_api_option
-@click.option("--offline", is_flag=True, help="Adopt unseen: do not ask the API whether it knows the request.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--adopt", multiple=True, metavar="ID=REQUEST_ID", help="Record that it was bought as this request.")
+@click.option("--lost", multiple=True, metavar="ID", help="Give it up: not bought, or unavailable; buy the job again.")
+@click.option("--rebuy", multiple=True, metavar="ID|all", help="Keep it as spent, and buy the job again, once.")
+@click.option("--accept", multiple=True, metavar="ID", help="Close a paid, unavailable one; buy nothing.")
+@api_options
+@click.option("--offline", is_flag=True, help="Adopt without asking the API about the request.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output.")
 def command(
     manifest: str,
     output: Path | None,
@@ -52,14 +51,14 @@ def command(
     offline: bool,
     as_json: bool,
 ) -> int:
-    """List the open purchases of MANIFEST's results, and resolve them.
+    """List purchases of MANIFEST whose outcome is uncertain, and resolve them.
 
-    Unknown ones may have been bought: look for them on RunComfy's Generations page, by time and prompt. The API is
-    asked whether it knows a request before it is adopted. Stuck ones are paid, and cannot be downloaded as things are.
-    MANIFEST may be the output folder itself. Where a job has several open purchases, write ID/PURCHASE for ID.
+    An unknown purchase may have been charged: look for it on RunComfy's Generations page, by time and prompt. A stuck
+    purchase is paid, but its result is unavailable. If a job has several such purchases, write ID/PURCHASE for ID.
+    MANIFEST may also be the output folder.
 
     \b
-    Example:
+    Examples:
       runner reconcile output/spring
       runner reconcile output/spring --adopt mug-hero=req_8f2a --lost tote --rebuy all
     """
@@ -67,18 +66,18 @@ def command(
     folder = known_folder(manifest, output, emulator=emulator)
     if requests:
         options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as, offline=offline)
-        found = run_loop(lambda: _settle(folder, requests, options))
+        found = run_loop(lambda: _resolve(folder, requests, options))
     else:
         with open_reader(folder.root) as ledger:
             found = find_open_purchases(ledger)
     if as_json:
-        click.echo(json.dumps(_as_json(found, folder)))
+        echo(json.dumps(_as_json(found, folder)))
     else:
-        _show(found, folder, manifest, settled=len(requests))
+        _show(found, folder, manifest, resolved=len(requests))
     return found.exit_code
 
 
-async def _settle(folder: Folder, requests: list[ResolutionRequest], options: RunOptions) -> OpenPurchases:
+async def _resolve(folder: Folder, requests: list[ResolutionRequest], options: RunOptions) -> OpenPurchases:
     from runner.engine import operations  # noqa: PLC0415 - the HTTP client is slow to import, and listing does not need it
 
     return await operations.reconcile(folder, requests, options)
@@ -90,7 +89,7 @@ def _read(
     try:
         adopted = [parse_adopt(text) for text in adopt]
     except ValueError as error:
-        raise UsageError(f"{error}. Nothing was settled.") from None
+        raise UsageError(f"{error}. Nothing was recorded.") from None
     named = {Resolution.LOST: lost, Resolution.REBUY: rebuy, Resolution.ACCEPT: accept}
     return [*adopted, *(parse_name(word, text) for word, texts in named.items() for text in texts)]
 
@@ -133,35 +132,37 @@ def _prompt(record: Record) -> str:
     return text if len(text) <= PROMPT_LENGTH else f"{text[: PROMPT_LENGTH - 1]}…"
 
 
-def _show(found: OpenPurchases, folder: Folder, manifest: str, *, settled: int) -> None:
-    if settled:
-        say(f"Settled: {settled}. The next `runner run` goes by it.")
+def _show(found: OpenPurchases, folder: Folder, manifest: str, *, resolved: int) -> None:
+    if resolved:
+        say(f"Resolved: {resolved}. The next `runner run` applies this.")
     if not found.open:
-        say(f"{folder.root}: no question is open")
+        say(f"{folder.root}: every purchase is resolved")
     here = shlex.quote(manifest)
     if found.unknown:
-        say(f"Unknown, perhaps bought: {len(found.unknown):,}. Look at RunComfy's Generations page; then")
-        say(f"  there:      runner reconcile {here} --adopt ID=REQUEST_ID")
-        say(f"  not there:  runner reconcile {here} --lost ID")
-        say(f"  never mind: runner reconcile {here} --rebuy ID   (counts as spent, and is bought once more)")
+        say(f"Unknown outcome, may have been charged: {len(found.unknown):,}")
+        say("Look for each one on RunComfy's Generations page, by time and prompt. If it is")
+        say(f"  there:      runner reconcile {here} --adopt ID=REQUEST_ID   (downloads it at no cost)")
+        say(f"  not there:  runner reconcile {here} --lost ID               (buys the job again)")
+        say(f"  uncertain:  runner reconcile {here} --rebuy ID              (counts it as spent, buys again)")
         _list(found.unknown)
     if found.stuck:
-        say(f"Stuck, paid and not to be had as things are: {len(found.stuck):,}. Every run asks again; or")
-        say(f"  close it:   runner reconcile {here} --accept ID  (counts as spent, and is not bought again)")
-        say(f"  give up:    runner reconcile {here} --lost ID    (counts as spent, and is bought once more)")
-        say(f"  meanwhile:  runner reconcile {here} --rebuy ID   (the same, but still asked after)")
+        say(f"Stuck, paid but unavailable: {len(found.stuck):,}")
+        say("Every run tries to download them again, at no cost. To resolve one:")
+        say(f"  close it:   runner reconcile {here} --accept ID   (counts as spent; not bought again)")
+        say(f"  give it up: runner reconcile {here} --lost ID     (counts as spent; bought again)")
+        say(f"  buy again:  runner reconcile {here} --rebuy ID    (the same, and the download is still tried)")
         _list(found.stuck)
     if found.passed:
-        say(f"Never answered, and bought anew since or next: {len(found.passed):,} (they count as spent)")
+        say(f"Unknown outcome, job bought again since or in the next run: {len(found.passed):,} (counted as spent)")
         _list(found.passed)
     busy = holders(look(folder.root))
     if busy and any(record.state is State.SUBMITTING for record in found.open):
-        say(f"A run is going on ({'; '.join(busy)}): those in state submitting may be on their way.", err=True)
+        say(f"A run is in progress ({'; '.join(busy)}): purchases in state submitting may still be resolved.", err=True)
 
 
 def _list(records: tuple[Record, ...]) -> None:
     for record in records:
-        reserve = f"${record.reserved_usd:.4f}" if record.reserved_usd is not None else "no price known"
+        reserve = f"${record.reserved_usd:.4f}" if record.reserved_usd is not None else "price unknown"
         request = f", request {record.request_id}" if record.request_id else ""
         why = f": {record.error.code}: {record.error.message}" if record.error else ""
         say(f"  {record.id}/{record.purchase}  {_when(record)}  {record.model}  {reserve}{request}{why}")

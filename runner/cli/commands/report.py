@@ -31,18 +31,20 @@ MOST_EMBEDDED = 2000
 @manifest_argument
 @place_options
 @click.option(
-    "--to", type=click.Path(path_type=Path), help="Write it here, instead of report.html in the output folder."
+    "--to", type=click.Path(path_type=Path), help="Page to write. [default: report.html in the output folder]"
 )
 @click.option(
     "--thumbnails",
     type=click.Choice(["embed", "beside"]),
-    help="In the page, or files under .runner/thumbnails of the output folder. [default: embed up to 2,000 pictures]",
+    metavar="MODE",
+    help="Embed previews in the page, or put them beside it as files under .runner/thumbnails. [default: embed up to "
+    "2,000 pictures]",
 )
 def command(manifest: str, output: Path | None, emulator: bool, to: Path | None, thumbnails: str | None) -> int:
-    """Write one HTML page of MANIFEST's results: pictures, failures, timings, cost. Open it in any browser, offline.
+    """Write one HTML page with the results of MANIFEST: pictures, failures, timings and cost.
 
-    Mark pictures you do not like in it, and it says which command buys them anew. MANIFEST may be the output folder
-    itself. Works during a run, after it, and after a crash.
+    The page opens in any browser, without a network. For pictures that you reject, the page shows the command that
+    buys them again. MANIFEST may also be the output folder. Works during a run, after it, and after a crash.
 
     \b
     Examples:
@@ -51,7 +53,7 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
     """
     if find_spec("pygal") is None:
         raise UsageError(
-            "`runner report` draws its plots with pygal, which is not installed here: "
+            "`runner report` needs the package pygal for its charts, which is not installed: "
             "pip install 'runcomfy-runner[report]'"
         )
     from runner.report.page import ReportData, check_target, write  # noqa: PLC0415 - needs an extra, and is slow to import
@@ -75,7 +77,8 @@ def command(manifest: str, output: Path | None, emulator: bool, to: Path | None,
         now=SystemClock().now(),
     )
     size = write(batch, target, Thumbs(thumbnails or ("embed" if embedded else "beside")))
-    say(f"{target}: {len(records):,} jobs, {size / 1e6:,.1f} MB")
+    jobs = "1 job" if len(records) == 1 else f"{len(records):,} jobs"
+    say(f"{target}: {jobs}, {size / 1e6:,.1f} MB")
     return 0
 
 

@@ -7,7 +7,6 @@ import re
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +16,14 @@ import click
 from runner import __version__
 from runner.cli.arguments import (
     BudgetType,
+    RedoFlags,
     ShardType,
+    api_options,
     find_folder,
     manifest_argument,
     place_options,
     read_manifest,
-    same_api_option,
+    redo_options,
 )
 from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
@@ -68,7 +69,7 @@ class ClockTime(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click'
         try:
             return nearest_time(str(value), time.time())
         except ValueError:
-            self.fail(f"{value!r} is no time of day; write 06:30", param, ctx)
+            self.fail(f"{value!r} is not a time of day; write, for example, 06:30", param, ctx)
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # before 8.4 click's has no parameter
@@ -113,22 +114,24 @@ def _moments(shown: datetime) -> list[float]:
 @manifest_argument
 @place_options
 @click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
-@click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of the selected jobs.")
-@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Only part I of N, beside the others elsewhere.")
-@click.option("--cluster", metavar="ADDRESS|local", help="Run on a Dask cluster, a task a shard; wants the extra dask.")
-@click.option("--redo", is_flag=True, help="Buy done jobs anew; wants --only, --missing or --all.")
-@click.option("--missing", is_flag=True, help="With --redo: jobs whose files are gone, at the API too.")
-@click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
-@click.option("--on-unknown", type=click.Choice([str(word) for word in OnUnknown]), help="What to do with unknowns.")
-@click.option("--budget", type=BudgetType(), help="USD that this folder may cost, ever or a day: 25.00, 25.00/day.")
-@click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at that time of day, the nearest to now.")
-@click.option("--for", "for_seconds", type=Duration(), metavar="TIME", help="Stop buying after so long: 4h, 90m.")
-@click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@same_api_option
-@click.option("--offline", is_flag=True, help="Ask the catalogue nothing: earlier schemas and prices serve.")
+@click.option("--only", metavar="GLOB", help="Select only jobs whose id matches.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Select only the first N of these jobs.")
+@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Select only the jobs of shard I of N.")
+@click.option("--cluster", metavar="ADDRESS", help="Run on the Dask cluster at ADDRESS, or `local`.")
+@redo_options
+@click.option(
+    "--on-unknown",
+    type=click.Choice([str(choice) for choice in OnUnknown]),
+    metavar="MODE",
+    help="Purchases of unknown outcome: hold, or resubmit.",
+)
+@click.option("--budget", type=BudgetType(), help="Limit of the folder's cost: 25.00, or 25.00/day.")
+@click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at this time, the nearest to now.")
+@click.option("--for", "for_seconds", type=Duration(), metavar="TIME", help="Stop buying after a time: 4h, 90m.")
+@api_options
+@click.option("--offline", is_flag=True, help="Use cached schemas and earlier prices.")
 @output_options
-@click.option("--on-finish", metavar="CMD", help="Run this at the end, the JSON summary on its standard input.")
+@click.option("--on-finish", metavar="CMD", help="Run CMD at the end, with the JSON summary as input.")
 def command(
     manifest: str,
     output: Path | None,
@@ -138,9 +141,7 @@ def command(
     limit: int | None,
     shard: Shard | None,
     cluster: str | None,
-    redo: bool,
-    missing: bool,
-    every: bool,
+    redo: RedoFlags,
     on_unknown: str | None,
     budget: Budget | None,
     until: float | None,
@@ -152,37 +153,35 @@ def command(
     shown: OutputOptions,
     on_finish: str | None,
 ) -> int:
-    """Submit the jobs of MANIFEST, collect and deliver them.
+    """Submit the jobs of MANIFEST and download their results.
 
-    Repeating the same command goes on where the last run ended, however it ended.
+    The same command again continues the last run, however it ended.
 
     \b
     Examples:
       runner run jobs/demo.yaml --emulator
-      runner run jobs/nightly.yaml --quiet --budget 25/day --on-finish 'mail -s "runner: $RUNNER_EXIT_CODE" me'
+      runner run jobs/nightly.yaml --quiet --budget 25/day --until 06:30
       runner run jobs/demo.yaml --redo --only 'mug-*'
-      runner run jobs/demo.yaml --shard 2/4
-      runner run jobs/big.yaml --cluster tcp://10.0.0.5:8786
     """
-    chosen = partial(
-        RunOptions,
-        output=output,
-        concurrency=concurrency,
-        only=only,
-        limit=limit,
-        shard=shard,
-        redo=redo,
-        missing=missing,
-        every=every,
-        on_unknown=OnUnknown(on_unknown) if on_unknown else None,
-        budget=budget,
-        until=until,
-        for_seconds=for_seconds,
-        emulator=emulator,
-        api=api,
-        same_api_as=same_api_as,
-        offline=offline,
-    )
+
+    def chosen() -> RunOptions:  # in ``conclude``: the hook learns of invalid options too
+        return RunOptions(
+            output=output,
+            concurrency=concurrency,
+            only=only,
+            limit=limit,
+            shard=shard,
+            redo=redo.mode(only),
+            on_unknown=OnUnknown(on_unknown) if on_unknown else None,
+            budget=budget,
+            until=until,
+            for_seconds=for_seconds,
+            emulator=emulator,
+            api=api,
+            same_api_as=same_api_as,
+            offline=offline,
+        )
+
     place = ResultsPlace(manifest=manifest, output=output, emulator=emulator, shard=shard)
     display = make_display(shown)
     return conclude(
@@ -226,12 +225,12 @@ def until_words(until: float, now: float) -> str:
     moment = datetime.fromtimestamp(until).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006 - what the clock on the wall shows
     if until > now:
         return f"buying until {moment}, {in_words(until - now)} from now"
-    return f"{moment} was {in_words(now - until)} ago: nothing is bought any more, what is paid is fetched"
+    return f"{moment} was {in_words(now - until)} ago: this run buys nothing, and downloads paid results"
 
 
 def _warn_of_locks(root: Path, display: RunDisplay) -> None:
     if doubt := locking_doubt(root):
-        text = f"{doubt}. Shards on several machines could buy the same twice; see the README on shared folders."
+        text = f"{doubt}. Shards on several machines could buy jobs twice; see the README on shared folders."
         display.say(text, weight=Severity.ALERT, level="warning", message=text)
 
 
@@ -245,7 +244,7 @@ def _on_cluster(
     try:
         from runner.cluster import coordinator, dask_client  # noqa: PLC0415 - needs an extra, and takes 1 s to import
     except ImportError as error:
-        raise UsageError(f"--cluster needs the extra: pip install 'runcomfy-runner[dask]' ({error})") from error
+        raise UsageError(f"--cluster needs an extra: pip install 'runcomfy-runner[dask]' ({error})") from error
 
     async def work(stop: Stop) -> Report:
         return await coordinator.run(config, manifest, options, address, observer=display, say=display.say, stop=stop)
@@ -267,11 +266,11 @@ def _collect_all_the_same(target: str, options: RunOptions, display: RunDisplay)
     owed = _count_owed(folder, options)
     if not owed:
         return None
-    display.say(f"bringing home {owed} paid results of earlier runs all the same")
+    display.say(f"the manifest has problems; downloading {owed:,} paid results of earlier runs first")
     report = run_loop(
         lambda: attend(lambda stop: operations.collect(folder, options, observer=display, stop=stop), display)
     )
-    display.say(f"{report.done:,} brought home, {report.owed + report.unknown:,} still owed")
+    display.say(f"downloaded: {report.done:,}; paid, not downloaded yet: {report.owed + report.unknown:,}")
     return report.as_json()
 
 

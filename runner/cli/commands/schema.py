@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import click
 
+from runner.cli.console import echo
 from runner.manifest.editor_schema.schema import schema_text
 
 
 @click.command("schema")
 def command() -> int:
-    """Print the JSON Schema of the manifest, for editors: completion, help on hover, faults underlined as you type.
+    """Print the JSON Schema of the manifest, for completion, help and checks in editors.
 
-    A manifest whose first line is `# yaml-language-server: $schema=manifest.schema.json` is checked against the file of
-    that name beside it, by VS Code with the YAML extension and by any editor that speaks to the YAML language server.
-    Some faults no schema can tell: `runner plan` has the last word.
+    Save the schema beside the manifest, and begin the manifest with this line:
+
+    \b
+      # yaml-language-server: $schema=manifest.schema.json
+
+    VS Code with the YAML extension, and any editor with the YAML language server, then checks the manifest while you
+    type. `runner plan` finds some problems that a schema cannot express.
 
     \b
     Example:
       runner schema > manifest.schema.json
     """
-    click.echo(schema_text(), nl=False)
+    echo(schema_text(), nl=False)
     return 0

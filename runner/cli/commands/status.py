@@ -12,12 +12,12 @@ import click
 import msgspec
 
 from runner.cli.arguments import known_folder, known_jobs, manifest_argument, place_options
-from runner.cli.console import say
+from runner.cli.console import echo, say
 from runner.core.clock import SystemClock, epoch
 from runner.core.models import Record
 from runner.core.name_sets import NameSet
 from runner.engine.billing.costs import exact, spent
-from runner.engine.summary import COUNTS, Report, outcome_of_record
+from runner.engine.summary import COUNTS, Report, counts_in_words, outcome_of_record
 from runner.files.folder_reader import FolderReader
 from runner.ledger import Layout, LedgerReader, holders, look, open_reader
 from runner.planning.rules import in_force
@@ -39,11 +39,11 @@ class FolderStatus(msgspec.Struct):
 @click.command("status")
 @manifest_argument
 @place_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output.")
 def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -> int:
-    """Say where the batch of MANIFEST stands: counts, money, failures, unknowns, what is owed and since when.
+    """Show the state of MANIFEST's batch: counts, cost, failures and purchases that need attention.
 
-    MANIFEST may be the output folder itself. Works during a run, after it, and after a crash.
+    MANIFEST may also be the output folder. Works during a run, after it, and after a crash.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def command(manifest: str, output: Path | None, emulator: bool, as_json: bool) -
     now = SystemClock().now()
     oldest = max((_age(record, now) for record in standing.owed), default=0.0)
     if as_json:
-        click.echo(json.dumps(_as_json(standing, oldest, layout)))
+        echo(json.dumps(_as_json(standing, oldest, layout)))
     else:
         _show(standing, oldest, layout)
     return 0
@@ -114,25 +114,30 @@ def _as_json(standing: FolderStatus, oldest: float, layout: Layout) -> dict[str,
 
 def _show(standing: FolderStatus, oldest: float, layout: Layout) -> None:
     busy = holders(layout)
-    counts = ", ".join(f"{standing.counts[name]:,} {name}" for name in COUNTS if standing.counts[name])
+    stuck = [record for record in standing.unknown if record.stuck]
+    unknown = [record for record in standing.unknown if not record.stuck]
+    counts = counts_in_words(standing.counts, stuck=len(stuck))
+    total = standing.counts.total()
     parts = f" in {len(layout.shards)} shards" if layout.shards else ""
-    say(f"{layout.root}: {standing.counts.total():,} jobs{parts}: {counts or 'none'}")
-    say(f"Spent: ${standing.spent_usd:.4f} (open purchases at their reserve)")
+    say(f"{layout.root}: {'1 job' if total == 1 else f'{total:,} jobs'}{parts}: {counts or 'none'}")
+    say(f"Spent: ${standing.spent_usd:.4f} (purchases without a bill count at their reserve)")
     for holder in busy:
         say(f"In use by {holder}")
     if not busy and (standing.owed or standing.counts["left"]):
-        same = "the same `runner run … --shard`" if layout.shards else "the same `runner run`"
-        say(f"No run is going on: {same} again goes on where the last one ended")
+        same = "`runner run … --shard` of each shard" if layout.shards else "the same `runner run`"
+        say(f"No run is in progress: {same} again continues the last run")
     _list("Failed", standing.failed, standing.counts["failed"])
-    _list("Unknown (perhaps bought) or stuck; `runner reconcile` settles them", standing.unknown, len(standing.unknown))
-    _list_owed(standing.owed, oldest)
+    _list("Unknown outcome, may have been charged; resolve with `runner reconcile`", unknown, len(unknown))
+    _list("Stuck, paid but unavailable; resolve with `runner reconcile`", stuck, len(stuck))
+    _list_owed(standing.owed, oldest, at_work=bool(busy))
 
 
-def _list_owed(owed: list[Record], oldest: float) -> None:
+def _list_owed(owed: list[Record], oldest: float, *, at_work: bool) -> None:
     """Print the purchases that are paid and not downloaded yet, the oldest first, each with its age."""
     if not owed:
         return
-    say(f"Owed: {len(owed):,}, the oldest for {_span(oldest)}; a run or `runner collect` fetches them, free:")
+    who = "the run in progress downloads them" if at_work else "a run or `runner collect` downloads them at no cost"
+    say(f"Paid, not downloaded yet: {len(owed):,}, the oldest for {_span(oldest)}; {who}:")
     now = SystemClock().now()
     for record in nsmallest(SHOWN, owed, key=lambda record: record.submitted_at or record.at):
         why = f": {record.error.message}" if record.error else ""

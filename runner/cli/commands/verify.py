@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import known_folder, known_settings, manifest_argument, place_options, same_api_option
-from runner.cli.console import say
+from runner.cli.arguments import api_options, known_folder, known_settings, manifest_argument, place_options
+from runner.cli.console import echo, say
 from runner.cli.display import make_plain_display
 from runner.cli.signals import attend
 from runner.core.aio import run_loop
@@ -32,11 +32,10 @@ MAX_NAME = 300
 @click.command("verify")
 @manifest_argument
 @place_options
-@click.option("--api", metavar="URL", help="The API's address, with /v1.")
-@same_api_option
-@click.option("--repair", is_flag=True, help="Put the files right, from what is here or from the API; buy nothing.")
-@click.option("--repair-log", is_flag=True, help="Mend a results manifest that is refused as damaged.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@api_options
+@click.option("--repair", is_flag=True, help="Repair files from local copies or the API; buy nothing.")
+@click.option("--repair-log", is_flag=True, help="Repair a damaged results log.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output.")
 def command(
     manifest: str,
     output: Path | None,
@@ -47,10 +46,11 @@ def command(
     repair_log: bool,
     as_json: bool,
 ) -> int:
-    """Hold every file of MANIFEST's output against its record: missing, altered, truncated, swapped, foreign.
+    """Verify every file of MANIFEST's output against the results log, and report missing, altered, truncated, swapped
+    and foreign files.
 
-    MANIFEST may be the output folder itself. Without --repair nothing is changed. Exits 0 if all is right, else 1;
-    --repair-log exits 2 where something may have been bought and waits for your word.
+    Without --repair or --repair-log, nothing is changed. Exits with 0 if every file is right, else with 1; --repair-log
+    exits with 2 if purchases have to be resolved with `runner reconcile`. MANIFEST may also be the output folder.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def command(
       runner verify output/spring --repair
     """
     if repair and repair_log:
-        raise UsageError("--repair mends files, --repair-log the record of them; begin with --repair-log")
+        raise UsageError("--repair and --repair-log are two steps: run with --repair-log first, then with --repair")
     options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as)
     folder = known_folder(manifest, output, emulator=emulator)
     if repair_log:
@@ -74,12 +74,12 @@ def _verify(folder: Folder, *, as_json: bool) -> int:
     busy = holders(look(folder.root))
     if found.wrong and busy:
         say(
-            f"runner: in use by {'; '.join(busy)}; what it is about to change may look wrong: look again later",
+            f"runner: in use by {'; '.join(busy)}, which changes files; verify again after that run",
             err=True,
         )
     _tell(found, folder, {}, as_json=as_json)
     if any(finding.kind is not FindingKind.FOREIGN for finding in found.wrong):
-        say("runner: `runner verify --repair` puts right what can be had without buying", err=True)
+        say("runner: `runner verify --repair` repairs these files at no cost, as far as they are available", err=True)
     return 1 if found.wrong else 0
 
 
@@ -88,7 +88,7 @@ def _repair(folder: Folder, options: RunOptions, settings: Settings | None, *, a
     extra = {"repaired": done.repaired, "kept": done.kept, "failed": done.failed}
     _tell(done.after, folder, extra, as_json=as_json)
     if done.interrupted:
-        say("runner: interrupted; repeat the command to go on", err=True)
+        say("runner: interrupted; run the same command again to continue", err=True)
         return 75
     return 1 if done.after.wrong else 0
 
@@ -102,7 +102,7 @@ async def _restore(folder: Folder, options: RunOptions, settings: Settings | Non
 
 def _tell(found: VerifyReport, folder: Folder, extra: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({**found.as_json(), "output": str(folder.root), **extra}))
+        echo(json.dumps({**found.as_json(), "output": str(folder.root), **extra}))
         return
     for name, paths in extra.items():
         for path, why in paths.items() if isinstance(paths, dict) else ():
@@ -124,12 +124,12 @@ def _list(findings: list[Finding]) -> None:
 
 def _words(finding: Finding) -> str:
     if finding.id is None:
-        return ": no record names it"
+        return ": not in the results log"
     whose = f" ({finding.id}, purchase {finding.purchase})"
     if finding.note is not None:
         return f"{whose}: {finding.note}"
     if finding.belongs_to is not None:
-        return f"{whose}: holds the bytes of {finding.belongs_to.path} ({finding.belongs_to.id})"
+        return f"{whose}: contains {finding.belongs_to.path} ({finding.belongs_to.id})"
     if finding.actual is None or finding.expected is None:
         return whose
     return f"{whose}: {_stand(finding.actual)} instead of {_stand(finding.expected)}"
@@ -144,10 +144,10 @@ def _mend(folder: Folder, options: RunOptions, *, as_json: bool) -> int:
 
     mended = repair_log(folder, options)
     if as_json:
-        click.echo(json.dumps(_log_as_json(mended)))
+        echo(json.dumps(_log_as_json(mended)))
     for log in () if as_json else mended:
         if log.copy is None:
-            say(f"{log.path}: the results manifest is in order: {log.found.kept:,} lines; nothing was changed")
+            say(f"{log.path}: the results log is intact: {log.found.kept:,} lines; nothing was changed")
         else:
             _show_log(log.found, log.copy)
     found = [log.found for log in mended]
@@ -187,29 +187,28 @@ def _held_as_json(record: Record) -> dict[str, object]:
 
 
 def _show_log(found: SalvageResult, copy: Path) -> None:
-    say(f"kept   {found.kept:,} lines; the file as it was is {copy}")
+    say(f"kept     {found.kept:,} lines; a copy of the damaged file is {copy}")
     for damage in found.damages[:SHOWN]:
-        say(f"cut    line {damage.line}: {_damage(damage)}")
+        say(f"removed  line {damage.line}: {_damage(damage)}")
     if len(found.damages) > SHOWN:
-        say(f"       … and {len(found.damages) - SHOWN:,} more")
+        say(f"         … and {len(found.damages) - SHOWN:,} more")
     for record in found.held:
         request = f", request {record.request_id}" if record.request_id else ""
-        what = "owed; the next run collects it" if record.owed else "unknown: perhaps bought, and not bought again"
-        say(f"held   {record.id} (purchase {record.purchase}{request}): {what}")
+        state = "paid, not downloaded yet" if record.owed else "unknown outcome, not bought again"
+        say(f"on hold  {record.id} (purchase {record.purchase}{request}): {state}")
     if any(not record.owed for record in found.held):
         say(
-            "Settle what is unknown with `runner reconcile`, after a look at your RunComfy Generations page; until "
-            "then a run leaves it alone."
+            "Resolve unknown purchases with `runner reconcile`, after a look at RunComfy's Generations page. Until "
+            "then they stay on hold."
         )
     if found.hidden:
-        click.echo(HIDDEN)
+        echo(HIDDEN)
 
 
 HIDDEN = """\
-A damaged line names no job for certain. It may have been the only line of a purchase: of a job that now looks new, or
-of a newer version of one that is done. A run would buy that once more. Before the next run compare
-`runner plan --jobs` with the Generations page of your RunComfy account. Jobs that had failed, were cancelled or were
-refused are held."""
+A damaged line does not name its job with certainty. It may have been the only line of a purchase, so that a run would
+buy that job a second time. Before the next run, compare `runner plan --jobs` with RunComfy's Generations page. Jobs
+that had failed, were cancelled or were refused are on hold."""
 
 
 def _damage(damage: Damage) -> str:
@@ -217,4 +216,4 @@ def _damage(damage: Damage) -> str:
     request = f", request {fragment.request_id}" if fragment.request_id else ""
     number = f" purchase {fragment.purchase}" if fragment.purchase else ""
     name = f"names {fragment.id[:MAX_NAME]}{number}{request}" if fragment.id else f"names no job{request}"
-    return f"{fragment.size:,} bytes; {name}" + ("" if damage.named or not fragment.id else ", which may be garbled")
+    return f"{fragment.size:,} bytes; {name}" + ("" if damage.named or not fragment.id else " (may be incorrect)")

@@ -25,7 +25,7 @@ class Severity(IntEnum):
     """Shown with ``--verbose``, and in JSON Lines."""
     NEWS = 1
     """Shown in the live display as well."""
-    WORD = 2
+    NOTICE = 2
     """Shown in a log file as well."""
     ALERT = 3
     """Needs a person; shown with ``--quiet`` as well."""
@@ -38,7 +38,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the epoch."""
     name: str
     text: str
-    weight: Severity = Severity.WORD
+    weight: Severity = Severity.NOTICE
     cause: str = ""
     """Key that events with the same cause share."""
     fields: Mapping[str, Json] = msgspec.field(default_factory=dict)
@@ -84,14 +84,14 @@ def event_of(record: Record, at: float) -> Event:
 
 
 _WORDS = {
-    State.UNKNOWN: "may have been bought, its answer was lost",
-    State.RELEASED: "refused, nothing was bought",
+    State.UNKNOWN: "unknown outcome, may have been charged",
+    State.RELEASED: "refused, not charged",
 }
 
 
 def _words(record: Record) -> str:
     if record.owed and record.error is not None:
-        return "stuck" if record.stuck else "paid, and not on disk yet"
+        return "stuck, paid but unavailable" if record.stuck else "paid, not downloaded yet"
     if record.state is State.SUBMITTED:
         return f"submitted as request {record.request_id}"
     warning = f", with {warning_words(record.warning)}" if record.warning else ""
@@ -118,6 +118,6 @@ _WEIGHTS = dict.fromkeys(State, Severity.STEP) | {
 def severity_of(record: Record) -> Severity:
     """Return the severity of a transition."""
     if record.error is not None and record.owed:
-        return Severity.ALERT if record.stuck else Severity.WORD
+        return Severity.ALERT if record.stuck else Severity.NOTICE
     weight = _WEIGHTS[record.state]
-    return Severity.WORD if record.warning and weight is Severity.NEWS else weight
+    return Severity.NOTICE if record.warning and weight is Severity.NEWS else weight

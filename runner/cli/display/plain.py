@@ -21,7 +21,7 @@ class PlainRenderer:
 
     def __init__(self, stream: TextIO, *, quiet: bool = False, verbose: bool = False) -> None:
         self._stream = stream
-        self.least = Severity.ALERT if quiet else Severity.STEP if verbose else Severity.WORD
+        self.least = Severity.ALERT if quiet else Severity.STEP if verbose else Severity.NOTICE
         self._quiet = quiet
         self._verbose = verbose
         self._alerts: Counter[str] = Counter()
@@ -60,7 +60,7 @@ class PlainRenderer:
         self._alerts[event.cause] += 1
         count = self._alerts[event.cause]
         if count == ALERTS_EACH + 1:
-            self._print(f"{_stamp(event.at)} INFO more of this kind ({event.cause}) are counted, and not named here")
+            self._print(f"{_stamp(event.at)} INFO further events of this kind ({event.cause}) are only counted")
         return count <= ALERTS_EACH
 
     def _print(self, text: str) -> None:
@@ -69,7 +69,11 @@ class PlainRenderer:
 
 
 def _level(event: Event) -> str:
-    if event.name in ("run_started", "progress") or event.weight < Severity.WORD or event.fields.get("level") == "info":
+    if (
+        event.name in ("run_started", "progress")
+        or event.weight < Severity.NOTICE
+        or event.fields.get("level") == "info"
+    ):
         return "INFO"
     return "WARNING"
 

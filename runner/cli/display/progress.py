@@ -13,7 +13,7 @@ import msgspec
 from runner.core.models import Record, State
 from runner.core.text import in_words, usd
 from runner.engine.run_status import BudgetStatus, RunStatus
-from runner.engine.summary import COUNTS
+from runner.engine.summary import COUNT_WORDS, COUNTS
 
 WINDOW_SECONDS = 180.0
 """Window over which the rate is measured. Jobs end in bursts of about as many as are in flight."""
@@ -138,7 +138,7 @@ class Track:
 
 def counts_in_words(snapshot: Snapshot) -> str:
     """Return the counts that are not zero: ``99 done, 14 in flight, 47 queued``."""
-    names = {"in_flight": "in flight", "skipped": "done before"}
+    names = {"in_flight": "in flight", **COUNT_WORDS, "paid": COUNT_WORDS["owed"]}
     order = ("done", "skipped", "paid", "in_flight", "queued", "failed", "cancelled", "unknown", "missing")
     found = [f"{getattr(snapshot, name):,} {names.get(name, name)}" for name in order if getattr(snapshot, name)]
     return ", ".join(found)

@@ -95,7 +95,7 @@ class RunDisplay:
         """Count one transition without showing it."""
         self._track.see(record)
 
-    def say(self, text: str, name: str = "log", weight: Severity = Severity.WORD, **fields: Json) -> None:
+    def say(self, text: str, name: str = "log", weight: Severity = Severity.NOTICE, **fields: Json) -> None:
         """Show a message; ``fields`` are for a program that reads JSON objects."""
         fields = fields or {"level": "info", "message": text}
         self._tell(Event(at=self._clock.now(), name=name, text=text, weight=weight, fields=fields))
@@ -115,24 +115,24 @@ class RunDisplay:
                 self._tell(event)
 
     async def tick(self) -> None:
-        """Show the progress again and again, until cancelled."""
+        """Show the progress regularly, until cancelled."""
         while True:
             self._tell_stop()
             snapshot = self._track.read(self._read(), self._clock.monotonic())
-            with self._whatever_becomes_of_the_stream():
+            with self._ignoring_stream_errors():
                 self._renderer.show(snapshot, self._clock.now())
             await anyio.sleep(self._renderer.tick_seconds)
 
     def interrupted(self, signal: str, grace_seconds: float) -> None:
         """Report that a signal ends the run, even if buying had stopped before."""
-        text = f"{signal}: finishing what is in flight, at most {grace_seconds:.0f} s; again to stop at once"
+        text = f"{signal}: finishing requests in flight, at most {grace_seconds:.0f} s; again to stop at once"
         self._say_stopping(text, f"interrupted by {signal}")
 
     def _tell_stop(self) -> None:
         """Report why nothing more is bought, once per reason."""
         why = self._stop.why if self._stop is not None else None
         if why is not None and why.reason != self._told_stop:
-            self._say_stopping(f"buying nothing more: {plain(why.reason)}", plain(why.reason))
+            self._say_stopping(f"buying stopped: {plain(why.reason)}", plain(why.reason))
 
     def _say_stopping(self, text: str, reason: str) -> None:
         why = self._stop.why if self._stop is not None else None
@@ -151,7 +151,7 @@ class RunDisplay:
         if getattr(record, "event", "") == "paused":
             seconds, reason = float(vars(record)["seconds"]), self._scrubbed(vars(record)["reason"])
             self._track.pause(seconds, reason, self._clock.monotonic())
-            weight = Severity.NEWS if seconds < LONG_PAUSE_SECONDS else Severity.WORD
+            weight = Severity.NEWS if seconds < LONG_PAUSE_SECONDS else Severity.NOTICE
             self.say(text, "paused", weight, seconds=seconds, reason=reason)
         else:
             self.say(text, "log", weight, level=record.levelname.lower(), message=text)
@@ -163,20 +163,20 @@ class RunDisplay:
 
     def close(self) -> None:
         """Restore the terminal."""
-        with self._whatever_becomes_of_the_stream():
+        with self._ignoring_stream_errors():
             self._renderer.close()
 
     def _tell(self, event: Event) -> None:
-        with self._whatever_becomes_of_the_stream():
+        with self._ignoring_stream_errors():
             self._renderer.tell(event)
 
     @contextmanager
-    def _whatever_becomes_of_the_stream(self) -> Iterator[None]:
+    def _ignoring_stream_errors(self) -> Iterator[None]:
         """Continue the run without output once standard error cannot be written: terminal closed, disk full."""
         try:
             yield
         except OSError:
-            self._renderer = _Nobody()
+            self._renderer = _NullRenderer()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
     def finish(self, report: Report, typed: Typed) -> None:
@@ -203,17 +203,17 @@ class RunDisplay:
             return
         problems = error.problems[:MAX_PROBLEMS] if isinstance(error, ManifestError) else ()
         about = {"problems": [str(problem) for problem in problems]} if problems else {}
-        text = plain(str(error)) if not problems else "the manifest has faults; nothing was bought"
+        text = plain(str(error)) if not problems else "the manifest has problems; nothing was bought"
         self.say(text, "run_finished", Severity.ALERT, exit_code=error.exit_code, error=text, **about)
 
 
 def _weight(level: int) -> Severity:
     if level < logging.WARNING:
         return Severity.STEP
-    return Severity.WORD if level < logging.ERROR else Severity.ALERT
+    return Severity.NOTICE if level < logging.ERROR else Severity.ALERT
 
 
-class _Nobody:
+class _NullRenderer:
     """Renderer that writes nothing, for a standard error that cannot be written any more."""
 
     tick_seconds = 60.0

@@ -12,7 +12,7 @@ import msgspec
 from runner.cli.console import plain
 from runner.core.models import PARTIAL, Record
 from runner.core.text import in_words, usd
-from runner.engine.summary import COUNTS, FailureCause, Report, warning_words
+from runner.engine.summary import FailureCause, Report, counts_in_words, warning_words
 
 MAX_LINES = 15
 MAX_CAUSES = 5
@@ -60,17 +60,22 @@ def summary_lines(report: Report, typed: Typed) -> list[str]:
     lines += _cause_lines(report)
     lines += [plain(note) for note in report.notes[:MAX_NOTES]]
     if report.total and report.total == report.skipped:
-        lines.append("all of it was done before: nothing was submitted")
+        lines.append("every job was done before; nothing was submitted")
     steps = [line for step in next_steps(report, typed) for line in str(step).splitlines()]
     return [*lines[: MAX_LINES - len(steps)], *steps]
 
 
 def _headline(report: Report) -> str:
-    counts = ", ".join(f"{getattr(report, name):,} {name}" for name in COUNTS if getattr(report, name))
     jobs = "1 job" if report.total == 1 else f"{report.total:,} jobs"
     if not report.total:
-        return f"no job was selected, and nothing was owed ({in_words(report.seconds)})"
-    return f"{jobs} in {in_words(report.seconds)}: {counts}"
+        return f"nothing to do: no job selected, no paid result to download ({in_words(report.seconds)})"
+    return f"{jobs} in {in_words(report.seconds)}: {counts_in_words(report.counts, stuck=_stuck(report))}"
+
+
+def _stuck(report: Report) -> int:
+    """Return how many of the unknown purchases are stuck, as far as their causes tell."""
+    found = sum(cause.count for cause in report.causes if cause.outcome == "unknown" and cause.example.stuck)
+    return min(found, report.unknown)
 
 
 def _cause_lines(report: Report) -> list[str]:
@@ -94,39 +99,68 @@ def _cause_line(cause: FailureCause) -> str:
         text = plain(record.error.message, record)
         message = f": {text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + '…'}"
     request = f" [request {record.request_id}]" if record.request_id else ""
-    return f"  {cause.count:,} {cause.outcome}, {what}; such as {record.id}{message}{request}"
+    outcome = "stuck" if cause.outcome == "unknown" and record.stuck else _OUTCOMES.get(cause.outcome, cause.outcome)
+    return f"  {cause.count:,} {outcome}, {what}; such as {record.id}{message}{request}"
+
+
+_OUTCOMES = {"owed": "not downloaded", "skipped": "done before"}
+"""Outcomes in words, where the name of the count is not plain."""
 
 
 def _warned(record: Record) -> str:
     if record.warning == PARTIAL:
-        return "with outputs that could not be had (`runner verify --repair` asks for them again, free)"
-    return f"a picture of {warning_words(record.warning or '')}"
+        return "with unavailable outputs (`runner verify --repair` tries to download them again, at no cost)"
+    return f"with {warning_words(record.warning or '')}"
 
 
 def next_steps(report: Report, typed: Typed) -> list[Step]:
     """Return the next steps, the most urgent first."""
     steps = []
     target = typed.target or shlex.quote(report.output)
+    first = _FIRST.get(report.stopped.exit_code, "") if report.stopped is not None else ""
     if report.unknown:
-        held = f"{report.unknown:,} perhaps bought or stuck: look at your Generations page first"
-        steps.append(Step(command=f"runner reconcile {target}", why=held))
+        steps.append(Step(command=f"runner reconcile {target}", why=_resolve_words(report)))
     if report.owed or report.left:
-        fetches = f"fetches {report.owed:,} that {_is(report.owed)} paid, free" if report.owed else ""
-        tries = f"tries the {report.left:,} that {_is(report.left)} left" if report.left else ""
-        steps.append(Step(command=typed.again, why="; ".join(filter(None, [fetches, tries]))))
+        downloads = f"downloads {_count(report.owed, 'paid result')} at no cost" if report.owed else ""
+        tries = f"continues with {_count(report.left, 'job')}" if report.left else ""
+        steps.append(Step(command=typed.again, why=first + "; ".join(filter(None, [downloads, tries]))))
+    elif first:
+        steps.append(Step(command=typed.again, why=f"{first}continues"))
     if report.failed or report.cancelled:
-        lists = f"lists the {report.failed + report.cancelled:,}; change their inputs, or run again if that may help"
+        lists = f"lists {_count(report.failed + report.cancelled, 'job')} to correct, or to run again"
         steps.append(Step(command=f"runner status {target}", why=lists))
     if report.missing:
-        buys = f"buys the {report.missing:,} anew whose files are gone, at the API too"
+        buys = f"buys {_count(report.missing, 'job')} again whose files are unavailable, also at the API"
         steps.append(Step(command=f"{typed.run} --redo --missing", why=buys))
     if not steps and report.total:
-        steps.append(Step(command=f"runner report {target}", why="one page with every picture"))
+        steps.append(Step(command=f"runner report {target}", why="writes one page with every picture"))
     return steps[:MAX_STEPS]
 
 
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
+_FIRST = {
+    64: "after you have corrected the command, see `stopped:` above: ",
+    65: "after you have corrected the problem named under `stopped:` above: ",
+    69: "later, when the API or the catalogue is available: ",
+    73: "after you have made room on the disk: ",
+    77: "after you have corrected the token or the balance of the account: ",
+}
+"""Condition for the next run, by the exit code of the reason why buying stopped. Without it, a run stops again."""
+
+
+def _resolve_words(report: Report) -> str:
+    """Return what to resolve, and how."""
+    stuck = _stuck(report)
+    unknown = report.unknown - stuck
+    parts = []
+    if unknown:
+        parts.append(f"resolves {unknown:,} of unknown outcome; look at RunComfy's Generations page first")
+    if stuck:
+        parts.append(f"{'also' if unknown else 'resolves'} {stuck:,} stuck, paid but unavailable")
+    return "; ".join(parts)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def cause_fields(report: Report) -> list[dict[str, object]]:

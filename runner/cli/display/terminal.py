@@ -29,7 +29,9 @@ MAX_WIDTH = 100
 STAYS = {"run_started", "manifest_warning", "run_finished"}
 NOTICES = {"stopping", "paused"}
 """Events that have a line of their own as long as they last."""
-STYLES = {Severity.ALERT: "red", Severity.WORD: "yellow"}
+STYLES = {Severity.ALERT: "not dim bold red", Severity.NOTICE: "not dim yellow"}
+ALERT_LINES = 3
+"""Most lines of one alert in the frame. Other events have one line each."""
 COUNTS = (
     ("done", "done", "green"),
     ("paid", "paid", ""),
@@ -82,16 +84,16 @@ class TerminalRenderer:
                 vertical_overflow="crop",
             )
             self._redrawn.start()
-        self._make_good_for_a_narrower_window()
+        self._erase_wrapped_lines()
         self._redrawn.update(self._frame(snapshot, now - self._began), refresh=True)
 
     def close(self) -> None:
         if self._redrawn is not None:
-            self._make_good_for_a_narrower_window()
+            self._erase_wrapped_lines()
             self._redrawn.stop()
             self._redrawn = None
 
-    def _make_good_for_a_narrower_window(self) -> None:
+    def _erase_wrapped_lines(self) -> None:
         """Erase the extra lines that the last frame takes in a window that got narrower.
 
         The terminal wraps the lines of the last frame again when the window gets narrower. rich does not know of the
@@ -107,7 +109,11 @@ class TerminalRenderer:
     def _frame(self, snapshot: Snapshot, seconds: float) -> Group:
         width = max(10, min(self._console.width - 1, MAX_WIDTH))
         lines = [*_counts(snapshot, width), *_concurrency(snapshot), _pace(snapshot, seconds), *self._notices(snapshot)]
-        lines += [_event_line(event) for event in self._last]
+        for event in self._last:
+            wrapped = _event_line(event).wrap(self._console, width) if event.weight is Severity.ALERT else ()
+            lines += wrapped[: ALERT_LINES - 1] if wrapped else [_event_line(event)]
+            if len(wrapped) >= ALERT_LINES:
+                lines.append(Text(" ").join(wrapped[ALERT_LINES - 1 :]))
         for line in lines:
             line.truncate(width, overflow="ellipsis")
             line.no_wrap = True
@@ -122,7 +128,7 @@ class TerminalRenderer:
 
 def _bar(snapshot: Snapshot, width: int, *, stopping: bool) -> Table | Text:
     if not snapshot.total:
-        return Text("comparing the manifest with what is there …")
+        return Text("comparing the manifest with the results log …")
     share = f"{int(100 * snapshot.settled / snapshot.total)} %"
     words = [share, f"{snapshot.settled:,} of {snapshot.total:,}"]
     if snapshot.seconds_left is not None and not stopping:

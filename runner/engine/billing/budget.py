@@ -296,14 +296,14 @@ class BudgetTracker:
             return
         cap = f"${self._budget.usd:g}{' a day' if self._budget.per_day else ''}"
         if self._shard is not None:
-            cap = f"{cap}, of which shard {self._shard} has ${self._limit():.4f},"
+            cap = f"{cap} (${self._limit():.4f} for shard {self._shard})"
         self._stop.buying(
-            f"the budget of {cap} is used up: ${self._counted():.4f} is spent or reserved, "
-            f"and {job.id} may cost ${estimate:.4f}"
+            f"the budget of {cap} is used up: ${self._counted():.4f} is spent or reserved, and {job.id} may cost "
+            f"${estimate:.4f}. Raise the budget{', or run again tomorrow' if self._budget.per_day else ''}"
         )
 
     def _refuse_unpriced(self, job: Job) -> None:
         if self._prices.get(job.model) is None:
-            self._stop.buying(f"a budget needs a price, and nothing says what {job.id} costs", 65)
+            self._stop.buying(f"a budget needs the price of each job, and the price of {job.id} is unknown", 65)
         else:
             self._stop.buying(without_price_words([WithoutDuration(job.model, 1, job.id)]), 65)

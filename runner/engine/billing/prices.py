@@ -147,11 +147,11 @@ class WithoutDuration(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         jobs = self.example if self.count == 1 else f"{self.count:,} jobs, such as {self.example},"
-        give = "gives" if self.count == 1 else "give"
-        return f"{self.model} costs by the second, and {jobs} {give} no `{DURATION}` in seconds"
+        have = "has" if self.count == 1 else "have"
+        return f"the price of {self.model} is per second, and {jobs} {have} no `{DURATION}` in seconds"
 
 
-DURATION_ADVICE = f"write `{DURATION}: 5`, say, into each such job or into `defaults:`"
+DURATION_ADVICE = f"add it, for example `{DURATION}: 5`, to each of these jobs or to `defaults:`"
 """Advice for jobs whose price is not known because they have no duration."""
 
 

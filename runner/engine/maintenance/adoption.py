@@ -21,21 +21,21 @@ async def require_known(api: Api, adoptions: Sequence[ResolutionRequest]) -> Non
         found = await _ask(api, request.request_id or "")
         if isinstance(found, Gone):
             faults.append(
-                f"{request}: the API knows no request {request.request_id} (any more); copy the id from RunComfy's "
+                f"{request}: the API has no request {request.request_id}, or no longer; copy the id from RunComfy's "
                 "Generations page, or use --lost or --rebuy"
             )
         elif isinstance(found, Denied):
             raise AccountError(
-                f"{request}: the API does not show that request to this token ({found.fault.message}); use the token "
-                "of the account that bought it. Nothing was settled."
+                f"{request}: the API does not show this request to this token ({found.fault.message}); use the token "
+                "of the account that bought it. Nothing was recorded."
             )
         elif isinstance(found, Again | NotYet):
             raise Unavailable(
-                f"{request}: the API at {api.base.name} could not be asked whether that request exists "
-                f"({found.fault.message}). Nothing was settled; try again, or adopt it unseen with --offline."
+                f"{request}: the API at {api.base.name} could not be asked whether this request exists "
+                f"({found.fault.message}). Nothing was recorded; try again, or adopt without asking, with --offline."
             )
     if faults:
-        raise UsageError("\n".join([*faults, "Nothing was settled."]))
+        raise UsageError("\n".join([*faults, "Nothing was recorded."]))
 
 
 async def _ask(api: Api, request_id: str) -> Progress:

@@ -96,7 +96,7 @@ def _plan(ledger: LedgerReader, requests: Sequence[ResolutionRequest]) -> list[S
         fault = why_not(request, found, owners) if found else _unfound(ledger, questions, request)
         before = told.get((found[0].id, found[0].purchase)) if found else None
         if not fault and before is not None:
-            fault = f"{request}: the same purchase is meant by {before}"
+            fault = f"{request}: {before} names the same purchase"
         if fault:
             faults.append(fault)
             continue
@@ -104,7 +104,7 @@ def _plan(ledger: LedgerReader, requests: Sequence[ResolutionRequest]) -> list[S
         owners |= {request.request_id: found[0]} if request.request_id is not None else {}
         planned.append((found[0], request))
     if faults:
-        raise UsageError("\n".join([*faults, "Nothing was settled."]))
+        raise UsageError("\n".join([*faults, "Nothing was recorded."]))
     return planned
 
 
@@ -136,12 +136,12 @@ def _unfound(ledger: LedgerReader, questions: OpenPurchases, request: Resolution
     history = ledger.history(request.id)
     meant = [record for record in history if request.purchase in (None, record.purchase)]
     if meant:
-        return f"{request}: purchase {meant[-1].purchase} is {meant[-1].state}; nothing about it is open"
+        return f"{request}: purchase {meant[-1].purchase} is {meant[-1].state}; there is nothing to resolve"
     if history:
         return f"{request}: {request.id} has no purchase {request.purchase}"
     advice = nearest(request.id, [record.id for record in questions.open])
     advice = advice or nearest(request.id, {record.id for record in ledger.latest()})
-    return f"{request}: no job of that id was ever bought here" + (f"; {advice}" if advice else "")
+    return f"{request}: no job with this id was bought in this folder" + (f"; {advice}" if advice else "")
 
 
 class Resolution(StrEnum):
@@ -220,7 +220,7 @@ def parse_adopt(text: str) -> ResolutionRequest:
     if not equals or not name:
         raise ValueError(f"--adopt {text}: write ID=REQUEST_ID, with the id that RunComfy's Generations page shows")
     if not REQUEST_ID.fullmatch(request_id):
-        raise ValueError(f"--adopt {text}: {request_id!r} is no request id; one has letters, digits, - and _ only")
+        raise ValueError(f"--adopt {text}: {request_id!r} is not a request id, which has letters, digits, - and _ only")
     return msgspec.structs.replace(parse_name(Resolution.ADOPT, name), request_id=request_id)
 
 
@@ -239,7 +239,7 @@ def resolved(record: Record, request: ResolutionRequest, at: str) -> Record:
             adopted = {"request_id": request.request_id, "submitted_at": at, "rebuy": False}
             return follow(in_doubt(record, record.at), State.SUBMITTED, at, **adopted)
         case Resolution.LOST if record.open:
-            fault = Fault(code=LOST, message="settled with `reconcile --lost`: nothing was bought", retryable=True)
+            fault = Fault(code=LOST, message="resolved with `reconcile --lost`: not bought", retryable=True)
             return follow(in_doubt(record, record.at), State.RELEASED, at, error=fault, rebuy=False)
         case Resolution.LOST:
             why = record.error.message if record.error else "stuck"
@@ -266,16 +266,16 @@ def why_not(request: ResolutionRequest, found: Sequence[Record], owners: dict[st
     """
     if len(found) > 1:
         names = ", ".join(f"{record.id}/{record.purchase}" for record in found[:SHOWN])
-        return f"{request}: several purchases are meant; name one: {names}"
+        return f"{request}: the job has several purchases to resolve; name one: {names}"
     record = found[0]
     if request.word is Resolution.ACCEPT and not record.owed:
-        return f"{request}: purchase {record.purchase} is {record.state}, perhaps not bought; use --lost or --rebuy"
+        return f"{request}: purchase {record.purchase} is {record.state}, and may not be bought; use --lost or --rebuy"
     if request.word is not Resolution.ADOPT:
         return ""
     if record.request_id is not None:
-        known = f"has its request already ({record.request_id}); use --accept, --lost or --rebuy"
+        known = f"already has a request ({record.request_id}); use --accept, --lost or --rebuy"
         return f"{request}: purchase {record.purchase} {known}"
     owner = owners.get(request.request_id or "")
     if owner is not None:
-        return f"{request}: that request belongs to purchase {owner.purchase} of {owner.id} already"
+        return f"{request}: this request already belongs to purchase {owner.purchase} of {owner.id}"
     return ""

@@ -138,10 +138,10 @@ class _Repair:
         if record.state is not State.DONE or self._is_behind_another_api(record):
             return None  # the next run downloads what is owed; files replaced by another API's stay in the archive
         if record.api != self._context.api.base.name and not await self._is_here(record):
-            return f"it was bought at another API ({record.api}), which is not asked here; {advice(record.api)}"
+            return f"it was bought at another API ({record.api}), which this command does not use; {advice(record.api)}"
         after = await self._deliverer.deliver(record, fresh=False)
         if after.error is not None and after.error.code == DISK:
-            raise OutputError(f"{after.error.message}. Nothing was bought; make room, and repeat.")
+            raise OutputError(f"{after.error.message}. Nothing was bought; make room and repeat.")
         return after.error.message if after.error is not None else None
 
     def _is_behind_another_api(self, record: Record) -> bool:

@@ -282,6 +282,6 @@ def _without_known(paths: list[str], ledger: LedgerReader, folder: FolderReader)
 
 def _refuse(error: OSError) -> None:
     raise OutputError(
-        f"{error.filename}: cannot be read: {error.strerror}. Nothing was changed or bought; give the folder "
-        "back its rights, and repeat."
+        f"{error.filename} cannot be read: {error.strerror}. Nothing was changed or bought; correct the permissions "
+        "of the folder, and repeat."
     ) from error

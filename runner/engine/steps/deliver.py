@@ -149,7 +149,7 @@ class Deliverer:
         record, fault = shipment.record, fault_of(failure)
         if shipment.repeats(failure):
             fault = msgspec.structs.replace(
-                fault, code=UNDELIVERABLE, message=f"the same in two runs: {failure}", retryable=False
+                fault, code=UNDELIVERABLE, message=f"the same error in two runs: {failure}", retryable=False
             )
         log.warning("%s: not delivered: %s", record.id, failure, extra=TRANSITION)
         await in_thread(self._disk, self._folder.discard, list(shipment.arrivals.values()))
@@ -176,7 +176,7 @@ class Deliverer:
         """Replace the outputs by those that the API names now. Raises ``Expired``."""
         progress = await self._api.result(shipment.record.request_id or "")
         if isinstance(progress, Gone):
-            raise Expired(f"neither the storage nor the API has it any more: {progress.fault.message}")
+            raise Expired(f"unavailable, both in the storage and at the API: {progress.fault.message}")
         if isinstance(progress, Completed) and (outputs := outputs_of(shipment.record, progress.urls)):
             dropped = shipment.renew(outputs)
             if dropped:
@@ -200,7 +200,7 @@ class Deliverer:
         if not over:
             return await self._fail(Shipment(after), failure, fresh=fresh)
         log.warning(
-            "%s: %d of %d outputs could not be had, the others are here: %s; `runner verify --repair` asks again, free",
+            "%s: %d of %d outputs are unavailable: %s. `runner verify --repair` tries to download them again (free)",
             record.id, missing, len(after.outputs), failure, extra=TRANSITION,
         )  # fmt: skip
         return msgspec.structs.replace(after, error=fault_of(failure)) if shipment.loses_a_file else after
@@ -222,7 +222,7 @@ class Deliverer:
             placed = dict(zip(shipment.arrivals, kept, strict=True))
             shipment.arrivals = {}
             all_kept = tuple(placed.get(number, output) for number, output in enumerate(outputs, 1))
-            raise Rejected(f"{size_words(record, outputs)}; strict_size is set, so it is kept aside", all_kept)
+            raise Rejected(f"{size_words(record, outputs)}; with `strict_size`, it is kept in .rejected/", all_kept)
         missing = partial_warning(outputs)
         return ACCEPTED if missing and record.accepted else missing or warning
 
@@ -238,7 +238,9 @@ class Deliverer:
             await self._clear_the_way(record, arrivals, others)
         record = await self._ledger.append(follow(record, State.GENERATED, self._now(), outputs=outputs))
         if late:
-            log.info("%s: purchase %d came after a newer one, and is kept aside", record.id, record.purchase)
+            log.info(
+                "%s: purchase %d arrived after a newer one; its files go to .replaced/", record.id, record.purchase
+            )
             await in_thread(self._disk, self._folder.archive_arrivals, record, arrivals)
         else:
             await self._place(record, arrivals, others)
@@ -247,7 +249,7 @@ class Deliverer:
         final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
         record = follow(record, State.DONE, self._now(), outputs=final, warning=warning)
         if warning == "size":
-            log.warning("%s: %s; kept as it is", record.id, size_words(record, outputs), extra=TRANSITION)
+            log.warning("%s: %s; the file is kept", record.id, size_words(record, outputs), extra=TRANSITION)
         return await self._ledger.append(record)
 
     async def _place(self, record: Record, arrivals: list[IncomingFile], others: list[Record]) -> None:
@@ -264,11 +266,11 @@ class Deliverer:
         for path in await self._disk.small(self._folder.occupied, record, arrivals, others):
             owner = await self._ledger.owner_of(path)
             if owner is not None and owner.state is not State.DONE:
-                raise FileMoved(f"{self._folder.root / path} is just being moved away")
+                raise FileMoved(f"{self._folder.root / path} is being moved at the moment")
             if owner is None or self._claimed(owner):
-                whose = "not ours" if owner is None else f"job {owner.id}'s"
+                whose = "is not from runner" if owner is None else f"belongs to job {owner.id}"
                 raise PathOccupied(
-                    f"{self._folder.root / path} is {whose} and in the way; move it, and run again (free)"
+                    f"{self._folder.root / path} {whose} and is in the way; move it and run again (free)"
                 )
             await in_thread(self._disk, self._folder.move_to_archive, owner, path)
 
@@ -296,4 +298,4 @@ def size_warning(record: Record, outputs: tuple[Output, ...]) -> str | None:
 def size_words(record: Record, outputs: tuple[Output, ...]) -> str:
     """Return the requested and the received dimensions, in words."""
     came = ", ".join(f"{output.width}x{output.height}" for output in outputs)
-    return f"asked for {record.inputs.get('width')}x{record.inputs.get('height')}, got {came}"
+    return f"requested {record.inputs.get('width')}x{record.inputs.get('height')}, received {came}"

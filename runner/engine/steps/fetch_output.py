@@ -75,16 +75,16 @@ class OutputFetcher:
         if shipment.answer is None:
             progress = await self._api.result(shipment.record.request_id or "")
             if isinstance(progress, Gone):
-                raise Expired(f"the API has it no more: {progress.fault.message}")
+                raise Expired(f"unavailable at the API: {progress.fault.message}")
             if not isinstance(progress, Completed):
-                raise ConnectionBroken("the API does not show the result at the moment")
+                raise ConnectionBroken("the API does not return the result at the moment")
             shipment.answer = progress.urls
         address = find_inside(shipment.answer, output.url)
         if address is None:
-            raise OutputReplaced("the API's answer does not hold this output any more")
+            raise OutputReplaced("the API's answer no longer contains this output")
         found = read_data(address, limits.max_file_bytes)
         if found is None:
-            raise BadMedia("what the API's answer holds in place of a file cannot be decoded")
+            raise BadMedia("the file inside the API's answer cannot be decoded")
         return await keep_bytes(
             found.body,
             target,
@@ -99,7 +99,7 @@ class OutputFetcher:
         try:
             return absolute(output.url, f"{self._api.base.url}/")
         except ValueError as error:
-            raise RefusedUrl(f"{output.url[:200]!r} is no address: {error}") from None
+            raise RefusedUrl(f"{output.url[:200]!r} is not an address: {error}") from None
 
     def _allowed(self, limits: DownloadLimits) -> UrlPolicy:
         return UrlPolicy(api=self._origin, trusted_hosts=limits.trusted_hosts)

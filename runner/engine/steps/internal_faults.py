@@ -16,9 +16,9 @@ _HOME = Path(runner.__file__).parent
 
 def internal_fault(job_id: str, error: Exception) -> Fault:
     """Return the fault to record with the job, with the type and place of ``error``, and log the traceback."""
-    log.debug("%s: a bug of the runner's own", job_id, exc_info=error)
+    log.debug("%s: a bug in runner", job_id, exc_info=error)
     what = traceback.format_exception_only(error)[-1].strip()  # also works if str(error) fails
-    return Fault(code=INTERNAL, message=f"a bug of the runner's own, please report it: {what} ({_place(error)})")
+    return Fault(code=INTERNAL, message=f"a bug in runner, please report it: {what} ({_place(error)})")
 
 
 def _place(error: Exception) -> str:

@@ -187,10 +187,10 @@ class Poller:
         """Log an unknown state the first time, and a changed position of the request in the queue."""
         if not progress.known and progress.state not in self._strange:
             self._strange.add(progress.state)
-            log.warning("the API says %r, a state not known here; taken as unfinished", progress.state[:100])
+            log.warning("the API reports the unknown state %r; it counts as unfinished", progress.state[:100])
         if progress.queue_position is not None and progress.queue_position != inquiry.place:
             inquiry.place = progress.queue_position
-            log.info("%s: at place %d of the queue", inquiry.record.id, inquiry.place)
+            log.info("%s: position %d in the queue", inquiry.record.id, inquiry.place)
 
     def _conclude_trouble(self, inquiry: _Inquiry, progress: Progress, at: str) -> Record | None:
         if isinstance(progress, Again | NotYet | Gone | Denied):
@@ -259,9 +259,7 @@ def after_end(record: Record, progress: Progress, at: str) -> Record | None:
             ended = {"completed_at": finished or at, "cost_usd": cost}
             return follow(record, State.GENERATED, at, outputs=outputs, **ended)
         case Completed(has_result=True, cost_usd=cost):
-            fault = Fault(
-                code="no_output", message="the API says completed and names no output, or none by an http address"
-            )
+            fault = Fault(code="no_output", message="the API reports completion without any output that has an address")
             return follow(record, record.state, at, cost_usd=cost, error=fault)
         case Ended(state=state, fault=fault, cost_usd=cost, finished_at=finished):
             return follow(record, state, at, error=fault, cost_usd=cost, completed_at=finished or at)

@@ -93,8 +93,8 @@ class Submitter:
         """
         if self._lock is not None and self._lock.lost and self._ledger.path.exists():
             self._stop.buying(
-                f"{self._lock.path} was removed or replaced during the run; what was bought is fetched, and nothing "
-                "more is bought: run again, and leave that file where it is"
+                f"{self._lock.path} was removed or replaced during the run. Paid results are downloaded, and nothing "
+                "more is bought; run again, and leave that file in place"
             )
 
     async def _submit(self, job: Job) -> Record:
@@ -166,8 +166,8 @@ class Submitter:
             self._recording[request_id] = record
             return answer
         text = (
-            f"the API answered with request {request_id}, which belongs to purchase {owner.purchase} of {owner.id} "
-            "already; whether this one was bought as well is not known"
+            f"the API answered with request {request_id}, which already belongs to purchase {owner.purchase} of "
+            f"{owner.id}; it is unknown whether this job was bought as well"
         )
         return Unreadable(fault=Fault(code="repeated_request_id", message=text))
 
@@ -178,8 +178,8 @@ class Submitter:
             record = await self._ledger.append(after_submission(record, answer, self._now()))
         except LedgerError as error:
             raise LedgerError(
-                f"{error}\nJob {record.id} is request {answer.request_id} at the API, and that could not be recorded: "
-                f"note it down, and settle it with `runner reconcile --adopt {record.id}={answer.request_id}`."
+                f"{error}\nJob {record.id} is request {answer.request_id} at the API, and that could not be recorded. "
+                f"Note the id, and resolve it with `runner reconcile --adopt {record.id}={answer.request_id}`."
             ) from error
         del self._recording[answer.request_id]
         return record
@@ -190,17 +190,19 @@ class Submitter:
             case Accepted():
                 self._throttle.accepted()
             case Unreadable(fault=fault):
-                log.warning("%s: the submission's outcome is unknown: %s", record.id, fault.message, extra=TRANSITION)
+                log.warning(
+                    "%s: unknown outcome, may have been charged: %s", record.id, fault.message, extra=TRANSITION
+                )
                 self._throttle.doubtful(fault.message)
             case Refused(cause=RefusalCause.BUSY, fault=fault, retry_after=wait):
                 self._throttle.refused(fault.message, wait, too_many=fault.http_status == 429)
             case Refused(cause=RefusalCause.TOKEN, fault=fault):
                 self._stop.buying(f"the API refuses the token: {fault.message}", 77)
             case Refused(cause=RefusalCause.BALANCE, fault=fault):
-                self._stop.buying(f"the account has no balance left: {fault.message}", 77)
+                self._stop.buying(f"the account has no balance: {fault.message}", 77)
             case Refused(cause=RefusalCause.MODEL, fault=fault):
                 if record.model not in self._dead_models:
-                    self._note(f"the API does not know the model {record.model} ({fault.message}): its jobs are left")
+                    self._note(f"the API does not know the model {record.model} ({fault.message}); its jobs are left")
                 self._dead_models[record.model] = fault.message
             case Refused(cause=RefusalCause.INPUT, fault=fault):
                 log.warning("%s: the API refuses the input: %s", record.id, fault.message, extra=TRANSITION)
