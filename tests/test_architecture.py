@@ -28,7 +28,7 @@ LAYERS = (
 """The packages from the top. A module imports from its own package and from packages of the layers below."""
 
 HEIGHT = {package: len(LAYERS) - number for number, layer in enumerate(LAYERS) for package in layer}
-STARTS_EMULATOR = {"runner.engine.catalogue", "runner.engine.operations", "runner.cli.commands.emulator"}
+STARTS_EMULATOR = {"runner.engine.catalogue", "runner.engine.connection", "runner.cli.commands.emulator"}
 WITHOUT_IO = ("core", "manifest", "planning", "engine.billing", "engine.pacing")
 """Packages of decisions and formats, apart from the modules in ``WITH_IO``."""
 WITH_IO = {

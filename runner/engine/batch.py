@@ -189,7 +189,7 @@ class Batch:
         await self._finish()
         raise ConflictError(f"{older_words(log)}{words}")
 
-    async def _carry(self, owed: list[WorkItem], jobs: Iterator[WorkItem], claimed: Claimed) -> None:
+    async def _carry(self, owed: list[WorkItem], jobs: Iterator[WorkItem | None], claimed: Claimed) -> None:
         """Run the workers until no work is left, buying stops, or the grace period of an interruption ends.
 
         ``claimed`` tells if the manifest still wants the files of a done purchase in place.
@@ -226,7 +226,7 @@ class Batch:
             refused_requests, {(w.job_id, w.record.purchase) for w in owed if w.record and not w.counted}
         )
 
-    def _to_the_last(self, jobs: Iterator[WorkItem]) -> Iterator[WorkItem]:
+    def _to_the_last(self, jobs: Iterator[WorkItem | None]) -> Iterator[WorkItem | None]:
         """Yield ``jobs``, and then set ``no_jobs_left``: from then on the last request decides when the run ends."""
         self._polling.no_jobs_left = False
         yield from jobs
@@ -271,6 +271,4 @@ class Batch:
 
 def _held_by_shards(count: int) -> str:
     jobs = "1 job is" if count == 1 else f"{count:,} jobs are"
-    return (
-        f"{jobs} on hold: already bought under another id in another shard. Run `runner merge`, then run again (free)"
-    )
+    return f"{jobs} on hold: bought under another id in another shard. Run `runner merge`, then run again (free)"

@@ -11,14 +11,14 @@ import hashlib
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
 
-from runner.api.config import ApiBase, Token, find_api, find_token
+from runner.api.config import Token, find_token
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import AccountError, one_error
 from runner.core.models import EMULATOR, Json
@@ -133,18 +133,13 @@ async def open_catalogue(options: RunOptions, environ: Mapping[str, str]) -> Asy
 
     With ``options.emulator``, the API is an emulator inside this process. Raises ``AccountError`` without a token.
     """
-    from runner.api.client import connect  # noqa: PLC0415 - slow to load, and most manifests need no HTTP
+    from runner.engine.connection import reach  # noqa: PLC0415 - slow to load, and most manifests need no HTTP
 
+    base = options.api_base(environ)
+    token = Token(EMULATOR) if options.emulator else find_token(environ)
     with one_error():
-        async with AsyncExitStack() as stack:
-            if options.emulator:
-                from runner.emulator import Options, serve  # noqa: PLC0415 - slow to load, and used by few
-
-                emulator = await stack.enter_async_context(serve(Options()))
-                base, token = ApiBase(url=emulator.base, name=EMULATOR), Token(EMULATOR)
-            else:
-                base, token = find_api(options.api, environ), find_token(environ)
-            yield await stack.enter_async_context(connect(base, token))
+        async with reach(base, token) as api:
+            yield api
 
 
 async def fetch_entries(models: Iterable[str], options: RunOptions, environ: Mapping[str, str]) -> CatalogueEntries:

@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.api.client import Api, connect
 from runner.api.config import ApiBase, Token, find_api, find_token
 from runner.core.aio import to_its_end
 from runner.core.clock import Clock, SystemClock, timestamp
@@ -23,6 +22,7 @@ from runner.core.models import EMULATOR, Record
 from runner.core.shards import Shard
 from runner.engine.batch import Batch
 from runner.engine.config import DownloadLimits, RunConfig
+from runner.engine.connection import EMULATOR_STATE, reach
 from runner.engine.context import RunContext
 from runner.engine.maintenance.cancel import CancelResult, cancel_owed
 from runner.engine.options import RunOptions
@@ -184,7 +184,7 @@ async def reconcile(
         adopted = [(record, request) for record, request in planned if request.word is words.Resolution.ADOPT]
         for name in sorted({record.api for record, _ in adopted} if not options.offline else ()):
             base, token = _api_of_record(name, options, environ)
-            async with _reach(base, token, folder.root, clock) as api:
+            async with reach(base, token, state=folder.root / EMULATOR_STATE, now=clock.now) as api:
                 await require_known(api, [request for record, request in adopted if record.api == name])
 
     observe = observer or (lambda _: None)
@@ -237,7 +237,7 @@ async def _batch(
             if config.same_api is not None:
                 await say_same(ledger, config.api.name, config.same_api)
             recognize(config.api.name, ledger, others, same_as=config.same_api)
-            api = await stack.enter_async_context(_reach(config.api, token, root, clock))
+            api = await stack.enter_async_context(reach(config.api, token, state=root / EMULATOR_STATE, now=clock.now))
             resolver = PublicResolver(api.base.origin)
             storage = await stack.enter_async_context(session(keepalive_seconds=75.0, resolver=resolver))
             context = RunContext(
@@ -289,16 +289,3 @@ async def _hold(
         except LayoutBusy:
             if clock.monotonic() > until or await stop.wait(MOMENT):
                 raise
-
-
-@asynccontextmanager
-async def _reach(base: ApiBase, token: Token, root: Path, clock: Clock) -> AsyncIterator[Api]:
-    """Connect to the API, or to an emulator inside this process with its state in the output folder."""
-    async with AsyncExitStack() as stack:
-        if base.name == EMULATOR:
-            from runner.emulator import Options, serve  # noqa: PLC0415 - slow to load, and used by few
-
-            state = root / ".runner" / "emulator"
-            emulator = await stack.enter_async_context(serve(Options(), state=state, now=clock.now))
-            base = ApiBase(url=emulator.base, name=EMULATOR)
-        yield await stack.enter_async_context(connect(base, token))

@@ -15,7 +15,8 @@ from runner.engine.pacing.concurrency import START, AdaptiveConcurrency
 from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pacing.refusals import RefusalEstimate
 from runner.engine.pacing.throttle import Throttle
-from runner.engine.scheduler import FixedSlots, Limits, Steps, WorkItem
+from runner.engine.scheduler import Limits, Steps, WorkItem
+from runner.engine.slots import FixedSlots
 from runner.engine.steps.deliver import Deliverer
 from runner.engine.steps.fetch_output import DEFAULT_MAX_FILE
 from runner.engine.steps.poll import Poller, RefusedRequests

@@ -13,7 +13,6 @@ import logging
 from asyncio import Queue
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
-from typing import Protocol
 
 import anyio
 import msgspec
@@ -23,6 +22,7 @@ from anyio.lowlevel import checkpoint
 from runner.core.errors import RunnerError
 from runner.core.models import TIMEOUT, Job, Record, State
 from runner.engine.delivery_proof import DeliveryProof
+from runner.engine.slots import Slots
 from runner.engine.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -49,10 +49,6 @@ class WorkItem(msgspec.Struct, frozen=True, kw_only=True):
         return self.record.id if self.record is not None else ""
 
 
-PAUSE = WorkItem(before="")
-"""Item without work, yielded after many jobs so that control returns to the event loop."""
-
-
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
     """Functions that workers and deliveries call. Each step returns the record as it then stands."""
 
@@ -66,30 +62,6 @@ Generated = Queue[tuple[WorkItem, Record] | None]
 """Queue from workers to deliveries. None, once for each delivery, marks the end."""
 
 
-class Slots(Protocol):
-    """Limit of requests in flight."""
-
-    @property
-    def limit(self) -> float: ...
-
-    @property
-    def reason(self) -> str:
-        """Return the reason of the limit, in words for the log."""
-
-    def on_change(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` when the limit has changed."""
-
-
-class FixedSlots(msgspec.Struct, frozen=True):
-    """Number of slots as given by the user."""
-
-    limit: int
-    reason: str = "set in the manifest or on the command line"
-
-    def on_change(self, tell: Callable[[], None]) -> None:
-        """Do nothing: the limit never changes."""
-
-
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of concurrent work."""
 
@@ -101,10 +73,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run_batch(
-    owed: Iterable[WorkItem], jobs: Iterable[WorkItem], *, steps: Steps, limits: Limits, stop: Stop, lost: int = 0
+    owed: Iterable[WorkItem],
+    jobs: Iterable[WorkItem | None],
+    *,
+    steps: Steps,
+    limits: Limits,
+    stop: Stop,
+    lost: int = 0,
 ) -> int:
     """Process all ``owed`` and ``jobs`` as far as possible, at most ``limits.slots`` at the API at once.
 
+    ``jobs`` yields None after many jobs without work, so that control returns to the event loop.
     ``lost`` slots are held by requests that timed out; the number of such slots at the end is returned.
 
     Raises the ``RunnerError`` that prevents the run from continuing, after every other worker has received its answer:
@@ -129,10 +108,17 @@ class _Workers:
     """State that the workers of one batch share."""
 
     def __init__(
-        self, owed: Iterator[WorkItem], jobs: Iterator[WorkItem], steps: Steps, limits: Limits, stop: Stop, lost: int
+        self,
+        owed: Iterator[WorkItem],
+        jobs: Iterator[WorkItem | None],
+        steps: Steps,
+        limits: Limits,
+        stop: Stop,
+        lost: int,
     ) -> None:
         self._owed = owed
         self._jobs = jobs
+        self._examining = anyio.Lock(fast_acquire=True)
         self._steps = steps
         self._limits = limits
         self._stop = stop
@@ -140,7 +126,6 @@ class _Workers:
         self._in_use = lost
         self._told = 0
         self._closing = False
-        self._pausing = False
         self._waiting = 0
         self._failed = 0
         self._under_way = 0
@@ -185,7 +170,7 @@ class _Workers:
         for work in self._owed:
             keeps_slot |= await self._carry(work, generated)
         while not keeps_slot and self._is_wanted() and await self._room():
-            job = self._next()
+            job = await self._next()
             if job is None:
                 self._closing = True
                 break
@@ -201,27 +186,29 @@ class _Workers:
 
     async def _work_for_free(self, generated: Generated) -> None:
         """Do the work that costs nothing after buying has stopped, unless the run is interrupted."""
-        while not self._stop.interrupted.is_set() and (work := self._next()) is not None:
+        while not self._stop.interrupted.is_set() and (work := await self._next()) is not None:
             if work.job is None:
                 await self._carry(work, generated)
             else:
                 self._steps.finish(work, None)
                 await checkpoint()
 
-    def _next(self) -> WorkItem | None:
-        return PAUSE if self._pausing else next(self._jobs, None)
+    async def _next(self) -> WorkItem | None:
+        """Return the next work; None: there is no more, or the run is interrupted.
 
-    async def _pause(self) -> None:
-        """Return control to the event loop. Until then no other worker examines more jobs."""
-        first, self._pausing = not self._pausing, True
-        await checkpoint()
-        self._pausing &= not first
+        One worker at a time examines jobs.
+        """
+        async with self._examining:
+            for work in self._jobs:
+                if work is not None:
+                    return work
+                await checkpoint()
+                if self._stop.interrupted.is_set():
+                    break
+        return None
 
     async def _carry(self, work: WorkItem, generated: Generated) -> bool:
         """Process an item up to its delivery, which is queued. Return whether its request still holds the slot."""
-        if work is PAUSE:
-            await self._pause()
-            return False
         self._under_way += 1
         record = work.record
         if work.job is not None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from runner.core.models import Job
 from runner.engine.context import RunContext
-from runner.engine.scheduler import PAUSE, WorkItem
+from runner.engine.scheduler import WorkItem
 from runner.engine.summary import outcome_of_decision, outcome_of_record
 from runner.engine.tally import Tally
 from runner.planning.planner import Planner
@@ -51,7 +51,9 @@ class WorkItems:
             for record in owed
         ]
 
-    def of_jobs(self, planner: Planner, jobs: Iterable[Job | None], changed: Container[str]) -> Iterator[WorkItem]:
+    def of_jobs(
+        self, planner: Planner, jobs: Iterable[Job | None], changed: Container[str]
+    ) -> Iterator[WorkItem | None]:
         """Yield the work of each job that is not in ``changed``. None in ``jobs`` stands for a job without work."""
 
         def work(job: Job | None) -> Iterator[WorkItem]:
@@ -60,7 +62,7 @@ class WorkItems:
 
         return _with_pauses(jobs, work)
 
-    def of_changed(self, planner: Planner, jobs: Iterable[Job], changed: Container[str]) -> Iterator[WorkItem]:
+    def of_changed(self, planner: Planner, jobs: Iterable[Job], changed: Container[str]) -> Iterator[WorkItem | None]:
         """Yield the work of the jobs in ``changed``, whose inputs changed while an older purchase was owed.
 
         The older purchase is delivered before.
@@ -74,7 +76,7 @@ class WorkItems:
 
         return _with_pauses(jobs, work)
 
-    def of_missing(self, planner: Planner, jobs: Iterable[Job]) -> Iterator[WorkItem]:
+    def of_missing(self, planner: Planner, jobs: Iterable[Job]) -> Iterator[WorkItem | None]:
         """Yield the jobs that a redo chose because neither the disk nor the API has their files."""
 
         def work(job: Job) -> Iterator[WorkItem]:
@@ -98,9 +100,9 @@ class WorkItems:
         yield work
 
 
-def _with_pauses(jobs: Iterable[T], work: Callable[[T], Iterator[WorkItem]]) -> Iterator[WorkItem]:
-    """Yield the work of each of ``jobs``, with pauses in between, since many jobs in a row may have no work."""
+def _with_pauses(jobs: Iterable[T], work: Callable[[T], Iterator[WorkItem]]) -> Iterator[WorkItem | None]:
+    """Yield the work of each of ``jobs``, and None after every ``JOBS_PER_PAUSE`` jobs."""
     for number, job in enumerate(jobs, 1):
         if number % JOBS_PER_PAUSE == 0:
-            yield PAUSE
+            yield None
         yield from work(job)

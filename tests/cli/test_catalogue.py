@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -206,3 +207,27 @@ def test_models_says_what_is_wrong(desk, serve):
     desk.base = "http://127.0.0.1:9/v1"
     assert desk("models").returncode == 69
     assert desk("models", "--emulator", "--api", desk.base).returncode == 64
+
+
+def test_an_api_that_cannot_be_reached_is_named_and_not_the_token(desk):
+    """Nothing listens at the address: `models` and `plan` name the address and the reason."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        desk.base = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+        why = f"the API at {desk.base} cannot be reached: "
+        for words in (["models"], ["models", "a/b/text-to-image"]):
+            ended = desk(*words)
+            assert ended.returncode == 69
+            assert why in ended.stderr
+            assert "token" not in ended.stderr
+        told = desk("plan", desk.jobs(1)).stdout
+    assert f"total price unknown ({why}" in told
+    assert "token" not in told
+
+
+def test_a_token_that_the_catalogue_refuses_is_named(desk, serve):
+    """The token is wrong, the address is right."""
+    desk.base = serve("--token", "another").base
+    ended = desk("models")
+    assert ended.returncode == 69
+    assert "refuses the token" in ended.stderr

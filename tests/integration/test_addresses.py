@@ -134,7 +134,7 @@ async def test_what_is_owed_is_fetched_at_the_other_address(service: Service, by
     refused = await collect(by_name)
     assert (refused.done, refused.exit_code) == (0, 65)
     assert refused.stopped is not None
-    assert f"2 paid results are owed by {service.emulator.base}" in refused.stopped.reason
+    assert f"2 paid results are at {service.emulator.base}" in refused.stopped.reason
     first = service.emulator.base
     with by_name.answering():
         report = await collect(by_name, same_api_as=first)

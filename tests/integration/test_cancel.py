@@ -155,5 +155,5 @@ def test_who_did_not_answer_is_said_apart(capsys):
     """Whoever interrupts reads how many may be cancelled without a word of it, and how to find out."""
     _show(CancelResult(owed=20, unanswered=16), "output/spring")
     said = capsys.readouterr().out
-    assert "16 were asked and gave no answer before the end: perhaps they are cancelled" in said
+    assert "no answer before the end: 16, which may be cancelled or not" in said
     assert "run `runner cancel output/spring` again" in said

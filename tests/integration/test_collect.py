@@ -69,7 +69,7 @@ async def test_a_place_in_the_queue_is_told_when_it_changes(make_service, caplog
     service = await make_service(workers=1, seconds=300.0, spread=0.0)
     assert (await service.run(service.manifest(*plain(3), timeout="1h"))).done == 3
     told = [line for line in caplog.messages if line.startswith("c:")]
-    assert told == [f"c: at place {place} of the queue" for place in (1, 0)]
+    assert told == [f"c: position {place} in the queue" for place in (1, 0)]
     assert service.emulator.stats["calls"]["result"] > 2 * len(caplog.messages)
 
 

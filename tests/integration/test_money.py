@@ -217,7 +217,7 @@ async def test_under_a_budget_a_clip_without_a_duration_keeps_everything_from_be
     jobs = [{**ANIMATE, "id": "a", "prompt": "a", "duration": "5"}, {**ANIMATE, "id": "b", "prompt": "b"}]
     report = await service.run(service.manifest(*jobs, budget="5"))
     assert (report.exit_code, report.left, service.submissions) == (65, 2, 0)
-    assert "and b gives no `duration` in seconds; write `duration: 5`" in report.stopped.reason
+    assert "and b has no `duration` in seconds; add it, for example `duration: 5`" in report.stopped.reason
 
 
 async def test_without_a_budget_a_clip_without_a_duration_is_bought_and_counts_at_its_bill(service):
@@ -313,7 +313,7 @@ async def test_submissions_whose_answers_cannot_be_read_count_for_halt(service):
     manifest = service.manifest(*plain(20), halt="3", concurrency=1)
     report = await service.run(manifest)
     assert (report.unknown, report.left, report.exit_code) == (3, 17, 2)
-    assert report.stopped.reason.startswith("halted: 3 of 3")
+    assert report.stopped.reason.startswith("stopped on failures (`halt:`): 3 of 3 jobs")
     assert (await service.run(manifest)).unknown == 6
     assert service.submissions == 6
 

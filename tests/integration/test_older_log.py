@@ -105,7 +105,7 @@ async def test_a_log_that_is_gone_is_missed(service: Service, *, empty: bool) ->
         path.unlink()
     with pytest.raises(runner.ConflictError, match="is older than the last run left it, or was emptied"):
         plan(service, service.manifest(*plain(3)))
-    with pytest.raises(runner.ConflictError, match="3 jobs whose pictures are there"):
+    with pytest.raises(runner.ConflictError, match="3 jobs whose pictures are in the folder"):
         await service.run(service.manifest(*plain(3)))
     assert service.submissions == 3
 

@@ -99,7 +99,7 @@ async def test_another_jobs_picture_under_a_second_name_is_called_by_its_own(ser
     link_folder(service.output)
     with pytest.raises(
         runner.ConflictError,
-        match=r"mugs/mug\.png is in the way of job other and is the file that the results log calls cups/mug\.png",
+        match=r"mugs/mug\.png is in the way of job other and is the file that the results log names cups/mug\.png",
     ) as told:
         await service.run(service.manifest(first, {"id": "other", "prompt": "q", "file": "mugs/mug"}))
     assert "not runner's" not in str(told.value)

@@ -269,11 +269,11 @@ async def test_an_adopted_purchase_with_other_inputs_than_now_is_kept_aside(serv
 
 
 WRONG = {
-    "an id that is not there": (["lost ab"], r"no job of that id.*did you mean `a`"),
-    "a job that is done": (["lost b"], r"purchase 1 is done; nothing about it is open"),
+    "an id that is not there": (["lost ab"], r"no job with this id.*did you mean `a`"),
+    "a job that is done": (["lost b"], r"purchase 1 is done; there is nothing to resolve"),
     "a purchase that is not there": (["lost a/7"], "a has no purchase 7"),
     "a request of another purchase": (["adopt a={b}"], r"belongs to purchase 1 of b"),
-    "two words about one": (["lost a", "rebuy a"], "the same purchase is meant"),
+    "two words about one": (["lost a", "rebuy a"], "names the same purchase"),
     "one of several is wrong": (["rebuy a", "lost b", "lost x"], r"(?s)lost b.*lost x.*Nothing was recorded"),
 }
 
@@ -301,7 +301,7 @@ async def test_one_request_is_not_adopted_twice(service):
 async def test_a_stuck_one_has_its_request_already(service):
     """`--adopt` is for unknowns."""
     await stuck(service)
-    with pytest.raises(runner.UsageError, match="has its request already"):
+    with pytest.raises(runner.UsageError, match="already has a request"):
         await service.reconcile("adopt a=r1")
 
 
@@ -318,7 +318,7 @@ async def test_an_unknown_that_was_resubmitted_is_no_question_any_more(service):
     await service.run(service.manifest(*plain(1), on_unknown="resubmit"))
     found = questions(service)
     assert (found.exit_code, [r.purchase for r in found.passed]) == (0, [1])
-    with pytest.raises(runner.UsageError, match="nothing about it is open"):
+    with pytest.raises(runner.UsageError, match="there is nothing to resolve"):
         await service.reconcile("rebuy a")
     await service.reconcile(f"adopt a={request_id}")
     assert (await service.run()).exit_code == 0

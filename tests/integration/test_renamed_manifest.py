@@ -49,14 +49,14 @@ async def test_a_renamed_manifest_buys_nothing_again(service: Service, folder: s
     text = str(told.value)
     for words in (
         f"{service.folder}/output/shoes holds 3 purchases of the same jobs",
-        f"made by {service.folder}/{folder}shoes.yaml, which is gone",
+        f"made by {service.folder}/{folder}shoes.yaml, which no longer exists",
         "write `name: shoes`",
         "write `name: shoes-v2`",
         "Nothing was bought",
     ):
         assert words in text
     config = RunConfig.resolve(renamed, RunOptions(), service.environ)
-    with pytest.raises(runner.ConflictError, match="which is gone"):
+    with pytest.raises(runner.ConflictError, match="which no longer exists"):
         make_forecast(config, renamed.jobs, now=0.0, visit=lambda *_: None)
     assert service.submissions == 3
     assert not (service.folder / "output/shoes-v2").exists()
@@ -161,14 +161,14 @@ async def test_a_batch_that_has_begun_looks_at_no_other_folder(service: Service)
 async def test_a_folder_beside_that_cannot_be_read_stops_nobody(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is said that it was not looked through."""
+    """It is said that it could not be searched."""
     await service.run(write(service, "shoes.yaml"))
     (service.folder / "shoes.yaml").unlink()
     results = service.folder / "output/shoes/results.jsonl"
     results.write_bytes(results.read_bytes() + b"damage\n" + results.read_bytes())
     report = await service.run(write(service, "shoes-v2.yaml"))
     assert report.done == 3
-    assert "output/shoes was not looked through" in caplog.text
+    assert "output/shoes could not be searched" in caplog.text
 
 
 async def test_a_log_beside_that_a_crash_tore_stops_nobody(service: Service) -> None:

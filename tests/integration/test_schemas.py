@@ -71,7 +71,7 @@ async def test_an_old_copy_serves_while_the_catalogue_is_away_and_that_is_said(s
     service.fault(AWAY)
     offer = await known(service)
     assert offer.schema is not None
-    assert offer.note == "checked by a copy of 2027-01-03, as the catalogue cannot be asked"
+    assert offer.note == "checked with the cached schema of 2027-01-03, because the catalogue cannot be reached"
 
 
 async def test_offline_asks_nothing_and_takes_any_copy(service):
@@ -86,7 +86,7 @@ async def test_offline_asks_nothing_and_takes_any_copy(service):
 async def test_without_a_token_nothing_is_asked(service):
     """No account, no question; a copy serves where there is one."""
     offer = await known(service, RUNCOMFY_TOKEN="")
-    assert (offer.schema, offer.note) == (None, "there is no token to ask the catalogue with")
+    assert (offer.schema, offer.note) == (None, "the catalogue needs an API token")
     assert calls(service) == 0
 
 
@@ -109,7 +109,7 @@ async def test_a_catalogue_in_trouble_is_no_catalogue(service, fault):
     """Whatever its trouble: no crash, nothing kept, a reason given; what is no entry is never an empty one."""
     service.fault(fault)
     offer = await known(service)
-    assert (offer.schema, offer.note) == (None, "the catalogue cannot be asked")
+    assert (offer.schema, offer.note) == (None, "the catalogue cannot be reached")
     assert list(service.cache.rglob("*.json")) == []
 
 
@@ -119,7 +119,7 @@ async def test_a_catalogue_in_trouble_is_no_catalogue(service, fault):
 async def test_a_model_that_the_catalogue_does_not_know_is_told(service, fault):
     """65 at its place, before anything is bought; an earlier copy of its schema still serves, with a warning."""
     service.fault(fault)
-    assert "knows no such model" in (await known(service)).note
+    assert "has no such model" in (await known(service)).note
     with pytest.raises(ManifestError) as told:
         await service.read(BATCH)
     assert [problem.place.line for problem in told.value.problems] == [2]
@@ -130,7 +130,7 @@ async def test_a_model_that_the_catalogue_does_not_know_is_told(service, fault):
     for path in service.cache.rglob("*.json"):
         kept = msgspec.json.decode(path.read_bytes())
         path.write_bytes(msgspec.json.encode({**kept, "at": kept["at"] - 2 * 86_400}))
-    assert "checked by a copy of" in str((await service.read(BATCH)).warnings[0])
+    assert "checked with the cached schema of" in str((await service.read(BATCH)).warnings[0])
 
 
 async def test_the_nearest_models_of_the_catalogue_are_named(service):
@@ -155,7 +155,7 @@ async def test_a_malformed_schema_is_refused_and_an_older_good_one_serves(make_s
     schemas[MODEL] = told
     offer = await known(service)
     assert offer.schema is not None
-    assert "checked by a copy of" in offer.note
+    assert "checked with the cached schema of" in offer.note
 
 
 async def test_a_night_without_the_schema_buys_nothing_again(service):
@@ -302,7 +302,7 @@ async def test_a_missing_schema_never_turns_what_is_an_input_into_a_mere_name(se
     assert all("style" not in job.inputs for job in manifest.jobs)
     report = await service.run(manifest)
     assert (report.left, report.exit_code, service.submissions) == (2, 69, 2)
-    assert "try again when the catalogue can be asked" in report.stopped.reason
+    assert "try again when the catalogue can be reached" in report.stopped.reason
     service.fault()
     assert (await service.run(await service.read(batch))).skipped == 2
 

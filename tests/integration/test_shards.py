@@ -237,7 +237,7 @@ async def test_a_job_renamed_into_another_shard_is_held(service):
     reports = [await service.run(after, shard=shard(index)) for index in (1, 2, 3)]
     assert [report.unknown for report in reports] == [0, 1, 0]
     assert reports[1].exit_code == 2
-    assert "held: bought under another id in another shard; `runner merge`" in reports[1].notes[0]
+    assert "on hold: bought under another id in another shard. Run `runner merge`" in reports[1].notes[0]
     await merge(service)
     report = await service.run(after)
     assert (report.skipped, service.submissions) == (1, 1)
@@ -281,7 +281,7 @@ async def test_a_file_of_another_shards_job_in_the_way_is_told_apart(service):
         {"id": old, "prompt": "a mug", "file": "cup"}, {"id": new, "prompt": "a bag", "file": "mug"}
     )
     with pytest.raises(
-        runner.ConflictError, match=r"mug.png is in the way of job new-\d+ and is another shard's: .*run"
+        runner.ConflictError, match=r"mug.png is in the way of job new-\d+ and belongs to another shard: .*run"
     ):
         await service.run(changed, shard=shard(2))
     await service.run(changed, shard=shard(1))
@@ -296,7 +296,7 @@ async def test_the_budget_is_divided_and_holds(service):
     manifest = service.manifest(*plain(24), budget=f"{9 * usd:.4f}")
     reports = [await service.run(manifest, shard=shard(index)) for index in (1, 2, 3)]
     assert [report.done for report in reports] == [3, 3, 3]
-    assert all("of which shard" in report.stopped.reason for report in reports)
+    assert all("for shard" in report.stopped.reason for report in reports)
     assert reports[-1].spent_usd == pytest.approx(9 * usd)
 
 

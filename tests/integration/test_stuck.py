@@ -131,7 +131,7 @@ async def test_undeliverable_results_count_for_halt(service):
     service.fault(file("html", match="bad"))
     jobs = [{"id": f"j{number}", "prompt": f"{'bad' if number else 'good'} {number}"} for number in range(40)]
     report = await service.run(service.manifest(*jobs, retries=0, concurrency=1, halt=3))
-    assert "cannot be delivered" in report.stopped.reason
+    assert "stopped on failures" in report.stopped.reason
     assert service.submissions < 10
 
 

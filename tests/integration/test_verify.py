@@ -156,7 +156,7 @@ async def test_what_the_api_no_longer_has_stays_reported(service):
     service.fault(InjectedFault(on="file", kind="status", status=404), InjectedFault(on="result", kind="forget"))
     done = await repair(service)
     assert named(done.after) == {"a.png": "missing"}
-    assert "neither the storage nor the API" in done.failed["a.png"]
+    assert "unavailable, both in the storage and at the API" in done.failed["a.png"]
     assert (service.record().state, service.submissions) == (State.DONE, 1)
     assert service.files() == ["a.png.altered"]
 

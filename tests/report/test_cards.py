@@ -148,7 +148,7 @@ def test_a_file_that_is_no_picture_is_shown_by_its_kind_and_length():
     shown, missing = sorted(make_cards([made], {("a", 1): RIGHT}), key=lambda one: one.number)
     assert (shown.other, shown.state, shown.kind) == ("audio/wav, 16,044 bytes", "done", "audio")
     assert (missing.state, missing.why) == ("missing", "the storage answers HTTP 404")
-    assert shown.warning == "some of its outputs missing"
+    assert shown.warning == "unavailable outputs"
     assert card(record("a", outputs=(OUTPUT,))).other == ""
 
 

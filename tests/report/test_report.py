@@ -199,7 +199,7 @@ def test_an_empty_batch_has_a_report(shelf):
 
 def test_without_results_it_says_so(tmp_path):
     """Nothing was run there yet."""
-    with pytest.raises(UsageError, match="nothing was run there"):
+    with pytest.raises(UsageError, match="no run has used this folder"):
         command.main([str(tmp_path)], standalone_mode=False)
 
 

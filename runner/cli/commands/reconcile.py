@@ -60,7 +60,7 @@ def command(
     \b
     Examples:
       runner reconcile output/spring
-      runner reconcile output/spring --adopt mug-hero=req_8f2a --lost tote --rebuy all
+      runner reconcile output/spring --adopt mug-hero=req_8f2a --lost tote
     """
     requests = _read(adopt, lost, rebuy, accept)
     folder = known_folder(manifest, output, emulator=emulator)

@@ -112,7 +112,7 @@ _WEIGHTS = dict.fromkeys(State, Severity.STEP) | {
     State.CANCELLED: Severity.ALERT,
     State.UNKNOWN: Severity.ALERT,
 }
-"""Severity by state. Every line is looked up here, and attributes of an enumeration are slow on Python 3.11."""
+"""Severity by state."""
 
 
 def severity_of(record: Record) -> Severity:

@@ -68,7 +68,8 @@ def summary_lines(report: Report, typed: Typed) -> list[str]:
 def _headline(report: Report) -> str:
     jobs = "1 job" if report.total == 1 else f"{report.total:,} jobs"
     if not report.total:
-        return f"nothing to do: no job selected, no paid result to download ({in_words(report.seconds)})"
+        why = "no job selected, no paid result to download" if report.stopped is None else "see the reason below"
+        return f"nothing was done: {why} ({in_words(report.seconds)})"
     return f"{jobs} in {in_words(report.seconds)}: {counts_in_words(report.counts, stuck=_stuck(report))}"
 
 

@@ -14,14 +14,15 @@ The tracker of a shard is limited to the part of the folder's budget that ``shar
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
 
 import msgspec
 from anyio import Event
 
 from runner.core.models import Budget, Job, Record, State, kind_of
 from runner.core.shards import Shard, shard_of
+from runner.engine.billing.accounts import Account, HighestBills, Reserved
 from runner.engine.billing.costs import Basis, basis_of, spent
 from runner.engine.billing.prices import (
     Extent,
@@ -37,54 +38,6 @@ from runner.engine.run_status import BudgetStatus
 from runner.engine.stop import Stop
 
 
-class _Reserved(msgspec.Struct, frozen=True, kw_only=True):
-    """Reserve of a purchase in progress, until the purchase is billed."""
-
-    kind: Hashable
-    day: str | None
-    usd: float
-    seconds: int | None
-    """Seconds that the price is for; None: the model has a price per output."""
-
-
-class _Billed(msgspec.Struct):
-    """Highest bills for purchases of one kind."""
-
-    usd: float = 0.0
-    per_second: float = 0.0
-
-    def learn(self, usd: float, seconds: int | None) -> None:
-        self.usd = max(self.usd, usd)
-        if seconds is not None:
-            self.per_second = max(self.per_second, usd / seconds)
-
-    def expect(self, seconds: int | None) -> float:
-        """Return the expected bill of the next purchase. ``seconds``: None for a model with a price per output."""
-        return self.usd if seconds is None else self.per_second * seconds
-
-
-class _Account:
-    """Amounts by day of the purchases of a shard, or of the folder."""
-
-    def __init__(self) -> None:
-        self.usd: defaultdict[str | None, float] = defaultdict(float)
-        self.unpriced: Counter[tuple[str | None, str, Extent]] = Counter()
-        """Purchases that may have been charged and have no known price, by day, model and extent."""
-
-    def count(self, record: Record, times: int = 1) -> None:
-        """Count ``record``. With ``times`` of -1, remove it again."""
-        if basis_of(record) is Basis.UNPRICED:
-            self.unpriced[record.day, record.model, extent_of(record.inputs)] += times
-        else:
-            self.usd[record.day] += times * spent(record)
-
-    def days(self, price: Callable[[str, Extent], float]) -> Iterator[tuple[str | None, float]]:
-        """Yield pairs of day and amount, several per day. Purchases without a price count at the present price."""
-        yield from self.usd.items()
-        for (day, model, extent), count in self.unpriced.items():
-            yield day, count * price(model, extent)
-
-
 class BudgetTracker:
     """Spent and reserved amounts of a folder, and its budget."""
 
@@ -98,15 +51,15 @@ class BudgetTracker:
         self._stop = stop
         self._today = today
         self._shard = shard
-        self._spent = _Account()
-        self._elsewhere: defaultdict[int, _Account] = defaultdict(_Account)
+        self._spent = Account()
+        self._elsewhere: defaultdict[int, Account] = defaultdict(Account)
         """Amounts that other shards had spent when the run began, by index of the shard."""
         self._limits: dict[str | None, float] = {}
         """Resulting limits of this shard, by day of the API."""
-        self._bills: dict[Hashable, _Billed] = {}
+        self._bills: dict[Hashable, HighestBills] = {}
         self._earlier: dict[str, Price] = {}
         self._alone: set[Hashable] = set()
-        self._under_way: dict[tuple[str, int], _Reserved] = {}
+        self._under_way: dict[tuple[str, int], Reserved] = {}
         self._changed = Event()
 
     def load(self, records: Iterable[Record]) -> None:
@@ -204,7 +157,7 @@ class BudgetTracker:
 
     def _reserve(self, record: Record, usd: float) -> None:
         kind, seconds = kind_of(record), record.priced_seconds or self.priced_seconds(record)
-        self._under_way[record.id, record.purchase] = _Reserved(kind=kind, day=record.day, usd=usd, seconds=seconds)
+        self._under_way[record.id, record.purchase] = Reserved(kind=kind, day=record.day, usd=usd, seconds=seconds)
         if kind not in self._bills:
             self._alone.add(kind)
 
@@ -222,8 +175,8 @@ class BudgetTracker:
         self._changed.set()
         self._changed = Event()
 
-    def _billed(self, kind: Hashable) -> _Billed:
-        return self._bills.setdefault(kind, _Billed())
+    def _billed(self, kind: Hashable) -> HighestBills:
+        return self._bills.setdefault(kind, HighestBills())
 
     def _raise(self, kind: Hashable) -> None:
         """Raise the reserves of purchases of ``kind`` in progress to the highest bill: their bills will match it."""
@@ -267,7 +220,7 @@ class BudgetTracker:
         """Return the amount counted against the budget; with a budget per day, that of today and without a day."""
         return self._sum(self._spent)
 
-    def _sum(self, account: _Account) -> float:
+    def _sum(self, account: Account) -> float:
         assert self._budget is not None
         today = self._today()
         every = not self._budget.per_day or today is None
