@@ -113,7 +113,7 @@ class InjectedFault:
     """Operation that the fault applies to, or ``job`` for the end of a request."""
     kind: str
     p: float = 1.0
-    """Probability, from 0 to 1, drawn anew for every call."""
+    """Probability, from 0 to 1, drawn again for every call."""
     times: int | None = None
     """Maximum number of faults in total; ``None``: no limit."""
     each: int | None = None

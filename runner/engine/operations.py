@@ -50,7 +50,7 @@ from runner.manifest import Manifest, Settings
 from runner.planning.renamed_manifest import refuse_renamed
 
 if TYPE_CHECKING:
-    from runner.engine.maintenance.reconcile import OpenPurchases, ResolutionRequest, Settlement
+    from runner.engine.maintenance.reconcile import OpenPurchases, PlannedResolution, ResolutionRequest
     from runner.engine.maintenance.repair_files import RepairResult
     from runner.ledger.repair import RepairedLog
 
@@ -175,23 +175,27 @@ async def reconcile(
     Before anything is recorded, the API must confirm that it knows each request to adopt, unless ``options`` are
     offline.
     """
-    from runner.engine.maintenance import reconcile as words  # noqa: PLC0415 - not needed by a run that buys
+    from runner.engine.maintenance import reconcile as reconciling  # noqa: PLC0415 - not needed by a run that buys
     from runner.engine.maintenance.adoption import require_known  # noqa: PLC0415 - not needed by a run that buys
 
     clock, options = clock or SystemClock(), options or RunOptions()
 
-    async def check(planned: list[Settlement]) -> None:
-        adopted = [(record, request) for record, request in planned if request.word is words.Resolution.ADOPT]
+    async def check(planned: list[PlannedResolution]) -> None:
+        adopted = [
+            (record, request) for record, request in planned if request.resolution is reconciling.Resolution.ADOPT
+        ]
         for name in sorted({record.api for record, _ in adopted} if not options.offline else ()):
             base, token = _api_of_record(name, options, environ)
             async with reach(base, token, state=folder.root / EMULATOR_STATE, now=clock.now) as api:
                 await require_known(api, [request for record, request in adopted if record.api == name])
 
     observe = observer or (lambda _: None)
-    asks = options.same_api_as is not None or any(request.word is words.Resolution.ADOPT for request in requests)
+    asks = options.same_api_as is not None or any(
+        request.resolution is reconciling.Resolution.ADOPT for request in requests
+    )
     base = find_api(options.api, environ).name if asks else None
     with one_error():
-        return await words.reconcile(
+        return await reconciling.reconcile(
             folder, requests, observer=observe, clock=clock, check=check, api=base, same_as=options.same_api
         )
 

@@ -91,7 +91,7 @@ class WorkItems:
             work = WorkItem(before=before, job=job, fresh=True)
         elif decision.record is not None and decision.action in (Action.DELIVER, Action.MOVE, Action.RESTORE):
             history = self._context.ledger.history(job.id)
-            record = revive(job, decision.record, history, aside=self._context.folder.archive_path)
+            record = revive(job, decision.record, history, archive_path=self._context.folder.archive_path)
             ends_as = None if decision.action is Action.DELIVER else "skipped"
             work = WorkItem(before=before, record=record, ends_as=ends_as)
         else:

@@ -215,11 +215,11 @@ class Planner:
     def decide_then(self, job: Job, old_id: str | None) -> Decision:
         """Return the decision once the job's owed purchases are downloaded; stuck ones count as still stuck."""
         history = self.takeover(job, old_id) if old_id else self._ledger.purchases(job.id, self._api)
-        home = [
+        downloaded = [
             msgspec.structs.replace(record, state=State.DONE) if record.owed and not record.stuck else record
             for record in history
         ]
-        return self._decide(job, home)
+        return self._decide(job, downloaded)
 
     def claims(self, record: Record) -> bool:
         """Tell whether the manifest still wants the files of a done purchase at their paths."""

@@ -70,7 +70,7 @@ Present = Callable[[Record], bool]
 
 
 def in_force(history: Sequence[Record]) -> Record | None:
-    """Return the purchase that determines the state and files of its job: the newest, unless that brought nothing.
+    """Return the purchase that determines the state and files of its job: the newest, unless it led to nothing.
 
     A purchase that may have happened counts only as long as it is the newest. A later purchase resolves it.
     """
@@ -123,7 +123,7 @@ def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: b
 
 
 def _why_again(job: Job, newest: Record | None, history: Sequence[Record]) -> str:
-    """Return why the user wants the job to be bought again, whatever its purchases brought; empty: no such request."""
+    """Return why the user wants the job to be bought again, whatever its purchases led to; empty: no such request."""
     if newest is not None and newest.rebuy and newest.fingerprint == job.fingerprint and (newest.open or newest.owed):
         return f"purchase {newest.purchase} counts as spent, and is bought again (reconcile --rebuy)"
     number = wanted_redo(history, job.fingerprint)
@@ -266,17 +266,19 @@ def will_buy(job: Job, decision: Decision) -> bool:
     return decision.action is Action.BUY or (decision.action is Action.COLLECT and changed)
 
 
-def revive(job: Job, record: Record, history: Sequence[Record], *, aside: Callable[[Record, Output], str]) -> Record:
+def revive(
+    job: Job, record: Record, history: Sequence[Record], *, archive_path: Callable[[Record, Output], str]
+) -> Record:
     """Return a done purchase as the record to deliver for the current ``job``.
 
     The purchase in force keeps its number. An older one returns as a new purchase that cost nothing: the newest
-    purchase decides, and ``restored_from`` names the paid one. ``aside`` returns the archive path of an output.
+    purchase decides, and ``restored_from`` names the paid one. ``archive_path`` returns the archive path of an output.
     """
     force = in_force(history)
     if force is not None and force.purchase == record.purchase:
         return msgspec.structs.replace(record, file=job.file, numbered_at=job.numbered_at)
     outputs = tuple(
-        msgspec.structs.replace(output, moved_from=aside(record, output)) if output.path else output
+        msgspec.structs.replace(output, moved_from=archive_path(record, output)) if output.path else output
         for output in record.outputs
     )
     return msgspec.structs.replace(

@@ -131,3 +131,31 @@ def test_what_runs_the_jobs_again_names_the_manifest(place, run):
 def test_why_buying_stopped_is_said_where_it_matters():
     report = Report(left=5, stopped=Stopped(reason="the account has no balance", exit_code=77))
     assert "stopped: the account has no balance" in summary_lines(report, TYPED)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "first"),
+    [(65, "corrected the problem"), (69, "later"), (73, "made room"), (77, "the token or the balance")],
+)
+@pytest.mark.parametrize("left", [0, 2])
+def test_the_next_step_says_what_comes_before_the_same_command(exit_code, first, left):
+    """The same command alone would stop for the same reason again."""
+    report = Report(left=left, stopped=Stopped(reason="why", exit_code=exit_code))
+    step = next_steps(report, TYPED)[0]
+    assert step.command == TYPED.again
+    assert first in step.why
+    assert "continues" in step.why
+
+
+def test_stuck_purchases_are_told_from_those_of_unknown_outcome():
+    """One is paid and unavailable, the other may not be bought at all; ``unknown`` counts both, in ``--json``."""
+    lost = Fault(code="no_answer", message="reset")
+    gone = Fault(code="expired", message="the API does not know this request any more")
+    causes = causes_of((State.UNKNOWN, lost, "unknown"), *[(State.SUBMITTED, gone, "unknown")] * 2)
+    report = Report(unknown=3, causes=causes.listed())
+    lines = summary_lines(report, TYPED)
+    assert lines[0].endswith("3 jobs in 0 s: 1 unknown, 2 stuck")
+    assert any(line.startswith("  2 stuck, expired") for line in lines)
+    why = next_steps(report, TYPED)[0].why
+    assert "1 of unknown outcome" in why
+    assert "2 stuck, paid but unavailable" in why

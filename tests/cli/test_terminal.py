@@ -65,6 +65,18 @@ def test_it_stays_whole_when_the_window_changes(desk, serve):
             assert max(map(len, frame(terminal))) < columns
 
 
+def test_an_alert_is_read_to_its_end(desk, serve):
+    """It stands out in bold red, and takes as many lines as it needs."""
+    words = "the prompt names a brand that this model may not draw, so the request was refused before it began: END"
+    fault = f"submit status status=422 match='picture 0' message='{words}'"
+    desk.base = serve("--seconds", "30", "--fault", fault).base
+    with at_a_terminal(desk, "run", desk.jobs(2, concurrency=2)) as terminal:
+        terminal.read_until(lambda: any(line.rstrip().endswith("END") for line in terminal.screen.lines))
+        alert = [line for line in terminal.screen.lines if "job-0" in line or "END" in line]
+        assert len(alert) == 2
+        assert "\x1b[1;31m" in terminal.text
+
+
 def test_it_ends_with_a_short_summary_in_its_place(desk):
     """The display goes; what stays is what was run, the counts, the money, the place, and what to type next."""
     manifest = desk.jobs(3)

@@ -269,7 +269,7 @@ def aside(record: Record, output: Output) -> str:
 def test_reviving_the_purchase_in_force_keeps_its_number() -> None:
     """A missing or renamed file is brought back under the same purchase, where the manifest wants it now."""
     past = history("done A", "failed B")
-    revived = revive(job(file="other"), past[0], past, aside=aside)
+    revived = revive(job(file="other"), past[0], past, archive_path=aside)
     assert (revived.purchase, revived.file, revived.restored_from) == (1, "other", None)
     assert revived.outputs == past[0].outputs
 
@@ -279,7 +279,7 @@ def test_taking_back_an_older_purchase_is_a_new_line_that_costs_nothing(past: li
     """Edited back: the files return from where they were set aside, and the bill stays where it was paid."""
     records = history(*past)
     records[0] = purchase(1, State.DONE, cost_usd=0.5, reserved_usd=0.6, renamed_from="cup")
-    revived = revive(job(), records[0], records, aside=aside)
+    revived = revive(job(), records[0], records, archive_path=aside)
     assert (revived.purchase, revived.restored_from, revived.fingerprint) == (number, 1, "A")
     assert (revived.cost_usd, revived.reserved_usd, revived.renamed_from) == (None, None, None)
     assert [output.moved_from for output in revived.outputs] == [".replaced/mug/1/mug.png"]
@@ -292,7 +292,7 @@ def test_what_was_said_of_an_older_purchase_is_not_said_of_it_once_it_is_taken_b
     """A `--rebuy`, a redo and its marks are spent: a crash before its files are in place buys nothing anew."""
     marks = {"rebuy": True, "redo": 2, "redo_chosen": True, "redo_closed": True, "redone": 1, "renamed_purchase": 7}
     past = [purchase(1, State.DONE, **marks), purchase(2, State.DONE, "B")]
-    revived = revive(job(file="other"), past[0], past, aside=aside)
+    revived = revive(job(file="other"), past[0], past, archive_path=aside)
     assert {name: getattr(revived, name) for name in marks} == {
         "rebuy": False,
         "redo": 0,
@@ -309,7 +309,7 @@ def test_what_was_said_of_an_older_purchase_is_not_said_of_it_once_it_is_taken_b
 def test_what_was_taken_back_twice_still_names_where_it_was_paid() -> None:
     """Edited to and fro and to again: the receipt lists one bill for one picture."""
     past = [*history("done A", "done B"), purchase(3, State.DONE, restored_from=1), purchase(4, State.DONE, "B")]
-    assert revive(job(), past[2], past, aside=aside).restored_from == 1
+    assert revive(job(), past[2], past, archive_path=aside).restored_from == 1
 
 
 PASTS = st.lists(

@@ -91,7 +91,7 @@ def _read(
     except ValueError as error:
         raise UsageError(f"{error}. Nothing was recorded.") from None
     named = {Resolution.LOST: lost, Resolution.REBUY: rebuy, Resolution.ACCEPT: accept}
-    return [*adopted, *(parse_name(word, text) for word, texts in named.items() for text in texts)]
+    return [*adopted, *(parse_name(resolution, text) for resolution, texts in named.items() for text in texts)]
 
 
 def _as_json(found: OpenPurchases, folder: Folder) -> dict[str, object]:

@@ -117,7 +117,7 @@ class Track:
         )
 
     def _sample(self, now: float, waiting: int) -> None:
-        """Remember how many jobs wait. A larger number than before starts the window anew (a survey, another round)."""
+        """Remember how many jobs wait. A larger number than before starts a new window (a survey, another round)."""
         if self._samples and waiting > self._samples[-1][1]:
             self._samples.clear()
         if not self._samples or now - self._samples[-1][0] >= SAMPLE_SECONDS:

@@ -152,12 +152,12 @@ def _counts(snapshot: Snapshot, width: int) -> list[Text]:
 
 
 def _count_parts(snapshot: Snapshot) -> Iterator[Text]:
-    for name, word, style in COUNTS:
+    for name, label, style in COUNTS:
         count = getattr(snapshot, name)
         if name == "done":
             count += snapshot.skipped + snapshot.missing
         limit = f" of {snapshot.concurrency:,}" if name == "in_flight" and snapshot.concurrency is not None else ""
-        part = Text(f"{word} ", style="dim" if not count else "")
+        part = Text(f"{label} ", style="dim" if not count else "")
         yield part.append(f"{count:,}{limit}", style=style if count else "dim")
     if snapshot.cancelled:
         yield Text(f"cancelled {snapshot.cancelled:,}", style="red")

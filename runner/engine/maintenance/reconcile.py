@@ -50,7 +50,7 @@ async def reconcile(
     *,
     observer: Callable[[Record], None] = lambda _: None,
     clock: Clock | None = None,
-    check: Callable[[list[Settlement]], Awaitable[None]] | None = None,
+    check: Callable[[list[PlannedResolution]], Awaitable[None]] | None = None,
     api: str | None = None,
     same_as: str | None = None,
 ) -> OpenPurchases:
@@ -85,7 +85,7 @@ def _concerns(requests: Sequence[ResolutionRequest], shard: Shard) -> bool:
     return any(_means_all(request) or shard.owns(request.id) for request in requests)
 
 
-def _plan(ledger: LedgerReader, requests: Sequence[ResolutionRequest]) -> list[Settlement]:
+def _plan(ledger: LedgerReader, requests: Sequence[ResolutionRequest]) -> list[PlannedResolution]:
     """Return each request with the purchase it is about. Raises ``UsageError``."""
     questions = find_open_purchases(ledger)
     owners = _owners(ledger, {request.request_id for request in requests if request.request_id is not None})
@@ -117,12 +117,12 @@ def _each(requests: Sequence[ResolutionRequest], questions: OpenPurchases) -> li
     rest = [record for record in questions.open if (record.id, record.purchase) not in named]
     return [
         *single,
-        *(ResolutionRequest(word=Resolution.REBUY, id=record.id, purchase=record.purchase) for record in rest),
+        *(ResolutionRequest(resolution=Resolution.REBUY, id=record.id, purchase=record.purchase) for record in rest),
     ]
 
 
 def _means_all(request: ResolutionRequest) -> bool:
-    return request.word is Resolution.REBUY and request.id == ALL and request.purchase is None
+    return request.resolution is Resolution.REBUY and request.id == ALL and request.purchase is None
 
 
 def _owners(ledger: LedgerReader, request_ids: set[str]) -> dict[str, Record]:
@@ -156,7 +156,7 @@ class Resolution(StrEnum):
 class ResolutionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Resolution of one purchase of a job: the open purchase, or the one with the number ``purchase``."""
 
-    word: Resolution
+    resolution: Resolution
     id: str
     purchase: int | None = None
     request_id: str | None = None
@@ -164,10 +164,10 @@ class ResolutionRequest(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         number = f"/{self.purchase}" if self.purchase is not None else ""
         request = f"={self.request_id}" if self.request_id is not None else ""
-        return f"--{self.word} {self.id}{number}{request}"
+        return f"--{self.resolution} {self.id}{number}{request}"
 
 
-Settlement = tuple[Record, ResolutionRequest]
+PlannedResolution = tuple[Record, ResolutionRequest]
 """A purchase and its resolution."""
 
 
@@ -194,7 +194,7 @@ class OpenPurchases(msgspec.Struct, frozen=True, kw_only=True):
 
         Open purchases come first, then those in ``passed``, which cannot be bought again, then those in ``late``.
         """
-        for group in (self.open, self.passed if request.word is not Resolution.REBUY else (), self.late):
+        for group in (self.open, self.passed if request.resolution is not Resolution.REBUY else (), self.late):
             found = [r for r in group if r.id == request.id and request.purchase in (None, r.purchase)]
             if found:
                 return found
@@ -224,17 +224,17 @@ def parse_adopt(text: str) -> ResolutionRequest:
     return msgspec.structs.replace(parse_name(Resolution.ADOPT, name), request_id=request_id)
 
 
-def parse_name(word: Resolution, text: str) -> ResolutionRequest:
+def parse_name(resolution: Resolution, text: str) -> ResolutionRequest:
     """Parse ``ID``, or ``ID/PURCHASE`` for a job with several open purchases. No id contains a slash."""
     name, slash, number = text.rpartition("/")
     if slash and number.isascii() and number.isdigit():
-        return ResolutionRequest(word=word, id=name, purchase=int(number))
-    return ResolutionRequest(word=word, id=text)
+        return ResolutionRequest(resolution=resolution, id=name, purchase=int(number))
+    return ResolutionRequest(resolution=resolution, id=text)
 
 
 def resolved(record: Record, request: ResolutionRequest, at: str) -> Record:
     """Return the record that follows from the resolution of an open purchase."""
-    match request.word:
+    match request.resolution:
         case Resolution.ADOPT:
             adopted = {"request_id": request.request_id, "submitted_at": at, "rebuy": False}
             return follow(in_doubt(record, record.at), State.SUBMITTED, at, **adopted)
@@ -268,9 +268,9 @@ def why_not(request: ResolutionRequest, found: Sequence[Record], owners: dict[st
         names = ", ".join(f"{record.id}/{record.purchase}" for record in found[:SHOWN])
         return f"{request}: the job has several purchases to resolve; name one: {names}"
     record = found[0]
-    if request.word is Resolution.ACCEPT and not record.owed:
+    if request.resolution is Resolution.ACCEPT and not record.owed:
         return f"{request}: purchase {record.purchase} is {record.state}, and may not be bought; use --lost or --rebuy"
-    if request.word is not Resolution.ADOPT:
+    if request.resolution is not Resolution.ADOPT:
         return ""
     if record.request_id is not None:
         known = f"already has a request ({record.request_id}); use --accept, --lost or --rebuy"

@@ -153,8 +153,8 @@ def _expected(ledger: LedgerReader, named: NameSet) -> Iterator[_Expected]:
             if force:
                 yield _Expected(record, output, (output.path,), True)
             elif record.state is State.DONE or output.path.startswith(".rejected/"):
-                aside = tuple(place for place in places if place.startswith((".replaced/", ".rejected/")))
-                yield _Expected(record, output, aside, False)
+                archived = tuple(place for place in places if place.startswith((".replaced/", ".rejected/")))
+                yield _Expected(record, output, archived, False)
 
 
 def newest_in_place(ledger: LedgerReader) -> dict[str, int]:
