@@ -32,7 +32,7 @@ def test_a_plan_says_how_far_the_budget_goes(desk, serve):
     desk("run", desk.jobs(2))
     manifest = desk.jobs(6, budget="0.02")
     words = desk("plan", manifest).stdout
-    assert "budget $0.02, of which $0.0110 is left: enough for the first 2 of these" in words
+    assert "budget $0.02, of which $0.0110 is left: enough for the first 2 jobs" in words
     plan = json.loads(desk("plan", manifest, "--json").stdout)
     assert (plan["buy"], plan["budget_left_usd"], plan["affordable"]) == (4, 0.011, 2)
     assert json.loads(desk("run", manifest, "--json").stdout)["done"] == 2

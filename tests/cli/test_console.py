@@ -81,7 +81,7 @@ def test_the_users_word_decides(past: list[str], action: Action) -> None:
 def test_what_is_taken_back_carries_no_word() -> None:
     """An older purchase that is put in force again is not one that a redo chose or made."""
     history = [purchase("1 done A redo=1 redone=1"), purchase("2 done B")]
-    revived = revive(JOB, history[0], history, aside=lambda *_: "x")
+    revived = revive(JOB, history[0], history, archive_path=lambda *_: "x")
     assert (revived.redo, revived.redone, revived.purchase) == (0, 0, 3)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
 import anyio
 import msgspec
@@ -75,3 +76,25 @@ async def test_a_batch_ends_where_more_cannot_be_delivered_than_may_wait_by_now(
         await run_batch([], work, steps=steps, limits=Limits(slots=slots, deliveries=32, backlog=100), stop=stop)
     assert stop.why is not None
     assert "could not be downloaded" in stop.why.reason
+
+
+async def test_jobs_without_work_let_an_interruption_through_and_each_job_is_submitted_once() -> None:
+    """Three jobs far apart, then jobs without work and without end: each is bought once, and Ctrl-C ends the run."""
+    stop, examined, submitted = Stop(), 0, []
+
+    def jobs() -> Iterator[WorkItem | None]:
+        nonlocal examined
+        for number in itertools.count():
+            examined += 1
+            yield WorkItem(before="left", job=job(number), fresh=True) if number in (50, 60, 5000) else None
+
+    async def submit(job: Job) -> None:
+        submitted.append(job.id)
+        await asyncio.sleep(0)
+        if len(submitted) == 3:
+            stop.interrupt("Ctrl-C")
+
+    steps = Steps(submit=submit, poll=bought, deliver=bought, finish=lambda work, record: None)
+    await run_batch([], jobs(), steps=steps, limits=Limits(slots=Slots(8), deliveries=1, backlog=9), stop=stop)
+    assert submitted == ["j50", "j60", "j5000"]
+    assert examined < 6000

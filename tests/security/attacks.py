@@ -354,7 +354,7 @@ RESULTS = {
     **{
         f"result-output-{name}": owed(
             completed_with(output),
-            "names no output",
+            "without any output",
             "No http(s) address is no output: stuck, not failed.",
             "no_output",
         )
@@ -434,7 +434,7 @@ ADDRESSES = {
         result=lambda scene: completed(scene, f"{scene.api}/a.png\r\nX-Header: 1"),
         state="submitted",
         code="no_output",
-        words="names no output",
+        words="without any output",
     ),
     "at-long": address("http://127.0.0.1:{port}/" + "a" * 1_000_000, "A megabyte of address.", "1,000,"),
     "named-loopback": address(

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 import runner
+from runner.cli.console import echo
 from runner.core.errors import UsageError
 
 PAGES = Path(runner.__file__).parent / "guide"
@@ -38,18 +39,18 @@ def command(topic: str | None) -> int:
 
 def _list(pages: dict[str, Path]) -> None:
     """Print each topic with the title of its page."""
-    click.echo("runner guide TOPIC prints a page:")
+    echo("runner guide TOPIC prints a page:")
     width = max(map(len, pages))
     for topic, path in pages.items():
         with path.open(encoding="utf-8") as lines:
             title = lines.readline().lstrip("# ").rstrip()
-        click.echo(f"  {topic:<{width}}  {title}")
+        echo(f"  {topic:<{width}}  {title}")
 
 
 def _show(text: str) -> None:
     """Print a page: rendered at a terminal, as Markdown elsewhere."""
     if not sys.stdout.isatty():
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     from rich.console import Console  # noqa: PLC0415 - importing rich takes 0.1 s
     from rich.markdown import Markdown  # noqa: PLC0415 - the same

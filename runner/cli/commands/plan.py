@@ -140,7 +140,8 @@ def _cap_words(found: dict[str, Any]) -> str:
     if found["affordable"] is None:
         return left
     if found["affordable"] < found["buy"]:
-        return f"{left}: enough for the first {found['affordable']:,} of these at their reserves"
+        jobs = "the first job" if found["affordable"] == 1 else f"the first {found['affordable']:,} jobs"
+        return f"{left}: enough for {jobs} at these reserves" if found["affordable"] else f"{left}: too little for any"
     return f"{left}: enough for all of these"
 
 
