@@ -9,12 +9,11 @@ The steps, each a module or a package::
     entry and row ── jobs/rows, jobs/expansion ── jobs ── jobs/collector ── jobs/uniqueness ──> jobs/store
 
 A feed is read row by row. Memory holds one row, and a few bytes for each id. ``templates/template`` finds which texts
-are templates and which names they use. Only ``templates/compiler``, ``templates/simple`` and ``templates/sandbox``
-import Jinja2, and they are imported with the first template. The place of a scalar decides its type
-(``yaml/scalars``, ``units``). All problems are collected in one ``Problems`` and raised at once. Input schemas are
-bundled (``models/schemas``) or offered by a caller that can ask the catalogue. ``models/file_inputs`` has the inputs
-that are files. ``editor_schema`` describes the same rules to editors as a JSON Schema of the manifest; the package
-loads no manifest.
+are templates and which names they use. Only ``templates/compiler`` and the modules below it import Jinja2, and they
+are imported with the first template. The place of a scalar decides its type (``yaml/scalars``, ``units``). All
+problems are collected in one ``Problems`` and raised at once. Input schemas are bundled (``models/schemas``) or
+offered by a caller that can ask the catalogue. ``models/file_inputs`` has the inputs that are files. ``editor_schema``
+describes the same rules to editors as a JSON Schema of the manifest; the package loads no manifest.
 
 No module here uses the network or reads which jobs were bought before.
 """

@@ -31,6 +31,10 @@ _OWN: Final = re.compile(
 _EXTENSION: Final = re.compile(rf"\.(?:{'|'.join(EXTENSIONS)})\Z", re.IGNORECASE)
 _EXT_TEMPLATE: Final = re.compile(r"\.\{\{ *ext *\}\}\Z")
 _SLUG_LENGTH: Final = 40
+_PLAIN: Final = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "ı": "i"}
+)
+"""Letters without a decomposition in Unicode, as ASCII."""
 
 
 def check_id(text: str) -> str | None:
@@ -110,9 +114,14 @@ def without_extension(file: str) -> str:
     return _EXT_TEMPLATE.sub("", file) if file.endswith("}}") else _EXTENSION.sub("", file)
 
 
-def slug(text: str) -> str:
-    """Return at most 40 readable characters of ``text``: letters and digits in lower case, with ``-`` between words."""
+def slug(text: str, *, ascii_only: bool = False) -> str:
+    """Return at most 40 readable characters of ``text``: letters and digits in lower case, with ``-`` between words.
+
+    ``ascii_only``: letters lose their accents, and those of other scripts are left out.
+    """
     start = normal(text[: 8 * _SLUG_LENGTH]).lower()
+    if ascii_only and not start.isascii():
+        start = unicodedata.normalize("NFKD", start.translate(_PLAIN)).encode("ascii", "ignore").decode()
     if start.isascii():
         words = re.sub(r"[^a-z0-9]+", "-", start)
     else:

@@ -32,7 +32,7 @@ BEYOND = {
     r"is also that of|may be an output of|a folder of": "files against each other",
     r"`(?!prompt`|width`|height`)\w+` is given twice": "keys against each other, where no model says which there are",
     r"uses `": "names in templates",
-    r"is no template|holds a template comment|and this template prints": "what is inside the braces of a template",
+    r"is not a valid template|a template comment|this template prints": "what is inside the braces of a template",
     r"nothing that is sent depends on": "whether a template names a key of the matrix",
     r"is no key of the matrix|`exclude` leaves nothing": "the keys of a matrix against its exclusions",
     r"names `.*`, and there is no": "files of this machine",

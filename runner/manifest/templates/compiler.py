@@ -6,6 +6,7 @@ This module imports jinja2 and is imported with the first template only.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,11 +15,12 @@ from jinja2 import Template as Compiled
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 
 from runner.manifest.problems import Invalid, nearest, shown
-from runner.manifest.templates.sandbox import FILTERS, MAX_CHARACTERS, TESTS, Null, Sandbox, text_of
-from runner.manifest.templates.simple import fill, read_fields
+from runner.manifest.templates.filters import FILTERS
+from runner.manifest.templates.sandbox import TESTS, Sandbox
+from runner.manifest.templates.values import MAX_CHARACTERS, Null, check_length, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jinja2.runtime import Context
 
@@ -37,10 +39,11 @@ _ALLOWED: Final = (
     nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Concat, nodes.Getitem, nodes.Getattr,
     nodes.Slice, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair, nodes.Keyword,
 )  # fmt: skip
+_UNCOUNTED: Final = (nodes.TemplateData, nodes.Output, nodes.Const)
 _CACHED: Final = 1000
 _TAGS: Final = {"assign": "set", "assignblock": "set", "callblock": "call", "filterblock": "filter"}
 _SPACED: Final = 'a name has no spaces; any header can be reached by row["Any header"]'
-_STATEMENTS: Final = "templates know {{ … }}, {% if … %} … {% endif %} and {% raw %}"
+_STATEMENTS: Final = "supported: {{ … }}, {% if … %} … {% endif %} and {% raw %}"
 
 
 class TemplateNames(msgspec.Struct):
@@ -73,48 +76,50 @@ class Expression:
 
     def text(self, context: Context) -> str:
         """Return the text that the template prints. Raises ``Invalid``."""
-        try:
-            return self._print(context)
-        except Invalid:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever an expression over a row does, it is the row's fault
-            raise _failed(error) from None
-
-    def _print(self, context: Context) -> str:
         parts, length = [], 0
-        for value in self._root(context):
-            part = value if type(value) is str else text_of(value)
-            length += len(part)
-            if length > MAX_CHARACTERS:
-                raise Invalid(f"produces more than {MAX_CHARACTERS:,} characters", "shorten it")
-            parts.append(part)
+        with _errors_as_invalid():
+            for value in self._root(context):
+                part = text_of(value)
+                length += len(part)
+                check_length(length)
+                parts.append(part)
         return "".join(parts)
 
     def value(self, context: Context) -> Any:
         """Return the value of a whole template, with its own type. Raises ``Invalid``."""
-        try:
+        with _errors_as_invalid():
             (value,) = self._root(context)
-            if not isinstance(value, (str, int, float, list, dict)):
+            if not isinstance(value, (list, dict)):
                 text_of(value)
-        except Invalid:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever an expression over a row does, it is the row's fault
-            raise _failed(error) from None
         return value
+
+
+@contextmanager
+def _errors_as_invalid() -> Iterator[None]:
+    """Raise ``Invalid`` for whatever goes wrong in an expression over a row."""
+    try:
+        yield
+    except Invalid:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the fault of the template or the row
+        raise _failed(error) from None
 
 
 def _failed(error: Exception) -> Invalid:
     if isinstance(error, UndefinedError):
-        return Invalid(f"cannot be filled in: {error.message}", "`|default(…)` stands in for what is not there")
+        return Invalid(f"cannot be filled in: {error.message}", "use `|default(…)` for missing values")
     if isinstance(error, ZeroDivisionError):
-        return Invalid("cannot be filled in: it divides by zero", "ask first: {{ 100 / n if n else 0 }}")
+        return Invalid("cannot be filled in: it divides by zero", "test first: {{ 100 / n if n else 0 }}")
     if isinstance(error, TypeError) and "argument" in str(error):
-        what = "a filter or test is given what it does not take"
-        return Invalid(f"cannot be filled in: {what}", "compare what stands in its parentheses")
+        what = "a filter or test gets an argument that it does not accept"
+        return Invalid(f"cannot be filled in: {what}", "check what is in its parentheses")
     if isinstance(error, TypeError):
-        what = "it compares, counts or cuts what does not go together, like a text and a number"
-        return Invalid(f"cannot be filled in: {what}", "`|int` or `|float` makes a number of a text, `|string` a text")
-    return Invalid(f"cannot be filled in: {str(error) or type(error).__name__}", "write it in another way")
+        what = "it compares, counts or cuts values of the wrong type, such as a text and a number"
+        return Invalid(
+            f"cannot be filled in: {what}",
+            "`|int` or `|float` converts a text to a number, `|string` a number to a text",
+        )
+    return Invalid(f"cannot be filled in: {str(error) or type(error).__name__}", "write it differently")
 
 
 class Compiler:
@@ -143,22 +148,12 @@ class Compiler:
     def _compile(self, text: str) -> Expression:
         if len(text) > MAX_CHARACTERS:
             raise Invalid(f"is a template of more than {MAX_CHARACTERS:,} characters", "shorten it")
-        fields = read_fields(text)
-        if fields is None:
-            return self._compile_any(text)
-        around, names = fields
-        return Expression(fill(around, names), TemplateNames(used=set(names)), whole=around == ["", ""])
-
-    def _compile_any(self, text: str) -> Expression:
         try:
-            parts = [(part, value) for _, part, value in self._sandbox.lex(text) if part != "whitespace"]
-            if any(part == "comment_begin" for part, _ in parts):
-                raise Invalid("holds a template comment, `{# … #}`", "delete it, or print it: {{ '{#' }}")
-            if _levels(parts) > MAX_LEVELS:
-                raise _too_deep()
+            self._check_tokens(text)
             tree = self._sandbox.parse(text)
-            names = TemplateNames()
-            _Check(names).visit(tree)
+            _check(tree)
+            names = _names_of(tree)
+            _print_operands(tree)
             code = self._sandbox.compile(tree, filename="<template>")
         except TemplateSyntaxError as error:
             raise _explain(error) from None
@@ -167,22 +162,24 @@ class Compiler:
         root = Compiled.from_code(self._sandbox, code, {}).root_render_func
         return Expression(root, names, whole=_is_whole(tree))
 
-
-def _levels(parts: list[tuple[str, str]]) -> int:
-    """Return the greatest depth of nested brackets, ``if`` and ``not``, by the lexer's tokens of a template."""
-    level = most = nots = 0
-    for (before, _), (part, value) in pairwise([("", ""), *parts]):
-        if part == "operator":
-            level += (value in ("(", "[", "{")) - (value in (")", "]", "}"))
-        elif before == "block_begin":
-            level += (value == "if") - (value == "endif")
-        nots = nots + 1 if (part, value) == ("name", "not") else 0
-        most = max(most, level + nots)
-    return most
+    def _check_tokens(self, text: str) -> None:
+        """Raise ``Invalid`` for comments, which the parser drops, and for levels that would fill its stack."""
+        parts = [(part, value) for _, part, value in self._sandbox.lex(text) if part != "whitespace"]
+        if any(part == "comment_begin" for part, _ in parts):
+            raise Invalid("contains a template comment, `{# … #}`", "delete it, or print it: {{ '{#' }}")
+        level = nots = 0
+        for (before, _), (part, value) in pairwise([("", ""), *parts]):
+            if part == "operator":
+                level += (value in ("(", "[", "{")) - (value in (")", "]", "}"))
+            elif before == "block_begin":
+                level += (value == "if") - (value == "endif")
+            nots = nots + 1 if (part, value) == ("name", "not") else 0
+            if level + nots > MAX_LEVELS:
+                raise _too_deep()
 
 
 def _too_deep() -> Invalid:
-    return Invalid("is a template that is too deep, or holds too large a number", "shorten it")
+    return Invalid("is a template with too many levels, or too large a number", "shorten it")
 
 
 def _is_whole(tree: nodes.Template) -> bool:
@@ -195,99 +192,85 @@ def _is_whole(tree: nodes.Template) -> bool:
 def _explain(error: TemplateSyntaxError) -> Invalid:
     message = str(error.message).partition(". ")[0]
     if "unknown tag" in message or "Unexpected end of template" in message:
-        return Invalid(f"is no template: {message[0].lower()}{message[1:].rstrip('.')}", _STATEMENTS)
+        return Invalid(f"is not a valid template: {message[0].lower()}{message[1:].rstrip('.')}", _STATEMENTS)
     advice = _SPACED if "got" in message else "write {{ name }}; a literal `{{` is {{ '{{' }}"
-    return Invalid(f"is no template: {message.rstrip('.')}", advice)
+    return Invalid(f"is not a valid template: {message.rstrip('.')}", advice)
 
 
-class _Check:
-    """Check of a syntax tree: it refuses everything that templates may not do, and collects the names."""
-
-    def __init__(self, names: TemplateNames) -> None:
-        self._names = names
-        self._parts = 0
-
-    def visit(self, node: nodes.Node) -> None:
+def _check(tree: nodes.Template) -> None:
+    """Raise ``Invalid`` for everything that templates may not do."""
+    parts = 0
+    for node in tree.find_all(nodes.Node):
         if not isinstance(node, _ALLOWED):
             raise _refusal(node)
-        self._parts += not isinstance(node, (nodes.TemplateData, nodes.Output, nodes.Const))
-        if self._parts > MAX_PARTS:
+        if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+            raise _unknown("filter", node.name, node.name, FILTERS)
+        if isinstance(node, nodes.Test) and node.name not in TESTS:
+            raise _unknown("test", f"is {node.name}", node.name, TESTS)
+        parts += not isinstance(node, _UNCOUNTED)
+        if parts > MAX_PARTS:
             raise Invalid(f"is a template of more than {MAX_PARTS:,} parts", "shorten it")
-        special = getattr(self, f"_{type(node).__name__.lower()}", None)
-        if special is None or special(node) is None:
-            for child in node.iter_child_nodes():
-                self.visit(child)
 
-    def _name(self, node: nodes.Name) -> None:
-        if node.name == "row":
-            self._names.row = True
-        elif node.name == "job":
-            raise Invalid("holds `job` alone", "write what of it: job.id, job.model, job.size, job.copy")
-        else:
-            self._names.used.add(node.name)
 
-    def _filter(self, node: nodes.Filter) -> None:
-        if node.name not in FILTERS:
-            advice = nearest(node.name, FILTERS) or f"there is {', '.join(sorted(FILTERS))}"
-            raise Invalid(f"uses the filter {shown(node.name)}, which is not there", advice)
-        if node.name in ("default", "d") and node.node is not None:
-            self._ask(node.node)
+def _unknown(kind: str, spelling: str, name: str, known: Iterable[str]) -> Invalid:
+    advice = f"{nearest(name, known)} known: {', '.join(sorted(known))}"
+    return Invalid(f"uses the unknown {kind} {shown(spelling)}", advice.strip())
 
-    def _test(self, node: nodes.Test) -> None:
-        if node.name not in TESTS:
-            advice = nearest(node.name, TESTS) or f"there is {', '.join(sorted(TESTS))}"
-            raise Invalid(f"uses the test {shown('is ' + node.name)}, which is not there", advice)
-        if node.name in ("defined", "undefined", "none"):
-            self._ask(node.node)
 
-    def _ask(self, node: nodes.Node) -> None:
-        """Record a name that the template tests: a tested name may be missing."""
+def _names_of(tree: nodes.Template) -> TemplateNames:
+    """Return the names that a checked template refers to. Raises ``Invalid`` for ``job`` without an attribute."""
+    names, bases = TemplateNames(), set[int]()
+    for node in tree.find_all((nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Test)):
         base, key = _item(node)
-        if isinstance(node, nodes.Name):
-            self._names.optional.add(node.name)
-        elif base == "row" and key is not None:
-            self._names.optional.add(key)
-
-    def _concat(self, node: nodes.Concat) -> None:
-        # `~` would print Python's `None` and `True`, so each operand passes the filter `text`.
-        node.nodes = [nodes.Filter(part, "text", [], [], None, None, lineno=node.lineno) for part in node.nodes]
-
-    def _getattr(self, node: nodes.Getattr) -> bool | None:
-        return self._access(node)
-
-    def _getitem(self, node: nodes.Getitem) -> bool | None:
-        return self._access(node)
-
-    def _access(self, node: nodes.Node) -> bool | None:
-        base, key = _item(node)
-        if base == "row" and key is not None:
-            self._names.columns.add(key)
-            self._names.row = True
-            return True
-        if base == "job" and key is not None:
-            self._names.job.add(key)
-            return True
-        return None
+        if base in ("row", "job") and key is not None:
+            (names.columns if base == "row" else names.job).add(key)
+            bases.add(id(node.node))  # type: ignore[attr-defined]  # what has a base has this
+        elif isinstance(node, (nodes.Filter, nodes.Test)):
+            if node.name in ("default", "d", "defined", "undefined", "none"):
+                names.optional |= _tested(node.node)
+        elif isinstance(node, nodes.Name) and node.name == "row":
+            names.row = True
+        elif isinstance(node, nodes.Name) and node.name != "job":
+            names.used.add(node.name)
+        elif isinstance(node, nodes.Name) and id(node) not in bases:
+            raise Invalid(
+                "uses `job` without an attribute",
+                "write job.id, job.model, job.width, job.height, job.size or job.copy",
+            )
+    return names
 
 
-def _item(node: nodes.Node) -> tuple[str | None, str | None]:
+def _tested(node: nodes.Node | None) -> set[str]:
+    """Return the name or column that ``default`` or a test is applied to, which may then be missing."""
+    if isinstance(node, nodes.Name):
+        return {node.name}
+    base, key = _item(node)
+    return {key} if base == "row" and key is not None else set()
+
+
+def _item(node: nodes.Node | None) -> tuple[str | None, str | None]:
     """Return base and key of an access: ``row`` and ``x`` for ``row.x`` and ``row["x"]``."""
     if not isinstance(node, (nodes.Getattr, nodes.Getitem)) or not isinstance(node.node, nodes.Name):
         return None, None
     if isinstance(node, nodes.Getattr):
         return node.node.name, node.attr
-    return node.node.name, node.arg.value if isinstance(node.arg, nodes.Const) and isinstance(
-        node.arg.value, str
-    ) else None
+    key = node.arg.value if isinstance(node.arg, nodes.Const) else None
+    return node.node.name, key if isinstance(key, str) else None
+
+
+def _print_operands(tree: nodes.Template) -> None:
+    """Pass each operand of ``~`` through the filter ``text``: Jinja would print Python's ``None`` and ``True``."""
+    for concat in tree.find_all(nodes.Concat):
+        concat.nodes = [nodes.Filter(part, "text", [], [], None, None, lineno=concat.lineno) for part in concat.nodes]
 
 
 def _refusal(node: nodes.Node) -> Invalid:
     if isinstance(node, nodes.Call):
         return Invalid(
-            "calls a function, which templates cannot", "filters do the work: {{ name|upper }}, {{ name|slug }}"
+            "calls a function, which templates do not support", "use a filter: {{ name|upper }}, {{ name|slug }}"
         )
     if isinstance(node, nodes.Expr):
         called = "`**`" if isinstance(node, nodes.Pow) else type(node).__name__
-        return Invalid(f"uses {called}, which templates cannot", "they know + - * / // % ~ and comparisons")
+        return Invalid(f"uses {called}, which templates do not support", "supported: + - * / // % ~ and comparisons")
     name = type(node).__name__.lower()
-    return Invalid(f"uses `{{% {_TAGS.get(name, name)} %}}`, which templates cannot", _STATEMENTS)
+    return Invalid(f"uses `{{% {_TAGS.get(name, name)} %}}`, which templates do not support", _STATEMENTS)

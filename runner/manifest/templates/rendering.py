@@ -76,8 +76,8 @@ def _of_template(template: Template, convert: Convert) -> Make:
             return lambda context, _loose: template.text(context)
         return lambda context, loose: _untyped(template.value(context), loose=loose)
     if not template.whole:
-        advice = "let one {{ … }} make the whole value"
-        raise Invalid("takes no text, and this template prints one", advice)
+        advice = "write a single {{ … }} as the whole value"
+        raise Invalid("is not a text, but this template prints one", advice)
     return lambda context, _loose: convert(_plain(_there(template.value(context))))
 
 

@@ -138,7 +138,7 @@ class Vocabulary:
                 return Invalid(what, f'write row["{name}"] or job.{name}')
             return self._of_job(template, name)
         if name == "self" and name in columns:
-            return Invalid("uses `self`, which templates keep for themselves", 'write row["self"]')
+            return Invalid("uses `self`, a reserved word of templates", 'write row["self"]')
         if name in columns or name in self._matrix or name in template.names.optional:
             return None
         return self._unknown(name, columns, name)
@@ -159,15 +159,17 @@ class Vocabulary:
     def _of_job(self, template: Template, name: str) -> Invalid | None:
         in_file = template.field == "file"
         if name in ("ext", "output") and not in_file:
-            return Invalid(f"uses `{name}`, which is known in `file` only", "leave it out")
+            return Invalid(f"uses `{name}`, which is known in `file` only", "remove it")
         if name == "ext":
-            return Invalid("uses `ext` elsewhere than at its end", "it can only be the ending: …{{ name }}.{{ ext }}")
+            return Invalid("uses `ext` before its end", "`ext` can only be the ending: …{{ name }}.{{ ext }}")
         if name not in OF_FILES:
-            advice = nearest(name, OF_JOBS) or f"there is {', '.join(f'job.{n}' for n in OF_JOBS)}"
-            return Invalid(f"uses `job.{name}`, which is not there", advice)
+            advice = nearest(name, OF_JOBS) or f"known: {', '.join(f'job.{n}' for n in OF_JOBS)}"
+            return Invalid(f"uses `job.{name}`, which does not exist", advice)
         if name == "id" and (template.field == "id" or not (in_file or self._own_id)):
-            what = "which is made from it" if template.field == "id" else "and the entry has no `id`"
-            return Invalid(f"uses `job.id`, {what}", "leave it out" if template.field == "id" else "give it one")
+            what = "which depends on it" if template.field == "id" else "and the entry has no `id`"
+            return Invalid(
+                f"uses `job.id`, {what}", "remove it" if template.field == "id" else "give the entry an `id`"
+            )
         if name in SIZES and template.field in ("width", "height", "size"):
-            return Invalid(f"uses `{name}`, which is made from it", "leave it out")
+            return Invalid(f"uses `{name}`, which depends on it", "remove it")
         return None
