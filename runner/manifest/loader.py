@@ -134,7 +134,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise Invalid("there is no such file", "give the path of a manifest") from None
+        raise Invalid("the file does not exist", "give the path of a manifest") from None
     except IsADirectoryError:
         raise Invalid("this is a folder", "give the path of a manifest, a YAML file") from None
     except (OSError, ValueError) as error:

@@ -83,13 +83,13 @@ def _faults(part: str) -> Iterator[str]:
     if has_control(part):
         yield "has a control character"
     if part in (".", ".."):
-        yield f"has the part `{part}`, which leads elsewhere"
+        yield f"has the part `{part}`, which is not allowed"
     if part[-1] in ". ":
         yield "has a part that ends in a dot or a space, which Windows drops"
     if part.partition(".")[0].rstrip(" ").upper() in DEVICES:
-        yield f"has the part `{part}`, which Windows keeps for a device"
+        yield f"has the part `{part}`, which Windows reserves for a device"
     if _OWN.fullmatch(part):
-        yield f"has the part `{part}`, a name that runner keeps for itself"
+        yield f"has the part `{part}`, a name that is reserved for runner"
     if len(part.encode()) > MAX_STEM_BYTES:
         yield f"is too long: a name has at most {MAX_STEM_BYTES} bytes before its extension"
 

@@ -121,7 +121,7 @@ def _within(low: int, high: int) -> Callable[[Node], int]:
     def convert(node: Node) -> int:
         value = integer(node)
         if not low <= value <= high:
-            raise Invalid(f"is {value}; it goes from {low} to {high}")
+            raise Invalid(f"is {value}; the range is {low} to {high}")
         return value
 
     return convert
@@ -151,7 +151,7 @@ def _rate(node: Node) -> float:
 def _timeout(node: Node) -> float:
     value = _written(units.duration)(node)
     if not 0 < value <= MAX_TIMEOUT_SECONDS:
-        raise Invalid(f"is {shown(written(node))}; it goes from above 0 to 24h")
+        raise Invalid(f"is {shown(written(node))}; the range is above 0 to 24h")
     return value
 
 
@@ -201,7 +201,7 @@ def _output(node: Node) -> str:
     try:
         return str(Path(value).expanduser())
     except RuntimeError:
-        raise Invalid(f"names a home folder that is not there: {shown(value)}", "write the path out") from None
+        raise Invalid(f"names a home folder that does not exist: {shown(value)}", "write the path out") from None
 
 
 def _resolve(folder: Path, output: str) -> Path:

@@ -62,7 +62,7 @@ def byte_count(text: str) -> int:
         raise Invalid(f"takes a number of bytes, not {shown(text)}", "write 200MB or 2GiB")
     value = float(found[1]) if "." in found[1] else int(found[1])
     if found[2] is None and value < LEAST_BARE_BYTES:
-        raise Invalid(f"is {shown(text)} without a unit", f"write {text}MB, or {text}B if you mean so few bytes")
+        raise Invalid(f"is {shown(text)} without a unit", f"write {text}MB, or {text}B for bytes")
     return int(value * _factor(found[2] or "B"))
 
 
@@ -118,4 +118,4 @@ def _refuse_address(name: str) -> None:
         # 127.1 and 0x7f000001 are other notations of 127.0.0.1.
         public = not re.fullmatch(r"(?:.*\.)?(?:0x[0-9a-f]*|\d+)", name)
     if not public:
-        raise Invalid(f"names {shown(name)}, which is no public address", "only public hosts can be trusted")
+        raise Invalid(f"names {shown(name)}, which is not a public address", "only public hosts can be trusted")

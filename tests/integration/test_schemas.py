@@ -47,7 +47,7 @@ async def test_what_the_catalogue_says_is_checked_before_anything_is_bought(serv
     with pytest.raises(ManifestError) as caught:
         await service.read(f"model: {MODEL}\njobs: [{{prompt: a, stepps: 4}}, {{prompt: b, image_url: mug.png}}]\n")
     assert "did you mean `steps`?" in str(caught.value)
-    assert "`image_url` is `mug.png`, which is no https address" in str(caught.value)
+    assert "`image_url` is `mug.png`, which is not an https address" in str(caught.value)
     assert service.submissions == 0
 
 
@@ -123,7 +123,7 @@ async def test_a_model_that_the_catalogue_does_not_know_is_told(service, fault):
     with pytest.raises(ManifestError) as told:
         await service.read(BATCH)
     assert [problem.place.line for problem in told.value.problems] == [2]
-    assert "the catalogue knows no model" in str(told.value)
+    assert "the catalogue has no model" in str(told.value)
     service.fault()
     await service.read(BATCH)
     service.fault(fault)

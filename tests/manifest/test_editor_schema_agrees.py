@@ -33,8 +33,8 @@ BEYOND = {
     r"`(?!prompt`|width`|height`)\w+` is given twice": "keys against each other, where no model says which there are",
     r"uses `": "names in templates",
     r"is not a valid template|a template comment|this template prints": "what is inside the braces of a template",
-    r"nothing that is sent depends on": "whether a template names a key of the matrix",
-    r"is no key of the matrix|`exclude` leaves nothing": "the keys of a matrix against its exclusions",
+    r"no input depends on": "whether a template names a key of the matrix",
+    r"is not a key of the matrix|`exclude` leaves nothing": "the keys of a matrix against its exclusions",
     r"names `.*`, and there is no": "files of this machine",
     r"^the (?:id|file) `": "ids and files as completed or filled in",
     r"too large for a number": "whole numbers of more than 64 bits",
@@ -42,8 +42,8 @@ BEYOND = {
 """Rules of the loader that no schema can express, by what the loader says."""
 
 OF_UNKNOWN_MODELS = {
-    r"holds a template: ": "whether a key is an input, where no model says which there are",
-    r"^`(?!prompt`|id`|file`)\w+` takes a text, and `null` is none": "whether a template names a key of the matrix",
+    r"contains a template: ": "whether a key is an input, where no model says which there are",
+    r"^`(?!prompt`|id`|file`)\w+` takes a text, not `null`": "whether a template names a key of the matrix",
 }
 OF_MADE_INPUTS = {r"; the model takes ": "what a template makes of an input"}
 OF_TEMPLATES = {r"leaves out `": "which keys of a matrix a template names; or which a template makes a key of its own"}

@@ -211,10 +211,10 @@ def test_hints_are_told_once_with_their_count(tmp_path: Path, monkeypatch: pytes
     manifest = manifest_of(Path(), "{from: f.csv}", feed)
     assert [str(warning) for warning in manifest.warnings] == [
         (
-            "f.csv:2:1: 1 job has a prompt of more than about 512 tokens, this the first"
-            " (FLUX.2 Klein follows the end of such a prompt less and less)"
+            "f.csv:2:1: 1 job has a prompt of more than about 512 tokens; this is the first"
+            " (FLUX.2 Klein may ignore the end of such a prompt)"
         ),
-        "f.csv:3:1: 2 jobs have a shape beyond 16:9, this the first (FLUX.2 Klein crops such pictures)",
+        "f.csv:3:1: 2 jobs have a shape beyond 16:9; this is the first (FLUX.2 Klein crops such pictures)",
     ]
     manifest.jobs.close()
 

@@ -113,7 +113,7 @@ def test_a_source_is_named_as_the_user_wrote_it(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("missing.yaml", "there is no such file"),
+        ("missing.yaml", "the file does not exist"),
         (".", "this is a folder"),
         ("a\0b", "this file cannot be read"),
     ],

@@ -125,7 +125,7 @@ def test_faults_of_the_whole_are_told_without_a_name_or_with_the_right_one():
     assert inputs.knows("x_1")
     assert inputs.faults({"prompt": "a", "x_1": 1}) == []
     assert inputs.faults({"prompt": "a", "promt": 1}) == [
-        ("promt", "`promt` is no input of a/b", "did you mean `prompt`?"),
+        ("promt", "`promt` is not an input of a/b", "did you mean `prompt`?"),
     ]
     ((name, what, _),) = inputs.faults({"prompt": "a"})
     assert (name, what.partition(":")[0]) == ("", "the inputs")

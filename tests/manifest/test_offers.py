@@ -78,7 +78,7 @@ def test_a_live_schema_refuses_what_the_model_does_not_take():
           - {style: x}
           - {prompt: c, size: 64x64}
         """) == [
-        f"2:12: the default `guidanse` is no input of {MODEL}, the model of job `z` (did you mean `guidance`?)",
+        f"2:12: the default `guidanse` is not an input of {MODEL}, the model of job `z` (did you mean `guidance`?)",
         f"4:24: `stepz` is neither a key of a job nor an input of {MODEL} (did you mean `steps`?)",
         "5:24: `steps` is 51; the model takes 1 to 50",
         "5:38: `guidance` takes a number, not the text `2` (drop the quotes)",
@@ -108,13 +108,13 @@ def test_a_matrix_key_that_an_open_schema_does_not_name_is_only_a_name():
 def test_a_file_is_told_where_it_stands(tmp_path: Path):
     """A local file as an input is an error with its place, in a row of a feed too."""
     assert problems("jobs: [{prompt: a, image_url: ./mug.png}]")[0].startswith(
-        "2:31: `image_url` is `./mug.png`, which is no https address (the service fetches it"
+        "2:31: `image_url` is `./mug.png`, which is not an https address (the service downloads the file"
     )
     (tmp_path / "f.csv").write_text("pic\nhttps://example.com/a.png\nb.png\n")
     (tmp_path / "m.yaml").write_text(
         f'model: {MODEL}\njobs: [{{from: f.csv, prompt: "{{{{ pic }}}}", image_url: "{{{{ pic }}}}"}}]\n'
     )
-    with pytest.raises(ManifestError, match=r"f\.csv:3:1: `image_url` is `b\.png`, which is no https address"):
+    with pytest.raises(ManifestError, match=r"f\.csv:3:1: `image_url` is `b\.png`, which is not an https address"):
         load(tmp_path / "m.yaml", offers=lambda _: {MODEL: Offer(schema=SCHEMA)})
 
 
@@ -123,7 +123,7 @@ def test_a_schema_that_cannot_be_used_is_told_and_nothing_is_checked():
     manifest = read("jobs: [{prompt: a, steps: 400}]", {"type": "object", "properties": {"a": {"type": "picture"}}})
     (warning,) = manifest.warnings
     assert str(warning).startswith(f"-:1:8: the inputs of `{MODEL}` are not checked here; the API's answer decides (")
-    assert "is no JSON Schema" in str(warning)
+    assert "is not a JSON Schema" in str(warning)
     assert [(job.inputs["steps"], job.checked) for job in manifest.jobs] == [(400, False)]
     manifest.jobs.close()
 

@@ -111,7 +111,7 @@ def _given(inputs: dict[str, Schema], sizes: Schema) -> Schema:
 
 def _matrix(inputs: _Inputs) -> Schema:
     axes = {name: {"items": value} for name, value in inputs.templated().items()}
-    own = text(NO_EXPRESSION, "a value that is no input of the model is plain text")
+    own = text(NO_EXPRESSION, "a value that is not an input of the model is plain text")
     excluded = {"properties": {**inputs.templated(ranged=False), "size": True}, "additionalProperties": own}
     return {
         "properties": {**axes, "size": {"items": inputs.size(*_SIDES)}, "exclude": {"items": excluded}},

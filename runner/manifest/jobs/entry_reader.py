@@ -87,7 +87,7 @@ class EntryReader:
             if not is_template(stem):
                 return convert(stem)
             if not several:
-                raise Invalid("holds a template, and this job has no `from`, `matrix`, `repeat` or `sizes`",
+                raise Invalid("contains a template, but this job has no `from`, `matrix`, `repeat` or `sizes`",
                             "write the id out")  # fmt: skip
             self._problems.warn_of_comments(key, node)
             template = self._templates.compile(key, node, stem)
@@ -117,7 +117,7 @@ class EntryReader:
         pairs = [entry.items[key] for key in ("size", "sizes") if key in entry.items]
         refuse_beside(given, pairs, self._problems)
         if len(pairs) > 1:
-            what = f"`sizes` stands beside `size`, at {self._problems.place(pairs[0][0])}"
+            what = f"`sizes` conflicts with `size`, at {self._problems.place(pairs[0][0])}"
             self._problems.error(pairs[1][0], what, "keep one of them")
             job_entry.good = False
         elif "size" in entry.items:
@@ -173,7 +173,7 @@ class EntryReader:
         sized = {axis.name: axis for axis in job_entry.matrix.axes if axis.name in SIZE_KEYS}
         for name in ("width", "height"):
             if "size" in sized and name in sized:
-                what = f"`{name}` stands beside `size`; that sets it too"
+                what = f"`{name}` conflicts with `size`, which sets it too"
                 self._problems.error(sized[name].key, what, "keep one of them")
         self._check_id(job_entry)
 
@@ -181,7 +181,7 @@ class EntryReader:
         for name in ("size", "sizes"):
             if name in entry.items:
                 place = self._problems.place(entry.items[name][0])
-                self._problems.error(key, f"`{called}` stands beside `{name}`, at {place}", "keep one of them")
+                self._problems.error(key, f"`{called}` conflicts with `{name}`, at {place}", "keep one of them")
 
     def _check_id(self, job_entry: JobEntry) -> None:
         """Note each key of the matrix whose values give several jobs the same id, file or inputs."""
@@ -195,7 +195,7 @@ class EntryReader:
                     job_entry.good = False
             sent = {name for t in job_entry.find_templates() if t.field != "file" for name in t.names.used}
             if job_entry.id is None and axis.own and axis.name not in sent and len(axis.options) > 1:
-                what = f"nothing that is sent depends on `{axis.name}`, a key of the matrix: its jobs would be the same"
+                what = f"no input depends on `{axis.name}`, a key of the matrix: its jobs would be the same"
                 self._problems.error(axis.key, what, f"use {{{{ {axis.name} }}}} in the prompt or in an `id`")
                 job_entry.good = False
 
@@ -232,5 +232,5 @@ def _leaves_out(stem: Stem, axis: Axis, *, of_file: bool) -> bool:
 def _repeat(node: Node) -> int:
     value = integer(node)
     if not 1 <= value <= MAX_REPEAT:
-        raise Invalid(f"is {value}; it goes from 1 to {MAX_REPEAT:,}")
+        raise Invalid(f"is {value}; the range is 1 to {MAX_REPEAT:,}")
     return value

@@ -72,7 +72,7 @@ def refuse_beside(given: Given, pairs: Iterable[Pair], problems: Problems) -> No
     for key, _ in pairs:
         for name in ("width", "height"):
             if name in given:
-                what = f"`{name}` stands beside `{key.text}`, at {problems.place(key)}; that sets it too"
+                what = f"`{name}` conflicts with `{key.text}`, at {problems.place(key)}, which sets it too"
                 problems.error(given[name][0], what, "keep one of them")
 
 
@@ -94,7 +94,7 @@ class KnownModel:
         note = offer.note
         if offer.missing:
             advice = nearest(self.model, (*bundled_models(), *offer.ids)) or FIND_MODELS
-            self._problems.error(at, f"the catalogue knows no model {shown(self.model)}", advice)
+            self._problems.error(at, f"the catalogue has no model {shown(self.model)}", advice)
             return ModelInputs(self.model, None)
         if offer.schema is not None:
             try:
@@ -188,6 +188,6 @@ class Defaults:
         if self._size is not None and not model.inputs.takes_size:
             names["size"] = self._size[1]
         for name, mark in names.items():
-            what = f"the default {shown(name)} is no input of {model.model}, the model of {job}"
+            what = f"the default {shown(name)} is not an input of {model.model}, the model of {job}"
             advice = nearest(name, known) or f"the model takes {listing(list(known))}"
             self._problems.error(mark, what, advice)

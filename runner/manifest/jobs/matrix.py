@@ -178,16 +178,16 @@ class MatrixReader:
             self._problems.error(pair[0], f"{shown(name)} {wrong.what}", wrong.advice)
             return False
         if any(axis.name == name for axis in matrix.axes):
-            self._problems.error(pair[0], "`matrix` holds `size` beside `sizes:`", "keep one of them")
+            self._problems.error(pair[0], "`matrix.size` conflicts with `sizes`", "keep one of them")
             return False
         return self._add(matrix, name, pair, name)
 
     def _doubt_key(self, name: str) -> Invalid | None:
         if name in KEYS and name != "size":
-            advice = "write `size`" if name == "sizes" else "it stands beside `matrix`, not in it"
-            return Invalid("is no key of a matrix", advice)
+            advice = "write `size`" if name == "sizes" else "write it next to `matrix`, not inside it"
+            return Invalid("is not a key of a matrix", advice)
         if name in RESERVED:
-            return Invalid("is a name that templates have already", "call the key of the matrix otherwise")
+            return Invalid("is a reserved name in templates", "rename the key of the matrix")
         if not name.isidentifier():
             return Invalid("cannot be a name in templates", "use letters, digits and _")
         return None
@@ -232,7 +232,7 @@ class MatrixReader:
             value = text(node)
             if "{{" in value:
                 raise Invalid(
-                    f"holds a template: {shown(value)}", "a value that is no input of the model is plain text"
+                    f"contains a template: {shown(value)}", "a value that is not an input of the model is plain text"
                 )
             return Option(value, {}, None, node)
         convert = self._model.inputs.converter(name)
@@ -263,7 +263,7 @@ class MatrixReader:
         for name, (key, value) in node.items.items():
             if name not in axes:
                 advice = nearest(name, axes) or f"the keys are {', '.join(axes)}"
-                self._problems.error(key, f"{shown(name)} is no key of the matrix", advice)
+                self._problems.error(key, f"{shown(name)} is not a key of the matrix", advice)
                 continue
             option = self._problems.read(name, value, lambda node, name=name: self._option(name, node))  # type: ignore[misc]  # mypy cannot infer a default
             if option is not FAILED:

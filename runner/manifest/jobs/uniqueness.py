@@ -95,7 +95,7 @@ class UniqueNames:
         inside = self._claims.stems.get(key)
         if inside is not None and inside != owner:
             other = self._store.at(inside)
-            what = f"an output of the file `{job.file}` may be called like a folder of `{other.file}`"
+            what = f"an output of the file `{job.file}` may have the same name as a folder of `{other.file}`"
             return f"{what}, {self._file_of(other)}"
         for folder, folder_key in above:
             for stem in stems(folder):

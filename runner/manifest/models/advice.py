@@ -43,11 +43,9 @@ class Hints:
         """Add one warning for each kind, at the first of its jobs."""
         for mark in self._long:
             what = f"{_jobs(self._counts['long'])} a prompt of more than about {_PROMPT_TOKENS} tokens"
-            problems.warn(
-                mark, f"{what}, this the first", "FLUX.2 Klein follows the end of such a prompt less and less"
-            )
+            problems.warn(mark, f"{what}; this is the first", "FLUX.2 Klein may ignore the end of such a prompt")
         for mark in self._wide:
-            what = f"{_jobs(self._counts['wide'])} a shape beyond 16:9, this the first"
+            what = f"{_jobs(self._counts['wide'])} a shape beyond 16:9; this is the first"
             problems.warn(mark, what, "FLUX.2 Klein crops such pictures")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runner.core.models import Json
 
 ADVICE: Final = (
-    "the service fetches it: put it where anybody can, without a login, and write its https address; "
+    "the service downloads the file: publish it without a login, and write its https address; "
     "images up to 50 MB (about 4K), videos up to 100 MB (2 to 5 minutes at 720p)"
 )
 
@@ -73,21 +73,21 @@ def check_address(text: str) -> None:
         scheme, host, login = parts.scheme.lower(), parts.hostname or "", "@" in parts.netloc
         _ = parts.port
     except ValueError:
-        raise Invalid(f"is {shown(text)}, which is no address", ADVICE) from None
+        raise Invalid(f"is {shown(text)}, which is not a valid address", ADVICE) from None
     if scheme != "https":
         raise Invalid(f"is {shown(text)}, {_instead(scheme)}", ADVICE)
     if not host or re.search(r"[\s\x00-\x1f\x7f\\]", text):
-        raise Invalid(f"is {shown(text)}, which is no address", ADVICE)
+        raise Invalid(f"is {shown(text)}, which is not a valid address", ADVICE)
     if login:
-        raise Invalid("holds a login in its address", ADVICE)
+        raise Invalid("has a login in its address", ADVICE)
     if not _is_public(host):
-        raise Invalid(f"is {shown(text)}, which is no public address", ADVICE)
+        raise Invalid(f"is {shown(text)}, which is not a public address", ADVICE)
 
 
 def _instead(scheme: str) -> str:
     if scheme == "data":
-        return "which is a file written out, not an address"
-    return "which is not https" if scheme in ("http", "ftp", "s3", "gs") else "which is no https address"
+        return "which is the content of a file, not an address"
+    return "which is not https" if scheme in ("http", "ftp", "s3", "gs") else "which is not an https address"
 
 
 def _is_public(host: str) -> bool:

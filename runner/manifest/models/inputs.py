@@ -136,7 +136,7 @@ class ModelInputs:
             return kind.property, f"`{kind.property}` is missing", f"the model {self.model} needs it"
         if kind.name == "additionalProperties" and not error.instance_path:
             name = kind.unexpected[0]
-            return name, f"{shown(name)} is no input of {self.model}", nearest(name, self.known or ())
+            return name, f"{shown(name)} is not an input of {self.model}", nearest(name, self.known or ())
         name = str(error.instance_path[0]) if error.instance_path else ""
         bounds = self._range(name)
         if len(error.instance_path) == 1 and kind.name in ("minimum", "maximum") and bounds:

@@ -38,7 +38,7 @@ _PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=1 << 20)
 def usable(schema: object) -> dict[str, Any]:
     """Return ``schema`` with JSON Schema's own types. Raises ``Invalid`` if inputs cannot be checked by it."""
     if not isinstance(schema, dict):
-        raise Invalid("is no JSON object")
+        raise Invalid("is not a JSON object")
     _check_bounds(schema)
     _check_shape(schema)
     translated: dict[str, Any] = with_json_types(schema)
@@ -52,7 +52,7 @@ def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
         return jsonschema_rs.validator_for(schema, offline=True, pattern_options=_PATTERNS)
     except (ValueError, TypeError, OverflowError, RecursionError, jsonschema_rs.ReferencingError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise Invalid(f"is no JSON Schema: {shown(reason, 120)}") from None
+        raise Invalid(f"is not a JSON Schema: {shown(reason, 120)}") from None
 
 
 def with_json_types(schema: Any) -> Any:
@@ -98,7 +98,7 @@ def _check_bounds(schema: dict[str, Any]) -> None:
     try:
         size = len(msgspec.json.encode(schema))
     except (TypeError, ValueError, OverflowError, RecursionError):
-        raise Invalid("is no JSON") from None
+        raise Invalid("is not JSON") from None
     if size > MAX_BYTES:
         raise Invalid("is too large")
 
@@ -127,7 +127,7 @@ def _check_shape(schema: dict[str, Any]) -> None:
     if not all(name.isprintable() and len(name) <= MAX_NAME for name in properties):
         raise Invalid("has names that cannot be shown")
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-        raise Invalid("is malformed: `required` is no list of names")
+        raise Invalid("is malformed: `required` is not a list of names")
     unknown = [name for name in required if name not in properties]
     if unknown:
         raise Invalid(f"requires {shown(unknown[0])}, and does not say what that is")

@@ -104,7 +104,7 @@ class Document:
             what = f"{shown(tag.replace('tag:yaml.org,2002:', '!!'))} is a tag; manifests have none"
             self._problems.error(node, what, "delete it; if it begins a text, put the text in quotes")
         else:
-            self._problems.error(node, "the character U+0000 (NUL) cannot stand in a text", "delete it")
+            self._problems.error(node, "the character U+0000 (NUL) is not allowed in a text", "delete it")
 
     def _mapping(self, event: Any) -> None:
         self._begin(event, Mapping(event.start_mark.line + 1, event.start_mark.column + 1, {}))

@@ -44,7 +44,7 @@ def _check(text: str) -> str:
     code = ord(found[0])
     label = "NUL" if code == 0 else character_name(found[0], "a control character")
     advice = "delete it; if it is meant, write it as an escape in double quotes"
-    what = f"the character U+{code:04X} ({label}) cannot stand here"
+    what = f"the character U+{code:04X} ({label}) is not allowed here"
     raise Invalid(what, advice, _mark(text[: found.start()]))
 
 

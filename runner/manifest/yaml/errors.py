@@ -148,7 +148,7 @@ def _no_token(character: str) -> tuple[str, str]:
 def _second_colon(before: str) -> tuple[str, str]:
     if re.search(r":\s", before):
         return "a second `: ` in one line", _QUOTE
-    return "a key cannot stand here: the line above is not finished, or the indent is wrong", _COLUMN
+    return "a key is not allowed here: the line above is not finished, or the indent is wrong", _COLUMN
 
 
 def _line(text: str, number: int) -> str:

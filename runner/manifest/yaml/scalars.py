@@ -39,7 +39,7 @@ def text(node: Node) -> str:
 
 def _no_text(node: Scalar) -> NoReturn:
     if node.text:
-        raise Invalid(f"takes a text, and `{node.text}` is none", "quote it if you mean the word, or leave the key out")
+        raise Invalid(f"takes a text, not `{node.text}`", "quote it if you mean the word, or leave the key out")
     if node.cut:
         raise Invalid("is empty: ` #` starts a comment", "put the text in quotes")
     raise Invalid("is empty", "write a text, or leave the key out")
@@ -124,7 +124,7 @@ def _whole(digits: str) -> int:
 
 
 def _too_large(spelling: str) -> Invalid:
-    return Invalid(f"holds {shown(spelling, 40)}, which is too large for a number", "write a smaller one")
+    return Invalid(f"has {shown(spelling, 40)}, which is too large for a number", "write a smaller one")
 
 
 def _plain(node: Node, wanted: str, advise: Callable[[str], str]) -> str:
@@ -135,7 +135,7 @@ def _plain(node: Node, wanted: str, advise: Callable[[str], str]) -> str:
         advice = "drop the quotes" if right else advise(node.text)
         raise Invalid(f"takes {wanted}, not the text {shown(node.text)}", advice)
     if node.text in ("", "~", "null"):
-        raise Invalid(f"takes {wanted}, and nothing is there", "leave the key out for the default")
+        raise Invalid(f"takes {wanted}, but has no value", "leave the key out for the default")
     return node.text
 
 
