@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,8 +23,6 @@ from runner.manifest.yaml.encoding import decode
 from runner.manifest.yaml.scalars import kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from runner.core.models import Problem
     from runner.manifest.models.inputs import Offer, Offers
 
@@ -65,8 +62,7 @@ def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None =
     problems = Problems(str(path) if text is None else STDIN)
     store = JobStore()
     try:
-        with _without_gc():
-            settings, skipped = _load(Path(path), text, store, problems, offers)
+        settings, skipped = _load(Path(path), text, store, problems, offers)
         store.flush()
     except OSError as error:
         store.close()
@@ -91,19 +87,14 @@ def salvage_settings(path: str | Path) -> tuple[str, Path | None]:
     """
     file = Path(path)
     problems = Problems(str(path))
-    root = _salvage_root(file, problems)
-    if not isinstance(root, Mapping):
-        return file.stem, None
-    settings = read_settings(root, stem=file.stem, folder=file.absolute().parent, problems=problems)
-    return settings.name, settings.output
-
-
-def _salvage_root(file: Path, problems: Problems) -> Node | None:
     document = None
     with suppress(Invalid):
         document = Document(decode(_read(file)), problems)
         document.read()
-    return None if document is None else document.root
+    if document is None or not isinstance(document.root, Mapping):
+        return file.stem, None
+    settings = read_settings(document.root, stem=file.stem, folder=file.absolute().parent, problems=problems)
+    return settings.name, settings.output
 
 
 def _load(
@@ -202,18 +193,3 @@ def _entries(root: Mapping, problems: Problems) -> list[Node]:
         problems.error(key, what, "split it")
         return []
     return node.items
-
-
-@contextmanager
-def _without_gc() -> Iterator[None]:
-    """Disable garbage collection in the ``with`` block.
-
-    With millions of nodes, collection is the slowest part of loading, and it finds nothing to free.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

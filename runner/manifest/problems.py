@@ -92,11 +92,8 @@ class Problems:
         """Warn about each text in ``node`` that a comment cuts short."""
         for scalar in scalars(node):
             if scalar.cut:
-                self._warn_of_comment(name, scalar)
-
-    def _warn_of_comment(self, name: str, node: Scalar) -> None:
-        what = f"`{name}` ends before ` #`, which starts a comment in YAML: it is read as {shown(node.text)}"
-        self.warn(node, what, "quote the text to keep the rest, or put two spaces before `# ` for a comment")
+                what = f"`{name}` ends before ` #`, which starts a comment in YAML: it is read as {shown(scalar.text)}"
+                self.warn(scalar, what, "quote the text to keep the rest, or put two spaces before `# ` for a comment")
 
     def failure(self) -> ManifestError:
         """Return the exception to raise: all errors that were kept, ordered by position, and the total count."""
