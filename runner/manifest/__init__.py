@@ -5,15 +5,16 @@ The steps, each a module or a package::
     bytes ── yaml/encoding ──> text ── yaml/document ──> nodes (scalars, lists, mappings with positions)
     nodes ── settings ─────────────────────────────────> Settings
     nodes ── entries: jobs/entry_reader, with jobs/inputs, models/inputs, jobs/matrix ──> jobs/entry
-    feed  ── feeds/feed: lines, then tables or jsonlines ──> rows
+    feed  ── feeds/feed: lines, then records and tables, jsonlines, arrays or prompts; sheets; pictures ──> rows
     entry and row ── jobs/rows, jobs/expansion ── jobs ── jobs/collector ── jobs/uniqueness ──> jobs/store
 
-A feed is read row by row. Memory holds one row, and a few bytes for each id. ``templates/template`` finds which texts
-are templates and which names they use. Only ``templates/compiler`` and the modules below it import Jinja2, and they
-are imported with the first template. The place of a scalar decides its type (``yaml/scalars``, ``units``). All
-problems are collected in one ``Problems`` and raised at once. Input schemas are bundled (``models/schemas``) or
-offered by a caller that can ask the catalogue. ``models/file_inputs`` has the inputs that are files. ``editor_schema``
-describes the same rules to editors as a JSON Schema of the manifest; the package loads no manifest.
+A feed is read row by row. Memory holds one row, and a few bytes for each id. Spreadsheets and JSON lists are bounded and
+read whole. ``templates/template`` finds which texts are templates and which names they use. Only
+``templates/compiler`` and the modules below it import Jinja2, and they are imported with the first template. The place
+of a scalar decides its type (``yaml/scalars``, ``units``). All problems are collected in one ``Problems`` and raised at
+once. Input schemas are bundled (``models/schemas``) or offered by a caller that can ask the catalogue.
+``models/file_inputs`` has the inputs that are files. ``editor_schema`` describes the same rules to editors as a JSON
+Schema of the manifest; the package loads no manifest.
 
 No module here uses the network or reads which jobs were bought before.
 """

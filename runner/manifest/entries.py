@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner.manifest.feeds.feed import Feed, read_feed
+from runner.manifest.feeds.options import read_options
 from runner.manifest.jobs.entry_reader import EntryReader
 from runner.manifest.jobs.expansion import JobExpansion
-from runner.manifest.jobs.inputs import KnownModel
+from runner.manifest.jobs.inputs import FEED_KEYS, KnownModel
 from runner.manifest.jobs.rows import FeedReader
 from runner.manifest.models.inputs import Offer, is_model_id
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
@@ -86,12 +87,26 @@ class EntriesReader:
         return self._models[model]
 
     def _feed(self, entry: Mapping) -> Feed | Failure | None:
+        """Return the feed of ``entry``, if it names one, as its other keys say that it is read."""
         if "from" not in entry.items:
-            return None
+            return self._refuse_feed_keys(entry)
         source, folder = self._problems.source, self._folder
-        return self._problems.read(
+        feed = self._problems.read(
             "from", entry.items["from"][1], lambda node: read_feed(node, folder=folder, source=source)
         )
+        options = read_options(entry, None if feed is FAILED else feed.suffix, self._problems)
+        if feed is FAILED or options is FAILED:
+            return FAILED
+        feed.options = options
+        return feed
+
+    def _refuse_feed_keys(self, entry: Mapping) -> Failure | None:
+        """Note the keys that say how a feed is read, in an entry that has none."""
+        misplaced = [entry.items[key][0] for key in FEED_KEYS if key in entry.items]
+        for key in misplaced:
+            advice = "it belongs to a feed; an input of this name goes under `inputs:`"
+            self._problems.error(key, f"`{key.text}` stands without `from`", advice)
+        return FAILED if misplaced else None
 
     def _introduce(self, job_entry: JobEntry) -> None:
         """Check ``defaults:`` against a model that no earlier job used; messages name this job."""

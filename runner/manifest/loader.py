@@ -47,6 +47,8 @@ class Manifest:
     """Jobs in manifest order. They can be read any number of times; the caller closes the store."""
     skipped_rows: int
     """Rows of feeds that were left out because of ``on_bad_row: skip``."""
+    left_out_rows: int
+    """Rows of feeds that were left out by ``where``."""
     warnings: tuple[Problem, ...]
     """Values that are probably not intended, ordered by position."""
 
@@ -62,7 +64,7 @@ def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None =
     problems = Problems(str(path) if text is None else STDIN)
     store = JobStore()
     try:
-        settings, skipped = _load(Path(path), text, store, problems, offers)
+        settings, collector = _load(Path(path), text, store, problems, offers)
         store.flush()
     except OSError as error:
         store.close()
@@ -75,7 +77,8 @@ def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None =
         source=problems.source,
         settings=settings,
         jobs=store,
-        skipped_rows=skipped,
+        skipped_rows=collector.skipped,
+        left_out_rows=collector.left_out,
         warnings=problems.warnings,
     )
 
@@ -99,7 +102,7 @@ def salvage_settings(path: str | Path) -> tuple[str, Path | None]:
 
 def _load(
     path: Path, text: bytes | None, store: JobStore, problems: Problems, offers: Offers | None
-) -> tuple[Settings, int]:
+) -> tuple[Settings, JobCollector]:
     stem = path.stem if text is None else _STDIN_STEM
     folder = path.absolute().parent if text is None else Path.cwd()
     try:
@@ -117,7 +120,7 @@ def _load(
     _read_jobs(root, folder, collector, problems, ask(root, offers))
     if problems.count:
         raise problems.failure()
-    return settings, collector.skipped
+    return settings, collector
 
 
 def _read(path: Path) -> bytes:

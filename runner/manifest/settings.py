@@ -238,6 +238,11 @@ _OF_A_JOB: Final = (
     "inputs",
     "file",
     "from",
+    "where",
+    "delimiter",
+    "encoding",
+    "at",
+    "sheet",
     "matrix",
     "repeat",
 )

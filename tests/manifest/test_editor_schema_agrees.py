@@ -90,7 +90,23 @@ SIZES = ["512x512", "1024 x 768", "1536×512", "64x64", "2048×64", "63x64", "64
 IDS = ["mug", 12, Plain("012"), Plain("2026-11-22"), "a b", "a/b", "a.", "", "con", "x.altered", None, True]
 FILES = ["a", "a/b.png", "a-{{ output }}", 12, "a.{{ ext }}", "a/{{ job.id }}", "../a", "/a", "a//b", ".png", "nul.png",
          None, [], "../a.{{ ext }}", "results.jsonl", "Results.2-Of-4.JSONL/a"]  # fmt: skip
-FEEDS = ["rows.csv", "data.csv", "rows.csv", "data.xlsx", "*.csv", "https://a.b/c.csv", ".csv", "gone.csv", 3, [], None]
+FEEDS = [
+    "rows.csv",
+    "data.csv",
+    "photos/*.jpg",
+    "rows.json",
+    "rows.txt",
+    "photos/*",
+    "pho*/*.PNG",
+    "data.xlsx",
+    "*.csv",
+    "https://a.b/c.csv",
+    ".csv",
+    "gone.csv",
+    3,
+    [],
+    None,
+]
 MODELS = [KLEIN, KLEIN_9B, KLEIN, OTHER, OTHER, 42, "a b", "../a", "", None, [KLEIN]]
 JUNK = [None, True, False, 0, -1, 1, 64, 4096, 1.5, "", " ", "a", "64x64", "{{ x }}", "..", [], [1], {}, {"a": 1}]
 STEPS = [1, 25, 100, 0, 101, "25", 2.5, None]
@@ -125,6 +141,13 @@ def templates(matrix: dict[str, Any]) -> str:
     return "-".join(f"{{{{ {name} }}}}" for name in matrix if name not in ("exclude", "size")) or "{{ copy }}"
 
 
+FEED_KEYS: dict[str, list[Any]] = {
+    "where": ["{{ id }}", "{{ 1 }}", "{% if id %}1{% endif %}", "id", "", True, None, 3, ["{{ id }}"]],
+    "delimiter": [",", ";", "tab", "\t", "|", ":", "", " ,", None, 3],
+    "encoding": ["utf-8", "cp1252", "UTF_8", "Latin-1", "ascii", "", None, 1252],
+    "at": ["rows", "id", 3, "", " ", None, []],
+    "sheet": ["Rows", 1, Plain("no"), "", " ", None, {}],
+}
 COUNTS = [1, 2, 3, 0, -1, 10_000_001, "2", 1.5, None]
 
 
@@ -144,6 +167,9 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.integers(0, 3)) == 0:  # keys that may stand beside each other, and keys that may not
         job |= draw(st.sampled_from(sorted(of_kind)).flatmap(of_kind.__getitem__))
     names = templates(job.get("matrix", {}))
+    if "from" in job or draw(st.integers(0, 19)) == 0:
+        for key in draw(st.lists(st.sampled_from(sorted(FEED_KEYS)), max_size=1)):
+            job[key] = draw(mostly(FEED_KEYS[key]))
     if "matrix" in job:
         job["prompt"] = f"a {names}"
     if ("from" in job or "prompt" in job.get("matrix", {})) and draw(st.booleans()):
@@ -244,6 +270,10 @@ def feeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``from:`` can name; standard input's paths start at the current folder."""
     (tmp_path / "rows.csv").write_text("id,prompt\nmug,a mug\n")
     (tmp_path / "data.csv").write_text("sku,name\n1,mug\n")
+    (tmp_path / "rows.json").write_text('{"rows": [{"id": "mug", "prompt": "a mug"}], "id": 3}')
+    (tmp_path / "rows.txt").write_text("a mug\n")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mug.jpg").touch()
     monkeypatch.chdir(tmp_path)
 
 

@@ -115,9 +115,9 @@ MAKERS = {
         Problem.__init__,
     )
 }
-_NAMES = ("Invalid", "JobProblem", "Problem")
+_NAMES = ("Invalid", "Undecodable", "JobProblem", "Problem")
 _METHODS = ("error", "warn", "suppress")
-UNMADE = {"feeds/tables.py: Invalid(f'this row cannot be read: {error}')"}
+UNMADE = {"feeds/records.py: Invalid(f'this row cannot be read: {error}')"}
 
 Site = tuple[str, int, int]
 """A file, a line and a column: where a call begins."""

@@ -50,7 +50,8 @@ def prompts_of(folder: Path, entries: str, feed: str | bytes, *, name: str = "f.
 )
 def test_one_row_is_one_job(tmp_path: Path, feed: str) -> None:
     """With a byte order mark or not, any line ends, blank lines, quotes: the same two jobs."""
-    assert prompts_of(tmp_path, BY_SKU, feed) == {"x": "a mug", "y": "a "}
+    entry = '{from: f.csv, id: "{{ sku }}", prompt: "a {{ name }} {{ sku }}"}'
+    assert prompts_of(tmp_path, entry, feed) == {"x": "a mug x", "y": "a  y"}
 
 
 def test_cells_are_text_with_their_spaces_quotes_and_lines(tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_what_the_csv_module_writes_is_read_back(rows: list[tuple[str, str]]) ->
     """Any cells come through a CSV feed as they were written."""
     file = io.StringIO()
     csv.writer(file).writerows([["n", "a b", "c"], *((number, *row) for number, row in enumerate(rows))])
-    entry = '{from: f.csv, id: "{{ n }}", prompt: "<{{ row[\'a b\'] }}|{{ c }}>"}'
+    entry = '{from: f.csv, id: "{{ n }}", prompt: "<{{ row[\'a b\'] }}|{{ c }}>{% if n %}{% endif %}"}'
     with tempfile.TemporaryDirectory() as folder:
         found = prompts_of(Path(folder), entry, file.getvalue())
     assert found == {str(number): f"<{a}|{c}>" for number, (a, c) in enumerate(rows)}

@@ -11,7 +11,7 @@ import errno
 import io
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -64,6 +64,8 @@ def staged(case: str) -> Iterator[None]:
         if case == WITHOUT_UTF_8:
             patch.setattr("os.fsencode", lambda name: name.encode("ascii"))
             patch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+        for name, value in LIMITS.get(case, {}).items():
+            patch.setattr(f"runner.manifest.feeds.{name}", value)
         if case in FAILING_DISKS:
             patch.setattr("runner.manifest.feeds.feed.Feed._open_file", lambda _feed: FAILING_DISKS[case]())
         yield
@@ -83,13 +85,31 @@ UNWRITTEN = {
 class BreaksOff(io.RawIOBase):
     """Two lines, and then nothing but errors."""
 
-    def __init__(self) -> None:
-        self._lines = iter([b"sku,name\n", b"a,b\n"])
+    def __init__(self, encoding: str = "utf-8") -> None:
+        self._start = "sku,name\na,b\n".encode(encoding)
+        self._at = 0
 
-    def readline(self, _limit: int | None = -1) -> bytes:
-        for line in self._lines:
-            return line
-        raise OSError(errno.EIO, "Input/output error")
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, _whence: int = 0) -> int:
+        self._at = offset
+        return offset
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._start[self._at : self._at + len(buffer)]
+        if not found:
+            raise OSError(errno.EIO, "Input/output error")
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
+def break_off(encoding: str = "utf-8") -> io.BufferedReader:
+    return io.BufferedReader(BreaksOff(encoding))
 
 
 def refuse() -> NoReturn:
@@ -97,7 +117,26 @@ def refuse() -> NoReturn:
 
 
 WITHOUT_UTF_8 = "jobs/names-without-utf-8"
-FAILING_DISKS = {"bytes/feed-that-breaks-off": BreaksOff, "bytes/feed-that-cannot-be-opened": refuse}
+FAILING_DISKS: dict[str, Callable[[], io.BufferedReader]] = {
+    "bytes/feed-that-breaks-off": break_off,
+    "bytes/wide-feed-that-breaks-off": lambda: break_off("utf-16"),
+    "bytes/feed-that-cannot-be-opened": refuse,
+}
+
+
+def refuse_folder(_: object) -> NoReturn:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+LIMITS: dict[str, dict[str, Any]] = {
+    "bytes/spreadsheet-with-many-rows": {"sheets.MAX_ROWS": 2},
+    "bytes/spreadsheet-that-unpacks-to-much": {"sheets.MAX_UNPACKED_BYTES": 500},
+    "bytes/spreadsheet-without-the-extra": {"sheets.find_spec": lambda _: None},
+    "bytes/list-too-long": {"arrays.MAX_ARRAY_BYTES": 20},
+    "bytes/too-many-pictures": {"pictures.MAX_FILES": 1},
+    "bytes/folder-that-cannot-be-read": {"pictures.os.scandir": refuse_folder},
+}
+"""Limits that are lower, and what is missing or forbidden, in a case."""
 
 
 def golden(case: str) -> Path:

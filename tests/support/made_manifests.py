@@ -5,9 +5,12 @@ Each function writes its files into a folder and returns what ``runner plan`` is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+from support.made_sheets import sheet_xml, workbook
 
 KLEIN: Final = "model: blackforestlabs/flux-2-klein/4b/text-to-image\n"
 MILLION: Final = 1_000_000
@@ -26,6 +29,36 @@ def _file(data: bytes | str) -> Make:
 
 def _jobs(*entries: str) -> Make:
     return _file(f"{KLEIN}jobs:\n" + "".join(f"- {entry}\n" for entry in entries))
+
+
+def _entries(entries: list[str], **feeds: bytes) -> Make:
+    """The entries, with ``feeds`` beside the manifest; ``mugs_csv`` is called ``mugs.csv``."""
+
+    def make(folder: Path) -> str:
+        for name, data in feeds.items():
+            (folder / name.replace("_", ".")).write_bytes(data)
+        return _jobs(*entries)(folder)
+
+    return make
+
+
+def _sheets(*entries: str, **books: bytes) -> Make:
+    """The entries and one more for each spreadsheet that is beside the manifest."""
+    return _entries([*entries, *(BY_SKU % name.replace("_", ".") for name in books)], **books)
+
+
+ROWS: Final = [["sku", "name"], ["a", "b"], ["c", "d"]]
+
+
+def _pictures(folder: Path) -> str:
+    (folder / "photos").mkdir()
+    for name in (b"a.jpg", b"caf\xe9.jpg", b"b\n.jpg", b"c.JPEG"):
+        Path(os.fsdecode(bytes(folder / "photos") + b"/" + name)).touch()
+    return _jobs(
+        '{from: "photos/*.jpg", id: "{{ stem }}", prompt: "a {{ name }}"}',
+        '{from: "gone/*/x?.png", id: "{{ stem }}", prompt: "a {{ name }}"}',
+        '{from: "photos/*.png", id: "{{ stem }}", prompt: "a {{ name }}"}',
+    )(folder)
 
 
 def _feeds(**feeds: bytes) -> Make:
@@ -132,7 +165,45 @@ MADE: Final[dict[str, Make]] = {
         oldmac_csv=b"sku,name\ra,b\r",
         return_csv=b"sku,name\na,b\rc,d\n",
         latin1_jsonl=b"\xff\n",
+        prompts_txt=b"a\xff mug\n",
     ),
+    "bytes/encodings-by-name": _entries(
+        [
+            '{from: marked.csv, encoding: cp1252, prompt: "{{ sku }}"}',
+            '{from: wide.csv, encoding: utf-8, prompt: "{{ sku }}"}',
+            '{from: unmarked.csv, prompt: "{{ sku }}"}',
+            '{from: backwards.csv, prompt: "{{ sku }}"}',
+            '{from: hole.csv, encoding: Windows-1252, prompt: "{{ sku }}"}',
+            '{from: half.csv, encoding: utf-16, prompt: "{{ sku }}"}',
+            '{from: cut.csv, prompt: "{{ sku }}"}',
+            '{from: wide.csv, encoding: utf-16-le, prompt: "{{ sku }}"}',
+        ],
+        marked_csv=b"\xef\xbb\xbfsku\na\n",
+        wide_csv="sku\nb\n".encode("utf-16"),
+        unmarked_csv="sku\nc\n".encode("utf-16-le"),
+        backwards_csv="sku\nd\n".encode("utf-16-be"),
+        hole_csv=b"sku\ne\x81\n",
+        half_csv="sku\nf\ud800\ng\0\n".encode("utf-16", "surrogatepass"),
+        cut_csv="sku\nh\n".encode("utf-16") + b"\0",
+    ),
+    "bytes/wide-feed-that-breaks-off": _feeds(mugs_csv=b""),
+    "bytes/spreadsheets": _sheets(
+        '{from: mugs.xlsx, sheet: Mug, id: "{{ sku }}", prompt: "a {{ name }}"}',
+        mugs_xlsx=workbook({"Mugs": sheet_xml([["sku", "name", None], ["a", "b", "c"]]), "Jugs": sheet_xml([])}),
+        empty_xlsx=workbook({"Mugs": sheet_xml([])}),
+        none_xlsx=workbook({}),
+        locked_xlsx=b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1000),
+        text_xlsx=b"sku,name\na,b\n",
+        torn_xlsx=workbook({"Mugs": "<worksheet><sheetData><row"}),
+        far_xlsx=workbook({"Mugs": sheet_xml(ROWS, dimension="A1:XFD1048576")}),
+    ),
+    "bytes/spreadsheet-with-many-rows": _sheets(many_xlsx=workbook({"Mugs": sheet_xml(ROWS)})),
+    "bytes/spreadsheet-that-unpacks-to-much": _sheets(much_xlsx=workbook({"Mugs": sheet_xml(ROWS)})),
+    "bytes/spreadsheet-without-the-extra": _sheets(mugs_xlsx=workbook({"Mugs": sheet_xml(ROWS)})),
+    "bytes/list-too-long": _feeds(mugs_json=b'[{"sku": "a", "name": "b"}]'),
+    "bytes/pictures": _pictures,
+    "bytes/too-many-pictures": _pictures,
+    "bytes/folder-that-cannot-be-read": _pictures,
     "bytes/feed-that-breaks-off": _feeds(mugs_csv=b""),
     "bytes/feed-that-cannot-be-opened": _feeds(mugs_csv=b""),
     "bytes/feeds-too-long": _feeds(

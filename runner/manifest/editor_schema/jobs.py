@@ -7,14 +7,14 @@ from typing import Any, Final
 from runner.manifest.editor_schema import patterns
 from runner.manifest.editor_schema.values import Schema, absent, any_of, filled, has, size, string, text
 from runner.manifest.jobs.entry import MAX_REPEAT, SEVERAL
-from runner.manifest.jobs.inputs import KEYS
+from runner.manifest.jobs.inputs import KEYS, TAKEN
 from runner.manifest.jobs.matrix import RESERVED
 
 MAKES_SEVERAL: Final = any_of(*map(has, SEVERAL))
 """Entries in which inputs and ids may be templates."""
 
 _SIDES: Final = ("width", "height")
-_NO_AXIS: Final = (*RESERVED, *(key for key in KEYS if key != "size"))
+_NO_AXIS: Final = (*RESERVED, *TAKEN)
 _AXIS: Final = rf"^(?!(?:{'|'.join(_NO_AXIS)})$)(?:[A-Za-z_]|[^\u0000-\u007f])(?:[A-Za-z0-9_]|[^\u0000-\u007f])*$"
 
 
@@ -32,6 +32,8 @@ def job(model: Schema) -> Schema:
             "width": _given_once("width"),
             "height": _given_once("height"),
             "prompt": _given_once("prompt"),
+            "where": ["from"],
+            **{key: _of_feeds(pattern) for key, pattern in patterns.FEEDS_WITH.items()},
         },
         "allOf": [
             {"if": has("inputs", "prompt"), "then": {"properties": {"matrix": absent("prompt")}}},
@@ -69,14 +71,7 @@ def _own_keys(model: Schema) -> dict[str, Schema]:
         "sizes": _list(
             size(), title="Sizes", description="One job for each size.", examples=[["1024x1024", "768x1024"]]
         ),
-        "from": string(
-            patterns.FEED,
-            "write the path of a .csv, .tsv or .jsonl file",
-            title="From",
-            description="A feed: one job for each row of a .csv, .tsv or .jsonl file; the path starts at the "
-            "manifest. Its columns are names for templates, or, where the entry sets no prompt, the keys of its jobs.",
-            examples=["products.csv"],
-        ),
+        **_feed_keys(),
         "matrix": _matrix(),
         "repeat": {
             "title": "Repeat",
@@ -93,6 +88,53 @@ def _own_keys(model: Schema) -> dict[str, Schema]:
             description="Where the picture goes in the output folder, folders included; what arrives decides the "
             "ending. A template. Default: the id.",
             examples=["{{ sku }}/{{ view }}-{{ size }}.{{ ext }}"],
+        ),
+    }
+
+
+def _feed_keys() -> dict[str, Schema]:
+    """Return the schemas of ``from`` and of the keys that stand beside it."""
+    return {
+        "from": string(
+            patterns.FEED,
+            "write the path of a .csv, .tsv, .jsonl, .json, .txt or .xlsx file, or a pattern like photos/*.jpg",
+            title="From",
+            description="A feed: one job for each row of a .csv, .tsv, .jsonl, .json (a list of objects), .txt (a "
+            "prompt a line) or .xlsx file, or for each picture of a pattern (columns path, name, stem); the path "
+            "starts at the manifest. Its columns are names for templates, or, where the entry sets no prompt, the keys "
+            "of its jobs.",
+            examples=["products.csv", "photos/*.jpg"],
+        ),
+        "where": string(
+            patterns.TEMPLATE,
+            'write a template: "{{ name }}"',
+            title="Where",
+            description="A template. Rows of the feed for which it is empty, `false` or `0` make no job.",
+            examples=["{{ title }}", "{{ published == 'true' }}"],
+        ),
+        "delimiter": string(
+            patterns.DELIMITER,
+            'write ",", ";", "|" or tab',
+            title="Delimiter",
+            description="What separates the cells of a .csv or .tsv feed. Default: told from its header.",
+            examples=[";", "tab"],
+        ),
+        "encoding": string(
+            patterns.ENCODING,
+            "such as utf-8, utf-16, cp1252, iso-8859-1",
+            title="Encoding",
+            description="Encoding of the feed's text. Default: UTF-8, or UTF-16 where the feed begins with its mark.",
+            examples=["cp1252", "iso-8859-15"],
+        ),
+        "at": filled(
+            title="At",
+            description="Key of a .json feed whose value is the list of rows. Default: the whole file is the list.",
+            examples=["products"],
+        ),
+        "sheet": filled(
+            title="Sheet",
+            description="Sheet of an .xlsx feed. Default: the first one.",
+            examples=["Products"],
         ),
     }
 
@@ -151,6 +193,11 @@ def _without_other_sizes(other: str) -> Schema:
             "matrix": absent("size", *_SIDES),
         }
     }
+
+
+def _of_feeds(pattern: str) -> Schema:
+    """Require ``from``, with a feed that matches ``pattern``."""
+    return {"required": ["from"], "properties": {"from": {"pattern": pattern}}}
 
 
 def _given_once(name: str) -> Schema:

@@ -11,6 +11,8 @@ from typing import Final
 from runner.core.media_formats import EXTENSIONS
 from runner.manifest import units
 from runner.manifest.feeds.feed import SUFFIXES
+from runner.manifest.feeds.options import ENCODINGS, FORMATS
+from runner.manifest.feeds.pictures import EXTENSIONS as PICTURES
 from runner.manifest.models.inputs import MODEL
 from runner.manifest.names import DEVICES, MAX_STEM_BYTES
 from runner.manifest.settings import MAX_TIMEOUT_SECONDS
@@ -118,10 +120,19 @@ MAX_STEM: Final = MAX_STEM_BYTES
 """Most characters of a name. Beyond ASCII the limit of the loader is lower, because it counts bytes."""
 _ENDING: Final = f"{_IMAGE}(?:{_EXT})?"
 OUTPUT: Final = rf"^(?=[\s\S]*\S)(?![\s\S]*://)[^{_CONTROL}]*$"
-FEED: Final = (
-    rf"^(?![\s\S]*(?:://|[*?]))(?:[^{_CONTROL}]*/)?\.*[^{_CONTROL}/.][^{_CONTROL}/]*"
-    rf"{alternatives(*map(anycase, SUFFIXES))}$"
-)
+_PATH: Final = rf"(?:[^{_CONTROL}]*/)?\.*[^{_CONTROL}/.][^{_CONTROL}/]*"
+_PICTURES: Final = rf"(?=[\s\S]*[*?])[^{_CONTROL}]*\.{alternatives(*map(anycase, PICTURES))}"
+
+
+def _files(suffixes: tuple[str, ...]) -> str:
+    return rf"(?![\s\S]*[*?]){_PATH}{alternatives(*map(anycase, suffixes))}"
+
+
+FEED: Final = rf"^(?![\s\S]*://){alternatives(_files(SUFFIXES), _PICTURES)}$"
+FEEDS_WITH: Final = {key: f"^{_files(suffixes)}$" for key, suffixes in FORMATS.items()}
+"""Feeds that each key is for."""
+DELIMITER: Final = r"^(?:[,;|\t]|tab)$"
+ENCODING: Final = rf"^{alternatives(*(anycase(name).replace('-', '[-_]') for name in ENCODINGS))}$"
 ID: Final = rf"^(?!{_DEVICE} *(?:\.|$))(?!{_OWN})(?![\s\S]*{_ALTERED}$){_PART}$"
 _FILE: Final = (
     rf"(?!/|[A-Za-z]:)(?!(?:[\s\S]*[./ ])?{_ENDING}$)"

@@ -1,1 +1,1 @@
-"""Feeds: CSV, TSV and JSON Lines files, read row by row."""
+"""Feeds: tables, JSON, lines of text, spreadsheets and pictures, read row by row."""

@@ -1,13 +1,20 @@
-"""Feeds of ``from:``: the path of a file, and its rows, read one by one."""
+"""Feeds of ``from:``: the path of a file or a pattern of pictures, and its rows, read one by one."""
 
 from __future__ import annotations
 
 import os.path
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from runner.manifest.feeds.arrays import JsonArray
+from runner.manifest.feeds.dialect import read_dialect
 from runner.manifest.feeds.jsonlines import JsonLines
 from runner.manifest.feeds.lines import FeedError, FeedLines, Row
+from runner.manifest.feeds.options import FORMATS, LINES, FeedOptions
+from runner.manifest.feeds.pictures import Pictures, is_pattern, missing_folder, names_pictures
+from runner.manifest.feeds.prompts import Prompts
+from runner.manifest.feeds.records import QuotedRecords, TabRecords
 from runner.manifest.feeds.tables import Table
 from runner.manifest.names import has_control
 from runner.manifest.nodes import Node, Sequence
@@ -16,17 +23,17 @@ from runner.manifest.yaml.scalars import filled_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from typing import IO
 
-SUFFIXES: Final = (".csv", ".tsv", ".jsonl")
-_WORKS: Final = "write the path of a .csv, .tsv or .jsonl file"
+SUFFIXES: Final = (*LINES, ".json", *FORMATS["sheet"])
+_LISTED: Final = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+_WORKS: Final = f"write the path of a {_LISTED} file, or a pattern of pictures like photos/*.jpg"
+_AS_SHEET: Final = "save the sheet as .xlsx, or as CSV UTF-8"
 _ADVICE: Final = {
-    ".json": "write one object a line and call it .jsonl",
     ".ndjson": "call it .jsonl",
-    ".xlsx": "save the sheet as CSV UTF-8",
-    ".xls": "save the sheet as CSV UTF-8",
-    ".ods": "save the sheet as CSV in UTF-8",
+    ".xls": _AS_SHEET,
+    ".xlsm": _AS_SHEET,
+    ".ods": _AS_SHEET,
     ".gz": "unpack it first",
     ".zip": "unpack it first",
 }
@@ -45,18 +52,53 @@ class Rows(Protocol):
 
 
 class Feed:
-    """Feed file of an entry."""
+    """Feed file of an entry, or pictures that match a pattern."""
 
-    def __init__(self, path: Path, source: str) -> None:
-        """Keep the path; ``source`` is the name of the feed in messages."""
-        self.path = path
+    def __init__(self, folder: Path, path: str, source: str) -> None:
+        """Keep the path, which starts at ``folder``; ``source`` is the name of the feed in messages."""
+        self.path = folder / path
         self.source = source
+        self.options = FeedOptions()
+        self.suffix = "" if is_pattern(path) else self.path.suffix.lower()
+        """Format of the file; empty: pictures."""
+        self._folder = folder
+        self._pattern = path
 
     @contextmanager
     def open(self) -> Iterator[Rows]:
         """Open the feed. Raises ``FeedError`` if the feed cannot be read or has no valid header."""
+        if not self.suffix:
+            yield Pictures(self._folder, self._pattern, self.source)
+        elif self.suffix in FORMATS["sheet"]:
+            from runner.manifest.feeds.sheets import SheetRecords  # noqa: PLC0415 - zipfile is slow to import
+
+            yield Table(SheetRecords(self.path, self.options.sheet))
+        elif self.suffix in FORMATS["delimiter"]:
+            with self._table() as table:
+                yield table
+        else:
+            with self._open() as file:
+                yield self._other_rows(file)
+
+    @contextmanager
+    def _table(self) -> Iterator[Rows]:
+        usual, options = "\t" if self.suffix == ".tsv" else ",", self.options
         with self._open() as file:
-            yield _rows(FeedLines(file), self.path.suffix.lower())
+            dialect = read_dialect(FeedLines(file, options.encoding), given=options.delimiter, usual=usual)
+        with self._open() as file:
+            lines = FeedLines(file, options.encoding)
+            if dialect.separator == "\t":
+                yield Table(TabRecords(lines, dialect.skipped))
+            else:
+                yield Table(QuotedRecords(lines, dialect.separator, dialect.skipped))
+
+    def _other_rows(self, file: IO[bytes]) -> Rows:
+        encoding = self.options.encoding
+        if self.suffix == ".jsonl":
+            return JsonLines(FeedLines(file, encoding))
+        if self.suffix == ".json":
+            return JsonArray(file, encoding=encoding, at=self.options.at)
+        return Prompts(FeedLines(file, encoding))
 
     def _open(self) -> IO[bytes]:
         try:
@@ -69,12 +111,6 @@ class Feed:
         return self.path.open("rb")
 
 
-def _rows(lines: FeedLines, suffix: str) -> Rows:
-    if suffix == ".jsonl":
-        return JsonLines(lines)
-    return Table(lines, "\t" if suffix == ".tsv" else ",")
-
-
 def read_feed(node: Node, *, folder: Path, source: str) -> Feed:
     """Return the feed that ``from`` names; relative paths start at ``folder``. Raises ``Invalid``.
 
@@ -84,10 +120,14 @@ def read_feed(node: Node, *, folder: Path, source: str) -> Feed:
         raise Invalid("takes one feed, not a list", "write one entry for each feed")
     text = filled_text(node)
     _refuse_others(text)
-    path = folder / text
-    if not path.is_file():
-        raise _missing(path, text)
-    return Feed(path, os.path.join(os.path.dirname(source), text))  # noqa: PTH118, PTH120 - as the user wrote it
+    if is_pattern(text):
+        if (missing := missing_folder(folder, text)) is not None:
+            raise Invalid(
+                f"names {shown(text)}, and there is no folder {folder / missing}", "paths start at the manifest"
+            )
+    elif not (folder / text).is_file():
+        raise _missing(folder / text, text)
+    return Feed(folder, text, os.path.join(os.path.dirname(source), text))  # noqa: PTH118, PTH120 - as the user wrote it
 
 
 def _refuse_others(text: str) -> None:
@@ -95,11 +135,13 @@ def _refuse_others(text: str) -> None:
         raise Invalid("has a control character", _WORKS)
     if "://" in text:
         raise Invalid(f"takes a file of this machine, not {shown(text)}", "download the feed first")
-    if any(sign in text for sign in "*?"):
-        raise Invalid(f"takes one feed, not a pattern: {shown(text)}", "write one entry for each feed")
     suffix = os.path.splitext(text)[1].lower()  # noqa: PTH122 - `.csv` alone has none
-    if suffix not in SUFFIXES:
-        raise Invalid(f"takes a .csv, .tsv or .jsonl file, not {shown(text)}", _ADVICE.get(suffix, _WORKS))
+    if is_pattern(text):
+        if not names_pictures(text):
+            advice = "write one entry for each feed; a pattern of pictures ends like photos/*.jpg"
+            raise Invalid(f"takes one feed or a pattern of pictures, not {shown(text)}", advice)
+    elif suffix not in SUFFIXES:
+        raise Invalid(f"takes a {_LISTED} file, not {shown(text)}", _ADVICE.get(suffix, _WORKS))
 
 
 def _missing(path: Path, text: str) -> Invalid:

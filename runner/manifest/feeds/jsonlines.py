@@ -1,4 +1,4 @@
-"""JSON Lines feeds: each line is an object whose values keep their type."""
+"""JSON feeds: objects whose values keep their type. In JSON Lines each line is one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runner.manifest.feeds.lines import FeedLines
 
 _decode: Final = msgspec.json.Decoder().decode
-_BYTE: Final = re.compile(r"\(byte (\d+)\)")
+BYTE: Final = re.compile(r"\(byte (\d+)\)")
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACED_KEY: Final = re.compile(r'"[ \t]+:')
 _OBJECT: Final = 'one object a line: {"sku": "mug-01", "name": "Mug"}'
@@ -44,21 +44,28 @@ class JsonLines:
             fault = lines.take_fault() if lines.fault else None
             cells: dict[str, Json] = {}
             try:
-                cells = cells if fault else _object(line)
+                cells = cells if fault else read_object(line, _OBJECT)
             except Invalid as wrong:
                 fault = wrong
-            yield Row(lines.number, cells, fault)
+            if not is_empty(cells):
+                yield Row(lines.number, cells, fault)
 
 
-def _object(line: str) -> dict[str, Json]:
+def is_empty(cells: dict[str, Json]) -> bool:
+    """Tell whether a row has cells, and all of them are empty or null."""
+    return bool(cells) and all(value is None or (type(value) is str and not value.strip()) for value in cells.values())
+
+
+def read_object(line: str, advice: str) -> dict[str, Json]:
+    """Return the object in ``line``. Raises ``Invalid``, with ``advice`` on what a row looks like."""
     try:
         value = _decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
         _check_levels(line)
-        raise _explain(line, str(error)) from None
+        raise _explain(line, str(error), advice) from None
     if not isinstance(value, dict):
         _check_levels(line)
-        raise Invalid(f"this line is no object but {shown(line.strip())}", _OBJECT)
+        raise Invalid(f"this row is no object but {shown(line.strip())}", advice)
     _refuse_doubles(line, value)
     if "\\u0000" in line and "\0" in "".join(_texts(value)):
         raise Invalid("this row holds the character U+0000 (NUL)", "delete it")
@@ -75,15 +82,15 @@ def _too_deep() -> Invalid:
     return Invalid(f"more than {MAX_LEVELS} levels of lists and objects", "no feed needs that")
 
 
-def _explain(line: str, error: str) -> Invalid:
-    found = _BYTE.search(error)
+def _explain(line: str, error: str, advice: str) -> Invalid:
+    found = BYTE.search(error)
     if found is None and _SURROGATE.search(line):
         return Invalid("this line holds one half of a surrogate pair, and no character", "write the character itself")
     if found is None:
-        return Invalid(f"this line is no JSON: {_said(error)}", _OBJECT)
+        return Invalid(f"this line is no JSON: {_said(error)}", advice)
     column = len(line.encode()[: int(found[1])].decode(errors="ignore")) + 1
-    what = _BYTE.sub("", error).strip().removeprefix("JSON is malformed: ")
-    return Invalid(f"this line is no JSON: {what} at column {column}", _OBJECT)
+    what = BYTE.sub("", error).strip().removeprefix("JSON is malformed: ")
+    return Invalid(f"this line is no JSON: {what} at column {column}", advice)
 
 
 def _said(error: str) -> str:

@@ -30,9 +30,11 @@ class JobCollector:
         """
         self.jobs = 0
         self.skipped = 0
+        self.left_out = 0
+        """Rows that ``where`` left out."""
         self._register = register
         self._problems = problems
-        self._skip = skip
+        self.skips = skip
         self._most = most
         self._examples: list[str] = []
         self._hints = Hints()
@@ -43,8 +45,8 @@ class JobCollector:
         self.jobs += series.count
         if self.jobs > self._most:
             return  # too many jobs: from here on they are only counted
-        made: Iterable[ExpandedJob] = series.jobs(columns or {}, cells)
-        if row is not None and self._skip:
+        made: Iterable[ExpandedJob] = series.jobs(columns or {}, cells, row)
+        if row is not None and self.skips:
             made = list(made)
         if not isinstance(made, list):
             self._register_all(job_entry, made, row)
@@ -70,20 +72,24 @@ class JobCollector:
                 source = (
                     "" if mark == job_entry.mark("from") else f", from the template at {self._problems.place(mark)}"
                 )
-                if self._skip:
-                    return self._leave_out(row, f"{what}{source}")
+                if self.skips:
+                    return self._skip_row(row, f"{what}{source}")
                 self._problems.error(row, f"{what}{source}", advice)
         return not bad
 
+    def leave_out(self) -> None:
+        """Count a row that ``where`` left out."""
+        self.left_out += 1
+
     def refuse(self, row: RowMark, wrongs: list[Invalid]) -> None:
         """Note the problems of a row that no job can be made of, or skip the row."""
-        if self._skip:
-            self._leave_out(row, wrongs[0].what)
+        if self.skips:
+            self._skip_row(row, wrongs[0].what)
             return
         for wrong in wrongs:
             self._problems.error(row, wrong.what, wrong.advice)
 
-    def _leave_out(self, row: RowMark, what: str) -> bool:
+    def _skip_row(self, row: RowMark, what: str) -> bool:
         self.skipped += 1
         if len(self._examples) < _EXAMPLES:
             self._examples.append(f"{self._problems.place(row)}: {what}")

@@ -50,6 +50,8 @@ class JobEntry(msgspec.Struct):
     """All templates of the entry; each name that they use must be known."""
     repeat: int = 1
     feed: Feed | None = None
+    where: Template | None = None
+    """Template that decides for each row whether jobs are made of it; None: jobs are made of every row."""
     size: Template | None = None
     """Template of ``size``; None: the entry has none, or it is a plain size."""
     rows_as_jobs: bool = False

@@ -12,7 +12,7 @@ from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
 from runner.manifest.problems import FAILED, Failure, Invalid
 from runner.manifest.templates.rendering import Rendered, render
 from runner.manifest.templates.template import Template, Templates, is_template, printed_output, without_ext
-from runner.manifest.yaml.scalars import integer, text
+from runner.manifest.yaml.scalars import integer, kind, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +38,16 @@ class EntryReader:
         job_entry = self._read_inputs(entry, model, given, several=several)
         job_entry.feed = feed
         job_entry.repeat = self._read_repeat(entry)
+        self._read_where(job_entry)
         self._read_size(job_entry, given)
         if several:
             self._read_matrix(job_entry, given)
             self._render_defaults(job_entry, given)
             job_entry.templates = job_entry.find_templates()
         job_entry.rows_as_jobs = "from" in entry.items and not self._sets_required(job_entry, given)
+        if job_entry.rows_as_jobs and not all(map(model.inputs.knows, given)):
+            # The unknown key may be a misspelt `prompt`: what the columns mean then is not known.
+            job_entry.good = False
         return job_entry
 
     def _read_inputs(self, entry: Mapping, model: KnownModel, given: Given, *, several: bool) -> JobEntry:
@@ -108,6 +112,21 @@ class EntryReader:
             return 1
         found = self._problems.read("repeat", entry.items["repeat"][1], _repeat)
         return 1 if found is FAILED else found
+
+    def _read_where(self, job_entry: JobEntry) -> None:
+        if "where" not in job_entry.entry.items or "from" not in job_entry.entry.items:
+            return
+        found = self._problems.read("where", job_entry.entry.items["where"][1], self._where)
+        job_entry.where = None if found is FAILED else found
+        job_entry.good = job_entry.good and found is not FAILED
+
+    def _where(self, node: Node) -> Template:
+        if not isinstance(node, Scalar) or not is_template(node.text):
+            raise Invalid(
+                f"takes a template, not {kind(node)}", 'write "{{ name }}": a row without a name makes no job'
+            )
+        self._problems.warn_of_comments("where", node)
+        return self._templates.compile("where", node, node.text)
 
     def _read_size(self, job_entry: JobEntry, given: Given) -> None:
         """Read ``size`` of the entry, and note the keys that must not stand beside ``size`` or ``sizes``."""

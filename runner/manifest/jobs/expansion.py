@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from runner.core.models import MAX_OUTPUTS, Job
 from runner.manifest import units
+from runner.manifest.jobs.empty_cells import EmptyCells
 from runner.manifest.jobs.fingerprint import fingerprint
 from runner.manifest.names import check_file_name, check_id, file_advice, id_advice, normal, slug, without_extension
 from runner.manifest.problems import FAILED, Invalid, shown
@@ -21,9 +22,14 @@ if TYPE_CHECKING:
     from runner.manifest.jobs.entry import JobEntry, Stem, Suffixes
     from runner.manifest.jobs.inputs import KnownModel
     from runner.manifest.jobs.matrix import Combination
-    from runner.manifest.nodes import Mark
+    from runner.manifest.nodes import Mark, RowMark
+    from runner.manifest.problems import Problems
     from runner.manifest.templates.rendering import Rendered
     from runner.manifest.templates.template import Templates
+
+
+_LEFT_OUT: Final = ("", "false", "0")
+"""Output of ``where``, in any case, for rows of which no job is made."""
 
 
 class JobProblem(NamedTuple):
@@ -81,6 +87,7 @@ class JobExpansion:
         self._of_row: dict[int, bool] = {}
         self._id_ending = job_entry.ending(job_entry.id)
         self._file_ending = job_entry.ending(job_entry.file)
+        self._empty_cells = EmptyCells(job_entry, templates) if job_entry.feed is not None else None
         self._uses_names = bool(job_entry.templates) or self._id_ending.size or self._file_ending.size
         """True if anything depends on the names and sizes of the jobs. Most entries have no such dependency."""
         if self._uses_names:
@@ -92,24 +99,45 @@ class JobExpansion:
         self._first = [rendered for rendered in job_entry.rendered if rendered.name in SIZES]
         self._rest = [rendered for rendered in job_entry.rendered if rendered.name not in SIZES]
 
-    def jobs(self, columns: dict[str, Json], cells: Cells) -> Iterator[ExpandedJob]:
+    def keeps(self, columns: dict[str, Json]) -> bool:
+        """Tell whether ``where`` lets jobs be made of a row. Raises ``Invalid``."""
+        if self._job_entry.where is None:
+            return True
+        self._set_row(columns)
+        return self._job_entry.where.text(self._templates.context).strip().lower() not in _LEFT_OUT
+
+    def tell(self, problems: Problems) -> None:
+        """Warn of what was found in all rows together."""
+        if self._empty_cells is not None:
+            self._empty_cells.tell(problems)
+
+    def jobs(self, columns: dict[str, Json], cells: Cells, row: RowMark | None = None) -> Iterator[ExpandedJob]:
         """Yield the jobs of one row, or of an entry without rows. ``columns`` are the names that the row defines."""
+        watch = self._empty_cells
+        empty = watch.empty_columns(columns) if watch is not None else []
         for combination in self._job_entry.matrix:
             for copy in range(1, self._job_entry.repeat + 1):
                 if self._uses_names:
                     self._set_names(columns, combination, copy)
                 made = self._make(combination, cells, copy)
+                if watch is not None and empty and row is not None and not self.faults:
+                    for template, wrong in watch.see(columns, empty, row):
+                        self._note_template(template, wrong)
                 if made is not None:
                     yield made
 
-    def _set_names(self, columns: dict[str, Json], combination: Combination, copy: int) -> None:
+    def _set_row(self, columns: dict[str, Json]) -> None:
         names = self._names
         names.clear()
         names.update(columns)
         if None in columns.values():
             names.update({name: self._templates.null(name) for name, value in columns.items() if value is None})
-        names.update(combination.names)
         names["row"] = columns
+
+    def _set_names(self, columns: dict[str, Json], combination: Combination, copy: int) -> None:
+        self._set_row(columns)
+        names = self._names
+        names.update(combination.names)
         names["copy"] = copy
         names["job"] = {"model": self._job_entry.model.model, "copy": copy}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from runner.manifest import units
+from runner.manifest.feeds.options import FORMATS
 from runner.manifest.models.inputs import ModelInputs, bundled_models, bundled_schema
 from runner.manifest.models.schema import usable
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
     from runner.manifest.models.inputs import Offer
     from runner.manifest.problems import Problems
 
-KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file")
+FEED_KEYS: Final = ("where", *FORMATS)
+"""Keys that stand beside ``from``. Columns and keys of a matrix may have these names."""
+_ENTRY_KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file")
+KEYS: Final = (*_ENTRY_KEYS, *FEED_KEYS)
 """Keys of a job that are not inputs of its model."""
+TAKEN: Final = tuple(key for key in _ENTRY_KEYS if key != "size")
+"""Keys of a job that can be neither a column nor a key of a matrix."""
 _OWN: Final = frozenset(KEYS)
 
 Given = dict[str, Pair]
@@ -136,7 +142,8 @@ class KnownModel:
 
         For a model without a schema, similarity is the only sign of a misspelt key.
         """
-        if self.model and name not in KEYS and (advice := nearest(name, KEYS, cutoff=0.75)):
+        known = [key for key in KEYS if key != "at"]  # it resembles too many words
+        if self.model and name not in KEYS and (advice := nearest(name, known, cutoff=0.75)):
             self._problems.warn(key, f"{shown(name)} is taken for an input of {self.model}", advice)
 
     def _refuse_unknown(self, key: Mark, name: str, inputs: Inputs) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from runner.manifest.jobs.inputs import KEYS, read_size
+from runner.manifest.jobs.inputs import TAKEN, read_size
 from runner.manifest.nodes import Mapping, Mark, Node, Pair, Scalar, Sequence
 from runner.manifest.problems import FAILED, Invalid, nearest, shown
 from runner.manifest.templates.rendering import Rendered, render
@@ -183,7 +183,7 @@ class MatrixReader:
         return self._add(matrix, name, pair, name)
 
     def _doubt_key(self, name: str) -> Invalid | None:
-        if name in KEYS and name != "size":
+        if name in TAKEN:
             advice = "write `size`" if name == "sizes" else "write it next to `matrix`, not inside it"
             return Invalid("is not a key of a matrix", advice)
         if name in RESERVED:

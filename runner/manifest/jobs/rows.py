@@ -8,20 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from runner.manifest import units
-from runner.manifest.feeds.lines import FeedError
+from runner.manifest.feeds.lines import FeedError, Undecodable
 from runner.manifest.jobs.entry import JOB_COLUMNS, read_file, read_id
 from runner.manifest.jobs.expansion import NO_CELLS, Cells, JobExpansion, JobProblem
-from runner.manifest.jobs.inputs import KEYS
+from runner.manifest.jobs.inputs import TAKEN
 from runner.manifest.jobs.matrix import SIZE_KEYS
 from runner.manifest.names import normal
 from runner.manifest.nodes import RowMark
-from runner.manifest.problems import Invalid, nearest, shown
+from runner.manifest.problems import Invalid, listing, nearest, shown
 from runner.manifest.templates.rendering import as_node, cell_value
-from runner.manifest.templates.template import SHORT
+from runner.manifest.templates.template import SHORT, Vocabulary
 from runner.manifest.yaml.scalars import text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from runner.core.models import Json
     from runner.manifest.feeds.feed import Feed, Rows
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from runner.manifest.templates.template import Template, Templates
 
 _SIZES: Final = ("width", "height")
+_KINDS: Final = 1000
+"""Most different problems of rows that are counted. Further ones are noted for each row."""
 
 
 class FeedReader:
@@ -47,6 +49,8 @@ class FeedReader:
         self._problems = problems
         self._vocabulary = job_entry.vocabulary
         self._columns = JobColumns(job_entry) if job_entry.rows_as_jobs else None
+        self._repeated: dict[str, tuple[RowMark, Invalid, int]] = {}
+        """Problems of rows by their texts: the first row, the problem, and the number of rows."""
 
     def read(self) -> None:
         """Pass the jobs of every row to the collector. Note an error where the feed cannot be read any further."""
@@ -55,21 +59,29 @@ class FeedReader:
                 if rows.columns is None or self._check_header(rows.columns, rows.header_line):
                     self._read(rows)
         except FeedError as broken:
-            self._problems.error(self._row(broken.line), broken.wrong.what, broken.wrong.advice)
+            self._problems.error(self._mark(broken.line), broken.wrong.what, broken.wrong.advice)
+        self._tell_repeated()
 
-    def _row(self, line: int) -> RowMark:
-        return RowMark(line, 1, self._feed.source)
+    def _mark(self, line: int, source: str = "") -> RowMark:
+        return RowMark(line, 1, source or self._feed.source)
 
     def _check_header(self, columns: Collection[str], line: int) -> bool:
         """Tell whether the feed has the columns that the entry needs. Problems are noted once, not for each row."""
-        faults = list(self._template_faults(columns))
+        faults = [*self._where_faults(columns), *self._template_faults(columns)]
         for template, wrong in faults:
             what = f"`{template.field}` {wrong.what}"
             self._problems.error(template.mark, what, wrong.advice)
         others = list(self._column_faults(columns))
         for wrong in others:
-            self._problems.error(self._row(line), wrong.what, wrong.advice)
+            self._problems.error(self._mark(line), wrong.what, wrong.advice)
         return not faults and not others
+
+    def _where_faults(self, columns: Collection[str]) -> list[tuple[Template, Invalid]]:
+        where = self._job_entry.where
+        if where is None:
+            return []
+        names = Vocabulary(matrix=(), has_rows=True, own_id=True)
+        return [(where, wrong) for wrong in [*_job_names(where)] or names.faults(where, columns)]
 
     def _template_faults(self, columns: Collection[str]) -> Iterator[tuple[Template, Invalid]]:
         for template in self._job_entry.templates:
@@ -83,29 +95,59 @@ class FeedReader:
         if self._columns is not None:
             yield from self._columns.faults(columns)
 
-    def _row_faults(self, columns: Collection[str]) -> list[Invalid]:
-        faults = list(self._column_faults(columns))
-        for template, wrong in self._template_faults(columns):
-            place = self._problems.place(template.mark)
-            faults.append(Invalid(f"`{template.field}` {wrong.what}, in the template at {place}", wrong.advice))
-        return faults
+    def _of_row(self, faults: Iterable[tuple[Template, Invalid]]) -> list[Invalid]:
+        """Return the problems of templates as problems of a row."""
+        return [
+            Invalid(f"`{t.field}` {wrong.what}, in the template at {self._problems.place(t.mark)}", wrong.advice)
+            for t, wrong in faults
+        ]
 
     def _read(self, rows: Rows) -> None:
         series = JobExpansion(self._job_entry, self._templates, loose=rows.loose)
-        empty, known, wrongs = True, None, list[Invalid]()
+        empty, known = True, None
+        of_where, of_others = list[Invalid](), list[Invalid]()
         for row in rows:
             empty = False
             if rows.columns is None and row.fault is None and row.cells.keys() != known:
-                known, wrongs = row.cells.keys(), self._row_faults(row.cells.keys())
-            self._take(row, wrongs if row.fault is None else [row.fault], series, loose=rows.loose)
+                known = row.cells.keys()
+                of_where = self._of_row(self._where_faults(known))
+                of_others = [*self._column_faults(known), *self._of_row(self._template_faults(known))]
+            place = self._mark(row.line, row.source)
+            if isinstance(row.fault, Undecodable):
+                self._refuse(place, [row.fault])
+            elif row.fault is not None:
+                self._collector.refuse(place, [row.fault])
+            elif of_where or not self._is_left_out(row, place, series):
+                self._take(row, place, [*of_where, *of_others], series, loose=rows.loose)
+        series.tell(self._problems)
         if empty:
-            advice = "no job comes of it"
-            self._problems.warn(self._job_entry.mark("from"), f"the feed {self._feed.source} has no rows", advice)
+            self._warn_of_none()
 
-    def _take(self, row: Row, wrongs: list[Invalid], series: JobExpansion, *, loose: bool) -> None:
-        place = self._row(row.line)
+    def _warn_of_none(self) -> None:
+        if self._feed.suffix:
+            what, advice = f"the feed {self._feed.source} has no rows", "no job comes of it"
+        else:
+            what, advice = f"no picture matches {self._feed.source}", "no job comes of it"
+        self._problems.warn(self._job_entry.mark("from"), what, advice)
+
+    def _is_left_out(self, row: Row, place: RowMark, series: JobExpansion) -> bool:
+        """Tell whether no job is to be made of the row, because of `where` or because `where` cannot be filled in."""
+        where = self._job_entry.where
+        if where is None:
+            return False
+        try:
+            if series.keeps(row.cells):
+                return False
+        except Invalid as wrong:
+            what = f"`where` {wrong.what}, from the template at {self._problems.place(where.mark)}"
+            self._collector.refuse(place, [Invalid(what, wrong.advice)])
+            return True
+        self._collector.leave_out()
+        return True
+
+    def _take(self, row: Row, place: RowMark, wrongs: list[Invalid], series: JobExpansion, *, loose: bool) -> None:
         if wrongs:
-            self._collector.refuse(place, wrongs)
+            self._refuse(place, wrongs)
             return
         cells = NO_CELLS
         if self._columns is not None:
@@ -113,22 +155,57 @@ class FeedReader:
             series.faults += faults
         self._collector.take(self._job_entry, series, place, row.cells, cells)
 
+    def _refuse(self, place: RowMark, wrongs: list[Invalid]) -> None:
+        """Skip a row, or note its problems. Many rows may have them for one reason: each is noted at the first row."""
+        if self._collector.skips:
+            self._collector.refuse(place, wrongs)
+            return
+        for wrong in wrongs:
+            # The text of an undecodable byte names its line.
+            key = "" if isinstance(wrong, Undecodable) else wrong.what
+            if key in self._repeated or len(self._repeated) < _KINDS:
+                first, same, count = self._repeated.get(key, (place, wrong, 0))
+                self._repeated[key] = first, same, count + 1
+            else:
+                self._collector.refuse(place, [wrong])
+
+    def _tell_repeated(self) -> None:
+        for place, wrong, count in self._repeated.values():
+            more = "" if count == 1 else f"; so in {count:,} rows, this the first"
+            self._collector.refuse(place, [Invalid(f"{wrong.what}{more}", wrong.advice)])
+
+
+def _job_names(where: Template) -> Iterator[Invalid]:
+    """Yield a problem for each name of a job in ``where``, which is filled in before there are jobs."""
+    for name in sorted(where.jobs_own):
+        advice = f'columns decide; one of this name is row["{name}"]'
+        yield Invalid(f"uses `{name}`, a name of the job, and there is no job yet", advice)
+
 
 class JobColumns:
     """Meaning of the columns of a feed for an entry that leaves the values of its jobs to the rows."""
 
     def __init__(self, job_entry: JobEntry) -> None:
         self._job_entry = job_entry
-        self._named = {name for t in job_entry.templates for name in t.data | (t.names.used & set(SHORT))}
+        templates = [*job_entry.templates, *filter(None, [job_entry.where])]
+        self._named = {name for t in templates for name in t.data | (t.names.used & set(SHORT))}
         self._required = job_entry.model.inputs.required
 
     def faults(self, columns: Collection[str]) -> Iterator[Invalid]:
         """Yield the problems of these columns."""
-        doubted = []
-        for name in columns:
-            if wrong := self._doubt(name):
-                doubted.append(name)
-                yield wrong
+        unknown = [name for name in columns if self._is_unknown(name)]
+        missing = [name for name in self._required if name not in columns and self._is_missing(name)]
+        # If a column is misspelt, the intended column is not reported as missing, too.
+        missing = [name for name in missing if not nearest(name, unknown)]
+        if missing:
+            # The columns are meant as data for a text that the entry lacks: they are not doubted one by one.
+            for name in missing:
+                advice = f"write `{name}:` in the entry, with the columns as {{{{ names }}}}, or name a column `{name}`"
+                yield Invalid(f"there is no column `{name}`, and the entry sets none", advice)
+            return
+        if unknown:
+            yield self._refuse_unknown(unknown)
+        yield from filter(None, map(self._doubt, columns))
         beside = [name for name in _SIZES if name in columns or self._gives(name)]
         if self._is_key("size", columns):
             for name in beside:
@@ -137,11 +214,24 @@ class JobColumns:
             yield Invalid("the columns set a size, and the entry does so too", "keep one of them")
         if self._is_key("id", columns):
             yield from self._leaves_out()
-        for name in self._required:
-            # If a column is misspelt, the intended column is not reported as missing, too.
-            if name not in columns and name not in self._job_entry.model.defaults.values and not nearest(name, doubted):
-                advice = f"write `{name}:` in the entry, with the columns as {{{{ names }}}}, or name a column `{name}`"
-                yield Invalid(f"there is no column `{name}`, and the entry sets none", advice)
+
+    def _is_missing(self, name: str) -> bool:
+        return name not in self._job_entry.model.defaults.values
+
+    def _is_unknown(self, name: str) -> bool:
+        return not (self._gives(name) or self.means_key(name) or name in self._named or name in TAKEN)
+
+    def _refuse_unknown(self, unknown: list[str]) -> Invalid:
+        model = self._job_entry.model
+        known = [*(model.inputs.known or ()), *JOB_COLUMNS]
+        advice = next(filter(None, (nearest(name, known) for name in unknown)), "")
+        advice = advice or "give the entry a `prompt:` of its own, and columns are data"
+        if len(unknown) == 1:
+            what = f"the column {shown(unknown[0])} is neither a key of a job nor an input of {model.model}"
+        else:
+            names = listing([shown(name) for name in unknown])
+            what = f"the columns {names} are neither keys of a job nor inputs of {model.model}"
+        return Invalid(what, advice)
 
     def _leaves_out(self) -> Iterator[Invalid]:
         """Yield a problem for each key of the matrix, sizes excepted, with several values.
@@ -163,7 +253,7 @@ class JobColumns:
         if name in JOB_COLUMNS:
             return True
         known = self._job_entry.model.inputs.known
-        if name in KEYS:
+        if name in TAKEN:
             return False
         return name in known if known is not None else name == "prompt" or name not in self._named
 
@@ -186,13 +276,9 @@ class JobColumns:
             return Invalid(what, "rename the column, or take the key out of the entry")
         if self.means_key(name) or name in self._named:
             return None
-        if name in KEYS:
+        if name in TAKEN:
             return Invalid(f"the column {shown(name)} cannot set what belongs to the entry", "rename the column")
-        model = self._job_entry.model
-        known = list(model.inputs.known or ())
-        what = f"the column {shown(name)} is neither a key of a job nor an input of {model.model}"
-        advice = "give the entry a `prompt:` of its own, and columns are data"
-        return Invalid(what, nearest(name, [*known, *JOB_COLUMNS]) or advice)
+        return None
 
     def read(self, row: dict[str, Json], *, loose: bool) -> tuple[Cells, list[JobProblem]]:
         """Return the values that a row sets, and the problems in them."""

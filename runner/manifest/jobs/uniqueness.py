@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runner.core.text import UTF8_LOCALE, unwritable_name
 from runner.manifest.jobs.store import Claims, folders, key_of, stems
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from runner.core.models import Job
     from runner.manifest.jobs.store import JobStore, StoredJob
     from runner.manifest.problems import Problems
+
+
+_VARIANTS: Final = (
+    "ids are unique: leave out rows of variants with `where:`, or tell them apart with a second column in the `id`"
+)
 
 
 class UniqueNames:
@@ -76,7 +81,8 @@ class UniqueNames:
             self._problems.error(mark, what, "delete one; to buy both, write `repeat: 2` or give them ids")
         elif other.id == job.id:
             what = f"the id `{job.id}` is taken by {self._where(other)}"
-            self._problems.error(mark, what, "ids are unique")
+            same_feed = isinstance(mark, RowMark) and other.feed == mark.source
+            self._problems.error(mark, what, _VARIANTS if same_feed else "ids are unique")
         else:
             what = f"the ids `{job.id}` and `{other.id}`, of {self._where(other)}, differ in case only"
             self._problems.error(mark, what, "they are one on many disks: choose another")
@@ -123,6 +129,6 @@ class UniqueNames:
         return f"the file of {self._where(job)}"
 
     def _where(self, job: StoredJob) -> str:
-        if job.row:
+        if job.feed:
             return f"the row at {self._problems.place(RowMark(job.row, 1, job.feed))}"
         return f"the job at {self._problems.place(Mark(job.line, job.column))}"
