@@ -91,7 +91,8 @@ async def run(
         )
     report = combine([*parts, *([Report(stopped=stop.why)] if stop.why else [])])
     merged = await to_thread.run_sync(_merge, root, clock)
-    return _told(report.with_bad_rows(manifest.skipped_rows), config, clock, started, merged=merged)
+    report = report.with_rows(bad=manifest.skipped_rows, left_out=manifest.left_out_rows)
+    return _told(report, config, clock, started, merged=merged)
 
 
 def _read(jobs: JobStore, config: RunConfig, count: int) -> tuple[Counter[int], str]:

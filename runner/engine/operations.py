@@ -95,7 +95,7 @@ async def run_jobs(
     await in_thread(None, refuse_renamed, config.folder.root, config.beside, manifest.jobs)
     async with _batch(config, observer, stop, clock, environ, buys=True) as batch:
         report = await batch.run(manifest.jobs)
-    return report.with_bad_rows(manifest.skipped_rows)
+    return report.with_rows(bad=manifest.skipped_rows, left_out=manifest.left_out_rows)
 
 
 async def collect(

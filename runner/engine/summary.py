@@ -163,6 +163,8 @@ class Report:
     """Jobs whose steps met a bug of the runner in this run."""
     bad_rows: int = 0
     """Rows of feeds that were skipped due to ``on_bad_row: skip``."""
+    left_out_rows: int = 0
+    """Rows of feeds that were left out by `where:`."""
     notes: tuple[str, ...] = ()
     """Notes for the user, independent of the counts."""
     examples: tuple[Record, ...] = ()
@@ -203,13 +205,16 @@ class Report:
             return 2
         return 1 if self.failed or self.cancelled or self.bad_rows or stopped == HALTED else 0
 
-    def with_bad_rows(self, count: int) -> Report:
-        """Return the report with ``count`` skipped rows of feeds, and a note about them."""
-        if not count:
-            return self
-        rows = "1 row of a feed was" if count == 1 else f"{count:,} rows of feeds were"
-        notes = (*self.notes, f"{rows} skipped; see the warnings at the beginning")
-        return replace(self, bad_rows=count, notes=notes)
+    def with_rows(self, *, bad: int, left_out: int) -> Report:
+        """Return the report with the numbers of rows of feeds that made no jobs, and a note about the ``bad`` ones.
+
+        ``left_out``: rows left out by `where:`.
+        """
+        notes = self.notes
+        if bad:
+            rows = "1 row of a feed was" if bad == 1 else f"{bad:,} rows of feeds were"
+            notes = (*notes, f"{rows} skipped; see the warnings at the beginning")
+        return replace(self, bad_rows=bad, left_out_rows=left_out, notes=notes)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``--json`` prints. Its field names are stable."""

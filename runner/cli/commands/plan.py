@@ -104,6 +104,7 @@ def command(
     entries = emulated_entries(forecast.estimate.models) if emulator and forecast.estimate.models else {}
     prices = None if emulator else _quote(forecast, options, offline=offline)
     found = forecast.as_json(prices, entries)
+    found["left_out"] = loaded.left_out_rows
     if as_json:
         echo(json.dumps({**found, **({"jobs": lines} if jobs else {})}))
     else:
@@ -147,6 +148,8 @@ def _cap_words(found: dict[str, Any]) -> str:
 
 def _show(found: dict[str, Any], prices: Quote, *, missing: bool) -> None:
     say(f"{'1 job' if found['total'] == 1 else format(found['total'], ',') + ' jobs'} → {found['output']}")
+    if found["left_out"]:
+        say(f"left out by where: {found['left_out']:,}")
     for action, key in KEYS.items():
         if found[key]:
             meaning = MEANING[action] + (OR_BOUGHT if missing and action is Action.DELIVER else "")

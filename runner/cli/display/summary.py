@@ -50,8 +50,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 def summary_lines(report: Report, typed: Typed) -> list[str]:
     """Return the whole summary, at most ``MAX_LINES`` lines."""
+    left_out = [f"left out by where: {report.left_out_rows:,}"] if report.left_out_rows else []
     lines = [
         _headline(report),
+        *left_out,
         f"cost: {usd(report.cost_usd)} this run, {usd(report.spent_usd)} in this folder so far",
         f"results: {report.results}",
     ]
