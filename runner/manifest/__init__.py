@@ -8,8 +8,8 @@ The steps, each a module or a package::
     feed  ── feeds/feed: lines, then records and tables, jsonlines, arrays or prompts; sheets; pictures ──> rows
     entry and row ── jobs/rows, jobs/expansion ── jobs ── jobs/collector ── jobs/uniqueness ──> jobs/store
 
-A feed is read row by row. Memory holds one row, and a few bytes for each id. Spreadsheets and JSON lists are bounded and
-read whole. ``templates/template`` finds which texts are templates and which names they use. Only
+A feed is read row by row. Memory holds one row, and a few bytes for each id. Spreadsheets and JSON lists are bounded
+and read whole. ``templates/template`` finds which texts are templates and which names they use. Only
 ``templates/compiler`` and the modules below it import Jinja2, and they are imported with the first template. The place
 of a scalar decides its type (``yaml/scalars``, ``units``). All problems are collected in one ``Problems`` and raised at
 once. Input schemas are bundled (``models/schemas``) or offered by a caller that can ask the catalogue.

@@ -21,7 +21,7 @@ from runner.engine.billing.receipts import receipts
 from runner.engine.catalogue import CachedSchema, SchemaCache
 from runner.ledger.records import BadLine, decode, decode_all, reread
 from runner.ledger.salvage import read_fragment
-from runner.manifest.feeds.jsonlines import MAX_LEVELS, _object
+from runner.manifest.feeds.jsonlines import MAX_LEVELS, read_object
 from runner.manifest.problems import Invalid
 from runner.manifest.yaml.encoding import decode as decode_manifest
 
@@ -165,10 +165,10 @@ def test_a_body_that_nests_deeper_is_not_spelled_anew() -> None:
 @pytest.mark.parametrize("depth", [MAX_LEVELS + 1, MAX_NESTING, MOST, 100_000])
 def test_a_feeds_line_that_nests_deeper_is_told_so(depth: int) -> None:
     """As an object, as a list, or torn: in the same words."""
-    assert _object(f'{{"x":{arrays(MAX_LEVELS).decode()}}}')
+    assert read_object(f'{{"x":{arrays(MAX_LEVELS).decode()}}}', "")
     for text in (b'{"x":' + arrays(depth) + b"}", objects(depth + 1), arrays(depth + 1), b"[" * (depth + 1)):
         with pytest.raises(Invalid) as caught:
-            _object(text.decode())
+            read_object(text.decode(), "")
         assert caught.value.what == f"more than {MAX_LEVELS} levels of lists and objects"
 
 

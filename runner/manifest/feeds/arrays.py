@@ -6,15 +6,14 @@ from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
-from runner.core.nesting import nesting
-from runner.manifest.feeds.jsonlines import BYTE, MAX_LEVELS, is_empty, read_object
+from runner.manifest.feeds.jsonlines import BYTE, is_empty, read_object, too_deep
 from runner.manifest.feeds.lines import FeedError, FeedLines, Row
 from runner.manifest.problems import Invalid, listing, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_ARRAY_BYTES: Final = 100_000_000
+MAX_ARRAY_BYTES: Final = 64_000_000
 """Largest file that is read whole."""
 _LIST: Final = 'a list of objects: [{"sku": "mug-01", "name": "Mug"}]'
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -30,20 +29,21 @@ class JsonArray:
 
     def __init__(self, file: IO[bytes], *, encoding: str | None, at: str | None) -> None:
         """Read the list, or the one that is the value of the key ``at``. Raises ``FeedError``."""
-        self._whole = whole = _read(file, encoding).encode()
-        if nesting(whole) > MAX_LEVELS + 3:
-            raise FeedError(0, Invalid(f"more than {MAX_LEVELS} levels of lists and objects", "no feed needs that"))
+        self._whole = whole = _read(file, encoding)
         try:
             found = _list_at(whole, at)
             self._start = whole.find(found)
-            self._items = [bytes(item) for item in _items(found)]
-        except (msgspec.DecodeError, RecursionError) as error:
+            self._items = _items(found)
+        except RecursionError:
+            raise FeedError(0, too_deep()) from None
+        except msgspec.DecodeError as error:
             raise _explain(whole, error) from None
 
     def __iter__(self) -> Iterator[Row]:
         end, line = 0, 1
         start = self._start
-        for item in self._items:
+        for raw in self._items:
+            item = bytes(raw)
             start = self._whole.index(item, start)
             line += self._whole.count(b"\n", end, start)
             end = start
@@ -56,18 +56,18 @@ class JsonArray:
                 yield Row(line, cells, fault)
 
 
-def _read(file: IO[bytes], encoding: str | None) -> str:
-    lines = FeedLines(file, encoding)
-    texts, size = [], 0
+def _read(file: IO[bytes], encoding: str | None) -> bytes:
+    """Return the text of the feed in UTF-8. Raises ``FeedError``."""
+    lines = FeedLines(file, encoding, most=2 * MAX_ARRAY_BYTES)
+    whole = bytearray()
     for text in lines:
         if fault := lines.take_fault():
             raise FeedError(lines.number, fault)
-        texts.append(text)
-        size += len(text)
-        if size > MAX_ARRAY_BYTES:
+        whole += text.encode()
+        if len(whole) > MAX_ARRAY_BYTES:
             what = f"this list has more than {MAX_ARRAY_BYTES:,} bytes, and is read whole"
             raise FeedError(0, Invalid(what, "write one object a line and call it .jsonl: that may have any length"))
-    return "".join(texts)
+    return bytes(whole)
 
 
 def _list_at(whole: bytes, at: str | None) -> bytes:

@@ -75,10 +75,10 @@ def read_object(line: str, advice: str) -> dict[str, Json]:
 def _check_levels(line: str) -> None:
     """Raise ``Invalid`` if the line nests too deep, whatever else may be wrong with it."""
     if nesting(line.encode()) > MAX_LEVELS + 1:
-        raise _too_deep()
+        raise too_deep()
 
 
-def _too_deep() -> Invalid:
+def too_deep() -> Invalid:
     return Invalid(f"more than {MAX_LEVELS} levels of lists and objects", "no feed needs that")
 
 
@@ -118,7 +118,7 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 def _keys(value: Any, level: int = 0) -> int:
     """Return the number of keys in ``value``, including those of values inside it."""
     if level > MAX_LEVELS:
-        raise _too_deep()
+        raise too_deep()
     if type(value) is dict:
         inner = [item for item in value.values() if type(item) is dict or type(item) is list]
         return len(value) + sum(_keys(item, level + 1) for item in inner)

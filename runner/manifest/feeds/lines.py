@@ -57,11 +57,13 @@ class FeedLines:
     byte, or a NUL, is noted in ``fault`` until ``take_fault`` is called. Iterating raises ``FeedError``.
     """
 
-    def __init__(self, file: IO[bytes], encoding: str | None = None) -> None:
+    def __init__(self, file: IO[bytes], encoding: str | None = None, *, most: int = MAX_LINE_BYTES) -> None:
+        """Prepare to read ``file``, whose lines have at most ``most`` bytes."""
         self.number = 0
         self.fault: Invalid | None = None
         self._file = file
         self._given = encoding
+        self._most = most
 
     def __iter__(self) -> Iterator[str]:
         encoding = self._given or "utf-8"
@@ -82,10 +84,10 @@ class FeedLines:
 
     def _read(self) -> bytes:
         try:
-            raw = self._file.readline(MAX_LINE_BYTES + 1)
+            raw = self._file.readline(self._most + 1)
         except OSError as error:
             raise self._unreadable(error) from None
-        if len(raw) > MAX_LINE_BYTES:
+        if len(raw) > self._most:
             raise self._too_long()
         return raw
 
@@ -94,7 +96,7 @@ class FeedLines:
         return FeedError(self.number, Invalid(what, "check its disk and run again"))
 
     def _too_long(self) -> FeedError:
-        what = f"this line is longer than {MAX_LINE_BYTES:,} bytes"
+        what = f"this line is longer than {self._most:,} bytes"
         return FeedError(self.number + 1, Invalid(what, "a feed has one row a line"))
 
     def _utf16(self, start: bytes) -> str | None:
@@ -139,13 +141,13 @@ class FeedLines:
 
     def _read_wide(self, text: TextIO) -> str:
         try:
-            line = text.readline(MAX_LINE_BYTES + 1)
+            line = text.readline(self._most + 1)
         except OSError as error:
             raise self._unreadable(error) from None
         except UnicodeError:
             what = "this feed is in UTF-16 and ends inside a character"
             raise FeedError(self.number + 1, Invalid(what, _EXPORT_AGAIN)) from None
-        if len(line) > MAX_LINE_BYTES:
+        if len(line) > self._most:
             raise self._too_long()
         return line
 
