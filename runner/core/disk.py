@@ -1,8 +1,7 @@
 """Disk operations in threads, and the small operations that make them durable.
 
 Each owner has its own executor: the default executor also serves name resolution and other libraries, which a slow
-flush must not stall. On a fast disk a small operation runs in the calling thread. A handover to another thread takes
-longer, because while the event loop is busy the thread waits for the interpreter at each system call.
+flush must not stall.
 """
 
 from __future__ import annotations
@@ -12,12 +11,10 @@ import errno
 import hashlib
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic, perf_counter
 from typing import ParamSpec, TypeVar
 from unicodedata import normalize
 
@@ -27,106 +24,10 @@ T = TypeVar("T")
 flush_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 """Flush the bytes and length of a file; without its times on systems that have ``fdatasync``."""
 
-
-THREAD_SECONDS = 0.0003
-"""Cost of handing a small operation to a thread. An operation that takes longer belongs in a thread."""
-MOST_LOST = 10 * THREAD_SECONDS
-"""Seconds that operations in the calling thread may lose, less what they gained, before the disk counts as slow. The
-margin allows for waits for the interpreter, which happen now and then while other threads are busy."""
-TWICE = 2
-"""Least number of slow operations that make up ``MOST_LOST``: each counts at most ``MOST_LOST / TWICE``, so a single
-slow operation has no effect."""
-CAUTION = 100
-"""Operations that then go to threads before the disk is tried again; doubled each time the disk is still slow."""
-MOST_CAUTION = 100_000
-"""Upper limit of the doubled ``CAUTION``."""
-
-
 RESERVE_BYTES = 256 * 2**20
 """Bytes of a disk that are left free, so that purchases can still be recorded and other programs keep working."""
 RESERVE_SHARE = 20
 """On a small disk the reserve is at most 1 / ``RESERVE_SHARE`` of the whole disk."""
-
-
-LOOK_SECONDS = 0.1
-"""Seconds for which a measurement of the free space is reused; changes within this time are seen a moment later."""
-
-
-class DiskSpeed:
-    """Measured speed of one kind of operation on this disk: fast operations run in the calling thread."""
-
-    def __init__(self) -> None:
-        self._careful = 0
-        self._lost = 0.0
-        self._caution = CAUTION
-
-    def quick(self) -> bool:
-        """Tell whether to run the next operation in the calling thread. Each call counts as one operation."""
-        if self._careful:
-            self._careful -= 1
-        return self._careful == 0
-
-    def learn(self, seconds: float) -> None:
-        """Record the time of an operation that ran in the calling thread."""
-        lost = seconds - THREAD_SECONDS
-        if lost <= 0:
-            self._caution = CAUTION
-            if self._lost:
-                self._lost = max(0.0, self._lost + lost)
-            return
-        self._lost += min(lost, MOST_LOST / TWICE)
-        if self._lost >= MOST_LOST:
-            self.take_care()
-
-    def take_care(self) -> None:
-        """Use threads for the next operations."""
-        self._careful, self._lost = self._caution + 1, 0.0
-        self._caution = min(MOST_CAUTION, 2 * self._caution)
-
-
-class Disk(ThreadPoolExecutor):
-    """Threads for disk operations, with the measured speed of each kind of operation."""
-
-    def __init__(self, threads: int, name: str) -> None:
-        super().__init__(threads, thread_name_prefix=name)
-        self._judgements: defaultdict[str, DiskSpeed] = defaultdict(DiskSpeed)
-        self._room = 0
-        self._looked = float("-inf")
-
-    def judgement(self, call: Callable[..., object]) -> DiskSpeed:
-        """Return the measured speed of operations like ``call``."""
-        return self._judgements[call.__name__]
-
-    def fits(self, target: str, length: int) -> bool:
-        """Tell whether ``length`` more bytes fit on the disk of ``target``.
-
-        The free space is measured at most every ``LOOK_SECONDS``, less the bytes that ``wrote`` counted since. Raises
-        ``OSError``.
-        """
-        now = monotonic()
-        if now >= self._looked + LOOK_SECONDS:
-            self._room, self._looked = room(Path(target).parent), now
-        return length < self._room
-
-    def wrote(self, length: int) -> None:
-        """Count ``length`` bytes as used until the next measurement of the free space."""
-        self._room -= length
-
-    async def small(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a small operation: in the calling thread if such operations are fast, otherwise in a thread."""
-        judgement = self.judgement(call)
-        if not judgement.quick():
-            return await in_thread(self, call, *args, **kwargs)
-        return timed(judgement, call, *args, **kwargs)
-
-
-def timed(judgement: DiskSpeed, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``call`` in the calling thread, and record its time in ``judgement``."""
-    start = perf_counter()
-    try:
-        return call(*args, **kwargs)
-    finally:
-        judgement.learn(perf_counter() - start)
 
 
 async def in_thread(executor: Executor | None, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -150,7 +51,7 @@ def flush_folder(folder: Path | str) -> None:
     flush_file(folder)
 
 
-def identity(file: int | str) -> tuple[int, int]:
+def identity(file: int | str | Path) -> tuple[int, int]:
     """Return the identity of a file or folder, by handle or name: another one under the same name has another identity.
 
     Raises ``OSError``.

@@ -49,27 +49,15 @@ class Numbering:
 
     def add(self, key: bytes) -> int:
         """Return the number of ``key``; an unknown ``key`` gets the next number."""
-        slots, digests = self._slots, self._digests
-        last = len(slots) - 1
-        slot = hash(key) & last
-        while number := slots[slot]:  # ``_slot`` inlined: a call for each of a million names is slow
-            if digests[(number - 1) * _BYTES : number * _BYTES] == key:
-                return number - 1
-            slot = slot + 1 & last
-        digests += key
-        count = self._count
-        slots[slot] = self._count = count + 1
-        if 3 * count > 2 * last:
-            self._make_room(2 * len(slots))
-        return count
-
-    def expect(self, count: int) -> None:
-        """Make room for ``count`` digests in total; growth by doubling would move each digest about once."""
-        slots = len(self._slots)
-        while 3 * count > 2 * (slots - 1):
-            slots *= 2
-        if slots > len(self._slots):
-            self._make_room(slots)
+        slot = self._slot(key)
+        if number := self._slots[slot]:
+            return number - 1
+        self._digests += key
+        self._count += 1
+        self._slots[slot] = self._count
+        if 3 * self._count > 2 * len(self._slots):
+            self._double()
+        return self._count - 1
 
     def drop(self, key: bytes) -> None:
         """Forget ``key``; if added again, ``key`` gets a new number."""
@@ -87,9 +75,9 @@ class Numbering:
             slot = slot + 1 & last  # the slice of a dropped digest is empty and never equal
         return slot
 
-    def _make_room(self, count: int) -> None:
-        """Rebuild the table with ``count`` slots. All digests differ, so none are compared."""
-        slots = array("I", bytes(4 * count))
+    def _double(self) -> None:
+        """Rebuild the table with twice the slots. All digests differ, so none are compared."""
+        slots = array("I", bytes(8 * len(self._slots)))
         last = len(slots) - 1
         for number, (key,) in enumerate(iter_unpack(f"{_BYTES}s", self._digests), 1):
             if key != _NOBODY:
@@ -98,6 +86,31 @@ class Numbering:
                     slot = slot + 1 & last
                 slots[slot] = number
         self._slots = slots
+
+
+class NumberMap:
+    """Map of digests to whole numbers from 0 to 2^64 - 1; 30 to 36 bytes for each digest."""
+
+    def __init__(self) -> None:
+        self._places = Numbering()
+        self._values = array("Q")
+
+    def setdefault(self, key: bytes, value: int) -> int:
+        """Return the number of ``key``; set ``value`` if there is none."""
+        place = self._places.add(key)
+        if place == len(self._values):
+            self._values.append(value)
+        return self._values[place]
+
+    def set(self, key: bytes, value: int) -> None:
+        """Set the number of ``key``, in place of an earlier one."""
+        place = self._places.add(key)
+        self._values[place : place + 1] = array("Q", [value])
+
+    def get(self, key: bytes) -> int | None:
+        """Return the number of ``key``; None: there is none."""
+        place = self._places.find(key)
+        return None if place is None else self._values[place]
 
 
 class NameSet:

@@ -14,11 +14,6 @@ from typing import Final
 MAX_NESTING: Final = 500
 """Half of the limit of Python 3.11, calls included. JSON made from manifests and feeds stays below 150 levels."""
 
-_SHORTEST_DEEP: Final = 2 * MAX_NESTING
-"""Length in bytes up to which JSON cannot nest too deep, since each level has an opening and a closing bracket."""
-_TOGETHER: Final = 64
-"""Lines that are checked together. At about five brackets a line they have fewer brackets than one line may have."""
-
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -38,20 +33,6 @@ def check_nesting(text: bytes) -> None:
     """Raise ``TooDeep`` if ``text`` nests too deep for a parser. ``text`` need not be valid JSON."""
     if len(text) > MAX_NESTING and _openings(text) > MAX_NESTING and nesting(text) > MAX_NESTING:
         raise TooDeep(f"more than {MAX_NESTING} levels of lists and objects")
-
-
-def any_too_deep(lines: list[bytes]) -> bool:
-    """Tell whether any of ``lines``, each complete JSON or cut off, nests too deep; fast for millions of lines."""
-    long = [line for line in lines if len(line) > _SHORTEST_DEEP]
-    for start in range(0, len(long), _TOGETHER):
-        some = long[start : start + _TOGETHER]
-        if _openings(b"".join(some)) > MAX_NESTING and any(map(_is_too_deep, some)):
-            return True
-    return False
-
-
-def _is_too_deep(line: bytes) -> bool:
-    return _openings(line) > MAX_NESTING and nesting(line) > MAX_NESTING
 
 
 def _openings(text: bytes) -> int:

@@ -6,32 +6,26 @@ purchase again, so an entry that is out of date does no harm.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 
 from runner.core.models import Record, State
-from runner.core.name_sets import Numbering, digest
+from runner.core.name_sets import NumberMap, digest
 
 
 class FileOwners:
     """Paths → numbers of purchases in the index; some 30 bytes for each path."""
 
     def __init__(self) -> None:
-        self._paths = Numbering()
-        self._purchases = array("I")
+        self._purchases = NumberMap()
 
     def note(self, record: Record, number: int) -> None:
         """Set purchase ``number`` as the owner of the paths in ``record``."""
         for path in _paths_of(record):
-            place = self._paths.add(digest(path))
-            if place == len(self._purchases):
-                self._purchases.append(number)
-            self._purchases[place] = number
+            self._purchases.set(digest(path), number)
 
     def at(self, path: str) -> int | None:
         """Return the number of the last purchase recorded at ``path``; None: there is none."""
-        place = self._paths.find(digest(path))
-        return None if place is None else self._purchases[place]
+        return self._purchases.get(digest(path))
 
     def where(self, record: Record) -> set[int]:
         """Return the last purchases recorded at the paths of ``record``."""

@@ -8,10 +8,9 @@ from itertools import chain, repeat
 from typing import NamedTuple
 
 from runner.core.models import OWED, Record, State
-from runner.core.name_sets import Numbering, digest
-from runner.ledger.request_ids import RequestIds
+from runner.core.name_sets import Numbering, NumberMap, digest
 
-_UNSETTLED = (State.SUBMITTING, *OWED)
+_UNSETTLED = OWED | {State.SUBMITTING}
 
 
 def key_of(job_id: str, purchase: int) -> bytes:
@@ -38,41 +37,30 @@ class Index:
         """Addresses of the API at which anything was bought."""
         self.same_apis: set[tuple[str, ...]] = set()
         """Groups of addresses that the user has declared to be one service."""
-        self._api = ""
         self._purchases = Numbering()
         self._offsets = array("Q")
         self._lengths = array("Q")  # 0 for a purchase that continues under another id
         self._forgotten = 0
         self._later: _Later | None = None
-        self._requests = RequestIds()
+        self._requests = NumberMap()
+        """Purchase that was last recorded with a request, by the digest of the request id."""
         self._claimed = bytearray()
         """1 for each purchase of a claimed job."""
         self._unsettled: dict[int, State] = {}
-        self._under_way: dict[tuple[str, int], int] = {}
-        """Numbers of purchases that a run is working on: a few lines of each follow soon after one another."""
 
-    def follow(self, record: Record, offset: int, length: int) -> int:
-        """Index a line that was just written, and return the number of its purchase."""
-        if record.renamed_from is not None:
-            self._under_way.clear()
-        name = record.id, record.purchase
-        number = self.add(record, offset, length, self._under_way.pop(name, None))
-        if number in self._unsettled:
-            self._under_way[name] = number
-        return number
-
-    def add(self, record: Record, offset: int, length: int, number: int | None = None) -> int:
-        """Index one more line of the log, and return the number of its purchase; ``number`` if the caller knows it."""
+    def add(self, record: Record, offset: int, length: int) -> int:
+        """Index one more line of the log, and return the number of its purchase."""
         self.lines += 1
-        if record.api != self._api:  # nearly all lines have the same API
-            self._api = record.api
-            self.apis.add(record.api)
+        self.apis.add(record.api)
         if record.same_apis:
             self.same_apis.add(record.same_apis)
-        if record.redo or record.renamed_from is not None:
-            self._note(record)
-        if number is None:
-            number = self._purchases.add(key_of(record.id, record.purchase))
+        if record.redo:
+            redo = RedoState(record.redo, record.redo_chosen, record.redo_closed)
+            self.redo[record.api] = max(redo, self.redo.get(record.api, redo))
+        key = key_of(record.id, record.purchase)
+        if record.renamed_from is not None and self._purchases.find(key) is None:  # the first line under the new id
+            self._forget(record.renamed_from, record.renamed_purchase or record.purchase)
+        number = self._purchases.add(key)
         if number == len(self._offsets):
             self._offsets.append(offset)
             self._lengths.append(length)
@@ -82,31 +70,12 @@ class Index:
         else:
             self._offsets[number], self._lengths[number] = offset, length
         if record.request_id is not None:
-            self._requests.note(number, record.request_id)
-        state = record.state
-        if state is not State.DONE and state in _UNSETTLED:  # nearly all are done, and texts are compared slowly
-            self._unsettled[number] = state
-        elif self._unsettled:
+            self._requests.set(digest(record.request_id), number)
+        if record.state in _UNSETTLED:
+            self._unsettled[number] = record.state
+        else:
             self._unsettled.pop(number, None)
         return number
-
-    def expect(self, purchases: int) -> None:
-        """Make room for this number of purchases in all."""
-        self._purchases.expect(purchases)
-        self._requests.expect(purchases)
-
-    def _note(self, record: Record) -> None:
-        """Index the marks of a line: a redo or a rename."""
-        if record.redo:
-            standing = RedoState(record.redo, record.redo_chosen, record.redo_closed)
-            known = self.redo.get(record.api)
-            self.redo[record.api] = standing if known is None else max(known, standing)
-        self._forget_old(record)
-
-    def _forget_old(self, record: Record) -> None:
-        """Drop a purchase under its old id when its first line under the new id appears."""
-        if record.renamed_from is not None and self._purchases.find(key_of(record.id, record.purchase)) is None:
-            self._forget(record.renamed_from, record.renamed_purchase or record.purchase)
 
     def _forget(self, job_id: str, purchase: int) -> None:
         """Drop a purchase that continues under another id; only its first line under the new id tells so."""
@@ -135,9 +104,10 @@ class Index:
             found += [number for number in later if number is not None]
         return found
 
-    def with_request(self, request_id: str) -> list[tuple[int, int]]:
-        """Return the last lines of the purchases that have this request, and rarely of one that has another."""
-        return [self._span(number) for number in self._requests.find(request_id) if self._lengths[number]]
+    def with_request(self, request_id: str) -> tuple[int, int] | None:
+        """Return the last line of the purchase that was last recorded with this request; None: there is none."""
+        number = self._requests.get(digest(request_id))
+        return None if number is None else self.span(number)
 
     def claim(self, ids: Iterable[str]) -> None:
         """Mark all present purchases of these jobs as claimed; ``unclaimed`` leaves them out."""

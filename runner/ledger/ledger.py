@@ -8,12 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
 import msgspec
 
 from runner.core.aio import outlast
-from runner.core.disk import DiskSpeed
 from runner.core.errors import LedgerError
 from runner.core.models import OWED, Record, State
 from runner.core.shards import Shard, shard_of
@@ -21,11 +19,12 @@ from runner.ledger.file_owners import FileOwners, owns_path
 from runner.ledger.index import RedoState
 from runner.ledger.layout import look, path_of
 from runner.ledger.locking import HeldParts
-from runner.ledger.log import Log, line_of
+from runner.ledger.log import Log
 from runner.ledger.readers import EMPTY, LedgerReader, LedgerWriter, ShardedReader
+from runner.ledger.records import line_of
 
-TURNS = 64
-"""Number of lines written at once after which the event loop gets a turn."""
+RECORDS_PER_TURN = 64
+"""Number of records read after which other tasks of the event loop get a turn."""
 
 
 class _Group(msgspec.Struct):
@@ -47,12 +46,9 @@ class Ledger:
         self._notify = notify
         self._waiting = _Group()
         self._writing = False
-        self._at_once = 0
         self._looking = asyncio.Lock()
         self._all_found = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self.judgement = DiskSpeed()
-        """Measured speed of the disk; decides whether a line is written directly in the event loop."""
 
     @property
     def older(self) -> Path | None:
@@ -62,33 +58,20 @@ class Ledger:
     async def append(self, record: Record) -> Record:
         """Make ``record`` durable and return it. Raises ``LedgerError`` if that is not certain.
 
-        On a quick disk the record is written at once. On a slower disk, records that arrive during a write are written
-        together afterwards. A cancelled caller still waits for the disk, so that no record is left half done.
+        Records that arrive during a write are written together afterwards. A cancelled caller still waits for the disk,
+        so that no record is left half done.
         """
         line = line_of(record)
         if record.state is State.SUBMITTING and self._log.full:
-            raise LedgerError(f"{self._log.path}: the disk has no more room; nothing more is bought")
-        if not self._writing and self.judgement.quick():
-            begun = perf_counter()
-            self._log.write([line], buys=record.state is State.SUBMITTING)
-            self.judgement.learn(perf_counter() - begun)
-            self._log.count(record, len(line))
-            self._notify(record)
-            self._at_once += 1
-            if self._at_once % TURNS == 0:
-                await asyncio.sleep(0)  # let signal handlers run, too
-            return record
-        return await self._append_together(record, line)
-
-    async def _append_together(self, record: Record, line: bytes) -> Record:
-        batch = self._waiting
-        batch.lines.append(line)
-        batch.records.append(record)
+            raise LedgerError(f"{self._log.path}: the disk is full. No more is bought.")
+        group = self._waiting
+        group.lines.append(line)
+        group.records.append(record)
         if not self._writing:
             self._write_waiting()
-        cancelled = await outlast(batch.ended)
-        if batch.error is not None:
-            raise batch.error
+        cancelled = await outlast(group.ended)
+        if group.error is not None:
+            raise group.error
         self._notify(record)
         if cancelled is not None:
             raise cancelled
@@ -96,27 +79,27 @@ class Ledger:
 
     def _write_waiting(self) -> None:
         """Hand all waiting records to the disk. A cancelled caller does not cancel the write."""
-        batch, self._waiting = self._waiting, _Group()
+        group, self._waiting = self._waiting, _Group()
         try:
-            buys = any(record.state is State.SUBMITTING for record in batch.records)
-            write = partial(self._log.write, batch.lines, buys=buys)
+            buys = any(record.state is State.SUBMITTING for record in group.records)
+            write = partial(self._log.write, group.lines, buys=buys)
             work = asyncio.get_running_loop().run_in_executor(self._thread, write)
         except RuntimeError as error:
-            batch.error = LedgerError(f"{self._log.path}: closed; nothing more is bought")
-            batch.error.__cause__ = error
-            batch.ended.set()
+            group.error = LedgerError(f"{self._log.path}: closed; nothing more is bought")
+            group.error.__cause__ = error
+            group.ended.set()
             return
         self._writing = True
-        work.add_done_callback(partial(self._written, batch))
+        work.add_done_callback(partial(self._written, group))
 
-    def _written(self, batch: _Group, work: asyncio.Future[None]) -> None:
+    def _written(self, group: _Group, work: asyncio.Future[None]) -> None:
         """Index the records now on the disk, before anything else is written, and wake the waiting callers."""
         self._writing = False
-        batch.error = work.exception()
-        if batch.error is None:
-            for record, line in zip(batch.records, batch.lines, strict=True):
+        group.error = work.exception()
+        if group.error is None:
+            for record, line in zip(group.records, group.lines, strict=True):
                 self._log.count(record, len(line))
-        batch.ended.set()
+        group.ended.set()
         if self._waiting.records:
             self._write_waiting()
 
@@ -131,8 +114,9 @@ class Ledger:
 
     def with_request(self, request_id: str) -> Record | None:
         """Return the purchase that has this request, at any API."""
-        records = map(self._log.read, self._log.index.with_request(request_id))
-        return next((record for record in records if record.request_id == request_id), None)
+        span = self._log.index.with_request(request_id)
+        record = self._log.read(span) if span is not None else None
+        return record if record is not None and record.request_id == request_id else None
 
     def owed(self, api: str) -> list[Record]:
         """Return the purchases at this API that are paid, not downloaded yet, oldest first."""
@@ -191,7 +175,7 @@ class Ledger:
             record = self._log.purchase(number)
             if record is not None and not any(self._is_newer(other, record) for other in standing.where(record)):
                 standing.note(record, number)
-            if number % TURNS == 0:
+            if number % RECORDS_PER_TURN == 0:
                 await asyncio.sleep(0)
         self._all_found = True
 

@@ -13,12 +13,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
 
 import msgspec
 
@@ -28,18 +26,11 @@ from runner.core.models import Record, State
 from runner.ledger.file_owners import FileOwners
 from runner.ledger.index import Index
 from runner.ledger.last_line import is_older_copy, mark_older, note_last_line
-from runner.ledger.log_lock import lock_log, unlock_log
-from runner.ledger.records import BadLine, check, decode, decode_all, encode, reread
+from runner.ledger.log_lock import lock_log, open_locked, unlock_log
+from runner.ledger.records import BadLine, decode
 from runner.ledger.reserve import NO_ROOM, Reserve
 
 logger = logging.getLogger(__name__)
-
-SAMPLE = 1 << 20
-"""Bytes from which the number of purchases in the rest is estimated; in fewer, the first purchases have only begun."""
-TOGETHER = 1 << 15
-"""Bytes of lines that are read and checked at once; larger blocks are not faster."""
-LOOK_SECONDS = 0.01
-"""Re-check at most every 10 ms that the log file still has its name. Intents are always checked."""
 
 
 class Log:
@@ -48,7 +39,6 @@ class Log:
     def __init__(self, path: Path, *, writable: bool) -> None:
         """Open and read the whole log. Raises ``LedgerCorrupt``, or ``LedgerError`` if the log cannot be opened."""
         self.path = path
-        self._name = str(path)
         self.index = Index()
         self.standing: FileOwners | None = None
         """Owners of the files; None until they are first needed."""
@@ -60,7 +50,6 @@ class Log:
         self.api = ""
         self.aliases: frozenset[str] = frozenset()
         """Addresses of the API whose purchases are shown as made at ``api``."""
-        self._looked = float("-inf")
         self._noting = False
         """True if the last line is noted when the log is closed."""
         self._ended = "" if writable else "opened for reading"
@@ -90,43 +79,33 @@ class Log:
             raise
 
     def _scan(self) -> int:
-        """Index every line and return the offset of the next one; a torn line is kept in ``self.torn``."""
-        if self._handle is None:
-            return 0
-        offset, number, expected = 0, 1, 0
-        with open(self._handle, "rb", closefd=False) as file:
-            while not self.torn and (lines := file.readlines(TOGETHER)):
-                records = decode_all(lines) or self._one_by_one(lines, number)
-                for record, line in zip(records, lines, strict=False):
-                    length = len(line)
-                    if record is not None:
-                        self._newest = max(self._newest, record.at)
-                        self.index.add(record, offset, length - line.endswith(b"\n"))
-                    offset += length
-                number += len(lines)
-                if expected == 0 and offset >= SAMPLE:
-                    expected = len(self.index) * os.fstat(self._handle).st_size // offset
-                    self.index.expect(expected)
-        return offset
-
-    def _one_by_one(self, lines: list[bytes], number: int) -> Iterator[Record | None]:
-        """Yield the records up to a torn line; None for an empty line.
+        """Index every line and return the offset of the next one; a torn line is kept in ``self.torn``.
 
         A complete record that only lacks its newline is not torn.
         """
-        for place, line in enumerate(lines, number):
-            try:
-                yield decode(line)
-            except BadLine as error:
-                if not line.endswith(b"\n"):
-                    self.torn = line
-                    return
-                if line.strip():
-                    raise LedgerCorrupt(
-                        f"{self.path}:{place}: this line is no record ({error}); a purchase may be hidden in it, so "
-                        "nothing is bought. Restore the file from a copy, or mend it with `runner verify --repair-log`."
-                    ) from None
-                yield None
+        if self._handle is None:
+            return 0
+        offset = 0
+        with open(self._handle, "rb", closefd=False) as file:
+            for number, line in enumerate(file, 1):
+                ended = line.endswith(b"\n")
+                try:
+                    record = decode(line)
+                except BadLine as error:
+                    if not ended:
+                        self.torn = line
+                        break
+                    if line.strip():
+                        raise LedgerCorrupt(
+                            f"{self.path}:{number}: this line is not a record ({error}). A purchase may be hidden in "
+                            "it, so nothing is bought. Restore the file from a copy, or repair it with "
+                            "`runner verify --repair-log`."
+                        ) from None
+                else:
+                    self._newest = max(self._newest, record.at)
+                    self.index.add(record, offset, len(line) - ended)
+                offset += len(line)
+        return offset
 
     def _mend(self) -> None:
         """Cut off a torn tail, keeping a copy, and complete a last line without newline, so that appending is safe."""
@@ -150,7 +129,7 @@ class Log:
     def write(self, lines: Sequence[bytes], *, buys: bool = True) -> None:
         """Write and flush all ``lines`` at once. Safe in a thread.
 
-        With ``buys``, first check that the log still has its name; otherwise check from time to time.
+        ``buys``: an intent is among the lines, so the space for the answers is reserved first.
 
         Raises ``LedgerError``. After a failure nothing is written any more, because the content on the disk is not
         known.
@@ -160,8 +139,7 @@ class Log:
         if buys and not self.full:
             self._take_reserve()
         try:
-            if buys or monotonic() >= self._looked + LOOK_SECONDS:
-                self._require_place()
+            self._require_place()
             self._write(self._handle, b"".join(lines))
         except OSError as error:
             self._fail(error)
@@ -194,16 +172,15 @@ class Log:
     def _require_place(self) -> None:
         """Raise ``OSError`` if the file no longer has its name: the next run would not see what is written to it."""
         try:
-            here = disk.identity(self._name) == self._identity
+            here = disk.identity(self.path) == self._identity
         except FileNotFoundError:
             here = False
         if not here:
             raise OSError(errno.ENOENT, "it was moved, replaced or deleted while a run used it")
-        self._looked = monotonic()
 
     def count(self, record: Record, length: int) -> None:
         """Index a record whose line of ``length`` bytes was written by ``write``; call in the order of the lines."""
-        number = self.index.follow(record, self._end, length - 1)
+        number = self.index.add(record, self._end, length - 1)
         self._end += length
         self._newest = max(self._newest, record.at)
         if self.standing is not None:
@@ -218,7 +195,7 @@ class Log:
     def read(self, span: tuple[int, int]) -> Record:
         """Return the record at an offset and length of the index. Raises ``LedgerError`` if the file was altered."""
         try:
-            record = reread(self.read_bytes(span))
+            record = decode(self.read_bytes(span))
         except BadLine as error:
             raise LedgerError(f"{self.path} was altered while it was in use ({error}); run again") from None
         return msgspec.structs.replace(record, api=self.api) if record.api in self.aliases else record
@@ -277,7 +254,7 @@ class Log:
         if not self._noting or self._handle is None:
             return False
         try:
-            here = disk.identity(self._name) == self._identity
+            here = disk.identity(self.path) == self._identity
             return here and note_last_line(self.path, self._handle, self._end, self._newest)
         except OSError:
             return False
@@ -298,7 +275,7 @@ def _open(path: Path, *, writable: bool) -> int | None:
         if not writable:
             return os.open(path, os.O_RDONLY)
         path.parent.joinpath(".runner").mkdir(parents=True, exist_ok=True)
-        handle = _open_locked(path)
+        handle = open_locked(path)
         try:
             with suppress(OSError):
                 _temporary(path).unlink(missing_ok=True)  # left by a compaction that crashed
@@ -315,47 +292,6 @@ def _open(path: Path, *, writable: bool) -> int | None:
     return handle
 
 
-def _open_own(path: Path) -> int:
-    """Return a handle to write to ``path`` itself. Raises ``OSError`` for a link and for anything but a plain file."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "it is no plain file")
-    return handle
-
-
-def _open_locked(path: Path) -> int:
-    """Return a handle on ``path`` with the lock held, so that no other process writes to the log. Raises ``Locked``."""
-    while True:
-        handle = _open_own(path)
-        try:
-            lock_log(handle, path)
-            if disk.identity(handle) == disk.identity(str(path)):
-                return handle
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)  # compacted between the two steps: the name belongs to another file now
-
-
 def _temporary(path: Path) -> Path:
     """Return the path at which the log is rewritten before it replaces ``path``."""
     return path.parent / ".runner" / f"{path.name}.tmp"
-
-
-def line_of(record: Record) -> bytes:
-    """Return the line of ``record``. Raises ``LedgerError`` for a record that would make the log unreadable.
-
-    Values from a manifest are decoded again once, with the intent. Later lines carry the same values.
-    """
-    try:
-        line = encode(record)
-        if record.state is State.SUBMITTING:
-            decode(line)
-        else:
-            check(record)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise LedgerError(f"{record.id!r} cannot be recorded as {record.state}: {error}") from error
-    return line

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from contextlib import suppress
+import stat
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from runner.core import disk
 from runner.core.errors import Locked
 from runner.ledger.filesystem import locks_bar_readers
 
@@ -61,6 +63,29 @@ def _lock(handle: int, path: Path) -> None:
                 "Nothing was bought."
             ) from None
         raise NoLogLock(error) from None
+
+
+def open_locked(path: Path) -> int:
+    """Return a handle on the log at ``path`` with the lock held, and create the log if needed.
+
+    Raises ``Locked`` if another run writes to the log, and ``OSError`` for a link and for anything but a plain file.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        with ExitStack() as opened:
+            opened.callback(os.close, handle)
+            _require_plain_file(handle)
+            lock_log(handle, path)
+            with suppress(FileNotFoundError):
+                if disk.identity(handle) == disk.identity(path):
+                    opened.pop_all()
+                    return handle
+        # compacted between the two steps: the name belongs to another file now
+
+
+def _require_plain_file(handle: int) -> None:
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise OSError(errno.EINVAL, "it is not a plain file")
 
 
 def unlock_log(handle: int) -> None:

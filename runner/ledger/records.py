@@ -7,14 +7,13 @@ results log may come from anywhere: states, ids, paths that stay inside the outp
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from itertools import pairwise
-from operator import methodcaller
 
 import msgspec
 
+from runner.core.errors import LedgerError
 from runner.core.models import MOST_USD, REQUEST_ID, Fault, Job, Record, State
-from runner.core.nesting import TooDeep, any_too_deep, check_nesting
+from runner.core.nesting import TooDeep, check_nesting
 
 RESULTS = "results.jsonl"
 """Name of the results log in its output folder."""
@@ -28,27 +27,18 @@ LARGEST_PURCHASE = 100_000
 QUOTED = 100
 """Characters of a bad value that a message shows."""
 
-# One expression for a whole path: records are read by the million. A part is neither empty nor `.` nor `..`.
-_PART = r"(?!\.\.?(?:[/\n]|\Z))[^/\\\x00-\x1f\x7f]++"
+# A part of a path is neither empty nor `.` nor `..`.
+_PART = r"(?!\.\.?(?:/|\Z))[^/\\\x00-\x1f\x7f]++"
 _ID = re.compile(_PART)
 _INSIDE = re.compile(rf"(?![A-Za-z]:){_PART}(?:/{_PART})*")
-_OURS = re.compile(r"results(?:\.[0-9]+-of-[0-9]+)?\.jsonl|\.runner|\.replaced", re.IGNORECASE)
-"""First parts of paths that no output may replace: the state and the archive."""
-_TARGET = rf"(?!(?=[.rR])(?i:{_OURS.pattern})(?:[/\n]|\Z))(?![A-Za-z]:){_PART}(?:/{_PART})*"
-_NAMES = re.compile(rf"{_PART}(?:\n{_TARGET})+")
-"""An id and its paths, a line each."""
-
-_ALL_NAMES = re.compile(rf"(?:{_PART}(?:\n{_TARGET})+\n\n)*")
-"""An id and its paths, a line each, and an empty line; for many records."""
-_ALL_REQUESTS = re.compile(rf"(?:{REQUEST_ID.pattern}\n)*")
+_RESERVED = re.compile(r"(?:results(?:\.[0-9]+-of-[0-9]+)?\.jsonl|\.runner|\.replaced)(?:/|\Z)", re.IGNORECASE)
+"""Beginnings of paths that no output may replace: the state and the archive."""
 
 DOUBT = "the process ended between the intent and the answer; the request may have been bought"
 """Message of an intent without an answer."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
-_begins_well = methodcaller("startswith", b"{")
-_ends_well = methodcaller("endswith", (b"}\n", b"}"))
 
 
 class BadLine(ValueError):
@@ -58,6 +48,22 @@ class BadLine(ValueError):
 def encode(record: Record) -> bytes:
     """Return the line of ``record``, newline included."""
     return _encoder.encode(record) + b"\n"
+
+
+def line_of(record: Record) -> bytes:
+    """Return the line of ``record``. Raises ``LedgerError`` for a record that would make the log unreadable.
+
+    Values from a manifest are decoded again once, with the intent. Later lines carry the same values.
+    """
+    try:
+        line = encode(record)
+        if record.state is State.SUBMITTING:
+            decode(line)
+        else:
+            check(record)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise LedgerError(f"{record.id!r} cannot be recorded as {record.state}: {error}") from error
+    return line
 
 
 def decode(line: bytes) -> Record:
@@ -73,154 +79,53 @@ def decode(line: bytes) -> Record:
 
 def check(record: Record) -> None:
     """Raise ``BadLine`` for a record that must not be trusted."""
-    fault = _why_not(record)
-    if fault:
-        raise BadLine(fault)
-
-
-def decode_all(lines: list[bytes]) -> list[Record]:
-    """Return the records in ``lines``, in half the time of ``decode``; empty if any line is not a valid record.
-
-    The caller then uses ``decode`` to find the line.
-    """
-    if not (all(map(_begins_well, lines)) and all(map(_ends_well, lines))):
-        return []  # otherwise two objects in one line and an empty line would count as two lines
-    if any_too_deep(lines):
-        return []
-    try:
-        records = _decoder.decode_lines(b"".join(lines))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a torn line may leave brackets open
-        return []
-    return records if len(records) == len(lines) and _are_good(records) else []
-
-
-def _are_good(records: list[Record]) -> bool:
-    """Tell whether ``_why_not`` finds no problem: names of plain records are checked together, others one by one."""
-    names: list[str] = []
-    requests: list[str] = []
-    for record in records:
-        if not _is_plain(record):
-            if _why_not(record):
-                return False
-            continue
-        names += record.id, record.file
-        for output in record.outputs:
-            if output.path is not None:
-                names.append(output.path)
-            if output.moved_from is not None and _why_not(record):
-                return False
-        names.append("")
-        if record.request_id is not None:
-            requests.append(record.request_id)
-    return _all_match(_ALL_NAMES, names) and _all_match(_ALL_REQUESTS, requests)
-
-
-def _is_plain(record: Record) -> bool:
-    """Tell whether only the names of ``record`` can be wrong; False: it needs a full check."""
-    if record.numbered_at or record.purchase != 1 or record.renamed_from is not None or record.redo or record.redone:
-        return False
-    if not (0 <= (record.reserved_usd or 0) <= MOST_USD and 0 <= (record.cost_usd or 0) <= MOST_USD):
-        return False
-    return record.request_id is not None or not record.owed
-
-
-def _all_match(pattern: re.Pattern[str], lines: list[str]) -> bool:
-    lines.append("")
-    text = "\n".join(lines)
-    return text.count("\n") == len(lines) - 1 and pattern.fullmatch(text) is not None
-
-
-def reread(line: bytes) -> Record:
-    """Return the record in a line that was decoded or encoded before, without checks. Raises ``BadLine``."""
-    try:
-        return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadLine(str(error)) from None
-
-
-def _why_not(record: Record) -> str:
-    if _has_plain_names(record):
-        plain = _is_plain(record)
-        return _why_not_request(record) if plain else _why_not_purchase(record) or _why_not_numbers(record)
     for job_id in (record.id, record.renamed_from):
-        if job_id is not None and not _is_id(job_id):
-            return f"id {_quoted(job_id)} is no job id"
-    return _why_not_purchase(record) or _why_not_numbers(record) or _why_not_paths(record)
-
-
-def _has_plain_names(record: Record) -> bool:
-    """Tell whether all names are good in one quick check; False: they need a full check."""
-    if record.numbered_at or record.renamed_from is not None:
-        return False
-    paths = []
-    for output in record.outputs:
-        if output.moved_from is not None:
-            return False
-        if output.path is not None:
-            paths.append(output.path)
-    return _are_plain(record.id, record.file, *paths)
-
-
-@lru_cache(maxsize=1024)
-def _are_plain(*names: str) -> bool:
-    """Tell whether an id and its paths are good. The lines of one purchase have mostly the same names."""
-    text = "\n".join(names)
-    return text.count("\n") == len(names) - 1 and _NAMES.fullmatch(text) is not None
-
-
-def _why_not_purchase(record: Record) -> str:
-    """Return the problem with the purchase number or the request; empty if there is none."""
+        if job_id is not None and not _ID.fullmatch(job_id):
+            raise BadLine(f"id {_quoted(job_id)} is not a job id")
     if not 1 <= record.purchase <= LARGEST_PURCHASE:
-        return f"purchase {_quoted(record.purchase)} of {_quoted(record.id)}: they count from 1"
-    return _why_not_request(record)
-
-
-def _why_not_request(record: Record) -> str:
-    if record.request_id is not None and not REQUEST_ID.fullmatch(record.request_id):
-        return f"request_id {_quoted(record.request_id)} is not one of the API's"
-    if record.owed and record.request_id is None:
-        return f"{_quoted(record.id)} is {record.state} without a request_id"
-    return ""
-
-
-def _why_not_numbers(record: Record) -> str:
-    amounts = record.reserved_usd or 0, record.cost_usd or 0
-    if min(amounts) < 0:
-        return f"{_quoted(record.id)} cost less than nothing"
-    if max(amounts) > MOST_USD:
-        return f"{_quoted(record.id)} cost more than anything does"
-    return f"{_quoted(record.id)}: redos count from 1" if min(record.redo, record.redone) < 0 else ""
-
-
-def _why_not_paths(record: Record) -> str:
-    if not _are_numbers(record.file, record.numbered_at):
-        return (
-            f"numbered_at {_quoted(record.numbered_at)} of file {_quoted(record.file)}: there is no number of an output"
+        raise BadLine(
+            f"{_quoted(record.id)}: purchase {_quoted(record.purchase)} is not between 1 and {LARGEST_PURCHASE:,}"
         )
-    targets = [record.file, *(out.path for out in record.outputs if out.path is not None)]
-    sources = [out.moved_from for out in record.outputs if out.moved_from is not None]
-    for path in [*targets, *sources]:
-        if not is_inside(path):
-            return f"path {_quoted(path)} leaves the output folder"
-    ours = next((path for path in targets if _OURS.fullmatch(path.partition("/")[0])), None)
-    return f"path {_quoted(ours)} is one that runner keeps for itself" if ours is not None else ""
+    if record.request_id is not None and not REQUEST_ID.fullmatch(record.request_id):
+        raise BadLine(f"request_id {_quoted(record.request_id)} is not one of the API's")
+    if record.owed and record.request_id is None:
+        raise BadLine(f"{_quoted(record.id)} is {record.state} without a request_id")
+    _check_numbers(record)
+    _check_paths(record)
 
 
-def _are_numbers(file: str, places: tuple[int, ...]) -> bool:
-    """Tell whether there is a 1 at each of ``places``, and whether these ascend."""
+def _check_numbers(record: Record) -> None:
+    for amount in (record.reserved_usd, record.cost_usd):
+        if amount is not None and not 0 <= amount <= MOST_USD:
+            raise BadLine(f"{_quoted(record.id)}: {'negative' if amount < 0 else 'impossibly high'} cost")
+    if record.redo < 0 or record.redone < 0:
+        raise BadLine(f"{_quoted(record.id)}: negative number of a redo")
+    places = record.numbered_at
     ascending = all(before < after for before, after in pairwise((-1, *places)))
-    return ascending and all(file[place : place + 1] == "1" for place in places)
+    if not ascending or any(record.file[place : place + 1] != "1" for place in places):
+        raise BadLine(f"numbered_at {_quoted(places)} does not give the places of a 1 in file {_quoted(record.file)}")
+
+
+def _check_paths(record: Record) -> None:
+    _check_target(record.file)
+    for output in record.outputs:
+        if output.path is not None:
+            _check_target(output.path)
+        if output.moved_from is not None and not is_inside(output.moved_from):
+            raise BadLine(f"path {_quoted(output.moved_from)} leaves the output folder")
+
+
+def _check_target(path: str) -> None:
+    if not is_inside(path):
+        raise BadLine(f"path {_quoted(path)} leaves the output folder")
+    if _RESERVED.match(path):
+        raise BadLine(f"path {_quoted(path)} is reserved for the runner")
 
 
 def _quoted(value: object) -> str:
     """Return ``value`` for a message, shortened: a line from elsewhere may have megabytes of it."""
     text = repr(value[:QUOTED] if isinstance(value, str | tuple) else value)
     return text if len(text) <= 2 * QUOTED else f"{text[:QUOTED]}…"
-
-
-def _is_id(text: str) -> bool:
-    """Tell whether ``text`` can be the id of a job: it names a folder of its own, for example under ``.replaced``."""
-    return _ID.fullmatch(text) is not None
 
 
 def is_inside(path: str) -> bool:
@@ -230,7 +135,7 @@ def is_inside(path: str) -> bool:
 
 def is_target(path: str) -> bool:
     """Tell whether a file of a purchase may be at ``path``: below the folder, and not reserved for the runner."""
-    return is_inside(path) and not _OURS.fullmatch(path.partition("/")[0])
+    return is_inside(path) and not _RESERVED.match(path)
 
 
 def intent(job: Job, purchase: int, **context: object) -> Record:

@@ -16,10 +16,10 @@ from runner.api.config import Token, find_token
 from runner.api.fields import Answer, parse_object
 from runner.api.responses import Accepted, Unreadable, read_submission
 from runner.core.errors import AccountError
-from runner.core.nesting import MAX_NESTING, TooDeep, any_too_deep, check_nesting, nesting
+from runner.core.nesting import MAX_NESTING, TooDeep, check_nesting, nesting
 from runner.engine.billing.receipts import receipts
 from runner.engine.catalogue import CachedSchema, SchemaCache
-from runner.ledger.records import BadLine, decode, decode_all, reread
+from runner.ledger.records import BadLine, decode
 from runner.ledger.salvage import read_fragment
 from runner.manifest.feeds.jsonlines import MAX_LEVELS, read_object
 from runner.manifest.problems import Invalid
@@ -76,16 +76,6 @@ def test_the_bound_is_reached_by_what_nests_and_by_nothing_else(made: Callable[[
             check_nesting(text)
 
 
-@given(deep=st.integers(0, 199), last=st.booleans())
-def test_one_line_in_many_is_found(deep: int, last: bool) -> None:
-    """Wherever it stands, and whatever the lines around it hold."""
-    prose = b'{"prompt":"' + b"[a mug} " * 200 + b'"}'
-    lines = [prose, b'{"prompt":"' + b"a mug " * 400 + b'"}', b"{}"] * 100
-    assert not any_too_deep(lines)
-    lines[-1 if last else deep] = arrays(MAX_NESTING + 1)
-    assert any_too_deep(lines)
-
-
 def within(calls: int, call: Callable[[], Any]) -> Any:
     """What ``call`` returns so many calls further in."""
     return within(calls - 1, call) if calls else call()
@@ -97,8 +87,6 @@ def test_what_is_within_the_bound_is_read_on_every_python() -> None:
     line = LINE.replace(b'"a mug"', arrays(MAX_NESTING - 2))
     assert within(300, lambda: parse_object(body))["request_id"] == "r-1"
     record = within(300, lambda: decode(line))
-    assert within(300, lambda: decode_all([line])) == [record]
-    assert within(300, lambda: reread(line)) == record
     (row,) = within(300, lambda: list(receipts(record, in_force=True, path_of=str)))
     assert row.prompt == arrays(MAX_NESTING - 2).decode()
 
@@ -124,7 +112,6 @@ def test_a_line_that_nests_deeper_is_no_record(depth: int) -> None:
     ):
         with pytest.raises(BadLine, match=r"^more than 500 levels of lists and objects$"):
             decode(bad)
-        assert decode_all([LINE + b"\n", bad + b"\n", LINE]) == []
 
 
 @pytest.mark.parametrize("depth", [MAX_NESTING + 1, MOST, 100_000])

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 from support.fuzzing import fuzz
+from support.media import inspect_bytes
 from support.results_folder import PAYLOADS, record
 from yarl import URL
 
@@ -26,11 +27,9 @@ from runner.engine.billing.costs import basis_of, spent
 from runner.engine.billing.receipts import receipts
 from runner.engine.steps.poll import after_end
 from runner.files.containers import BadMedia
-from runner.files.media import inspect_bytes
 from runner.files.urls import STORAGE, RefusedUrl, UrlPolicy
 from runner.ledger import Log
-from runner.ledger.log import line_of
-from runner.ledger.records import BadLine, decode, encode, follow, is_inside
+from runner.ledger.records import BadLine, decode, encode, follow, is_inside, line_of
 from runner.ledger.repair import salvage
 from runner.manifest import check_file_name, check_id
 from runner.report.escaping import Thumbs

@@ -8,7 +8,6 @@ from random import Random
 import pytest
 from support.harness import plain
 
-from runner.core.disk import DiskSpeed
 from runner.emulator import InjectedFault
 from runner.engine.stop import Stop
 
@@ -44,10 +43,9 @@ async def test_what_failed_unheard_and_is_bought_anew_in_the_same_run_counts_onc
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_requests_that_failed_unheard_and_are_bought_anew_count_once(service, monkeypatch, seed):
+async def test_requests_that_failed_unheard_and_are_bought_anew_count_once(service, seed):
     """Several ends are written together where the disk is slow, and another lane may be quicker to buy anew."""
     await leave_owed(service, 8, each=1)
-    monkeypatch.setattr(DiskSpeed, "quick", lambda _: False)
     jobs = plain(8)
     Random(seed).shuffle(jobs)
     report = await service.run(service.manifest(*jobs, concurrency=8))

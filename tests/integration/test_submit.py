@@ -12,7 +12,6 @@ from support.harness import plain
 
 from runner.api.client import MAX_SUBMITTING
 from runner.core import disk
-from runner.core.disk import DiskSpeed
 from runner.core.models import State
 from runner.core.shards import Shard
 from runner.emulator import InjectedFault
@@ -98,10 +97,8 @@ async def test_an_answer_with_the_request_of_another_purchase_is_in_doubt(servic
     assert service.submissions == 2
 
 
-@pytest.mark.parametrize("quick", [True, False], ids=["quick disk", "slow disk"])
-async def test_of_submissions_answered_with_one_id_one_has_it(service, monkeypatch, quick):
+async def test_of_submissions_answered_with_one_id_one_has_it(service):
     """Three answers with one id arrive at once, before any of them is on the disk: one purchase has the request."""
-    monkeypatch.setattr(DiskSpeed, "quick", lambda _: quick)
     service.fault(submit("bad_id", text="req-same", times=3))
     await service.run(jobs=3)
     assert [record.id for record in service.lines() if record.request_id == "req-same"] != []
@@ -328,7 +325,6 @@ async def test_an_intent_is_taken_back_where_nothing_was_sent(service, monkeypat
         happened.set()
 
     loop, happened = asyncio.get_running_loop(), threading.Event()
-    monkeypatch.setattr(DiskSpeed, "quick", lambda _: False)
     manifest = service.manifest(*plain(1))
     task = asyncio.create_task(service.run(manifest, stop=stop))
     monkeypatch.setattr(disk, "flush_data", slow)

@@ -54,7 +54,7 @@ async def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     lines = JobStore._lines
     monkeypatch.setattr(JobStore, "_lines", passed)
     monkeypatch.setattr(os, "pread", counted(os.pread, lambda *_: 1))
-    monkeypatch.setattr(log, "decode_all", counted(log.decode_all, len))
+    monkeypatch.setattr(log, "decode", counted(log.decode, lambda _: 1))
     return seen
 
 

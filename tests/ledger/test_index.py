@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from runner.core.models import OWED, Output, Record, State
-from runner.ledger import Ledger, Log, request_ids
-from runner.ledger.log import line_of
+from runner.ledger import Ledger, Log
+from runner.ledger.records import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,25 +172,12 @@ def test_each_of_many_purchases_is_found_by_its_request(path: Path, record: Make
     book.ledger.close()
 
 
-def test_two_requests_whose_hashes_are_alike_are_told_apart(
-    settled: Book, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The index keeps a hash of a request id; the record has the last word."""
-    monkeypatch.setattr(request_ids, "_hash", lambda _: 7)
-    settled.add(record("a"), record("b"))
-    assert [settled.ledger.with_request(f"r-{name}").id for name in "ab"] == ["a", "b"]
-    assert settled.ledger.with_request("r-c") is None
-
-
-def test_a_request_that_ten_thousand_purchases_name_is_looked_for_once(settled: Book, record: MakeRecord) -> None:
-    """A log may come from anywhere: the work grows with its lines, not with their square."""
-    index = request_ids.RequestIds()
-    for number in range(10_000):
-        index.note(number, "r-1")
-    index.note(10_000, "r-2")
-    assert next(iter(index.find("r-1"))) == 0
-    assert len(list(index.find("r-1"))) < 100
-    assert list(index.find("r-2")) == [10_000]
+def test_a_request_that_passed_to_another_purchase_is_found_there(settled: Book, record: MakeRecord) -> None:
+    """The last purchase that was recorded with a request has it; the purchase that was without it is not confused."""
+    settled.add(record("a", State.UNKNOWN, request_id="r-1"), record("a", State.UNKNOWN, request_id=None))
+    assert settled.ledger.with_request("r-1") is None
+    settled.add(record("b", request_id="r-1"))
+    assert settled.ledger.with_request("r-1") == record("b", request_id="r-1")
 
 
 def test_intents_without_an_answer_are_found_in_order(settled: Book, record: MakeRecord) -> None:

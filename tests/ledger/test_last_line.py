@@ -10,7 +10,7 @@ import pytest
 
 from runner.ledger import Log, last_line, open_reader
 from runner.ledger.last_line import LastLine
-from runner.ledger.log import line_of
+from runner.ledger.records import line_of
 
 if TYPE_CHECKING:
     from pathlib import Path

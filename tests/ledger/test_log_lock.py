@@ -14,8 +14,8 @@ import pytest
 from runner.core.errors import Locked, OutputError
 from runner.core.models import State
 from runner.core.shards import Shard
-from runner.ledger import Log, log, log_lock, merge_shards, run_lock
-from runner.ledger.log import line_of
+from runner.ledger import Log, log_lock, merge_shards, run_lock
+from runner.ledger.records import line_of
 from runner.ledger.sharding import make_shards, split
 
 if TYPE_CHECKING:
@@ -93,10 +93,11 @@ def test_a_log_that_is_replaced_between_opening_and_locking_is_opened_again(
     def replace_first(handle: int, locked: Path) -> None:
         if replacement.exists():
             replacement.rename(path)
-        log_lock.lock_log(handle, locked)
+        lock(handle, locked)
 
+    lock = log_lock.lock_log
     replacement.write_bytes(line_of(record("tote")))
-    monkeypatch.setattr(log, "lock_log", replace_first)
+    monkeypatch.setattr(log_lock, "lock_log", replace_first)
     second = Log(path, writable=True)
     assert [entry.id for entry in second.latest()] == ["tote"]
     line = line_of(record("mug"))

@@ -6,9 +6,8 @@ import json
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
@@ -18,7 +17,6 @@ from runner.ledger.records import (
     LARGEST_PURCHASE,
     BadLine,
     decode,
-    decode_all,
     encode,
     follow,
     in_doubt,
@@ -170,7 +168,7 @@ def test_a_path_that_leaves_the_output_folder_is_refused(path: str, where: Any) 
 @pytest.mark.parametrize("where", [lambda path: {"file": path}, lambda path: {"outputs": [{**OUTPUT, "path": path}]}])
 def test_a_path_that_the_runner_keeps_for_itself_is_refused(path: str, where: Any) -> None:
     """No record makes a picture of the state, or moves something over what was set aside."""
-    with pytest.raises(BadLine, match="keeps for itself"):
+    with pytest.raises(BadLine, match="reserved for the runner"):
         decode(line(**where(path)))
 
 
@@ -178,7 +176,7 @@ def test_a_path_that_the_runner_keeps_for_itself_is_refused(path: str, where: An
 @pytest.mark.parametrize("field", ["id", "renamed_from"])
 def test_an_id_that_is_no_name_of_a_folder_is_refused(job_id: str, field: str) -> None:
     """Ids are folder names and keys: none can point elsewhere or pass for another job's purchase."""
-    with pytest.raises(BadLine, match="no job id"):
+    with pytest.raises(BadLine, match="not a job id"):
         decode(line(**{field: job_id}))
 
 
@@ -220,12 +218,12 @@ def test_a_number_that_counts_no_purchase_is_refused(purchase: Any) -> None:
 @pytest.mark.parametrize("field", ["cost_usd", "reserved_usd"])
 def test_a_purchase_cannot_give_money_back(field: str) -> None:
     """No line lowers what a folder has spent."""
-    with pytest.raises(BadLine, match="less than nothing"):
+    with pytest.raises(BadLine, match="negative cost"):
         decode(line(**{field: -0.01}))
     for usd in (0, 0.0045, MOST_USD):
         for number in (1, 2):
             assert getattr(record(**{field: usd}, purchase=number), field) == usd
-    with pytest.raises(BadLine, match="more than anything does"):
+    with pytest.raises(BadLine, match="impossibly high cost"):
         decode(line(**{field: MOST_USD * 1.01}))
 
 
@@ -404,104 +402,6 @@ def test_a_number_of_an_output_stands_where_the_file_has_one(places: Any) -> Non
     assert record(file="1-11", numbered_at=[0, 2, 3]).stem(12) == "12-1212"
     with pytest.raises(BadLine):
         record(file="1-11", numbered_at=places)
-
-
-TRICKY = st.text(st.sampled_from("ab.:/\\C\n\x00é ") | st.characters(), max_size=10) | st.sampled_from(
-    [".runner", "results.jsonl", "RESULTS.JSONL/a", ".replaced/a", "a\nb", "..", "a/..", "C:a", "a.png"]
-)
-
-
-@settings(max_examples=examples(500))
-@given(job_id=TRICKY, file=TRICKY, paths=st.lists(TRICKY, max_size=2))
-def test_names_that_are_good_at_one_look_are_good_at_a_closer_one(job_id: str, file: str, paths: list[str]) -> None:
-    """Records are read by the million, so their names are looked at together; that lets nothing more through."""
-    outputs = tuple(Output(url="u", path=path) for path in paths)
-    named = msgspec.structs.replace(record(), id=job_id, file=file, outputs=outputs)
-    assert records._has_plain_names(named) == (records._is_id(job_id) and not records._why_not_paths(named))
-
-
-ODD_LINES = st.sampled_from(
-    [
-        b"\n",
-        b"{}\n",
-        line(),  # whole, and without its newline
-        line()[:-9],
-        line(id="..") + b"\n",
-        line(id="two\\nlines") + b"\n",
-        line(file="../out") + b"\n",
-        line(file="results.jsonl") + b"\n",
-        line(purchase=2) + b"\n",
-        line(purchase=0) + b"\n",
-        line(cost_usd=-1) + b"\n",
-        line(reserved_usd=-1) + b"\n",
-        line(redo=-1) + b"\n",
-        line(request_id="a b") + b"\n",
-        line(request_id="a\nb") + b"\n",
-        line(state="submitted", request_id=None) + b"\n",
-        line(state="submitting", request_id=None) + b"\n",
-        line(renamed_from="/") + b"\n",
-        line(renamed_from="jug") + b"\n",
-        line(numbered_at=[1]) + b"\n",
-        line(outputs=[{**OUTPUT, "path": "a/../b"}]) + b"\n",
-        line(outputs=[{**OUTPUT, "moved_from": "../b"}]) + b"\n",
-        line(outputs=[{"url": "u"}, OUTPUT]) + b"\n",
-    ]
-)
-NAMED_LINES = st.builds(
-    lambda i, f, p: line(id=i, file=f, outputs=[{**OUTPUT, "path": p}]) + b"\n", TRICKY, TRICKY, TRICKY
-)
-
-
-AMOUNTS = st.sampled_from([None, 0, 0.5, -1, -1e-300, 1e5, 1e7, 1e12, 1e308])
-NUMBERS = st.sampled_from([0, 1, 2, -1, LARGEST_PURCHASE, LARGEST_PURCHASE + 1, 2**62, -(2**62)])
-NUMBERED_LINES = st.fixed_dictionaries(
-    {},
-    optional={
-        "reserved_usd": AMOUNTS,
-        "cost_usd": AMOUNTS,
-        "max_file_bytes": NUMBERS,
-        "redo": NUMBERS,
-        "redone": NUMBERS,
-        "purchase": NUMBERS,
-        "restored_from": NUMBERS,
-        "renamed_purchase": NUMBERS,
-        "state": st.sampled_from([str(state) for state in State]),
-        "request_id": st.sampled_from([None, "a", "", "a b"]),
-    },
-).map(lambda changes: line(**changes) + b"\n")
-
-
-def decoded(data: bytes) -> Record | None:
-    try:
-        return decode(data)
-    except BadLine:
-        return None
-
-
-BEFORE, AFTER = line().split(b"{", 2)[1], line().split(b"}", 1)[1]
-TWO_IN_TWO = [
-    [line() + line() + b"\n", b"\n"],
-    [b"{" + BEFORE + b"\n", b"{}" + AFTER + line() + b"\n"],
-    [b"{" + BEFORE + b"{}\n", AFTER + line() + b"\n"],
-]
-"""Lines that hold as many records as they are, though not one each."""
-
-
-@settings(deadline=None, max_examples=examples(400))
-@given(lines=st.lists(st.just(line() + b"\n") | ODD_LINES | NAMED_LINES | NUMBERED_LINES, max_size=4))
-@example(lines=TWO_IN_TWO[0])
-@example(lines=TWO_IN_TWO[1])
-@example(lines=TWO_IN_TWO[2])
-@example(lines=[line() + line() + b"\n"])
-@example(lines=[line(outputs=[{**OUTPUT, "moved_from": "../mug.png"}]) + b"\n"])
-@example(lines=[line(state="submitted", request_id=None) + b"\n"])
-@example(lines=[line(state="released", request_id=None) + b"\n"])
-@example(lines=[line() + b" " + line() + b"\n", line() + b"\n"])
-def test_lines_read_together_are_those_that_can_be_read_alone(lines: list[bytes]) -> None:
-    """A results manifest is opened many lines at a time; that lets nothing in which a single line would not."""
-    lines = [part for part in lines if part.endswith(b"\n")] + [part for part in lines if not part.endswith(b"\n")][:1]
-    alone = [decoded(part) for part in lines]
-    assert decode_all(lines) == ([] if None in alone else alone)
 
 
 @pytest.mark.parametrize("state", State)

@@ -15,7 +15,7 @@ import pytest
 from runner.core.errors import LedgerError
 from runner.core.models import State
 from runner.ledger import Ledger, Log
-from runner.ledger.log import line_of
+from runner.ledger.records import line_of
 
 if TYPE_CHECKING:
     from conftest import MakeRecord
@@ -55,7 +55,7 @@ async def test_answers_are_recorded_on_a_full_disk_and_intents_are_refused(small
     fill(small)
     for name in names:
         await ledger.append(record(name, State.SUBMITTED, **prompt))
-    with pytest.raises(LedgerError, match="no more room; nothing more is bought"):
+    with pytest.raises(LedgerError, match="the disk is full"):
         await ledger.append(record("late", State.SUBMITTING, request_id=None, **prompt))
     ledger.close()
     log = Log(small / "results.jsonl", writable=False)

@@ -28,7 +28,7 @@ def job(name: str) -> Job:
 def test_a_job_is_found_as_soon_as_it_is_added_and_under_no_other_id(spool: JobStore) -> None:
     """Whoever looks for an id while jobs still come sees those that have come, letter for letter."""
     for name in ("Mug", "cup"):
-        spool.claims.ids.take(key_of(name), spool.add(job(name)))
+        spool.claims.ids.setdefault(key_of(name), spool.add(job(name)))
         assert name in spool
     assert "mug" not in spool
 

@@ -6,10 +6,8 @@ ids and files are taken.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
-from array import array
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 from weakref import finalize
@@ -18,7 +16,7 @@ import msgspec
 
 from runner.core.media_formats import EXTENSIONS
 from runner.core.models import Job
-from runner.core.name_sets import Numbering, digest
+from runner.core.name_sets import NumberMap, digest
 from runner.manifest.names import folded
 
 if TYPE_CHECKING:
@@ -36,28 +34,17 @@ _ENDINGS: Final = {
 }
 """Extensions that the name of an output may have."""
 
-_encode: Final = msgspec.json.Encoder().encode
 
-_decode: Final = msgspec.json.Decoder(Job).decode
+class StoredJob(msgspec.Struct, frozen=True, array_like=True):
+    """Job as it is stored, with the row of a feed that it was made from; row 0: no row."""
 
-
-class StoredJob(Job, frozen=True, kw_only=True, omit_defaults=True):
-    """Job as it is stored, with the row that it was made from, if any."""
-
-    feed: str = ""
+    job: Job
     row: int = 0
+    feed: str = ""
 
 
-class _Named(msgspec.Struct):
-    """Part of a stored job: its id only."""
-
-    id: str
-
-
-_decode_with_row: Final = msgspec.json.Decoder(StoredJob).decode
-
-
-_decode_id: Final = msgspec.json.Decoder(_Named).decode
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(StoredJob).decode
 
 
 class JobStore:
@@ -72,14 +59,12 @@ class JobStore:
         self.claims = Claims()
         self._lock = threading.Lock()
         self._end = 0
-        self._flushed = 0  # end of the data that ``pread`` can read
         self._count = 0
 
     def add(self, job: Job, row: RowMark | None = None) -> int:
         """Append ``job``, made from ``row``. Return the offset of its line, for ``at``."""
-        line = _encode(job) + b"\n"
-        if row is not None:
-            line = line[:-2] + b',"row":%d,"feed":%b}\n' % (row.line, _encode(row.source))
+        stored = StoredJob(job) if row is None else StoredJob(job, row.line, row.source)
+        line = _encode(stored) + b"\n"
         with self._lock:
             offset = self._end
             self._file.write(line)
@@ -98,18 +83,18 @@ class JobStore:
             self._file.seek(offset)
             line = self._file.readline()
             self._file.seek(self._end)
-        return _decode_with_row(line)
+        return _decode(line)
 
     def __iter__(self) -> Iterator[Job]:
-        return map(_decode, self._lines())
+        return (_decode(line).job for line in self._lines())
 
     def flagged(self, flags: bytearray) -> Iterator[Job | None]:
         """Yield one item per flag, in manifest order: the job, or None where the flag is 0. Only jobs are decoded."""
-        return (_decode(line) if flag else None for flag, line in zip(flags, self._lines(), strict=False))
+        return (_decode(line).job if flag else None for flag, line in zip(flags, self._lines(), strict=False))
 
     def ids(self) -> Iterator[str]:
         """Yield the id of every job, in manifest order."""
-        return (_decode_id(line).id for line in self._lines())
+        return (job.id for job in self)
 
     def _lines(self) -> Iterator[bytes]:
         offset, rest = 0, b""
@@ -131,7 +116,7 @@ class JobStore:
     def find(self, job_id: str) -> Job | None:
         """Return the job with exactly this id; None: there is none."""
         offset = self.claims.ids.get(key_of(job_id))
-        job = self.at(offset) if offset is not None else None
+        job = self.at(offset).job if offset is not None else None
         return job if job is not None and job.id == job_id else None
 
     def __contains__(self, job_id: object) -> bool:
@@ -139,14 +124,7 @@ class JobStore:
 
         ``Mug`` is not ``mug`` here, though a manifest cannot have both.
         """
-        if not isinstance(job_id, str) or (offset := self.claims.ids.get(key_of(job_id))) is None:
-            return False
-        beginning = b'{"id":%b,' % _encode(job_id)
-        with self._lock:
-            if self._flushed != self._end:
-                self._file.flush()
-                self._flushed = self._end
-            return os.pread(self._file.fileno(), len(beginning), offset) == beginning
+        return isinstance(job_id, str) and self.find(job_id) is not None
 
     def close(self) -> None:
         """Delete the file; nothing can be read afterwards. Closing twice is allowed."""
@@ -163,38 +141,17 @@ def key_of(name: str) -> bytes:
     return digest(folded(name))
 
 
-class NameOwners:
-    """First owner of each key, as a number with a meaning for the caller."""
-
-    def __init__(self) -> None:
-        self._numbers = Numbering()
-        self._owners = array("Q")
-
-    def take(self, key: bytes, owner: int) -> int:
-        """Return the owner of ``key``: ``owner`` itself, if the key was free."""
-        number = self._numbers.add(key)
-        if number == len(self._owners):
-            self._owners.append(owner)
-        return self._owners[number]
-
-    def get(self, key: bytes) -> int | None:
-        if not self._owners:
-            return None
-        number = self._numbers.find(key)
-        return None if number is None else self._owners[number]
-
-
 class Claims:
-    """Keys taken so far, and the job that took each of them.
+    """Names taken so far, by ``key_of``, and the job that took each of them, by its offset in the store.
 
     The file of most jobs has the name of the job. ``files`` holds only the files with another name.
     """
 
     def __init__(self) -> None:
-        self.ids = NameOwners()
-        self.files = NameOwners()
-        self.folders = NameOwners()
-        self.stems = NameOwners()
+        self.ids = NumberMap()
+        self.files = NumberMap()
+        self.folders = NumberMap()
+        self.stems = NumberMap()
         """Stems of folders: ``hero`` for a folder ``hero.png``, the name that the file of a job ``hero`` may have."""
 
 

@@ -43,10 +43,10 @@ class UniqueNames:
         if not self._unwritable and not (job.id.isascii() and job.file.isascii()):
             self._check_writable(job, file_mark)
         key = key_of(job.id)
-        first = self._claims.ids.take(key, owner)
+        first = self._claims.ids.setdefault(key, owner)
         if first == owner and generated not in (None, job.id):
             # `sizes: [64x64]` and `size: 64x64` of one prompt are the same purchase with two ids.
-            first = self._claims.ids.take(key_of(str(generated)), owner)
+            first = self._claims.ids.setdefault(key_of(str(generated)), owner)
         if first != owner:
             return self._refuse_id(job, self._store.at(first), generated=generated is not None, mark=id_mark)
         if clash := self._take_file(job, owner, key):
@@ -66,25 +66,26 @@ class UniqueNames:
         above = [(folder, key_of(folder)) for folder in folders(job.file)]
         clash = self._file_clash(job, owner, key, above)
         if key != id_key:
-            self._claims.files.take(key, owner)
+            self._claims.files.setdefault(key, owner)
             for folder, folder_key in above:
-                self._claims.folders.take(folder_key, owner)
+                self._claims.folders.setdefault(folder_key, owner)
                 for stem in stems(folder):
-                    self._claims.stems.take(key_of(stem), owner)
+                    self._claims.stems.setdefault(key_of(stem), owner)
         return clash
 
-    def _refuse_id(self, job: Job, other: StoredJob, *, generated: bool, mark: Mark) -> None:
+    def _refuse_id(self, job: Job, first: StoredJob, *, generated: bool, mark: Mark) -> None:
+        other = first.job
         if not job.model:
             return  # both jobs have no model, which is an error already
         if generated and other.fingerprint == job.fingerprint:
-            what = f"the same model and inputs as {self._where(other)}, and no ids to tell them apart"
+            what = f"the same model and inputs as {self._where(first)}, and no ids to tell them apart"
             self._problems.error(mark, what, "delete one; to buy both, write `repeat: 2` or give them ids")
         elif other.id == job.id:
-            what = f"the id `{job.id}` is taken by {self._where(other)}"
-            same_feed = isinstance(mark, RowMark) and other.feed == mark.source
+            what = f"the id `{job.id}` is taken by {self._where(first)}"
+            same_feed = isinstance(mark, RowMark) and first.feed == mark.source
             self._problems.error(mark, what, _VARIANTS if same_feed else "ids are unique")
         else:
-            what = f"the ids `{job.id}` and `{other.id}`, of {self._where(other)}, differ in case only"
+            what = f"the ids `{job.id}` and `{other.id}`, of {self._where(first)}, differ in case only"
             self._problems.error(mark, what, "they are one on many disks: choose another")
 
     def _file_clash(self, job: Job, owner: int, key: bytes, above: Sequence[tuple[str, bytes]]) -> str | None:
@@ -97,11 +98,11 @@ class UniqueNames:
         inside = self._claims.folders.get(key)
         if inside is not None:
             other = self._store.at(inside)
-            return f"the file `{job.file}` is a folder of `{other.file}`, {self._file_of(other)}"
+            return f"the file `{job.file}` is a folder of `{other.job.file}`, {self._file_of(other)}"
         inside = self._claims.stems.get(key)
         if inside is not None and inside != owner:
             other = self._store.at(inside)
-            what = f"an output of the file `{job.file}` may have the same name as a folder of `{other.file}`"
+            what = f"an output of the file `{job.file}` may have the same name as a folder of `{other.job.file}`"
             return f"{what}, {self._file_of(other)}"
         for folder, folder_key in above:
             for stem in stems(folder):
@@ -123,12 +124,12 @@ class UniqueNames:
         if found is None or found == owner:
             return None
         other = self._store.at(found)
-        return other if folded(other.file) == folded(file) else None
+        return other if folded(other.job.file) == folded(file) else None
 
-    def _file_of(self, job: StoredJob) -> str:
-        return f"the file of {self._where(job)}"
+    def _file_of(self, stored: StoredJob) -> str:
+        return f"the file of {self._where(stored)}"
 
-    def _where(self, job: StoredJob) -> str:
-        if job.feed:
-            return f"the row at {self._problems.place(RowMark(job.row, 1, job.feed))}"
-        return f"the job at {self._problems.place(Mark(job.line, job.column))}"
+    def _where(self, stored: StoredJob) -> str:
+        if stored.feed:
+            return f"the row at {self._problems.place(RowMark(stored.row, 1, stored.feed))}"
+        return f"the job at {self._problems.place(Mark(stored.job.line, stored.job.column))}"
