@@ -1,4 +1,4 @@
-"""Entry point of ``python -m runner`` and of the console script, with the garbage collector settings of both."""
+"""Entry point of ``python -m runner`` and of the console script."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ short-lived objects: Python's default of 700 takes a tenth of the running time."
 
 
 def main() -> int:
-    """Run the command line and return its exit code. The caller ends the process afterwards."""
+    """Run the command line and return its exit code."""
     gc.set_threshold(GARBAGE)
     from runner.cli.main import main as command_line  # noqa: PLC0415 - after the line above: saves an eighth of `runner --help`
 
-    code = command_line()
-    gc.freeze()  # without it Python walks all remaining objects on exit: a quarter of `runner --help`
-    return code
+    return command_line()
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Token:
         """Return the body of an answer without the token, in any JSON spelling: a service may echo what it was sent."""
         if len(self.value) < SHORTEST_SECRET:
             return body
-        spelled = _spelled(self.value)
+        spelled = msgspec.json.encode(self.value)[1:-1]  # as JSON writes it, without quotes
         if b"\\" in body or b"\0" in body:
             try:
                 check_nesting(body)
@@ -66,12 +66,6 @@ def _redacted_from_odd(body: bytes, spelled: bytes) -> bytes:
     """
     mended, mark = mend(body), "…".encode()
     return codecs.BOM_UTF8 + mended.replace(spelled, mark) if spelled in mended else body.replace(spelled, mark)
-
-
-@lru_cache(maxsize=1)
-def _spelled(value: str) -> bytes:
-    """Return a token as JSON writes it, without quotes."""
-    return msgspec.json.encode(value)[1:-1]
 
 
 class ApiBase(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,6 @@ import json
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from math import isfinite
 
 import msgspec
@@ -197,7 +196,6 @@ def read_retry_after(answer: Answer) -> float | None:
     return max(0.0, wait.total_seconds())
 
 
-@lru_cache(maxsize=4)
 def read_day(date: str | None) -> str | None:
     """Return the day of a ``Date`` header in UTC, ``2026-11-22``; None: it cannot be read."""
     try:

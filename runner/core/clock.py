@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Protocol
 
 
@@ -34,20 +33,8 @@ class SystemClock:
 
 def timestamp(epoch_seconds: float) -> str:
     """Return ``2026-11-22T01:02:03.456Z``, the form of every time in the results log."""
-    return _in_milliseconds(round(epoch_seconds * 1_000_000) // 1000)
-
-
-@lru_cache(maxsize=16)
-def _in_milliseconds(epoch_milliseconds: int) -> str:
-    """Format a time in milliseconds; cached, because every record holds one or more times."""
-    second, millisecond = divmod(epoch_milliseconds, 1000)
-    return f"{_second(second)}.{millisecond:03d}Z"
-
-
-@lru_cache(maxsize=16)
-def _second(epoch_second: int) -> str:
-    """Format the whole seconds: the slow part, cached because many times share a second."""
-    return datetime.fromtimestamp(epoch_second, tz=UTC).isoformat()[:-6]
+    moment = datetime.fromtimestamp(epoch_seconds, tz=UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def epoch(text: str) -> float:

@@ -7,7 +7,6 @@ import ssl
 import zlib
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
-from functools import lru_cache
 from typing import TypeVar
 
 import aiohttp
@@ -236,7 +235,6 @@ def decompress(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
     return body, not forms
 
 
-@lru_cache  # almost all submissions go to the same address
 def _as_given(url: str) -> URL:
     """Return ``url`` unchanged if valid as written, since a storage may have signed it; otherwise quoted by yarl."""
     return URL(url, encoded=_SENDABLE.fullmatch(url) is not None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -17,7 +16,6 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return scheme, (parts.hostname or "").lower(), port
 
 
-@lru_cache
 def is_loopback(host: str) -> bool:
     """Tell whether ``host`` is a loopback address or ``localhost``."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import chain
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import anyio
 
 from runner.core.aio import at_work, to_its_end
-from runner.core.disk import Disk, in_thread
+from runner.core.disk import in_thread
 from runner.core.errors import ConflictError
 from runner.core.models import Job, Record
 from runner.engine.billing.budget import BudgetTracker
@@ -196,7 +197,7 @@ class Batch:
         """
         self._check_backlog(owed)
         refused_requests = RefusedRequests(sum(work.record is not None and not work.record.stuck for work in owed))
-        async with at_work(Disk(DISK_THREADS, "disk")) as disk:
+        async with at_work(ThreadPoolExecutor(DISK_THREADS, "disk")) as disk:
             pipeline = Pipeline(
                 self.context,
                 self._config,

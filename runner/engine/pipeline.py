@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from random import Random
 
-from runner.core.disk import Disk
 from runner.core.media_formats import MAX_PIXELS
 from runner.core.models import DISK, Job, Record
 from runner.engine.billing.budget import BudgetTracker
@@ -38,7 +38,7 @@ class Pipeline:
         tally: Tally,
         tracker: BudgetTracker,
         refused_requests: RefusedRequests,
-        disk: Disk,
+        disk: Executor,
         claimed: Callable[[Record], bool],
         scheduler: PollScheduler,
         adaptive: AdaptiveConcurrency | None,
@@ -109,7 +109,7 @@ class Pipeline:
             rng=self._rng,
         )
 
-    def _make_deliverer(self, disk: Disk) -> Deliverer:
+    def _make_deliverer(self, disk: Executor) -> Deliverer:
         return Deliverer(
             api=self._context.api,
             client=self._context.storage,

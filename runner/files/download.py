@@ -6,10 +6,10 @@ deleted when the delivery ends: a later delivery never continues from bytes that
 
 from __future__ import annotations
 
-import os
 from asyncio import get_running_loop
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urljoin
@@ -20,16 +20,16 @@ import msgspec
 from aiohttp import hdrs
 from anyio import CancelScope, sleep
 
-from runner.core.disk import Disk, flush_file, in_thread, timed, write_all
+from runner.core.disk import flush_file, in_thread, room
 from runner.core.errors import OutputError, RunnerError
 from runner.core.http import AnswerTimeout, ConnectFailed, ConnectionBroken, TooLarge, response_of, send
 from runner.core.media_formats import MAX_PIXELS
 from runner.files.body import BLOCK, BodyReader, most_seconds
-from runner.files.containers import SIGNATURE, BadMedia, TooManyPixels
+from runner.files.containers import BadMedia, TooManyPixels
 from runner.files.encodings import decode_file, is_decodable
 from runner.files.errors import write_errors
 from runner.files.kinds import Expected
-from runner.files.media import Media, inspect, inspect_bytes
+from runner.files.media import Media, inspect
 from runner.files.picture_bounds import most_picture_bytes
 from runner.files.resume import PartialFile
 from runner.files.urls import RefusedUrl, UrlPolicy
@@ -38,8 +38,6 @@ T = TypeVar("T")
 
 READ_TIMEOUT = AnswerTimeout(30.0, whole=False)
 MAX_REDIRECTS = 5
-SMALL = 1 << 16
-"""Maximum bytes of a file that is checked in memory and written in one step."""
 RESUME_BYTES = 64 * 1000 * 1000
 """Bytes received from which a broken download is resumed; a shorter one is restarted instead."""
 PAUSES = (0.0, 1.0, 5.0, 15.0)
@@ -66,34 +64,38 @@ class StorageAnswer(RunnerError):
 async def fetch(
     client: aiohttp.ClientSession,
     url: str,
-    target: str,
+    target: Path,
     *,
     allowed: UrlPolicy,
     max_bytes: int,
-    disk: Disk,
+    disk: Executor,
     resume_bytes: int = RESUME_BYTES,
     max_pixels: int = MAX_PIXELS,
     any_kind: bool = False,
 ) -> Media:
     """Download ``url`` to ``target`` and return its media type, size and digest.
 
-    A broken download is resumed if at least ``resume_bytes`` were received. A file of more than ``SMALL`` bytes is
-    flushed; callers flush a small file before its final rename. With ``any_kind`` a file of an unknown format is
-    accepted without checks, unless its address or type announces a known format.
+    The bytes are flushed to the disk. A broken download is resumed if at least ``resume_bytes`` were received. With
+    ``any_kind`` a file of an unknown format is accepted without checks, unless its address or type announces a known
+    format.
 
     Raises ``RefusedUrl``, ``StorageAnswer``, ``BadMedia``, ``TooLarge``, ``ConnectFailed`` or ``ConnectionBroken``, and
     ``OutputError`` for a disk error. An incomplete file is deleted.
     """
-    try:
-        limits = _Limits(max_bytes, max_pixels, url if any_kind else None)
+    limits = _Limits(max_bytes, max_pixels, url if any_kind else None)
+    with _deleted_on_error(target):
         download = _Download(client, url, target, allowed, limits, disk, resume_bytes)
         await download.complete()
-        if download.small is not None:
-            return download.small
-        return await in_thread(disk, _finish, disk, target, limits, download.part)
+        return await in_thread(disk, _finish, target, limits, download.part)
+
+
+@contextmanager
+def _deleted_on_error(target: Path) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         with suppress(OSError):
-            Path(target).unlink(missing_ok=True)  # noqa: ASYNC240 - takes no time, and must not be cancelled
+            target.unlink(missing_ok=True)
         raise
 
 
@@ -118,10 +120,10 @@ class _Download:
         self,
         client: aiohttp.ClientSession,
         url: str,
-        target: str,
+        target: Path,
         allowed: UrlPolicy,
         limits: _Limits,
-        disk: Disk,
+        disk: Executor,
         resume_bytes: int,
     ) -> None:
         self._client = client
@@ -134,8 +136,6 @@ class _Download:
         self.part = PartialFile()
         self._now = get_running_loop().time
         self._begun = self._now()
-        self.small: Media | None = None
-        """Result for a file that was checked and written in one step; None: a longer file."""
 
     async def complete(self) -> None:
         """Receive the whole body. A broken connection is raised unless enough was received to resume."""
@@ -168,9 +168,34 @@ class _Download:
                 return await self._receive(response)
 
     async def _receive(self, response: aiohttp.ClientResponse) -> None:
+        """Append the body to the bytes that ``part`` counts, block by block; a whole body replaces them."""
+        part, limits = self.part, self._limits
         if response.status == 200:
-            self.part.forget()
-        self.small = await _receive(response, self._target, self.part, self._limits, self._disk, self._begun)
+            part.forget()
+        _check_announced(response, part.written, limits.max_bytes)
+        max_bytes = part.max_bytes or limits.max_bytes
+        body = BodyReader(response, READ_TIMEOUT, there=part.written, max_bytes=max_bytes, begun=self._begun)
+        block = await body.block()
+        if response.status == 200:
+            part.start(response.headers, response.content_length)
+            part.encoding = _encoding(response)
+            if not part.encoding:
+                part.max_bytes = body.max_bytes = min(most_picture_bytes(block) or max_bytes, max_bytes)
+                body.check(response.content_length or 0)
+        if not part.written and len(block) < BLOCK:  # that is all
+            await _by_disk(in_thread(self._disk, _write, self._target, block), self._target)
+            part.written = len(block)
+            return
+        opening = aiofiles.open(self._target, "ab" if part.written else "wb", executor=self._disk)
+        file = await _by_disk(opening, self._target)
+        try:
+            while block:
+                announced = (part.length or 0) - part.written
+                await in_thread(self._disk, _check_room, self._target, max(len(block), announced))
+                part.written += await _by_disk(file.write(block), self._target)
+                block = await body.block()
+        finally:
+            await _by_disk(file.close(), self._target)
 
     async def _answer(self, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """Return the response after redirects; each redirect is checked like the first address."""
@@ -193,57 +218,7 @@ def _joined(url: str, location: str) -> str:
         raise RefusedUrl(f"the storage redirects to {location[:200]!r}, which is no address: {error}") from None
 
 
-async def _receive(
-    response: aiohttp.ClientResponse, target: str, part: PartialFile, limits: _Limits, disk: Disk, begun: float
-) -> Media | None:
-    """Append the body to the bytes that ``part`` counts: a short body in one step, a long body block by block.
-
-    Returns the result for a small file, which is checked in the same step; None for a longer file.
-    """
-    _check_announced(response, part.written, limits.max_bytes)
-    max_bytes = part.max_bytes or limits.max_bytes
-    body = BodyReader(response, READ_TIMEOUT, there=part.written, max_bytes=max_bytes, begun=begun)
-    block = await body.block()
-    if not part.written:
-        part.content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
-        part.encoding = _encoding(response)
-    if not part.written and len(block) <= SMALL and not part.encoding:
-        return await _keep_small(target, block, disk, limits, part.content_type)
-    if response.status == 200:
-        part.start(response.headers, response.content_length)
-    if not part.written and not part.encoding:
-        part.max_bytes = body.max_bytes = min(most_picture_bytes(block) or max_bytes, max_bytes)
-        body.check(response.content_length or 0)
-    await disk.small(_check_room, disk, target, response.content_length or len(block))
-    if not part.written and len(block) < BLOCK:
-        disk.wrote(len(block))
-        await _by_disk(in_thread(disk, Path(target).write_bytes, block), target)
-        return None
-    file = await _by_disk(aiofiles.open(target, "ab" if part.written else "wb", executor=disk), target)
-    try:
-        while block:
-            await disk.small(_check_room, disk, target, len(block))
-            disk.wrote(len(block))
-            part.written += await _by_disk(file.write(block), target)
-            block = await body.block()
-    finally:
-        await _by_disk(file.close(), target)
-    return None
-
-
-async def _keep_small(target: str, body: bytes, disk: Disk, limits: _Limits, content_type: str) -> Media:
-    """Check and write a small file: a PNG in the calling thread if that is fast, otherwise in a thread.
-
-    A PNG is read in small steps. Other formats are decoded, and a few of their bytes may expand to a large picture. A
-    cancelled caller waits for the thread.
-    """
-    judgement = disk.judgement(_keep)
-    if body.startswith(SIGNATURE) and judgement.quick():
-        return timed(judgement, _keep, disk, target, body, limits, content_type)
-    return await _by_disk(in_thread(disk, _keep, disk, target, body, limits, content_type), target)
-
-
-async def _by_disk(step: Awaitable[T], target: str) -> T:
+async def _by_disk(step: Awaitable[T], target: Path) -> T:
     """Wait for a short disk operation even if cancelled: its thread cannot be stopped. Raises ``OutputError``."""
     with write_errors(target), CancelScope(shield=True):
         done = await step
@@ -262,38 +237,23 @@ def _encoding(response: aiohttp.ClientResponse) -> str:
     return "" if told.strip() in ("", "identity") else told.strip()
 
 
-def _check_room(disk: Disk, target: str, length: int) -> None:
+def _check_room(target: Path, length: int) -> None:
     """Raise ``OutputError`` if ``length`` more bytes would use the reserve of the disk."""
     with write_errors(target):
-        fits = disk.fits(target, length)
+        fits = length < room(target.parent)
     if not fits:
-        raise OutputError(
-            f"{Path(target).parent}: the disk is nearly full; make room, and run again. The picture is paid."
-        )
+        raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
 
 
-def _keep(disk: Disk, target: str, body: bytes, limits: _Limits, content_type: str) -> Media:
-    """Check and write a small file. Raises ``BadMedia`` or ``OutputError``."""
-    _check_room(disk, target, len(body))
-    disk.wrote(len(body))
-    media = inspect_bytes(body, limits.expected(content_type), max_pixels=limits.max_pixels)
-    with write_errors(target):
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        try:
-            write_all(handle, body)
-        finally:
-            os.close(handle)
-    return media
-
-
-def _finish(disk: Disk, target: str, limits: _Limits, part: PartialFile) -> Media:
+def _finish(target: Path, limits: _Limits, part: PartialFile) -> Media:
     """Check and flush the whole file. Raises ``BadMedia``, ``TooLarge`` or ``OutputError``."""
     expected = limits.expected(part.content_type)
     with write_errors(target):
         if part.encoding:
-            decode_file(target, part.encoding, limits.max_bytes, lambda length: _check_room(disk, target, length))
+            decode_file(target, part.encoding, limits.max_bytes, lambda length: _check_room(target, length))
         try:
-            media = inspect(Path(target), expected, max_pixels=limits.max_pixels)
+            with target.open("rb") as file:
+                media = inspect(file, expected, max_pixels=limits.max_pixels)
         except TooManyPixels:
             raise
         except BadMedia as error:
@@ -312,7 +272,7 @@ def _as_encoded(encoding: str, why: str) -> BadMedia:
 
 
 async def keep_bytes(
-    body: bytes, target: str, content_type: str, *, max_bytes: int, disk: Disk, max_pixels: int = MAX_PIXELS
+    body: bytes, target: Path, content_type: str, *, max_bytes: int, disk: Executor, max_pixels: int = MAX_PIXELS
 ) -> Media:
     """Check a file from inside a response, write it to ``target`` and flush it.
 
@@ -321,11 +281,11 @@ async def keep_bytes(
     if len(body) > max_bytes:
         raise TooLarge(f"the file has {len(body):,} bytes; max_file allows {max_bytes:,}")
     limits = _Limits(max_bytes, max_pixels, _INSIDE)
-    try:
-        media = await _by_disk(in_thread(disk, _keep, disk, target, body, limits, content_type), target)
-        await _by_disk(in_thread(disk, flush_file, target), target)
-    except BaseException:
-        with suppress(OSError):
-            Path(target).unlink(missing_ok=True)  # noqa: ASYNC240 - takes no time, and must not be cancelled
-        raise
-    return media
+    with _deleted_on_error(target):
+        await _by_disk(in_thread(disk, _write, target, body), target)
+        return await in_thread(disk, _finish, target, limits, PartialFile(content_type=content_type))
+
+
+def _write(target: Path, body: bytes) -> None:
+    _check_room(target, len(body))
+    target.write_bytes(body)

@@ -20,22 +20,21 @@ def is_decodable(encoding: str) -> bool:
     return encoding in _DECODABLE
 
 
-def decode_file(target: str, encoding: str, max_bytes: int, check_room: Callable[[int], None]) -> None:
+def decode_file(target: Path, encoding: str, max_bytes: int, check_room: Callable[[int], None]) -> None:
     """Decode the file in place if its bytes are encoded as ``encoding`` says.
 
     Raises ``TooLarge`` above ``max_bytes``, ``BadMedia`` for an incomplete or damaged body, and ``OSError``.
     """
-    source = Path(target)
-    with source.open("rb") as file:
+    with target.open("rb") as file:
         window = _window(encoding, file.read(2))
         if window is None:
             return
         file.seek(0)
-        decoded = source.with_name(f"{source.name}.decoded")
+        decoded = target.with_name(f"{target.name}.decoded")
         try:
             with decoded.open("wb") as out:
                 _copy_decoded(file.read, out.write, window, max_bytes, check_room)
-            decoded.replace(source)
+            decoded.replace(target)
         finally:
             decoded.unlink(missing_ok=True)
 

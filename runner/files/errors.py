@@ -29,13 +29,13 @@ def disk_errors(where: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def write_errors(target: Path | str) -> Iterator[None]:
+def write_errors(target: Path) -> Iterator[None]:
     """Raise ``OutputError`` in place of ``OSError``, with the folder of ``target``, a temporary file."""
     try:
         yield
     except OSError as error:
         what = "moved or deleted while a run used it" if error.errno == errno.ENOENT else error.strerror
-        raise OutputError(f"{Path(target).parent}: cannot be written: {what}") from error
+        raise OutputError(f"{target.parent}: cannot be written: {what}") from error
 
 
 @contextmanager

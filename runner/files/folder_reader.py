@@ -12,52 +12,32 @@ from runner.core.models import Output, Record
 from runner.files.errors import PathOccupied, file_errors
 from runner.files.record_paths import REPLACED, archive_folder, archive_path, paths_of
 
-MAX_KNOWN_FOLDERS = 10_000
-"""Maximum number of folders remembered as inside the output folder; beyond it all are forgotten and checked again."""
-
 
 class FolderReader:
     """Read-only view of an output folder. Paths in records are relative to it, with ``/``."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._root = str(root)
-        self._inside: dict[str, tuple[int, int]] = {}
-        """Device and inode of folders known to be inside the output folder, by name."""
 
     def path(self, relative: str) -> Path:
         """Return the absolute path of a record's path. Raises ``PathOccupied`` if a link leads out of the folder."""
-        return Path(self.name_inside(relative))
+        path = self.root / relative
+        if not self.contains(path.parent):
+            raise PathOccupied(f"{path} leaves the output folder by a link")
+        return path
 
-    def name_inside(self, relative: str) -> str:
-        """Return the same as a string, since a ``Path`` for every file of every job is slow."""
-        name = f"{self._root}/{relative}"
-        if not self.contains(name.rpartition("/")[0]):
-            raise PathOccupied(f"{name} leaves the output folder by a link")
-        return name
-
-    def contains(self, name: str) -> bool:
-        """Tell whether a folder is in the output folder, following links; cached by device and inode."""
-        found = _identity(name)
-        if found is not None and self._inside.get(name) == found:
-            return True
-        inside = disk.is_within(Path(name), self.root)
-        if inside and found is not None:
-            if len(self._inside) >= MAX_KNOWN_FOLDERS:
-                self._inside.clear()
-            self._inside[name] = found
-        return inside
+    def contains(self, folder: Path) -> bool:
+        """Tell whether ``folder`` is in the output folder, following links."""
+        return disk.is_within(folder, self.root)
 
     def present(self, record: Record) -> bool:
         """Tell whether every file of a done purchase exists, in its place or archived, following links.
 
         A purchase without files is not present, unless the user has accepted it.
         """
-        for output in files_of(record):
-            there = os.path.isfile(f"{self._root}/{output.path}")  # noqa: PTH113 - a string: called for a million files
-            if not there and not any(_is_file(self.root / path) for path in paths_of(record, output)):
-                return False
-        return record.accepted or bool(files_of(record))
+        files = files_of(record)
+        here = all(any(_is_file(self.root / path) for path in paths_of(record, output)) for output in files)
+        return here and (record.accepted or bool(files))
 
     def holds(self, record: Record) -> bool:
         """Tell whether every file of a done purchase exists in one of its places with the recorded bytes."""
@@ -79,8 +59,7 @@ class FolderReader:
             )
 
     def _has_archive(self, job_id: str) -> bool:
-        """Tell whether the archive holds anything of the job; one system call, since it mostly holds nothing."""
-        return os.access(f"{self._root}/{REPLACED}/{job_id}", os.F_OK)
+        return os.path.lexists(self.root / REPLACED / job_id)
 
     def find_checked(self, record: Record, output: Output) -> str | None:
         """Return the path of a purchase's file with the recorded bytes; None: there is none.
@@ -119,11 +98,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
-
-
-def _identity(folder: str) -> tuple[int, int] | None:
-    """Return the device and inode of a folder; None: no such folder."""
-    try:
-        return disk.identity(folder)
-    except OSError:
-        return None

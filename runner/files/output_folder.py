@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -26,17 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class IncomingFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Checked file at ``source`` with the final path ``output.path``."""
+    """Checked and flushed file at ``source`` with the final path ``output.path``."""
 
-    name: str
-    """``source`` as a string, which is faster for millions of files."""
+    source: Path
     output: Output
-    flushed: bool = True
-    """True if the bytes of the file are flushed; otherwise they are flushed before the final rename."""
-
-    @property
-    def source(self) -> Path:
-        return Path(self.name)
 
 
 class Folder(FolderReader):
@@ -46,9 +38,6 @@ class Folder(FolderReader):
         """Open the folder ``root``; ``private`` is a subfolder that only this run uses."""
         super().__init__(root)
         self.incoming = (private or root / ".runner") / "incoming"
-        self._incoming = str(self.incoming)
-        self._arriving = self._incoming + os.sep
-        self._names = map(f"{token_hex(8)}-{{}}".format, count())
         self._moving = Lock()
         """Lock from the check of a path to its change, since other jobs move files too."""
 
@@ -65,13 +54,13 @@ class Folder(FolderReader):
                     left.unlink()
 
     def _require_incoming(self) -> None:
-        if not self.contains(self._incoming):
+        if not self.contains(self.incoming):
             raise OutputError(f"{self.incoming} leaves the output folder by a link; remove the link")
 
-    def new_incoming_file(self) -> str:
-        """Return a unique name for a temporary file. Raises ``OutputError`` if a link leads out of the folder."""
+    def new_incoming_file(self) -> Path:
+        """Return a unique path for a temporary file. Raises ``OutputError`` if a link leads out of the folder."""
         self._require_incoming()
-        return f"{self._arriving}{next(self._names)}"
+        return self.incoming / token_hex(12)
 
     def nearly_full(self) -> bool:
         """Tell whether only the reserve of the disk is left, so that no more files fit. Raises ``OutputError``."""
@@ -85,19 +74,18 @@ class Folder(FolderReader):
         """
         with file_errors(self.root):
             others = [other for other in history if other.state is State.DONE and other.purchase != record.purchase]
-            targets = [self.name_inside(arrival.output.path or "") for arrival in arrivals]
-            _flush(arrivals)
-            if others or not all(map(self._named_at_once, arrivals, targets)):
-                self._place_among(others, arrivals, [Path(target) for target in targets])
-            for folder in {target.rpartition("/")[0] for target in targets}:
+            targets = [self.path(arrival.output.path or "") for arrival in arrivals]
+            if others or not all(map(self._move_to_free_path, arrivals, targets)):
+                self._place_among(others, arrivals, targets)
+            for folder in {target.parent for target in targets}:
                 disk.flush_folder(folder)  # the source folder needs no flush: it is emptied before each run
 
-    def _named_at_once(self, arrival: IncomingFile, target: str) -> bool:
+    def _move_to_free_path(self, arrival: IncomingFile, target: Path) -> bool:
         """Rename an arrival if it was just downloaded and its path is free, without waiting for moves of other jobs."""
         if not self._is_passing(arrival):
             return False
         try:
-            move(arrival.name, target)
+            move(arrival.source, target)
         except FileExistsError:
             return False
         return True
@@ -117,7 +105,6 @@ class Folder(FolderReader):
         Raises ``PathOccupied`` if other files are in the archive paths, ``OutputError`` for a disk error.
         """
         with file_errors(self.root), self._moving:
-            _flush(arrivals)
             for arrival in arrivals:
                 places = [self.path(place) for place in archive_folder(record, arrival.output)]
                 passing = self._require_source(arrival)
@@ -136,7 +123,7 @@ class Folder(FolderReader):
         with file_errors(self.root):
             for arrival in arrivals:
                 path = arrival.output.path or ""
-                if path in mine or not os.path.lexists(f"{self.root}/{path}"):
+                if path in mine or not os.path.lexists(self.root / path):
                     continue
                 target = self.path(path)
                 if arrival.source == target or is_ours(target, arrival.output) or self.is_one_of(target, mine):
@@ -166,7 +153,7 @@ class Folder(FolderReader):
         """
         for output in other.outputs:
             path = self.root / (output.path or ".")
-            if output.path is None or not self.contains(str(path.parent)) or not is_ours(path, output):
+            if output.path is None or not self.contains(path.parent) or not is_ours(path, output):
                 continue
             places = [self.path(place) for place in archive_folder(other, output)]
             if not any(is_ours(place, output) for place in places):
@@ -176,7 +163,7 @@ class Folder(FolderReader):
 
     def _copy(self, source: Path, target: Path) -> None:
         """Copy ``source`` to ``target``, atomically and durably. ``prepare`` deletes what a crash leaves."""
-        temporary = Path(self.new_incoming_file())
+        temporary = self.new_incoming_file()
         with source.open("rb") as whole, temporary.open("xb") as file:
             shutil.copyfileobj(whole, file)
             file.flush()
@@ -218,11 +205,11 @@ class Folder(FolderReader):
 
     def _is_passing(self, arrival: IncomingFile) -> bool:
         """Tell whether an arrival was just downloaded, so that it is in the folder for temporary files."""
-        return arrival.name.startswith(self._arriving)
+        return arrival.source.parent == self.incoming
 
     def is_waiting(self, arrival: IncomingFile) -> bool:
         """Tell whether an arrival was just downloaded and still has its temporary name."""
-        return self._is_passing(arrival) and os.path.lexists(arrival.name)
+        return self._is_passing(arrival) and os.path.lexists(arrival.source)
 
     def discard(self, arrivals: Iterable[IncomingFile]) -> None:
         """Delete downloaded arrivals that are not needed. ``prepare`` deletes the rest before the next run."""
@@ -263,7 +250,6 @@ class Folder(FolderReader):
         """
         kept = []
         with file_errors(self.root):
-            _flush(arrivals)
             for arrival in arrivals:
                 path = self._keep_rejected(record, arrival)
                 kept.append(msgspec.structs.replace(arrival.output, path=path, moved_from=None))
@@ -281,10 +267,3 @@ class Folder(FolderReader):
         elif kept != arrival.source and arrival.source.exists():
             drop_copy(arrival.source, kept)
         return places[kept]
-
-
-def _flush(arrivals: Iterable[IncomingFile]) -> None:
-    """Flush the bytes of small arrivals: no final name may ever lead to an incomplete file."""
-    for arrival in arrivals:
-        if not arrival.flushed:
-            disk.flush_file(arrival.name)

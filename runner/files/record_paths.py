@@ -16,9 +16,10 @@ LONGEST_NAME = 255
 """Maximum bytes of a file name on common file systems."""
 
 
-def paths_of(record: Record, output: Output) -> list[str]:
-    """Return the possible paths of a purchase's file: in place, before an unfinished rename, or archived."""
-    return [path for path in (output.path, output.moved_from) if path] + archive_folder(record, output)
+def paths_of(record: Record, output: Output) -> Iterator[str]:
+    """Yield the possible paths of a purchase's file: in place, before an unfinished rename, archived."""
+    yield from filter(None, (output.path, output.moved_from))
+    yield from archive_folder(record, output)
 
 
 def archive_folder(record: Record, output: Output) -> list[str]:

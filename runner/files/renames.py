@@ -34,13 +34,13 @@ def rename(source: Path, target: Path) -> None:
         disk.flush_folder(source.parent)
 
 
-def move(source: Path | str, target: Path | str) -> None:
+def move(source: Path, target: Path) -> None:
     """Rename without replacing another file; the caller makes the rename durable."""
     try:
         disk.give_name(source, target)
     except (FileNotFoundError, NotADirectoryError):
         # Another process may have created the folder by now. Raises if a file is in its place.
-        make_folder(Path(target).parent)
+        make_folder(target.parent)
         disk.give_name(source, target)
 
 

@@ -35,6 +35,7 @@ class PartialFile(msgspec.Struct):
     def start(self, headers: Mapping[str, str], length: int | None) -> None:
         """Record the beginning of a whole body."""
         self.written, self.validator, self.length = 0, validator(headers), length
+        self.content_type = headers.get("Content-Type", "")
 
     def forget(self) -> None:
         """Discard the state, so that the next request is for the whole body."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -15,8 +14,6 @@ from aiohttp.resolver import ThreadedResolver
 from runner.core.errors import RunnerError
 from runner.core.origins import is_loopback, origin_of
 
-_PLAIN = re.compile(r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)/[\x21-\x3f\x41-\x5b\x5d-\x7e]*")
-"""Plain address without unusual characters: its origin alone decides, so the decision can be cached."""
 _ODD = re.compile(r"[\\\x00-\x20\x7f]")
 MAX_URL = 16_384
 """Maximum characters of an address."""
@@ -38,42 +35,27 @@ class UrlPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self, url: str) -> None:
         """Raise ``RefusedUrl`` unless downloads from ``url`` are allowed."""
-        plain = _PLAIN.fullmatch(url)
-        if plain is None or len(url) > MAX_URL or not _known_good(self, plain[1]):
-            _look_closely(self, url)
-
-
-@lru_cache
-def _known_good(allowed: UrlPolicy, origin: str) -> bool:
-    """Tell whether downloads from ``origin`` are allowed; cached, since many files share an origin."""
-    try:
-        _look_closely(allowed, origin)
-    except RefusedUrl:
-        return False
-    return True
-
-
-def _look_closely(allowed: UrlPolicy, url: str) -> None:
-    """Check all parts of ``url``. Raises ``RefusedUrl``."""
-    if len(url) > MAX_URL:
-        raise RefusedUrl(f"an address of {len(url):,} characters, {url[:80]!r}…, is no link to a file")
-    try:
-        scheme, host, port = origin_of(url)
-        named = urlsplit(url)
-        ascii_host = _ascii(host)
-    except ValueError as error:
-        raise RefusedUrl(f"{url[:200]!r} is no address: {error}") from None
-    odd = "@" in named.netloc or _ODD.search(url)
-    if odd or scheme not in ("http", "https") or not host:
-        raise RefusedUrl(f"{url[:200]!r} is no plain http(s) address")
-    if (scheme, host, port) == allowed.api and (scheme == "https" or is_loopback(host)):
-        return
-    if scheme != "https":
-        raise RefusedUrl(f"files come over https only, not from {scheme}://{host}")
-    if not any(_matches(ascii_host, pattern) for pattern in STORAGE + allowed.trusted_hosts):
-        raise RefusedUrl(f"{host} is not one of RunComfy's storage hosts; if it is right, add it to trusted_hosts")
-    if _is_address(ascii_host) and not _is_public(ascii_host):
-        raise RefusedUrl(f"{host} is a private address")
+        if len(url) > MAX_URL:
+            raise RefusedUrl(f"an address of {len(url):,} characters, {url[:80]!r}…, is not a link to a file")
+        try:
+            scheme, host, port = origin_of(url)
+            named = urlsplit(url)
+            ascii_host = _ascii(host)
+        except ValueError as error:
+            raise RefusedUrl(f"{url[:200]!r} is not an address: {error}") from None
+        odd = "@" in named.netloc or _ODD.search(url)
+        if odd or scheme not in ("http", "https") or not host:
+            raise RefusedUrl(f"{url[:200]!r} is not a plain http(s) address")
+        if (scheme, host, port) == self.api and (scheme == "https" or is_loopback(host)):
+            return
+        if scheme != "https":
+            raise RefusedUrl(f"files are downloaded over https only, not from {scheme}://{host}")
+        if not any(_matches(ascii_host, pattern) for pattern in STORAGE + self.trusted_hosts):
+            raise RefusedUrl(
+                f"{host} is not one of RunComfy's storage hosts. If it is right, add it to `trusted_hosts`"
+            )
+        if _is_address(ascii_host) and not _is_public(ascii_host):
+            raise RefusedUrl(f"{host} is a private address")
 
 
 def _ascii(host: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import anyio
 import pytest
 
 from runner.core.aio import at_work, pull, to_its_end
-from runner.core.disk import Disk
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ PATIENCE = 30.0
 async def test_the_loop_goes_on_while_the_last_disk_work_ends() -> None:
     """A file of gigabytes that is still hashed when a run ends keeps nobody from hearing a second signal."""
     heard = threading.Event()
-    async with anyio.create_task_group() as group, at_work(Disk(1, "disk")) as disk:
+    async with anyio.create_task_group() as group, at_work(ThreadPoolExecutor(1)) as disk:
         hashing = disk.submit(heard.wait, PATIENCE)
         group.start_soon(_set, heard)
     assert hashing.result() is True
@@ -41,7 +41,7 @@ async def test_disk_work_has_ended_when_its_threads_are_left_whatever_happens() 
         done.set()
 
     with anyio.CancelScope() as scope:
-        async with at_work(Disk(1, "disk")) as disk:
+        async with at_work(ThreadPoolExecutor(1)) as disk:
             disk.submit(write)
             asyncio.get_running_loop().call_soon(released.set)
             scope.cancel()

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -17,16 +18,14 @@ import anyio
 import pytest
 from PIL import Image
 
-from runner.core import disk as disks
-from runner.core.disk import Disk
 from runner.core.errors import OutputError
 from runner.core.http import AnswerTimeout, ConnectFailed, ConnectionBroken, TooLarge, session
 from runner.files import body as pacing
 from runner.files import download as fetching
 from runner.files.body import most_seconds
 from runner.files.containers import BadMedia
-from runner.files.download import SMALL, StorageAnswer, fetch
-from runner.files.media import Media, inspect_bytes
+from runner.files.download import StorageAnswer, fetch
+from runner.files.media import Media, inspect
 from runner.files.urls import RefusedUrl, UrlPolicy
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ async def get(storage: Storage, tmp_path: Path) -> AsyncIterator[Callable[..., A
     """Fetch from the storage to ``incoming/file``; whatever goes wrong must leave that folder empty."""
     target = tmp_path / "incoming" / "file"
     target.parent.mkdir()
-    with Disk(2, "disk") as disk:
+    with ThreadPoolExecutor(2) as disk:
         async with session(keepalive_seconds=5) as client:
 
             async def fetched(url: str | None = None, max_bytes: int = 10**8) -> Media:
@@ -121,7 +120,7 @@ async def get(storage: Storage, tmp_path: Path) -> AsyncIterator[Callable[..., A
                     return await fetch(
                         client,
                         url or storage.url(),
-                        str(target),
+                        target,
                         allowed=allowed,
                         max_bytes=max_bytes,
                         disk=disk,
@@ -211,8 +210,8 @@ async def test_a_link_that_cannot_be_sent_is_mended(
     assert storage.requests[-1].startswith(f"GET {sent} HTTP/1.1\r\n".encode())
 
 
-@pytest.mark.parametrize("length", [SMALL + 1, (1 << 20) - 500, 3 << 20])
-async def test_a_long_file_is_flushed_as_it_comes(
+@pytest.mark.parametrize("length", [500, (1 << 20) - 500, 3 << 20])
+async def test_every_file_is_flushed_before_it_may_get_its_name(
     storage: Storage,
     get: Callable[..., Any],
     target: Path,
@@ -220,9 +219,8 @@ async def test_a_long_file_is_flushed_as_it_comes(
     flushes: list[tuple[int, set[str]]],
     length: int,
 ) -> None:
-    """Off the event loop, since that may take seconds; a short one is left to be flushed with its name."""
-    body = noise(length, picture)
-    storage.serve(body)
+    """Power may fail right after the rename: a final name never leads to less than the whole file."""
+    storage.serve(noise(length, picture))
     await get()
     assert number_of(target) in {number for number, _ in flushes}
 
@@ -498,9 +496,7 @@ async def test_a_disk_is_not_filled_to_the_last(
     body = noise(length, picture)
     storage.answer(body, f"Content-Length: {len(body)}" if announced else "Connection: close")
     assert (await get()).bytes == len(body)
-    rooms = [len(body)] if announced else [0] if length < 1000 else [100, 100]
-    monkeypatch.setattr(disks, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(disks, "room", lambda _: rooms.pop())
+    monkeypatch.setattr(fetching, "room", lambda _: len(body) if announced else 100)
     with pytest.raises(OutputError, match="incoming: the disk is nearly full"):
         await get()
 
@@ -517,27 +513,12 @@ async def test_a_file_that_just_fits_comes_home(
 ) -> None:
     """However quickly it comes, no byte of it counts twice, nor one of another file that was refused."""
     body = noise(length, picture)
-    monkeypatch.setattr(disks, "LOOK_SECONDS", 3600.0)
-    monkeypatch.setattr(disks, "room", lambda _: len(body) + 1)
+    monkeypatch.setattr(fetching, "room", lambda _: len(body) + 1)
     storage.answer(bytes(2 << 20), "Content-Length: 90000000")
     with pytest.raises(OutputError, match="the disk is nearly full"):
         await get()
     storage.answer(body, f"Content-Length: {len(body)}" if announced else "Connection: close")
     assert (await get()).bytes == len(body)
-
-
-@pytest.mark.parametrize("length", [500, 500_000, 3 << 20])
-async def test_what_was_just_written_is_room_no_more(
-    storage: Storage, get: Callable[..., Any], picture: Picture, monkeypatch: pytest.MonkeyPatch, length: int
-) -> None:
-    """Many files in a moment stop where the reserve begins, between two looks at the disk, too."""
-    body = noise(length, picture)
-    monkeypatch.setattr(disks, "LOOK_SECONDS", 3600.0)
-    monkeypatch.setattr(disks, "room", lambda _: len(body) * 3 // 2)
-    storage.answer(body, "Connection: close")
-    assert (await get()).bytes == len(body)
-    with pytest.raises(OutputError, match="the disk is nearly full"):
-        await get()
 
 
 async def test_a_cancelled_download_leaves_nothing(
@@ -567,7 +548,7 @@ async def test_a_disk_that_refuses_is_an_error_of_the_output(
 
 FULL = """
 import asyncio, resource, sys
-from runner.core.disk import Disk
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from runner.files.download import fetch
 from runner.files.urls import UrlPolicy
@@ -575,11 +556,11 @@ from runner.core.errors import OutputError
 from runner.core.http import session
 
 async def main(url, port, target):
-    with Disk(1, "disk") as disk:
+    with ThreadPoolExecutor(1) as disk:
         async with session(keepalive_seconds=1) as client:
             allowed = UrlPolicy(api=("http", "127.0.0.1", port))
             try:
-                await fetch(client, url, str(target), allowed=allowed, max_bytes=10**8, disk=disk)
+                await fetch(client, url, target, allowed=allowed, max_bytes=10**8, disk=disk)
             except OutputError as error:
                 print(error, list(target.parent.iterdir()))
 
@@ -612,18 +593,17 @@ async def test_a_disk_that_is_full_in_the_middle_is_an_error_of_the_output(
     assert done.stderr == b""
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF"])
-async def test_a_small_picture_that_must_be_decoded_holds_up_nobody(storage, get, picture, monkeypatch, kind):
-    """Few bytes may hold very many pixels: whatever is not read as it comes is decoded beside the event loop."""
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+async def test_a_picture_is_checked_beside_the_event_loop(storage, get, picture, monkeypatch, kind):
+    """Few bytes may hold very many pixels: whatever arrives holds up no other job."""
     where = []
 
-    def noted(body: bytes, *rest: Any, **more: Any) -> Media:
+    def noted(*about: Any, **more: Any) -> Media:
         where.append(threading.current_thread())
-        return inspect_bytes(body, *rest, **more)
+        return inspect(*about, **more)
 
-    monkeypatch.setattr(fetching, "inspect_bytes", noted)
+    monkeypatch.setattr(fetching, "inspect", noted)
     storage.serve(picture(kind))
     assert (await get()).width == 23
-    storage.serve(picture("PNG"))
-    await get()
-    assert [thread is threading.main_thread() for thread in where] == [False, True]
+    assert where
+    assert threading.main_thread() not in where

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.disk import Disk
 from runner.core.http import TooLarge
 from runner.files.containers import BadMedia
 from runner.files.download import _finish, _Limits
@@ -21,7 +20,7 @@ BODY = bytes(range(256)) * 4000
 def decoded(folder: Path, body: bytes, encoding: str, max_bytes: int = 10**7) -> bytes:
     path = folder / "file"
     path.write_bytes(body)
-    decode_file(str(path), encoding, max_bytes, lambda _: None)
+    decode_file(path, encoding, max_bytes, lambda _: None)
     assert [left.name for left in folder.iterdir()] == ["file"]
     return path.read_bytes()
 
@@ -58,7 +57,6 @@ def test_a_file_under_an_encoding_that_cannot_be_undone_must_show_that_it_is_who
     path = tmp_path / "file"
     path.write_bytes(b"v 0 0 0\n")
     limits = _Limits(10**6, 10**6, "https://storage.example/a.obj")
-    with Disk(1, "disk") as disk:
-        assert _finish(disk, str(path), limits, PartialFile(content_type="text/plain")).extension == "obj"
-        with pytest.raises(BadMedia, match="'br'-encoded, which was not asked for"):
-            _finish(disk, str(path), limits, PartialFile(content_type="text/plain", encoding="br"))
+    assert _finish(path, limits, PartialFile(content_type="text/plain")).extension == "obj"
+    with pytest.raises(BadMedia, match="'br'-encoded, which was not asked for"):
+        _finish(path, limits, PartialFile(content_type="text/plain", encoding="br"))

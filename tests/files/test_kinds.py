@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.media import inspect_bytes
 
 from runner.emulator.other_files import OTHER_FILES
 from runner.files.containers import BadMedia, TooManyPixels
 from runner.files.kinds import Expected
-from runner.files.media import inspect_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

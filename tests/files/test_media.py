@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
+from support.media import inspect_bytes, inspect_path
 
 from runner.emulator.video import clip
-from runner.files import containers
+from runner.files import containers, pictures
 from runner.files import containers as png_module
-from runner.files import media as media_module
 from runner.files.containers import BadMedia
-from runner.files.media import inspect, inspect_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +45,7 @@ def refused(save: Callable[[bytes], Path]) -> Callable[[bytes], str]:
 
     def why(body: bytes) -> str:
         with pytest.raises(BadMedia) as caught:
-            inspect(save(body))
+            inspect_path(save(body))
         return str(caught.value)
 
     return why
@@ -85,7 +84,7 @@ def test_a_whole_picture_is_known_by_its_bytes(
 ) -> None:
     """Type, extension, pixels, length and hash come from the file itself."""
     body = picture(kind)
-    media = inspect(save(body))
+    media = inspect_path(save(body))
     assert (media.media_type, media.extension) == (media_type, extension)
     assert (media.width, media.height) == (23, 17)
     assert (media.bytes, media.sha256) == (len(body), hashlib.sha256(body).hexdigest())
@@ -97,7 +96,7 @@ def test_a_moving_picture_is_whole_to_its_last_frame(
 ) -> None:
     """A file that ends after its first frame opens everywhere, and is cut short all the same."""
     body = moving(kind)
-    assert inspect(save(body)).extension == kind.lower()
+    assert inspect_path(save(body)).extension == kind.lower()
     for cut in range(len(body) // 2, len(body), 97):
         assert "cut short" in refused(body[:cut]) or "whole" in refused(body[:cut])
 
@@ -105,7 +104,7 @@ def test_a_moving_picture_is_whole_to_its_last_frame(
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_every_kind_of_png_is_accepted(picture: Picture, save: Callable[[bytes], Path], mode: str) -> None:
     """Palettes, 16 bits, grey and transparency are as good as colours."""
-    assert inspect(save(picture(mode=mode))).width == 23
+    assert inspect_path(save(picture(mode=mode))).width == 23
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
@@ -114,7 +113,7 @@ def test_sixteen_bits_a_channel_are_accepted(
 ) -> None:
     """Rows are counted with the depth that the header names."""
     row = bytes(1 + 5 * channels * 2)
-    assert inspect(save(png(chunk, 5, 3, row * 3, depth=16, colour=colour))).height == 3
+    assert inspect_path(save(png(chunk, 5, 3, row * 3, depth=16, colour=colour))).height == 3
     assert "rows are missing" in refused(png(chunk, 5, 3, row * 2, depth=16, colour=colour))
 
 
@@ -131,7 +130,7 @@ def test_an_interlaced_png_has_every_row_of_every_pass(
 ) -> None:
     """Seven passes, some of them empty in a small picture; one byte less is cut short."""
     length = adam7(*size)
-    assert inspect(save(png(chunk, *size, bytes(length), adam7=1))).width == size[0]
+    assert inspect_path(save(png(chunk, *size, bytes(length), adam7=1))).width == size[0]
     assert "rows are missing" in refused(png(chunk, *size, bytes(length - 1), adam7=1))
 
 
@@ -170,7 +169,7 @@ def test_bytes_after_the_end_do_no_harm(
 ) -> None:
     """A paid picture is not refused because a writer padded it; the bytes are kept as they came."""
     body = picture(kind) + tail
-    assert inspect(save(body)).bytes == len(body)
+    assert inspect_path(save(body)).bytes == len(body)
 
 
 def test_a_jpeg_may_hold_a_thumbnail_and_fill_bytes(
@@ -180,7 +179,7 @@ def test_a_jpeg_may_hold_a_thumbnail_and_fill_bytes(
     plain, thumbnail = picture("JPEG", (200, 100)), picture("JPEG")
     segment = b"\xff\xff\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     body = plain[:2] + segment + plain[2:]
-    assert inspect(save(body)).width == 200
+    assert inspect_path(save(body)).width == 200
     assert refused(body[:-2])
 
 
@@ -290,7 +289,7 @@ def test_what_must_be_decoded_whole_may_not_have_any_length(
     refused: Callable[[bytes], str], picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Decoders read such a file into memory at once, whatever ``max_file`` allows; a PNG is read in pieces."""
-    monkeypatch.setattr(media_module, "MAX_DECODED", 500)
+    monkeypatch.setattr(pictures, "MAX_DECODED", 500)
     for kind in ("JPEG", "WEBP", "GIF", "BMP"):
         assert "no picture of a kind that may have" in refused(picture(kind))
     assert inspect_bytes(picture()).bytes > 500
@@ -301,8 +300,9 @@ import sys, re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from runner.files.media import inspect
+files = [Path(sys.argv[1]).open("rb") for _ in range(int(sys.argv[2]))]
 with ThreadPoolExecutor(8) as pool:
-    assert {media.width for media in pool.map(inspect, [Path(sys.argv[1])] * int(sys.argv[2]))} == {5000}
+    assert {media.width for media in pool.map(inspect, files)} == {5000}
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
@@ -364,7 +364,7 @@ def test_rows_may_be_spread_over_many_chunks(
         header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4000, 300, 8, 0, 0, 0, 0))
         body = b"".join(chunk(b"IDAT", packed[n : n + 1]) + chunk(b"IDAT", b"") for n in range(len(packed)))
         body = PNG + header + body + chunk(b"IEND", b"")
-        assert inspect(save(body)).height == 300 if whole else "rows are missing or too many" in refused(body)
+        assert inspect_path(save(body)).height == 300 if whole else "rows are missing or too many" in refused(body)
 
 
 BOMB = """
@@ -374,7 +374,7 @@ from runner.files.media import inspect
 from runner.files.containers import BadMedia
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    inspect(Path(sys.argv[1]))
+    inspect(Path(sys.argv[1]).open("rb"))
 except BadMedia as error:
     print(error)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -403,9 +403,9 @@ def test_a_whole_video_is_known_and_a_cut_one_refused(
 ) -> None:
     """Its boxes fill the file exactly; where a box is missing or cut, the video is."""
     body = clip([picture("JPEG")] * 2, 23, 17)
-    media = inspect(save(body))
+    media = inspect_path(save(body))
     assert (media.media_type, media.extension, media.width) == ("video/mp4", "mp4", None)
-    assert inspect(save(body[:8] + b"qt  " + body[12:])).extension == "mov"
+    assert inspect_path(save(body[:8] + b"qt  " + body[12:])).extension == "mov"
     for cut in range(8, len(body), 13):
         assert refused(body[:cut])
     assert "cut short" in refused(body[: body.index(b"mdat") - 4])
@@ -417,9 +417,9 @@ def test_boxes_of_eight_and_of_unknown_bytes_are_read(
     """A box may say its length in eight bytes, or that it goes on to the end."""
     body = clip([picture("JPEG")], 23, 17)
     start = body.index(b"mdat") - 4
-    assert inspect(save(body[:start] + bytes(4) + body[start + 4 :])).extension == "mp4"
+    assert inspect_path(save(body[:start] + bytes(4) + body[start + 4 :])).extension == "mp4"
     longer = struct.pack(">I4sQ", 1, b"mdat", len(body) - start + 8) + body[start + 8 :]
-    assert inspect(save(body[:start] + longer)).extension == "mp4"
+    assert inspect_path(save(body[:start] + longer)).extension == "mp4"
     assert refused(body[:start] + longer[:-1])
     assert refused(body[:start] + struct.pack(">I", 3) + body[start + 4 :])
 
@@ -434,8 +434,8 @@ def test_a_webm_is_whole_or_of_unknown_length(save: Callable[[bytes], Path], ref
     """Its segment says how long it is, or that it was streamed."""
     header, inside = b"\x1a\x45\xdf\xa3\x84webm", b"\x18\x53\x80\x67"
     whole = header + inside + b"\x40\x64" + bytes(100)
-    assert inspect(save(whole)).media_type == "video/webm"
-    assert inspect(save(header + inside + b"\x01" + b"\xff" * 7 + bytes(50))).extension == "webm"
+    assert inspect_path(save(whole)).media_type == "video/webm"
+    assert inspect_path(save(header + inside + b"\x01" + b"\xff" * 7 + bytes(50))).extension == "webm"
     for cut in range(4, len(whole)):
         assert refused(whole[:cut])
     assert "no segment" in refused(header + bytes(100))

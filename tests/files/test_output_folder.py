@@ -49,7 +49,7 @@ class Desk:
         self.arrived += 1
         source = self.folder.incoming / str(self.arrived)
         source.write_bytes(body)
-        return IncomingFile(name=str(source), output=output_of(path, body))
+        return IncomingFile(source=source, output=output_of(path, body))
 
     def deliver(self, number: int, body: bytes, *older: Record, path: str = "mug.png", **changes: Any) -> Record:
         """Bring one picture of a purchase home, and return it done."""
@@ -64,7 +64,7 @@ class Desk:
         (output,) = record.outputs
         found = self.folder.find_checked(record, output)
         if found is not None:
-            arrival = IncomingFile(name=str(self.folder.path(found)), output=output)
+            arrival = IncomingFile(source=self.folder.path(found), output=output)
         else:
             arrival = self.arrive("mug.png", BODIES[record.purchase])
         self.folder.place(record, [arrival], [*older, record])
@@ -77,19 +77,13 @@ class Desk:
 
 
 @pytest.mark.parametrize("way", ["place", "archive_arrivals", "reject"])
-def test_no_name_leads_to_less_than_the_whole_file(
-    tmp_path: Path, flushes: list[tuple[int, set[str]]], way: str
-) -> None:
-    """The bytes are on the disk before the name is, and the name before anyone says done: power may fail in between."""
+def test_a_new_name_is_flushed(tmp_path: Path, flushes: list[tuple[int, set[str]]], way: str) -> None:
+    """The name is on the disk before anyone says done: power may fail in between. The bytes were flushed before."""
     desk = Desk(tmp_path)
-    arrival = msgspec.structs.replace(desk.arrive("cups/mug.png", b"one"), flushed=False)
-    number = arrival.source.stat().st_ino
+    arrival = desk.arrive("cups/mug.png", b"one")
     record = purchase(1, arrival.output, state=State.GENERATED)
     getattr(desk.folder, way)(record, [arrival], *([[record]] if way == "place" else []))
     (name,) = desk.files()
-    flushed = [names for found, names in flushes if found == number]
-    assert flushed
-    assert name not in flushed[0]
     folder = (tmp_path / name).parent.stat().st_ino
     assert any(found == folder and name in names for found, names in flushes)
 
@@ -298,7 +292,7 @@ def test_the_same_picture_found_in_place_after_a_crash_serves_both(desk: Desk, s
     for _ in range(3):
         found = desk.folder.find_checked(second, second.outputs[0])
         assert found == "mug.png"
-        arrival = IncomingFile(name=str(desk.folder.path(found)), output=second.outputs[0])
+        arrival = IncomingFile(source=desk.folder.path(found), output=second.outputs[0])
         desk.folder.place(second, [arrival], [first, second])
         assert desk.files() == {"mug.png": b"same", ".replaced/mug/1/mug.png": b"same"}
     assert (desk.root / "mug.png").stat().st_ino != (desk.root / ".replaced/mug/1/mug.png").stat().st_ino
@@ -342,7 +336,7 @@ def test_where_every_name_aside_is_taken_nothing_is_overwritten(desk: Desk) -> N
     with pytest.raises(PathOccupied, match=r"\.replaced/mug/1/.*is not ours"):
         desk.deliver(2, b"two", first)
     second = purchase(2, first.outputs[0], state=State.GENERATED)
-    arrival = IncomingFile(name=str(desk.root / "mug.png"), output=first.outputs[0])
+    arrival = IncomingFile(source=desk.root / "mug.png", output=first.outputs[0])
     with pytest.raises(PathOccupied):
         desk.folder.place(second, [arrival], [first, second])
     assert desk.files() == before
@@ -423,9 +417,7 @@ def test_files_are_taken_back_and_put_aside_in_one_go(desk: Desk) -> None:
     for _ in range(2):
         found = desk.folder.find_checked(third, output)
         assert found is not None
-        desk.folder.place(
-            third, [IncomingFile(name=str(desk.folder.path(found)), output=output)], [first, second, third]
-        )
+        desk.folder.place(third, [IncomingFile(source=desk.folder.path(found), output=output)], [first, second, third])
         assert desk.files()["mug.png"] == b"one"
         assert desk.files()[".replaced/mug/2/mug.png"] == b"two"
 
@@ -437,11 +429,11 @@ def test_a_job_that_gets_another_file_name_moves_its_file(desk: Desk) -> None:
     moved = purchase(1, output, state=State.GENERATED)
     found = desk.folder.find_checked(moved, output)
     assert found == "mug.png"
-    arrival = IncomingFile(name=str(desk.folder.path(found)), output=output)
+    arrival = IncomingFile(source=desk.folder.path(found), output=output)
     for history in ([moved], [first]):
         desk.folder.place(moved, [arrival], history)
         assert desk.files() == {"cups/mug.png": b"one"}
-        arrival = IncomingFile(name=str(desk.folder.path("cups/mug.png")), output=output)
+        arrival = IncomingFile(source=desk.folder.path("cups/mug.png"), output=output)
 
 
 # Links
@@ -527,7 +519,7 @@ def test_a_link_planted_under_a_temporary_name_overwrites_nothing(desk: Desk, tm
     aside.mkdir(parents=True)
     (aside / "mug.png.tmp").symlink_to(theirs)
     second = purchase(2, first.outputs[0], state=State.GENERATED)
-    arrival = IncomingFile(name=str(desk.root / "mug.png"), output=first.outputs[0])
+    arrival = IncomingFile(source=desk.root / "mug.png", output=first.outputs[0])
     desk.folder.place(second, [arrival], [first, second])
     assert theirs.read_bytes() == b"theirs"
     assert (aside / "mug.png").read_bytes() == b"same"
@@ -660,7 +652,7 @@ def test_a_rejected_picture_is_kept_and_found_again(desk: Desk) -> None:
     record = msgspec.structs.replace(record, outputs=(kept,))
     found = desk.folder.find_checked(record, kept)
     assert found == kept.path
-    again = IncomingFile(name=str(desk.folder.path(found)), output=output_of("x/mug.png", b"one", moved_from=found))
+    again = IncomingFile(source=desk.folder.path(found), output=output_of("x/mug.png", b"one", moved_from=found))
     assert (
         desk.folder.reject(record, [again]) == desk.folder.reject(record, [desk.arrive("x/mug.png", b"one")]) == (kept,)
     )
@@ -690,7 +682,7 @@ def test_a_move_never_replaces_what_came_between_look_and_step(tmp_path: Path) -
 def moving(desk: Desk) -> tuple[Record, IncomingFile]:
     """A job's picture, found under ``y.png`` and to be moved to ``x.png``, when another job takes that name."""
     mine = desk.deliver(1, b"mine", path="y.png", id="mug", file="y")
-    arrival = IncomingFile(name=str(desk.root / "y.png"), output=output_of("x.png", b"mine"))
+    arrival = IncomingFile(source=desk.root / "y.png", output=output_of("x.png", b"mine"))
     desk.folder.move_to_archive(mine, "y.png")
     desk.deliver(1, b"another's", path="y.png", id="cup", file="y")
     return msgspec.structs.replace(mine, file="x", outputs=(arrival.output,)), arrival

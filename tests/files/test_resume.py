@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner.core.disk import Disk
 from runner.core.http import ConnectionBroken, TooLarge, session
 from runner.files import download as fetching
 from runner.files.containers import BadMedia
@@ -97,13 +97,13 @@ async def get(storage: Storage, target: Path, *, resume_bytes: int = MIB, max_by
     """Fetch; whatever goes wrong must leave nothing."""
     target.parent.mkdir(exist_ok=True)
     allowed = UrlPolicy(api=("http", "127.0.0.1", storage.port))
-    with Disk(2, "disk") as disk:
+    with ThreadPoolExecutor(2) as disk:
         async with session(keepalive_seconds=5) as client:
             try:
                 return await fetch(
                     client,
                     storage.url(),
-                    str(target),
+                    target,
                     allowed=allowed,
                     max_bytes=max_bytes,
                     disk=disk,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -372,7 +373,7 @@ def test_outputs_that_the_api_names_anew_keep_what_arrived():
     first, second = Output(url="https://a/1"), Output(url="https://a/2")
     record = msgspec.structs.replace(owed("a"), outputs=(first, second))
     shipment = Shipment(record)
-    here = IncomingFile(name="x", output=msgspec.structs.replace(first, path="a.png", sha256="0"))
+    here = IncomingFile(source=Path("x"), output=msgspec.structs.replace(first, path="a.png", sha256="0"))
     shipment.arrive(1, here)
     shipment.fail(2, StorageAnswer(404), final=False)
     assert shipment.wants_fresh_links

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.harness import plain
+from support.media import inspect_bytes
 
 from runner.api.client import Api
 from runner.core.models import INTERNAL, State
 from runner.emulator import InjectedFault
 from runner.engine.steps import fetch_output
 from runner.files import download
-from runner.files.media import inspect_bytes
 from runner.files.output_folder import Folder
 
 pytestmark = pytest.mark.anyio
@@ -139,6 +139,6 @@ async def test_a_decoder_that_fails_costs_its_own_job_only(service, monkeypatch)
         return len(seen) == 1
 
     with monkeypatch.context() as patch:
-        patch.setattr(download, "inspect_bytes", breaks(download.inspect_bytes, first))
+        patch.setattr(download, "inspect", breaks(download.inspect, first))
         report = await service.run(jobs=3)
     assert (report.done, report.owed, report.exit_code) == (2, 1, 70)

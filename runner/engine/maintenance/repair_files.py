@@ -8,13 +8,14 @@ between, ``verify`` or a run finds every file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from random import Random
 
 import anyio
 import msgspec
 
 from runner.core.aio import at_work
-from runner.core.disk import Disk, in_thread
+from runner.core.disk import in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.models import DISK, Output, Record, State
 from runner.engine.config import DownloadLimits
@@ -48,7 +49,7 @@ async def repair_files(context: RunContext, limits: DownloadLimits | None = None
     Raises ``OutputError`` if the disk fails, and ``LedgerError`` if the results log cannot be written.
     """
     context.folder.prepare()
-    async with at_work(Disk(WORKERS, "disk")) as disk:
+    async with at_work(ThreadPoolExecutor(WORKERS, "disk")) as disk:
         before = await in_thread(disk, check, context.ledger, context.folder)
         repair = _Repair(context, disk, limits)
         await repair.clear(before.wrong)
@@ -62,7 +63,7 @@ async def repair_files(context: RunContext, limits: DownloadLimits | None = None
 class _Repair:
     """Repair in progress."""
 
-    def __init__(self, context: RunContext, disk: Disk, limits: DownloadLimits | None) -> None:
+    def __init__(self, context: RunContext, disk: Executor, limits: DownloadLimits | None) -> None:
         self.done = RepairResult()
         self._context = context
         self._disk = disk

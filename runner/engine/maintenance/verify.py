@@ -143,7 +143,7 @@ def _expected(ledger: LedgerReader, named: NameSet) -> Iterator[_Expected]:
     for record in ledger.latest():
         force = is_in_force(record, newest)
         for number, output in enumerate(record.outputs, 1):
-            places = paths_of(record, output)
+            places = list(paths_of(record, output))
             for place in places:
                 named.add(normal(place))
             if output.path is None or output.sha256 is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Executor
 from random import Random
 from weakref import WeakValueDictionary
 
@@ -14,7 +15,7 @@ import msgspec
 from runner.api.client import Api
 from runner.api.responses import Completed, Gone
 from runner.core.clock import Clock, timestamp
-from runner.core.disk import Disk, in_thread
+from runner.core.disk import in_thread
 from runner.core.errors import OutputError, RunnerError
 from runner.core.models import ACCEPTED, UNDELIVERABLE, Output, Record, State
 from runner.engine.config import DownloadLimits
@@ -54,7 +55,7 @@ class Deliverer:
         limits: DownloadLimits | None,
         retries: int,
         clock: Clock,
-        disk: Disk,
+        disk: Executor,
         rng: Random,
         refused_requests: RefusedRequests,
         claimed: Callable[[Record], bool],
@@ -243,7 +244,7 @@ class Deliverer:
             )
             await in_thread(self._disk, self._folder.archive_arrivals, record, arrivals)
         else:
-            await self._place(record, arrivals, others)
+            await in_thread(self._disk, self._folder.place, record, arrivals, others)
         if not over:
             return record
         final = tuple(msgspec.structs.replace(output, moved_from=None) for output in outputs)
@@ -252,18 +253,12 @@ class Deliverer:
             log.warning("%s: %s; the file is kept", record.id, size_words(record, outputs), extra=TRANSITION)
         return await self._ledger.append(record)
 
-    async def _place(self, record: Record, arrivals: list[IncomingFile], others: list[Record]) -> None:
-        if not others:
-            await self._disk.small(self._folder.place, record, arrivals, others)
-        else:  # older files are read in full before they are archived
-            await in_thread(self._disk, self._folder.place, record, arrivals, others)
-
     async def _clear_the_way(self, record: Record, arrivals: list[IncomingFile], others: list[Record]) -> None:
         """Move files of other jobs to the archive if no job wants them at these paths any more.
 
         Raises ``PathOccupied`` for any other file.
         """
-        for path in await self._disk.small(self._folder.occupied, record, arrivals, others):
+        for path in await in_thread(self._disk, self._folder.occupied, record, arrivals, others):
             owner = await self._ledger.owner_of(path)
             if owner is not None and owner.state is not State.DONE:
                 raise FileMoved(f"{self._folder.root / path} is being moved at the moment")

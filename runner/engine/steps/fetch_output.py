@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
+from pathlib import Path
+
 import aiohttp
 import msgspec
 
 from runner.api.client import Api
 from runner.api.outputs import INSIDE, absolute, find_inside, read_data
 from runner.api.responses import Completed, Gone
-from runner.core.disk import Disk, in_thread
+from runner.core.disk import in_thread
 from runner.core.http import ConnectionBroken
 from runner.core.media_formats import MAX_PIXELS, MOST_PIXELS
 from runner.core.models import Output, Record
 from runner.engine.config import DownloadLimits
 from runner.engine.steps.shipment import Expired, OutputReplaced, Shipment
 from runner.files.containers import BadMedia
-from runner.files.download import SMALL, keep_bytes
 from runner.files.download import fetch as download
+from runner.files.download import keep_bytes
 from runner.files.media import Media
 from runner.files.output_folder import Folder, IncomingFile
 from runner.files.record_paths import LONGEST_NAME
@@ -30,7 +33,7 @@ class OutputFetcher:
     """Fetcher of outputs as checked files under temporary names."""
 
     def __init__(
-        self, *, api: Api, client: aiohttp.ClientSession, folder: Folder, limits: DownloadLimits | None, disk: Disk
+        self, *, api: Api, client: aiohttp.ClientSession, folder: Folder, limits: DownloadLimits | None, disk: Executor
     ) -> None:
         """Create a fetcher. ``limits`` apply to every purchase; None: each purchase has the limits recorded with it."""
         self._api = api
@@ -48,7 +51,7 @@ class OutputFetcher:
             path = _final_path(record, number, found.rpartition(".")[2])
             moved_from = found if found != path else None
             here = msgspec.structs.replace(output, path=path, moved_from=moved_from)
-            return IncomingFile(name=str(self._folder.path(found)), output=here)
+            return IncomingFile(source=self._folder.path(found), output=here)
         limits = self.limits_of(record)
         target = self._folder.new_incoming_file()
         if output.url.startswith(INSIDE):
@@ -65,9 +68,9 @@ class OutputFetcher:
                 any_kind=True,
             )
         path = _final_path(record, number, media.extension)
-        return IncomingFile(name=target, output=_described(output, path, media), flushed=media.bytes > SMALL)
+        return IncomingFile(source=target, output=_described(output, path, media))
 
-    async def _unpack(self, shipment: Shipment, output: Output, target: str, limits: DownloadLimits) -> Media:
+    async def _unpack(self, shipment: Shipment, output: Output, target: Path, limits: DownloadLimits) -> Media:
         """Write a file that is inside the API's answer.
 
         The answer is requested again, because it is too long to be recorded.
