@@ -227,7 +227,7 @@ def _has_more(document: dict[str, Json], length: int, offset: int) -> bool:
 def _sparse(body: bytes) -> bytes:
     """Return ``body`` if it is short or has few values. Raises ``TooLarge``."""
     if len(body) > MAX_ANSWER and sum(map(body.count, (b"[", b"{", b","))) > MOST_PARTS:
-        raise TooLarge(f"the answer is longer than {MAX_ANSWER:,} bytes, and not for the files in it")
+        raise TooLarge(f"the answer is longer than {MAX_ANSWER:,} bytes, and not because of files in it")
     return body
 
 

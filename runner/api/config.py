@@ -112,7 +112,7 @@ def _warn_of_readers(path: Path) -> None:
 
 def _checked(text: str, source: str) -> Token:
     if not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise AccountError(f"the token in {source} holds spaces or characters that no token has; copy it again")
+        raise AccountError(f"the token in {source} contains spaces or characters that no token has; copy it again")
     return Token(text)
 
 

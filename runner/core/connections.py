@@ -116,7 +116,7 @@ class Connector(aiohttp.TCPConnector):
             return self
         if url not in self._through_socks:
             if find_spec("aiohttp_socks") is None:
-                raise aiohttp.ClientConnectionError("it speaks SOCKS, which needs the extra `socks`")
+                raise aiohttp.ClientConnectionError("it is a SOCKS proxy, which needs the extra `socks`")
             from aiohttp_socks import ProxyConnector  # noqa: PLC0415 - an extra
 
             pool = self._through_socks[url] = ProxyConnector.from_url(url, rdns=True, **self._options)

@@ -82,7 +82,7 @@ class AnswerTimeout:
         self.limits = aiohttp.ClientTimeout(total=None, connect=MAX_CONNECT_SECONDS, sock_connect=CONNECT_SECONDS)
         self._seconds = seconds
         self._whole = whole
-        self._too_late = f"no whole answer within {seconds:g} s" if whole else "no answer in time"
+        self._too_late = f"no complete answer within {seconds:g} s" if whole else "no answer in time"
 
     def bound(self) -> AbstractAsyncContextManager[None]:
         """Limit the whole exchange if ``whole``; no limit otherwise. Leaving the context may raise ``TimeoutError``."""
@@ -176,7 +176,7 @@ request is matched."""
 def _words(error: BaseException) -> str:
     """Describe ``error``, never by ``repr``: aiohttp's ``repr`` shows the request headers and thereby the token."""
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"the answer is no valid HTTP: {_first_line(error.message)}"
+        return f"the answer is not valid HTTP: {_first_line(error.message)}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection without an answer"
     if isinstance(error, aiohttp.ClientPayloadError):
@@ -230,7 +230,7 @@ def decompress(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
         except zlib.error:
             continue
         if len(plain) > limit:
-            raise TooLarge(f"the answer, gzip or deflate, has more than {limit:,} bytes when it is decompressed")
+            raise TooLarge(f"the answer has more than {limit:,} bytes when decompressed")
         return plain, inflater.eof and not inflater.unused_data
     return body, not forms
 

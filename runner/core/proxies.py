@@ -43,7 +43,7 @@ def require_usable_proxy(url: str) -> None:
         raise UsageError(f"{where} cannot be used: write http://HOST:PORT or socks5://HOST:PORT. Nothing was sent.")
     if find_spec("aiohttp_socks") is None:
         raise UsageError(
-            f"{where} speaks SOCKS, which needs an extra: pip install 'runcomfy-runner[socks]'. Nothing was sent."
+            f"{where} is a SOCKS proxy, which needs an extra: pip install 'runcomfy-runner[socks]'. Nothing was sent."
         )
 
 
@@ -63,9 +63,9 @@ def words_of_proxy(proxy: str, status: int | None, reason: str) -> str:
     name = shown(proxy)
     if status == 407:
         login = name.replace("://", "://USER:PASSWORD@")
-        return f"the proxy {name} asks for a user name and a password (407): set HTTPS_PROXY={login}"
+        return f"the proxy {name} requires a user name and a password (407): set HTTPS_PROXY={login}"
     if status is not None:
-        return f"the proxy {name} makes no connection: it answers HTTP {status}"
+        return f"the proxy {name} did not connect: it answered HTTP {status}"
     return f"no connection through the proxy {name}: {reason}; check HTTPS_PROXY"
 
 

@@ -64,7 +64,7 @@ def find_shard(text: str, environ: Mapping[str, str]) -> Shard:
         return _surrounding(environ)
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if found is None:
-        raise UsageError(f"--shard {text!r} is neither a part like 2/4, the second of four, nor auto")
+        raise UsageError(f"--shard {text!r} is neither a shard such as 2/4, the second of four, nor auto")
     return Shard(index=int(found[1]), of=int(found[2]))
 
 
@@ -75,7 +75,7 @@ def _surrounding(environ: Mapping[str, str]) -> Shard:
         return _kubernetes(environ)
     raise UsageError(
         "--shard auto finds neither a Slurm array (SLURM_ARRAY_TASK_ID) nor a Kubernetes Indexed Job "
-        "(JOB_COMPLETION_INDEX) around it; write --shard 2/4, say"
+        "(JOB_COMPLETION_INDEX). Write the shard, for example --shard 2/4"
     )
 
 
@@ -87,8 +87,8 @@ def _slurm(environ: Mapping[str, str]) -> Shard:
     task, first, last, count = (_number(environ, f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MIN", "MAX", "COUNT"))
     if last - first + 1 != count or not first <= task <= last:
         raise UsageError(
-            f"the Slurm array has {count} tasks from {first} to {last}: one with a step or with gaps is no set of "
-            f"shards; submit it with --array=1-{max(count, 1)}"
+            f"the Slurm array has {count} tasks from {first} to {last}. Shards need an array without steps or "
+            f"gaps: submit it with --array=1-{max(count, 1)}"
         )
     return Shard(index=task - first + 1, of=count)
 
@@ -98,14 +98,14 @@ def _kubernetes(environ: Mapping[str, str]) -> Shard:
     index = _number(environ, "JOB_COMPLETION_INDEX")
     if COUNT_VARIABLE not in environ:
         raise UsageError(
-            f"Kubernetes says which pod this is (JOB_COMPLETION_INDEX={index}) but not of how many: set "
-            f"{COUNT_VARIABLE} in the pod to what the Job has as `completions`"
+            f"Kubernetes does not tell a pod (JOB_COMPLETION_INDEX={index}) how many pods there are: set "
+            f"{COUNT_VARIABLE} in the pod to the `completions` of the Job"
         )
     count = _number(environ, COUNT_VARIABLE)
     if index >= count:
         raise UsageError(
             f"JOB_COMPLETION_INDEX={index} counts from 0, so there are more shards than {COUNT_VARIABLE}={count}; set "
-            "that to what the Job has as `completions`"
+            "that to the `completions` of the Job"
         )
     return Shard(index=index + 1, of=count)
 
@@ -126,7 +126,7 @@ def share_concurrency(count: int, part: Shard) -> int:
     """Return the share of the concurrency ``count`` for ``part``. Raises ``UsageError`` if ``count`` is too small."""
     if count < part.of:
         raise UsageError(
-            f"concurrency is {count}, and each of {part.of} shards needs a lane of its own: write `--concurrency "
-            f"{part.of}` or more, or make fewer shards. Nothing was bought."
+            f"concurrency is {count}, and each of {part.of} shards needs at least one slot: write `--concurrency "
+            f"{part.of}` or more, or use fewer shards. Nothing was bought."
         )
     return share(count, part)

@@ -28,7 +28,9 @@ def usd(amount: float) -> str:
     return f"${amount:,.4f}" if abs(amount) < 9.99995 else f"${amount:,.2f}"
 
 
-UTF8_LOCALE = "set LC_ALL=C.UTF-8 (or PYTHONUTF8=1) where this command runs: in crontab, say, or in the service's unit"
+UTF8_LOCALE = (
+    "set LC_ALL=C.UTF-8 (or PYTHONUTF8=1) where this command runs, for example in the crontab or the service's unit"
+)
 """Advice for environments where file names cannot be written."""
 
 

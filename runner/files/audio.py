@@ -28,15 +28,15 @@ def check_wav(file: BinaryIO, size: int) -> None:
     position, formatted = 12, False
     for _ in count_parts("WAV"):
         if position + 8 > size:
-            raise BadMedia("the WAV is cut short: it has no sound")
+            raise BadMedia("the WAV is cut short: it has no audio data")
         file.seek(position)
         kind, length = struct.unpack("<4sI", exactly(file, 8, "WAV"))
         formatted = formatted or kind == b"fmt "
         if kind == b"data":
             if not formatted:
-                raise BadMedia("the WAV is damaged: its sound comes before its format")
+                raise BadMedia("the WAV is damaged: its audio data comes before its format")
             if length not in _UNKNOWN_LENGTHS and position + 8 + length > size:
-                raise BadMedia(f"the WAV is cut short: {length:,} bytes of sound in a file of {size:,}")
+                raise BadMedia(f"the WAV is cut short: {length:,} bytes of audio data in a file of {size:,}")
             return
         position += 8 + length + length % 2
 
@@ -66,14 +66,14 @@ def check_mp3(file: BinaryIO, size: int) -> None:
         head = file.read(10)
         length = _frame_length(head) or 0
         if not length and not frames:
-            raise BadMedia("the MP3 is damaged: it has no sound where that should begin")
+            raise BadMedia("the MP3 is damaged: no audio data where it should begin")
         if not length:
             break
         position += length
     if position > size:
         raise BadMedia("the MP3 is cut short in its last frame")
     if head.strip(b"\0") and not head.startswith(_TAGS):
-        raise BadMedia("the MP3 is damaged: something else than sound stands between its frames")
+        raise BadMedia("the MP3 is damaged: there is other data between its frames")
 
 
 def _skip_tags(file: BinaryIO) -> int:
@@ -97,17 +97,17 @@ def check_flac(file: BinaryIO, size: int) -> None:
         kind, *digits = exactly(file, 4, "FLAC")
         length = int.from_bytes(digits)
         if number == 0 and (kind & 0x7F, length) != (0, 34):
-            raise BadMedia("the FLAC is damaged: its first block does not describe it")
+            raise BadMedia("the FLAC is damaged: its first block is not the stream description")
         position += 4 + length
         last = bool(kind & 0x80)
         if position > size:
-            raise BadMedia("the FLAC is cut short before its sound")
+            raise BadMedia("the FLAC is cut short before its audio data")
         if last:
             break
     file.seek(position)
     begin = file.read(2)
     if begin and (len(begin) < 2 or begin[0] != 0xFF or begin[1] & 0xFC != 0xF8):
-        raise BadMedia("the FLAC is damaged: it has no sound where that should begin")
+        raise BadMedia("the FLAC is damaged: no audio data where it should begin")
 
 
 def check_ogg(file: BinaryIO, size: int) -> None:
@@ -117,7 +117,7 @@ def check_ogg(file: BinaryIO, size: int) -> None:
         file.seek(position)
         mark, version, _, _, _, _, _, segments = _OGG_HEAD.unpack(exactly(file, _OGG_HEAD.size, "Ogg file"))
         if mark != b"OggS" or version:
-            raise BadMedia("the Ogg file is damaged: a page does not begin where the one before ends")
+            raise BadMedia("the Ogg file is damaged: a page does not begin where the previous page ends")
         position += _OGG_HEAD.size + segments + sum(exactly(file, segments, "Ogg file"))
         if position > size:
             raise BadMedia("the Ogg file is cut short in its last page")

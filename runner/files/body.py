@@ -87,7 +87,7 @@ class BodyReader:
         """Raise ``ConnectionBroken`` if too few bytes were received in all ``seconds``, or recently."""
         if seconds > most_seconds(self._total):
             raise ConnectionBroken(
-                "the download took too long: it has 15 minutes, and a second for each 256 KiB that came"
+                "the download took too long: the limit is 15 minutes, plus a second for each 256 KiB received"
             )
         if self._waited >= SLOW_SECONDS and self._received < SLOWEST * self._waited:
             raise ConnectionBroken(f"the storage sends less than {SLOWEST:,} bytes a second")

@@ -45,13 +45,13 @@ def read_png(file: BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[i
         if length > size:
             raise BadMedia(f"the PNG is cut short: a chunk of {length:,} bytes in a file of {size:,}")
         if (kind == b"IHDR") != (number == 0):
-            raise BadMedia("the PNG is damaged: its header is not where it should be")
+            raise BadMedia("the PNG is damaged: its header is not at the beginning")
         _read_chunk(file, kind, length, rows)
         if kind == b"IEND":
             break
     behind = size - file.tell()
     if behind > MAX_BEHIND:
-        raise BadMedia(f"{behind:,} bytes come behind the end of the PNG; {MAX_BEHIND:,} are accepted")
+        raise BadMedia(f"{behind:,} bytes follow the end of the PNG; at most {MAX_BEHIND:,} are accepted")
     return rows.end()
 
 
@@ -127,7 +127,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
     """Raise ``TooManyPixels`` if a picture is larger than allowed."""
     if width * height > max_pixels:
         raise TooManyPixels(
-            f"a picture of {width}x{height} pixels; max_pixels allows {max_pixels:,}. If it is meant to be so large, "
+            f"a picture of {width}x{height} pixels; max_pixels allows {max_pixels:,}. If this size is intended, "
             "raise `max_pixels` in the manifest and run again (free)"
         )
 
@@ -142,7 +142,7 @@ def exactly(file: BinaryIO, length: int, what: str = "PNG") -> bytes:
 def count_parts(what: str) -> Iterator[int]:
     """Count the parts of a file, each of which takes time even if short. Raises ``BadMedia`` for too many."""
     yield from range(MAX_PARTS)
-    raise BadMedia(f"the {what} is in more than {MAX_PARTS:,} pieces")
+    raise BadMedia(f"the {what} has more than {MAX_PARTS:,} parts")
 
 
 def check_boxes(file: BinaryIO, size: int, index: frozenset[bytes] = frozenset({b"moov"})) -> None:

@@ -215,7 +215,7 @@ def _joined(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise RefusedUrl(f"the storage redirects to {location[:200]!r}, which is no address: {error}") from None
+        raise RefusedUrl(f"the storage redirects to {location[:200]!r}, which is not an address: {error}") from None
 
 
 async def _by_disk(step: Awaitable[T], target: Path) -> T:
@@ -242,7 +242,9 @@ def _check_room(target: Path, length: int) -> None:
     with write_errors(target):
         fits = length < room(target.parent)
     if not fits:
-        raise OutputError(f"{target.parent}: the disk is nearly full; make room, and run again. The picture is paid.")
+        raise OutputError(
+            f"{target.parent}: the disk is nearly full; free some space, and run again. The picture is paid."
+        )
 
 
 def _finish(target: Path, limits: _Limits, part: PartialFile) -> Media:
@@ -259,7 +261,7 @@ def _finish(target: Path, limits: _Limits, part: PartialFile) -> Media:
         except BadMedia as error:
             raise _as_encoded(part.encoding, str(error)) from None
         if media.unchecked and part.encoding and not is_decodable(part.encoding):
-            raise _as_encoded(part.encoding, "and nothing shows that it is a whole file")
+            raise _as_encoded(part.encoding, "and its completeness cannot be checked")
         flush_file(target)
     return media
 
@@ -268,7 +270,7 @@ def _as_encoded(encoding: str, why: str) -> BadMedia:
     """Return the error ``why``, with the encoding of the file if it explains the error."""
     if not encoding or is_decodable(encoding):
         return BadMedia(why)
-    return BadMedia(f"the file comes {encoding[:40]!r}-encoded, which was not asked for: {why}")
+    return BadMedia(f"the file comes {encoding[:40]!r}-encoded, which was not requested: {why}")
 
 
 async def keep_bytes(

@@ -23,7 +23,7 @@ def check_glb(file: BinaryIO, size: int) -> None:
     if version != 2:
         raise BadMedia(f"a GLB of version {version} is not accepted")
     if told != size:
-        raise BadMedia(f"the GLB is cut short or too long: {told:,} bytes were written, {size:,} came")
+        raise BadMedia(f"the GLB is cut short or too long: {size:,} bytes, and its header says {told:,}")
     position = 12
     for number in count_parts("GLB"):
         if position == size:
@@ -57,7 +57,7 @@ def check_svg(file: BinaryIO) -> bool:
             raise BadMedia(f"an XML document of another kind came instead of an SVG: {name[:40]!r}")
         depth += 1
         if depth > MAX_DEPTH:
-            raise BadMedia(f"an SVG with more than {MAX_DEPTH:,} elements in one another is not accepted")
+            raise BadMedia(f"an SVG with elements nested more than {MAX_DEPTH:,} deep is not accepted")
 
     def end(_name: str) -> None:
         nonlocal depth

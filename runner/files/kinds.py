@@ -96,7 +96,7 @@ def what_instead(head: bytes, expected: Expected) -> str | None:
     if text and not expected.inside and not _is_due(text, expected):
         return "an error page or message came instead of the file"
     if expected.is_media and guessed is None:
-        return "no whole picture, video or other file of a known kind"
+        return "not a complete picture, video or other file of a known format"
     return None
 
 

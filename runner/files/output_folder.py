@@ -185,7 +185,7 @@ class Folder(FolderReader):
             known = arrival.output.path in named or self.is_one_of(target, named)
             if not known or not target.is_file():
                 raise PathOccupied(
-                    f"{target} is not ours and is in the way; move it, and run again. The picture is paid."
+                    f"{target} is not the runner's and is in the way; move it, and run again. The picture is paid."
                 )
             altered = first_free(names_beside(target))
             rename(target, altered)
@@ -200,7 +200,7 @@ class Folder(FolderReader):
         if self._is_passing(arrival):
             return True
         if not is_ours(arrival.source, arrival.output):
-            raise FileMoved(f"{arrival.source} is not there any more: another job has set it aside")
+            raise FileMoved(f"{arrival.source} is not there any more: another job has archived it")
         return False
 
     def _is_passing(self, arrival: IncomingFile) -> bool:

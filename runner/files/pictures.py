@@ -48,7 +48,7 @@ def is_avif(head: bytes) -> bool:
 def decode_picture(file: BinaryIO, size: int, head: bytes, max_pixels: int) -> tuple[int, int, Format]:
     """Decode a picture to its last pixel, and return its width, height and format. Raises ``BadMedia``."""
     if size > MAX_DECODED:
-        raise BadMedia(f"no picture of a kind that may have {size:,} bytes")
+        raise BadMedia(f"a picture of this format may not have {size:,} bytes")
     _check_webp_size(head, max_pixels)  # Pillow allocates the canvas when it opens the file
     try:
         width, height, kind = _decode(file, max_pixels)
@@ -57,7 +57,7 @@ def decode_picture(file: BinaryIO, size: int, head: bytes, max_pixels: int) -> t
     except Exception as error:  # noqa: BLE001 - decoders raise any exception on unexpected bytes
         raise BadMedia(_what_else(head, error)) from None
     if kind not in PICTURES:
-        raise BadMedia(f"a picture of a kind that is not accepted: {kind or 'one without a name'}")
+        raise BadMedia(f"a picture format that is not accepted: {kind or 'unnamed'}")
     if kind in _CHECK_END:
         _CHECK_END[kind](file, size)
     return width, height, PICTURES[kind]
@@ -183,5 +183,5 @@ def _what_else(head: bytes, error: Exception) -> str:
     from PIL import UnidentifiedImageError  # noqa: PLC0415 - not needed for PNGs and videos
 
     if isinstance(error, UnidentifiedImageError):
-        return "no whole picture or video of a known kind"
-    return f"no whole picture or video: {error}"
+        return "not a complete picture or video of a known format"
+    return f"not a complete picture or video: {error}"

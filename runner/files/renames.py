@@ -15,7 +15,7 @@ def first_free(paths: Iterable[Path]) -> Path:
     for path in paths:
         if not os.path.lexists(path):
             return path
-    raise PathOccupied(f"{path} is not ours and is in the way; move it, and run again. The picture is paid.")
+    raise PathOccupied(f"{path} is not the runner's and is in the way; move it, and run again. The picture is paid.")
 
 
 def drop_copy(copy: Path, kept: Path) -> None:

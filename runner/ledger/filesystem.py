@@ -31,8 +31,8 @@ _HARMFUL = {
     **{kind: frozenset({"nobrl"}) for kind in _SMB},
 }
 """Options that keep the locks of a file system on one machine, although the file system supports shared locks."""
-_ENDS_HERE = "locks end at this machine"
-_UNSEEN = "whether locks hold between machines cannot be seen from here"
+_ENDS_HERE = "locks do not reach other machines"
+_UNSEEN = "it is not known whether locks reach other machines"
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):

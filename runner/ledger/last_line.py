@@ -81,8 +81,8 @@ def forget_last_line(log: Path) -> None:
 def older_words(log: Path) -> str:
     """Return the message about an older copy, with the way to restore the log."""
     return (
-        f"{log} is older than the last run left it, or was emptied: purchases are missing in it, and would be bought "
-        "again. Put its newest copy back. If there is none, `runner verify --repair-log` goes on with this one."
+        f"{log} is older than the last run left it, or was emptied. Purchases are missing in it and would be bought "
+        "again. Restore its newest copy. If there is none, accept this one with `runner verify --repair-log`."
     )
 
 

@@ -43,8 +43,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         counts = sorted({shard.of for shard in self.found})
         if len(counts) > 1:
             raise ConflictError(
-                f"{self.root} holds results of shards of {' and of '.join(map(str, counts))}: those of one number do "
-                "not belong there. Move the others to where they came from. Nothing was bought."
+                f"{self.root} has results logs of {' and of '.join(map(str, counts))} shards, which are from different "
+                "splits. Move the logs of one split back to where they came from. Nothing was bought."
             )
         return self.found[0].all
 

@@ -63,7 +63,7 @@ class Ledger:
         """
         line = line_of(record)
         if record.state is State.SUBMITTING and self._log.full:
-            raise LedgerError(f"{self._log.path}: the disk is full. No more is bought.")
+            raise LedgerError(f"{self._log.path}: the disk is full; nothing more is bought")
         group = self._waiting
         group.lines.append(line)
         group.records.append(record)

@@ -120,8 +120,8 @@ def lock_words(error: OSError) -> str:
     """Return the reason why the folder cannot be held."""
     if error.errno in _NO_LOCKS:
         return (
-            f"its file system has no locks ({error.strerror}), so nothing would keep two runs apart; mount it with "
-            "them (Lustre: `-o flock`), or write to another folder"
+            f"its file system has no locks ({error.strerror}), so two runs could write at the same time. Mount it with "
+            "locks (Lustre: `-o flock`), or use another folder"
         )
     return f"cannot be written: {error.strerror}"
 

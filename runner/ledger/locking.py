@@ -131,11 +131,11 @@ def layout_conflict(layout: Layout, shard: Shard | None) -> str:
     if shard is None:
         return (
             f"{layout.root} is split into {count} shards: run each with --shard 1/{count} to {count}/{count} (at any "
-            "time, on any machine), or make one results manifest of them with `runner merge`"
+            "time, on any machine), or merge their results logs with `runner merge`"
         )
     return (
         f"{layout.root} is split into {count} shards, not {shard.of}: write --shard {min(shard.index, count)}/{count}, "
-        "say, or `runner merge` first, and divide it anew"
+        "or run `runner merge` first and split the folder again"
     )
 
 
@@ -149,8 +149,8 @@ def _settled(layout: Layout) -> tuple[Shard, ...]:
         return layout.shards
     if _was_made(layout) or any(_size(path_of(layout.root, shard)) for shard in layout.found):
         raise LedgerCorrupt(
-            f"{path_of(layout.root, layout.lost[0])} is gone, and with it what was bought in shard {layout.lost[0]}: "
-            "put it back from a copy. Without it the same would be bought again, so nothing is bought."
+            f"{path_of(layout.root, layout.lost[0])} is missing, and with it the purchases of shard {layout.lost[0]}. "
+            "Restore it from a copy. Without it the same jobs would be bought again, so nothing is bought."
         )
     make_shards(layout.root, layout.shards)
     return layout.shards

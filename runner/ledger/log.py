@@ -117,14 +117,18 @@ class Log:
                 mode = os.fstat(self._handle).st_mode & 0o777  # it may contain a prompt that others must not read
                 disk.replace_file(self.path.parent / ".runner" / name, self.torn, mode)
                 os.ftruncate(self._handle, self._end)
-                logger.warning("%s: half a line that a crash left was cut; a copy is .runner/%s", self.path, name)
+                logger.warning(
+                    "%s: an incomplete last line, left by a crash, was removed; a copy is in .runner/%s",
+                    self.path,
+                    name,
+                )
             elif self._end and os.pread(self._handle, 1, self._end - 1) != b"\n":
                 os.pwrite(self._handle, b"\n", self._end)
                 self._end += 1
             os.fsync(self._handle)
             os.lseek(self._handle, self._end, os.SEEK_SET)
         except OSError as error:
-            raise LedgerError(f"{self.path}: cannot be mended after a crash: {error.strerror}") from error
+            raise LedgerError(f"{self.path}: cannot be repaired after a crash: {error.strerror}") from error
 
     def write(self, lines: Sequence[bytes], *, buys: bool = True) -> None:
         """Write and flush all ``lines`` at once. Safe in a thread.
@@ -151,7 +155,7 @@ class Log:
             self._reserve.take()
         except OSError as error:
             raise LedgerError(
-                f"{self.path}: there is no room to record purchases: {error.strerror}; nothing more is bought"
+                f"{self.path}: no disk space is left to record purchases: {error.strerror}; nothing more is bought"
             ) from error
 
     def _write(self, handle: int, data: bytes) -> None:
@@ -163,7 +167,7 @@ class Log:
             if error.errno not in NO_ROOM or not self._reserve.release():
                 raise
             self.full = True
-            logger.warning("%s: the disk has no more room; what is bought is recorded in the reserve", self.path)
+            logger.warning("%s: the disk is full; purchases in progress are recorded in the reserved space", self.path)
             os.ftruncate(handle, self._end)
             os.lseek(handle, self._end, os.SEEK_SET)
             disk.write_all(handle, data)
@@ -287,7 +291,9 @@ def _open(path: Path, *, writable: bool) -> int | None:
         if isinstance(error, FileNotFoundError) and not writable:
             return None
         if error.errno == errno.ELOOP:
-            raise LedgerError(f"{path}: is a link, and results are written to no other place; remove it") from error
+            raise LedgerError(
+                f"{path}: is a link; results are written to the output folder only. Remove the link"
+            ) from error
         raise LedgerError(f"{path}: cannot be opened: {error.strerror}") from error
     return handle
 

@@ -44,8 +44,8 @@ def lock_log(handle: int, path: Path, *, tell: bool = True) -> None:
     except NoLogLock as error:
         if tell:
             log.warning(
-                "%s: the file system refuses a lock on it (%s). Only .runner/lock keeps a second run out: leave that "
-                "file there while a run goes on, and run from one machine only.",
+                "%s: the file system refuses to lock it (%s). Only .runner/lock prevents a second run: do not remove "
+                "that file during a run, and run on one machine only.",
                 path,
                 error,
             )
@@ -59,8 +59,8 @@ def _lock(handle: int, path: Path) -> None:
     except OSError as error:
         if error.errno in _TAKEN:
             raise Locked(
-                f"{path} is written by another run, although its lock file is gone; try again when that run is done. "
-                "Nothing was bought."
+                f"{path} is being written by another run, although the lock file is gone. Try again when that run has "
+                "ended. Nothing was bought."
             ) from None
         raise NoLogLock(error) from None
 

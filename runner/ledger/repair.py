@@ -195,7 +195,7 @@ class _HeldJobs:
         return follow(record, State.SUBMITTED, self._at, request_id=fragment.request_id, submitted_at=since)
 
     def _unknown(self, record: Record, request_id: str | None) -> Record:
-        text = "the results manifest was damaged, and what became of this purchase may have stood there"
+        text = "the results log was damaged, and the outcome of this purchase may have been in the damaged part"
         fault = Fault(code="damaged", message=text + (f"; request {request_id} was readable" if request_id else ""))
         return follow(record, State.UNKNOWN, self._at, error=fault, request_id=request_id or record.request_id)
 
@@ -277,8 +277,8 @@ def repair(path: Path, *, at: str, api: str) -> RepairedLog:
             path.chmod(mode)
     except OSError as error:
         raise LedgerError(
-            f"{path}: cannot be mended: {error.strerror}. It stays as it is, and nothing was bought; make room or "
-            "change its rights, and repeat."
+            f"{path}: cannot be repaired: {error.strerror}. The log is unchanged and nothing was bought. Free disk "
+            "space or change the permissions, and repeat."
         ) from error
     return RepairedLog(path=path, found=found, copy=copy)
 

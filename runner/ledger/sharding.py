@@ -77,7 +77,7 @@ def split(root: Path, shards: tuple[Shard, ...]) -> None:
         disk.flush_folder(root)
     except OSError as error:
         raise LedgerError(
-            f"{root}: cannot be split into shards: {error.strerror}. It stays whole, and nothing was bought."
+            f"{root}: cannot be split into shards: {error.strerror}. The folder stays whole, and nothing was bought."
         ) from error
     finally:
         log.close()
@@ -128,7 +128,9 @@ def merge(root: Path, shards: tuple[Shard, ...]) -> None:
             _remove(root, shards)
             _clear(root)
         except OSError as error:
-            raise LedgerError(f"{root}: cannot be merged: {error.strerror}. Nothing is lost; repeat it.") from error
+            raise LedgerError(
+                f"{root}: cannot be merged: {error.strerror}. Nothing is lost; repeat the merge."
+            ) from error
 
 
 def _refuse_older(log: Log) -> None:

@@ -30,7 +30,11 @@ def test_shards_by_hand(desk, serve):
 def test_a_shard_that_cannot_be_is_a_usage_error(desk):
     """Exit 64, and nothing is made."""
     manifest = desk.jobs(1)
-    for text, words in (("3/2", "there is no shard 3/2"), ("two", "neither a part like 2/4"), ("auto", "Slurm array")):
+    for text, words in (
+        ("3/2", "there is no shard 3/2"),
+        ("two", "neither a shard such as 2/4"),
+        ("auto", "Slurm array"),
+    ):
         ended = desk("run", manifest, "--emulator", "--shard", text)
         assert ended.returncode == 64
         assert words in ended.stderr

@@ -53,7 +53,7 @@ def test_a_shard_that_cannot_be_is_refused(index: int, of: int) -> None:
 @pytest.mark.parametrize("text", ["", "2", "2/", "/4", "2 / 4", "2of4", "-1/4", "1.0/4", "a/b", "1/4/4", "١/٤"])
 def test_what_names_no_shard_is_refused_with_an_example(text: str) -> None:
     """The message says how it is written."""
-    with pytest.raises(UsageError, match="is neither a part like 2/4"):
+    with pytest.raises(UsageError, match="is neither a shard such as 2/4"):
         find_shard(text, {})
 
 
@@ -94,7 +94,7 @@ def test_a_kubernetes_job_counts_from_zero() -> None:
     ("environ", "words"),
     [
         ({}, "neither a Slurm array .* nor a Kubernetes Indexed Job"),
-        ({"JOB_COMPLETION_INDEX": "1"}, "set RUNNER_SHARDS in the pod to what the Job has as `completions`"),
+        ({"JOB_COMPLETION_INDEX": "1"}, "set RUNNER_SHARDS in the pod to the `completions` of the Job"),
         ({"JOB_COMPLETION_INDEX": "3", "RUNNER_SHARDS": "3"}, "more shards than RUNNER_SHARDS=3"),
         ({"JOB_COMPLETION_INDEX": "x", "RUNNER_SHARDS": "3"}, "JOB_COMPLETION_INDEX is 'x' and should be a number"),
         ({"JOB_COMPLETION_INDEX": "0", "RUNNER_SHARDS": ""}, "RUNNER_SHARDS is '' and should be a number"),

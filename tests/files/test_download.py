@@ -379,7 +379,7 @@ async def test_a_compressed_answer_is_refused(
 ) -> None:
     """It was not asked for, and cannot be undone here."""
     storage.serve(gzip.compress(picture()), f"Content-Encoding: {encoding}")
-    with pytest.raises(BadMedia, match="-encoded, which was not asked for"):
+    with pytest.raises(BadMedia, match="-encoded, which was not requested"):
         await get()
 
 

@@ -58,5 +58,5 @@ def test_a_file_under_an_encoding_that_cannot_be_undone_must_show_that_it_is_who
     path.write_bytes(b"v 0 0 0\n")
     limits = _Limits(10**6, 10**6, "https://storage.example/a.obj")
     assert _finish(path, limits, PartialFile(content_type="text/plain")).extension == "obj"
-    with pytest.raises(BadMedia, match="'br'-encoded, which was not asked for"):
+    with pytest.raises(BadMedia, match="'br'-encoded, which was not requested"):
         _finish(path, limits, PartialFile(content_type="text/plain", encoding="br"))

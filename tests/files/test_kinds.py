@@ -89,11 +89,11 @@ def test_a_file_that_is_cut_short_is_refused(extension: str) -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (wav().replace(b"fmt ", b"junk"), "its sound comes before its format"),
-        (mp3() + b"<html>what is this doing here</html>", "something else than sound"),
-        (mp3(b"ID3\x04\0\0\0\0\0\x05abcde")[:15] + bytes(500), "no sound where that should begin"),
+        (wav().replace(b"fmt ", b"junk"), "its audio data comes before its format"),
+        (mp3() + b"<html>what is this doing here</html>", "other data between its frames"),
+        (mp3(b"ID3\x04\0\0\0\0\0\x05abcde")[:15] + bytes(500), "no audio data where it should begin"),
         (page(0, bytes(30)) + b"junk" * 20, "a page does not begin"),
-        (flac()[:50] + bytes(60), "no sound where that should begin"),
+        (flac()[:50] + bytes(60), "no audio data where it should begin"),
         (OTHER_FILES["glb"][1].replace(b"JSON", b"JSOM", 1), "its chunks do not fill it"),
         (SVG.replace(b"</g>", b""), "damaged"),
         (SVG.replace(b"svg", b"page") + b"<svg/>", "another kind|error page"),
@@ -124,7 +124,7 @@ def test_an_svg_that_defines_entities_is_taken_as_it_comes() -> None:
 
 def test_an_svg_of_any_depth_costs_a_look() -> None:
     """It is read without a level of calls for each level of it, and refused where nobody can have meant it."""
-    with pytest.raises(BadMedia, match="in one another"):
+    with pytest.raises(BadMedia, match="nested more than"):
         inspect_bytes(b"<svg>" + b"<g>" * 5000, ANY)
 
 

@@ -196,11 +196,11 @@ def test_a_png_without_its_end_is_refused(picture: Picture, refused: Callable[[b
         (b"\n  <HTML>", "error page"),
         (b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>', "error page"),
         (b'{"error": "not ready"}', "error page or message"),
-        (b"not ready", "no whole picture"),
-        (bytes(5000), "no whole picture"),
+        (b"not ready", "not a complete picture"),
+        (bytes(5000), "not a complete picture"),
         (PNG, "cut short"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no whole picture"),
-        (b"\xff\xd8\xff\xd9", "no whole picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a complete picture"),
+        (b"\xff\xd8\xff\xd9", "not a complete picture"),
     ],
 )
 def test_what_is_no_picture_is_said_in_words(refused: Callable[[bytes], str], body: bytes, words: str) -> None:
@@ -254,13 +254,13 @@ def test_a_file_of_countless_pieces_is_refused(
     """Each takes time, however short it is: chunks of nothing, bytes between segments, blocks of one byte."""
     monkeypatch.setattr(containers, "MAX_PARTS", 1000)
     whole = picture()
-    assert "the PNG is in more than 1,000 pieces" in refused(whole[:33] + chunk(b"noTe", b"") * 1000 + whole[33:])
+    assert "the PNG has more than 1,000 parts" in refused(whole[:33] + chunk(b"noTe", b"") * 1000 + whole[33:])
     jpeg = picture("JPEG")
-    assert "the JPEG is in more than 1,000 pieces" in refused(jpeg[:2] + b"\xff" * 1000 + jpeg[2:])
+    assert "the JPEG has more than 1,000 parts" in refused(jpeg[:2] + b"\xff" * 1000 + jpeg[2:])
     comment = b"!\xfe" + b"\x01x" * 1000 + b"\0"
     gif = picture("GIF", mode="L")
-    assert "the GIF is in more than 1,000 pieces" in refused(gif[:-1] + comment + gif[-1:])
-    assert "the GIF is in more than 1,000 pieces" in refused(gif[:-1] + b"!\xfe\0" * 1000 + gif[-1:])
+    assert "the GIF has more than 1,000 parts" in refused(gif[:-1] + comment + gif[-1:])
+    assert "the GIF has more than 1,000 parts" in refused(gif[:-1] + b"!\xfe\0" * 1000 + gif[-1:])
 
 
 def test_pixels_are_counted_before_anything_decodes(refused: Callable[[bytes], str], picture: Picture) -> None:
@@ -291,7 +291,7 @@ def test_what_must_be_decoded_whole_may_not_have_any_length(
     """Decoders read such a file into memory at once, whatever ``max_file`` allows; a PNG is read in pieces."""
     monkeypatch.setattr(pictures, "MAX_DECODED", 500)
     for kind in ("JPEG", "WEBP", "GIF", "BMP"):
-        assert "no picture of a kind that may have" in refused(picture(kind))
+        assert "a picture of this format may not have" in refused(picture(kind))
     assert inspect_bytes(picture()).bytes > 500
 
 

@@ -119,7 +119,7 @@ def test_a_foreign_file_is_never_overwritten(desk: Desk, kind: str, tmp_path: Pa
     before = os.lstat(target)
     arrival = desk.arrive("mug.png", b"one")
     record = purchase(1, arrival.output, state=State.GENERATED)
-    with pytest.raises(PathOccupied, match=r"mug\.png is not ours and is in the way.*The picture is paid"):
+    with pytest.raises(PathOccupied, match=r"mug\.png is not the runner's and is in the way.*The picture is paid"):
         desk.folder.place(record, [arrival], [record])
     after = os.lstat(target)
     assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
@@ -146,7 +146,7 @@ def test_files_get_their_names_and_replace_none_where_there_are_no_links(desk: D
         desk.folder.place(record, [source], [record])
         assert desk.files() == {"mug.png": b"one"}
     other = desk.arrive("mug.png", b"two")
-    with pytest.raises(PathOccupied, match="not ours and is in the way"):
+    with pytest.raises(PathOccupied, match="not the runner's and is in the way"):
         desk.folder.place(purchase(2, other.output, state=State.GENERATED), [other], [])
     assert desk.files() == {"mug.png": b"one"}
 

@@ -301,7 +301,7 @@ async def test_a_picture_inside_the_answer_may_be_as_long_as_files_are(service, 
         {**job("inline/text-to-image"), "id": "b", "prompt": "a jug"}, defaults={}, timeout="20s"
     )
     assert (await service.run(manifest)).owed == 1
-    assert "not for the files in it" in service.record("b").error.message
+    assert "not because of files in it" in service.record("b").error.message
 
 
 def drawn(side: int) -> bytes:

@@ -108,7 +108,7 @@ def test_a_cut_tail_is_told(path: Path, story: list[Record], caplog: pytest.LogC
     """The user learns that half a line was cut, and where its copy is."""
     path.write_bytes(line_of(story[0]) + b'{"id"')
     opened(path)
-    assert "half a line" in caplog.text
+    assert "incomplete last line" in caplog.text
     assert ".runner/results.jsonl.torn-" in caplog.text
 
 
@@ -136,7 +136,7 @@ def test_a_torn_tail_that_cannot_be_cut_is_not_written_behind(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, broken, fail)
-        with pytest.raises(LedgerError, match=r"results\.jsonl: cannot be (mended after a crash|opened)"):
+        with pytest.raises(LedgerError, match=r"results\.jsonl: cannot be (repaired after a crash|opened)"):
             Log(path, writable=True)
     assert path.read_bytes() in (torn, torn[: -len(b'{"id": "tot')])
     assert len(opened(path)) == 2

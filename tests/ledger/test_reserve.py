@@ -68,7 +68,7 @@ async def test_without_room_for_what_will_be_in_flight_nothing_is_bought(small: 
     ledger = Ledger(Log(small / "results.jsonl", writable=True))
     await ledger.append(record("owed", State.SUBMITTED))
     fill(small)
-    with pytest.raises(LedgerError, match="no room to record purchases"):
+    with pytest.raises(LedgerError, match="no disk space is left to record purchases"):
         await ledger.append(record("new", State.SUBMITTING, request_id=None))
     (small / "ballast").unlink()
     await ledger.append(record("owed", State.GENERATED))

@@ -157,7 +157,7 @@ SUBMITTING = {
     "submit-page": doubtful(page, "HTTP 200 without", "http_200", "A page under 200 says nothing of the request."),
     "submit-endless": doubtful(endless_json, "longer than", "no_answer", "An endless body is read to its bound."),
     "submit-header": doubtful(huge_header, "HTTP 200 without", "http_200", "A long header is no answer."),
-    "submit-headers": doubtful(endless_headers, "no valid HTTP", "no_answer", "So is their number."),
+    "submit-headers": doubtful(endless_headers, "not valid HTTP", "no_answer", "So is their number."),
     "submit-bomb": doubtful(gzipped, "gzip", "no_answer", "It is unpacked to its bound."),
     "submit-nested": doubtful(nested, "HTTP 200 without", "http_200", "Nesting beyond reason is no answer."),
     "submit-half": doubtful(half, "ended early", "no_answer", "Half an answer is none."),
@@ -169,12 +169,12 @@ SUBMITTING = {
         submit=two_lengths,
         state="done",
     ),
-    "submit-waits": doubtful(only_waits, "no whole answer", "no_answer", "Interim answers without end."),
+    "submit-waits": doubtful(only_waits, "no complete answer", "no_answer", "Interim answers without end."),
     "submit-drip": doubtful(
-        lambda _: dripping(open_ended() + b"{"), "no whole answer", "no_answer", "A byte now and then is no answer."
+        lambda _: dripping(open_ended() + b"{"), "no complete answer", "no_answer", "A byte now and then is no answer."
     ),
     "submit-garbage": doubtful(
-        lambda _: b"\x00\xff" * 500, "no valid HTTP", "no_answer", "Whatever this is, it is no HTTP."
+        lambda _: b"\x00\xff" * 500, "not valid HTTP", "no_answer", "Whatever this is, it is no HTTP."
     ),
     "submit-escapes": doubtful(
         lambda _: said({"error_code": 500001, "error_message": ESCAPES}, status="500 Oops"),
@@ -274,7 +274,7 @@ RESULTS = {
     "result-page": owed(page, "HTTP 200 without", "A page is no result."),
     "result-endless": owed(endless_json, "longer than", "A body without end is read to its bound."),
     "result-header": owed(huge_header, "HTTP 200 without", "A long header is no result."),
-    "result-headers": owed(endless_headers, "no valid HTTP", "And so is their number."),
+    "result-headers": owed(endless_headers, "not valid HTTP", "And so is their number."),
     "result-bomb": owed(gzipped, "gzip", "It is unpacked to its bound."),
     "result-nested": owed(nested, "HTTP 200 without", "Nesting beyond reason is no answer."),
     "result-flood": owed(
@@ -282,7 +282,7 @@ RESULTS = {
         "still in_queue",
         "Four megabytes of brackets are thrown away again.",
     ),
-    "result-drip": owed(lambda _: dripping(open_ended() + b"{"), "no whole answer", "A byte now and then is none."),
+    "result-drip": owed(lambda _: dripping(open_ended() + b"{"), "no complete answer", "A byte now and then is none."),
     "result-half": owed(half, "ended early", "Half an answer is none."),
     "result-other": owed(
         lambda _: said({"request_id": "req-other-1", "status": "failed"}),
@@ -402,7 +402,7 @@ ADDRESSES = {
     "at-login-2": address("http://x@127.0.0.1:{port}/files/{id}.png", "A login at the right place.", ODD),
     "at-login-storage": address("https://storage.runcomfy.net@127.0.0.1:{canary}/", "Storage as a login.", ODD),
     "at-backslash": address("http://127.0.0.1:{canary}\\@127.0.0.1:{port}/a.png", "Parsers differ on this.", ODD),
-    "at-backslash-2": address("https://127.0.0.1:{canary}\\.runcomfy.net/a.png", "And on this.", "is no address"),
+    "at-backslash-2": address("https://127.0.0.1:{canary}\\.runcomfy.net/a.png", "And on this.", "is not an address"),
     "at-fragment": address("https://127.0.0.1:{canary}#.runcomfy.net/a.png", "The host ends before.", NO_STORAGE),
     "at-query": address("https://127.0.0.1:{canary}?.runcomfy.net/a.png", "Here too.", NO_STORAGE),
     "at-percent": address("https://127.0.0.1%3a{canary}%2f.runcomfy.net/a.png", "A host that is encoded.", "percent"),
@@ -584,7 +584,7 @@ FILES = {
     ),
     "file-waits": bad_file(only_waits, "no answer in time", "Interim answers without end.", "storage"),
     "file-header": bad_file(huge_header, "an error page", "A long header is no file."),
-    "file-headers": bad_file(endless_headers, "no valid HTTP", "And their number.", "storage"),
+    "file-headers": bad_file(endless_headers, "not valid HTTP", "And their number.", "storage"),
     "file-404": bad_file(
         lambda _: http(status="404 No"), "HTTP 404", "Gone, says the storage: not the API.", "storage"
     ),

@@ -112,7 +112,7 @@ async def test_bad_http_is_told_without_its_bytes(start: str) -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, session(keepalive_seconds=1) as client:
         address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        with pytest.raises(ConnectionBroken, match=r"^the answer is no valid HTTP: ") as caught:
+        with pytest.raises(ConnectionBroken, match=r"^the answer is not valid HTTP: ") as caught:
             await failing(client, address)
     assert TOKEN not in str(caught.value)
     assert str(caught.value).isprintable()
