@@ -45,7 +45,7 @@ from runner.planning.rules import Action, Decision
 from runner.planning.survey import SurveyResult, doubt_about_schemas, survey
 
 DISK_THREADS = 16
-"""Threads for disk access. A slow disk needs them; a fast one hardly uses them."""
+"""Threads for disk access."""
 
 Claimed = Callable[[Record], bool]
 

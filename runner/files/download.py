@@ -172,7 +172,9 @@ class _Download:
         part, limits = self.part, self._limits
         if response.status == 200:
             part.forget()
-        _check_announced(response, part.written, limits.max_bytes)
+        length = part.written + (response.content_length or 0)
+        if length > limits.max_bytes:
+            raise TooLarge(f"the file has {length:,} bytes; max_file allows {limits.max_bytes:,}")
         max_bytes = part.max_bytes or limits.max_bytes
         body = BodyReader(response, READ_TIMEOUT, there=part.written, max_bytes=max_bytes, begun=self._begun)
         block = await body.block()
@@ -223,12 +225,6 @@ async def _by_disk(step: Awaitable[T], target: Path) -> T:
     with write_errors(target), CancelScope(shield=True):
         done = await step
     return done  # noqa: RET504 - the scope may suppress an exception, and then nothing is returned
-
-
-def _check_announced(response: aiohttp.ClientResponse, there: int, max_bytes: int) -> None:
-    length = there + (response.content_length or 0)
-    if length > max_bytes:
-        raise TooLarge(f"the file has {length:,} bytes; max_file allows {max_bytes:,}")
 
 
 def _encoding(response: aiohttp.ClientResponse) -> str:

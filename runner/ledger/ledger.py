@@ -164,17 +164,17 @@ class Ledger:
         async with self._looking:
             if not self._all_found:
                 await self._find_all()
-        number = self._log.standing.at(path) if self._log.standing is not None else None
+        number = self._log.file_owners.at(path) if self._log.file_owners is not None else None
         record = None if number is None else self._log.purchase(number)
         return record if record is not None and owns_path(record, path) else None
 
     async def _find_all(self) -> None:
         """Index the files of all purchases, with turns for other tasks. Purchases written meanwhile are included."""
-        standing = self._log.standing = FileOwners()
+        owners = self._log.file_owners = FileOwners()
         for number in self._log.index.numbers():
             record = self._log.purchase(number)
-            if record is not None and not any(self._is_newer(other, record) for other in standing.where(record)):
-                standing.note(record, number)
+            if record is not None and not any(self._is_newer(other, record) for other in owners.where(record)):
+                owners.note(record, number)
             if number % RECORDS_PER_TURN == 0:
                 await asyncio.sleep(0)
         self._all_found = True

@@ -40,7 +40,7 @@ class Log:
         """Open and read the whole log. Raises ``LedgerCorrupt``, or ``LedgerError`` if the log cannot be opened."""
         self.path = path
         self.index = Index()
-        self.standing: FileOwners | None = None
+        self.file_owners: FileOwners | None = None
         """Owners of the files; None until they are first needed."""
         self.torn = b""
         self.older = False
@@ -65,7 +65,7 @@ class Log:
             self._end = self._scan()
             if writable:
                 self._reserve.release()  # left by a run that crashed
-                self._mend()
+                self._repair_end()
             self.older = is_older_copy(path, self._handle, self._end, self._newest)
             if writable:
                 if self.older:
@@ -107,7 +107,7 @@ class Log:
                 offset += len(line)
         return offset
 
-    def _mend(self) -> None:
+    def _repair_end(self) -> None:
         """Cut off a torn tail, keeping a copy, and complete a last line without newline, so that appending is safe."""
         if self._handle is None:
             return
@@ -141,22 +141,20 @@ class Log:
         if self._ended or self._handle is None:
             raise LedgerError(f"{self.path}: {self._ended or 'not open'}; nothing more is bought")
         if buys and not self.full:
-            self._take_reserve()
+            try:
+                self._reserve.take()
+            except OSError as error:  # purchases in progress can still be recorded
+                raise LedgerError(
+                    f"{self.path}: no disk space is left to record purchases: {error.strerror}; nothing more is bought"
+                ) from error
         try:
             self._require_place()
             self._write(self._handle, b"".join(lines))
         except OSError as error:
-            self._fail(error)
+            self._ended = f"not durable any more ({error.strerror})"
+            with suppress(OSError):
+                os.ftruncate(self._handle, self._end)  # lines may be half written
             raise LedgerError(f"{self.path}: cannot be written: {error.strerror}; nothing more is bought") from error
-
-    def _take_reserve(self) -> None:
-        """Reserve the space for requests in flight. Raises ``LedgerError``; purchases can still be recorded then."""
-        try:
-            self._reserve.take()
-        except OSError as error:
-            raise LedgerError(
-                f"{self.path}: no disk space is left to record purchases: {error.strerror}; nothing more is bought"
-            ) from error
 
     def _write(self, handle: int, data: bytes) -> None:
         """Write and flush ``data``; if the disk is full, in the reserved space."""
@@ -187,14 +185,8 @@ class Log:
         number = self.index.add(record, self._end, length - 1)
         self._end += length
         self._newest = max(self._newest, record.at)
-        if self.standing is not None:
-            self.standing.note(record, number)
-
-    def _fail(self, error: OSError) -> None:
-        """Remember the failure, and cut off lines that may be half written."""
-        self._ended = f"not durable any more ({error.strerror})"
-        with suppress(OSError):
-            os.ftruncate(self._handle or 0, self._end)
+        if self.file_owners is not None:
+            self.file_owners.note(record, number)
 
     def read(self, span: tuple[int, int]) -> Record:
         """Return the record at an offset and length of the index. Raises ``LedgerError`` if the file was altered."""

@@ -93,8 +93,8 @@ class ShardedReader:
 
     def redo(self, api: str) -> RedoState:
         """Return the newest redo of any shard; an unfinished redo comes first."""
-        standings = [part.redo(api) for part in self._parts.values()]
-        return max(standings, key=lambda standing: (not standing.closed, standing), default=RedoState())
+        redos = [part.redo(api) for part in self._parts.values()]
+        return max(redos, key=lambda redo: (not redo.closed, redo), default=RedoState())
 
     def apis(self) -> set[str]:
         return set[str]().union(*(part.apis() for part in self._parts.values()))

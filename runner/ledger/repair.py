@@ -269,7 +269,8 @@ def repair(path: Path, *, at: str, api: str) -> RepairedLog:
         copy = _copy_for(path)
         mode = path.stat().st_mode & 0o777
         if not copy.exists():
-            disk.replace_file(copy, _blocks(path), mode)
+            with path.open("rb") as file:
+                disk.replace_file(copy, iter(lambda: file.read(BLOCK), b""), mode)
             copy.chmod(mode)
         forget_last_line(path)
         disk.replace_file(path, found.written(), mode)
@@ -281,11 +282,6 @@ def repair(path: Path, *, at: str, api: str) -> RepairedLog:
             "space or change the permissions, and repeat."
         ) from error
     return RepairedLog(path=path, found=found, copy=copy)
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield from iter(lambda: file.read(BLOCK), b"")
 
 
 def _copy_for(path: Path) -> Path:

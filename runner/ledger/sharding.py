@@ -94,15 +94,15 @@ def _write_shards(log: Log, shards: Sequence[Shard]) -> None:
                 file.write(encode(_with_redo(record, log.index.redo.get(record.api, RedoState()))))
 
 
-def _with_redo(record: Record, standing: RedoState) -> Record:
+def _with_redo(record: Record, redo: RedoState) -> Record:
     """Return a record whose mark includes the state of its redo: the line with that state may go to another shard."""
     if not record.redo:
         return record
-    newest = record.redo == standing.number
+    newest = record.redo == redo.number
     return msgspec.structs.replace(
         record,
-        redo_chosen=record.redo_chosen or not newest or standing.chosen,
-        redo_closed=record.redo_closed or not newest or standing.closed,
+        redo_chosen=record.redo_chosen or not newest or redo.chosen,
+        redo_closed=record.redo_closed or not newest or redo.closed,
     )
 
 
@@ -147,7 +147,7 @@ def _refuse_unfinished(logs: Iterable[Log], shards: Iterable[Shard]) -> None:
     open_ = [
         shard
         for shard, log in zip(shards, logs, strict=True)
-        if not all(standing.closed for standing in log.index.redo.values())
+        if not all(redo.closed for redo in log.index.redo.values())
     ]
     if open_:
         raise ConflictError(
@@ -226,13 +226,12 @@ def _holds(log: Log, path: Path) -> bool:
     """Tell whether ``log`` has all purchases of a shard's results log, ignoring the state of redos."""
     part = Log(path, writable=False)
     try:
-        return all(_plain(record) in map(_plain, _history(log, record.id)) for record in part.latest())
+        return all(
+            _plain(record) in [_plain(log.read(span)) for span in log.index.purchases(record.id)]
+            for record in part.latest()
+        )
     finally:
         part.close()
-
-
-def _history(log: Log, job_id: str) -> Iterator[Record]:
-    return map(log.read, log.index.purchases(job_id))
 
 
 def _plain(record: Record) -> Record:
