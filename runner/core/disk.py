@@ -35,7 +35,7 @@ async def in_thread(executor: Executor | None, call: Callable[P, T], *args: P.ar
     return await asyncio.get_running_loop().run_in_executor(executor, lambda: call(*args, **kwargs))
 
 
-def flush_file(path: Path | str) -> None:
+def flush_file(path: Path) -> None:
     """Make the bytes of a file durable, whichever process wrote them. Raises ``OSError``."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -44,19 +44,19 @@ def flush_file(path: Path | str) -> None:
         os.close(handle)
 
 
-def flush_folder(folder: Path | str) -> None:
+def flush_folder(folder: Path) -> None:
     """Make a rename or a new name in ``folder`` durable; does nothing on Windows, which cannot flush folders."""
     if os.name == "nt":
         return
     flush_file(folder)
 
 
-def identity(file: int | str | Path) -> tuple[int, int]:
-    """Return the identity of a file or folder, by handle or name: another one under the same name has another identity.
+def identity(file: int | Path) -> tuple[int, int]:
+    """Return the identity of a file or folder, by handle or path: another one under the same path has another identity.
 
     Raises ``OSError``.
     """
-    found = os.stat(file)  # noqa: PTH116 - a handle or a string; called several times for each file
+    found = os.stat(file)  # noqa: PTH116 - may be a handle
     return found.st_dev, found.st_ino
 
 
@@ -67,7 +67,7 @@ def same_file(one: Path, other: Path) -> bool:
     """
     if not (os.path.exists(one) and os.path.exists(other)):  # noqa: PTH110 - does not raise for names that no disk accepts
         return False
-    if identity(str(one)) == identity(str(other)):
+    if identity(one) == identity(other):
         return True
     found = _as_listed(one)
     return found is not None and found == _as_listed(other)
@@ -75,7 +75,7 @@ def same_file(one: Path, other: Path) -> bool:
 
 def is_second_name(one: Path, other: Path) -> bool:
     """Tell whether the file at ``other`` remains if ``one`` is deleted; the proof is two separate folder entries."""
-    if identity(str(one)) == identity(str(other)) and os.stat(one).st_nlink == 1:  # noqa: PTH116 - as in ``identity``
+    if identity(one) == identity(other) and os.stat(one).st_nlink == 1:  # noqa: PTH116 - as in ``identity``
         return False
     first, second = _as_listed(one), _as_listed(other)
     return first is not None and second is not None and first != second
@@ -145,20 +145,20 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 """Error numbers of a file system without hard links."""
 
 
-def give_name(source: Path | str, target: Path | str) -> None:
+def give_name(source: Path, target: Path) -> None:
     """Rename without replacing another file, not even a file that only the server of a shared folder knows yet.
 
     The caller makes the rename durable. Raises ``FileExistsError`` if the name is taken, or another ``OSError``.
     """
     try:
         os.link(source, target, follow_symlinks=False)
-        os.unlink(source)  # noqa: PTH108 - called for every file of every job
+        source.unlink()
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        os.rename(source, target)  # noqa: PTH104 - names may be strings
+        source.rename(target)
 
 
 def is_within(path: Path, root: Path) -> bool:

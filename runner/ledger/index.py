@@ -41,7 +41,7 @@ class Index:
         self._offsets = array("Q")
         self._lengths = array("Q")  # 0 for a purchase that continues under another id
         self._forgotten = 0
-        self._later: _Later | None = None
+        self._later = _LaterPurchases()
         self._requests = NumberMap()
         """Purchase that was last recorded with a request, by the digest of the request id."""
         self._claimed = bytearray()
@@ -65,7 +65,6 @@ class Index:
             self._offsets.append(offset)
             self._lengths.append(length)
             if record.purchase > 1:
-                self._later = self._later or _Later()
                 self._later.add(record.id, record.purchase)
         else:
             self._offsets[number], self._lengths[number] = offset, length
@@ -93,16 +92,12 @@ class Index:
 
     def purchases(self, job_id: str, but: int = 0) -> list[tuple[int, int]]:
         """Return offset and length of the last line of each purchase of a job ``but`` one, oldest first."""
-        return [self._span(number) for number in self._numbers_of(job_id, but)] if self._offsets else []
+        return [self._span(number) for number in self._numbers_of(job_id, but)]
 
     def _numbers_of(self, job_id: str, but: int = 0) -> list[int]:
-        first = None if but == 1 else self._purchases.find(digest(job_id))  # the ``key_of`` of a first one
-        found = [] if first is None else [first]
-        if self._later is not None:
-            purchases = self._later.of(job_id)
-            later = (self._purchases.find(key_of(job_id, purchase)) for purchase in purchases if purchase != but)
-            found += [number for number in later if number is not None]
-        return found
+        purchases = [purchase for purchase in (1, *self._later.of(job_id)) if purchase != but]
+        found = (self._purchases.find(key_of(job_id, purchase)) for purchase in purchases)
+        return [number for number in found if number is not None]
 
     def with_request(self, request_id: str) -> tuple[int, int] | None:
         """Return the last line of the purchase that was last recorded with this request; None: there is none."""
@@ -146,7 +141,7 @@ class Index:
         return len(self._lengths) - self._forgotten
 
 
-class _Later:
+class _LaterPurchases:
     """Purchases with a number above 1, by job."""
 
     def __init__(self) -> None:

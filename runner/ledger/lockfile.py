@@ -69,7 +69,7 @@ class HeldLock(msgspec.Struct, frozen=True):
     def lost(self) -> bool:
         """Tell whether the file was removed or replaced: it then excludes no other run."""
         try:
-            return disk.identity(str(self.path)) != self.identity
+            return disk.identity(self.path) != self.identity
         except OSError:
             return True
 
@@ -89,7 +89,7 @@ def run_lock(output: Path, since: str, shard: Shard | None = None) -> Iterator[H
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        held = HeldLock(folder / "lock", disk.identity(str(folder / "lock")))
+        held = HeldLock(folder / "lock", disk.identity(folder / "lock"))
         written = log_is_written(path_of(output, shard))
         if not written:
             holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=since)

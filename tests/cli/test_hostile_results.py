@@ -198,7 +198,7 @@ def test_a_line_that_is_refused_is_refused_in_a_few_words(desk, hostile, bad):
     for verb in ("status out", "run batch.yaml --emulator"):
         ended = desk(*verb.split())
         assert ended.returncode == 65
-        assert "results.jsonl:2: this line is no record" in ended.stderr
+        assert "results.jsonl:2: this line is not a record" in ended.stderr
         assert len(ended.stderr) < 2000
     mended = desk("verify", "out", "--repair-log", "--emulator")
     assert mended.returncode in (0, 2)

@@ -80,7 +80,7 @@ def test_a_slurm_array_may_begin_anywhere(first: int, count: int, data: st.DataO
 @pytest.mark.parametrize("around", [slurm(4, 0, 6, 4), slurm(1, 1, 9, 3), slurm(9, 1, 4, 4), slurm(1, 4, 1, 4)])
 def test_a_slurm_array_with_a_step_or_a_gap_is_refused(around: dict[str, str]) -> None:
     """Some shards would never run: it says how to submit the array."""
-    with pytest.raises(UsageError, match=r"with a step or with gaps .* --array=1-\d"):
+    with pytest.raises(UsageError, match=r"without steps or gaps: .* --array=1-\d"):
         find_shard("auto", around)
 
 

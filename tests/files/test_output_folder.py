@@ -333,7 +333,7 @@ def test_where_every_name_aside_is_taken_nothing_is_overwritten(desk: Desk) -> N
     for name in names:
         (desk.root / ".replaced/mug/1" / name).write_bytes(b"theirs")
     before = desk.files()
-    with pytest.raises(PathOccupied, match=r"\.replaced/mug/1/.*is not ours"):
+    with pytest.raises(PathOccupied, match=r"\.replaced/mug/1/.*is not the runner's"):
         desk.deliver(2, b"two", first)
     second = purchase(2, first.outputs[0], state=State.GENERATED)
     arrival = IncomingFile(source=desk.root / "mug.png", output=first.outputs[0])
@@ -562,7 +562,7 @@ def test_the_longest_name_can_be_replaced_and_set_apart(desk: Desk) -> None:
 
 
 def test_preparing_empties_what_a_crash_left(desk: Desk) -> None:
-    """Files and links go; a folder that somebody made is not ours and stays."""
+    """Files and links go; a folder that somebody made is not the runner's and stays."""
     incoming = desk.folder.incoming
     (incoming / "half").write_bytes(b"x")
     (incoming / "link").symlink_to("nowhere")

@@ -70,7 +70,7 @@ def test_what_is_no_plain_file_is_no_results_manifest(tmp_path: Path) -> None:
     """A pipe would keep a run waiting for ever, and one under the report's name the report."""
     (tmp_path / ".runner").mkdir()
     os.mkfifo(tmp_path / "results.jsonl")
-    with pytest.raises(LedgerError, match="no plain file"):
+    with pytest.raises(LedgerError, match="not a plain file"):
         Log(tmp_path / "results.jsonl", writable=True)
     os.mkfifo(tmp_path / "report.html")
     with pytest.raises(UsageError, match=r"report\.html is no report"):

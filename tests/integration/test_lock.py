@@ -86,4 +86,4 @@ async def test_a_file_system_that_refuses_locks_is_told_before_anything_is_bough
     refused.remove("/lock")
     report = await service.run(service.manifest(*plain(2)))
     assert (report.done, report.exit_code) == (2, 0)
-    assert caplog.text.count("the file system refuses a lock on it") == 1
+    assert caplog.text.count("the file system refuses to lock it") == 1

@@ -45,7 +45,7 @@ async def test_an_older_log_buys_nothing_and_holds_what_it_lacks(service: Servic
         with pytest.raises(runner.ConflictError) as told:
             await service.run(manifest)
         assert f"{path} is older than the last run left it" in str(told.value)
-        assert "Put its newest copy back" in str(told.value)
+        assert "Restore its newest copy" in str(told.value)
     assert service.submissions == 5
     opened = await service.reconcile()
     assert sorted(record.id for record in opened.unknown) == ["c", "d", "e"]

@@ -113,7 +113,7 @@ async def test_a_lost_results_manifest_of_a_shard_buys_nothing(service):
     before = service.submissions
     (service.output / SPLIT[1]).unlink()
     for index in (1, 2, 3):
-        with pytest.raises(runner.LedgerCorrupt, match=r"results\.2-of-3\.jsonl is gone"):
+        with pytest.raises(runner.LedgerCorrupt, match=r"results\.2-of-3\.jsonl is missing"):
             await service.run(manifest, shard=shard(index))
     assert service.submissions == before
 
@@ -174,7 +174,7 @@ async def test_a_shard_has_its_share_of_lanes_and_rate(service):
 
 async def test_fewer_lanes_than_shards_is_refused(service):
     """A shard without a lane would never buy its jobs."""
-    with pytest.raises(runner.UsageError, match="concurrency is 2, and each of 3 shards needs a lane"):
+    with pytest.raises(runner.UsageError, match="concurrency is 2, and each of 3 shards needs at least one slot"):
         await service.run(service.manifest(*plain(2), concurrency=2), shard=shard(1))
     assert not service.output.exists()
 
@@ -467,7 +467,7 @@ async def test_a_results_manifest_that_is_lost_beside_empty_ones_buys_nothing(se
     manifest = service.manifest({"id": id_in(1), "prompt": "a mug"})
     await service.run(manifest, shard=shard(1))
     (service.output / SPLIT[0]).unlink()
-    with pytest.raises(runner.LedgerCorrupt, match=r"results\.1-of-3\.jsonl is gone"):
+    with pytest.raises(runner.LedgerCorrupt, match=r"results\.1-of-3\.jsonl is missing"):
         await service.run(manifest, shard=shard(1))
     assert service.submissions == 1
 
@@ -478,7 +478,7 @@ async def test_a_split_that_lost_one_of_its_own_buys_nothing(service):
     await service.run(manifest)
     await service.run(manifest, shard=shard(2))
     (service.output / SPLIT[0]).unlink()
-    with pytest.raises(runner.LedgerCorrupt, match=r"results\.1-of-3\.jsonl is gone"):
+    with pytest.raises(runner.LedgerCorrupt, match=r"results\.1-of-3\.jsonl is missing"):
         await service.run(manifest, shard=shard(1))
     assert service.submissions == 1
 

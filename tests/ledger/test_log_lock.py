@@ -34,7 +34,7 @@ sys.stdin.read()
 def test_a_log_has_one_writer_until_it_is_closed(path: Path) -> None:
     """A second one is refused; a reader is not."""
     first = Log(path, writable=True)
-    with pytest.raises(Locked, match=r"results\.jsonl is written by another run"):
+    with pytest.raises(Locked, match=r"results\.jsonl is being written by another run"):
         Log(path, writable=True)
     Log(path, writable=False).close()
     first.close()
@@ -183,7 +183,7 @@ def test_a_log_that_cannot_be_locked_is_told_once(
     first = compacted(path, record)
     first.close()
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
-    assert f"{path}: the file system refuses a lock on it ({os.strerror(number)})" in caplog.text
+    assert f"{path}: the file system refuses to lock it ({os.strerror(number)})" in caplog.text
     assert "leave that file there" in caplog.text
     caplog.clear()
     assert not log_lock.log_is_written(path)

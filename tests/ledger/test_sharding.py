@@ -188,7 +188,7 @@ def test_results_of_two_divisions_are_not_guessed_at(tmp_path: Path) -> None:
     for name in ("results.1-of-2.jsonl", "results.2-of-2.jsonl", "results.1-of-3.jsonl"):
         (tmp_path / name).touch()
     for held in (acquire(tmp_path, NOW), acquire(tmp_path, NOW, Shard(index=1, of=2)), acquire_all(tmp_path, NOW)):
-        with pytest.raises(ConflictError, match="results of shards of 2 and of 3"), held:
+        with pytest.raises(ConflictError, match="results logs of 2 and of 3 shards"), held:
             pytest.fail("held")
 
 

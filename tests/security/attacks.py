@@ -390,8 +390,8 @@ def address(url: str, why: str, words: str = "", code: str = "untrusted_host") -
 
 
 NO_STORAGE = "is not one of RunComfy's storage hosts"
-HTTPS = "files come over https only"
-ODD = "no plain http(s) address"
+HTTPS = "files are downloaded over https only"
+ODD = "not a plain http(s) address"
 
 ADDRESSES = {
     "at-canary": address("http://127.0.0.1:{canary}/a.png", "Another port of this machine.", HTTPS),
