@@ -184,7 +184,7 @@ def test_a_log_that_cannot_be_locked_is_told_once(
     first.close()
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
     assert f"{path}: the file system refuses to lock it ({os.strerror(number)})" in caplog.text
-    assert "leave that file there" in caplog.text
+    assert "do not remove that file during a run" in caplog.text
     caplog.clear()
     assert not log_lock.log_is_written(path)
     Log(path, writable=False).close()

@@ -158,7 +158,7 @@ SUBMITTING = {
     "submit-endless": doubtful(endless_json, "longer than", "no_answer", "An endless body is read to its bound."),
     "submit-header": doubtful(huge_header, "HTTP 200 without", "http_200", "A long header is no answer."),
     "submit-headers": doubtful(endless_headers, "not valid HTTP", "no_answer", "So is their number."),
-    "submit-bomb": doubtful(gzipped, "gzip", "no_answer", "It is unpacked to its bound."),
+    "submit-bomb": doubtful(gzipped, "when decompressed", "no_answer", "It is unpacked to its bound."),
     "submit-nested": doubtful(nested, "HTTP 200 without", "http_200", "Nesting beyond reason is no answer."),
     "submit-half": doubtful(half, "ended early", "no_answer", "Half an answer is none."),
     "submit-nothing": doubtful(
@@ -275,7 +275,7 @@ RESULTS = {
     "result-endless": owed(endless_json, "longer than", "A body without end is read to its bound."),
     "result-header": owed(huge_header, "HTTP 200 without", "A long header is no result."),
     "result-headers": owed(endless_headers, "not valid HTTP", "And so is their number."),
-    "result-bomb": owed(gzipped, "gzip", "It is unpacked to its bound."),
+    "result-bomb": owed(gzipped, "when decompressed", "It is unpacked to its bound."),
     "result-nested": owed(nested, "HTTP 200 without", "Nesting beyond reason is no answer."),
     "result-flood": owed(
         lambda scene: http(b'{"status": "in_queue", "output": ' + flood() + b"}"),
