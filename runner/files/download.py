@@ -86,7 +86,8 @@ async def fetch(
     with _deleted_on_error(target):
         download = _Download(client, url, target, allowed, limits, disk, resume_bytes)
         await download.complete()
-        return await in_thread(disk, _finish, target, limits, download.part)
+        finish = in_thread(disk, _finish, target, limits, download.part, download.body)
+        return await (finish if download.body is None else _by_disk(finish, target))
 
 
 @contextmanager
@@ -134,6 +135,8 @@ class _Download:
         self._disk = disk
         self._resume_bytes = resume_bytes
         self.part = PartialFile()
+        self.body: bytes | None = None
+        """Whole file, if it is shorter than a block: it is written when it is checked. None: the file is written."""
         self._now = get_running_loop().time
         self._begun = self._now()
 
@@ -184,9 +187,8 @@ class _Download:
             if not part.encoding:
                 part.max_bytes = body.max_bytes = min(most_picture_bytes(block) or max_bytes, max_bytes)
                 body.check(response.content_length or 0)
-        if not part.written and len(block) < BLOCK:  # that is all
-            await _by_disk(in_thread(self._disk, _write, self._target, block), self._target)
-            part.written = len(block)
+        if not part.written and len(block) < BLOCK:
+            self.body = block
             return
         opening = aiofiles.open(self._target, "ab" if part.written else "wb", executor=self._disk)
         file = await _by_disk(opening, self._target)
@@ -243,10 +245,14 @@ def _check_room(target: Path, length: int) -> None:
         )
 
 
-def _finish(target: Path, limits: _Limits, part: PartialFile) -> Media:
-    """Check and flush the whole file. Raises ``BadMedia``, ``TooLarge`` or ``OutputError``."""
+def _finish(target: Path, limits: _Limits, part: PartialFile, body: bytes | None = None) -> Media:
+    """Check and flush the whole file; write ``body`` first. Raises ``BadMedia``, ``TooLarge`` or ``OutputError``."""
     expected = limits.expected(part.content_type)
+    if body is not None:
+        _check_room(target, len(body))
     with write_errors(target):
+        if body is not None:
+            target.write_bytes(body)
         if part.encoding:
             decode_file(target, part.encoding, limits.max_bytes, lambda length: _check_room(target, length))
         try:
@@ -280,10 +286,5 @@ async def keep_bytes(
         raise TooLarge(f"the file has {len(body):,} bytes; max_file allows {max_bytes:,}")
     limits = _Limits(max_bytes, max_pixels, _INSIDE)
     with _deleted_on_error(target):
-        await _by_disk(in_thread(disk, _write, target, body), target)
-        return await in_thread(disk, _finish, target, limits, PartialFile(content_type=content_type))
-
-
-def _write(target: Path, body: bytes) -> None:
-    _check_room(target, len(body))
-    target.write_bytes(body)
+        finish = in_thread(disk, _finish, target, limits, PartialFile(content_type=content_type), body)
+        return await _by_disk(finish, target)
