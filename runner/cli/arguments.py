@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shlex
 import sys
@@ -21,10 +22,12 @@ from runner.engine.catalogue import offers
 from runner.engine.options import RunOptions
 from runner.engine.redo import RedoMode
 from runner.files.output_folder import Folder
-from runner.ledger import look
+from runner.ledger import LedgerReader, look
 from runner.ledger.folders import output_folder, results_folder
+from runner.ledger.readers import FilteredReader
 from runner.ledger.records import RESULTS
 from runner.manifest import MAX_BYTES, Manifest, Offer, Settings, load, parse_budget, salvage_settings
+from runner.planning.selection import JobNames, failed_ids
 
 T = TypeVar("T")
 
@@ -90,6 +93,78 @@ def redo_options(function: Callable[..., T]) -> Callable[..., T]:
     return with_redo
 
 
+def choice_options(function: Callable[..., T]) -> Callable[..., T]:
+    """Add ``--only --only-from --failed`` to a command, which receives them as one ``Choice`` named ``choice``."""
+
+    @click.option("--only", multiple=True, metavar="GLOB", help="Select only jobs whose id matches; repeatable.")
+    @click.option(
+        "--only-from",
+        metavar="FILE",
+        help="Select the jobs that FILE lists: ids, one per line, or a selection.json; - is standard input.",
+    )
+    @click.option("--failed", is_flag=True, help="Select only jobs whose last purchase failed.")
+    @functools.wraps(function)
+    def with_choice(
+        *arguments: object, only: tuple[str, ...], only_from: str | None, failed: bool, **others: object
+    ) -> T:
+        return function(*arguments, choice=Choice(only, only_from, failed), **others)
+
+    return with_choice
+
+
+class Choice(NamedTuple):
+    """Options that select jobs by their ids."""
+
+    only: tuple[str, ...]
+    only_from: str | None
+    failed: bool
+
+    def view(self, ledger: LedgerReader) -> LedgerReader:
+        """Return a view of the selected jobs of ``ledger``. Raises ``UsageError`` if a name matches none of them."""
+        ids = self.ids()
+        names = JobNames(patterns=self.only, ids=frozenset(ids or ())) if self.only or ids is not None else None
+        if names is not None:
+            names.require_matches(record.id for record in ledger.latest())
+        failed = failed_ids(ledger.latest()) if self.failed else None
+        if names is None and failed is None:
+            return ledger
+        return FilteredReader(ledger, lambda job: (names is None or job in names) and (failed is None or job in failed))
+
+    def ids(self) -> tuple[str, ...] | None:
+        """Return the ids that the file of ``--only-from`` lists; None: there is no file. Raises ``UsageError``."""
+        if self.only_from is None:
+            return None
+        try:
+            data = sys.stdin.buffer.read() if self.only_from == "-" else Path(self.only_from).read_bytes()
+            found = ids_in(data.decode("utf-8-sig"))
+        except OSError as error:
+            raise UsageError(f"--only-from: {self.only_from} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(f"--only-from: {self.only_from} lists no ids: {error}") from None
+        if not found:
+            raise UsageError(f"--only-from: {self.only_from} lists no ids, so no job is selected")
+        return found
+
+
+def ids_in(text: str) -> tuple[str, ...]:
+    """Return the ids in a file: one per line, a JSON list of them, or the rejected ones of a ``selection.json``.
+
+    Raises ``ValueError``.
+    """
+    if not text.lstrip().startswith(("{", "[")):
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    found = json.loads(text)
+    if isinstance(found, dict):
+        pictures = found.get("pictures")
+        if not isinstance(pictures, list):
+            raise ValueError("a selection.json has a list of `pictures`")  # noqa: TRY004 - what is wrong is the file
+        marked = [picture for picture in pictures if isinstance(picture, dict) and picture.get("mark") == "reject"]
+        found = list(dict.fromkeys(picture.get("id") for picture in marked))
+    if not all(isinstance(job_id, str) for job_id in found):
+        raise ValueError("an id is a text")
+    return tuple(found)
+
+
 class RedoFlags(NamedTuple):
     """Flags of a redo on the command line."""
 
@@ -97,8 +172,8 @@ class RedoFlags(NamedTuple):
     missing: bool
     every: bool
 
-    def mode(self, only: str | None) -> RedoMode | None:
-        """Return the redo that the flags and ``--only`` ask for; None: no redo. Raises ``UsageError``."""
+    def mode(self, choice: Choice) -> RedoMode | None:
+        """Return the redo that the flags and ``choice`` ask for; None: no redo. Raises ``UsageError``."""
         if (self.missing or self.every) and not self.redo:
             raise UsageError("--missing and --all select the jobs of a --redo; add --redo, or leave them out")
         if self.missing and self.every:
@@ -107,8 +182,10 @@ class RedoFlags(NamedTuple):
             return None
         if self.missing or self.every:
             return RedoMode.MISSING if self.missing else RedoMode.ALL
-        if not only:
-            raise UsageError("--redo buys done jobs again, for money; select them with --only, --missing or --all")
+        if not choice.only and choice.only_from is None:
+            raise UsageError(
+                "--redo buys done jobs again, for money; select them with --only, --only-from, --missing or --all"
+            )
         return RedoMode.SELECTED
 
 

@@ -147,6 +147,8 @@ def require_possible(config: RunConfig, manifest: Manifest) -> Path:
         raise UsageError(
             "--cluster: the emulator of --emulator serves one process only; start `runner emulator`, and give --api"
         )
+    if config.job_filter.failed or config.buy is not None:
+        raise UsageError("--cluster: --failed and --buy would apply to each shard; use --only or --budget instead")
     if config.job_filter.limit is not None:
         raise UsageError("--cluster: --limit would apply to each shard; use --only instead")
     if config.shard is not None:

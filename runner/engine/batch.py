@@ -80,7 +80,7 @@ class Batch:
     async def run(self, manifest_jobs: JobStore) -> Report:
         """Survey the selected jobs, download what is owed, buy at the same time, and report."""
         planner = self._config.planner(manifest_jobs, self.context.ledger, self.context.others)
-        jobs = self._config.select(manifest_jobs, planner)
+        jobs = await in_thread(None, self._config.select, manifest_jobs, planner)
         buying = Estimate()
         await clear_crash(self.context)
         older = self.context.ledger.older

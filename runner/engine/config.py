@@ -59,6 +59,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     beside: tuple[Path, ...] = ()
     """Folders in which results of this manifest may be if its file had another name earlier."""
     job_filter: JobFilter = JobFilter()
+    buy: int | None = None
+    """Largest number of purchases; None: any number."""
     redo: RedoMode | None = None
     """Done jobs that are bought again; None: none."""
     resubmit: bool = False
@@ -102,6 +104,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             manifest=_name_in_records(manifest.path, folder.root),
             beside=_earlier_folders(manifest, options),
             job_filter=options.job_filter,
+            buy=options.buy,
             redo=RedoMode.SELECTED if options.redo is RedoMode.ALL else options.redo,
             resubmit=(options.on_unknown or settings.on_unknown) is OnUnknown.RESUBMIT,
             concurrency=_concurrency(settings, options),
@@ -148,8 +151,14 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def select(self, jobs: JobStore, planner: Planner) -> Selection:
-        """Return the selection of ``jobs`` for the command, each job as it was read for its purchase."""
-        return Selection(jobs, self.job_filter, planner.as_bought)
+        """Return the selection of ``jobs`` for the command, each job as it was read for its purchase.
+
+        Raises ``UsageError`` if a name of the filter matches no job.
+        """
+        if self.job_filter.names is not None:
+            self.job_filter.names.require_matches(jobs.ids())
+        failed = planner.failed_ids() if self.job_filter.failed else frozenset()
+        return Selection(jobs, self.job_filter, planner.as_bought, failed)
 
 
 def _earlier_folders(manifest: Manifest, options: RunOptions) -> tuple[Path, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from runner.core.models import EMULATOR, Budget
 from runner.core.shards import Shard
 from runner.engine.redo import RedoMode
 from runner.manifest import OnUnknown
-from runner.planning.selection import JobFilter
+from runner.planning.selection import JobFilter, JobNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +23,16 @@ class RunOptions:
     output: Path | None = None
     concurrency: int | Literal["auto"] | None = None
     """Requests in flight at the API; ``"auto"``: as many as keep the API busy."""
-    only: str | None = None
-    """Pattern for the ids of the jobs to select; None: all."""
+    only: str | Sequence[str] | None = None
+    """Pattern for the ids of the jobs to select, or several patterns; None: all."""
+    only_ids: Collection[str] | None = None
+    """Ids of more jobs to select; None: those that ``only`` selects."""
+    failed: bool = False
+    """True if of these only the jobs are selected whose newest purchase failed or was cancelled."""
     limit: int | None = None
     """Number of the selected jobs to take, from the first; None: all."""
+    buy: int | None = None
+    """Largest number of purchases in this run; None: any number."""
     on_unknown: OnUnknown | None = None
     budget: Budget | None = None
     until: float | None = None
@@ -53,20 +59,30 @@ class RunOptions:
             raise UsageError(f"concurrency is {self.concurrency}; valid are 1 to 1000")
         if self.limit is not None and self.limit < 0:
             raise UsageError(f"limit is {self.limit}; valid are 0 and more")
+        if self.buy is not None and self.buy < 0:
+            raise UsageError(f"buy is {self.buy}; valid are 0 and more")
         if self.for_seconds is not None and self.for_seconds <= 0:
             raise UsageError("--for takes a duration, such as 4h or 90m")
         if self.emulator and self.api is not None:
             raise UsageError("--emulator and --api name two different services; give one of them")
         if self.emulator and self.same_api_as is not None:
             raise UsageError("--same-api-as names an address of an API, and --emulator uses none; give one of them")
-        if self.redo is RedoMode.SELECTED and not self.only:
+        if self.redo is RedoMode.SELECTED and self.names is None:
             raise UsageError("a redo of selected jobs needs `only`; RedoMode.ALL buys all done jobs again")
         if self.share is not None and self.shard is None:
             raise UsageError("a share of the concurrency needs a shard")
 
     @property
     def job_filter(self) -> JobFilter:
-        return JobFilter(shard=self.shard, only=self.only, limit=self.limit)
+        return JobFilter(shard=self.shard, names=self.names, failed=self.failed, limit=self.limit)
+
+    @property
+    def names(self) -> JobNames | None:
+        """Return the names of the selected jobs; None: all jobs."""
+        patterns = (self.only,) if isinstance(self.only, str) else tuple(self.only or ())
+        if not patterns and self.only_ids is None:
+            return None
+        return JobNames(patterns=patterns, ids=frozenset(self.only_ids or ()))
 
     def api_base(self, environ: Mapping[str, str]) -> ApiBase:
         """Return the API that the options and the environment name; for the emulator, only its name.

@@ -15,6 +15,7 @@ from runner.engine.pacing.concurrency import START, AdaptiveConcurrency
 from runner.engine.pacing.polling import PollScheduler
 from runner.engine.pacing.refusals import RefusalEstimate
 from runner.engine.pacing.throttle import Throttle
+from runner.engine.purchase_limit import PurchaseLimit
 from runner.engine.scheduler import Limits, Steps, WorkItem
 from runner.engine.slots import FixedSlots
 from runner.engine.steps.deliver import Deliverer
@@ -91,6 +92,7 @@ class Pipeline:
             throttle=throttle,
             stop=context.stop,
             time_limit=self._time_limit,
+            purchase_limit=PurchaseLimit(context.stop, self._config.buy),
             clock=context.clock,
             tracker=self._budget,
             context=self._intent_fields,

@@ -15,6 +15,7 @@ from runner.manifest import JobStore, bundled_models, spelling
 from runner.planning.conflicts import Conflicts
 from runner.planning.renames import RenameIndex
 from runner.planning.rules import Action, Decision, as_bought, decide, will_buy
+from runner.planning.selection import failed_ids
 
 
 class UnreadPurchases(msgspec.Struct):
@@ -105,6 +106,10 @@ class Planner:
             readers = (self._ledger, self._others) if old_id is not None else ()
             history = [record for reader in readers for record in reader.purchases(old_id or "", self._api)]
         return as_bought(job, history)
+
+    def failed_ids(self) -> frozenset[str]:
+        """Return the ids of jobs whose newest purchase at this API failed or was cancelled."""
+        return failed_ids(record for record in self._ledger.latest() if record.api == self._api)
 
     def is_doubtful(self, job: Job, decision: Decision) -> bool:
         """Tell whether ``job`` would be bought and may only look new or changed.

@@ -215,7 +215,7 @@ def test_memory_does_not_follow_the_records(tmp_path: Path) -> None:
     with open_reader(tmp_path) as ledger:
         for form in export.FORMATS.values():
             tracemalloc.start()
-            written = sum(map(len, form(export.Rows(ledger, Folder(tmp_path), None))))
+            written = sum(map(len, form(export.Rows(ledger, Folder(tmp_path)))))
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert written > 5_000_000

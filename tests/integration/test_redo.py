@@ -7,7 +7,7 @@ import pytest
 from support.harness import plain
 
 import runner
-from runner.cli.arguments import RedoFlags
+from runner.cli.arguments import Choice, RedoFlags
 from runner.core.models import State
 from runner.emulator import InjectedFault
 from runner.engine import operations
@@ -265,4 +265,4 @@ def test_a_redo_of_selected_jobs_needs_a_selection():
 def test_a_redo_on_the_command_line_names_its_jobs(redo, missing, every, only):
     """`--redo` alone selects nothing, and `--missing` or `--all` without it mean nothing: usage, exit 64."""
     with pytest.raises(runner.UsageError, match="--"):
-        RedoFlags(redo, missing, every).mode(only)
+        RedoFlags(redo, missing, every).mode(Choice((only,) if only else (), None, failed=False))

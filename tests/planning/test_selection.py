@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.core.models import Job
 from runner.core.shards import Shard
 from runner.manifest import JobStore
-from runner.planning.selection import JobFilter, Selection
+from runner.planning.selection import JobFilter, JobNames, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +42,10 @@ def test_the_limit_counts_the_jobs_that_match_in_this_shard(spool: JobStore) -> 
     """``--limit 2 --only 'cup-*'`` is the first two cups; of a shard, its first two cups."""
     shard = Shard(index=1, of=2)
     cups = [name for name in NAMES if name.startswith("cup")]
-    chosen = Selection(spool, JobFilter(only="cup-*", limit=2), as_bought)
+    chosen = Selection(spool, JobFilter(names=JobNames(patterns=("cup-*",)), limit=2), as_bought)
     assert ids(chosen.selected()) == cups[:2]
     assert ids(chosen.every()) == NAMES
-    chosen = Selection(spool, JobFilter(only="cup-*", limit=2, shard=shard), as_bought)
+    chosen = Selection(spool, JobFilter(names=JobNames(patterns=("cup-*",)), limit=2, shard=shard), as_bought)
     assert ids(chosen.selected()) == list(filter(shard.owns, cups))[:2]
     assert ids(chosen.every()) == list(filter(shard.owns, NAMES))
 
@@ -53,7 +53,12 @@ def test_the_limit_counts_the_jobs_that_match_in_this_shard(spool: JobStore) -> 
 selections = st.builds(
     JobFilter,
     shard=st.sampled_from([None, Shard(index=2, of=3)]),
-    only=st.sampled_from([None, "*", "mug-*", "no-such-job"]),
+    names=st.none()
+    | st.builds(
+        JobNames,
+        patterns=st.sampled_from([(), ("*",), ("mug-*", "cup-1"), ("no-such-job",)]),
+        ids=st.sampled_from([frozenset[str](), frozenset({"mug-2", "cup-2"})]),
+    ),
     limit=st.none() | st.integers(0, len(NAMES) + 1),
 )
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
 import msgspec
 
-from runner.cli.arguments import known_folder, manifest_argument, place_options
+from runner.cli.arguments import Choice, choice_options, known_folder, manifest_argument, place_options
 from runner.cli.console import say
 from runner.cli.spreadsheet import BYTE_ORDER_MARK, line
 from runner.core.errors import OutputError
@@ -37,9 +36,9 @@ FIELDS = Receipt.__struct_fields__
     metavar="FORMAT",
     help="Format: csv (default), json or jsonl.",
 )
-@click.option("--only", metavar="GLOB", help="Export only jobs whose id matches.")
+@choice_options
 @click.option("--bom", is_flag=True, help="Begin CSV with the mark that Excel needs for UTF-8.")
-def command(manifest: str, output: Path | None, emulator: bool, form: str, only: str | None, bom: bool) -> int:
+def command(manifest: str, output: Path | None, emulator: bool, form: str, choice: Choice, bom: bool) -> int:
     """Write the receipts of MANIFEST to standard output: one row per file, and one per purchase without a file.
 
     The first row of a purchase has its amounts. The column spent_usd adds up to the amount that `runner status` shows.
@@ -53,7 +52,7 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, only:
     """
     folder = known_folder(manifest, output, emulator=emulator)
     with open_reader(folder.root) as ledger:
-        rows = Rows(ledger, folder, only)
+        rows = Rows(choice.view(ledger), folder)
         whole = _write(FORMATS[form](rows), BYTE_ORDER_MARK if bom and form == "csv" else b"")
     if whole and rows.unpriced:
         have = "1 purchase has" if rows.unpriced == 1 else f"{rows.unpriced:,} purchases have"
@@ -65,19 +64,17 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, only:
 class Rows:
     """Iterable of all rows, in the order in which the purchases first appear in the results log."""
 
-    def __init__(self, ledger: LedgerReader, folder: FolderReader, only: str | None) -> None:
+    def __init__(self, ledger: LedgerReader, folder: FolderReader) -> None:
         self._ledger = ledger
         self._folder = folder
-        self._only = only
         self._newest = newest_in_place(ledger)
         self.unpriced = 0
 
     def __iter__(self) -> Iterator[Receipt]:
         for record in self._ledger.latest():
-            if self._only is None or fnmatchcase(record.id, self._only):
-                for row in self._of(record):
-                    self.unpriced += row.basis is Basis.UNPRICED
-                    yield row
+            for row in self._of(record):
+                self.unpriced += row.basis is Basis.UNPRICED
+                yield row
 
     def _of(self, record: Record) -> Iterator[Receipt]:
         done = record.state is State.DONE

@@ -12,9 +12,11 @@ import click
 from runner.api.config import find_token
 from runner.cli.arguments import (
     BudgetType,
+    Choice,
     RedoFlags,
     ShardType,
     api_options,
+    choice_options,
     manifest_argument,
     place_options,
     read_manifest,
@@ -39,7 +41,7 @@ from runner.planning.rules import Action
 @click.command("plan")
 @manifest_argument
 @place_options
-@click.option("--only", metavar="GLOB", help="Select only jobs whose id matches.")
+@choice_options
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Select only the first N of these jobs.")
 @click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Select only the jobs of shard I of N.")
 @redo_options
@@ -58,7 +60,7 @@ def command(
     manifest: str,
     output: Path | None,
     emulator: bool,
-    only: str | None,
+    choice: Choice,
     limit: int | None,
     shard: Shard | None,
     redo: RedoFlags,
@@ -78,10 +80,12 @@ def command(
     """
     options = RunOptions(
         output=output,
-        only=only,
+        only=choice.only,
+        only_ids=choice.ids(),
+        failed=choice.failed,
         limit=limit,
         shard=shard,
-        redo=redo.mode(only),
+        redo=redo.mode(choice),
         on_unknown=OnUnknown(on_unknown) if on_unknown else None,
         budget=budget,
         emulator=emulator,

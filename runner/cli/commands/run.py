@@ -16,9 +16,11 @@ import click
 from runner import __version__
 from runner.cli.arguments import (
     BudgetType,
+    Choice,
     RedoFlags,
     ShardType,
     api_options,
+    choice_options,
     find_folder,
     manifest_argument,
     place_options,
@@ -114,8 +116,9 @@ def _moments(shown: datetime) -> list[float]:
 @manifest_argument
 @place_options
 @click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
-@click.option("--only", metavar="GLOB", help="Select only jobs whose id matches.")
+@choice_options
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Select only the first N of these jobs.")
+@click.option("--buy", type=click.IntRange(min=0), metavar="N", help="Make at most N purchases in this run.")
 @click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Select only the jobs of shard I of N.")
 @click.option("--cluster", metavar="ADDRESS", help="Run on the Dask cluster at ADDRESS, or `local`.")
 @redo_options
@@ -137,8 +140,9 @@ def command(
     output: Path | None,
     emulator: bool,
     concurrency: int | Literal["auto"] | None,
-    only: str | None,
+    choice: Choice,
     limit: int | None,
+    buy: int | None,
     shard: Shard | None,
     cluster: str | None,
     redo: RedoFlags,
@@ -168,10 +172,13 @@ def command(
         return RunOptions(
             output=output,
             concurrency=concurrency,
-            only=only,
+            only=choice.only,
+            only_ids=choice.ids(),
+            failed=choice.failed,
             limit=limit,
+            buy=buy,
             shard=shard,
-            redo=redo.mode(only),
+            redo=redo.mode(choice),
             on_unknown=OnUnknown(on_unknown) if on_unknown else None,
             budget=budget,
             until=until,

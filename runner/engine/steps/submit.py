@@ -19,6 +19,7 @@ from runner.core.errors import LedgerError
 from runner.core.models import Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.pacing.throttle import Throttle
+from runner.engine.purchase_limit import PurchaseLimit
 from runner.engine.run_status import TRANSITION
 from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.stop import Stop
@@ -42,6 +43,7 @@ class Submitter:
         throttle: Throttle,
         stop: Stop,
         time_limit: TimeLimit,
+        purchase_limit: PurchaseLimit,
         clock: Clock,
         tracker: BudgetTracker,
         context: Callable[[Job], dict[str, object]],
@@ -59,6 +61,7 @@ class Submitter:
         self._throttle = throttle
         self._stop = stop
         self._time_limit = time_limit
+        self._purchase_limit = purchase_limit
         self._clock = clock
         self._budget = tracker
         self._context = context
@@ -74,16 +77,24 @@ class Submitter:
         """
         record = None
         while record is None or record.state is State.RELEASED:
-            if not await self._budget.acquire(job):
+            if not await self._purchase_limit.acquire():
                 return record
-            async with self._api.submitting:
-                with await self._throttle.turn():  # no wait between the turn and the request
-                    self._time_limit.check()
-                    self._check_lock()
-                    if self._stop.stopped or job.model in self._dead_models:
-                        return record
-                    if self._budget.admits(job):
-                        record = await self._submit(job)
+            made = False
+            try:
+                if not await self._budget.acquire(job):
+                    return record
+                async with self._api.submitting:
+                    with await self._throttle.turn():  # no wait between the turn and the request
+                        self._time_limit.check()
+                        self._check_lock()
+                        if self._stop.stopped or job.model in self._dead_models:
+                            return record
+                        if self._budget.admits(job):
+                            made = True  # if an exception ends this, it may have been
+                            record = await self._submit(job)
+                            made = record.state is not State.RELEASED
+            finally:
+                self._purchase_limit.release(made=made)
         return record
 
     def _check_lock(self) -> None:

@@ -1,0 +1,97 @@
+"""Choosing jobs: ``--only``, ``--only-from`` and ``--failed`` in each command that takes them, and ``--buy``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runner.cli.arguments import ids_in
+
+
+def planned(desk, *words: object) -> list[str]:
+    """The ids of the jobs that a plan with these options is about."""
+    ended = desk("plan", "batch.yaml", "--jobs", "--json", *words)
+    assert ended.returncode == 0, ended.stderr
+    return [job["id"] for job in json.loads(ended.stdout)["jobs"]]
+
+
+def test_names_add_up(desk, serve):
+    """Each `--only` and each id of a file adds its jobs: none replaces another, and a redo buys just these."""
+    desk.base = serve().base
+    desk.jobs(8)
+    desk.folder.joinpath("ids.txt").write_text("job-6\n\njob-7\n")
+    assert planned(desk, "--only", "job-1", "--only", "job-[23]") == ["job-1", "job-2", "job-3"]
+    assert planned(desk, "--only", "job-1", "--only-from", "ids.txt") == ["job-1", "job-6", "job-7"]
+    assert planned(desk, "--only", "job-*", "--limit", "2") == ["job-0", "job-1"]
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "export"])
+def test_a_name_that_matches_nothing_is_an_error_with_the_nearest_id(desk, serve, command):
+    """A typo in a crontab is no success: exit 64, and nothing is bought, also for the names that match."""
+    served = serve()
+    desk.base = served.base
+    manifest = desk.jobs(3)
+    if command == "export":
+        assert desk("run", manifest).returncode == 0
+    before = served.stats["submissions"]
+    ended = desk(command, manifest, "--only", "job-1", "--only", "jbo-2", *(["--quiet"] if command == "run" else []))
+    assert ended.returncode == 64
+    assert "no job matches `jbo-2`" in ended.stderr
+    assert "did you mean `job-2`?" in ended.stderr
+    assert served.stats["submissions"] == before
+
+
+def test_failed_chooses_what_broke(desk, serve):
+    """After a night with failures `--failed` is about these jobs, in a plan and in the receipts."""
+    desk.base = serve("--fault", "job fail match='picture 1'", "--fault", "job fail match='picture 3'").base
+    manifest = desk.jobs(5)
+    assert desk("run", manifest).returncode == 1
+    assert planned(desk, "--failed") == ["job-1", "job-3"]
+    assert planned(desk, "--failed", "--only", "*-3") == ["job-3"]
+    rows = json.loads(desk("export", manifest, "--failed", "--format", "json").stdout)
+    assert {row["id"] for row in rows} == {"job-1", "job-3"}
+
+
+def test_buy_makes_so_many_purchases_in_a_run_and_the_next_run_goes_on(desk, serve):
+    """`--limit 2` is about the same two jobs each night; `--buy 2` buys two more (exit 75 while jobs are left)."""
+    served = serve()
+    desk.base = served.base
+    manifest = desk.jobs(5)
+    for codes, bought in ((75, 2), (75, 4), (0, 5)):
+        ended = desk("run", manifest, "--buy", "2")
+        assert (ended.returncode, served.stats["submissions"]) == (codes, bought), ended.stderr
+    assert desk("run", manifest, "--buy", "0").returncode == 0
+
+
+def test_a_refused_submission_does_not_count_as_bought(desk, serve):
+    """The API refuses the first two for a moment: still as many are bought as asked for, and not one more."""
+    served = serve("--fault", "submit status status=503 retry_after=1 times=2")
+    desk.base = served.base
+    assert desk("run", desk.jobs(6, concurrency=1), "--buy", "3").returncode == 75
+    assert served.stats["accepted"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("a\r\n b \n\nc", ("a", "b", "c")),
+        ('["a", "b"]', ("a", "b")),
+        (
+            '{"pictures": [{"id": "a", "mark": "reject"}, {"id": "b", "mark": "pick"}, {"id": "c", "mark": "reject"}]}',
+            ("a", "c"),
+        ),
+    ],
+)
+def test_a_file_of_ids_is_a_list_or_a_selection(text, ids):
+    """Ids one per line, a JSON list, or the rejected pictures of the page's selection."""
+    assert ids_in(text) == ids
+
+
+@pytest.mark.parametrize("text", ['{"pictures": 3}', "[1]", "{", '{"pictures": [{"mark": "reject"}]}', ""])
+def test_a_file_without_ids_selects_nothing_and_is_an_error(desk, text):
+    """A file that is empty or damaged never means all jobs."""
+    desk.folder.joinpath("chosen").write_text(text)
+    ended = desk("run", desk.jobs(2), "--only-from", "chosen")
+    assert ended.returncode == 64
+    assert "chosen lists no ids" in ended.stderr
