@@ -15,20 +15,17 @@ from support.examples import examples
 
 from runner.engine.pacing.concurrency import AdaptiveConcurrency, CapacityEstimate
 from runner.engine.pacing.durations import WINDOW, DurationGroup
+from runner.engine.pacing.poll_times import GROWTH, SCOUTS, SOON, best_poll_times
 from runner.engine.pacing.polling import (
     EARLY,
     FIRST,
-    GROWTH,
     IDLE,
     LONGEST,
     PROBES,
     RECHECK,
-    SCOUTS,
     SHORTEST,
-    SOON,
     PolledRequest,
     PollScheduler,
-    best_poll_times,
 )
 
 TIMES = st.lists(st.floats(0, 1000), max_size=60)
