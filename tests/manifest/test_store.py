@@ -48,3 +48,11 @@ def test_only_flagged_jobs_are_read_and_each_keeps_its_place(spool: JobStore) ->
         spool.add(one)
     assert list(spool.flagged(bytearray([0, 1, 0, 1]))) == [None, jobs[1], None, jobs[3]]
     assert list(spool.flagged(bytearray())) == []
+
+
+def test_a_job_keeps_its_keys_of_the_matrix(spool: JobStore) -> None:
+    """For those who show what tells the jobs of a row apart; other readers see the job as it was."""
+    spool.add(job("mug"), keys={"view": "front", "copies": 2})
+    spool.add(job("cup"))
+    assert [one.keys for one in spool.stored()] == [{"view": "front", "copies": 2}, {}]
+    assert list(spool) == [job("mug"), job("cup")]

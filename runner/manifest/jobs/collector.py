@@ -57,8 +57,8 @@ class JobCollector:
     def _register_all(self, job_entry: JobEntry, made: Iterable[ExpandedJob], row: RowMark | None) -> None:
         id_mark: Mark = row or job_entry.mark("id")
         file_mark: Mark = row or job_entry.mark("file")
-        for job, generated in made:
-            self._register.add(job, generated=generated, id_mark=id_mark, file_mark=file_mark, row=row)
+        for job, generated, keys in made:
+            self._register.add(job, generated=generated, id_mark=id_mark, file_mark=file_mark, row=row, keys=keys)
             self._hints.see(job, row or job_entry.entry)
 
     def _note(self, job_entry: JobEntry, faults: list[JobProblem], row: RowMark | None) -> bool:

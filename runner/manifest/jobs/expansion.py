@@ -50,6 +50,8 @@ class ExpandedJob(NamedTuple):
 
     job: Job
     generated: str | None
+    keys: dict[str, Json]
+    """Values of the keys of ``matrix:``."""
 
 
 class Cells(msgspec.Struct):
@@ -165,7 +167,8 @@ class JobExpansion:
         job = Job(id=job_id, model=model.model, inputs=values, fingerprint=digest, file=file,
                   numbered_at=numbered_at, line=job_entry.entry.line, column=job_entry.entry.column,
                   checked=model.inputs.live)  # fmt: skip
-        return ExpandedJob(job, generated if copy == 1 else None)
+        keys = {name: values.get(name) if value is None else value for name, value in combination.names.items()}
+        return ExpandedJob(job, generated if copy == 1 else None, keys)
 
     def _fill_sizes(self, draft: _Draft, combination: Combination) -> None:
         """Fill in width and height first: other templates may use them."""

@@ -15,7 +15,7 @@ from weakref import finalize
 import msgspec
 
 from runner.core.media_formats import EXTENSIONS
-from runner.core.models import Job
+from runner.core.models import Job, Json
 from runner.core.name_sets import NumberMap, digest
 from runner.manifest.names import folded
 
@@ -36,11 +36,13 @@ _ENDINGS: Final = {
 
 
 class StoredJob(msgspec.Struct, frozen=True, array_like=True):
-    """Job as it is stored, with the row of a feed that it was made from; row 0: no row."""
+    """Job as it is stored, with the row of a feed that it was made from (0: no row) and its keys of the matrix."""
 
     job: Job
     row: int = 0
     feed: str = ""
+    keys: dict[str, Json] = msgspec.field(default_factory=dict)
+    """Keys of ``matrix:`` and their values, without those of sizes: ``{"view": "front"}``."""
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -61,9 +63,9 @@ class JobStore:
         self._end = 0
         self._count = 0
 
-    def add(self, job: Job, row: RowMark | None = None) -> int:
-        """Append ``job``, made from ``row``. Return the offset of its line, for ``at``."""
-        stored = StoredJob(job) if row is None else StoredJob(job, row.line, row.source)
+    def add(self, job: Job, row: RowMark | None = None, keys: dict[str, Json] | None = None) -> int:
+        """Append ``job``, made from ``row`` with ``keys`` of the matrix. Return the offset of its line, for ``at``."""
+        stored = StoredJob(job, row.line if row else 0, row.source if row else "", keys or {})
         line = _encode(stored) + b"\n"
         with self._lock:
             offset = self._end
@@ -87,6 +89,10 @@ class JobStore:
 
     def __iter__(self) -> Iterator[Job]:
         return (_decode(line).job for line in self._lines())
+
+    def stored(self) -> Iterator[StoredJob]:
+        """Yield each job with its row and its keys, in manifest order."""
+        return map(_decode, self._lines())
 
     def flagged(self, flags: bytearray) -> Iterator[Job | None]:
         """Yield one item per flag, in manifest order: the job, or None where the flag is 0. Only jobs are decoded."""

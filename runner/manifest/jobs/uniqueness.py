@@ -12,7 +12,7 @@ from runner.manifest.nodes import Mark, RowMark
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runner.core.models import Job
+    from runner.core.models import Job, Json
     from runner.manifest.jobs.store import JobStore, StoredJob
     from runner.manifest.problems import Problems
 
@@ -33,13 +33,13 @@ class UniqueNames:
         """True if a name was found that the file system's encoding cannot write. Only the first one is reported."""
 
     def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark,
-            row: RowMark | None = None) -> None:  # fmt: skip
-        """Add ``job`` to the store, and note its conflicts.
+            row: RowMark | None = None, keys: dict[str, Json] | None = None) -> None:  # fmt: skip
+        """Add ``job`` with its ``keys`` of the matrix to the store, and note its conflicts.
 
         ``generated`` is the id that was made from the inputs, without a suffix for the size; None: the job has an id of
         its own.
         """
-        owner = self._store.add(job, row)
+        owner = self._store.add(job, row, keys)
         if not self._unwritable and not (job.id.isascii() and job.file.isascii()):
             self._check_writable(job, file_mark)
         key = key_of(job.id)
