@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 from pathlib import PurePosixPath
@@ -13,21 +13,19 @@ from typing import TypeGuard
 
 from runner.core.clock import epoch
 from runner.core.media_formats import PICTURES
-from runner.core.models import Json, Output, Record, State
+from runner.core.models import Fault, Json, Output, Record, State
 from runner.engine.billing.costs import spent
 from runner.engine.billing.receipts import LARGEST
 from runner.engine.summary import outcome_of_record, warning_words
 from runner.ledger.records import DOUBT
+from runner.report.products import Place, as_text
 from runner.report.thumbnails import NOTHING, Look, PictureCondition
 
-STATES = ("failed", "unknown", "stuck", "missing", "altered", "owed", "cancelled", "left", "done")
+STATES = ("failed", "unknown", "stuck", "altered", "missing", "owed", "cancelled", "left", "running", "done")
 """States in the order in which they are shown: states that need a person come first."""
 PICTURED = ("done", "altered")
 LATEST = epoch("9999-12-31T00:00:00Z")
 """Latest time of an end that is accepted, in seconds since the epoch; later times cannot be formatted."""
-LARGEST_SET = 24
-"""Most jobs in a folder that are taken for variants of one product."""
-_FEW_WORDS = 160
 _PICTURE_TYPES = frozenset(kind.media_type for kind in PICTURES.values())
 _DRAWINGS = (".svg", ".svgz")
 _TOLD = ("prompt", "width", "height")
@@ -46,11 +44,36 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OlderFile:
+    """File of an earlier purchase, in the archive of the output folder."""
+
+    purchase: int
+    path: str
+
+
+NOWHERE = Place(group=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardSources:
+    """Sources of cards beside the records."""
+
+    looks: Mapping[tuple[str, int], Look] = field(default_factory=dict)
+    """Condition and preview of each file, by job id and number of the file."""
+    places: Mapping[str, Place] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+    """Number of each job's product, by id."""
+    older: Mapping[tuple[str, int], Sequence[OlderFile]] = field(default_factory=dict)
+    busy: bool = False
+    """True if a run is going on in the folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """One file, or one purchase without a file. The texts are unescaped; the page escapes them."""
 
     id: str
-    number: str
+    part: str
     """``2 of 3`` if the request has several files, else empty."""
     state: str
     prompt: str
@@ -76,17 +99,20 @@ class Card:
     """Meaning of the state for the cost."""
     advice: str
     warning: str
-    family: str
-    """Key that variants of one another share."""
+    code: str
+    """Code and HTTP status of the error; empty without an error."""
+    sha256: str
+    """SHA-256 of the file that is there, in hex; empty without one."""
+    group: int
+    """Number of the card's product."""
+    keys: Mapping[str, str]
+    """Keys of the matrix, as ``{"view": "front"}``."""
+    older: Sequence[OlderFile]
+    """Files of earlier purchases that this file replaced, the newest first."""
 
     @property
     def pictured(self) -> bool:
         return self.state in PICTURED
-
-    @property
-    def alt(self) -> str:
-        words = " ".join(self.prompt.split())
-        return f"{self.id}: {words if len(words) <= _FEW_WORDS else words[: _FEW_WORDS - 1] + '…'}"
 
 
 def files_of(record: Record) -> Sequence[Output | None]:
@@ -94,28 +120,28 @@ def files_of(record: Record) -> Sequence[Output | None]:
     return record.outputs if record.state is State.DONE and record.outputs else (None,)
 
 
-def make_cards(records: Sequence[Record], looks: Mapping[tuple[str, int], Look]) -> list[Card]:
-    """Return the cards of ``records`` in the order of ``STATES``. ``looks`` has the id and the file number as key."""
-    families = find_families(records)
-    cards = [
-        _card(record, number, output, looks.get((record.id, number), NOTHING), families[record.id])
+def make_cards(records: Sequence[Record], sources: CardSources) -> list[Card]:
+    """Return the cards of ``records``, in their order."""
+    return [
+        _card(record, number, output, sources)
         for record in records
         for number, output in enumerate(files_of(record), 1)
     ]
-    return sorted(cards, key=lambda card: STATES.index(card.state))
 
 
-def _card(record: Record, number: int, output: Output | None, look: Look, family: str) -> Card:
-    state = _state(record, look)
+def _card(record: Record, number: int, output: Output | None, sources: CardSources) -> Card:
+    look = sources.looks.get((record.id, number), NOTHING)
+    state = _state(record, look, busy=sources.busy)
     several = len(record.outputs) > 1 and output is not None
     width, height = _size(record, output)
     means, advice = _words(record, state)
+    error = record.error or (output.error if output is not None else None)
     return Card(
         id=record.id,
-        number=f"{number} of {len(record.outputs)}" if several else "",
+        part=f"{number} of {len(record.outputs)}" if several else "",
         state=state,
-        prompt=_text(record.inputs.get("prompt", "")),
-        inputs=", ".join(f"{name}: {_text(value)}" for name, value in record.inputs.items() if name not in _TOLD),
+        prompt=as_text(record.inputs.get("prompt", "")),
+        inputs=", ".join(f"{name}: {as_text(value)}" for name, value in record.inputs.items() if name not in _TOLD),
         model=record.model,
         size=f"{width}×{height}" if width and height else "",
         pixels=width * height,
@@ -129,15 +155,22 @@ def _card(record: Record, number: int, output: Output | None, look: Look, family
         other=_other(output),
         look=look,
         request_id=record.request_id or "",
-        why=why(record) or (output.error.message if output is not None and output.error is not None else ""),
+        why=(why(record) or (error.message if error is not None else "")) if state != "running" else "",
         means=means,
         advice=advice,
         warning=warning_words(record.warning) if record.warning else "",
-        family=family,
+        code=_code(error) if error is not None else "",
+        sha256=look.sha256,
+        group=sources.groups.get(record.id, 0),
+        keys=sources.places.get(record.id, NOWHERE).keys,
+        older=sources.older.get((record.id, number), ()),
     )
 
 
-def _state(record: Record, look: Look) -> str:
+def _state(record: Record, look: Look, *, busy: bool) -> str:
+    """Return the state to show. While a run is going on, what it works on is neither in doubt nor left behind."""
+    if busy and not record.rebuy and not record.stuck and (record.owed or record.state is State.SUBMITTING):
+        return "running"
     outcome = "stuck" if record.stuck and not record.rebuy else outcome_of_record(record)
     if outcome != "done":
         return outcome
@@ -159,7 +192,7 @@ def _words(record: Record, state: str) -> tuple[str, str]:
 _WORDS = {
     "unknown": (
         "Perhaps bought: it counts at its reserve, and is not bought again unasked.",
-        "Look for it on RunComfy's Generations page, by time and prompt; then settle it with “runner reconcile”.",
+        "Look for it on RunComfy's Generations page, by time and prompt; then resolve it with “runner reconcile”.",
     ),
     "stuck": (
         "Paid, and it cannot be had as things are.",
@@ -171,8 +204,9 @@ _WORDS = {
     ),
     "altered": ("Paid; the file is not the one that came.", "“runner verify --repair” brings the original back, free."),
     "owed": ("Paid, and not on disk yet.", "Run the same command again to fetch it, free."),
-    "cancelled": ("Called off: nothing is paid for it.", "The next run buys it."),
+    "cancelled": ("Cancelled: nothing is paid for it.", "The next run buys it."),
     "left": ("Nothing was bought.", "The next run buys it."),
+    "running": ("The run that is going on makes or downloads it.", ""),
     "done": ("", ""),
 }
 
@@ -184,8 +218,11 @@ def why(record: Record) -> str:
     """
     if record.error is None:
         return DOUBT if record.state is State.SUBMITTING else ""
-    status = f" (HTTP {record.error.http_status})" if record.error.http_status else ""
-    return f"{record.error.code}{status}: {record.error.message}"
+    return f"{_code(record.error)}: {record.error.message}"
+
+
+def _code(error: Fault) -> str:
+    return f"{error.code} (HTTP {error.http_status})" if error.http_status else error.code
 
 
 def _cost(record: Record, number: int) -> str:
@@ -250,28 +287,6 @@ def _label(output: Output | None) -> str:
 
 def _is_side(value: Json) -> TypeGuard[int]:
     return type(value) is int and 0 < value < LARGEST
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else repr(value)
-
-
-def find_families(records: Iterable[Record]) -> dict[str, str]:
-    """Return the family of each job by id. Jobs of one family are variants of one another.
-
-    Jobs whose files share a folder (``{{ sku }}/{{ view }}``) are one family, if they are at most ``LARGEST_SET``. The
-    folder layout of the user comes first. Other jobs are one family if they have the same model and prompt; their
-    sizes, seeds and copies may differ.
-    """
-    listed = list(records)
-    folders = {record.id: str(PurePosixPath(record.file).parent) for record in listed}
-    sizes = Counter(folders.values())
-    return {
-        record.id: f"folder {folders[record.id]}"
-        if folders[record.id] != "." and 1 < sizes[folders[record.id]] <= LARGEST_SET
-        else f"prompt {record.model} {_text(record.inputs.get('prompt', record.id))}"
-        for record in listed
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

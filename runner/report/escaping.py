@@ -12,9 +12,9 @@ from urllib.parse import quote
 import msgspec
 from markupsafe import Markup
 
-from runner.report.cards import Card
+from runner.report.thumbnails import Look
 
-_ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
+_ESCAPES = {letter: f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 """Escapes of characters that JSON has inside strings only, so that every occurrence can be escaped."""
 
 
@@ -28,7 +28,9 @@ class Thumbs(StrEnum):
 
 def data_block(value: object) -> Markup:
     """Return ``value`` as JSON that is safe in a ``<script>`` block: the JSON cannot end the block."""
-    text = msgspec.json.encode(value).decode().translate(_ESCAPES)
+    text = msgspec.json.encode(value).decode()
+    for letter, escape in _ESCAPES.items():
+        text = text.replace(letter, escape)
     return Markup(text)  # noqa: S704 - holds no character that has a meaning in HTML
 
 
@@ -42,6 +44,11 @@ def content_policy(css: str, js: str) -> str:
         f"default-src 'none'; script-src {_source_hash(js)}; style-src {_source_hash(css)}; "
         "img-src data: file: 'self'; media-src file: 'self'; base-uri 'none'; form-action 'none'"
     )
+
+
+def sheet_policy(css: str) -> str:
+    """Return the policy of a page without a script: its style and embedded pictures, and nothing else."""
+    return f"default-src 'none'; style-src {_source_hash(css)}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def _source_hash(text: str) -> str:
@@ -62,9 +69,15 @@ def link(root: Path, here: Path, path: str) -> str:
     return "./" + quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
-def source(card: Card, root: Path, here: Path, thumbs: Thumbs) -> str:
-    """Return the address of a card's thumbnail: a file, or the embedded data."""
-    look = card.look
+def source(look: Look, root: Path, here: Path, thumbs: Thumbs) -> str:
+    """Return the address of a thumbnail: a file, or the embedded data; empty if there is no thumbnail."""
+    if look.thumbnail is None:
+        return ""
     if thumbs is Thumbs.BESIDE and look.cached is not None:
         return link(root, here, look.cached)
-    return "data:image/webp;base64," + base64.b64encode(look.thumbnail or b"").decode()
+    return embedded(look.thumbnail)
+
+
+def embedded(body: bytes) -> str:
+    """Return a WebP as a ``data:`` address."""
+    return "data:image/webp;base64," + base64.b64encode(body).decode()

@@ -22,39 +22,54 @@ from runner.core.models import Record
 from runner.engine.billing.costs import spent
 from runner.report.cards import STATES, Card, Kind, interval, make_cards, table
 from runner.report.charts import plots
-from runner.report.escaping import Thumbs, content_policy, data_block, link, source
-from runner.report.thumbnails import Look
+from runner.report.escaping import Thumbs, content_policy, data_block
+from runner.report.needs import causes, count_states, flight, title
+from runner.report.page_data import ReportData, page_data
 
+SCRIPTS = (
+    "data",
+    "search",
+    "marks",
+    "layout",
+    "media",
+    "grid",
+    "selection",
+    "zoom",
+    "viewer",
+    "keys",
+    "main",
+)
+"""Modules of the page's script in ``assets``, in the order in which they need one another."""
+MOST_CHOICES = 60
+"""Most choices of a filter; a key of the matrix with more values is left to the search."""
 MARK = "<!doctype html><!-- made by `runner report`, which writes over it -->"
 """First line of every report. A file that begins otherwise is not overwritten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportData:
-    """Data of a report."""
+class Filter:
+    """One list of choices in the bar, each with its number of cards."""
 
-    name: str
-    root: Path
-    """The output folder."""
-    records: Sequence[Record]
-    """One purchase of each job: the one in force, or the one that the user has to resolve."""
-    purchases: Sequence[Record]
-    """All purchases, for cost and times."""
-    looks: dict[tuple[str, int], Look]
-    untried: int
-    """Number of jobs of the manifest without a purchase."""
-    command: str
-    """Command that runs this batch, quoted for a shell."""
-    now: float
+    kind: str
+    label: str
+    choices: list[tuple[str, int]]
+    id: str = ""
+    key: str = ""
+    """Key of the matrix, if ``kind`` is ``key``."""
 
 
 def write(batch: ReportData, target: Path, place: Thumbs) -> int:
-    """Write the report of ``batch`` to ``target``, whole or not at all; return its size in bytes.
+    """Write the report of ``batch`` to ``target``; return its size in bytes. Raises what ``write_text`` raises."""
+    return write_text(render(batch, target.parent, place), target)
+
+
+def write_text(page: str, target: Path) -> int:
+    """Write ``page`` to ``target``, whole or not at all; return its size in bytes.
 
     Raises ``UsageError`` if ``target`` exists and is no report, ``OutputError`` if the file cannot be written.
     """
     check_target(target)
-    body = render(batch, target.parent, place).encode("utf-8", "replace")
+    body = page.encode("utf-8", "replace")
     try:
         replace_file(target, body)
     except OSError as error:
@@ -77,9 +92,11 @@ def check_target(target: Path) -> None:
 
 def render(batch: ReportData, here: Path, place: Thumbs) -> str:
     """Return the page as HTML, for a file in the folder ``here``."""
-    cards = make_cards(batch.records, batch.looks)
-    css, js = _part("page.css"), _part("page.js")
-    numbers = {id(card): number for number, card in enumerate(cards)}
+    cards = make_cards(batch.records, batch.sources)
+    if batch.shared is not None:
+        cards = [card for card in cards if (card.id, card.path) in batch.shared.proofs]
+    found = causes(cards, batch.target) if batch.shared is None else []
+    css, js = _part("style.css"), script()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_part("page.html"))
     return template.render(
@@ -87,74 +104,62 @@ def render(batch: ReportData, here: Path, place: Thumbs) -> str:
         policy=content_policy(css, js),
         css=Markup(css),  # noqa: S704 - a file of this package
         js=Markup(js),  # noqa: S704 - a file of this package
-        data=data_block({"command": batch.command, "cards": _told(cards, batch.root, here)}),
+        data=data_block(page_data(batch, cards, found, here, place)),
         version=__version__,
         name=batch.name,
-        written=_moment(batch.now),
+        written=moment(batch.now),
         span=_span(batch.purchases),
         kinds=_kinds(cards),
         untried=batch.untried,
         spent_usd=sum(map(spent, batch.purchases)),
         states=_counted((card.state for card in cards), STATES.index),
         filters=_filters(cards),
-        cards=cards,
-        loop_number=lambda card: numbers[id(card)],
-        source=lambda card: source(card, batch.root, here, place),
-        link=lambda card: link(batch.root, here, card.path),
-        plots=plots(batch.purchases),
+        needs=found,
+        needs_title=title(found),
+        needs_count=count_states(found, cards),
+        flight=flight(cards) if batch.shared is None else "",
+        commands=_commands(batch.target),
+        only_from=batch.only_from,
+        shared=batch.shared is not None,
+        plots=plots(batch.purchases) if batch.shared is None else [],
         rows=table(batch.records, batch.purchases),
     )
 
 
+def script() -> str:
+    """Return the script of the page: the modules of ``SCRIPTS`` in one function, so that they share their names."""
+    return '"use strict";\n(() => {\n' + "\n".join(_part(f"{name}.js") for name in SCRIPTS) + "})();\n"
+
+
+def _commands(target: str) -> list[tuple[str, str, str]]:
+    """Return the commands that go on from a selection: label, name of the field, and command."""
+    report, export, chosen = f"runner report {target}", f"runner export {target}", "--selection selection.json"
+    return [
+        ("A printable sheet of the picked ones:", "sheet-line", f"{report} {chosen} --contact-sheet"),
+        ("One file to send to somebody who shall choose:", "share-line", f"{report} --share"),
+        ("The receipts, with marks and notes:", "export-line", f"{export} {chosen}"),
+    ]
+
+
 def _part(name: str) -> str:
-    return files("runner.report").joinpath(name).read_text(encoding="utf-8")
+    return files("runner.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _told(cards: Sequence[Card], root: Path, here: Path) -> list[dict[str, object]]:
-    """Return the data of each card for the script."""
-    families = {family: number for number, family in enumerate(dict.fromkeys(card.family for card in cards))}
-    return [
-        {
-            "id": card.id,
-            "number": card.number,
-            "state": card.state,
-            "pictured": card.pictured,
-            "kind": card.kind if card.pictured else "",
-            "label": card.label,
-            "other": card.other,
-            "text": card.look.text,
-            "cut": card.look.cut,
-            "prompt": card.prompt,
-            "inputs": card.inputs,
-            "model": card.model,
-            "size": card.size,
-            "pixels": card.pixels,
-            "usd": card.cost_usd,
-            "cost": card.cost,
-            "seconds": card.seconds,
-            "at": card.at,
-            "path": card.path,
-            "link": link(root, here, card.path) if card.pictured else "",
-            "request": card.request_id,
-            "why": card.why,
-            "means": card.means,
-            "advice": card.advice,
-            "warning": card.warning,
-            "family": families[card.family],
-        }
-        for card in cards
-    ]
-
-
-def _filters(cards: Sequence[Card]) -> list[tuple[str, str, list[tuple[str, int]]]]:
-    """Return the filters: name, label, and the choices with the number of cards of each."""
+def _filters(cards: Sequence[Card]) -> list[Filter]:
+    """Return the filters that leave a choice."""
     kinds = _counted((card.kind for card in cards if card.pictured), lambda kind: list(Kind).index(Kind(kind)))
-    return [
-        *([("kind", "All kinds", kinds)] if len(kinds) > 1 else []),
-        ("state", "All states", _counted((card.state for card in cards), STATES.index)),
-        ("size", "All sizes", _counted((card.size for card in cards if card.size), _by_numbers)),
-        ("model", "All models", _counted((card.model for card in cards), str)),
+    names = dict.fromkeys(name for card in cards for name in card.keys)
+    values = [(name, _counted((c.keys[name] for c in cards if name in c.keys), str)) for name in names]
+    states, models = _counted((c.state for c in cards), STATES.index), _counted((c.model for c in cards), str)
+    sizes = _counted((c.size for c in cards if c.size), _by_numbers)
+    found = [
+        Filter(kind="kind", id="kind", label="All kinds", choices=kinds),
+        Filter(kind="state", id="state", label="All states", choices=states),
+        *(Filter(kind="key", key=name, label=f"All: {name}", choices=choices) for name, choices in values),
+        Filter(kind="size", id="size", label="All sizes", choices=sizes),
+        Filter(kind="model", id="model", label="All models", choices=models),
     ]
+    return [filter_ for filter_ in found if 1 < len(filter_.choices) <= MOST_CHOICES]
 
 
 def _kinds(cards: Sequence[Card]) -> list[tuple[str, int]]:
@@ -185,8 +190,8 @@ def _span(purchases: Iterable[Record]) -> str:
     spans = [times for record in purchases if (times := interval(record)) is not None]
     if not spans:
         return ""
-    return f"{_moment(min(start for start, _ in spans))} to {_moment(max(end for _, end in spans))}"
+    return f"{moment(min(start for start, _ in spans))} to {moment(max(end for _, end in spans))}"
 
 
-def _moment(epoch_seconds: float) -> str:
+def moment(epoch_seconds: float) -> str:
     return f"{datetime.fromtimestamp(epoch_seconds, tz=UTC):%d %b %Y %H:%M} UTC"

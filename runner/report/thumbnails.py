@@ -58,6 +58,8 @@ class Look:
     """Beginning of a text file; empty for any other file."""
     cut: bool = False
     """True if the file is longer than ``text``."""
+    sha256: str = ""
+    """SHA-256 of the file as it is now, in hex; empty if there is no file."""
 
 
 NOTHING = Look(stand=PictureCondition.MISSING)
@@ -91,7 +93,8 @@ class Thumbnails:
             right = sha256 == output.sha256
             small = make_thumbnail(path)
             text, cut = read_text(path) if is_text(output.media_type or "") else ("", False)
-            look = Look(stand=PictureCondition.RIGHT if right else PictureCondition.ALTERED, text=text, cut=cut)
+            stand = PictureCondition.RIGHT if right else PictureCondition.ALTERED
+            look = Look(stand=stand, text=text, cut=cut, sha256=sha256)
             return self._keep(small, sha256, seen.st_mtime_ns, look) if small else look
         except (OSError, ValueError):
             return NOTHING
@@ -107,7 +110,8 @@ class Thumbnails:
         path = self._root / name
         with suppress(OSError, ValueError):
             if path.stat().st_mtime_ns == seen.st_mtime_ns and is_within(path, self._root):
-                return _with_thumbnail(Look(stand=PictureCondition.RIGHT, cached=name), path.read_bytes())
+                look = Look(stand=PictureCondition.RIGHT, cached=name, sha256=output.sha256 or "")
+                return _with_thumbnail(look, path.read_bytes())
         return None
 
     def _keep(self, small: bytes, sha256: str, mtime_ns: int, look: Look) -> Look:
@@ -144,18 +148,21 @@ def _put(path: Path, small: bytes, mtime_ns: int) -> None:
     temporary.replace(path)
 
 
-def make_thumbnail(path: Path) -> bytes | None:
-    """Return a small WebP of the picture at ``path``; None if the file is no picture, or the picture is too large."""
+def make_thumbnail(path: Path, edge: int = EDGE, quality: int = QUALITY) -> bytes | None:
+    """Return a WebP of the picture at ``path`` with sides of at most ``edge`` pixels.
+
+    None: the file is no picture, or the picture is too large.
+    """
     try:
         with Image.open(path, formats=[name for name in PICTURES if name in _openable()]) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
-            image.draft("RGB", (EDGE, EDGE))
+            image.draft("RGB", (edge, edge))
             upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((EDGE, EDGE), reducing_gap=2.0)
+            upright.thumbnail((edge, edge), reducing_gap=2.0)
             small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
             body = BytesIO()
-            small.save(body, "WEBP", quality=QUALITY, method=2)
+            small.save(body, "WEBP", quality=quality, method=2)
             return body.getvalue()
     except Exception:  # noqa: BLE001 - decoders raise all kinds of exceptions for invalid data
         return None

@@ -129,6 +129,20 @@ def test_the_formats_say_the_same(desk):
     assert json.loads(desk("export", "out", "--format", "json").stdout) == []
 
 
+def test_a_selection_adds_its_marks_and_notes_as_the_last_columns(desk):
+    """By the picture's bytes; a formula in a note is text; without one the columns are as ever."""
+    desk("run", desk.jobs(2), "--emulator")
+    plain = table(desk)
+    picture = {"id": "job-1", "sha256": plain[1]["sha256"], "mark": "reject", "reason": "flaw", "note": "=1+1"}
+    (desk.folder / "selection.json").write_text(json.dumps({"version": 1, "pictures": [picture]}))
+    rows = table(desk, "--selection", "selection.json")
+    assert list(rows[0])[: len(plain[0])] == list(plain[0])
+    assert [(row["mark"], row["reason"], row["note"]) for row in rows] == [("", "", ""), ("reject", "flaw", "'=1+1")]
+    (desk.folder / "selection.json").write_text("no selection")
+    refused = desk("export", "out", "--selection", "selection.json")
+    assert (refused.returncode, refused.stdout) == (64, "")
+
+
 @pytest.fixture
 def long(desk, hostile):
     """More rows than any pipe holds."""

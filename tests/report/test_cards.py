@@ -6,7 +6,7 @@ import pytest
 from support.results_folder import changed, record
 
 from runner.core.models import Fault, Output, State
-from runner.report.cards import LARGEST_SET, STATES, find_families, make_cards, table
+from runner.report.cards import CardSources, make_cards, table
 from runner.report.thumbnails import Look, PictureCondition
 
 RIGHT = Look(stand=PictureCondition.RIGHT)
@@ -14,7 +14,7 @@ OUTPUT = Output(url="https://x/1", path="a.png", sha256="0" * 64, bytes=9, width
 
 
 def card(made, look=RIGHT):
-    (only,) = make_cards([made], {(made.id, 1): look})
+    (only,) = make_cards([made], CardSources(looks={(made.id, 1): look}))
     return only
 
 
@@ -52,15 +52,13 @@ def test_a_done_job_is_as_its_file_is(stand, state):
     assert (shown.state, shown.pictured) == (state, stand != "missing")
 
 
-def test_what_needs_a_person_comes_first():
-    """Failures, then money questions; pictures in the order of their jobs."""
-    records = [record("b", outputs=(OUTPUT,)), *(changed(made, id=name) for name, made in CASES.items())]
-    records.append(record("a", outputs=(OUTPUT,)))
-    shown = make_cards(records, {("b", 1): RIGHT, ("a", 1): RIGHT})
-    places = [STATES.index(one.state) for one in shown]
-    assert places == sorted(places)
-    assert [one.id for one in shown][-2:] == ["b", "a"]
-    assert shown[0].state == "failed"
+def test_what_a_run_works_on_is_in_flight_and_not_in_doubt():
+    """While it works; a stuck one still needs a person, and afterwards everything is told as it stands."""
+    for name in ("an intent", "owed"):
+        (shown,) = make_cards([CASES[name]], CardSources(busy=True))
+        assert (shown.state, shown.why) == ("running", "")
+    for name in ("stuck", "unknown", "failed", "refused"):
+        assert make_cards([CASES[name]], CardSources(busy=True)) == make_cards([CASES[name]], CardSources())
 
 
 def test_a_refusal_cost_nothing_and_a_failure_what_is_billed():
@@ -79,8 +77,8 @@ def test_a_refusal_cost_nothing_and_a_failure_what_is_billed():
 def test_a_request_with_several_files_has_a_card_each_and_is_paid_once():
     """The first bears the cost."""
     made = record("a", outputs=(OUTPUT, changed(OUTPUT, path="a-2.png")), cost_usd=0.02, request_id="r")
-    shown = make_cards([made], {("a", 1): RIGHT, ("a", 2): RIGHT})
-    assert [(one.number, one.path, one.cost, one.cost_usd) for one in shown] == [
+    shown = make_cards([made], CardSources(looks={("a", 1): RIGHT, ("a", 2): RIGHT}))
+    assert [(one.part, one.path, one.cost, one.cost_usd) for one in shown] == [
         ("1 of 2", "a.png", "$0.0200", 0.02),
         ("2 of 2", "a-2.png", "with the first", 0.0),
     ]
@@ -94,41 +92,10 @@ def test_the_size_is_the_files_else_what_was_asked_for():
     assert card(record("a", State.FAILED, inputs={"width": "wide"})).size == ""
 
 
-def test_the_alternative_text_is_the_prompt_short_enough_to_be_read_out():
-    """With the id before it."""
-    assert card(record("a", outputs=(OUTPUT,))).alt == "a: a picture of a"
-    long = card(record("a", outputs=(OUTPUT,), inputs={"prompt": "word " * 200}))
-    assert len(long.alt) < 180
-
-
 @pytest.mark.parametrize("inputs", [{}, {"prompt": None}, {"prompt": {"scene": [1]}}, {"prompt": 7, "seed": 1.5}])
 def test_inputs_of_any_shape_are_shown(inputs):
     """Some models take no prompt, or one that is no text."""
     assert isinstance(card(record("a", State.FAILED, inputs=inputs)).prompt, str)
-
-
-def test_jobs_of_one_prompt_are_variants():
-    """Sizes, seeds and copies of a job; another prompt or model is another family."""
-    same = {"prompt": "mug"}
-    records = [
-        record("mug-64x64", inputs={**same, "width": 64}),
-        record("mug-96x64", inputs={**same, "width": 96}),
-        record("mug-2", inputs={**same, "seed": 2}),
-        record("cup", inputs={"prompt": "cup"}),
-        record("mug-other", inputs=same, model="other/model"),
-    ]
-    families = find_families(records)
-    assert families["mug-64x64"] == families["mug-96x64"] == families["mug-2"]
-    assert len(set(families.values())) == 3
-
-
-def test_files_of_one_folder_are_variants_unless_it_is_a_pile():
-    """``{{ sku }}/{{ view }}`` makes a product's set; hundreds in a folder are just stored there."""
-    views = [record(f"1-{view}", file=f"kitchen/1/{view}", inputs={"prompt": view}) for view in ("front", "side")]
-    pile = [record(f"p{n}", file=f"all/{n}", inputs={"prompt": str(n)}) for n in range(LARGEST_SET + 1)]
-    families = find_families([*views, *pile])
-    assert families["1-front"] == families["1-side"]
-    assert len({families[made.id] for made in pile}) == len(pile)
 
 
 def test_the_table_counts_jobs_and_bills_all_purchases():
@@ -145,7 +112,7 @@ def test_a_file_that_is_no_picture_is_shown_by_its_kind_and_length():
     sound = changed(OUTPUT, path="a.wav", media_type="audio/wav", bytes=16044, width=None, height=None)
     gone = Output(url="https://a/2", error=Fault(code="storage", message="the storage answers HTTP 404"))
     made = record("a", outputs=(sound, gone), request_id="r", warning="partial")
-    shown, missing = sorted(make_cards([made], {("a", 1): RIGHT}), key=lambda one: one.number)
+    shown, missing = sorted(make_cards([made], CardSources(looks={("a", 1): RIGHT})), key=lambda one: one.part)
     assert (shown.other, shown.state, shown.kind) == ("audio/wav, 16,044 bytes", "done", "audio")
     assert (missing.state, missing.why) == ("missing", "the storage answers HTTP 404")
     assert shown.warning == "unavailable outputs"
@@ -174,7 +141,7 @@ def test_a_file_is_shown_by_what_it_is(path, media_type, found, kind):
     """A drawing never as a picture, whatever its record says: a browser goes by the name and it could hold scripts."""
     output = changed(OUTPUT, path=path, media_type=media_type)
     look = Look(stand=PictureCondition.RIGHT, **found)
-    (shown,) = make_cards([record("a", outputs=(output,), request_id="r")], {("a", 1): look})
+    (shown,) = make_cards([record("a", outputs=(output,), request_id="r")], CardSources(looks={("a", 1): look}))
     assert shown.kind == kind
 
 
@@ -183,5 +150,6 @@ def test_a_file_is_shown_by_what_it_is(path, media_type, found, kind):
 )
 def test_a_label_is_a_short_ending_or_none(path, label):
     """Other endings could be anything."""
-    (shown,) = make_cards([record("a", outputs=(changed(OUTPUT, path=path),), request_id="r")], {("a", 1): RIGHT})
+    made = record("a", outputs=(changed(OUTPUT, path=path),), request_id="r")
+    (shown,) = make_cards([made], CardSources(looks={("a", 1): RIGHT}))
     assert shown.label == label

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -18,8 +19,13 @@ from support.results_folder import PAYLOADS, changed, data_of, record
 
 from runner.core.clock import epoch
 from runner.core.models import Fault, Output, State
+from runner.report.cards import CardSources, OlderFile, make_cards
+from runner.report.contact_sheet import proofs, render_sheet
 from runner.report.escaping import Thumbs, data_block, link
-from runner.report.page import ReportData, render
+from runner.report.page import MARK, render, script
+from runner.report.page_data import ReportData, Sharing
+from runner.report.products import Place, Product
+from runner.report.selection import MarkedPicture
 from runner.report.thumbnails import Look, PictureCondition
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(PAYLOADS)
@@ -62,7 +68,7 @@ def page_of(text: str) -> str:
         record(text, State.FAILED, error=fault, inputs=inputs, model=text, file=text, request_id=text, warning=text),
         record(text, State.UNKNOWN, error=fault, inputs=inputs, model=text, file=text, intended_at=text),
     ]
-    shown = Look(stand=PictureCondition.ALTERED, thumbnail=b"x", cached=text, width=1, height=1)
+    shown = Look(stand=PictureCondition.ALTERED, thumbnail=b"x", cached=text, width=1, height=1, sha256=text)
     there = Look(stand=PictureCondition.RIGHT)
     read = Look(stand=PictureCondition.RIGHT, text=text, cut=True)
     batch = ReportData(
@@ -70,12 +76,23 @@ def page_of(text: str) -> str:
         root=Path("/out"),
         records=records,
         purchases=records,
-        looks={(text, 1): shown, **dict.fromkeys([(text, 3), (text, 4), (text, 6)], there), (text, 5): read},
+        products=[Product(title=text, about=text)],
+        sources=CardSources(
+            looks={(text, 1): shown, **dict.fromkeys([(text, 3), (text, 4), (text, 6)], there), (text, 5): read},
+            places={text: Place(group=text, keys={text: text, f"{text}2": text})},
+            older={(text, 1): [OlderFile(purchase=1, path=text)]},
+        ),
         untried=0,
-        command=text,
+        target=text,
+        only_from=True,
         now=0.0,
     )
-    return render(batch, Path("/out"), Thumbs.EMBED) + render(batch, Path("/out"), Thumbs.BESIDE)
+    pages = [render(batch, Path("/out"), thumbs) for thumbs in Thumbs]
+    shared = replace(batch, shared=Sharing(proofs={(text, text): b"x"}, prompts=True))
+    cards = make_cards(records, batch.sources)
+    picked = dict.fromkeys(range(len(cards)), MarkedPicture(id=text, sha256=text, mark="pick", note=text))
+    sheet = render_sheet(batch, proofs(cards, picked), MARK, text)
+    return "".join([*pages, render(shared, Path("/out"), Thumbs.EMBED), sheet])
 
 
 def is_time(text: str) -> bool:
@@ -88,13 +105,12 @@ def is_time(text: str) -> bool:
 
 
 PLAIN = Elements(page_of("plain")).seen
-KINDS = ("video.src", "audio.src", "span.dir", "a.download")
-"""Of a card of each kind, and nothing else."""
 
 
 def test_the_page_of_these_tests_has_every_kind_of_file():
-    """Twice each, since it is made twice: so that what is said below is said of them, too."""
-    assert [PLAIN[name] for name in KINDS] == [2] * len(KINDS)
+    """So that what is said below is said of them, too."""
+    kinds = {card["kind"] for card in data_of(page_of("plain"))["cards"]}
+    assert kinds == {"picture", "video", "audio", "text", "file", ""}
 
 
 @given(TEXTS.filter(lambda text: text and not is_time(text)))
@@ -170,6 +186,16 @@ def test_numbers_of_the_data_are_numbers():
 
 def test_every_address_in_the_page_is_one_of_its_own():
     """A file that is called like a script's address is a file beside the page."""
-    found = re.findall(r'\b(?:href|src)="([^"]*)"', page_of("javascript:alert(1)"))
+    page = page_of("javascript:alert(1)")
+    found = re.findall(r'\b(?:href|src)="([^"]*)"', page)
     assert [address for address in found if not address.startswith(("./", "#", "data:"))] == []
-    assert "./javascript%3Aalert%281%29" in found
+    cards = data_of(page)["cards"]
+    addresses = [card[name] for card in cards for name in ("link", "thumb") if card[name]]
+    addresses += [older["link"] for card in cards for older in card.get("older", [])]
+    assert [address for address in addresses if not address.startswith(("./", "data:image/webp;base64,"))] == []
+    assert "./javascript%3Aalert%281%29" in addresses
+
+
+def test_the_script_makes_no_element_from_text():
+    """What a batch says is set as text, and nothing is ever read as HTML or as a script."""
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(", script())

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import re
 import shlex
 import subprocess
 import sys
 
 import pytest
-from support.results_folder import Shelf, data_of
+from PIL import Image
+from support.results_folder import Shelf, data_of, picture
 
 from runner.cli.commands.report import command
 from runner.core.errors import OutputError, UsageError
 from runner.core.models import State
 from runner.engine.maintenance.verify import check
 from runner.ledger import run_lock
-from runner.report.page import MARK
+from runner.report.page import MARK, script
 
 
 def tree(shelf: Shelf) -> dict[str, bytes]:
@@ -41,7 +45,7 @@ def test_one_file_holds_the_report_and_nothing_else_is_touched(batch, capsys):
     before = tree(batch)
     path = batch.report()
     assert tree(batch) == before
-    assert capsys.readouterr().out == f"{path}: 5 jobs, 0.0 MB\n"
+    assert capsys.readouterr().out == f"{path}: 5 jobs, 0.1 MB\n"
     page = path.read_text(encoding="utf-8")
     assert page.startswith(MARK)
     assert page.count("data:image/webp;base64,") == 3
@@ -58,7 +62,7 @@ def test_a_second_report_takes_the_place_of_the_first(batch):
     """As the batch stands then."""
     batch.report()
     batch.done("new")
-    assert ">new<" in batch.report().read_text()
+    assert "new" in [card["id"] for card in data_of(batch.report().read_text())["cards"]]
 
 
 @pytest.mark.parametrize("body", [b"", b"<!doctype html><h1>my own</h1>", b"\xff\xfe"])
@@ -102,7 +106,7 @@ def test_a_place_that_cannot_be_written_is_said(batch):
 def test_thumbnails_beside_the_page_make_it_small(batch):
     """They are files of `.runner/thumbnails`, which `verify` does not take for pictures."""
     page = batch.report("--thumbnails", "beside").read_text()
-    sources = re.findall(r'<img src="([^"]*)"', page)
+    sources = [card["thumb"] for card in data_of(page)["cards"] if card["thumb"]]
     assert len(sources) == 3
     assert all((batch.out / source).is_file() for source in sources)
     assert "data:image" not in page
@@ -168,18 +172,18 @@ def test_the_manifest_tells_what_was_not_tried_and_how_to_run_again(batch):
     command.main([str(manifest)], standalone_mode=False)
     page = (batch.out / "report.html").read_text()
     assert re.search(r"not tried yet</dt><dd>1<", page)
-    assert shlex.split(data_of(page)["command"]) == ["runner", "run", str(manifest)]
+    assert shlex.split(data_of(page)["target"]) == [str(manifest)]
     command.main([str(manifest), "--output", str(batch.out)], standalone_mode=False)
     page = (batch.out / "report.html").read_text()
-    assert shlex.split(data_of(page)["command"])[3:] == ["--output", str(batch.out)]
+    assert shlex.split(data_of(page)["target"])[1:] == ["--output", str(batch.out)]
 
 
 def test_from_the_folder_alone_the_records_name_the_manifest(batch, monkeypatch):
     """Seen from where the person stands; with the emulator where that made them."""
     monkeypatch.chdir(batch.folder)
-    assert data_of(batch.report().read_text())["command"] == "runner run batch.yaml --output out"
+    assert data_of(batch.report().read_text())["target"] == "batch.yaml --output out"
     batch.done("e", api="emulator")
-    assert data_of(batch.report().read_text())["command"] == "runner run batch.yaml --output out --emulator"
+    assert data_of(batch.report().read_text())["target"] == "batch.yaml --output out --emulator"
     batch.done("f", manifest="-")
     assert "runner run MANIFEST --output" in batch.report().read_text()
 
@@ -203,16 +207,6 @@ def test_without_results_it_says_so(tmp_path):
         command.main([str(tmp_path)], standalone_mode=False)
 
 
-def test_without_the_extra_it_says_how_to_install_it(batch):
-    """Exit 64 and one sentence; nothing is written."""
-    code = "import sys; sys.modules['pygal'] = None; from runner.cli.main import main; sys.exit(main())"
-    arguments = [sys.executable, "-W", "error", "-c", code, "report", str(batch.out)]
-    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr.count("\n"), "Traceback" in ended.stderr) == (64, 1, False)
-    assert "pip install 'runcomfy-runner[report]'" in ended.stderr
-    assert not (batch.out / "report.html").exists()
-
-
 def test_the_command_line_warns_of_nothing(batch):
     """With every warning an error, in a process of its own."""
     arguments = [sys.executable, "-W", "error", "-m", "runner", "report", str(batch.out)]
@@ -220,14 +214,11 @@ def test_the_command_line_warns_of_nothing(batch):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_a_video_has_a_tile_that_leads_to_it(shelf):
-    """No preview is made of it; its words are there for those who do not see."""
+def test_a_video_has_a_card_that_leads_to_it(shelf):
+    """No preview is made of it."""
     shelf.file("clip", "mp4", "video/mp4", b"\0\0\0\x18ftypmp42")
-    page = shelf.report().read_text()
-    assert '<span class="hidden">video: clip: a picture of clip</span>' in page
-    assert '<video src="./clip.mp4" controls preload="none" aria-label="clip: a picture of clip"></video>' in page
-    (card,) = data_of(page)["cards"]
-    assert (card["state"], card["kind"], card["link"]) == ("done", "video", "./clip.mp4")
+    (card,) = data_of(shelf.report().read_text())["cards"]
+    assert (card["state"], card["kind"], card["link"], card["thumb"]) == ("done", "video", "./clip.mp4", "")
 
 
 def test_a_text_is_on_the_page_in_bounds_and_leads_to_the_whole(shelf):
@@ -235,7 +226,7 @@ def test_a_text_is_on_the_page_in_bounds_and_leads_to_the_whole(shelf):
     shelf.file("short", "txt", "text/plain", b"<b>bold</b>\n& more")
     shelf.file("long", "json", "application/json", b'{"words": "' + b"mug " * 100_000 + b'"}')
     page = shelf.report().read_text()
-    assert '<span class="excerpt" dir="auto">&lt;b&gt;bold&lt;/b&gt;\n&amp; more</span>' in page
+    assert "<b>bold" not in page
     short, long = data_of(page)["cards"]
     assert (short["text"], short["cut"], short["link"]) == ("<b>bold</b>\n& more", False, "./short.txt")
     assert (len(long["text"]), long["cut"], long["link"]) == (4000, True, "./long.json")
@@ -252,3 +243,77 @@ def test_kinds_are_counted_and_can_be_chosen(shelf):
     assert '<option value="audio">audio (1)</option>' in page
     for words in ("pictures", "sounds", "other files"):
         assert f"<div><dt>{words}</dt><dd>1</dd></div>" in page
+
+
+def chosen(shelf: Shelf, **marks: str) -> str:
+    """A selection as the page saves it."""
+    of = {made.id: made.outputs[0] for made in shelf.records if made.outputs}
+    pictures = [
+        {"id": i, "file": of[i].path, "sha256": of[i].sha256, "mark": mark, "reason": "", "note": f"note on {i}"}
+        for i, mark in marks.items()
+    ]
+    path = shelf.folder / "selection.json"
+    path.write_text(json.dumps({"version": 1, "batch": "out", "pictures": pictures}))
+    return str(path)
+
+
+def test_a_contact_sheet_has_the_picked_pictures_with_their_notes(batch, capsys):
+    """A page to print, without a script; the report stays as it is."""
+    selection = chosen(batch, mug="pick", cup="reject")
+    batch.save()
+    command.main([str(batch.out), "--selection", selection, "--contact-sheet"], standalone_mode=False)
+    page = (batch.out / "contact-sheet.html").read_text()
+    assert re.findall(r"<h2>(.*)</h2>", page) == ["mug"]
+    assert "note on mug" in page
+    assert page.count("data:image/webp;base64,") == 1
+    assert "<script" not in page
+    assert not (batch.out / "report.html").exists()
+    assert "1 picture," in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("prompts", [False, True])
+def test_a_shared_page_has_proofs_and_no_addresses(shelf, prompts):
+    """It needs nothing beside it: no links, ids of requests, costs or failures; prompts only if asked for."""
+    shelf.done("large", body=picture(1600, 1200), inputs={"prompt": "secret words", "style": "hidden style"})
+    shelf.done("small", file="inner-folder/small")
+    shelf.failed("bad")
+    shelf.file("sound", "wav", "audio/wav", b"RIFF")
+    shelf.save()
+    command.main([str(shelf.out), "--share", *(["--with-prompts"] if prompts else [])], standalone_mode=False)
+    page = (shelf.out / "share.html").read_text()
+    cards = data_of(page)["cards"]
+    assert [card["id"] for card in cards] == ["large", "small"]
+    assert all(card["link"].startswith("data:image/webp;base64,") for card in cards)
+    with Image.open(io.BytesIO(base64.b64decode(cards[0]["link"].partition(",")[2]))) as proof:
+        assert proof.size == (800, 600)
+    assert ("secret words" in page) == prompts
+    for hidden in ("hidden style", "./", "req-", "runcomfy.com", "0.0045", str(shelf.folder), "runner run"):
+        assert hidden not in page.replace("<script>" + script(), "")
+
+
+def test_a_selection_limits_what_is_shared(batch):
+    """To the picked ones; those that are gone are counted."""
+    selection = chosen(batch, mug="reject", pot="pick")
+    batch.save()
+    command.main([str(batch.out), "--selection", selection, "--share"], standalone_mode=False)
+    assert [card["id"] for card in data_of((batch.out / "share.html").read_text())["cards"]] == ["pot"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--contact-sheet"], "name the selection"),
+        (["--contact-sheet", "--share"], "one at a time"),
+        (["--selection", "{}"], "goes with --contact-sheet or --share"),
+        (["--with-prompts"], "goes with --share"),
+        (["--selection", "nosuch.json", "--share"], "cannot be read"),
+        (["--selection", "{}", "--share"], "none of them is in"),
+    ],
+)
+def test_options_that_do_not_go_together_are_said(batch, options, said):
+    """Nothing is written."""
+    selection = chosen(batch)
+    batch.save()
+    with pytest.raises(UsageError, match=said):
+        command.main([str(batch.out), *(one.format(selection) for one in options)], standalone_mode=False)
+    assert list(batch.out.glob("*.html")) == []

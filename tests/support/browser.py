@@ -6,15 +6,18 @@ It is looked for under the name in ``RUNNER_CHROMIUM``, then as ``chromium``, ``
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -47,20 +50,54 @@ class Visit:
 
     @property
     def shown(self) -> list[str]:
-        """The ids on the page, in their order."""
-        return self.page.locator(".card:visible .open, .card:visible h3 a").evaluate_all(
-            "found => found.map(one => one.closest('.card').querySelector('h3').textContent.trim())"
-            ".filter((id, place, all) => all.indexOf(id) === place)"
-        )
+        """The ids in the grid, in their order; of a long batch, those near the screen."""
+        return self.page.locator("#grid .tile").evaluate_all("found => found.map(one => one.title)")
 
     @property
     def focused(self) -> str:
-        return self.page.evaluate("document.activeElement.closest('.card')?.querySelector('h3').textContent.trim()")
+        return self.page.evaluate("document.activeElement.closest('.tile')?.title")
+
+    @property
+    def current(self) -> str:
+        """The id of the card that the keys act on."""
+        return self.page.evaluate("document.querySelector('.tile.current')?.title")
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many are picked, and how many rejected."""
+        said = (self.page.locator(f"#{name}").text_content() for name in ("picked", "rejected"))
+        picked, rejected = (int((text or "").replace(",", "")) for text in said)
+        return picked, rejected
+
+    def find(self, words: str) -> None:
+        """Search, and leave the field: the first card found is the current one, unless the one before still fits."""
+        self.page.fill("#q", words)
+        self.page.press("#q", "Escape")
+
+    def save(self) -> dict[str, Any]:
+        """Save the selection as a person does, and read the file."""
+        with self.page.expect_download() as download:
+            self.page.click("#foot [data-act=save]")
+        assert download.value.suggested_filename == "selection.json"
+        found = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+        assert isinstance(found, dict)
+        return found
+
+    def open(self, selection: dict[str, Any]) -> str:
+        """Open a selection by the button, and return what is said of it."""
+        body = json.dumps(selection).encode()
+        self.page.locator("#said").evaluate("it => { it.textContent = ''; }")
+        self.page.set_input_files("#file", {"name": "theirs.json", "mimeType": "application/json", "buffer": body})
+        self.until("document.getElementById('said').textContent !== ''")
+        return self.page.locator("#said").text_content() or ""
 
     @property
     def commands(self) -> list[list[str]]:
-        """The redo lines, as a shell takes them apart."""
-        return [shlex.split(line) for line in self.page.input_value("#redo-line").split("\n")]
+        """The lines that buy the rejected pictures again, as a shell takes them apart."""
+        self.page.click("#foot [data-act=work]")
+        lines = self.page.input_value("#redo-line")
+        self.page.keyboard.press("Escape")
+        return [shlex.split(line) for line in lines.split("\n") if line]
 
     def until(self, condition: str) -> None:
         """Wait for it. As a function, because the page forbids to evaluate a text later on."""
@@ -73,7 +110,7 @@ class Visit:
 
     def rests_on(self, job_id: str) -> None:
         """Wait until a card has the keyboard again: a dialog that closes gives it back a moment later."""
-        title = "document.activeElement.closest('.card')?.querySelector('h3').textContent.trim()"
+        title = "document.activeElement.closest('.tile')?.title"
         self.page.wait_for_function(f"id => {title} === id", arg=job_id)
 
     def press(self, *keys: str) -> None:
@@ -82,16 +119,19 @@ class Visit:
 
 
 @contextmanager
-def open_window(browser: Browser) -> Iterator[Visit]:
+def open_window(browser: Browser, *, width: int = 1000, height: int = 1300, **context_options: Any) -> Iterator[Visit]:
     """Open a window of its own. At the end: no error, no dialog, no request but to this disk."""
-    with browser.new_context(offline=True, viewport={"width": 1000, "height": 800}) as context:
+    viewport: ViewportSize = {"width": width, "height": height}
+    with browser.new_context(offline=True, viewport=viewport, **context_options) as context:
         visit = Visit(context.new_page())
         visit.page.on("console", lambda said: visit.trouble.append(f"{said.type}: {said.text}"))
         visit.page.on("pageerror", lambda error: visit.trouble.append(str(error)))
         visit.page.on("dialog", lambda dialog: (visit.trouble.append("a dialog"), dialog.dismiss()))
         visit.page.on(
             "request",
-            lambda asked: visit.trouble.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None,
+            lambda asked: (
+                visit.trouble.append(asked.url) if not asked.url.startswith(("file:", "data:", "blob:")) else None
+            ),
         )
         yield visit
         assert visit.trouble == []

@@ -123,10 +123,16 @@ class Shelf:
 
 
 def data_of(page: str) -> dict[str, Any]:
-    """What the script of a page reads."""
+    """What the script of a page reads, with the values that a page leaves out."""
     block = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
     found = json.loads(block)
     assert isinstance(found, dict)
+    for card in found["cards"]:
+        for name in ("prompt", "link", "thumb", "kind", "text", "other", "why", "sha256", "path"):
+            card.setdefault(name, "")
+        card.setdefault("state", "done")
+        card.setdefault("cut", False)
+        card["pictured"] = card["kind"] != ""
     return found
 
 

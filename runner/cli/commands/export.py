@@ -21,8 +21,15 @@ from runner.engine.maintenance.verify import is_in_force, newest_in_place
 from runner.files.folder_reader import FolderReader
 from runner.files.record_paths import paths_of
 from runner.ledger import LedgerReader, open_reader
+from runner.report.selection import Marks, read_selection
 
-FIELDS = Receipt.__struct_fields__
+
+class MarkedReceipt(Receipt, frozen=True, kw_only=True):
+    """One row with what the selection says of its file."""
+
+    mark: str | None = None
+    reason: str | None = None
+    note: str | None = None
 
 
 @click.command("export")
@@ -38,7 +45,21 @@ FIELDS = Receipt.__struct_fields__
 )
 @choice_options
 @click.option("--bom", is_flag=True, help="Begin CSV with the mark that Excel needs for UTF-8.")
-def command(manifest: str, output: Path | None, emulator: bool, form: str, choice: Choice, bom: bool) -> int:
+@click.option(
+    "--selection",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Add the columns mark, reason and note of a selection.",
+)
+def command(
+    manifest: str,
+    output: Path | None,
+    emulator: bool,
+    form: str,
+    choice: Choice,
+    bom: bool,
+    selection: Path | None,
+) -> int:
     """Write the receipts of MANIFEST to standard output: one row per file, and one per purchase without a file.
 
     The first row of a purchase has its amounts. The column spent_usd adds up to the amount that `runner status` shows.
@@ -50,9 +71,10 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, choic
       runner export output/spring > receipts.csv
       runner export output/spring --format jsonl | head
     """
+    marks = Marks(read_selection(selection).pictures) if selection is not None else None
     folder = known_folder(manifest, output, emulator=emulator)
     with open_reader(folder.root) as ledger:
-        rows = Rows(choice.view(ledger), folder)
+        rows = Rows(choice.view(ledger), folder, marks)
         whole = _write(FORMATS[form](rows), BYTE_ORDER_MARK if bom and form == "csv" else b"")
     if whole and rows.unpriced:
         have = "1 purchase has" if rows.unpriced == 1 else f"{rows.unpriced:,} purchases have"
@@ -64,9 +86,10 @@ def command(manifest: str, output: Path | None, emulator: bool, form: str, choic
 class Rows:
     """Iterable of all rows, in the order in which the purchases first appear in the results log."""
 
-    def __init__(self, ledger: LedgerReader, folder: FolderReader) -> None:
+    def __init__(self, ledger: LedgerReader, folder: FolderReader, marks: Marks | None = None) -> None:
         self._ledger = ledger
         self._folder = folder
+        self._marks = marks
         self._newest = newest_in_place(ledger)
         self.unpriced = 0
 
@@ -74,7 +97,12 @@ class Rows:
         for record in self._ledger.latest():
             for row in self._of(record):
                 self.unpriced += row.basis is Basis.UNPRICED
-                yield row
+                yield row if self._marks is None else _marked(row, self._marks)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the names of the columns."""
+        return (Receipt if self._marks is None else MarkedReceipt).__struct_fields__
 
     def _of(self, record: Record) -> Iterator[Receipt]:
         done = record.state is State.DONE
@@ -92,19 +120,28 @@ class Rows:
         return next((path for path in places if os.path.lexists(self._folder.root / path)), places[0])
 
 
-def _csv(rows: Iterable[Receipt]) -> Iterator[bytes]:
-    yield line(FIELDS)
+def _marked(row: Receipt, marks: Marks) -> MarkedReceipt:
+    found = marks.find(row.sha256, row.id)
+    values = msgspec.structs.asdict(row)
+    if found is not None:
+        values |= {"mark": found.mark or None, "reason": found.reason or None, "note": found.note or None}
+    return MarkedReceipt(**values)
+
+
+def _csv(rows: Rows) -> Iterator[bytes]:
+    fields = rows.fields
+    yield line(fields)
     for row in rows:
-        yield line(getattr(row, name) for name in FIELDS)
+        yield line(getattr(row, name) for name in fields)
 
 
-def _jsonl(rows: Iterable[Receipt]) -> Iterator[bytes]:
+def _jsonl(rows: Rows) -> Iterator[bytes]:
     encoder = msgspec.json.Encoder()
     for row in rows:
         yield encoder.encode(row) + b"\n"
 
 
-def _json(rows: Iterable[Receipt]) -> Iterator[bytes]:
+def _json(rows: Rows) -> Iterator[bytes]:
     before = b"[\n"
     for text in _jsonl(rows):
         yield before + text.rstrip(b"\n")
@@ -112,7 +149,7 @@ def _json(rows: Iterable[Receipt]) -> Iterator[bytes]:
     yield b"\n]\n" if before != b"[\n" else b"[]\n"
 
 
-FORMATS: dict[str, Callable[[Iterable[Receipt]], Iterator[bytes]]] = {"csv": _csv, "json": _json, "jsonl": _jsonl}
+FORMATS: dict[str, Callable[[Rows], Iterator[bytes]]] = {"csv": _csv, "json": _json, "jsonl": _jsonl}
 
 
 def _write(chunks: Iterable[bytes], first: bytes) -> bool:
