@@ -1,4 +1,4 @@
-"""What needs a person, or another run: one row per cause, with its jobs and the command that helps."""
+"""Causes for which a person, or another run, is needed: one row each, with its jobs and the command that helps."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ const zoomTo = (scale, image, x, y) => {
   const next = Math.min(Math.max(scale, 1), MOST_ZOOM);
   if (image?.naturalWidth && x !== undefined) {
     const box = image.parentElement.getBoundingClientRect(), fit = fitOf(image);
-    const dx = x - (box.left + box.right) / 2, dy = y - (box.top + box.bottom) / 2;
+    const dx = x - box.left - image.offsetLeft - image.clientWidth / 2;
+    const dy = y - box.top - image.offsetTop - image.clientHeight / 2;
     zoom.x += dx / (image.naturalWidth * fit) * (1 / zoom.scale - 1 / next);
     zoom.y += dy / (image.naturalHeight * fit) * (1 / zoom.scale - 1 / next);
   }
