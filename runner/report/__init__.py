@@ -1,7 +1,7 @@
 """Page of ``runner report``: the pictures of a batch as one HTML file to choose with, for offline use.
 
 ``products`` puts the jobs of a product together, ``cards`` makes the card of each file or purchase, ``thumbnails``
-reads the files, ``older`` finds what they replaced, ``needs`` sorts the causes that need a person, and ``charts`` draws the
+reads the files, ``older`` finds what they replaced, ``needs`` lists the causes that need a person, ``charts`` draws the
 figures. ``page_data`` makes the data for the page's script, and ``page`` renders ``assets/page.html`` with the modules
 of the script. ``selection`` reads what the page saves, and ``contact_sheet`` makes a page to print of it.
 

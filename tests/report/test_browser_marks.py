@@ -74,6 +74,15 @@ def test_reasons_and_notes_are_kept_with_the_mark(opened):
     assert opened.shown == ["kit-1001-front"]
 
 
+def test_a_reason_can_be_given_without_a_keyboard(opened):
+    """By buttons beside the note, and the note is kept."""
+    opened.page.click("#foot [data-act=note]")
+    opened.page.fill("#note-text", "blurred")
+    opened.page.get_by_role("button", name="flaw").click()
+    (saved,) = opened.save()["pictures"]
+    assert (saved["mark"], saved["reason"], saved["note"]) == ("reject", "flaw", "blurred")
+
+
 def test_marks_stay_with_the_picture_and_a_new_one_begins_without(opened, shelf):
     """Over a reload, a new report, a renamed job; a picture that was bought anew is unmarked."""
     opened.press("p", "x")

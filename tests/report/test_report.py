@@ -317,3 +317,18 @@ def test_options_that_do_not_go_together_are_said(batch, options, said):
     with pytest.raises(UsageError, match=said):
         command.main([str(batch.out), *(one.format(selection) for one in options)], standalone_mode=False)
     assert list(batch.out.glob("*.html")) == []
+
+
+def test_what_a_run_works_on_is_in_flight(shelf):
+    """While it holds the folder; afterwards it is what the next run fetches."""
+    shelf.add("a", State.SUBMITTED, request_id="r")
+    shelf.save()
+    with run_lock(shelf.out, "2026-11-22T10:00:00.000Z"):  # held by this process, so that another must look
+        subprocess.run([sys.executable, "-m", "runner", "report", str(shelf.out)], check=True, capture_output=True)
+    page = (shelf.out / "report.html").read_text()
+    assert data_of(page)["cards"][0]["state"] == "running"
+    assert "1 job is in flight" in page
+    assert "Needs you" not in page
+    page = shelf.report().read_text()
+    assert data_of(page)["cards"][0]["state"] == "owed"
+    assert "For the next run" in page

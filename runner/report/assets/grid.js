@@ -7,9 +7,16 @@ let current = null;
 let chosen = new Set();
 const drawn = new Map();
 const tiles = new Map();
-
+const spare = new Map();
 
 const makeTile = (card) => {
+  const tile = spare.get(card.index) ?? newTile(card);
+  tiles.set(card.index, tile);
+  showMark(card);
+  return tile;
+};
+
+const newTile = (card) => {
   const tile = make("div", "", `tile ${card.kind || "none"}`);
   const open = make("button", "", "open");
   open.type = "button";
@@ -21,8 +28,6 @@ const makeTile = (card) => {
   if ((card.kind === "video" || card.kind === "audio") && card.link) mat.append(makePlayer(card, "metadata"));
   tile.append(mat, make("p", captionOf(card), "caption"));
   tile.title = titleOf(card);
-  tiles.set(card.index, tile);
-  showMark(card);
   return tile;
 };
 
@@ -30,6 +35,7 @@ const makePart = ({ cards: list, group, headed }) => {
   const part = make("section", "", "product");
   if (headed) {
     const head = make("h2", groups[group].title);
+    head.title = [groups[group].title, groups[group].about].filter(Boolean).join(": ");
     if (groups[group].about) head.append(" ", make("small", groups[group].about));
     part.append(head);
   }
@@ -78,13 +84,16 @@ const draw = () => {
   draw.rest = setTimeout(() => { if (!$("view").open) noteSeen(visibleCards()); }, 400);
 };
 
+// Lay out what is shown. Pictures that stay on the screen are not loaded again.
 const layAgain = () => {
+  for (const [index, tile] of tiles) if (cards[index].kind === "picture") spare.set(index, tile);
   for (const number of [...drawn.keys()]) removeLine(number);
   const size = fittingSize(shown, grid.clientWidth, Number($("scale").value), !$("order").value);
   document.documentElement.style.setProperty("--tile", `${size}px`);
   layout = layOut(shown, grid.clientWidth, size, !$("order").value);
   grid.style.height = `${layout.height}px`;
   draw();
+  spare.clear();
 };
 
 // ---- the current card

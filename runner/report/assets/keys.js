@@ -33,6 +33,8 @@ const writeNote = () => {
   if (!card) return;
   $("note-title").textContent = `Note on ${titleOf(card)}`;
   $("note-text").value = markOf(card).note ?? "";
+  for (const button of document.querySelectorAll("[data-reason]"))
+    button.setAttribute("aria-pressed", markOf(card).reason === REASONS[button.dataset.reason]);
   $("note").showModal();
   $("note-text").focus();
 };

@@ -69,6 +69,8 @@ document.addEventListener("click", (event) => {
 for (const dialog of document.querySelectorAll("dialog"))
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 $("note-keep").addEventListener("click", keepNote);
+for (const button of document.querySelectorAll("[data-reason]"))
+  button.addEventListener("click", () => { keepNote(); mark("reject", current, REASONS[button.dataset.reason]); });
 $("note-text").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); keepNote(); }
 });
