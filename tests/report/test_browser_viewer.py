@@ -155,6 +155,8 @@ def test_old_and_new_take_each_others_place(visit, shelf):
     assert title(visit) == "mug, before: purchase 1"
     assert visit.page.locator("#stage img").get_attribute("src") == "./.replaced/mug/1/mug.png"
     visit.until(LOADED)
+    visit.press("x", "1")
+    assert visit.counts == (0, 0)  # what is on the screen cannot be bought again
     visit.page.click("#do-old")
     assert title(visit) == "mug"
     assert visit.page.locator("#stage img").get_attribute("src") == "./mug.png"

@@ -7,6 +7,10 @@ const target = () => {
     say(`Now at ${titleOf(first)}: the picture before was off the screen, and was not marked.`);
     return null;
   }
+  if (view.open && oldShown) {
+    say("This is the picture that was replaced, and was not marked: o shows the present one.");
+    return null;
+  }
   if (!current.pictured) { say("There is no picture to mark."); return null; }
   return current;
 };
