@@ -23,6 +23,8 @@ from runner.report.thumbnails import NOTHING, Look, PictureCondition
 
 STATES = ("failed", "unknown", "stuck", "altered", "missing", "owed", "cancelled", "left", "running", "done")
 """States in the order in which they are shown: states that need a person come first."""
+STATE_NAMES = {"owed": "not downloaded", "running": "in flight", "left": "not bought"}
+"""Names of states in words, where they differ."""
 PICTURED = ("done", "altered")
 LATEST = epoch("9999-12-31T00:00:00Z")
 """Latest time of an end that is accepted, in seconds since the epoch; later times cannot be formatted."""
@@ -200,7 +202,7 @@ _WORDS = {
     ),
     "missing": (
         "Paid; the file is not in its place.",
-        "The next run or “runner verify --repair” delivers it again while the API has it, free.",
+        "The next run or “runner verify --repair” downloads it again while the API has it, free.",
     ),
     "altered": ("Paid; the file is not the one that came.", "“runner verify --repair” brings the original back, free."),
     "owed": ("Paid, and not on disk yet.", "Run the same command again to fetch it, free."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.report.cards import STATES, Card
+from runner.report.cards import STATE_NAMES, STATES, Card
 
 MAX_CAUSES = 50
 """Most rows. An API may send any code, so further causes of a state are counted together."""
@@ -79,7 +79,7 @@ def count_states(found: Sequence[Cause], cards: Sequence[Card]) -> str:
     jobs: dict[str, set[str]] = {}
     for cause in found:
         jobs.setdefault(cause.state, set()).update(cards[number].id for number in cause.cards)
-    return ", ".join(f"{len(ids):,} {state}" for state, ids in jobs.items())
+    return ", ".join(f"{len(ids):,} {STATE_NAMES.get(state, state)}" for state, ids in jobs.items())
 
 
 def flight(cards: Sequence[Card]) -> str:

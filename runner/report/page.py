@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +21,7 @@ from runner.core.disk import replace_file
 from runner.core.errors import OutputError, UsageError
 from runner.core.models import Record
 from runner.engine.billing.costs import spent
-from runner.report.cards import STATES, Card, Kind, interval, make_cards, table
+from runner.report.cards import STATE_NAMES, STATES, Card, Kind, interval, make_cards, table
 from runner.report.charts import plots
 from runner.report.escaping import Thumbs, content_policy, data_block
 from runner.report.needs import causes, count_states, flight, title
@@ -97,9 +98,7 @@ def render(batch: ReportData, here: Path, place: Thumbs) -> str:
         cards = [card for card in cards if (card.id, card.path) in batch.shared.proofs]
     found = causes(cards, batch.target) if batch.shared is None else []
     css, js = _part("style.css"), script()
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(_part("page.html"))
-    return template.render(
+    return _template().render(
         mark=Markup(MARK),  # noqa: S704 - a constant
         policy=content_policy(css, js),
         css=Markup(css),  # noqa: S704 - a file of this package
@@ -114,6 +113,7 @@ def render(batch: ReportData, here: Path, place: Thumbs) -> str:
         spent_usd=sum(map(spent, batch.purchases)),
         states=_counted((card.state for card in cards), STATES.index),
         filters=_filters(cards),
+        state_names=STATE_NAMES,
         needs=found,
         needs_title=title(found),
         needs_count=count_states(found, cards),
@@ -126,6 +126,13 @@ def render(batch: ReportData, here: Path, place: Thumbs) -> str:
     )
 
 
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(_part("page.html"))
+
+
+@cache
 def script() -> str:
     """Return the script of the page: the modules of ``SCRIPTS`` in one function, so that they share their names."""
     return '"use strict";\n(() => {\n' + "\n".join(_part(f"{name}.js") for name in SCRIPTS) + "})();\n"

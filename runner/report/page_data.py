@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runner.core.models import Record
-from runner.report.cards import Card, CardSources
+from runner.report.cards import STATE_NAMES, Card, CardSources
 from runner.report.escaping import Thumbs, embedded, link, source
 from runner.report.needs import Cause
 from runner.report.products import Product
@@ -58,6 +58,7 @@ def page_data(
         "target": batch.target if shared is None else "",
         "onlyFrom": batch.only_from,
         "shared": shared is not None,
+        "stateNames": STATE_NAMES,
         "models": list(models),
         "groups": _headings(batch.products, cards, shared),
         "cards": [

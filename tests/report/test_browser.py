@@ -150,17 +150,17 @@ def test_the_keyboard_goes_from_picture_to_picture(opened):
 def test_only_what_is_near_the_screen_is_in_the_document(visit, shelf):
     """A batch of any length: few elements at first, after scrolling, and with the smallest pictures."""
     body = picture()
-    for number in range(700):
+    for number in range(400):
         shelf.done(f"p-{number:03}", body=body, file=f"{number // 4:03}/{number % 4}")
     visit.page.goto(shelf.report("--thumbnails", "beside").as_uri())
     assert visit.page.evaluate("document.querySelectorAll('*').length") < 700
     visit.page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    visit.until("[...document.querySelectorAll('.tile')].some(one => one.title === 'p-699')")
+    visit.until("[...document.querySelectorAll('.tile')].some(one => one.title === 'p-399')")
     visit.page.locator("#scale").fill("96")
     assert visit.page.evaluate("document.querySelectorAll('*').length") < 1000
     assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    visit.find("p-350")
-    assert visit.shown == ["p-350"]
+    visit.find("p-250")
+    assert visit.shown == ["p-250"]
 
 
 def test_the_first_click_chooses_and_the_second_opens(opened):

@@ -169,7 +169,7 @@ def test_every_kind_fits_the_screen(opened, width, scheme):
     """Nothing stands out to the side, on a telephone or a desk, and a text keeps its contrast."""
     opened.page.set_viewport_size({"width": width, "height": 800})
     opened.page.emulate_media(color_scheme=scheme)
-    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.until("document.documentElement.scrollWidth <= innerWidth")
     for job_id in ("clip", "wav", "caption", "scene"):
         look(opened, job_id)
         stage = "document.getElementById('stage')"

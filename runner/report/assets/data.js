@@ -16,6 +16,7 @@ const cards = DATA.cards.map((card, index) => {
 });
 const groups = DATA.groups;
 
+const stateOf = (card) => DATA.stateNames[card.state] ?? card.state;
 const titleOf = (card) => card.id + (card.part ? ` (${card.part})` : "");
 
 // Return what tells a card from the others of its product: the id without the name that stands above.

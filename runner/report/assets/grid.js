@@ -142,7 +142,7 @@ const showMark = (card) => {
   tile.classList.toggle("current", card === current);
   open.tabIndex = card === current ? 0 : -1;
   open.toggleAttribute("aria-current", card === current);
-  const state = card.state === "done" ? "" : card.state;
+  const state = card.state === "done" ? "" : stateOf(card);
   open.setAttribute("aria-label", [card.kind && card.kind !== "picture" ? card.kind : "", titleOf(card),
     card.prompt ? describe(card).slice(card.id.length + 2) : "", state, words(card)].filter(Boolean).join(", "));
 };

@@ -54,7 +54,7 @@ const makeLarge = (card) => {
 
 // Return the small version for the grid, in place of a thumbnail where there is none.
 const makeSmall = (card) => {
-  if (!card.pictured) return make("span", card.state, `none ${card.state}`);
+  if (!card.pictured) return make("span", stateOf(card), `none ${card.state}`);
   if (card.thumb) {
     const image = make("img");
     image.alt = describe(card);

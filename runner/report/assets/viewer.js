@@ -41,7 +41,7 @@ const showView = () => {
   const card = current, alone = panes.length === 1;
   $("panel").hidden = !alone;
   $("view-title").textContent = alone ? titleOf(card) : `${panes.length} side by side`;
-  $("view-badge").textContent = card.state;
+  $("view-badge").textContent = stateOf(card);
   $("view-badge").className = `badge ${card.state}`;
   $("view-badge").hidden = !alone || card.state === "done";
   $("view-place").textContent = alone ? `${(shown.indexOf(card) + 1).toLocaleString("en")} of ${shown.length.toLocaleString("en")}` : "";
@@ -148,8 +148,13 @@ view.addEventListener("close", () => {
   stage.classList.remove("old");
   panes = [];
   resetZoom();
-  if (history.state?.large) history.back();
+  if (history.state?.large) { leaving = true; history.back(); }
   point(current, true);
 });
-addEventListener("popstate", () => { if (view.open) view.close(); });
+// Back closes the large view. Our own step back comes a moment later, when the view may be open again.
+let leaving = false;
+addEventListener("popstate", () => {
+  if (!leaving && view.open) view.close();
+  leaving = false;
+});
 if (history.state?.large) history.replaceState(null, "");
