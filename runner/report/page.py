@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def render(batch: ReportData, here: Path, place: Thumbs) -> str:
         needs_count=count_states(found, cards),
         flight=flight(cards) if batch.shared is None else "",
         commands=_commands(batch.target),
-        only_from=batch.only_from,
+        redo=f"runner run {batch.target} --redo --only-from selection.json",
         shared=batch.shared is not None,
         plots=plots(batch.purchases) if batch.shared is None else [],
         rows=table(batch.records, batch.purchases),

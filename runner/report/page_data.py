@@ -39,8 +39,6 @@ class ReportData:
     """Number of jobs of the manifest without a purchase."""
     target: str
     """Arguments that name this batch to a command, quoted for a shell."""
-    only_from: bool
-    """True if ``runner run --only-from`` reads a selection."""
     now: float
     shared: Sharing | None = None
     """Limits of a page for other people; None: the page is for people with the folder."""
@@ -56,7 +54,6 @@ def page_data(
     return {
         "name": batch.name,
         "target": batch.target if shared is None else "",
-        "onlyFrom": batch.only_from,
         "shared": shared is not None,
         "stateNames": STATE_NAMES,
         "models": list(models),

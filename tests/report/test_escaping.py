@@ -84,7 +84,6 @@ def page_of(text: str) -> str:
         ),
         untried=0,
         target=text,
-        only_from=True,
         now=0.0,
     )
     pages = [render(batch, Path("/out"), thumbs) for thumbs in Thumbs]

@@ -93,11 +93,11 @@ class Visit:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The lines that buy the rejected pictures again, as a shell takes them apart."""
+        """The command that buys the rejected pictures again, as a shell takes it apart; none if nothing is rejected."""
         self.page.click("#foot [data-act=work]")
-        lines = self.page.input_value("#redo-line")
+        found = [self.page.input_value("#redo-line")] if self.page.locator("#redo").is_visible() else []
         self.page.keyboard.press("Escape")
-        return [shlex.split(line) for line in lines.split("\n") if line]
+        return [shlex.split(line) for line in found]
 
     def until(self, condition: str) -> None:
         """Wait for it. As a function, because the page forbids to evaluate a text later on."""

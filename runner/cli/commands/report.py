@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from runner.cli.arguments import known_folder, known_jobs, manifest_argument, place_options
-from runner.cli.commands import run
 from runner.cli.console import say
 from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
@@ -172,7 +171,6 @@ def read_batch(root: Path, manifest: str, output: Path | None, *, emulator: bool
         ),
         untried=untried,
         target=shlex.join(_target(manifest, output, emulator=emulator, root=root, records=chosen)),
-        only_from=any("--only-from" in option.opts for option in run.command.params),
         now=SystemClock().now(),
     )
 

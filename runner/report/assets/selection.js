@@ -86,26 +86,13 @@ const takeTheirs = (list) => {
 
 // ---- back to work
 
-// Quote a text for the shell; escape an id so that --only matches it literally.
-const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
-const pattern = (id) => id.replace(/[*?[]/g, "[$&]");
-
-const redoLines = () => {
-  const ids = [...new Set(withMark("reject").map((card) => card.id))];
-  if (!ids.length) return [];
-  if (DATA.onlyFrom) return [`runner run ${DATA.target} --redo --only-from selection.json`];
-  return ids.map((id) => `runner run ${DATA.target} --redo --only ${quote(pattern(id))}`);
-};
-
 const showWork = () => {
   const rejected = withMark("reject"), jobs = new Set(rejected.map((card) => card.id)).size;
-  const picked = withMark("pick").length, lines = redoLines();
+  const picked = withMark("pick").length;
   $("redo-count").textContent = rejected.length
     ? `${count(rejected.length, "rejected picture")}: ${count(jobs, "job")} to buy again, for money.`
     : "Nothing is rejected.";
-  $("redo-line").value = lines.join("\n");
-  $("redo-line").rows = Math.min(Math.max(lines.length, 1), 6);
-  $("redo").hidden = !lines.length;
+  $("redo").hidden = !rejected.length;
   $("pick-count").textContent = picked ? `${count(picked, "picture")} picked.` : "Nothing is picked.";
   $("work").showModal();
 };
