@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shlex
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import click
+import msgspec
 from click.shell_completion import CompletionItem
 
 from runner.core.aio import run_loop
@@ -122,7 +122,7 @@ class Choice(NamedTuple):
     def view(self, ledger: LedgerReader) -> LedgerReader:
         """Return a view of the selected jobs of ``ledger``. Raises ``UsageError`` if a name matches none of them."""
         ids = self.ids()
-        names = JobNames(patterns=self.only, ids=frozenset(ids or ())) if self.only or ids is not None else None
+        names = JobNames(patterns=self.only, ids=ids or {}) if self.only or ids is not None else None
         if names is not None:
             names.require_matches(record.id for record in ledger.latest())
         failed = failed_ids(ledger.latest()) if self.failed else None
@@ -130,8 +130,11 @@ class Choice(NamedTuple):
             return ledger
         return FilteredReader(ledger, lambda job: (names is None or job in names) and (failed is None or job in failed))
 
-    def ids(self) -> tuple[str, ...] | None:
-        """Return the ids that the file of ``--only-from`` lists; None: there is no file. Raises ``UsageError``."""
+    def ids(self) -> dict[str, frozenset[str]] | None:
+        """Return the ids that the file of ``--only-from`` lists, each with the SHA-256 of its rejected files, if known.
+
+        None: there is no file. Raises ``UsageError``.
+        """
         if self.only_from is None:
             return None
         try:
@@ -146,23 +149,32 @@ class Choice(NamedTuple):
         return found
 
 
-def ids_in(text: str) -> tuple[str, ...]:
+def ids_in(text: str) -> dict[str, frozenset[str]]:
     """Return the ids in a file: one per line, a JSON list of them, or the rejected ones of a ``selection.json``.
 
-    Raises ``ValueError``.
+    A selection also tells the SHA-256 of each rejected file. Raises ``ValueError``.
     """
     if not text.lstrip().startswith(("{", "[")):
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
-    found = json.loads(text)
-    if isinstance(found, dict):
-        pictures = found.get("pictures")
-        if not isinstance(pictures, list):
-            raise ValueError("a selection.json has a list of `pictures`")  # noqa: TRY004 - what is wrong is the file
-        marked = [picture for picture in pictures if isinstance(picture, dict) and picture.get("mark") == "reject"]
-        found = list(dict.fromkeys(picture.get("id") for picture in marked))
-    if not all(isinstance(job_id, str) for job_id in found):
-        raise ValueError("an id is a text")
-    return tuple(found)
+        return {line.strip(): frozenset() for line in text.splitlines() if line.strip()}
+    if not text.lstrip().startswith("{"):
+        return dict.fromkeys(msgspec.json.decode(text, type=list[str]), frozenset())
+    found: dict[str, frozenset[str]] = {}
+    for picture in msgspec.json.decode(text, type=_Marked).pictures:
+        if picture.mark == "reject":
+            found[picture.id] = found.get(picture.id, frozenset()) | {picture.sha256}
+    return found
+
+
+class _MarkedPicture(msgspec.Struct):
+    id: str
+    sha256: str
+    mark: str = ""
+
+
+class _Marked(msgspec.Struct):
+    """The part of a ``selection.json`` that tells which pictures are rejected."""
+
+    pictures: list[_MarkedPicture]
 
 
 class RedoFlags(NamedTuple):

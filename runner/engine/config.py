@@ -155,10 +155,12 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises ``UsageError`` if a name of the filter matches no job.
         """
-        if self.job_filter.names is not None:
-            self.job_filter.names.require_matches(jobs.ids())
-        failed = planner.failed_ids() if self.job_filter.failed else frozenset()
-        return Selection(jobs, self.job_filter, planner.as_bought, failed)
+        chosen = self.job_filter
+        if chosen.names is not None:
+            chosen.names.require_matches(jobs.ids())
+            chosen = msgspec.structs.replace(chosen, names=chosen.names.without(planner.is_replaced))
+        failed = planner.failed_ids() if chosen.failed else frozenset()
+        return Selection(jobs, chosen, planner.as_bought, failed)
 
 
 def _earlier_folders(manifest: Manifest, options: RunOptions) -> tuple[Path, ...]:

@@ -25,8 +25,11 @@ class RunOptions:
     """Requests in flight at the API; ``"auto"``: as many as keep the API busy."""
     only: str | Sequence[str] | None = None
     """Pattern for the ids of the jobs to select, or several patterns; None: all."""
-    only_ids: Collection[str] | None = None
-    """Ids of more jobs to select; None: those that ``only`` selects."""
+    only_ids: Collection[str] | Mapping[str, Collection[str]] | None = None
+    """Ids of more jobs to select; None: those that ``only`` selects.
+
+    A mapping has the SHA-256 of files for each id. Such a job is selected until other files take their place.
+    """
     failed: bool = False
     """True if of these only the jobs are selected whose newest purchase failed or was cancelled."""
     limit: int | None = None
@@ -82,7 +85,9 @@ class RunOptions:
         patterns = (self.only,) if isinstance(self.only, str) else tuple(self.only or ())
         if not patterns and self.only_ids is None:
             return None
-        return JobNames(patterns=patterns, ids=frozenset(self.only_ids or ()))
+        ids = self.only_ids or ()
+        files = {job_id: frozenset(ids[job_id]) if isinstance(ids, Mapping) else frozenset[str]() for job_id in ids}
+        return JobNames(patterns=patterns, ids=files)
 
     def api_base(self, environ: Mapping[str, str]) -> ApiBase:
         """Return the API that the options and the environment name; for the emulator, only its name.

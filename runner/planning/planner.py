@@ -14,7 +14,7 @@ from runner.ledger import EMPTY, LedgerReader
 from runner.manifest import JobStore, bundled_models, spelling
 from runner.planning.conflicts import Conflicts
 from runner.planning.renames import RenameIndex
-from runner.planning.rules import Action, Decision, as_bought, decide, will_buy
+from runner.planning.rules import Action, Decision, as_bought, decide, in_force, will_buy
 from runner.planning.selection import failed_ids
 
 
@@ -106,6 +106,13 @@ class Planner:
             readers = (self._ledger, self._others) if old_id is not None else ()
             history = [record for reader in readers for record in reader.purchases(old_id or "", self._api)]
         return as_bought(job, history)
+
+    def is_replaced(self, job_id: str, files: frozenset[str]) -> bool:
+        """Tell whether a job is done and has none of ``files``, given by SHA-256: others were bought in their place."""
+        record = in_force(self._ledger.purchases(job_id, self._api))
+        if record is None or record.state is not State.DONE:
+            return False
+        return not any(output.sha256 in files for output in record.outputs)
 
     def failed_ids(self) -> frozenset[str]:
         """Return the ids of jobs whose newest purchase at this API failed or was cancelled."""

@@ -24,10 +24,16 @@ class JobNames(msgspec.Struct, frozen=True, kw_only=True):
     """Names of jobs that a user gives: patterns, and ids as they are. A job is named by any of them."""
 
     patterns: tuple[str, ...] = ()
-    ids: frozenset[str] = frozenset()
+    ids: dict[str, frozenset[str]] = {}
+    """Ids, each with the SHA-256 of the files that it is named for; empty: whatever its files are."""
 
     def __contains__(self, job_id: str) -> bool:
         return job_id in self.ids or any(fnmatchcase(job_id, pattern) for pattern in self.patterns)
+
+    def without(self, replaced: Callable[[str, frozenset[str]], bool]) -> JobNames:
+        """Return the names without the ids of which ``replaced`` says that other files took the place of theirs."""
+        kept = {job_id: files for job_id, files in self.ids.items() if not (files and replaced(job_id, files))}
+        return JobNames(patterns=self.patterns, ids=kept)
 
     def require_matches(self, job_ids: Iterable[str]) -> None:
         """Raise ``UsageError`` if a name matches none of ``job_ids``: a typo must not look like nothing to do."""

@@ -162,7 +162,7 @@ def _filters(cards: Sequence[Card]) -> list[Filter]:
     found = [
         Filter(kind="kind", id="kind", label="All kinds", choices=kinds),
         Filter(kind="state", id="state", label="All states", choices=states),
-        *(Filter(kind="key", key=name, label=f"All: {name}", choices=choices) for name, choices in values),
+        *(Filter(kind="key", key=name, label=f"{name}: all", choices=choices) for name, choices in values),
         Filter(kind="size", id="size", label="All sizes", choices=sizes),
         Filter(kind="model", id="model", label="All models", choices=models),
     ]

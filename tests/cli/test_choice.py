@@ -72,15 +72,18 @@ def test_a_refused_submission_does_not_count_as_bought(desk, serve):
     assert served.stats["accepted"] == 3
 
 
+MARKED = {
+    "version": 1,
+    "pictures": [{"id": "a", "sha256": "1", "mark": "reject"}, {"id": "b", "sha256": "2", "mark": "pick"}],
+}
+
+
 @pytest.mark.parametrize(
     ("text", "ids"),
     [
-        ("a\r\n b \n\nc", ("a", "b", "c")),
-        ('["a", "b"]', ("a", "b")),
-        (
-            '{"pictures": [{"id": "a", "mark": "reject"}, {"id": "b", "mark": "pick"}, {"id": "c", "mark": "reject"}]}',
-            ("a", "c"),
-        ),
+        ("a\r\n b \n\nc", {"a": set(), "b": set(), "c": set()}),
+        ('["a", "b"]', {"a": set(), "b": set()}),
+        (json.dumps(MARKED), {"a": {"1"}}),
     ],
 )
 def test_a_file_of_ids_is_a_list_or_a_selection(text, ids):
@@ -88,7 +91,24 @@ def test_a_file_of_ids_is_a_list_or_a_selection(text, ids):
     assert ids_in(text) == ids
 
 
-@pytest.mark.parametrize("text", ['{"pictures": 3}', "[1]", "{", '{"pictures": [{"mark": "reject"}]}', ""])
+def test_a_selection_buys_each_rejected_picture_once(desk, serve):
+    """The command for a selection may be typed again: what took the place of a rejected picture is not rejected."""
+    served = serve()
+    desk.base = served.base
+    manifest = desk.jobs(4)
+    assert desk("run", manifest).returncode == 0
+    records = [json.loads(line) for line in (desk.folder / "out" / "results.jsonl").read_text().splitlines()]
+    done = {record["id"]: record["outputs"][0]["sha256"] for record in records if record["state"] == "done"}
+    marks = [{"id": name, "sha256": done[name], "mark": "reject"} for name in ("job-1", "job-3")]
+    desk.folder.joinpath("selection.json").write_text(json.dumps({"version": 1, "pictures": marks}))
+    for _ in range(2):
+        assert desk("run", manifest, "--redo", "--only-from", "selection.json").returncode == 0
+        assert served.stats["accepted"] == 6
+
+
+@pytest.mark.parametrize(
+    "text", ['{"pictures": 3}', "[1]", "{", '{"pictures": [{"mark": "reject"}]}', '{"pictures": []}', ""]
+)
 def test_a_file_without_ids_selects_nothing_and_is_an_error(desk, text):
     """A file that is empty or damaged never means all jobs."""
     desk.folder.joinpath("chosen").write_text(text)

@@ -50,8 +50,8 @@ FAULTS = {
     ),
     "the limit counts before --only": Mutation(
         module="planning.selection",
-        old="(job for job in self.every() if fnmatchcase",
-        new="(job for job in islice(self.every(), self._limit) if fnmatchcase",
+        old="(job for job in jobs if job.id in names)",
+        new="(job for job in islice(jobs, self._limit) if job.id in names)",
     ),
     "what is bought once an older purchase is home is forgotten": Mutation(
         module="planning.rules", old=" or (self.then is not None and self.then.buys)", new=""
