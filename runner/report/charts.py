@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import accumulate
 from xml.etree import ElementTree as ET
 
@@ -18,8 +19,9 @@ from markupsafe import Markup
 from pygal.style import Style  # type: ignore[import-untyped]  # pygal has no type hints; its drawings are read as text
 
 from runner.core.clock import epoch
-from runner.core.models import Record
+from runner.core.models import Record, kind_of
 from runner.engine.billing.costs import spent
+from runner.engine.pacing.concurrency import CapacityEstimate
 from runner.report.cards import interval
 
 POINTS = 400
@@ -65,7 +67,7 @@ def plots(purchases: Sequence[Record]) -> list[Plot]:
     clock = _clock(max(bills[-1][0], *(end for _, end in spans)) - start)
     return [
         _durations([(begin - start, end - begin) for begin, end in spans], clock),
-        _concurrency([(begin - start, end - start) for begin, end in spans], clock),
+        _concurrency([(begin - start, end - start) for begin, end in spans], capacity(purchases), clock),
         _costs([(when - start, usd) for when, usd in bills], clock),
     ]
 
@@ -89,11 +91,12 @@ def _durations(points: Sequence[Point], clock: Callable[[float], str]) -> Plot:
     )
 
 
-def _concurrency(spans: Sequence[Point], clock: Callable[[float], str]) -> Plot:
+def _concurrency(spans: Sequence[Point], workers: int | None, clock: Callable[[float], str]) -> Plot:
     steps = in_flight(spans)
+    most = f"At most {max(count for _, count in steps):.0f} at a time"
     return Plot(
         title="Requests in flight",
-        says=f"At most {max(count for _, count in steps):.0f} at a time.",
+        says=most + (f"; the API worked on about {workers:,} at once." if workers is not None else "."),
         svg=draw("Requests in flight", stairs(thin(steps)), clock, lambda value: f"{value:g}", fill=True),
     )
 
@@ -106,6 +109,19 @@ def _costs(bills: Sequence[Point], clock: Callable[[float], str]) -> Plot:
         says=f"${totals[-1]:.4f} in all, open purchases at their reserve.",
         svg=draw("Cost so far", stairs(thin([(0.0, 0.0), *points])), clock, lambda value: f"${value:g}", fill=True),
     )
+
+
+def capacity(purchases: Iterable[Record]) -> int | None:
+    """Return about how many requests the API worked on at once, by their durations; None: that does not show."""
+    estimate = CapacityEstimate()
+    requests = sorted((times, record.id, kind_of(record)) for record in purchases if (times := interval(record)))
+    ends: list[float] = []
+    for (begin, end), _, kind in requests:
+        while ends and ends[0] <= begin:
+            heappop(ends)
+        heappush(ends, end)
+        estimate.learn(kind, len(ends), end - begin)
+    return estimate.workers if estimate.bend and estimate.sure else None
 
 
 def in_flight(spans: Iterable[Point]) -> list[Point]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from itertools import pairwise
+from random import Random
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from support.results_folder import record
 
 from runner.core.models import State
-from runner.report.charts import POINTS, draw, in_flight, plots, stairs, thin
+from runner.report.charts import POINTS, capacity, draw, in_flight, plots, stairs, thin
 
 NUMBERS = st.floats(0, 1e6, allow_nan=False)
 SERIES = st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=3 * POINTS).map(sorted)
@@ -34,6 +35,25 @@ def test_three_plots_say_what_they_show():
     assert "half took up to 60.5 s, the slowest 60.5 s" in drawn[0].says
     assert "At most 20 at a time" in drawn[1].says
     assert "$0.2000" in drawn[2].says
+
+
+def test_the_plot_of_requests_in_flight_says_how_many_the_api_worked_on():
+    """Sixteen workers, and from 4 to 40 requests in flight: the durations show the sixteen. A few show nothing."""
+
+    def at(seconds: float) -> str:
+        return f"2026-11-22T10:{int(seconds) // 60:02d}:{seconds % 60:06.3f}Z"
+
+    rng = Random(1)
+    purchases, free, begun = [], [0.0] * 16, [0.0] * 4
+    for number in range(1600):
+        begin = begun.pop(0)
+        end = max(begin, free[0]) + rng.uniform(0.5, 1.5)
+        free = sorted([*free[1:], end])
+        begun = sorted([*begun, end, *([end] if number % 40 == 0 and len(begun) < 40 else [])])
+        purchases.append(request(0, submitted_at=at(begin), completed_at=at(end)))
+    assert 14 <= capacity(purchases) <= 18
+    assert "; the API worked on about 1" in plots(purchases)[1].says
+    assert capacity(purchases[:6]) is None
 
 
 @pytest.mark.parametrize(
