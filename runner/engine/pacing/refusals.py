@@ -20,7 +20,7 @@ UNNOTICED = 0.8
 """A refusal at less than this share of a number that was accepted shows no limit on requests in flight."""
 ENOUGH = 3
 """Acceptances between two refusals that are needed to estimate the rate."""
-TRY_AFTER = 64
+TRY_AFTER = 24
 """Generations of requests before one more than the limit is tried for the first time."""
 FREE_TRY_SECONDS = 2.0
 """Seconds before such a try while no request ends: every slot is full then, and a pause keeps none idle."""
