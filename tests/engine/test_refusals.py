@@ -176,3 +176,16 @@ def test_a_limit_is_tried_again_within_minutes_whatever_was_refused_before() -> 
         now += 1.0
     assert not estimate.allows(now + 10, 2)
     assert estimate.allows(now + 600, 2)
+
+
+def test_a_refusal_below_a_learnt_limit_shows_a_rate() -> None:
+    """A limit on requests in flight refuses at that number. What refuses below it, with others let in before, is none."""
+    estimate = RefusalEstimate()
+    for others in range(5):
+        estimate.accepted(others)
+    assert estimate.refused(1.0, 5, 0, retry_after=1.0) is RefusalKind.LIMIT
+    for _ in range(20):
+        estimate.accepted(4)
+    assert estimate.refused(6.0, 4, 0, retry_after=1.0) is RefusalKind.RATE
+    assert estimate.limit is None
+    assert estimate.per_second == pytest.approx(21 / 5)

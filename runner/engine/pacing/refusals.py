@@ -105,6 +105,8 @@ class RefusalEstimate:
         accepted, since = self._accepted, self._accepted_since
         if accepted >= ENOUGH or since is None:
             self._accepted, self._accepted_since = 0, now
+        if self.limit is not None and others < self.limit and accepted >= ENOUGH:
+            self._doubts = MOST_DOUBTS  # a limit refuses at it, and not below
         is_rate = retry_after is not None and self._doubts >= MOST_DOUBTS
         if in_flight and others >= UNNOTICED * max(self._most, self._learnt) and not is_rate:
             self._learn_limit(others)
