@@ -179,7 +179,7 @@ def test_a_limit_is_tried_again_within_minutes_whatever_was_refused_before() -> 
 
 
 def test_a_refusal_below_a_learnt_limit_shows_a_rate() -> None:
-    """A limit on requests in flight refuses at that number. What refuses below it, with others let in before, is none."""
+    """A limit on requests in flight refuses at that number. What refuses below it, with others let in, is none."""
     estimate = RefusalEstimate()
     for others in range(5):
         estimate.accepted(others)
