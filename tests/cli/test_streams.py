@@ -42,3 +42,12 @@ def test_a_summary_that_cannot_be_written_is_said_and_the_hook_is_called(desk):
     assert typed(desk, "runner status batch.yaml --emulator > /dev/full").returncode == 73
     again = typed(desk, "runner status batch.yaml --emulator 2> /dev/full")
     assert (again.returncode, "1 done" in again.stdout) == (0, True)
+
+
+def test_a_closed_standard_input_is_an_empty_file(desk):
+    """A manifest or a list of ids from it is an error of the command, and no traceback."""
+    desk.jobs(1)
+    for line in ("runner plan - --emulator <&-", "runner run batch.yaml --emulator --only-from - <&-"):
+        ended = typed(desk, line)
+        assert ended.returncode in (64, 65), ended.stderr
+        assert "Traceback" not in ended.stderr
