@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 from runner.core.aio import run_loop
 from runner.core.errors import ManifestError, UsageError
 from runner.core.models import Budget, Job
+from runner.core.nesting import check_nesting
 from runner.core.shards import Shard, find_shard
 from runner.engine.catalogue import offers
 from runner.engine.options import RunOptions
@@ -139,6 +140,7 @@ class Choice(NamedTuple):
             return None
         try:
             data = sys.stdin.buffer.read() if self.only_from == "-" else Path(self.only_from).read_bytes()
+            check_nesting(data)
             found = ids_in(data.decode("utf-8-sig"))
         except OSError as error:
             raise UsageError(f"--only-from: {self.only_from} cannot be read: {error.strerror}") from None

@@ -106,8 +106,11 @@ def test_a_selection_buys_each_rejected_picture_once(desk, serve):
         assert served.stats["accepted"] == 6
 
 
+DEEP = '{"x": ' + "[" * 20_000 + "]" * 20_000 + ', "pictures": []}'
+
+
 @pytest.mark.parametrize(
-    "text", ['{"pictures": 3}', "[1]", "{", '{"pictures": [{"mark": "reject"}]}', '{"pictures": []}', ""]
+    "text", ['{"pictures": 3}', "[1]", "{", '{"pictures": [{"mark": "reject"}]}', '{"pictures": []}', "", DEEP]
 )
 def test_a_file_without_ids_selects_nothing_and_is_an_error(desk, text):
     """A file that is empty or damaged never means all jobs."""
