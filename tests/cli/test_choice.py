@@ -72,6 +72,14 @@ def test_a_refused_submission_does_not_count_as_bought(desk, serve):
     assert served.stats["accepted"] == 3
 
 
+def test_a_refused_input_does_not_count_as_bought(desk, serve):
+    """A job that the API refuses for good costs nothing, and another is bought in its place."""
+    served = serve("--fault", "submit status status=422 match='picture 0'")
+    desk.base = served.base
+    assert desk("run", desk.jobs(4, concurrency=1), "--buy", "2").returncode in (1, 75)
+    assert served.stats["accepted"] == 2
+
+
 MARKED = {
     "version": 1,
     "pictures": [{"id": "a", "sha256": "1", "mark": "reject"}, {"id": "b", "sha256": "2", "mark": "pick"}],

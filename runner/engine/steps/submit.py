@@ -92,7 +92,7 @@ class Submitter:
                         if self._budget.admits(job):
                             made = True  # if an exception ends this, it may have been
                             record = await self._submit(job)
-                            made = record.state is not State.RELEASED
+                            made = record.state not in (State.RELEASED, State.FAILED)
             finally:
                 self._purchase_limit.release(made=made)
         return record
