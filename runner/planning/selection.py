@@ -57,9 +57,17 @@ def _no_match(names: list[str], job_ids: list[str]) -> str:
 
 
 def failed_ids(records: Iterable[Record]) -> frozenset[str]:
-    """Return the ids of jobs whose newest purchase failed or was cancelled. The purchases of a job come in order."""
+    """Return the ids of jobs whose newest purchase failed or was cancelled.
+
+    Released purchases were never made. The purchases of a renamed job come in reverse order.
+    """
     failed = set[str]()
+    later: dict[str, int] = {}
     for record in records:
+        if record.state is State.RELEASED or record.purchase < later.get(record.id, 1):
+            continue
+        if record.purchase > 1:
+            later[record.id] = record.purchase
         if record.state in (State.FAILED, State.CANCELLED):
             failed.add(record.id)
         else:

@@ -7,6 +7,9 @@ import json
 import pytest
 
 from runner.cli.arguments import ids_in
+from runner.core.models import Job, State
+from runner.ledger.records import follow, intent
+from runner.planning.selection import failed_ids
 
 
 def planned(desk, *words: object) -> list[str]:
@@ -51,6 +54,31 @@ def test_failed_chooses_what_broke(desk, serve):
     assert planned(desk, "--failed", "--only", "*-3") == ["job-3"]
     rows = json.loads(desk("export", manifest, "--failed", "--format", "json").stdout)
     assert {row["id"] for row in rows} == {"job-1", "job-3"}
+
+
+def test_failed_goes_on_with_a_job_whose_new_submission_was_refused(desk, serve):
+    """A run with `--failed` that ends for lack of balance, typed again later, buys the same jobs."""
+    no_balance = "submit status status=402 code=400002 match='picture 1' after=1 times=1"
+    served = serve("--fault", "job fail match='picture 1' times=1", "--fault", no_balance)
+    desk.base = served.base
+    manifest = desk.jobs(3, concurrency=1)
+    assert desk("run", manifest).returncode == 1
+    assert desk("run", manifest, "--failed").returncode == 77
+    assert planned(desk, "--failed") == ["job-1"]
+    assert desk("run", manifest, "--failed").returncode == 0
+    assert served.stats["accepted"] == 4
+
+
+@pytest.mark.parametrize("states", [("failed", "done"), ("done", "failed")])
+def test_failed_is_about_the_newest_purchase_also_of_a_renamed_job(desk, states):
+    """A renamed job has its newest purchase first in the results log."""
+    job = Job(id="new", model="m", inputs={}, file="new", fingerprint="f")
+    records = [
+        follow(intent(job, number, at="", api="", manifest=""), State(state), "")
+        for number, state in enumerate(states, 1)
+    ]
+    expected = {"new"} if states[1] == "failed" else set()
+    assert failed_ids(records) == failed_ids(reversed(records)) == expected
 
 
 def test_buy_makes_so_many_purchases_in_a_run_and_the_next_run_goes_on(desk, serve):
