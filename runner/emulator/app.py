@@ -17,6 +17,7 @@ from .apply_faults import pause, spoil
 from .catalogue import CATEGORIES, MODELS, problems
 from .fault_injection import FaultInjector
 from .faults import CALLS, InjectedFault
+from .input_pictures import small_copies
 from .output_faults import OUTPUT_FAULTS, change_outputs
 from .responses import Answer, invalid, refusal, said
 from .service import Service, fingerprint
@@ -169,7 +170,8 @@ class Emulator:
             return given
         prompt = given.get("prompt")
         fault = self._dice.strike("submit", fingerprint(model_id, given), prompt if isinstance(prompt, str) else "")
-        return await self._perform(fault, partial(self._buy, model, given), self._service.pretend)
+        insets = await small_copies(given) if model.shows_input else ()
+        return await self._perform(fault, partial(self._buy, model, given, insets), self._service.pretend)
 
     async def _given(self, request: web.BaseRequest) -> Json | Answer:
         """Return the inputs in the body of the call, or an error response if there are none."""
@@ -181,9 +183,9 @@ class Emulator:
             return refusal(413, 413000, f"the body is longer than {wire.MAX_BODY:,} bytes")
         return refusal(400, 400000, "the body is not a JSON object") if given is None else given
 
-    def _buy(self, model: Model, given: Json) -> Answer:
+    def _buy(self, model: Model, given: Json, insets: tuple[bytes, ...]) -> Answer:
         detail = problems(model, given)
-        return invalid(detail) if detail else self._service.accept(model, given)
+        return invalid(detail) if detail else self._service.accept(model, given, insets)
 
     async def _ask(self, call: Call, *, with_cost: bool) -> Answer:
         request = self._service.request(call.subject)

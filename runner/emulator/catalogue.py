@@ -54,6 +54,11 @@ class Model:
         return [self.model_id.rpartition("/")[2]]
 
     @property
+    def shows_input(self) -> bool:
+        """True if the result shows the pictures of the input."""
+        return self.categories == ["image-to-image"]
+
+    @property
     def schema(self) -> Json:
         return {
             "type": "object",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .catalogue import MODELS
@@ -55,6 +56,7 @@ def open_journal(folder: Path | None) -> tuple[Journal, list[dict[str, Any]]]:
 def accepted_event(request: Request) -> dict[str, Any]:
     """Return the event with all data that is needed to restore a request."""
     fate = request.fate
+    insets = {"insets": [b64encode(inset).decode() for inset in request.insets]} if request.insets else {}
     return {
         "event": "accepted",
         "at": request.submitted,
@@ -64,6 +66,7 @@ def accepted_event(request: Request) -> dict[str, Any]:
         "key": request.key,
         "seconds": request.seconds,
         "fate": fate and {"state": fate.state, "word": fate.word, "code": fate.code, "message": fate.message},
+        **insets,
     }
 
 
@@ -78,6 +81,7 @@ def accepted_request(event: dict[str, Any]) -> Request:
         submitted=event["at"],
         seconds=event["seconds"],
         fate=event["fate"] and Fate(**event["fate"]),
+        insets=tuple(b64decode(inset) for inset in event.get("insets", ())),
     )
 
 

@@ -44,6 +44,8 @@ class Drawing:
     """Number of the picture in its request, from 0."""
     label: str = ""
     """Small print in a corner."""
+    insets: tuple[bytes, ...] = ()
+    """Small pictures, as files, that are shown along the lower edge, from the right."""
 
 
 @lru_cache(maxsize=32)
@@ -68,7 +70,16 @@ def draw(drawing: Drawing) -> Image.Image:
     image = _clouds(drawing, choices)
     _pattern(image, choices)
     _write(image, drawing)
+    _place_insets(image, drawing.insets)
     return image
+
+
+def _place_insets(image: Image.Image, insets: tuple[bytes, ...]) -> None:
+    side = max(8, min(image.size) // 3)
+    for number, inset in enumerate(insets, 1):
+        with Image.open(io.BytesIO(inset)) as small:
+            small.thumbnail((side, side))
+            image.paste(small, (image.width - number * side, image.height - small.height))
 
 
 def _choices(drawing: Drawing) -> Iterator[int]:

@@ -39,6 +39,8 @@ class Request:
     seconds: float
     """Service time."""
     fate: Fate | None = None
+    insets: tuple[bytes, ...] = ()
+    """Small copies of the pictures in the input, as JPEGs, which the result shows."""
     state: str = "in_queue"
     started: float | None = None
     finished: float | None = None

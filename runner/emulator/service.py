@@ -94,8 +94,8 @@ class Service:
         self._queue.advance(self._now())
         return self.requests.get(request_id)
 
-    def accept(self, model: Model, given: dict[str, Any]) -> Answer:
-        """Create a request, and write it to the journal before the response.
+    def accept(self, model: Model, given: dict[str, Any], insets: tuple[bytes, ...] = ()) -> Answer:
+        """Create a request, and write it to the journal before the response. ``insets`` are kept of its pictures.
 
         The submission is rejected if too many requests are in flight, or if the balance is too low.
         """
@@ -115,6 +115,7 @@ class Service:
             submitted=self._now(),
             seconds=self._seconds(key),
             fate=self._fate(mark, given["prompt"]),
+            insets=insets,
         )
         self._journal.write(accepted_event(request))
         self._take_in(request)

@@ -79,7 +79,9 @@ def _clip(drawing: Drawing, seconds: int) -> bytes:
 def _drawing(request: Request, number: int, width: int, height: int) -> Drawing:
     # Small pictures have no id: there is no room, and all requests with the same prompt share one drawing.
     label = f"{width} x {height}   {request.request_id}" if min(width, height) > 256 else ""
-    return Drawing(prompt=request.input["prompt"], width=width, height=height, number=number, label=label)
+    return Drawing(
+        prompt=request.input["prompt"], width=width, height=height, number=number, label=label, insets=request.insets
+    )
 
 
 def _side(options: Options, asked: int) -> int:
