@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     )
     from runner.core.models import Budget, Fault, Job, Output, Record, State
     from runner.core.shards import Shard
+    from runner.engine.load_manifest import load
     from runner.engine.operations import run
     from runner.engine.options import RunOptions
     from runner.engine.redo import RedoMode
     from runner.engine.stop import Stop
     from runner.engine.summary import Report
-    from runner.manifest import Manifest, load
+    from runner.manifest import Manifest
 
 __version__ = "0.1.0"
 
@@ -62,7 +63,7 @@ _HOME = {
     "Stop": "engine.stop",
     "Unavailable": "core.errors",
     "UsageError": "core.errors",
-    "load": "manifest",
+    "load": "engine.load_manifest",
     "run": "engine.operations",
 }
 

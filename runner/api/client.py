@@ -46,9 +46,18 @@ from runner.core.http import (
 )
 from runner.core.models import Fault, Json
 from runner.core.proxies import require_usable_proxy
+from runner.core.running_time import Countdown
+from runner.core.uploads import Upload
 
 SUBMIT_TIMEOUT = AnswerTimeout(120.0, whole=True)
-"""Time limit of a submission: abandoning its answer costs money, waiting does not."""
+"""Time limit of a submission: abandoning its answer costs money, waiting does not. While a long body is being sent,
+each piece starts the time anew."""
+LONG_BODY = 1 << 18
+"""Bytes from which a body is sent in pieces."""
+UPLOAD_BYTES_PER_SECOND = 1 << 15
+"""Slowest line that is waited for. What the system has taken of a body may not be on its way yet."""
+MAX_BUFFERED = 16 << 20
+"""Most bytes of a body that the system may have taken and not sent."""
 ASK_TIMEOUT = AnswerTimeout(30.0, whole=True)
 MAX_IDLE = 0.5
 """Longest idle time in seconds of a connection that a submission uses. Some servers close theirs after one second. A
@@ -90,15 +99,21 @@ class Api:
         self.today: str | None = None
         """Day at the API, ``2026-11-22``, from the last answer with a date; None: no answer had one."""
 
-    async def submit(self, model: str, inputs: dict[str, Json], exchange: Exchange | None = None) -> Submission:
+    async def submit(
+        self, model: str, inputs: dict[str, Json] | bytearray, exchange: Exchange | None = None
+    ) -> Submission:
         """Submit once and return what is certain about the outcome. The caller must hold ``submitting``.
 
+        ``inputs`` may be encoded already.
         ``exchange`` tells a caller that cancels this whether anything was sent.
         """
         url = f"{self.base.url}/models/{model}"
-        body = msgspec.json.encode(inputs)
+        body = msgspec.json.encode(inputs) if isinstance(inputs, dict) else inputs
+        time_limit = SUBMIT_TIMEOUT
+        if len(body) > LONG_BODY:
+            time_limit = SUBMIT_TIMEOUT.extended(min(len(body), MAX_BUFFERED) / UPLOAD_BYTES_PER_SECOND)
         try:
-            return read_submission(await self._call(self._buying, "POST", url, SUBMIT_TIMEOUT, body, exchange))
+            return read_submission(await self._call(self._buying, "POST", url, time_limit, body, exchange))
         except ConnectFailed as error:
             return Refused(cause=RefusalCause.BUSY, fault=Fault(code="no_connection", message=str(error)))
         except (ConnectionBroken, TooLarge) as error:
@@ -184,7 +199,7 @@ class Api:
         method: str,
         url: str,
         answer_timeout: AnswerTimeout,
-        sent: bytes | None = None,
+        sent: bytes | bytearray | None = None,
         exchange: Exchange | None = None,
         limit: int = MAX_ANSWER,
     ) -> Answer:
@@ -192,9 +207,12 @@ class Api:
         response, body = None, bytearray()
         try:
             with answer_timeout.map_errors(exchange):
-                async with answer_timeout.bound():
-                    with response_of(await send(client, method, url, answer_timeout, body=sent)) as response:
+                async with answer_timeout.bound() as countdown:
+                    content = _content(sent, countdown)
+                    with response_of(await send(client, method, url, answer_timeout, body=content)) as response:
                         await read_bounded(response, limit, body)
+                        if isinstance(content, Upload) and not content.finished:
+                            response.close()  # answered before the body was sent: the rest must not follow
             return self._answer(response, bytes(body), whole=True, limit=limit)
         except ConnectionBroken as error:
             text = self._token.redacted(str(error))
@@ -216,6 +234,13 @@ class Api:
             retry_after=retry_after,
             date=date,
         )
+
+
+def _content(body: bytes | bytearray | None, countdown: Countdown | None) -> bytes | Upload | None:
+    """Return ``body`` as it is sent: a long one in pieces, each of which starts the ``countdown`` anew."""
+    if body is None or len(body) <= LONG_BODY:
+        return None if body is None else bytes(body)
+    return Upload(body, countdown.restart if countdown is not None else lambda: None)
 
 
 def _has_more(document: dict[str, Json], length: int, offset: int) -> bool:

@@ -10,11 +10,13 @@ import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Iterator
+from hashlib import sha256
 from urllib.parse import unquote_to_bytes, urljoin
 
 import msgspec
 
 from runner.core.http import TooLarge
+from runner.core.local_inputs import MAX_BODY, is_reference, parse_reference
 from runner.core.models import MAX_OUTPUTS, Json
 
 INSIDE = "result:"
@@ -164,5 +166,16 @@ def absolute(address: str, base: str) -> str:
 
 def is_input(address: str, inputs: dict[str, Json]) -> bool:
     """Tell whether an output's address is one of the job's own inputs, sent back."""
-    short = (text for text in _texts(inputs) if len(text) <= _LONGEST)
-    return any(address in (text, _address(text)) for text in short)
+    short = [text for text in _texts(inputs) if len(text) <= _LONGEST]
+    if any(address in (text, _address(text)) for text in short):
+        return True
+    sent = {parse_reference(text)[1] for text in short if is_reference(text)}
+    return bool(sent) and _hash_inside(address) in sent
+
+
+def _hash_inside(address: str) -> str | None:
+    """Return the SHA-256 of a file inside an answer; None: ``address`` is none that can be decoded."""
+    if address[:5].lower() != "data:":
+        return None
+    found = read_data(address, MAX_BODY)
+    return None if found is None else sha256(found.body).hexdigest()

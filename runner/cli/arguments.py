@@ -20,6 +20,7 @@ from runner.core.models import Budget, Job
 from runner.core.nesting import check_nesting
 from runner.core.shards import Shard, find_shard
 from runner.engine.catalogue import offers
+from runner.engine.load_manifest import load
 from runner.engine.options import RunOptions
 from runner.engine.redo import RedoMode
 from runner.files.output_folder import Folder
@@ -27,7 +28,7 @@ from runner.ledger import LedgerReader, look
 from runner.ledger.folders import output_folder, results_folder
 from runner.ledger.readers import FilteredReader
 from runner.ledger.records import RESULTS
-from runner.manifest import MAX_BYTES, Manifest, Offer, Settings, load, parse_budget, salvage_settings
+from runner.manifest import MAX_BYTES, Manifest, Offer, Settings, parse_budget, salvage_settings
 from runner.planning.selection import JobNames, failed_ids
 
 T = TypeVar("T")
@@ -203,8 +204,8 @@ class RedoFlags(NamedTuple):
         return RedoMode.SELECTED
 
 
-def read_manifest(target: str, options: RunOptions) -> Manifest:
-    """Read the manifest that an argument names; ``-`` is standard input.
+def read_manifest(target: str, options: RunOptions, *, keep_rows: bool = False) -> Manifest:
+    """Read the manifest that an argument names; ``-`` is standard input. ``keep_rows``: jobs keep their rows' columns.
 
     Raises ``ManifestError``, and ``UsageError`` if ``target`` is a folder.
     """
@@ -213,10 +214,10 @@ def read_manifest(target: str, options: RunOptions) -> Manifest:
         return run_loop(lambda: offers(models, options, os.environ))
 
     if target == "-":
-        return load("-", text=sys.stdin.buffer.read(MAX_BYTES + 1), offers=ask)
+        return load("-", text=sys.stdin.buffer.read(MAX_BYTES + 1), offers=ask, keep_rows=keep_rows)
     if Path(target).is_dir():
         raise UsageError(f"{target} is a folder; this command needs a manifest")
-    return load(target, offers=ask)
+    return load(target, offers=ask, keep_rows=keep_rows)
 
 
 def find_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:

@@ -20,10 +20,11 @@ from runner.core.errors import Locked, RunnerError, UsageError, one_error
 from runner.core.models import Record
 from runner.engine import operations
 from runner.engine.catalogue import offers
+from runner.engine.load_manifest import load
 from runner.engine.run_status import RunStatus
 from runner.engine.stop import Stop
 from runner.engine.summary import Report
-from runner.manifest import Manifest, load
+from runner.manifest import Manifest
 
 NEWS_SECONDS = 0.5
 SILENCE_SECONDS = 30.0

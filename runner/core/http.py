@@ -18,7 +18,8 @@ from runner.core.connections import Connector, Exchange, current_exchange
 from runner.core.errors import RunnerError
 from runner.core.proxies import proxy_for, words_of_proxy
 from runner.core.response_heads import MAX_LINE
-from runner.core.running_time import running_timeout
+from runner.core.running_time import Countdown, running_timeout
+from runner.core.uploads import Upload
 
 T = TypeVar("T")
 
@@ -84,8 +85,15 @@ class AnswerTimeout:
         self._whole = whole
         self._too_late = f"no complete answer within {seconds:g} s" if whole else "no answer in time"
 
-    def bound(self) -> AbstractAsyncContextManager[None]:
-        """Limit the whole exchange if ``whole``; no limit otherwise. Leaving the context may raise ``TimeoutError``."""
+    def extended(self, seconds: float) -> AnswerTimeout:
+        """Return the same timeout with ``seconds`` more."""
+        return AnswerTimeout(self._seconds + seconds, whole=self._whole)
+
+    def bound(self) -> AbstractAsyncContextManager[Countdown | None]:
+        """Limit the whole exchange if ``whole``; no limit otherwise. Leaving the context may raise ``TimeoutError``.
+
+        The context gives the countdown; None: no limit.
+        """
         return running_timeout(self._seconds) if self._whole else nullcontext()
 
     def wait(self, part: Awaitable[T]) -> Awaitable[T]:
@@ -133,7 +141,7 @@ async def send(
     url: str,
     answer_timeout: AnswerTimeout,
     *,
-    body: bytes | None = None,
+    body: bytes | Upload | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> aiohttp.ClientResponse:
     """Send one request without following redirects, and return the response once its headers are received.
@@ -145,11 +153,14 @@ async def send(
     exchange = current_exchange.get()
     if exchange is not None:
         exchange.proxy = proxy
+    described = headers if body is None else {**(headers or {}), hdrs.CONTENT_TYPE: "application/json"}
+    if isinstance(body, Upload):
+        described = {**(described or {}), hdrs.CONTENT_LENGTH: str(body.length)}
     asked = client.request(
         method,
         _as_given(url),
-        data=body,
-        headers=headers if body is None else {**(headers or {}), hdrs.CONTENT_TYPE: "application/json"},
+        data=body.pieces() if isinstance(body, Upload) else body,
+        headers=described,
         timeout=answer_timeout.limits,
         allow_redirects=False,
         proxy=proxy,

@@ -121,6 +121,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     column: int = 0
     checked: bool = False
     """True if the inputs were read with a live schema, which may be unavailable the next time."""
+    local: dict[str, tuple[str, ...]] = {}
+    """Inputs with files of this machine, as ``core/local_inputs.py: reference`` writes them: for each, the media types
+    of its files, in order."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

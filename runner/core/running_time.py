@@ -19,26 +19,33 @@ MOST_LATE = 1000
 
 
 @asynccontextmanager
-async def running_timeout(seconds: float) -> AsyncIterator[None]:
-    """Raise ``TimeoutError`` if the block takes longer than ``seconds`` of the running time of this process."""
+async def running_timeout(seconds: float) -> AsyncIterator[Countdown]:
+    """Raise ``TimeoutError`` if the block takes longer than ``seconds`` of the running time of this process.
+
+    The time can be started anew.
+    """
     loop = get_running_loop()
     async with timeout(None) as limit:
-        countdown = _Countdown(loop, seconds, lambda: limit.reschedule(loop.time()))
+        countdown = Countdown(loop, seconds, lambda: limit.reschedule(loop.time()))
         try:
-            yield
+            yield countdown
         finally:
             countdown.cancel()
 
 
-class _Countdown:
+class Countdown:
     """Timer that calls ``expired`` after ``seconds`` in which the loop was running."""
 
     def __init__(self, loop: AbstractEventLoop, seconds: float, expired: Callable[[], None]) -> None:
         self._loop = loop
-        self._left = seconds
+        self._seconds = self._left = seconds
         self._expired = expired
         self._late = 0
         self._handle = self._begin_step()
+
+    def restart(self) -> None:
+        """Count the whole time again, less a step at most."""
+        self._left = self._seconds
 
     def cancel(self) -> None:
         self._handle.cancel()

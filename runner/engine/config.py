@@ -58,6 +58,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the manifest in records: its path relative to the folder; ``-`` for standard input."""
     beside: tuple[Path, ...] = ()
     """Folders in which results of this manifest may be if its file had another name earlier."""
+    inputs_folder: Path = Path()
+    """Folder at which the paths of files in inputs start."""
     job_filter: JobFilter = JobFilter()
     buy: int | None = None
     """Largest number of purchases; None: any number."""
@@ -103,6 +105,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             shard=options.shard,
             manifest=_name_in_records(manifest.path, folder.root),
             beside=_earlier_folders(manifest, options),
+            inputs_folder=manifest.folder,
             job_filter=options.job_filter,
             buy=options.buy,
             redo=RedoMode.SELECTED if options.redo is RedoMode.ALL else options.redo,

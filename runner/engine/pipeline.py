@@ -18,6 +18,7 @@ from runner.engine.pacing.throttle import Throttle
 from runner.engine.purchase_limit import PurchaseLimit
 from runner.engine.scheduler import Limits, Steps, WorkItem
 from runner.engine.slots import FixedSlots
+from runner.engine.steps.attachments import Attachments
 from runner.engine.steps.deliver import Deliverer
 from runner.engine.steps.fetch_output import DEFAULT_MAX_FILE
 from runner.engine.steps.poll import Poller, RefusedRequests
@@ -56,7 +57,7 @@ class Pipeline:
         self._tally = tally
         self._refused_requests = refused_requests
         self._rng = Random()  # noqa: S311 - only spreads retries
-        self._submitter = self._make_submitter()
+        self._submitter = self._make_submitter(disk)
         self._poller = self._make_poller()
         self._deliverer = self._make_deliverer(disk)
 
@@ -72,7 +73,7 @@ class Pipeline:
         slots = self._adaptive or FixedSlots(concurrency or START)
         return Limits(slots=slots, deliveries=deliveries, backlog=self._config.backlog)
 
-    def _make_submitter(self) -> Submitter:
+    def _make_submitter(self, disk: Executor) -> Submitter:
         context = self._context
         throttle = Throttle(
             context.clock,
@@ -97,6 +98,7 @@ class Pipeline:
             tracker=self._budget,
             context=self._intent_fields,
             note=self._tally.notes.append,
+            attachments=Attachments(self._config.inputs_folder, disk),
             lock=context.lock,
         )
 

@@ -13,8 +13,9 @@ and read whole. ``templates/template`` finds which texts are templates and which
 ``templates/compiler`` and the modules below it import Jinja2, and they are imported with the first template. The place
 of a scalar decides its type (``yaml/scalars``, ``units``). All problems are collected in one ``Problems`` and raised at
 once. Input schemas are bundled (``models/schemas``) or offered by a caller that can ask the catalogue.
-``models/file_inputs`` has the inputs that are files. ``editor_schema`` describes the same rules to editors as a JSON
-Schema of the manifest; the package loads no manifest.
+``models/file_inputs`` has the inputs that are files, and ``models/local_files`` checks those of this machine, with a
+function of the caller. ``editor_schema`` describes the same rules to editors as a JSON Schema of the manifest; the
+package loads no manifest.
 
 No module here uses the network or reads which jobs were bought before.
 """
@@ -25,12 +26,15 @@ from runner.manifest.jobs.fingerprint import fingerprint, spelling
 from runner.manifest.jobs.store import JobStore
 from runner.manifest.loader import MAX_BYTES, Manifest, load, salvage_settings
 from runner.manifest.models.inputs import Offer, bundled_models, bundled_schema
+from runner.manifest.models.local_files import FileFacts, InspectFile
 from runner.manifest.models.schema import usable
 from runner.manifest.names import check_file_name, check_id
 from runner.manifest.settings import OnUnknown, Settings, parse_budget
 
 __all__ = [
     "MAX_BYTES",
+    "FileFacts",
+    "InspectFile",
     "JobStore",
     "Manifest",
     "Offer",

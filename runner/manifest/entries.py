@@ -22,21 +22,23 @@ if TYPE_CHECKING:
     from runner.manifest.jobs.collector import JobCollector
     from runner.manifest.jobs.entry import JobEntry
     from runner.manifest.jobs.inputs import Defaults
+    from runner.manifest.models.local_files import LocalFiles
     from runner.manifest.problems import Failure, Problems
 
 
 class EntriesReader:
     """Reader of the entries of one manifest, in order; the jobs go to the collector."""
 
-    def __init__(self, *, model: Pair | None, folder: Path, defaults: Defaults, collector: JobCollector,
-                 problems: Problems, offers: dict[str, Offer]) -> None:  # fmt: skip
+    def __init__(self, *, model: Pair | None, folder: Path, files: LocalFiles, defaults: Defaults,
+                 collector: JobCollector, problems: Problems, offers: dict[str, Offer]) -> None:  # fmt: skip
         """Prepare to read entries.
 
-        ``folder`` is the folder that relative paths of feeds start from. ``offers`` has the schemas of models that are
-        not bundled, by model id.
+        ``folder`` is the folder that relative paths of feeds start from. ``files`` checks the files that jobs send.
+        ``offers`` has the schemas of models that are not bundled, by model id.
         """
         self._problems = problems
         self._folder = folder
+        self._files = files
         self._defaults = defaults
         self._collector = collector
         self._offers = offers
@@ -58,7 +60,7 @@ class EntriesReader:
         if feed is FAILED or not job_entry.good:
             return None
         if isinstance(feed, Feed):
-            return FeedReader(feed, job_entry, self._templates, self._collector, self._problems).read()
+            return FeedReader(feed, job_entry, self._templates, self._files, self._collector, self._problems).read()
         return self._read_alone(job_entry)
 
     def _refuse(self, entry: Node) -> None:
@@ -123,7 +125,7 @@ class EntriesReader:
                 good = False
                 self._problems.error(template.mark, f"`{template.field}` {wrong.what}", wrong.advice)
         if good:
-            self._collector.take(job_entry, JobExpansion(job_entry, self._templates, loose=False))
+            self._collector.take(job_entry, JobExpansion(job_entry, self._templates, self._files, loose=False))
 
 
 def _model_id(node: Node) -> str:

@@ -15,6 +15,7 @@ from runner.manifest.jobs.matrix import least_jobs
 from runner.manifest.jobs.store import JobStore
 from runner.manifest.jobs.uniqueness import UniqueNames
 from runner.manifest.models.inputs import ask
+from runner.manifest.models.local_files import LocalFiles
 from runner.manifest.nodes import WHOLE_FILE, Mapping, Node, Scalar, Sequence
 from runner.manifest.problems import Invalid, Problems
 from runner.manifest.settings import OnBadRow, Settings, check_keys, read_settings
@@ -25,6 +26,7 @@ from runner.manifest.yaml.scalars import kind
 if TYPE_CHECKING:
     from runner.core.models import Problem
     from runner.manifest.models.inputs import Offer, Offers
+    from runner.manifest.models.local_files import InspectFile
 
 MAX_JOBS: Final = 10_000_000
 MAX_BYTES: Final = 256 << 20
@@ -40,6 +42,8 @@ class Manifest:
 
     path: Path | None
     """Absolute path; None: the manifest came from standard input."""
+    folder: Path
+    """Folder that relative paths start at, absolute: that of the manifest, or the current one for standard input."""
     source: str
     """Name in messages: the path as the user wrote it, or ``-``."""
     settings: Settings
@@ -53,18 +57,31 @@ class Manifest:
     """Values that are probably not intended, ordered by position."""
 
 
-def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None = None) -> Manifest:
+def load(
+    path: str | Path,
+    *,
+    text: bytes | None = None,
+    offers: Offers | None = None,
+    inspect_file: InspectFile | None = None,
+    keep_rows: bool = False,
+) -> Manifest:
     """Read and check the manifest at ``path``, or ``text``, which came from standard input.
 
     ``offers`` is called at most once, with the models whose schemas are not bundled, and returns what is known of them.
-    Without ``offers`` nothing is known of these models, and nothing is looked up.
+    Without ``offers`` nothing is known of these models, and nothing is looked up. ``inspect_file`` reads the files of
+    this machine that the jobs send; without it, inputs that are files take addresses only.
+    ``keep_rows``: the store keeps the columns of each row with its jobs.
+
     Raises ``ManifestError`` with all errors at once, ordered by position (a file that cannot be read is one error),
     and ``OutputError`` if the temporary folder is full.
     """
     problems = Problems(str(path) if text is None else STDIN)
     store = JobStore()
     try:
-        settings, collector = _load(Path(path), text, store, problems, offers)
+        folder = Path(path).absolute().parent if text is None else Path.cwd()
+        settings, collector = _load(
+            Path(path), text, folder, store, problems, offers, inspect_file, keep_rows=keep_rows
+        )
         store.flush()
     except OSError as error:
         store.close()
@@ -74,6 +91,7 @@ def load(path: str | Path, *, text: bytes | None = None, offers: Offers | None =
         raise
     return Manifest(
         path=Path(path).absolute() if text is None else None,
+        folder=folder,
         source=problems.source,
         settings=settings,
         jobs=store,
@@ -101,10 +119,17 @@ def salvage_settings(path: str | Path) -> tuple[str, Path | None]:
 
 
 def _load(
-    path: Path, text: bytes | None, store: JobStore, problems: Problems, offers: Offers | None
+    path: Path,
+    text: bytes | None,
+    folder: Path,
+    store: JobStore,
+    problems: Problems,
+    offers: Offers | None,
+    inspect_file: InspectFile | None,
+    *,
+    keep_rows: bool,
 ) -> tuple[Settings, JobCollector]:
     stem = path.stem if text is None else _STDIN_STEM
-    folder = path.absolute().parent if text is None else Path.cwd()
     try:
         document = Document(decode(_bounded(_read(path) if text is None else text)), problems)
         document.read()
@@ -115,9 +140,14 @@ def _load(
     check_keys(root, problems)
     settings = read_settings(root, stem=stem, folder=folder, problems=problems)
     collector = JobCollector(
-        UniqueNames(store, problems), problems, skip=settings.on_bad_row is OnBadRow.SKIP, most=MAX_JOBS
+        UniqueNames(store, problems),
+        problems,
+        skip=settings.on_bad_row is OnBadRow.SKIP,
+        most=MAX_JOBS,
+        keep_rows=keep_rows,
     )
-    _read_jobs(root, folder, collector, problems, ask(root, offers))
+    files = LocalFiles(folder, inspect_file, settings.max_inline)
+    _read_jobs(root, folder, files, collector, problems, ask(root, offers))
     if problems.count:
         raise problems.failure()
     return settings, collector
@@ -154,11 +184,17 @@ def _root(root: Node | None, problems: Problems) -> Mapping:
 
 
 def _read_jobs(
-    root: Mapping, folder: Path, collector: JobCollector, problems: Problems, known: dict[str, Offer]
+    root: Mapping,
+    folder: Path,
+    files: LocalFiles,
+    collector: JobCollector,
+    problems: Problems,
+    known: dict[str, Offer],
 ) -> None:
     entries = EntriesReader(
         model=root.items.get("model"),
         folder=folder,
+        files=files,
         defaults=Defaults(_mapping(root, "defaults", problems), problems),
         collector=collector,
         problems=problems,

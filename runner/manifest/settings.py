@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from runner.core.media_formats import MAX_PIXELS, MOST_PIXELS
 from runner.core.text import UTF8_LOCALE, unwritable_name
 from runner.manifest import units
+from runner.manifest.models.local_files import MAX_INLINE
 from runner.manifest.names import check_id, has_control, normal
 from runner.manifest.nodes import Mapping, Node, Scalar, Sequence
 from runner.manifest.problems import FAILED, Invalid, Problems, nearest, shown
@@ -68,6 +69,8 @@ class Settings:
     """Largest file that is downloaded, in bytes."""
     max_pixels: int = MAX_PIXELS
     """Largest picture that is accepted, in pixels."""
+    max_inline: int | None = None
+    """Largest file of this machine that is sent, in bytes; None: the limit of each kind of file."""
     trusted_hosts: tuple[str, ...] = ()
     """Further storage hosts to download from: ``cdn.example.com``, ``*.example.com``; lower case, ASCII."""
     named: bool = False
@@ -162,6 +165,16 @@ def _max_file(node: Node) -> int:
     return value
 
 
+def _max_inline(node: Node) -> int:
+    value = _written(units.byte_count)(node)
+    if value < 1:
+        raise Invalid("is 0, which would refuse every file", "write 2MB, or leave the key out")
+    if value > MAX_INLINE:
+        advice = "it only lowers the limits; put larger files at a public https address, and write the address"
+        raise Invalid(f"is {shown(written(node))}; at most 6MiB", advice)
+    return value
+
+
 def _word(words: type[StrEnum]) -> Callable[[Node], StrEnum]:
     """Return a reader for one of ``words``."""
 
@@ -223,6 +236,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
     "halt": ("halt", _written(units.halt)),
     "strict_size": ("strict_size", boolean),
     "max_file": ("max_file_bytes", _max_file),
+    "max_inline": ("max_inline", _max_inline),
     "max_pixels": ("max_pixels", _within(1, MOST_PIXELS)),
     "output": ("output", _output),
 }

@@ -25,10 +25,10 @@ def test_a_run_checks_inputs_by_the_catalogue_and_buys_nothing_that_is_wrong(des
     assert served.stats["submissions"] == 0
 
 
-def test_a_local_file_is_refused_with_the_published_limits(desk, serve):
+def test_an_address_that_is_no_good_is_refused_with_the_published_limits(desk, serve):
     """Hosted files are https addresses; the words say what is right, and how large they may be."""
     desk.base = serve().base
-    ended = desk("run", batch(desk, "prompt: a mug, image_url: ./mug.png"))
+    ended = desk("run", batch(desk, "prompt: a mug, image_url: http://example.com/mug.png"))
     assert ended.returncode == 65
     assert "images up to 50 MB (about 4K), videos up to 100 MB" in ended.stderr
 

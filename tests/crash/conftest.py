@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from runner.core.local_inputs import is_reference, parse_reference
 from runner.core.models import Record, State
 from runner.ledger.records import decode
 
@@ -145,13 +147,13 @@ class Place:
 
     def _check_sold(self, accepted: Sequence[dict[str, Any]], purchases: Sequence[Record]) -> None:
         """Nothing is sold twice; everything sold is in the books, by its id or as an open question."""
-        times = Counter(json.dumps(request["input"], sort_keys=True) for request in accepted)
-        asked = Counter(json.dumps(record.inputs, sort_keys=True) for record in purchases if _counts(record))
+        times = Counter(_by_hash(request["input"]) for request in accepted)
+        asked = Counter(_by_hash(record.inputs) for record in purchases if _counts(record))
         assert times <= asked, "something was sold that no purchase stands for"
         known = {record.request_id for record in purchases}
-        doubts = Counter(json.dumps(r.inputs, sort_keys=True) for r in purchases if r.state is State.UNKNOWN)
+        doubts = Counter(_by_hash(r.inputs) for r in purchases if r.state is State.UNKNOWN)
         lost = [request for request in accepted if request["request_id"] not in known]
-        assert Counter(json.dumps(r["input"], sort_keys=True) for r in lost) <= doubts, "a paid request is lost"
+        assert Counter(_by_hash(r["input"]) for r in lost) <= doubts, "a paid request is lost"
 
     def _check_files(self, purchases: Sequence[Record]) -> None:
         """Every file of a picture is one that a record names, with its bytes; every done job in force has its files."""
@@ -161,6 +163,19 @@ class Place:
             ours = inside.parts[0] == ".runner" or path.name in ("results.jsonl", "report.html")
             if path.is_file() and not ours:
                 assert self.digest(path) in hashes, f"{inside} is not whole, or not ours"
+
+
+def _by_hash(inputs: dict[str, Any]) -> str:
+    """Inputs as one text, in which a photo is its SHA-256, whether it was sent or is named by a record."""
+
+    def plain(value: Any) -> Any:
+        if is_reference(value):
+            return parse_reference(value)[1]
+        if isinstance(value, str) and value.startswith("data:"):
+            return hashlib.sha256(base64.b64decode(value.partition(",")[2])).hexdigest()
+        return value
+
+    return json.dumps({name: plain(value) for name, value in inputs.items()}, sort_keys=True)
 
 
 def _counts(record: Record) -> bool:

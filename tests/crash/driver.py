@@ -148,8 +148,14 @@ from runner.core.errors import RunnerError  # noqa: E402
 from runner.core.models import Record  # noqa: E402
 from runner.core.shards import find_shard  # noqa: E402
 from runner.engine import operations  # noqa: E402 - after the wrappers
+from runner.engine.catalogue import emulated_schema  # noqa: E402
 from runner.engine.redo import RedoMode  # noqa: E402
 from runner.ledger import merge_shards  # noqa: E402
+from runner.manifest import Offer  # noqa: E402
+
+EDIT = "emulator/edit/image-to-image"
+SCHEMA = emulated_schema(EDIT)
+"""The one schema that is known here: that of inputs that are files."""
 
 
 class FastSelector(selectors.DefaultSelector):
@@ -206,7 +212,7 @@ async def work(order: dict[str, Any]) -> dict[str, Any]:
     environ = {"RUNCOMFY_MODEL_API_BASE": order["base"], "RUNCOMFY_TOKEN": "test-token"}
     if order.get("merge"):
         return {"exit": 0, "said": str(merge_shards(Path(order["output"]), "now"))}
-    manifest = load(order["manifest"])
+    manifest = load(order["manifest"], offers=lambda models: {EDIT: Offer(schema=SCHEMA)} if EDIT in models else {})
     shard, redo = find_shard(order["shard"], {}) if order.get("shard") else None, bool(order.get("redo"))
     options = operations.RunOptions(shard=shard, redo=RedoMode.ALL if redo else None)
     report = await operations.run(manifest, options, observer=see, clock=FastClock(), environ=environ)

@@ -10,13 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Bench, Place, Trap
 
 Jobs = list[dict[str, Any]]
@@ -42,6 +41,16 @@ def kit(job_id: str, prompt: str) -> dict[str, Any]:
 def caption(job_id: str, prompt: str) -> dict[str, Any]:
     """A job whose result is a text inside the answer."""
     return {"id": job_id, "prompt": prompt, "model": "emulator/caption/image-to-text"}
+
+
+PHOTOS = Path(__file__).parents[2] / "jobs/photos"
+
+
+def edit(job_id: str, prompt: str, photo: str) -> dict[str, Any]:
+    """A job that sends a photo of this machine."""
+    return {
+        "id": job_id, "prompt": prompt, "model": "emulator/edit/image-to-image", "image_url": str(PHOTOS / photo)
+    }  # fmt: skip
 
 
 def nothing(_: Place) -> None:
@@ -125,6 +134,11 @@ SCENARIOS = {
     "an output that cannot be had": Scenario(
         before=bought(job("a", "one")), jobs=lambda tag: [kit("a", f"{tag} lacking"), caption("b", tag)], buys=2
     ),
+    "photos": Scenario(
+        before=bought(job("a", "one")),
+        jobs=lambda tag: [edit("a", f"{tag} busy", "mug.jpg"), edit("b", tag, "vase.jpg")],
+        buys=2,
+    ),
 }
 
 
@@ -191,6 +205,7 @@ SAMPLE = {
     "edited back": "disk",
     "renamed jobs": "record",
     "files gone": "answer",
+    "photos": "record",
 }
 """Of most scenarios the kind that is not slow; each kind has its turn."""
 RECOVERIES = ("owed",)

@@ -43,11 +43,11 @@ async def known(service, *, offline: bool = False, **environ: str):
 
 
 async def test_what_the_catalogue_says_is_checked_before_anything_is_bought(service):
-    """A misspelt input and a local file of a model that is not bundled cost nothing: they are errors with places."""
+    """A misspelt input and a missing photo of a model that is not bundled cost nothing: they are errors with places."""
     with pytest.raises(ManifestError) as caught:
         await service.read(f"model: {MODEL}\njobs: [{{prompt: a, stepps: 4}}, {{prompt: b, image_url: mug.png}}]\n")
     assert "did you mean `steps`?" in str(caught.value)
-    assert "`image_url` is `mug.png`, which is not an https address" in str(caught.value)
+    assert "`image_url` names `mug.png`, and there is no such file" in str(caught.value)
     assert service.submissions == 0
 
 

@@ -235,6 +235,7 @@ LEFT_TO_THE_LOADER = {
     with_job("{prompt: a, matrix: {width: [64, 65], height: [64, 65]}, repeat: 9999999}"): "a product",
     with_setting("timeout: 23h90m"): "a sum",
     with_setting("max_file: 0.0001kB"): "a rounding",
+    with_setting("max_inline: 7MiB"): "units of bytes against a limit",
     with_setting("halt: 10.0"): "a number has no spelling any more",
     with_setting("output: ~nobody-has-this-name/x"): "homes of this machine",
     "model: a/b\njobs: [{seed: 3, inputs: {seed: 4}}]\n": "equal keys of two mappings, of an unknown model",

@@ -76,6 +76,7 @@ SETTINGS: dict[str, list[Any]] = {
     "halt": [1, 10, "20%", "100 %", 0, "0%", "101%", "0.5%", 1.5, "ten"],
     "strict_size": [True, False, "true", 1, Plain("yes"), None],
     "max_file": ["200MB", "2GiB", "1B", 1_000_000, "1000000", 200, "0MB", "2 gigs", None],
+    "max_inline": ["2MB", "6MiB", "500kB", "1B", 1_000_000, 6_291_456, 6_291_457, 200, "0MB", "2 gigs", None],
     "max_pixels": [1, 104_857_600, 2_000_000_000, 0, -1, 2_000_000_001, 2.5, "89000000", "89MP", None],
     "output": ["out", "../x y", "/tmp/x", 7, "s3://a/b", "", " ", "a\tb", None, ["a"]],
     "trusted_hosts": [

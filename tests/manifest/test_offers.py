@@ -106,9 +106,9 @@ def test_a_matrix_key_that_an_open_schema_does_not_name_is_only_a_name():
 
 
 def test_a_file_is_told_where_it_stands(tmp_path: Path):
-    """A local file as an input is an error with its place, in a row of a feed too."""
+    """Without a way to read files, a path as an input is an error with its place, in a row of a feed too."""
     assert problems("jobs: [{prompt: a, image_url: ./mug.png}]")[0].startswith(
-        "2:31: `image_url` is `./mug.png`, which is not an https address (the service downloads the file"
+        "2:31: `image_url` is `./mug.png`, which is not an https address (write the path of a file"
     )
     (tmp_path / "f.csv").write_text("pic\nhttps://example.com/a.png\nb.png\n")
     (tmp_path / "m.yaml").write_text(

@@ -19,7 +19,8 @@ import pytest
 
 from runner.cli.console import show_error, show_warnings
 from runner.core.errors import ManifestError
-from runner.manifest import Offer, load
+from runner.engine.load_manifest import load
+from runner.manifest import Offer
 from support.made_manifests import MADE
 
 BROKEN = Path(__file__).parents[1] / "manifest" / "broken"
@@ -65,7 +66,7 @@ def staged(case: str) -> Iterator[None]:
             patch.setattr("os.fsencode", lambda name: name.encode("ascii"))
             patch.setattr("sys.getfilesystemencoding", lambda: "ascii")
         for name, value in LIMITS.get(case, {}).items():
-            patch.setattr(f"runner.manifest.feeds.{name}", value)
+            patch.setattr(f"runner.manifest.{name}", value)
         if case in FAILING_DISKS:
             patch.setattr("runner.manifest.feeds.feed.Feed._open_file", lambda _feed: FAILING_DISKS[case]())
         yield
@@ -129,12 +130,13 @@ def refuse_folder(_: object) -> NoReturn:
 
 
 LIMITS: dict[str, dict[str, Any]] = {
-    "bytes/spreadsheet-with-many-rows": {"sheets.MAX_ROWS": 2},
-    "bytes/spreadsheet-that-unpacks-to-much": {"sheets.MAX_UNPACKED_BYTES": 500},
-    "bytes/spreadsheet-without-the-extra": {"sheets.find_spec": lambda _: None},
-    "bytes/list-too-long": {"arrays.MAX_ARRAY_BYTES": 20},
-    "bytes/too-many-pictures": {"pictures.MAX_FILES": 1},
-    "bytes/folder-that-cannot-be-read": {"pictures.os.scandir": refuse_folder},
+    "bytes/spreadsheet-with-many-rows": {"feeds.sheets.MAX_ROWS": 2},
+    "bytes/spreadsheet-that-unpacks-to-much": {"feeds.sheets.MAX_UNPACKED_BYTES": 500},
+    "bytes/spreadsheet-without-the-extra": {"feeds.sheets.find_spec": lambda _: None},
+    "bytes/list-too-long": {"feeds.arrays.MAX_ARRAY_BYTES": 20},
+    "bytes/too-many-pictures": {"feeds.pictures.MAX_FILES": 1},
+    "bytes/folder-that-cannot-be-read": {"feeds.pictures.os.scandir": refuse_folder},
+    "bytes/files-that-are-too-much": {"models.local_files.MAX_BODY": 400},
 }
 """Limits that are lower, and what is missing or forbidden, in a case."""
 

@@ -6,6 +6,8 @@ Each function writes its files into a folder and returns what ``runner plan`` is
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -122,7 +124,81 @@ _BIG_TEMPLATES: Final = (
     + "')) }}",
 )
 
+
+def _png(width: int, height: int) -> bytes:
+    """A black PNG with one bit a pixel."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    rows = zlib.compress(bytes((width // 8 + 2) * height)[: (-(-width // 8) + 1) * height])
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def _files(folder: Path) -> str:
+    """Files of this machine as inputs, each wrong in another way."""
+    photos = folder / "photos"
+    (photos / "folder.png").mkdir(parents=True)
+    whole = _png(8, 8)
+    for name, data in {
+        "mug.png": whole,
+        "cut.png": whole[:-20],
+        "empty.png": b"",
+        "text.jpg": b"no picture\n",
+        "drawing.svg": b'<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0h8"/></svg>',
+        "giant.png": _png(8000, 4001),
+    }.items():
+        (photos / name).write_bytes(data)
+    for name, size in {"large.png": 6 << 20, "long.mp4": 32 << 20, "loud.wav": 16 << 20}.items():
+        with (photos / name).open("wb") as file:  # a hole: no byte of it is read
+            file.truncate(size + 1)
+    os.mkfifo(photos / "pipe.png")
+    (folder / "rows.csv").write_text("sku,photo\na,mug.png\nb,jug.png\nc,cut.png\n")
+    names = ["mugs.png", "cut.png", "empty.png", "text.jpg", "drawing.svg", "giant.png", "large.png", "folder.png",
+             "pipe.png"]  # fmt: skip
+    entries = [f"{{prompt: {name}, image_url: photos/{name}}}" for name in names]
+    others = [
+        "{prompt: a, image_url: gone/mug.png}",
+        "{prompt: b, image_url: www.shop.example/mug.png}",
+        "{prompt: c, image_url: http://shop.example/mug.png}",
+        "{prompt: d, image_url: //shop.example/mug.png}",
+        "{prompt: e, video_urls: [photos/long.mp4, photos/mug.png]}",
+        "{prompt: f, voice: photos/loud.wav}",
+        "{prompt: g, source_url: photos/drawing.svg}",
+        "{prompt: h, image_url: photos/mug.png}",
+        '{prompt: i, image_url: "photos/a\\tb.png"}',
+        f"{{prompt: j, image_url: {'n' * 300}.png}}",
+        '{from: rows.csv, id: "{{ sku }}", prompt: "{{ sku }}", image_url: "photos/{{ photo }}"}',
+        '{from: "photos/m*.png", id: "{{ stem }}", prompt: "{{ stem }}", image_url: "{{ path }}.png"}',
+    ]
+    text = "".join(f"- {entry}\n" for entry in [*entries, *others])
+    return _file(f"model: example/film\njobs:\n{text}")(folder)
+
+
+def _much(folder: Path) -> str:
+    """More files than one request may hold, and limits in the manifest."""
+    (folder / "mug.png").write_bytes(_png(400, 400))
+    entries = "- {prompt: a, image_url: mug.png, source_url: mug.png}\n- {prompt: b, image_url: mug.png}\n"
+    entries += f"- {{prompt: {'c' * 300}, image_url: mug.png}}\n"
+    return _file(f"model: example/film\njobs:\n{entries}")(folder)
+
+
+def _max_inline(value: str) -> Make:
+    def make(folder: Path) -> str:
+        (folder / "mug.png").write_bytes(_png(400, 400))
+        entry = "- {prompt: a, image_url: mug.png}\n"
+        return _file(f"model: example/film\nmax_inline: {value}\njobs:\n{entry}")(folder)
+
+    return make
+
+
 MADE: Final[dict[str, Make]] = {
+    "bytes/files-of-this-machine": _files,
+    "bytes/files-that-are-too-much": _much,
+    "bytes/files-above-their-own-limit": _max_inline("50B"),
+    "bytes/files-with-a-limit-too-high": _max_inline("6.1MiB"),
+    "bytes/files-with-a-limit-of-nothing": _max_inline("0MB"),
     "bytes/utf-16": _file("jobs:\n".encode("utf-16")),
     "bytes/latin-1": _file("model: a/b\nname: café\n".encode("latin-1")),
     "bytes/latin-1-behind-a-byte-order-mark": _file(b"\xef\xbb\xbfname: a\r\nfile: \xff\n"),

@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import click
 import msgspec
 
-from runner.cli.arguments import Choice, choice_options, known_folder, manifest_argument, place_options
+from runner.cli.arguments import Choice, choice_options, known_folder, manifest_argument, place_options, read_manifest
 from runner.cli.console import say
+from runner.cli.feed_export import ADDED, FeedRows, require_replaceable
 from runner.cli.spreadsheet import BYTE_ORDER_MARK, line
-from runner.core.errors import OutputError
+from runner.core.disk import replace_file
+from runner.core.errors import OutputError, UsageError
 from runner.core.models import Output, Record, State
 from runner.engine.billing.costs import Basis
 from runner.engine.billing.receipts import Receipt, receipts
 from runner.engine.maintenance.verify import is_in_force, newest_in_place
+from runner.engine.options import RunOptions
 from runner.files.folder_reader import FolderReader
 from runner.files.record_paths import paths_of
 from runner.ledger import LedgerReader, open_reader
+from runner.ledger.folders import results_folder
 from runner.report.selection import Marks, read_selection
 
 
@@ -51,6 +57,12 @@ class MarkedReceipt(Receipt, frozen=True, kw_only=True):
     type=click.Path(path_type=Path),
     help="Add the columns mark, reason and note of a selection.",
 )
+@click.option(
+    "--feed",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write the rows of MANIFEST's feed and the file of each picture to FILE (.csv), a feed for the next batch.",
+)
 def command(
     manifest: str,
     output: Path | None,
@@ -59,6 +71,7 @@ def command(
     choice: Choice,
     bom: bool,
     selection: Path | None,
+    feed: Path | None,
 ) -> int:
     """Write the receipts of MANIFEST to standard output: one row per file, and one per purchase without a file.
 
@@ -70,9 +83,14 @@ def command(
     Examples:
       runner export output/spring > receipts.csv
       runner export output/spring --format jsonl | head
+      runner export jobs/spring.yaml --feed jobs/spring-done.csv
     """
     marks = Marks(read_selection(selection).pictures) if selection is not None else None
     folder = known_folder(manifest, output, emulator=emulator)
+    if feed is not None:
+        if form != "csv":
+            raise UsageError("a feed is written as CSV; leave out --format")
+        return _export_feed(manifest, emulator, folder, choice, feed, BYTE_ORDER_MARK if bom else b"")
     with open_reader(folder.root) as ledger:
         rows = Rows(choice.view(ledger), folder, marks)
         whole = _write(FORMATS[form](rows), BYTE_ORDER_MARK if bom and form == "csv" else b"")
@@ -81,6 +99,58 @@ def command(
         text = f"runner: {have} neither a bill nor a known price; the sum counts 0 for it, with basis `unpriced`"
         say(text, err=True)
     return 0
+
+
+def _export_feed(target: str, emulator: bool, folder: FolderReader, choice: Choice, feed: Path, first: bytes) -> int:
+    """Write the rows of the manifest with their pictures to ``feed``. Raises ``UsageError`` and ``OutputError``."""
+    if results_folder(Path(target)) is not None:
+        raise UsageError(f"--feed needs the manifest, whose feed has the rows; {target} is an output folder")
+    to_file = str(feed) != "-"
+    if to_file and feed.suffix.lower() != ".csv":
+        raise UsageError(f"a feed is written as CSV; call it {feed.with_suffix('.csv')}")
+    if to_file:
+        require_replaceable(feed)
+    loaded = read_manifest(target, RunOptions(emulator=emulator, offline=True), keep_rows=True)
+    with closing(loaded.jobs), open_reader(folder.root) as ledger:
+        rows = FeedRows(
+            loaded.jobs, choice.view(ledger), folder.root, (feed if to_file else Path("-")).absolute().parent
+        )
+        if to_file:
+            _replace(feed, chain([first], rows))
+        elif not _write(chain([first], rows), b""):
+            return 0
+    _tell_feed(rows, feed if to_file else None)
+    return 0
+
+
+def _replace(path: Path, chunks: Iterable[bytes]) -> None:
+    try:
+        replace_file(path, chunks)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _tell_feed(rows: FeedRows, feed: Path | None) -> None:
+    """Tell what was written, where its paths start, and what is missing."""
+    count = "1 picture" if rows.pictures == 1 else f"{rows.pictures:,} pictures"
+    file = rows.added[0]
+    where = (
+        f"{feed}: {count}; the paths in `{file}` start at its folder"
+        if feed is not None
+        else (f"{count}; the paths in `{file}` start at the current folder")
+    )
+    say(f"runner: {where}", err=True)
+    if file != ADDED[0]:
+        say(
+            f"runner: the feed has a column of the same name already, so the new ones are {', '.join(rows.added)}",
+            err=True,
+        )
+    if rows.without:
+        jobs = "1 job has" if rows.without == 1 else f"{rows.without:,} jobs have"
+        say(f"runner: {jobs} no picture, and no row", err=True)
+    if rows.outdated:
+        jobs = "1 job has a picture" if rows.outdated == 1 else f"{rows.outdated:,} jobs have pictures"
+        say(f"runner: {jobs} made from other inputs than the manifest has now; `runner plan` shows them", err=True)
 
 
 class Rows:

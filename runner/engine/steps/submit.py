@@ -21,6 +21,7 @@ from runner.engine.billing.budget import BudgetTracker
 from runner.engine.pacing.throttle import Throttle
 from runner.engine.purchase_limit import PurchaseLimit
 from runner.engine.run_status import TRANSITION
+from runner.engine.steps.attachments import Attachments, Body, FileChanged
 from runner.engine.steps.internal_faults import internal_fault
 from runner.engine.stop import Stop
 from runner.engine.time_limit import TimeLimit
@@ -29,6 +30,9 @@ from runner.ledger.records import follow, intent
 from runner.planning.rules import next_purchase, wanted_redo
 
 log = logging.getLogger(__name__)
+
+MAX_CHANGED_NOTES = 10
+"""Notes at the end of a run about jobs whose files have changed."""
 
 
 class Submitter:
@@ -48,6 +52,7 @@ class Submitter:
         tracker: BudgetTracker,
         context: Callable[[Job], dict[str, object]],
         note: Callable[[str], None],
+        attachments: Attachments,
         lock: HeldLock | None = None,
     ) -> None:
         """Create a submitter. ``context`` returns the fields of every intent of this run: manifest, reserve, limits.
@@ -66,6 +71,9 @@ class Submitter:
         self._budget = tracker
         self._context = context
         self._note = note
+        self._attachments = attachments
+        self._changed = 0
+        """Jobs that were not bought because a file of theirs has changed."""
         self._dead_models: dict[str, str] = {}
         self._recording: dict[str, Record] = {}
         """Purchases by request id, from the arrival of the answer until the answer is recorded."""
@@ -83,7 +91,7 @@ class Submitter:
             try:
                 if not await self._budget.acquire(job):
                     return record
-                async with self._api.submitting:
+                async with self._attachments.body_of(job) as body, self._api.submitting:
                     with await self._throttle.turn():  # no wait between the turn and the request
                         self._time_limit.check()
                         self._check_lock()
@@ -91,11 +99,26 @@ class Submitter:
                             return record
                         if self._budget.admits(job):
                             made = True  # if an exception ends this, it may have been
-                            record = await self._submit(job)
+                            record = await self._submit(job, body)
                             made = record.state not in (State.RELEASED, State.FAILED)
+                del body  # megabytes, perhaps, that no room is counted for any more
+            except FileChanged as error:
+                self._tell_changed(job, error)
+                return record
             finally:
                 self._purchase_limit.release(made=made)
         return record
+
+    def _tell_changed(self, job: Job, error: FileChanged) -> None:
+        """Note that a job was not bought because of its file. Of many such jobs, the first few are named."""
+        log.warning("%s: not bought: %s", job.id, error, extra=TRANSITION)
+        self._changed += 1
+        if self._changed <= MAX_CHANGED_NOTES:
+            self._note(
+                f"{job.id} was not bought: {error}. Run again; the file is checked anew before anything is bought"
+            )
+        elif self._changed == MAX_CHANGED_NOTES + 1:
+            self._note("more jobs were not bought, because their files have changed or are gone; run again")
 
     def _check_lock(self) -> None:
         """Stop buying if the lock file is gone. Requests of this run that are in flight are still recorded.
@@ -108,14 +131,14 @@ class Submitter:
                 "more is bought; run again, and leave that file in place"
             )
 
-    async def _submit(self, job: Job) -> Record:
+    async def _submit(self, job: Job, body: Body) -> Record:
         """Make one purchase, from the intent to the record that follows from the answer."""
         record = await self._intend(job)
         if self._stop.stopped:
             return await self._take_back(record, "buying stopped before it was sent")
         exchange = Exchange()
         try:
-            answer = await self._api.submit(job.model, job.inputs, exchange)
+            answer = await self._api.submit(job.model, body, exchange)
         except get_cancelled_exc_class():
             with CancelScope(shield=True):
                 await self._abandon(record, exchange)

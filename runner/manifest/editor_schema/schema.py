@@ -20,6 +20,7 @@ from runner.manifest.editor_schema.jobs import defaults, job
 from runner.manifest.editor_schema.models import definition, model_job, rules
 from runner.manifest.editor_schema.values import Schema, notation, text
 from runner.manifest.models.inputs import bundled_models
+from runner.manifest.models.local_files import MAX_INLINE
 from runner.manifest.settings import MAX_CONCURRENCY, MAX_RETRIES, MAX_TIMEOUT_SECONDS, OnBadRow, OnUnknown
 from runner.manifest.units import LEAST_BARE_BYTES
 
@@ -179,6 +180,15 @@ def _results() -> Mapping[str, Schema]:
             "Default: 2GiB.",
             default="2GiB",
             examples=["200MB", "2GiB"],
+        ),
+        "max_inline": notation(
+            patterns.MAX_FILE,
+            "write 2MB or 500kB; at most 6MiB",
+            {"minimum": LEAST_BARE_BYTES, "maximum": MAX_INLINE},
+            title="Largest file sent",
+            description="The largest file of this machine that is sent as an input. It only lowers the limits, 6MiB "
+            "for a picture, 16MiB for sound, 32MiB for a video.",
+            examples=["2MB", "500kB"],
         ),
         "max_pixels": {
             "title": "Most pixels",

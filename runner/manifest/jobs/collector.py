@@ -23,11 +23,15 @@ _EXAMPLES: Final = 3
 class JobCollector:
     """Collector of the jobs of a whole manifest. It counts the jobs and the skipped rows."""
 
-    def __init__(self, register: UniqueNames, problems: Problems, *, skip: bool, most: int) -> None:
+    def __init__(
+        self, register: UniqueNames, problems: Problems, *, skip: bool, most: int, keep_rows: bool = False
+    ) -> None:
         """Prepare to collect at most ``most`` jobs.
 
-        ``skip``: a bad row is left out and counted instead of being an error.
+        ``skip``: a bad row is left out and counted instead of being an error. ``keep_rows``: the columns of each row
+        are stored with its jobs.
         """
+        self._keep_rows = keep_rows
         self.jobs = 0
         self.skipped = 0
         self.left_out = 0
@@ -45,20 +49,24 @@ class JobCollector:
         self.jobs += series.count
         if self.jobs > self._most:
             return  # too many jobs: from here on they are only counted
+        kept = columns if self._keep_rows else None
         made: Iterable[ExpandedJob] = series.jobs(columns or {}, cells, row)
         if row is not None and self.skips:
             made = list(made)
         if not isinstance(made, list):
-            self._register_all(job_entry, made, row)
+            self._register_all(job_entry, made, row, kept)
         faults, series.faults = series.faults, []
         if self._note(job_entry, faults, row) and isinstance(made, list):
-            self._register_all(job_entry, made, row)
+            self._register_all(job_entry, made, row, kept)
 
-    def _register_all(self, job_entry: JobEntry, made: Iterable[ExpandedJob], row: RowMark | None) -> None:
+    def _register_all(self, job_entry: JobEntry, made: Iterable[ExpandedJob], row: RowMark | None,
+                      cells: dict[str, Json] | None) -> None:  # fmt: skip
         id_mark: Mark = row or job_entry.mark("id")
         file_mark: Mark = row or job_entry.mark("file")
         for job, generated, keys in made:
-            self._register.add(job, generated=generated, id_mark=id_mark, file_mark=file_mark, row=row, keys=keys)
+            self._register.add(
+                job, generated=generated, id_mark=id_mark, file_mark=file_mark, row=row, keys=keys, cells=cells
+            )
             self._hints.see(job, row or job_entry.entry)
 
     def _note(self, job_entry: JobEntry, faults: list[JobProblem], row: RowMark | None) -> bool:

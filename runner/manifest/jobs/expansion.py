@@ -16,12 +16,13 @@ from runner.manifest.problems import FAILED, Invalid, shown
 from runner.manifest.templates.template import OUTPUT_MARK, SIZES, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from runner.core.models import Json
     from runner.manifest.jobs.entry import JobEntry, Stem, Suffixes
     from runner.manifest.jobs.inputs import KnownModel
     from runner.manifest.jobs.matrix import Combination
+    from runner.manifest.models.local_files import LocalFiles
     from runner.manifest.nodes import Mark, RowMark
     from runner.manifest.problems import Problems
     from runner.manifest.templates.rendering import Rendered
@@ -78,13 +79,14 @@ class _Draft(msgspec.Struct):
 class JobExpansion:
     """Expansion of one entry into its jobs. Problems are collected in ``faults`` until the caller takes them."""
 
-    def __init__(self, job_entry: JobEntry, templates: Templates, *, loose: bool) -> None:
+    def __init__(self, job_entry: JobEntry, templates: Templates, files: LocalFiles, *, loose: bool) -> None:
         self.faults: list[JobProblem] = []
         self.count = job_entry.count_jobs()
         """Number of jobs per row."""
         self._job_entry = job_entry
         self._names = templates.names
         self._templates = templates
+        self._files = files
         self._loose = loose
         self._of_row: dict[int, bool] = {}
         self._id_ending = job_entry.ending(job_entry.id)
@@ -153,12 +155,13 @@ class JobExpansion:
         ending = self._ending(self._id_ending, copy)
         if self._uses_names:
             self._fill_others(draft, combination, stem, ending)
-        draft.values = values = model.inputs.merged(draft.own, model.defaults.values)
+        draft.values = model.inputs.merged(draft.own, model.defaults.values)
         readable = self._check(draft)
         if stem is FAILED or (stem is None and not readable):
             return None
-        digest = fingerprint(model.model, values)
-        generated = None if stem is not None else generated_id(model, values, digest)
+        values, local = self._take_files(draft)
+        digest = fingerprint(model.model, values, local)
+        generated = None if stem is not None else generated_id(model, values, digest, local)
         job_id = f"{generated if stem is None else stem}{ending}"
         file = self._file(cells.file, job_id, copy)
         if file is None or not self._has_good_names(job_id, file):
@@ -166,8 +169,8 @@ class JobExpansion:
         file, numbered_at = _numbered(file)
         job = Job(id=job_id, model=model.model, inputs=values, fingerprint=digest, file=file,
                   numbered_at=numbered_at, line=job_entry.entry.line, column=job_entry.entry.column,
-                  checked=model.inputs.live)  # fmt: skip
-        keys = {name: values.get(name) if value is None else value for name, value in combination.names.items()}
+                  checked=model.inputs.live, local=local)  # fmt: skip
+        keys = {name: draft.values.get(name) if value is None else value for name, value in combination.names.items()}
         return ExpandedJob(job, generated if copy == 1 else None, keys)
 
     def _fill_sizes(self, draft: _Draft, combination: Combination) -> None:
@@ -240,10 +243,23 @@ class JobExpansion:
         size = f"-{self._names['job'].get('size', '')}" if ending.size else ""
         return f"{size}-{copy}" if ending.copy and copy > 1 else size
 
+    def _take_files(self, draft: _Draft) -> tuple[dict[str, Json], dict[str, tuple[str, ...]]]:
+        """Return the inputs with references to files of this machine, and the media types in each of these inputs.
+
+        The problems of the files are noted.
+        """
+        if not self._files.accepted or not self._job_entry.model.inputs.file_kinds:
+            return draft.values, {}
+        values, local, wrongs = self._files.take(self._job_entry.model.inputs, draft.values)
+        for name, wrong in wrongs:
+            mark, of_row = self._source(draft, name)
+            self._note(mark, f"`{name}` {wrong.what}", wrong.advice, of_row=of_row)
+        return (draft.values, {}) if wrongs else (values, local)
+
     def _check(self, draft: _Draft) -> bool:
         """Note the values that the schema rejects. Return whether every value could be read."""
         model = self._job_entry.model
-        faults = model.inputs.faults(draft.values)
+        faults = model.inputs.faults(draft.values, paths=self._files.accepted)
         if not faults and not draft.failed and not model.defaults.failed:
             return True
         failed = draft.failed | (model.defaults.failed - draft.values.keys())
@@ -310,8 +326,11 @@ def _numbered(file: str) -> tuple[str, tuple[int, ...]]:
     return file.replace(OUTPUT_MARK, "1"), tuple(end - 1 for end in accumulate(lengths))
 
 
-def generated_id(model: KnownModel, inputs: dict[str, Json], digest: str) -> str:
-    """Return an id made of a readable slug of the inputs, and a hash of model and inputs."""
-    name = next(model.inputs.text_names(inputs), None)
+def generated_id(model: KnownModel, inputs: dict[str, Json], digest: str, local: Collection[str] = ()) -> str:
+    """Return an id made of a readable slug of the inputs, and a hash of model and inputs.
+
+    The paths of ``local`` inputs are no part of the id: the same bytes at another path are the same input.
+    """
+    name = next((name for name in model.inputs.text_names(inputs) if name not in local), None)
     source = inputs[name] if name is not None else "-".join(model.model.split("/")[-2:])
     return f"{slug(source) or 'job'}-{digest.removeprefix('sha256:')[:10]}"

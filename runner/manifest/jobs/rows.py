@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from runner.manifest.feeds.lines import Row
     from runner.manifest.jobs.collector import JobCollector
     from runner.manifest.jobs.entry import JobEntry
+    from runner.manifest.models.local_files import LocalFiles
     from runner.manifest.problems import Problems
     from runner.manifest.templates.template import Template, Templates
 
@@ -40,11 +41,18 @@ class FeedReader:
     """Reader of the feed of one entry; it makes the jobs of each row."""
 
     def __init__(
-        self, feed: Feed, job_entry: JobEntry, templates: Templates, collector: JobCollector, problems: Problems
+        self,
+        feed: Feed,
+        job_entry: JobEntry,
+        templates: Templates,
+        files: LocalFiles,
+        collector: JobCollector,
+        problems: Problems,
     ) -> None:
         self._feed = feed
         self._job_entry = job_entry
         self._templates = templates
+        self._files = files
         self._collector = collector
         self._problems = problems
         self._vocabulary = job_entry.vocabulary
@@ -103,7 +111,7 @@ class FeedReader:
         ]
 
     def _read(self, rows: Rows) -> None:
-        series = JobExpansion(self._job_entry, self._templates, loose=rows.loose)
+        series = JobExpansion(self._job_entry, self._templates, self._files, loose=rows.loose)
         empty, known = True, None
         of_where, of_others = list[Invalid](), list[Invalid]()
         for row in rows:

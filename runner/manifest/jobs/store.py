@@ -43,6 +43,8 @@ class StoredJob(msgspec.Struct, frozen=True, array_like=True):
     feed: str = ""
     keys: dict[str, Json] = msgspec.field(default_factory=dict)
     """Keys of ``matrix:`` and their values, without those of sizes: ``{"view": "front"}``."""
+    cells: dict[str, Json] | None = None
+    """Columns of the row, if they are kept."""
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -63,9 +65,18 @@ class JobStore:
         self._end = 0
         self._count = 0
 
-    def add(self, job: Job, row: RowMark | None = None, keys: dict[str, Json] | None = None) -> int:
-        """Append ``job``, made from ``row`` with ``keys`` of the matrix. Return the offset of its line, for ``at``."""
-        stored = StoredJob(job, row.line if row else 0, row.source if row else "", keys or {})
+    def add(
+        self,
+        job: Job,
+        row: RowMark | None = None,
+        keys: dict[str, Json] | None = None,
+        cells: dict[str, Json] | None = None,
+    ) -> int:
+        """Append ``job``, made from ``row`` with ``keys`` of the matrix. Return the offset of its line, for ``at``.
+
+        ``cells`` are the columns of the row, if they are kept.
+        """
+        stored = StoredJob(job, row.line if row else 0, row.source if row else "", keys or {}, cells if row else None)
         line = _encode(stored) + b"\n"
         with self._lock:
             offset = self._end

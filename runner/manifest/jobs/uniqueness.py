@@ -33,13 +33,16 @@ class UniqueNames:
         """True if a name was found that the file system's encoding cannot write. Only the first one is reported."""
 
     def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark,
-            row: RowMark | None = None, keys: dict[str, Json] | None = None) -> None:  # fmt: skip
+            row: RowMark | None = None, keys: dict[str, Json] | None = None,
+            cells: dict[str, Json] | None = None) -> None:  # fmt: skip
         """Add ``job`` with its ``keys`` of the matrix to the store, and note its conflicts.
+
+        ``cells`` are the columns of its row, if they are kept.
 
         ``generated`` is the id that was made from the inputs, without a suffix for the size; None: the job has an id of
         its own.
         """
-        owner = self._store.add(job, row, keys)
+        owner = self._store.add(job, row, keys, cells)
         if not self._unwritable and not (job.id.isascii() and job.file.isascii()):
             self._check_writable(job, file_mark)
         key = key_of(job.id)

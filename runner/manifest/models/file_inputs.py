@@ -1,4 +1,7 @@
-"""Inputs that are files. The service downloads them itself, so their values are public https addresses."""
+"""Inputs that are files: public https addresses, from which the service downloads, or paths of this machine.
+
+``local_files`` checks the paths.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,14 @@ if TYPE_CHECKING:
     from runner.core.models import Json
 
 ADVICE: Final = (
-    "the service downloads the file: publish it without a login, and write its https address; "
-    "images up to 50 MB (about 4K), videos up to 100 MB (2 to 5 minutes at 720p)"
+    "write the path of a file of this machine, or a public https address without a login, from which the service "
+    "downloads: images up to 50 MB (about 4K), videos up to 100 MB (2 to 5 minutes at 720p)"
 )
+KINDS: Final = ("image", "video", "audio")
 
 _FORMAT: Final = re.compile(r"(?:.*[_-])?(?:uri|url)s?")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""Scheme of an address. One letter before a colon is a drive of Windows."""
 _NAME: Final = re.compile(
     r"(?:.*_)?(?:image|video|audio|mask)s?(?:_(?:uri|url)s?)?(?:_\d+)?"
     r"|.*_(?:uri|url)s?(?:_\d+)?"
@@ -29,6 +35,25 @@ _NAME: Final = re.compile(
 def is_hosted(name: str, rule: dict[str, Any]) -> bool:
     """Tell whether an input takes addresses of files, by its format; without a format, by its name."""
     return any(_is_hosted(name, choice) for choice in choices(rule))
+
+
+def is_local(text: str) -> bool:
+    """Tell whether the value of a file input is a path of this machine, and not an address."""
+    return bool(text) and _SCHEME.match(text) is None and not text.startswith("//")
+
+
+def wanted_kind(name: str, rule: dict[str, Any]) -> str | None:
+    """Return the kind of file that an input takes, one of ``KINDS``, by its format or else its name; None: any."""
+    for choice in choices(rule):
+        item = choice.get("items")
+        found = choice.get("format") or (item.get("format") if isinstance(item, dict) else None)
+        if isinstance(found, str) and (kind := next((kind for kind in KINDS if kind in found), None)):
+            return kind
+    words = name.lower().split("_")
+    found_kinds = {kind for kind in KINDS for word in words if word.removesuffix("s") == kind}
+    if not found_kinds and any(word.removesuffix("s") == "mask" for word in words):
+        return "image"
+    return found_kinds.pop() if len(found_kinds) == 1 else None
 
 
 def choices(rule: dict[str, Any]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from runner.manifest import nodes
-from runner.manifest.models.file_inputs import addresses, check_address, choices, is_hosted
+from runner.manifest.models.file_inputs import addresses, check_address, choices, is_hosted, is_local, wanted_kind
 from runner.manifest.models.schema import compiled
 from runner.manifest.problems import Invalid, listing, nearest, shown
 from runner.manifest.yaml.scalars import boolean, filled_text, integer, json_value, number, text
@@ -80,7 +80,8 @@ class ModelInputs:
         self.defaults: dict[str, Json] = {n: p["default"] for n, p in known.items() if fills and "default" in p}
         self._open = schema is None or _takes_others(schema)
         self._validator = None if schema is None else compiled(schema)
-        self._hosted = [name for name, rule in known.items() if is_hosted(name, rule)]
+        self.file_kinds = {name: wanted_kind(name, rule) for name, rule in known.items() if is_hosted(name, rule)}
+        """Inputs that are files: the kind of file that each takes; None: any."""
         self._converters = {name: _converter(name, known.get(name, {})) for name in {"prompt", *known}}
 
     def merged(self, own: dict[str, Json], defaults: dict[str, Json]) -> dict[str, Json]:
@@ -114,17 +115,22 @@ class ModelInputs:
             if isinstance(inputs[name], str):
                 yield name
 
-    def faults(self, inputs: dict[str, Json]) -> list[tuple[str, str, str]]:
-        """Return the values that the schema rejects: name of the input, problem, advice."""
+    def faults(self, inputs: dict[str, Json], *, paths: bool = False) -> list[tuple[str, str, str]]:
+        """Return the values that the schema rejects: name of the input, problem, advice.
+
+        ``paths``: inputs that are files may be paths, which the caller checks.
+        """
         found: list[tuple[str, str, str]] = []
         if self._validator is not None and not self._validator.is_valid(inputs):
             found = [self._fault(error) for error in self._validator.iter_errors(inputs)]
-        return found + list(self._misplaced(inputs)) if self._hosted else found
+        return found + list(self._misplaced(inputs, paths=paths)) if self.file_kinds else found
 
-    def _misplaced(self, inputs: dict[str, Json]) -> Iterator[tuple[str, str, str]]:
+    def _misplaced(self, inputs: dict[str, Json], *, paths: bool) -> Iterator[tuple[str, str, str]]:
         """Yield the addresses that the service cannot download from."""
-        for name in self._hosted:
+        for name in self.file_kinds:
             for address in addresses(inputs.get(name)):
+                if paths and is_local(address):
+                    continue
                 try:
                     check_address(address)
                 except Invalid as wrong:
