@@ -10,6 +10,7 @@ from __future__ import annotations
 from asyncio import Semaphore
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from mmap import mmap
 from urllib.parse import urlencode
 
 import aiohttp
@@ -99,9 +100,7 @@ class Api:
         self.today: str | None = None
         """Day at the API, ``2026-11-22``, from the last answer with a date; None: no answer had one."""
 
-    async def submit(
-        self, model: str, inputs: dict[str, Json] | bytearray, exchange: Exchange | None = None
-    ) -> Submission:
+    async def submit(self, model: str, inputs: dict[str, Json] | mmap, exchange: Exchange | None = None) -> Submission:
         """Submit once and return what is certain about the outcome. The caller must hold ``submitting``.
 
         ``inputs`` may be encoded already.
@@ -199,7 +198,7 @@ class Api:
         method: str,
         url: str,
         answer_timeout: AnswerTimeout,
-        sent: bytes | bytearray | None = None,
+        sent: bytes | mmap | None = None,
         exchange: Exchange | None = None,
         limit: int = MAX_ANSWER,
     ) -> Answer:
@@ -207,8 +206,7 @@ class Api:
         response, body = None, bytearray()
         try:
             with answer_timeout.map_errors(exchange):
-                async with answer_timeout.bound() as countdown:
-                    content = _content(sent, countdown)
+                async with answer_timeout.bound() as countdown, _content(sent, countdown) as content:
                     with response_of(await send(client, method, url, answer_timeout, body=content)) as response:
                         await read_bounded(response, limit, body)
                         if isinstance(content, Upload) and not content.finished:
@@ -236,11 +234,17 @@ class Api:
         )
 
 
-def _content(body: bytes | bytearray | None, countdown: Countdown | None) -> bytes | Upload | None:
-    """Return ``body`` as it is sent: a long one in pieces, each of which starts the ``countdown`` anew."""
+@asynccontextmanager
+async def _content(body: bytes | mmap | None, countdown: Countdown | None) -> AsyncIterator[bytes | Upload | None]:
+    """Yield ``body`` as it is sent: a long one in pieces, each of which starts the ``countdown`` anew."""
     if body is None or len(body) <= LONG_BODY:
-        return None if body is None else bytes(body)
-    return Upload(body, countdown.restart if countdown is not None else lambda: None)
+        yield None if body is None else bytes(body)
+        return
+    upload = Upload(body, countdown.restart if countdown is not None else lambda: None)
+    try:
+        yield upload
+    finally:
+        upload.close()
 
 
 def _has_more(document: dict[str, Json], length: int, offset: int) -> bool:

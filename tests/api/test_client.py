@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import closing, suppress
+from mmap import mmap
 from typing import Any
 
 import pytest
@@ -48,12 +49,14 @@ LONG = 24 << 20
 ACCEPTED = b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"request_id": "r"}'
 
 
-async def submit_to(serve: Any, body: bytearray) -> Any:
+async def submit_to(serve: Any, body: bytes) -> Any:
     """The outcome of one submission to a server that reads and answers as it likes."""
     async with await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 16) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         async with connect(ApiBase(url=url, name=url), Token("a-token-of-a-test")) as api:
-            return await api.submit("some/model", body)
+            with closing(mmap(-1, len(body))) as encoded:
+                encoded[:] = body
+                return await api.submit("some/model", encoded)
 
 
 async def test_a_slow_line_has_the_time_that_it_needs() -> None:
@@ -72,7 +75,7 @@ async def test_a_slow_line_has_the_time_that_it_needs() -> None:
         await reader.read()
         writer.close()
 
-    body = bytearray(bytes(range(256)) * (LONG // 256))
+    body = bytes(range(256)) * (LONG // 256)
     assert await submit_to(serve, body) == Accepted(request_id="r")
     assert came == body
 
@@ -86,7 +89,7 @@ async def test_a_line_that_takes_nothing_more_ends_the_submission() -> None:
             await asyncio.sleep(10_000)
         writer.close()
 
-    found = await submit_to(serve, bytearray(LONG))
+    found = await submit_to(serve, bytes(LONG))
     assert isinstance(found, Unreadable)
     assert "within 632 s" in found.fault.message
 
@@ -107,6 +110,6 @@ async def test_an_answer_in_the_middle_of_a_body_is_an_answer() -> None:
         closed.set()
         writer.close()
 
-    found = await submit_to(serve, bytearray(LONG))
+    found = await submit_to(serve, bytes(LONG))
     assert isinstance(found, Refused)
     await closed.wait()

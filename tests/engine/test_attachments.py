@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -52,7 +53,8 @@ def test_a_body_is_the_inputs_with_each_file_in_its_place(
     (folder / "two").write_bytes(two)
     inputs = {"prompt": prompt, "image": "one", "images": ["two", "https://a.b/c.png", "one"]}
     plan = BodyPlan(job_of(folder, inputs, "image", "images"), folder)
-    body = plan.build()
+    with closing(plan.build()) as built:
+        body = bytes(built)
     assert len(body) == plan.length
 
     def uri(data: bytes) -> str:
@@ -69,7 +71,8 @@ def test_a_long_file_is_encoded_without_gaps(tmp_path: Path) -> None:
     """Of many steps, whose ends leave no padding inside."""
     data = bytes(range(256)) * 3333 + b"x"
     (tmp_path / "long").write_bytes(data)
-    found = json.loads(BodyPlan(job_of(tmp_path, {"image": "long"}, "image"), tmp_path).build())
+    with closing(BodyPlan(job_of(tmp_path, {"image": "long"}, "image"), tmp_path).build()) as built:
+        found = json.loads(bytes(built))
     assert base64.b64decode(found["image"].partition(",")[2], validate=True) == data
 
 

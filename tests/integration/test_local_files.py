@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from mmap import mmap
 
 import pytest
 from PIL import Image
@@ -114,7 +115,7 @@ async def test_a_photo_is_read_before_the_intent_is_written(service: Service, mo
     seen: list[bytes] = []
     build = attachments.BodyPlan.build
 
-    def look(plan: attachments.BodyPlan) -> bytearray:
+    def look(plan: attachments.BodyPlan) -> mmap:
         seen.append((service.output / "results.jsonl").read_bytes())
         return build(plan)
 
@@ -168,7 +169,7 @@ async def test_an_interrupted_wait_for_room_buys_nothing(service: Service, monke
     photo(service, "mug.png")
     fill = attachments.BodyPlan.build
 
-    def interrupt(plan: attachments.BodyPlan) -> bytearray:
+    def interrupt(plan: attachments.BodyPlan) -> mmap:
         loop.call_soon_threadsafe(stop.interrupt, "interrupted")
         return fill(plan)
 

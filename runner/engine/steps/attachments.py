@@ -13,7 +13,8 @@ import stat
 from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from mmap import mmap
 from pathlib import Path
 
 import msgspec
@@ -29,8 +30,9 @@ MAX_HELD_BYTES = 256 << 20
 _STEP = 3 << 16
 """Bytes that are read and encoded at a time, a multiple of 3: the pieces join without padding."""
 
-Body = dict[str, Json] | bytearray
-"""Inputs to send: as they are, or encoded with the files in them."""
+Body = dict[str, Json] | mmap
+"""Inputs to send: as they are, or encoded with the files in them. The memory of encoded ones returns to the system when
+they are closed; the allocator would keep about as much again for later."""
 
 
 class FileChanged(RunnerError):
@@ -97,7 +99,8 @@ class Attachments:
         plan = await in_thread(self._threads, BodyPlan, job, self._folder)
         await self.room.acquire(plan.length)
         try:
-            yield await in_thread(self._threads, plan.build)
+            with closing(await in_thread(self._threads, plan.build)) as body:
+                yield body
         finally:
             self.room.release(plan.length)
 
@@ -146,33 +149,31 @@ class BodyPlan:
             raise FileChanged(f"{path} is no file any more")
         return status.st_size
 
-    def build(self) -> bytearray:
+    def build(self) -> mmap:
         """Return the encoded inputs, with the bytes of the files in them. Raises ``FileChanged``."""
-        body = bytearray(self.length)
-        end = 0
-        for text, file in zip(self._texts, [*self._files, None], strict=True):
-            end = _put(body, end, text)
-            if file is not None:
-                end = self._fill(body, _put(body, end, file.head), file)
+        body = mmap(-1, self.length)
+        try:
+            for text, file in zip(self._texts, [*self._files, None], strict=True):
+                body.write(text)
+                if file is not None:
+                    body.write(file.head)
+                    self._write_file(body, file)
+        except BaseException:
+            body.close()
+            raise
         return body
 
-    def _fill(self, body: bytearray, end: int, attached: _Attached) -> int:
-        """Put the bytes of one file into ``body``, at ``end``, in base64. Return the new end."""
+    def _write_file(self, body: mmap, attached: _Attached) -> None:
+        """Write the bytes of one file into ``body``, in base64."""
         digest, left = hashlib.sha256(), attached.size
         try:
             with (self._folder / attached.path).open("rb") as file:
                 while left and (piece := file.read(min(_STEP, left))):
                     digest.update(piece)
-                    end = _put(body, end, base64.b64encode(piece))
+                    body.write(base64.b64encode(piece))
                     left -= len(piece)
                 changed = left or file.read(1)
         except OSError as error:
             raise FileChanged(f"{attached.path} cannot be read any more: {error.strerror}") from None
         if changed or digest.hexdigest() != attached.sha256:
             raise FileChanged(f"{attached.path} has changed since it was checked")
-        return end
-
-
-def _put(body: bytearray, start: int, piece: bytes) -> int:
-    body[start : start + len(piece)] = piece
-    return start + len(piece)

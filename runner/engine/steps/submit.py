@@ -101,7 +101,6 @@ class Submitter:
                             made = True  # if an exception ends this, it may have been
                             record = await self._submit(job, body)
                             made = record.state not in (State.RELEASED, State.FAILED)
-                del body  # megabytes, perhaps, that no room is counted for any more
             except FileChanged as error:
                 self._tell_changed(job, error)
                 return record
