@@ -120,9 +120,10 @@ def _is_picture(output: Output) -> bool:
 
 def _relative(file: Path, folder: Path) -> str:
     try:
-        return Path(os.path.relpath(file, folder)).as_posix()
+        path = Path(os.path.relpath(file, folder)).as_posix()
     except ValueError:  # another drive of Windows
         return file.as_posix()
+    return f"./{path}" if ":" in path.partition("/")[0] else path  # without the dot it would look like an address
 
 
 def _cell(value: Json) -> str:

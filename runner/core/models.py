@@ -63,6 +63,9 @@ OUR_CODES = STUCK_CODES | {TIMEOUT, LOST, DISK, INTERNAL}
 """Codes that the runner acts on. The API may use the same words for its errors; ``api/fields`` separates the two."""
 
 
+_FILE_BYTES = re.compile(r"base64,[A-Za-z0-9+/=_-]+")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """Position in a text, counted from 1 in characters; ``line`` 0 means the whole file."""
@@ -127,7 +130,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """Reason for the state of a purchase: the ``error`` of a record. Control characters are replaced in all texts."""
+    """Reason for the state of a purchase: the ``error`` of a record. Control characters are replaced in all texts.
+
+    The bytes of files are left out, since a service may repeat the inputs in its message.
+    """
 
     code: str
     message: str
@@ -137,6 +143,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("code", "message"):
             text = CONTROL.sub(" ", getattr(self, name)[:MAX_FAULT])
+            if "base64," in text:
+                text = _FILE_BYTES.sub("base64,…", text)
             msgspec.structs.force_setattr(self, name, text)
 
 

@@ -16,12 +16,13 @@ The rules, in the order in which they decide:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 
 import msgspec
 
-from runner.core.models import LOST, UNEXPLAINED, Job, Output, Record, State
+from runner.core.local_inputs import is_reference, parse_reference
+from runner.core.models import LOST, UNEXPLAINED, Job, Json, Output, Record, State
 from runner.manifest import spelling
 
 MAX_PURCHASES = 3
@@ -205,7 +206,7 @@ def _take_back_or_buy(job: Job, history: Sequence[Record], present: Present) -> 
     tries = made(same)
     if tries and tries[-1].state is State.FAILED:
         return _after_failure(tries)
-    return Decision(action=Action.BUY, reason=_why_buy(history, same))
+    return Decision(action=Action.BUY, reason=_why_buy(job, history, same))
 
 
 def _after_failure(tries: Sequence[Record]) -> Decision:
@@ -220,12 +221,28 @@ def _after_failure(tries: Sequence[Record]) -> Decision:
     return Decision(action=Action.BUY, reason=f"failed, tried again: {why}")
 
 
-def _why_buy(history: Sequence[Record], same: Sequence[Record]) -> str:
+def _changed_files(job: Job, record: Record) -> list[str]:
+    """Return the paths that ``record`` names with other bytes than ``job``; at most three."""
+    earlier = dict(_files_in(record.inputs))
+    changed = [path for path, sha256 in _files_in(job.inputs) if earlier.get(path, sha256) != sha256]
+    return list(dict.fromkeys(changed))[:3]
+
+
+def _files_in(inputs: dict[str, Json]) -> Iterator[tuple[str, str]]:
+    """Yield path and SHA-256 of each file of this machine."""
+    for value in inputs.values():
+        yield from (
+            parse_reference(item) for item in (value if isinstance(value, list) else [value]) if is_reference(item)
+        )
+
+
+def _why_buy(job: Job, history: Sequence[Record], same: Sequence[Record]) -> str:
     newest = newest_made(history)
     if newest is not None and newest.open:
         return f"purchase {newest.purchase} is unknown; bought once more (on_unknown: resubmit)"
     if not same:
-        return "inputs changed"
+        others = _changed_files(job, history[-1]) if history else []
+        return f"inputs changed: another file is at {', '.join(others)}" if others else "inputs changed"
     return {State.RELEASED: "refused before, not charged", State.CANCELLED: "cancelled before"}.get(
         same[-1].state, "not bought yet"
     )

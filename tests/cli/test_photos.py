@@ -75,6 +75,9 @@ def test_every_photo_is_in_its_own_result_and_the_results_are_the_next_feed(shop
     larges = shop.folder / "output/photos-large-emulator"
     assert {s: nearest(shown_photo(larges / f"{s}-large.png"), firsts) for s in photos} == {s: s for s in photos}
     assert "A run would buy nothing" in shop("plan", "jobs/photos-large.yaml", "--emulator").stdout
+    shutil.copy(photos["bowl"], photos["mug"])
+    planned = shop("plan", "jobs/photos.yaml", "--emulator", "--jobs").stdout
+    assert "mug: inputs changed: another file is at photos/mug.jpg" in planned
 
 
 BATCH = """
@@ -124,6 +127,7 @@ def test_what_has_no_picture_or_another_input_is_told(desk):
     assert "2 jobs have no picture, and no row" in ended.stderr
     assert "1 job has a picture made from other inputs" in ended.stderr
     assert "start at the current folder" in ended.stderr
+    assert "no picture" not in desk("export", "batch.yaml", "--emulator", "--feed", "-", "--only", "a").stderr
 
 
 def test_a_file_of_the_users_own_is_never_replaced(desk):
@@ -142,7 +146,7 @@ def test_a_file_of_the_users_own_is_never_replaced(desk):
     ("words", "said"),
     [
         (("batch.yaml", "--feed", "done.xlsx"), "call it done.csv"),
-        (("batch.yaml", "--feed", "-", "--format", "json"), "leave out --format"),
+        (("batch.yaml", "--feed", "-", "--format", "json"), "leave out --format and --selection"),
         (("out", "--feed", "-"), "needs the manifest"),
         (("batch.yaml", "--feed", "gone/done.csv"), "gone/done.csv cannot be written"),
     ],

@@ -12,7 +12,7 @@ from PIL import Image
 from support.harness import Service
 
 from runner.api.outputs import is_input
-from runner.core.models import State
+from runner.core.models import Fault, State
 from runner.emulator import InjectedFault
 from runner.engine.steps import attachments, submit
 from runner.engine.stop import Stop
@@ -181,3 +181,10 @@ async def test_an_interrupted_wait_for_room_buys_nothing(service: Service, monke
     assert report.unknown == 0
     assert report.left >= 3
     assert all(record.state is not State.UNKNOWN for record in service.lines())
+
+
+def test_an_error_that_repeats_the_photo_is_recorded_without_its_bytes() -> None:
+    """Some services print the input that they refuse; the results log and the screen keep the rest of the message."""
+    echo = base64.b64encode(bytes(range(256)) * 20).decode()
+    fault = Fault(code="bad_input", message=f"image_url: not readable: data:image/png;base64,{echo}")
+    assert fault.message == "image_url: not readable: data:image/png;base64,…"

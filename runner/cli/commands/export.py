@@ -88,8 +88,8 @@ def command(
     marks = Marks(read_selection(selection).pictures) if selection is not None else None
     folder = known_folder(manifest, output, emulator=emulator)
     if feed is not None:
-        if form != "csv":
-            raise UsageError("a feed is written as CSV; leave out --format")
+        if form != "csv" or selection is not None:
+            raise UsageError("a feed is CSV without marks; leave out --format and --selection")
         return _export_feed(manifest, emulator, folder, choice, feed, BYTE_ORDER_MARK if bom else b"")
     with open_reader(folder.root) as ledger:
         rows = Rows(choice.view(ledger), folder, marks)
@@ -119,7 +119,7 @@ def _export_feed(target: str, emulator: bool, folder: FolderReader, choice: Choi
             _replace(feed, chain([first], rows))
         elif not _write(chain([first], rows), b""):
             return 0
-    _tell_feed(rows, feed if to_file else None)
+    _tell_feed(rows, feed if to_file else None, every=not (choice.only or choice.only_from or choice.failed))
     return 0
 
 
@@ -130,22 +130,18 @@ def _replace(path: Path, chunks: Iterable[bytes]) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _tell_feed(rows: FeedRows, feed: Path | None) -> None:
-    """Tell what was written, where its paths start, and what is missing."""
+def _tell_feed(rows: FeedRows, feed: Path | None, *, every: bool) -> None:
+    """Tell what was written, where its paths start, and what is missing, if ``every`` job was to be in it."""
     count = "1 picture" if rows.pictures == 1 else f"{rows.pictures:,} pictures"
     file = rows.added[0]
-    where = (
-        f"{feed}: {count}; the paths in `{file}` start at its folder"
-        if feed is not None
-        else (f"{count}; the paths in `{file}` start at the current folder")
-    )
-    say(f"runner: {where}", err=True)
+    where, start = (f"{feed}: ", "its folder") if feed is not None else ("", "the current folder")
+    say(f"runner: {where}{count}; the paths in `{file}` start at {start}", err=True)
     if file != ADDED[0]:
         say(
             f"runner: the feed has a column of the same name already, so the new ones are {', '.join(rows.added)}",
             err=True,
         )
-    if rows.without:
+    if rows.without and every:
         jobs = "1 job has" if rows.without == 1 else f"{rows.without:,} jobs have"
         say(f"runner: {jobs} no picture, and no row", err=True)
     if rows.outdated:
