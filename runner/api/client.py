@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import hdrs
 
 from runner.api.config import ApiBase, Token
-from runner.api.fields import Answer, parse_object, read_day, read_object
+from runner.api.fields import Answer, parse_object, read_day, read_object, read_usd
 from runner.api.responses import (
     Accepted,
     Again,
@@ -178,6 +178,10 @@ class Api:
         """Return the categories of the catalogue; empty if there are none, or the catalogue cannot be reached."""
         found = (await self._catalogue_page("models/categories")).get("categories")
         return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+
+    async def balance_usd(self) -> float | None:
+        """Return the account's balance; None: not known. For a client of the account service: ``find_account``."""
+        return read_usd((await self._catalogue_page("balance")).get("balance_usd"))
 
     async def _catalogue_page(self, path: str) -> dict[str, Json]:
         """Return an answer of the catalogue; empty if none can be read."""

@@ -24,6 +24,10 @@ from runner.core.origins import DEFAULT_PORTS, is_loopback, origin_of
 DEFAULT_API = "https://model-api.runcomfy.net/v1"
 SHORTEST_SECRET = 10
 """Least length of a token that is removed from answers; a shorter one may be a word of any answer."""
+DEFAULT_ACCOUNT = "https://api.runcomfy.net/prod/v2"
+"""Account service of the public API, which knows the balance."""
+ACCOUNT_VARIABLE = "RUNCOMFY_SERVERLESS_API_BASE"
+"""Environment variable with another address of the account service, with its path."""
 TOKEN_VARIABLES = ("RUNCOMFY_TOKEN", "RUNCOMFY_API_TOKEN")
 """Environment variables that may hold the token; the first that is set counts."""
 
@@ -129,7 +133,28 @@ def find_api(override: str | None, environ: Mapping[str, str]) -> ApiBase:
 
     Raises ``UsageError`` for an unsafe or invalid address.
     """
-    url = (override or environ.get("RUNCOMFY_MODEL_API_BASE") or DEFAULT_API).strip().rstrip("/")
+    return _base(override or environ.get("RUNCOMFY_MODEL_API_BASE") or DEFAULT_API)
+
+
+def find_account(base: ApiBase, environ: Mapping[str, str]) -> ApiBase | None:
+    """Return the address of the account service that belongs to the API ``base``; None: it is not known.
+
+    It is that of the public API, or, on this machine, the API's own host: an emulator answers there, too. The address
+    in ``RUNCOMFY_SERVERLESS_API_BASE`` replaces both. The token of an API at any other address is sent nowhere else.
+    Raises ``UsageError`` for an unsafe address in the environment.
+    """
+    scheme, host, port = base.origin
+    public = base.origin == origin_of(DEFAULT_API)
+    if not public and not is_loopback(host):
+        return None
+    address = f"[{host}]" if ":" in host else host
+    own = DEFAULT_ACCOUNT if public else f"{scheme}://{address}:{port}/prod/v2"
+    return _base(environ.get(ACCOUNT_VARIABLE) or own)
+
+
+def _base(text: str) -> ApiBase:
+    """Return an address of a service that gets the token. Raises ``UsageError`` for an unsafe or invalid address."""
+    url = text.strip().rstrip("/")
     try:
         scheme, host, port = origin_of(url)
         parts = urlsplit(url)

@@ -47,7 +47,12 @@ def say(line: str, *, err: bool = False) -> None:
 
     Line breaks and the characters that control a terminal are replaced with U+FFFD.
     """
-    echo(_CONTROL_OR_BREAK.sub("\ufffd", line), err=err)
+    echo(printable(line), err=err)
+
+
+def printable(line: str) -> str:
+    """Return one line of untrusted text with its control characters and line breaks replaced with U+FFFD."""
+    return _CONTROL_OR_BREAK.sub("\ufffd", line)
 
 
 def say_all(text: str, *, err: bool = False) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from runner.api.config import Token, find_token
+from runner.api.config import ApiBase, Token, find_account, find_token
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.errors import AccountError, one_error
 from runner.core.models import EMULATOR, Json
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from runner.api.client import Api
 
 FRESH_SECONDS = 24 * 3600.0
+BALANCE_SECONDS = 10.0
+"""Longest time to wait for the balance: a forecast is useful without it."""
 
 CatalogueEntries = dict[str, dict[str, Json] | None]
 
@@ -123,6 +125,8 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     today: str | None = None
     """Current day of the API; None: not known."""
     asked: bool = False
+    balance_usd: float | None = None
+    """Balance of the account; None: not known."""
     why: str = ""
     """Reason why prices are missing, in words; empty: there is none, or the catalogue has no price."""
 
@@ -168,9 +172,23 @@ async def quote(models: Iterable[str], options: RunOptions, environ: Mapping[str
             entries = {model: entry for model, entry in found.items() if entry is not None}
             prices = {model: price_of(entry) for model, entry in entries.items()}
             why = await why_unreachable(api) if len(entries) < len(found) else ""
-            return Quote(prices=prices, entries=entries, today=api.today, asked=True, why=why)
+            balance = await _balance(api.base, environ) if not why else None
+            return Quote(prices=prices, entries=entries, today=api.today, asked=True, why=why, balance_usd=balance)
     except AccountError as error:
         return Quote(why=str(error))
+
+
+async def _balance(base: ApiBase, environ: Mapping[str, str]) -> float | None:
+    """Return the balance of the account at ``base`` in USD; None: not known, or not within ``BALANCE_SECONDS``."""
+    from runner.api.client import connect  # noqa: PLC0415 - slow to load, and most manifests need no HTTP
+
+    account = find_account(base, environ)
+    found: float | None = None
+    if account is not None:
+        with anyio.move_on_after(BALANCE_SECONDS):
+            async with connect(account, find_token(environ)) as api:
+                found = await api.balance_usd()
+    return found
 
 
 async def why_unreachable(api: Api) -> str:

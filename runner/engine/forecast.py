@@ -20,6 +20,7 @@ from runner.engine.catalogue import Quote
 from runner.engine.config import RunConfig
 from runner.engine.model_info import outputs_of
 from runner.engine.redo import RedoMarks, RedoMode
+from runner.engine.replacements import Replacements, replaced_inputs
 from runner.engine.stop import Stop, too_much_waits
 from runner.ledger import (
     EMPTY,
@@ -34,15 +35,16 @@ from runner.ledger import (
 from runner.manifest import JobStore
 from runner.planning.planner import Planner
 from runner.planning.renamed_manifest import refuse_renamed
-from runner.planning.rules import Action, Decision
+from runner.planning.rules import NEW, Action, Decision
 from runner.planning.selection import Selection
 from runner.planning.survey import SurveyResult, doubt_about_schemas, survey
 
 CATEGORIES = (Action.REUSE, Action.COLLECT, Action.DELIVER, Action.BUY, Action.HOLD, Action.FAILED)
 KEYS = {action: action.value.replace(" ", "_") for action in CATEGORIES}
 
-Visit = Callable[[Job, Action, str], None]
-"""Function called with each job, the one of ``CATEGORIES`` under which it is counted, and the reason."""
+Visit = Callable[[Job, Action, str, tuple[str, ...]], None]
+"""Function called with each job, the one of ``CATEGORIES`` under which it is counted, the reason, and the inputs that
+have changed, if the job replaces a done picture."""
 
 
 class PurchaseQueue:
@@ -75,6 +77,11 @@ class Forecast(msgspec.Struct, kw_only=True):
     counts: Counter[Action] = msgspec.field(default_factory=Counter)
     after_collecting: int = 0
     """Jobs to be bought that have an older purchase, which is downloaded first."""
+    new: int = 0
+    """Jobs to be bought that have no earlier purchase."""
+    replacements: Replacements = msgspec.field(default_factory=Replacements)
+    moves: int = 0
+    """Jobs to be reused whose files get another name."""
     others: int = 0
     """Paid results of jobs that are not selected."""
     doubtful: int = 0
@@ -90,10 +97,13 @@ class Forecast(msgspec.Struct, kw_only=True):
         """Count a job, and return its category."""
         if not decision.buys:
             self.counts[decision.action.category] += 1
+            self.moves += decision.action is Action.MOVE
             return decision.action.category
         later = decision.then is not None
         self.counts[Action.BUY] += 1
         self.after_collecting += later
+        self.new += decision.reason == NEW
+        self.replacements.add(job, decision)
         self.estimate.add(job)
         self.queue.add(job, later=later)
         return Action.BUY
@@ -107,7 +117,14 @@ class Forecast(msgspec.Struct, kw_only=True):
         known = quote.entries if quote is not None else entries or {}
         makes = {model: list(outputs_of(known.get(model, {}), model)) for model in self.estimate.models}
         counts = {key: self.counts[action] for action, key in KEYS.items()}
-        beside = {"after_collecting": self.after_collecting, "owed_by_others": self.others, "doubtful": self.doubtful}
+        beside = {
+            "after_collecting": self.after_collecting,
+            "owed_by_others": self.others,
+            "doubtful": self.doubtful,
+            "new": self.new,
+            "replaces": self._replaced(quote),
+            "moves": self.moves,
+        }
         money = self._money(quote) if quote is not None else {}
         stopped = {"not_now": self._not_now(quote) or None}
         return {
@@ -120,18 +137,31 @@ class Forecast(msgspec.Struct, kw_only=True):
             "output": self.output,
         }
 
+    def _replaced(self, quote: Quote | None) -> dict[str, Any]:
+        """Return the number of pictures to be replaced, the inputs that have changed, and the cost."""
+        money = _range(self.replacements.estimate, quote) if quote is not None else {}
+        return {"jobs": self.replacements.count, "changed": dict(self.replacements.inputs.most_common()), **money}
+
     def _money(self, quote: Quote) -> dict[str, Any]:
-        found = self.estimate.range_usd(quote.prices)
-        low, high = (round(usd, 6) for usd in found) if found is not None else (None, None)
         lacking = self.estimate.without_duration(quote.prices)
         return {
-            "from_usd": low,
-            "up_to_usd": high,
+            **_range(self.estimate, quote),
             "unpriced": sorted({*self.estimate.unpriced(quote.prices), *(one.model for one in lacking)}),
             "models": [self._model(model, quote.prices.get(model)) for model in self.estimate.models],
             "without_duration": [{"model": one.model, "jobs": one.count, "example": one.example} for one in lacking],
             **self._cap(quote),
+            "balance_usd": quote.balance_usd,
+            "balance_pays_for": self._paid_by_balance(quote),
         }
+
+    def _paid_by_balance(self, quote: Quote) -> int | None:
+        """Return how many of the purchases the balance of the account pays for, at their reserves; None: not known."""
+        if quote.balance_usd is None or self.estimate.unpriced(quote.prices):
+            return None
+        account = BudgetTracker(Budget(usd=quote.balance_usd), Stop(), lambda: None, None)
+        for model, price in quote.prices.items():
+            account.set_price(model, price)
+        return None if self.estimate.without_duration(quote.prices) else account.room(self.queue)
 
     def _model(self, model: str, price: Price | None) -> dict[str, Any]:
         seconds = {"seconds": self.estimate.seconds(model, price)} if price is not None and price.per_second else {}
@@ -173,6 +203,15 @@ class Forecast(msgspec.Struct, kw_only=True):
         return without_price_words(self.estimate.without_duration(prices))
 
 
+def _range(estimate: Estimate, quote: Quote) -> dict[str, float | None]:
+    """Return the lowest and highest cost of the jobs with a known price; None: there are no such jobs."""
+    low, high = estimate.range_usd(quote.prices) or (None, None)
+    return {
+        "from_usd": round(low, 6) if low is not None else None,
+        "up_to_usd": round(high, 6) if high is not None else None,
+    }
+
+
 def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, visit: Visit) -> Forecast:
     """Return what a run of ``manifest_jobs`` would do. Changes nothing, and needs no lock and no network.
 
@@ -191,7 +230,7 @@ def make_forecast(config: RunConfig, manifest_jobs: JobStore, *, now: float, vis
 
         def enter(job: Job, decision: Decision) -> None:
             decision = redo.decide(job, decision)
-            visit(job, forecast.count(job, decision), _reason(decision))
+            visit(job, forecast.count(job, decision), _reason(decision), replaced_inputs(job, decision))
 
         found = survey(planner, jobs.selected(), enter)
         _look_at_owed(forecast, found, ledger, api, most=config.backlog, now=now)

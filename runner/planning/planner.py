@@ -220,9 +220,7 @@ class Planner:
     def decide_renamed(self, job: Job, old_id: str) -> Decision:
         """Return the decision about ``job`` as if it had taken over the records of ``old_id``."""
         decision = self._decide(job, self.takeover(job, old_id))
-        return Decision(
-            action=decision.action, reason=f"renamed from {old_id}; {decision.reason}", record=decision.record
-        )
+        return msgspec.structs.replace(decision, reason=f"renamed from {old_id}; {decision.reason}")
 
     def decide_then(self, job: Job, old_id: str | None) -> Decision:
         """Return the decision once the job's owed purchases are downloaded; stuck ones count as still stuck."""

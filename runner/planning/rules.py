@@ -25,6 +25,8 @@ from runner.core.local_inputs import is_reference, parse_reference
 from runner.core.models import LOST, UNEXPLAINED, Job, Json, Output, Record, State
 from runner.manifest import spelling
 
+NEW = "new"
+"""Reason of the decision about a job without purchases."""
 MAX_PURCHASES = 3
 """Purchases of one fingerprint, after which a retryable failure is not paid for again."""
 MAX_UNEXPLAINED = 2
@@ -59,6 +61,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     record: Record | None = None
     then: Decision | None = None
     """Decision that follows in the same run once that purchase is downloaded, as far as it can be foreseen."""
+    replaces: Record | None = None
+    """Done purchase with other inputs whose files the purchase to be made replaces; None: it replaces none."""
 
     @property
     def buys(self) -> bool:
@@ -107,7 +111,31 @@ def next_purchase(history: Sequence[Record]) -> int:
 def decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: bool = False) -> Decision:
     """Return the decision about ``job``; ``history`` has its purchases at this API, oldest first."""
     if not history:
-        return Decision(action=Action.BUY, reason="new")
+        return Decision(action=Action.BUY, reason=NEW)
+    decision = _decide(job, history, present=present, resubmit=resubmit)
+    if decision.action is not Action.BUY:
+        return decision
+    return msgspec.structs.replace(decision, replaces=_replaced(job, history))
+
+
+def _replaced(job: Job, history: Sequence[Record]) -> Record | None:
+    """Return the newest done purchase with files, if its inputs are not those of ``job``; None: there is none."""
+    done = (record for record in reversed(history) if record.state is State.DONE)
+    newest = next((record for record in done if any(output.path for output in record.outputs)), None)
+    return newest if newest is not None and newest.fingerprint != job.fingerprint else None
+
+
+def changed_inputs(job: Job, record: Record) -> tuple[str, ...]:
+    """Return the names of the inputs that differ between ``job`` and an older purchase of it, in the job's order.
+
+    ``model`` stands for another model.
+    """
+    names = dict.fromkeys((*job.inputs, *record.inputs))
+    changed = (name for name in names if job.inputs.get(name) != record.inputs.get(name))
+    return ("model", *changed) if job.model != record.model else tuple(changed)
+
+
+def _decide(job: Job, history: Sequence[Record], *, present: Present, resubmit: bool) -> Decision:
     owed = next((record for record in history if record.owed and not record.rebuy), None)
     if owed is not None:
         return Decision(action=Action.COLLECT, reason=_owed_reason(owed, job), record=owed)

@@ -297,7 +297,7 @@ class Expectation:
         found: dict[str, tuple[Any, str, str]] = {}
         given = operations.RunOptions(**options)
 
-        def visit(job: Any, action: Any, reason: str) -> None:
+        def visit(job: Any, action: Any, reason: str, _: Any) -> None:
             found[job.id] = job, action.value, reason
 
         said: dict[str, Any] | type

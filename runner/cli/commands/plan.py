@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import click
 
@@ -22,19 +23,19 @@ from runner.cli.arguments import (
     read_manifest,
     redo_options,
 )
-from runner.cli.console import echo, say, show_warnings
+from runner.cli.console import echo, show_warnings
+from runner.cli.plan_view import Sent, show_job, show_overview
 from runner.core.aio import run_loop
 from runner.core.clock import SystemClock
 from runner.core.errors import AccountError
-from runner.core.models import Budget, Job
+from runner.core.models import Budget, Job, Json
 from runner.core.shards import Shard
-from runner.engine.billing.prices import DURATION_ADVICE, WithoutDuration
 from runner.engine.catalogue import Quote, emulated_entries, quote
 from runner.engine.config import RunConfig
-from runner.engine.forecast import KEYS, Forecast, make_forecast
-from runner.engine.model_info import output_words
+from runner.engine.forecast import KEYS, Forecast, Visit, make_forecast
 from runner.engine.options import RunOptions
-from runner.manifest import OnUnknown
+from runner.engine.redo import RedoMode
+from runner.manifest import Manifest, OnUnknown
 from runner.planning.rules import Action
 
 
@@ -54,7 +55,10 @@ from runner.planning.rules import Action
 @click.option("--budget", type=BudgetType(), help="Limit of the folder's cost: 25.00, or 25.00/day.")
 @api_options
 @click.option("--offline", is_flag=True, help="Do not contact the catalogue; prices are unknown.")
-@click.option("--jobs", is_flag=True, help="Print the decision about each job, with the reason.")
+@click.option(
+    "--sample", type=click.IntRange(min=0), default=3, metavar="N", help="Show what is sent for N jobs. [default: 3]"
+)
+@click.option("--jobs", is_flag=True, help="Print the decision about each job, and what is sent for it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output.")
 def command(
     manifest: str,
@@ -69,14 +73,16 @@ def command(
     api: str | None,
     same_api_as: str | None,
     offline: bool,
+    sample: int,
     jobs: bool,
     as_json: bool,
 ) -> int:
-    """Show what a run of MANIFEST would do: which jobs it would buy, and at what price. Submits nothing.
+    """Show what a run of MANIFEST would do: which jobs it would buy, what is sent, and at what price.
+    Submits nothing.
 
     \b
     Example:
-      runner plan jobs/demo.yaml --jobs
+      runner plan jobs/demo.yaml --sample 10
     """
     options = RunOptions(
         output=output,
@@ -95,25 +101,82 @@ def command(
     )
     loaded = read_manifest(manifest, options)
     show_warnings(loaded.warnings)
-    lines: list[dict[str, str]] = []
-
-    def visit(job: Job, action: Action, reason: str) -> None:
-        if jobs and as_json:
-            lines.append({"id": job.id, "action": KEYS[action], "reason": reason})
-        elif jobs:
-            say(f"{LABELS.get(action, action.value):<14} {job.id}: {reason}")
-
-    config = RunConfig.resolve(loaded, options, os.environ)
-    forecast = make_forecast(config, loaded.jobs, now=SystemClock().now(), visit=visit)
-    entries = emulated_entries(forecast.estimate.models) if emulator and forecast.estimate.models else {}
-    prices = None if emulator else _quote(forecast, options, offline=offline)
-    found = forecast.as_json(prices, entries)
-    found["left_out"] = loaded.left_out_rows
     if as_json:
-        echo(json.dumps({**found, **({"jobs": lines} if jobs else {})}))
+        _print_json(loaded, options, sample, jobs=jobs)
     else:
-        _show(found, prices or Quote(), missing=redo.missing)
+        _print_text(loaded, options, sample, jobs=jobs)
     return 0
+
+
+class _Plan(NamedTuple):
+    """A forecast and its price."""
+
+    found: dict[str, Json]
+    """Object that ``--json`` prints."""
+    quote: Quote | None
+    """Answer of the catalogue; None: nothing is charged."""
+    sample: list[Sent]
+    """The first jobs to be bought."""
+    visit: Callable[[Visit], object]
+    """Function that makes the forecast again, and passes each job to its argument: there may be a million."""
+
+
+def _plan(manifest: Manifest, options: RunOptions, sample: int) -> _Plan:
+    config, now = RunConfig.resolve(manifest, options, os.environ), SystemClock().now()
+    chosen: list[tuple[Job, str, tuple[str, ...]]] = []
+
+    def choose(job: Job, action: Action, reason: str, changed: tuple[str, ...]) -> None:
+        if action is Action.BUY and len(chosen) < sample:
+            chosen.append((job, reason, changed))
+
+    forecast = make_forecast(config, manifest.jobs, now=now, visit=choose)
+    entries = emulated_entries(forecast.estimate.models) if options.emulator and forecast.estimate.models else {}
+    answer = None if options.emulator else _quote(forecast, options, offline=options.offline)
+    found = {**forecast.as_json(answer, entries), "left_out": manifest.left_out_rows}
+    prices = answer.prices if answer is not None else None
+    return _Plan(
+        found,
+        answer,
+        [Sent(*about, prices) for about in chosen],
+        lambda visit: make_forecast(config, manifest.jobs, now=now, visit=visit),
+    )
+
+
+def _print_text(manifest: Manifest, options: RunOptions, sample: int, *, jobs: bool) -> None:
+    plan = _plan(manifest, options, sample)
+    prices = plan.quote.prices if plan.quote is not None else None
+
+    def show(job: Job, action: Action, reason: str, changed: tuple[str, ...]) -> None:
+        show_job(action, job.id, reason, Sent(job, reason, changed, prices) if action is Action.BUY else None)
+
+    if jobs:
+        plan.visit(show)
+    missing = options.redo is RedoMode.MISSING
+    show_overview(plan.found, plan.quote, [] if jobs else plan.sample, missing=missing)
+
+
+def _print_json(manifest: Manifest, options: RunOptions, sample: int, *, jobs: bool) -> None:
+    """Print one object; with ``jobs``, also the decision about each job, one at a time."""
+    plan = _plan(manifest, options, sample)
+    shown = [{"id": sent.job.id, "reason": sent.reason, **sent.as_json()} for sent in plan.sample]
+    text = json.dumps({**plan.found, "sample": shown})
+    if not jobs:
+        echo(text)
+        return
+    prices = plan.quote.prices if plan.quote is not None else None
+    separator = ""
+
+    def show(job: Job, action: Action, reason: str, changed: tuple[str, ...]) -> None:
+        nonlocal separator
+        about: dict[str, Json] = {"id": job.id, "action": KEYS[action], "reason": reason}
+        if action is Action.BUY:
+            about["sends"] = Sent(job, reason, changed, prices).as_json()
+        echo(f"{separator}{json.dumps(about)}", nl=False)
+        separator = ", "
+
+    echo(f'{text[:-1]}, "jobs": [', nl=False)
+    plan.visit(show)
+    echo("]}")
 
 
 def _quote(forecast: Forecast, options: RunOptions, *, offline: bool) -> Quote:
@@ -125,84 +188,3 @@ def _quote(forecast: Forecast, options: RunOptions, *, offline: bool) -> Quote:
     except AccountError:
         return Quote(why="no API token: set RUNCOMFY_TOKEN to see prices")
     return run_loop(lambda: quote(models, options, os.environ))
-
-
-def _price_words(found: dict[str, Any], prices: Quote) -> str:
-    """Return in words what the purchases may cost according to the live catalogue."""
-    lacking = {one["model"]: one["jobs"] for one in found["without_duration"]}
-    if found["from_usd"] is None:
-        why = "" if lacking else f" ({prices.why or 'the catalogue has none'})"
-        return f"total price unknown{why}"
-    unpriced = [model for model in found["unpriced"] if model not in lacking]
-    price = f"from ${found['from_usd']:.4f}, reserved up to ${found['up_to_usd']:.4f}"
-    why = f" ({prices.why})" if prices.why else ""
-    price += f", without {', '.join(unpriced)}, whose price is unknown{why}" if unpriced else ""
-    return price + (f", without {sum(lacking.values()):,} whose duration is unknown" if lacking else "")
-
-
-def _cap_words(found: dict[str, Any]) -> str:
-    left = f"; budget {found['budget']}, of which ${found['budget_left_usd']:.4f} is left"
-    if found["affordable"] is None:
-        return left
-    if found["affordable"] < found["buy"]:
-        jobs = "the first job" if found["affordable"] == 1 else f"the first {found['affordable']:,} jobs"
-        return f"{left}: enough for {jobs} at these reserves" if found["affordable"] else f"{left}: too little for any"
-    return f"{left}: enough for all of these"
-
-
-def _show(found: dict[str, Any], prices: Quote, *, missing: bool) -> None:
-    say(f"{'1 job' if found['total'] == 1 else format(found['total'], ',') + ' jobs'} → {found['output']}")
-    if found["left_out"]:
-        say(f"left out by where: {found['left_out']:,}")
-    for action, key in KEYS.items():
-        if found[key]:
-            meaning = MEANING[action] + (OR_BOUGHT if missing and action is Action.DELIVER else "")
-            say(f"  {found[key]:>7,}  {LABELS.get(action, action.value)}: {meaning}")
-        if action is Action.BUY and found[key]:
-            _show_purchases(found, prices)
-    if found["owed_by_others"]:
-        say(f"  {found['owed_by_others']:>7,}  paid results of jobs that are not selected: downloaded as well")
-    if not found["buy"]:
-        say("A run would buy nothing.")
-    elif found["not_now"]:
-        say(f"The next run would buy nothing yet: {found['not_now']}.")
-
-
-def _show_purchases(found: dict[str, Any], prices: Quote) -> None:
-    priced = {part["model"]: _model_words(part) for part in found.get("models", [])}
-    for model, kinds in found["makes"].items():
-        makes = f"makes {output_words(kinds)}" if kinds else ""
-        words = f"{priced[model]}{makes and f'; {makes}'}" if model in priced else f"{model} {makes}"
-        if makes or model in priced:
-            say(f"           {words}")
-    for one in found.get("without_duration", []):
-        lacking = str(WithoutDuration(one["model"], one["jobs"], one["example"]))
-        if lacking not in (found["not_now"] or ""):
-            say(f"           {lacking}; {DURATION_ADVICE}")
-    if "from_usd" in found:
-        say(f"           {_price_words(found, prices)}{_cap_words(found) if found['budget'] else ''}")
-    if found["after_collecting"]:
-        say(f"           {found['after_collecting']:,} of them after the download of an older purchase of the job")
-
-
-def _model_words(part: dict[str, Any]) -> str:
-    usd = part["base_price_usd"]
-    if usd is None:
-        return f"{part['model']}: {part['buy']:,}, price unknown"
-    if part["price_unit"] == "second":
-        return f"{part['model']}: {part['buy']:,}, {part['seconds']:,} s in total, from ${usd:g} a second"
-    return f"{part['model']}: {part['buy']:,}, from ${usd:g} each"
-
-
-LABELS = {Action.COLLECT: "download", Action.DELIVER: "download again", Action.HOLD: "on hold"}
-"""Actions in words for people, where the key of ``--json`` is not plain."""
-
-MEANING = {
-    Action.REUSE: "done; nothing to do",
-    Action.COLLECT: "paid, not downloaded yet; no further cost",
-    Action.DELIVER: "files are missing; no further cost",
-    Action.BUY: "submitted and charged",
-    Action.HOLD: "may have been bought; resolve with `runner reconcile`",
-    Action.FAILED: "failed with these inputs; change them to try again",
-}
-OR_BOUGHT = ", or bought again if they are unavailable"
