@@ -226,7 +226,7 @@ class _Run:
             if self._engine.gone:
                 self._stop.buying(GONE)
             elif report.stopped is not None and report.stopped.exit_code in FOR_ALL:
-                self._stop.buying(report.stopped.reason, report.stopped.exit_code)
+                self._stop.buying(report.stopped.reason, report.stopped.exit_code, report.stopped.remedy)
 
     async def _carry(self, shard: Shard, slot: Shard) -> ShardOutcome:
         """Run a shard to its end. Retry up to ``PATIENCE`` if a worker is unfit or another run holds the shard."""

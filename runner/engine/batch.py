@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import chain
@@ -15,7 +15,7 @@ from runner.core.disk import in_thread
 from runner.core.errors import ConflictError
 from runner.core.models import Job, Record
 from runner.engine.billing.budget import BudgetTracker
-from runner.engine.billing.costs import Estimate, total_spent
+from runner.engine.billing.costs import Estimate, Prices, is_paid, total_spent
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
 from runner.engine.other_addresses import owed_elsewhere
@@ -30,6 +30,7 @@ from runner.engine.preparation import (
     take_over,
 )
 from runner.engine.redo import Jobs, Redo, RedoMode
+from runner.engine.replacements import Replacements
 from runner.engine.run_status import RunStatus
 from runner.engine.scheduler import WorkItem, run_batch
 from runner.engine.steps.poll import RefusedRequests
@@ -44,18 +45,25 @@ from runner.planning.planner import Planner
 from runner.planning.rules import Action, Decision
 from runner.planning.survey import SurveyResult, doubt_about_schemas, survey
 
+DECLINED = "you kept the done pictures; nothing was bought"
 DISK_THREADS = 16
 """Threads for disk access."""
 
 Claimed = Callable[[Record], bool]
 
+Confirm = Callable[[str], Awaitable[bool]]
+"""Function that tells whether done pictures may be replaced; it gets their number, the changed inputs and the cost."""
+
 
 class Batch:
     """A run in progress: the folder is locked, the ledger open, the API connected."""
 
-    def __init__(self, context: RunContext, config: RunConfig) -> None:
+    def __init__(self, context: RunContext, config: RunConfig, confirm: Confirm | None = None) -> None:
+        """Ask ``confirm`` before done pictures are replaced; None: they may be."""
         self.context = context
         self._config = config
+        self._confirm = confirm
+        self._replacements = Replacements()
         self._started = context.clock.monotonic()
         self._tally = Tally()
         self._time_limit = TimeLimit(context.clock, context.stop, until=config.until, seconds=config.for_seconds)
@@ -98,7 +106,8 @@ class Batch:
         again = await self._open_redo(planner, jobs.selected, buying)
         if buying.models:
             stop_if_disk_full(self.context)
-        await open_budget(self.context, self._config, self._budget, buying, self._known())
+        prices = await open_budget(self.context, self._config, self._budget, buying, self._known())
+        await self._confirm_replacements(prices)
         work = WorkItems(self.context, self._tally)
         owed = work.of_owed(found)
         self._budget.track(item.record for item in owed if item.record is not None)
@@ -114,6 +123,18 @@ class Batch:
         if again.unfinished:
             self._tally.notes.append("the redo is not finished; run the same command again to continue it")
         return await self._finish()
+
+    async def _confirm_replacements(self, prices: Prices) -> None:
+        """Stop buying if the user does not want done pictures to be replaced.
+
+        The folder is locked meanwhile: what the question says is what is bought. Owed purchases are downloaded in any
+        case.
+        """
+        if self._confirm is None or not self._replacements.count or self.context.stop.stopped:
+            return
+        paid = is_paid(self.context.api.base.name)
+        if not await self._confirm(self._replacements.words(prices if paid else None)):
+            self.context.stop.buying(DECLINED, remedy="with --yes, or y as the answer")
 
     async def _open_redo(self, planner: Planner, jobs: Jobs, buying: Estimate) -> Redo:
         """Continue the redo that an earlier run left, or begin the one asked for."""
@@ -156,6 +177,7 @@ class Batch:
 
         def enter(job: Job, decision: Decision) -> None:
             tally.enter(decision)
+            self._replacements.add(job, decision)
             if decision.buys or (missing_too and decision.action is Action.DELIVER):
                 buying.add(job)
 

@@ -20,7 +20,7 @@ from runner.core.errors import UsageError, one_error
 from runner.core.http import session
 from runner.core.models import EMULATOR, Record
 from runner.core.shards import Shard
-from runner.engine.batch import Batch
+from runner.engine.batch import Batch, Confirm
 from runner.engine.config import DownloadLimits, RunConfig
 from runner.engine.connection import EMULATOR_STATE, reach
 from runner.engine.context import RunContext
@@ -90,10 +90,14 @@ async def run_jobs(
     stop: Stop | None = None,
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
+    confirm: Confirm | None = None,
 ) -> Report:
-    """Run the jobs of ``manifest`` with ``config``. The same as ``run``, for callers that have a resolved config."""
+    """Run the jobs of ``manifest`` with ``config``. The same as ``run``, for callers that have a resolved config.
+
+    ``confirm`` is asked before done pictures are replaced; if it says no, nothing is bought.
+    """
     await in_thread(None, refuse_renamed, config.folder.root, config.beside, manifest.jobs)
-    async with _batch(config, observer, stop, clock, environ, buys=True) as batch:
+    async with _batch(config, observer, stop, clock, environ, buys=True, confirm=confirm) as batch:
         report = await batch.run(manifest.jobs)
     return report.with_rows(bad=manifest.skipped_rows, left_out=manifest.left_out_rows)
 
@@ -225,6 +229,7 @@ async def _batch(
     environ: Mapping[str, str],
     *,
     buys: bool = False,
+    confirm: Confirm | None = None,
 ) -> AsyncIterator[Batch]:
     """Open the resources of a batch, and close them in reverse order.
 
@@ -255,7 +260,7 @@ async def _batch(
                 stop=stop,
                 lock=held.lock,
             )
-            batch = Batch(context, config)
+            batch = Batch(context, config, confirm)
             if isinstance(observer, StatusObserver):
                 observer.watch(batch.status)
             yield batch

@@ -153,7 +153,7 @@ class Pipeline:
         if halted(self._config.halt, failed=self._tally.failed, finished=self._tally.finished):
             counts = f"{self._tally.failed} of {self._tally.finished}"
             text = f"stopped on failures (`halt:`): {counts} jobs that finished failed, or are unavailable or unknown"
-            self._context.stop.buying(text, HALTED)
+            self._context.stop.buying(text, HALTED, "after you have corrected what fails")
 
     def _intent_fields(self, job: Job) -> dict[str, object]:
         """Return the fields of an intent beside the job, so that polling and delivery need no manifest."""

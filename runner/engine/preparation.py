@@ -9,7 +9,7 @@ from runner.core.aio import pull
 from runner.core.clock import timestamp
 from runner.core.models import Fault, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
-from runner.engine.billing.costs import Estimate, is_paid
+from runner.engine.billing.costs import Estimate, Prices, is_paid
 from runner.engine.billing.prices import Price, price_of, without_price_words
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
@@ -77,8 +77,8 @@ def stop_if_disk_full(context: RunContext) -> None:
 
 async def open_budget(
     context: RunContext, config: RunConfig, budget: BudgetTracker, buying: Estimate, known: Iterator[Record]
-) -> None:
-    """Set the prices of the models to be bought.
+) -> Prices:
+    """Set and return the prices of the models to be bought.
 
     With a budget, count the purchases ``known``, and stop buying if a job has no price.
     """
@@ -96,6 +96,7 @@ async def open_budget(
             _refuse_unpriced(context, config, model, reachable=entry is not None)
     if config.budget is not None and (lacking := buying.without_duration(prices)):
         context.stop.buying(without_price_words(lacking), 65)
+    return prices
 
 
 def _refuse_unpriced(context: RunContext, config: RunConfig, model: str, *, reachable: bool) -> None:

@@ -28,7 +28,8 @@ class PurchaseLimit:
         async with self._turn:
             while most is not None and self._made + self._under_way >= most and not self._stop.stopped:
                 if self._made >= most:
-                    self._stop.buying(f"the {most:,} purchases that --buy allows in a run were made")
+                    made = f"the {most:,} purchases that --buy allows in a run were made"
+                    self._stop.buying(made, remedy="for as many more")
                 else:
                     await self._stop.wait(LOOK_SECONDS)
             if self._stop.stopped:

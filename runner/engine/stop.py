@@ -32,9 +32,13 @@ class Stop:
         """Return whether nothing more may be bought."""
         return self.why is not None
 
-    def buying(self, reason: str, exit_code: int = 75) -> None:
-        """Stop buying. Of several reasons, the one whose exit code takes precedence is kept, then the earliest."""
-        self.why = most_serious([*filter(None, [self.why]), Stopped(reason=reason, exit_code=exit_code)])
+    def buying(self, reason: str, exit_code: int = 75, remedy: str = "") -> None:
+        """Stop buying. Of several reasons, the one whose exit code takes precedence is kept, then the earliest.
+
+        ``remedy``: what to do before or with the next run; see ``Stopped``.
+        """
+        stopped = Stopped(reason=reason, exit_code=exit_code, remedy=remedy)
+        self.why = most_serious([*filter(None, [self.why]), stopped])
         self._event.set()
 
     def interrupt(self, reason: str, exit_code: int = 75) -> None:

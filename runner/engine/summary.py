@@ -128,6 +128,8 @@ class Stopped:
 
     reason: str
     exit_code: int
+    remedy: str = ""
+    """Condition or option of the next run; empty: ``exit_code`` says enough."""
 
 
 def most_serious(reasons: Iterable[Stopped]) -> Stopped | None:

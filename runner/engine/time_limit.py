@@ -24,9 +24,9 @@ class TimeLimit:
     def check(self) -> None:
         """Stop buying if the time of the run is over."""
         if self._until is not None and self._clock.now() >= self._until:
-            self._stop.buying("the time of --until is reached")
+            self._stop.buying("the time of --until is reached", remedy="with a later --until, or without it")
         elif self._end is not None and self._clock.monotonic() >= self._end:
-            self._stop.buying("the time of --for is over")
+            self._stop.buying("the time of --for is over", remedy="for as long again")
 
     async def watch(self) -> None:
         """Check the time regularly, also while nothing is bought, until buying stops."""

@@ -30,6 +30,7 @@ from runner.cli.arguments import (
 from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
 from runner.cli.display.events import Severity
+from runner.cli.question import ReplacementQuestion
 from runner.cli.signals import attend
 from runner.core.aio import run_loop
 from runner.core.errors import ManifestError, RunnerError, UsageError
@@ -131,6 +132,7 @@ def _moments(shown: datetime) -> list[float]:
 @click.option("--budget", type=BudgetType(), help="Limit of the folder's cost: 25.00, or 25.00/day.")
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at this time, the nearest to now.")
 @click.option("--for", "for_seconds", type=Duration(), metavar="TIME", help="Stop buying after a time: 4h, 90m.")
+@click.option("--yes", is_flag=True, help="Replace done pictures without a question.")
 @api_options
 @click.option("--offline", is_flag=True, help="Use cached schemas and earlier prices.")
 @output_options
@@ -150,6 +152,7 @@ def command(
     budget: Budget | None,
     until: float | None,
     for_seconds: float | None,
+    yes: bool,
     api: str | None,
     same_api_as: str | None,
     offline: bool,
@@ -192,11 +195,11 @@ def command(
     place = ResultsPlace(manifest=manifest, output=output, emulator=emulator, shard=shard)
     display = make_display(shown)
     return conclude(
-        lambda: _go(manifest, chosen(), cluster, display), display, place, as_json=as_json, on_finish=on_finish
+        lambda: _go(manifest, chosen(), cluster, display, yes=yes), display, place, as_json=as_json, on_finish=on_finish
     )
 
 
-def _go(target: str, options: RunOptions, cluster: str | None, display: RunDisplay) -> Report:
+def _go(target: str, options: RunOptions, cluster: str | None, display: RunDisplay, *, yes: bool) -> Report:
     """Read the manifest and run it. Raises ``RunnerError``."""
     try:
         loaded = read_manifest(target, options)
@@ -209,14 +212,19 @@ def _go(target: str, options: RunOptions, cluster: str | None, display: RunDispl
     config = RunConfig.resolve(loaded, options, os.environ)
     if cluster is not None:
         return _on_cluster(config, loaded, options, cluster, display)
-    return run_loop(lambda: _run(config, loaded, display))
+    return run_loop(lambda: _run(config, loaded, display, yes=yes))
 
 
-async def _run(config: RunConfig, manifest: Manifest, display: RunDisplay) -> Report:
+async def _run(config: RunConfig, manifest: Manifest, display: RunDisplay, *, yes: bool) -> Report:
     _begin(config, manifest, display, f" (shard {config.shard})" if config.shard is not None else "")
     if config.shard is not None:
         _warn_of_locks(config.folder.root, display)
-    return await attend(lambda stop: operations.run_jobs(config, manifest, observer=display, stop=stop), display)
+
+    async def work(stop: Stop) -> Report:
+        confirm = ReplacementQuestion(display, stop, yes=yes)
+        return await operations.run_jobs(config, manifest, observer=display, stop=stop, confirm=confirm)
+
+    return await attend(work, display)
 
 
 def _begin(config: RunConfig, manifest: Manifest, display: RunDisplay, where: str) -> None:

@@ -70,6 +70,8 @@ class RunDisplay:
         self._read: Callable[[], RunStatus] = RunStatus
         self._stop: Stop | None = None
         self._told_stop = ""
+        self._paused = False
+        self._listeners: list[Callable[[Record], None]] = []
         self._held: list[Event] = []
         self._erred: deque[Record] = deque(maxlen=KEPT_ERRORS)
         logging.basicConfig(handlers=[_Handler(self._hear)], level=logging.WARNING, force=True)
@@ -79,6 +81,10 @@ class RunDisplay:
         """Read the status of the run with ``read`` from now on."""
         self._read = read
 
+    def listen(self, listener: Callable[[Record], None]) -> None:
+        """Call ``listener`` with every record."""
+        self._listeners.append(listener)
+
     def heed(self, stop: Stop) -> None:
         """Report when ``stop`` is set."""
         self._stop = stop
@@ -87,13 +93,15 @@ class RunDisplay:
         """Show one transition that is durable now."""
         if record.error is not None:
             self._erred.append(record)
-        self._track.see(record)
+        self.count(record)
         if severity_of(record) >= self._renderer.least:
             self._tell(event_of(record, self._clock.now()))
 
     def count(self, record: Record) -> None:
         """Count one transition without showing it."""
         self._track.see(record)
+        for listener in self._listeners:
+            listener(record)
 
     def say(self, text: str, name: str = "log", weight: Severity = Severity.NOTICE, **fields: Json) -> None:
         """Show a message; ``fields`` are for a program that reads JSON objects."""
@@ -120,8 +128,19 @@ class RunDisplay:
             self._tell_stop()
             snapshot = self._track.read(self._read(), self._clock.monotonic())
             with self._ignoring_stream_errors():
-                self._renderer.show(snapshot, self._clock.now())
+                if not self._paused:
+                    self._renderer.show(snapshot, self._clock.now())
             await anyio.sleep(self._renderer.tick_seconds)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to a question."""
+        self._paused = True
+        self.close()
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def interrupted(self, signal: str, grace_seconds: float) -> None:
         """Report that a signal ends the run, even if buying had stopped before."""

@@ -120,7 +120,7 @@ def next_steps(report: Report, typed: Typed) -> list[Step]:
     """Return the next steps, the most urgent first."""
     steps = []
     target = typed.target or shlex.quote(report.output)
-    first = _FIRST.get(report.stopped.exit_code, "") if report.stopped is not None else ""
+    first = _first(report)
     if report.unknown:
         steps.append(Step(command=f"runner reconcile {target}", why=_resolve_words(report)))
     if report.owed or report.left:
@@ -138,6 +138,13 @@ def next_steps(report: Report, typed: Typed) -> list[Step]:
     if not steps and report.total:
         steps.append(Step(command=f"runner report {target}", why="writes one page with every picture"))
     return steps[:MAX_STEPS]
+
+
+def _first(report: Report) -> str:
+    """Return what to do before or with the next run, to go before what that run does; empty: nothing."""
+    if report.stopped is None:
+        return ""
+    return f"{report.stopped.remedy}: " if report.stopped.remedy else _FIRST.get(report.stopped.exit_code, "")
 
 
 _FIRST = {

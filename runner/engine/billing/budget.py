@@ -252,7 +252,8 @@ class BudgetTracker:
             cap = f"{cap} (${self._limit():.4f} for shard {self._shard})"
         self._stop.buying(
             f"the budget of {cap} is used up: ${self._counted():.4f} is spent or reserved, and {job.id} may cost "
-            f"${estimate:.4f}. Raise the budget{', or run again tomorrow' if self._budget.per_day else ''}"
+            f"${estimate:.4f}. Raise the budget{', or run again tomorrow' if self._budget.per_day else ''}",
+            remedy=f"with a larger --budget{', or tomorrow' if self._budget.per_day else ''}",
         )
 
     def _refuse_unpriced(self, job: Job) -> None:
