@@ -24,6 +24,7 @@ from runner.cli.display import OutputOptions, RunDisplay
 from runner.cli.display.events import Severity
 from runner.cli.display.summary import Typed
 from runner.cli.hook import run_hook
+from runner.cli.new_files import NewFiles
 from runner.cli.signals import signals
 from runner.core.errors import OutputError, RunnerError
 from runner.core.models import Json
@@ -114,7 +115,19 @@ def conclude(
     The ``on_finish`` command runs after every ending except two: a kill, and a second signal. Both end the process at
     once.
     """
-    heard = as_json or on_finish is not None
+    if on_finish is None:
+        return _conclude(work, watch, place, None, as_json=as_json)
+    hook = _Hook(on_finish, watch)
+    try:
+        return _conclude(work, watch, place, hook, as_json=as_json)
+    finally:
+        hook.close()
+
+
+def _conclude(
+    work: Callable[[], Report], watch: RunDisplay, place: ResultsPlace, hook: _Hook | None, *, as_json: bool
+) -> int:
+    heard = as_json or hook is not None
     try:
         report = _interruptible(work)
     except RunnerError as error:
@@ -124,7 +137,8 @@ def conclude(
     except Exception as error:  # a bug in the program: tell the hook, then raise the exception again for the traceback
         watch.close()
         did = place.standing() if heard else {}
-        _call(on_finish, {**did, "error": type(error).__name__, "exit_code": 70}, watch)
+        if hook is not None:
+            hook.call({**did, "error": type(error).__name__, "exit_code": 70})
         raise
     else:
         watch.finish(report, place.typed())
@@ -135,7 +149,8 @@ def conclude(
         except OutputError as error:  # the hook is called in any case
             watch.say(str(error), weight=Severity.ALERT, level="error", message=str(error))
             code = code if code in (64, 65) else error.exit_code
-    _call(on_finish, {**summary, "exit_code": code}, watch)
+    if hook is not None:
+        hook.call({**summary, "exit_code": code})
     return code
 
 
@@ -164,10 +179,35 @@ def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - signature 
     raise KeyboardInterrupt
 
 
-def _call(command: str | None, summary: dict[str, Json], watch: RunDisplay) -> None:
-    if command is None:
-        return
-    trouble = run_hook(command, json.dumps(summary), summary["exit_code"], os.environ)
-    if trouble:
-        text = f"{trouble}; the results of the run are not affected"
-        watch.say(text, weight=Severity.ALERT, level="warning", message=trouble)
+class _Hook:
+    """Command of ``--on-finish`` for one run, and the list of new files that it gets."""
+
+    def __init__(self, command: str, watch: RunDisplay) -> None:
+        self._command = command
+        self._watch = watch
+        self._files: NewFiles | None = None
+        try:
+            self._files = NewFiles()
+        except OSError as error:
+            self._warn(f"--on-finish gets no list of new files: {error.strerror}")
+        else:
+            watch.listen(self._files)
+
+    def call(self, summary: dict[str, Json]) -> None:
+        """Run the command with ``summary`` on its standard input."""
+        files = self._files
+        if files is not None:
+            files.finish()
+            self._warn(files.trouble)
+        path = files.path if files is not None else None
+        self._warn(run_hook(self._command, json.dumps(summary), summary["exit_code"], os.environ, new_files=path))
+
+    def close(self) -> None:
+        """Delete the list."""
+        if self._files is not None:
+            self._files.remove()
+
+    def _warn(self, trouble: str) -> None:
+        if trouble:
+            text = f"{trouble}; the results of the run are not affected"
+            self._watch.say(text, weight=Severity.ALERT, level="warning", message=trouble)

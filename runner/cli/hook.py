@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from runner.api.config import TOKEN_VARIABLES
 
@@ -14,11 +15,18 @@ HOOK_SECONDS = 60.0
 
 
 def run_hook(
-    command: str, summary: str, exit_code: int, environ: Mapping[str, str], *, seconds: float = HOOK_SECONDS
+    command: str,
+    summary: str,
+    exit_code: int,
+    environ: Mapping[str, str],
+    *,
+    new_files: Path | None = None,
+    seconds: float = HOOK_SECONDS,
 ) -> str:
     """Run ``command`` with ``summary`` on its standard input, and return an error message; empty if it succeeded.
 
-    The command gets the environment without the variables of the API token, and with ``RUNNER_EXIT_CODE``.
+    The command gets the environment without the variables of the API token, and with ``RUNNER_EXIT_CODE`` and, if there
+    is such a list, ``RUNNER_NEW_FILES``.
     """
     kept = {name: value for name, value in environ.items() if name not in TOKEN_VARIABLES}
     try:
@@ -28,7 +36,7 @@ def run_hook(
             stdin=subprocess.PIPE,
             stdout=2,
             text=True,
-            env={**kept, "RUNNER_EXIT_CODE": str(exit_code)},
+            env={**kept, **_about_run(exit_code, new_files)},
             start_new_session=True,
         )
     except OSError as error:
@@ -40,6 +48,11 @@ def run_hook(
     finally:
         _end(process)
     return f"--on-finish ended with exit code {process.returncode}" if process.returncode else ""
+
+
+def _about_run(exit_code: int, new_files: Path | None) -> dict[str, str]:
+    named = {} if new_files is None else {"RUNNER_NEW_FILES": str(new_files)}
+    return {"RUNNER_EXIT_CODE": str(exit_code), **named}
 
 
 def _end(process: subprocess.Popen[str]) -> None:

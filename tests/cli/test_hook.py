@@ -107,3 +107,20 @@ def test_one_that_hangs_is_ended_with_all_it_started(tmp_path):
     assert "took longer than 0.5 s" in told
     pid = int((tmp_path / "pid").read_text())
     wait_for(lambda: not alive(pid))
+
+
+def test_it_gets_a_list_of_the_files_that_this_run_delivered(desk, serve):
+    """A path a line, relative to the output folder; what was there before is not new. The list is gone afterwards."""
+    desk.base = serve().base
+    listed = "cp $RUNNER_NEW_FILES new.txt; env > env.txt"
+    assert desk("run", desk.jobs(1), "--on-finish", listed).returncode == 0
+    first = (desk.folder / "new.txt").read_text().splitlines()
+    assert [(desk.folder / "out" / line).is_file() for line in first] == [True]
+    assert desk("run", desk.jobs(3), "--on-finish", listed).returncode == 0
+    second = (desk.folder / "new.txt").read_text().splitlines()
+    assert len(second) == 2
+    assert not set(first) & set(second)
+    assert all((desk.folder / "out" / line).is_file() for line in second)
+    assert desk("run", desk.jobs(3), "--on-finish", listed).returncode == 0
+    assert (desk.folder / "new.txt").read_text() == ""
+    assert not Path(environment(desk)["RUNNER_NEW_FILES"]).exists()
