@@ -8,12 +8,13 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import click
 import msgspec
 from click.shell_completion import CompletionItem
 
+from runner.cli.console import say
 from runner.core.aio import run_loop
 from runner.core.errors import ManifestError, UsageError
 from runner.core.models import Budget, Job
@@ -239,10 +240,30 @@ def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
     """Return the folder of ``find_folder``. Raises ``UsageError`` if the folder holds no results."""
     folder = find_folder(target, output, emulator=emulator)
     if look(folder.root).empty:
-        if output is None and not Path(target).exists():
-            raise UsageError(f"there is no file or folder {target}, and {folder.root} holds no {RESULTS}")
-        raise UsageError(f"{folder.root} holds no {RESULTS}: no run has used this folder yet")
+        _refuse_empty(target, output, folder)
     return folder
+
+
+def readable_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
+    """Return the folder of ``known_folder`` for a command that only reads.
+
+    If the manifest's folder holds no results, that of its runs with ``--emulator`` is taken.
+    """
+    folder = find_folder(target, output, emulator=emulator)
+    if look(folder.root).empty:
+        tried = find_folder(target, output, emulator=True)
+        if look(tried.root).empty:
+            _refuse_empty(target, output, folder)
+        say(f"{folder.root} holds no results; these are those of --emulator", err=True)
+        return tried
+    return folder
+
+
+def _refuse_empty(target: str, output: Path | None, folder: Folder) -> NoReturn:
+    """Raise the ``UsageError`` for a folder without results."""
+    if output is None and not Path(target).exists():
+        raise UsageError(f"there is no file or folder {target}, and {folder.root} holds no {RESULTS}")
+    raise UsageError(f"{folder.root} holds no {RESULTS}: no run has used this folder yet")
 
 
 def known_jobs(target: str, *, emulator: bool) -> Iterable[Job]:

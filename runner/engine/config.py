@@ -103,7 +103,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             api=options.api_base(environ),
             same_api=options.same_api,
             shard=options.shard,
-            manifest=_name_in_records(manifest.path, folder.root),
+            manifest=name_in_records(manifest.path, folder.root),
             beside=_earlier_folders(manifest, options),
             inputs_folder=manifest.folder,
             job_filter=options.job_filter,
@@ -193,7 +193,7 @@ def _rate(settings: Settings, options: RunOptions) -> float | None:
     return rate / part.of if rate is not None and part is not None else rate
 
 
-def _name_in_records(manifest: Path | None, folder: Path) -> str:
+def name_in_records(manifest: Path | None, folder: Path) -> str:
     """Return the path of the manifest relative to the output folder, with ``/``; ``-`` for standard input."""
     if manifest is None:
         return "-"

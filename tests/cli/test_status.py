@@ -17,7 +17,10 @@ def test_during_a_crash_and_after(desk, serve):
     during = desk("status", "batch.yaml").stdout
     assert f"In use by process {process.pid} on " in during
     assert "No run is in progress" not in during
-    assert "the run in progress downloads them" in during
+    assert "3 in flight, 1 left" in during
+    assert "Unknown" not in during
+    assert "not downloaded" not in during
+    assert json.loads(desk("status", "batch.yaml", "--json").stdout)["in_flight"] == 3
     process.kill()
     process.communicate()
     crashed = desk("status", "batch.yaml").stdout
@@ -86,3 +89,42 @@ def test_what_was_bought_anew_is_no_question_any_more(desk, serve, word):
     assert (status["done"], status["total"], status["open"]) == (1, 1, [])
     assert desk("report", manifest).returncode == 0
     assert "job-0.png" in (desk.folder / "out" / "report.html").read_text()
+
+
+def test_jobs_that_left_the_manifest_are_told_and_listed(desk, serve):
+    """Nobody has to search for pictures that no job makes any more; jobs of another manifest are none of these."""
+    desk.base = serve().base
+    assert desk("run", desk.jobs(3)).returncode == 0
+    other = desk.write((desk.folder / "batch.yaml").read_text().replace("job-", "theirs-"), "other.yaml")
+    assert desk("run", other).returncode == 0
+    desk.jobs(1)
+    told = desk("status", "batch.yaml").stdout
+    assert "2 no longer in the manifest; their files stay" in told
+    assert "  job-2" not in told
+    listed = desk("status", "batch.yaml", "--gone").stdout
+    assert [line.strip() for line in listed.splitlines() if line.startswith("  ")] == ["job-1", "job-2"]
+    assert json.loads(desk("status", "batch.yaml", "--json").stdout)["gone"] == 2
+    assert "no longer" not in desk("status", "other.yaml").stdout
+
+
+@pytest.mark.parametrize("command", ["status", "export", "report"])
+def test_the_results_of_the_emulator_are_found(desk, command):
+    """After a first try with --emulator, the commands that read work without the option."""
+    text = desk.jobs(1).read_text().replace("output: out\n", "").replace("output: out", "")
+    manifest = desk.write("\n".join(line for line in text.splitlines() if not line.startswith("output")) + "\n")
+    assert desk("run", manifest, "--emulator").returncode == 0
+    read = desk(command, manifest)
+    assert read.returncode == 0
+    assert "these are those of --emulator" in read.stderr
+
+
+def test_watching_ends_with_the_run(desk, serve):
+    """The state is shown until nobody is at work any more; the last one is that of the end."""
+    served = serve("--seconds", "1")
+    desk.base = served.base
+    process = desk.start("run", desk.jobs(1))
+    served.wait_for(accepted=1)
+    told = desk("status", "batch.yaml", "--watch").stdout
+    process.communicate()
+    assert "1 in flight" in told
+    assert told.rstrip().splitlines()[-2].endswith("1 job: 1 done")

@@ -12,7 +12,14 @@ from pathlib import Path
 import click
 import msgspec
 
-from runner.cli.arguments import Choice, choice_options, known_folder, manifest_argument, place_options, read_manifest
+from runner.cli.arguments import (
+    Choice,
+    choice_options,
+    manifest_argument,
+    place_options,
+    read_manifest,
+    readable_folder,
+)
 from runner.cli.console import say
 from runner.cli.feed_export import ADDED, FeedRows, require_replaceable
 from runner.cli.spreadsheet import BYTE_ORDER_MARK, line
@@ -86,7 +93,7 @@ def command(
       runner export jobs/spring.yaml --feed jobs/spring-done.csv
     """
     marks = Marks(read_selection(selection).pictures) if selection is not None else None
-    folder = known_folder(manifest, output, emulator=emulator)
+    folder = readable_folder(manifest, output, emulator=emulator)
     if feed is not None:
         if form != "csv" or selection is not None:
             raise UsageError("a feed is CSV without marks; leave out --format and --selection")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import known_folder, known_jobs, manifest_argument, place_options
+from runner.cli.arguments import known_jobs, manifest_argument, place_options, readable_folder
 from runner.cli.console import say
 from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
@@ -79,7 +79,7 @@ def command(
 
     _check_options(selection, contact_sheet=contact_sheet, share=share, with_prompts=with_prompts)
     chosen = read_selection(selection) if selection is not None else None
-    folder = known_folder(manifest, output, emulator=emulator)
+    folder = readable_folder(manifest, output, emulator=emulator)
     name = CONTACT_SHEET if contact_sheet else SHARE if share else REPORT
     target = to.absolute() if to is not None else folder.root / name
     check_target(target)
