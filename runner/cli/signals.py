@@ -40,9 +40,9 @@ async def _heed_signals(stop: Stop, watch: RunDisplay) -> None:
     """End the run gracefully at the first signal, and the process at the second. Nothing is lost in either case."""
     with anyio.open_signal_receiver(*signals()) as received:
         async for number in received:
-            if stop.interrupted.is_set():
-                watch.close()
-                os._exit(75)
             name = signal.Signals(number).name
+            if stop.interrupted.is_set():
+                watch.abandoned(name)
+                os._exit(75)
             stop.interrupt(f"interrupted by {name}")
             watch.interrupted(name, GRACE_SECONDS)

@@ -201,6 +201,8 @@ def load_faults(path: Path) -> tuple[int | None, tuple[InjectedFault, ...]]:
 
 
 def _entry(place: str, entry: object) -> InjectedFault:
+    if isinstance(entry, dict) and True in entry:  # YAML 1.1 reads the key `on` as true
+        entry = {"on" if key is True else key: value for key, value in entry.items()}
     if not isinstance(entry, dict) or not {"on", "kind"} <= set(entry):
         raise ValueError(f"{place}: expected a mapping with on and kind")
     rest = {str(name): value for name, value in entry.items() if name not in {"on", "kind"}}

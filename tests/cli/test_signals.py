@@ -56,3 +56,17 @@ def test_a_broken_manifest_is_told_whatever_else_is_wrong(desk):
     assert "batch.yaml:3:" in ended.stderr
     assert "results.jsonl:1" in ended.stderr
     assert "batch.yaml:3:" in json.loads((desk.folder / "heard.json").read_text())["error"]
+
+
+def test_a_second_signal_says_what_is_left_and_how_to_go_on(desk, serve):
+    """The process ends at once; its last lines are the counts and the next step."""
+    desk.base = serve("--seconds", "30").base
+    process = desk.start("run", desk.jobs(2))
+    desk.wait_for(submitted=2)
+    process.send_signal(signal.SIGINT)
+    assert any("finishing requests in flight" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    told = "".join(process.stderr)
+    assert process.wait(60) == 75
+    assert "stopped at once by SIGINT: 0 of 2" in told
+    assert "next: the same command again downloads what is paid" in told

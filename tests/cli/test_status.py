@@ -99,7 +99,7 @@ def test_jobs_that_left_the_manifest_are_told_and_listed(desk, serve):
     assert desk("run", other).returncode == 0
     desk.jobs(1)
     told = desk("status", "batch.yaml").stdout
-    assert "2 no longer in the manifest; their files stay" in told
+    assert "2 no longer in the manifest (nothing is deleted; --gone lists them)" in told
     assert "  job-2" not in told
     listed = desk("status", "batch.yaml", "--gone").stdout
     assert [line.strip() for line in listed.splitlines() if line.startswith("  ")] == ["job-1", "job-2"]

@@ -85,3 +85,10 @@ def test_a_wrong_plan_is_refused_by_its_place(tmp_path, plan, complaint):
     path.write_text(plan.replace("{on", "{'on'").replace(", on", ", 'on'"))
     with pytest.raises(ValueError, match=complaint):
         load_faults(path)
+
+
+def test_the_key_on_needs_no_quotes_in_yaml(tmp_path):
+    """YAML 1.1 reads it as true; who writes faults does not have to know that."""
+    path = tmp_path / "faults.yaml"
+    path.write_text("faults:\n  - {on: job, kind: fail, p: 1}\n")
+    assert load_faults(path)[1] == (parse_fault("job fail p=1"),)

@@ -201,8 +201,8 @@ def _show_gone(gone: list[str], *, every: bool) -> None:
     """Print how many jobs are no longer in the manifest; with ``every``, also which."""
     if not gone:
         return
-    files = "their files stay, and nothing is deleted"
-    say(f"{len(gone):,} no longer in the manifest; {files}{':' if every else ' (--gone lists them)'}")
+    hint = "" if every else "; --gone lists them"
+    say(f"{len(gone):,} no longer in the manifest (nothing is deleted{hint}){':' if every else ''}")
     for job_id in gone if every else ():
         say(f"  {job_id}")
 

@@ -14,7 +14,7 @@ import msgspec
 
 from runner.cli.console import MAX_PROBLEMS, plain, show_error, warning_words
 from runner.cli.display.events import Event, Severity, event_of, severity_of
-from runner.cli.display.progress import Snapshot, Track
+from runner.cli.display.progress import Snapshot, Track, line_of
 from runner.cli.display.summary import Typed, cause_fields, next_steps, summary_lines
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import ManifestError, RunnerError
@@ -146,6 +146,15 @@ class RunDisplay:
         """Report that a signal ends the run, even if buying had stopped before."""
         text = f"{signal}: finishing requests in flight, at most {grace_seconds:.0f} s; again to stop at once"
         self._say_stopping(text, f"interrupted by {signal}")
+
+    def abandoned(self, signal: str) -> None:
+        """Report that a second signal ends the process, what is left, and how to go on."""
+        self.close()
+        left = line_of(self._track.read(self._read(), self._clock.monotonic()))
+        text = (
+            f"stopped at once by {signal}: {left}\nnext: the same command again downloads what is paid, and continues"
+        )
+        self.say(text, "run_finished", Severity.ALERT, exit_code=75, error=f"stopped at once by {signal}")
 
     def _tell_stop(self) -> None:
         """Report why nothing more is bought, once per reason."""
