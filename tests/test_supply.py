@@ -1,4 +1,4 @@
-"""What is installed: nothing that the README gives no reason for, and nothing that is used without being named."""
+"""What is installed: nothing that the guide gives no reason for, and nothing that is used without being named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "runner" / "guide" / "dependencies.md").read_text(encoding="utf-8")
 EXTRAS = {name: bounds for name, bounds in PROJECT["optional-dependencies"].items() if name != "dev"}
 NAMED = [*PROJECT["dependencies"], *(bound for bounds in EXTRAS.values() for bound in bounds)]
 ALL = [*NAMED, *PROJECT["optional-dependencies"]["dev"]]
@@ -26,9 +26,9 @@ def name_of(bound: str) -> str:
     return re.split(r"[<>=!~;\[ ]", bound, maxsplit=1)[0].lower().replace("_", "-")
 
 
-def test_every_dependency_has_a_reason_in_the_readme() -> None:
+def test_every_dependency_has_a_reason_in_the_guide() -> None:
     """The table names all that is installed, with the extra that brings it, and nothing else."""
-    table = README.partition("## What is installed")[2].partition("\n## ")[0]
+    table = PAGE
     rows = re.findall(r"^\| ([\w-]+)(?: \(extra `(\w+)`\))? \| (.+?) \| [\d.]+ MB", table, re.MULTILINE)
     told = {(name.lower(), extra) for name, extra, reason in rows if len(reason) > 10}
     wanted = {(name_of(bound), "") for bound in PROJECT["dependencies"]}

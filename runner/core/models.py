@@ -23,7 +23,7 @@ Json = Any  # a JSON value: None, bool, int, float, str, or lists and string-key
 
 
 class State(StrEnum):
-    """State of a purchase. The table in the README lists what a later run does in each state."""
+    """State of a purchase. The page ``money`` of the guide lists what a later run does in each state."""
 
     SUBMITTING = "submitting"
     RELEASED = "released"

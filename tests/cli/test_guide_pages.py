@@ -1,0 +1,43 @@
+"""The manual: true to the code, short enough to be read, and found from the README."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from support.reference import key_table
+
+import runner
+from runner.manifest.editor_schema.schema import schema_text
+
+ROOT = Path(runner.__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "runner" / "guide").glob("*.md")}
+
+
+def test_the_readme_is_short_and_links_every_page() -> None:
+    """Five minutes to read, and each page of the manual is found from it."""
+    assert len(README.split()) <= 1200
+    assert set(re.findall(r"\(runner/guide/([\w-]+)\.md\)", README)) == set(PAGES)
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_links_between_pages_lead_somewhere(name: str) -> None:
+    """Each relative link of a page names a file of the repository."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", PAGES[name])
+    assert [link for link in links if not (ROOT / "runner" / "guide" / link).exists()] == []
+
+
+def test_the_page_of_the_manifest_has_every_key() -> None:
+    """The tables are those that the schema for editors gives."""
+    found = json.loads(schema_text())
+    assert key_table(found["properties"]) in PAGES["manifest"]
+    assert key_table(found["definitions"]["job"]["properties"]) in PAGES["manifest"]
+
+
+def test_the_page_of_exit_codes_has_every_code() -> None:
+    """64 to 77, 1, 2 and 0: each has a row."""
+    rows = re.findall(r"^\| (\d+) \|", PAGES["exit-codes"], flags=re.MULTILINE)
+    assert {int(code) for code in rows} >= {0, 1, 2, 64, 65, 69, 70, 73, 75, 77}
