@@ -245,9 +245,7 @@ def until_words(until: float, now: float) -> str:
 
 def _warn_of_locks(root: Path, display: RunDisplay) -> None:
     if doubt := locking_doubt(root):
-        text = (
-            f"{doubt}. Shards on several machines could buy jobs twice; see `runner guide scaling`."
-        )
+        text = f"{doubt}. Shards on several machines could buy jobs twice; see `runner guide scaling`."
         display.say(text, weight=Severity.ALERT, level="warning", message=text)
 
 
