@@ -62,6 +62,7 @@ def test_a_bulk_catalogue_from_ones_own_data(desk, start, products):
     assert ended(start("bulk_catalogue.py", "--emulator"))[1].startswith(f"0 new, {count} done before")
 
 
+@pytest.mark.slow
 def test_a_night_is_one_line_of_json(desk, start):
     """Counts, money, exit code and failures; the second night skips what is done."""
     for done, skipped in ((7, 0), (0, 7)):
@@ -71,6 +72,7 @@ def test_a_night_is_one_line_of_json(desk, start):
         assert (line["done"], line["skipped"], line["exit"], line["failures"]) == (done, skipped, 0, [])
 
 
+@pytest.mark.slow
 def test_a_night_that_is_ended_brings_home_what_is_paid(desk, serve, start):
     """SIGTERM: nothing more is bought, what is paid is fetched, exit 75. Meanwhile a second night leaves quietly."""
     served = serve("--seconds", "1", "--workers", "1")
@@ -87,6 +89,7 @@ def test_a_night_that_is_ended_brings_home_what_is_paid(desk, serve, start):
     assert line["done"] == served.stats["accepted"]
 
 
+@pytest.mark.slow
 def test_a_rerun_goes_on_by_itself_where_work_is_left(desk, serve, start):
     """The storage fails through a whole run: the next one, a moment later, fetches what was paid for, free."""
     served = serve("--fault", "file status status=500 times=2")

@@ -47,6 +47,7 @@ def test_so_is_a_folder_that_cannot_be_made(desk, setting):
     assert (ended.returncode, b"batch.yaml:2:" in ended.stderr, b"LC_ALL" in ended.stderr) == (65, True, True)
 
 
+@pytest.mark.slow
 def test_what_was_bought_under_such_a_name_waits_for_the_right_locale(desk, serve):
     """`collect` and `status` without UTF-8 lose nothing and say what to set; with it the picture is fetched."""
     service = serve("--fault", "file status status=500 each=1")

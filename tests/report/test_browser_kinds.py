@@ -10,6 +10,8 @@ from runner.emulator.other_files import OTHER_FILES
 from runner.emulator.pictures import Drawing, picture
 from runner.emulator.video import still_clip
 
+pytestmark = pytest.mark.slow
+
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'><script>alert(1)</script></svg>"
 
 PLAY = "which => { const it = document.querySelector(which); it.loop = true; return it.play(); }"

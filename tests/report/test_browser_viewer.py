@@ -7,6 +7,8 @@ from playwright.sync_api import Browser
 from support.browser import Visit, open_window
 from support.results_folder import Shelf, picture
 
+pytestmark = pytest.mark.slow
+
 SIZE = (1800, 1200)
 
 
