@@ -10,7 +10,9 @@ import pytest
 from support.reference import key_table
 
 import runner
+from runner.manifest import bundled_models
 from runner.manifest.editor_schema.schema import schema_text
+from runner.manifest.templates.filters import FILTERS
 
 ROOT = Path(runner.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,3 +43,19 @@ def test_the_page_of_exit_codes_has_every_code() -> None:
     """64 to 77, 1, 2 and 0: each has a row."""
     rows = re.findall(r"^\| (\d+) \|", PAGES["exit-codes"], flags=re.MULTILINE)
     assert {int(code) for code in rows} >= {0, 1, 2, 64, 65, 69, 70, 73, 75, 77}
+
+
+def test_each_filter_has_an_example_that_prints_what_the_page_says(tmp_path: Path) -> None:
+    """Every filter of templates is listed, and its example is rendered with the page's row."""
+    page = PAGES["manifest"].partition("## Filters")[2].partition("\n## ")[0]
+    row = json.loads(re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)[0])
+    examples = re.findall(r"^\| `(\w+)` \| `(.+)` \| `(.+)` \|$", page.replace("\\|", "¦"), flags=re.MULTILINE)
+    assert {name for name, _, _ in examples} == set(FILTERS)
+    (tmp_path / "row.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    for _, template, printed in examples:
+        job = {"from": "row.jsonl", "id": "a", "prompt": template.replace("¦", "|") + " on wood"}
+        manifest = tmp_path / "m.json"
+        manifest.write_text(json.dumps({"model": bundled_models()[0], "jobs": [job]}), encoding="utf-8")
+        loaded = runner.load(manifest)
+        assert next(iter(loaded.jobs)).inputs["prompt"] == f"{printed.replace('¦', '|')} on wood"
+        loaded.jobs.close()
