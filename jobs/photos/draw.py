@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 SIDE = 320
-SHAPES = ("mug", "bowl", "plate", "vase", "jar", "tray", "lamp", "box", "cup", "pot", "tile", "ball")
+SHAPES = ("mug", "bowl", "plate", "vase", "jug", "basin", "saucer", "carafe", "cup", "dish", "clock", "bottle")
 
 
 def draw(number: int) -> Image.Image:
