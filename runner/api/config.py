@@ -124,7 +124,7 @@ def _login_file(environ: Mapping[str, str]) -> Path:
     """Return the path of the file in which the official CLI keeps its login."""
     if environ.get("RUNCOMFY_CONFIG_DIR"):
         return Path(environ["RUNCOMFY_CONFIG_DIR"]) / "token.json"
-    config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "~"), ".config")  # noqa: PTH118 - may be `~`
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "~"), ".config")  # noqa: PTH118 - without HOME it is `~`, which `expanduser` below resolves
     return Path(config).expanduser() / "runcomfy" / "token.json"
 
 

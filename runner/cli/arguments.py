@@ -29,8 +29,9 @@ from runner.ledger import LedgerReader, look
 from runner.ledger.folders import output_folder, results_folder
 from runner.ledger.readers import FilteredReader
 from runner.ledger.records import RESULTS
-from runner.manifest import MAX_BYTES, Manifest, Offer, Settings, parse_budget, salvage_settings
+from runner.manifest import MAX_BYTES, Manifest, Offer, OnUnknown, Settings, parse_budget, salvage_settings
 from runner.planning.selection import JobNames, failed_ids
+from runner.report.selection import Selection
 
 T = TypeVar("T")
 
@@ -94,6 +95,20 @@ def redo_options(function: Callable[..., T]) -> Callable[..., T]:
         return function(*arguments, redo=RedoFlags(redo, missing, every), **others)
 
     return with_redo
+
+
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=0), metavar="N", help="Select only the first N of these jobs."
+)
+shard_option = click.option(
+    "--shard", type=ShardType(), metavar="I/N|auto", help="Select only the jobs of shard I of N."
+)
+on_unknown_option = click.option(
+    "--on-unknown",
+    type=click.Choice([str(choice) for choice in OnUnknown]),
+    metavar="MODE",
+    help="Purchases of unknown outcome: hold, or resubmit.",
+)
 
 
 def choice_options(function: Callable[..., T]) -> Callable[..., T]:
@@ -163,22 +178,10 @@ def ids_in(text: str) -> dict[str, frozenset[str]]:
     if not text.lstrip().startswith("{"):
         return dict.fromkeys(msgspec.json.decode(text, type=list[str]), frozenset())
     found: dict[str, frozenset[str]] = {}
-    for picture in msgspec.json.decode(text, type=_Marked).pictures:
+    for picture in msgspec.json.decode(text, type=Selection).pictures:
         if picture.mark == "reject":
             found[picture.id] = found.get(picture.id, frozenset()) | {picture.sha256}
     return found
-
-
-class _MarkedPicture(msgspec.Struct):
-    id: str
-    sha256: str
-    mark: str = ""
-
-
-class _Marked(msgspec.Struct):
-    """The part of a ``selection.json`` that tells which pictures are rejected."""
-
-    pictures: list[_MarkedPicture]
 
 
 class RedoFlags(NamedTuple):

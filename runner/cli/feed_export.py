@@ -24,7 +24,8 @@ from runner.manifest.jobs.store import StoredJob
 ADDED = ("file", "sha256", "request_id", "cost_usd")
 """Columns that are added. If the rows have one of them, all four get a number: ``file_2`` …"""
 _ID = "id"
-_PICTURES = ("image/", "video/", "audio/")
+_MEDIA = ("image/", "video/", "audio/")
+"""Beginnings of the media types that an input of the next manifest may take."""
 
 
 class FeedRows:
@@ -54,7 +55,7 @@ class FeedRows:
     def _rows(self, stored: StoredJob) -> Iterator[bytes]:
         job = stored.job
         found = [record for record in self._ledger.history(job.id) if is_in_force(record, self._newest)]
-        outputs = [output for output in found[-1].outputs if _is_picture(output)] if found else []
+        outputs = [output for output in found[-1].outputs if _is_media(output)] if found else []
         if not outputs:
             self.without += 1
             return
@@ -114,8 +115,8 @@ def _is_export(header: Sequence[str]) -> bool:
     return last == ADDED or last == free_names(header[: -len(ADDED)])
 
 
-def _is_picture(output: Output) -> bool:
-    return output.path is not None and (output.media_type or "").startswith(_PICTURES)
+def _is_media(output: Output) -> bool:
+    return output.path is not None and (output.media_type or "").startswith(_MEDIA)
 
 
 def _relative(file: Path, folder: Path) -> str:

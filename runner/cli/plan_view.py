@@ -17,6 +17,7 @@ from runner.engine.billing.prices import DURATION_ADVICE, WithoutDuration, exten
 from runner.engine.catalogue import Quote
 from runner.engine.forecast import KEYS
 from runner.engine.model_info import output_words
+from runner.engine.replacements import range_words, replaced_words
 from runner.planning.rules import Action
 
 MAX_VALUE = 600
@@ -158,11 +159,8 @@ def _sorts(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{new:,} new"
     if replaced["jobs"]:
         low, high = replaced.get("from_usd"), replaced.get("up_to_usd")
-        cost = "" if low is None else f", {usd(low)}" if low == high else f", {usd(low)} to {usd(high)}"
-        names = ", ".join(replaced["changed"]) or "inputs"
-        count = replaced["jobs"]
-        replace = "1 replaces a paid picture" if count == 1 else f"{count:,} replace paid pictures"
-        yield f"{replace}: {names} changed{cost}"
+        cost = "" if low is None or high is None else range_words(low, high)
+        yield replaced_words(replaced["jobs"], replaced["changed"], cost)
     if again:
         yield f"{again:,} bought once more: a redo, or not delivered before"
 
@@ -238,8 +236,8 @@ def _show_lines(head: str, rows: list[Row], found: Mapping[str, Any], sample: li
 
 def _show_tables(head: str, rows: list[Row], found: Mapping[str, Any], sample: list[Sent]) -> None:
     from rich.console import Console  # noqa: PLC0415 - importing rich takes 0.1 s, and a pipe needs none
-    from rich.table import Table  # noqa: PLC0415 - the same
-    from rich.text import Text  # noqa: PLC0415 - the same
+    from rich.table import Table  # noqa: PLC0415 - a part of rich
+    from rich.text import Text  # noqa: PLC0415 - a part of rich
 
     overview = Table.grid(padding=(0, 2, 0, 0))
     overview.add_column(justify="right")

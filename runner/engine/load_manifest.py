@@ -35,7 +35,7 @@ def inspect_file(path: Path, max_pixels: int) -> FileFacts:
     format that cannot be checked, or ``OSError``.
     """
     from runner.files.containers import BadMedia, TooManyPixels  # noqa: PLC0415 - most manifests send no files
-    from runner.files.media import inspect  # noqa: PLC0415 - as above
+    from runner.files.media import inspect  # noqa: PLC0415 - it loads Pillow, and most manifests send no files
 
     try:
         with path.open("rb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
@@ -43,14 +44,22 @@ class Replacements(msgspec.Struct):
 
     def words(self, prices: Prices | None) -> str:
         """Return in words how many pictures are replaced, why, and the cost; ``prices`` of None: nothing is charged."""
-        pictures = "1 replaces a paid picture" if self.count == 1 else f"{self.count:,} replace paid pictures"
         names = [name for name, _ in self.inputs.most_common(NAMED)] + ["…"] * (len(self.inputs) > NAMED)
-        cost = f", {self._cost(prices)}" if prices is not None else ""
-        return f"{pictures}: {', '.join(names) or 'inputs'} changed{cost}"
+        return replaced_words(self.count, names, self._cost(prices) if prices is not None else "")
 
     def _cost(self, prices: Prices) -> str:
         found = self.estimate.range_usd(prices)
         if found is None or self.estimate.unpriced(prices) or self.estimate.without_duration(prices):
             return "price unknown"
-        low, high = map(usd, found)
-        return low if low == high else f"{low} to {high}"
+        return range_words(*found)
+
+
+def replaced_words(count: int, changed: Sequence[str], cost: str) -> str:
+    """Return in words how many pictures are replaced and which inputs have changed; ``cost`` may be empty."""
+    pictures = "1 replaces a paid picture" if count == 1 else f"{count:,} replace paid pictures"
+    return f"{pictures}: {', '.join(changed) or 'inputs'} changed{f', {cost}' if cost else ''}"
+
+
+def range_words(low: float, high: float) -> str:
+    """Return a range of amounts in USD in words; one amount if both are equal."""
+    return usd(low) if low == high else f"{usd(low)} to {usd(high)}"

@@ -53,7 +53,7 @@ def _show(text: str) -> None:
         echo(text, nl=False)
         return
     from rich.console import Console  # noqa: PLC0415 - importing rich takes 0.1 s
-    from rich.markdown import Markdown  # noqa: PLC0415 - the same
+    from rich.markdown import Markdown  # noqa: PLC0415 - a part of rich
 
     console = Console()
     console.print(Markdown(text), width=min(console.width, 100))

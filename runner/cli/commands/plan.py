@@ -15,13 +15,15 @@ from runner.cli.arguments import (
     BudgetType,
     Choice,
     RedoFlags,
-    ShardType,
     api_options,
     choice_options,
+    limit_option,
     manifest_argument,
+    on_unknown_option,
     place_options,
     read_manifest,
     redo_options,
+    shard_option,
 )
 from runner.cli.console import echo, show_warnings
 from runner.cli.plan_view import Sent, show_job, show_overview
@@ -43,15 +45,10 @@ from runner.planning.rules import Action
 @manifest_argument
 @place_options
 @choice_options
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Select only the first N of these jobs.")
-@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Select only the jobs of shard I of N.")
+@limit_option
+@shard_option
 @redo_options
-@click.option(
-    "--on-unknown",
-    type=click.Choice([str(choice) for choice in OnUnknown]),
-    metavar="MODE",
-    help="Purchases of unknown outcome: hold, or resubmit.",
-)
+@on_unknown_option
 @click.option("--budget", type=BudgetType(), help="Limit of the folder's cost: 25.00, or 25.00/day.")
 @api_options
 @click.option("--offline", is_flag=True, help="Do not contact the catalogue; prices are unknown.")

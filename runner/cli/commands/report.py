@@ -75,7 +75,7 @@ def command(
       runner report output/spring --selection selection.json --contact-sheet
       runner report jobs/demo.yaml --emulator --to demo.html
     """
-    from runner.report.page import check_target, write  # noqa: PLC0415 - slow to import
+    from runner.report.page import check_target, write  # noqa: PLC0415 - loads Jinja2 and pygal; `--help` needs neither
 
     _check_options(selection, contact_sheet=contact_sheet, share=share, with_prompts=with_prompts)
     chosen = read_selection(selection) if selection is not None else None
@@ -128,7 +128,7 @@ def _picked(batch: ReportData, chosen: Selection) -> tuple[list[Card], dict[int,
 
 
 def _write_sheet(batch: ReportData, chosen: Selection, target: Path) -> int:
-    from runner.report.page import MARK, moment, write_text  # noqa: PLC0415 - slow to import
+    from runner.report.page import MARK, moment, write_text  # noqa: PLC0415 - loads Jinja2 and pygal
 
     cards, picked = _picked(batch, chosen)
     pictures = proofs(cards, picked)

@@ -18,14 +18,16 @@ from runner.cli.arguments import (
     BudgetType,
     Choice,
     RedoFlags,
-    ShardType,
     api_options,
     choice_options,
     find_folder,
+    limit_option,
     manifest_argument,
+    on_unknown_option,
     place_options,
     read_manifest,
     redo_options,
+    shard_option,
 )
 from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
@@ -118,17 +120,12 @@ def _moments(shown: datetime) -> list[float]:
 @place_options
 @click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
 @choice_options
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Select only the first N of these jobs.")
+@limit_option
 @click.option("--buy", type=click.IntRange(min=0), metavar="N", help="Make at most N purchases in this run.")
-@click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Select only the jobs of shard I of N.")
+@shard_option
 @click.option("--cluster", metavar="ADDRESS", help="Run on the Dask cluster at ADDRESS, or `local`.")
 @redo_options
-@click.option(
-    "--on-unknown",
-    type=click.Choice([str(choice) for choice in OnUnknown]),
-    metavar="MODE",
-    help="Purchases of unknown outcome: hold, or resubmit.",
-)
+@on_unknown_option
 @click.option("--budget", type=BudgetType(), help="Limit of the folder's cost: 25.00, or 25.00/day.")
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop buying at this time, the nearest to now.")
 @click.option("--for", "for_seconds", type=Duration(), metavar="TIME", help="Stop buying after a time: 4h, 90m.")
