@@ -6,7 +6,7 @@ import functools
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -25,12 +25,11 @@ from runner.engine.load_manifest import load
 from runner.engine.options import RunOptions
 from runner.engine.redo import RedoMode
 from runner.files.output_folder import Folder
-from runner.ledger import LedgerReader, look
+from runner.ledger import look
 from runner.ledger.folders import output_folder, results_folder
-from runner.ledger.readers import FilteredReader
 from runner.ledger.records import RESULTS
 from runner.manifest import MAX_BYTES, Manifest, Offer, OnUnknown, Settings, parse_budget, salvage_settings
-from runner.planning.selection import JobNames, failed_ids
+from runner.planning.selection import JobFilter
 from runner.report.selection import Selection
 
 T = TypeVar("T")
@@ -133,20 +132,13 @@ def choice_options(function: Callable[..., T]) -> Callable[..., T]:
 class Choice(NamedTuple):
     """Options that select jobs by their ids."""
 
-    only: tuple[str, ...]
-    only_from: str | None
-    failed: bool
+    only: tuple[str, ...] = ()
+    only_from: str | None = None
+    failed: bool = False
 
-    def view(self, ledger: LedgerReader) -> LedgerReader:
-        """Return a view of the selected jobs of ``ledger``. Raises ``UsageError`` if a name matches none of them."""
-        ids = self.ids()
-        names = JobNames(patterns=self.only, ids=ids or {}) if self.only or ids is not None else None
-        if names is not None:
-            names.require_matches(record.id for record in ledger.latest())
-        failed = failed_ids(ledger.latest()) if self.failed else None
-        if names is None and failed is None:
-            return ledger
-        return FilteredReader(ledger, lambda job: (names is None or job in names) and (failed is None or job in failed))
+    def filter(self) -> JobFilter:
+        """Return the filter; the file of ``--only-from`` is read. Raises ``UsageError``."""
+        return RunOptions(only=self.only, only_ids=self.ids(), failed=self.failed).job_filter
 
     def ids(self) -> dict[str, frozenset[str]] | None:
         """Return the ids that the file of ``--only-from`` lists, each with the SHA-256 of its rejected files, if known.
@@ -277,6 +269,12 @@ def known_jobs(target: str, *, emulator: bool) -> Iterable[Job]:
         return read_manifest(target, RunOptions(emulator=emulator, offline=True)).jobs
     except (ManifestError, UsageError):
         return ()
+
+
+def known_ids(target: str, *, emulator: bool) -> Iterator[str]:
+    """Yield the ids of ``known_jobs``. The manifest is read when the first one is asked for."""
+    for job in known_jobs(target, emulator=emulator):
+        yield job.id
 
 
 def known_settings(target: str, *, emulator: bool) -> Settings | None:

@@ -122,6 +122,7 @@ async def repair(
     options: RunOptions | None = None,
     *,
     settings: Settings | None = None,
+    selected: Callable[[str], bool] | None = None,
     observer: Observer | None = None,
     stop: Stop | None = None,
     clock: Clock | None = None,
@@ -130,12 +131,14 @@ async def repair(
     """Repair the files of ``folder``, and buy nothing. Needs no manifest.
 
     ``settings``: those of the manifest, if there is one. They may now allow downloads that were refused before.
+    ``selected`` tells by its id whether a job's files are repaired; default: those of all jobs.
     """
     from runner.engine.maintenance.repair_files import repair_files  # noqa: PLC0415 - not needed by a run that buys
 
     config = RunConfig.of_folder(folder, options or RunOptions(), environ)
     async with _batch(config, observer, stop, clock, environ) as batch:
-        return await repair_files(batch.context, DownloadLimits.of(settings) if settings is not None else None)
+        limits = DownloadLimits.of(settings) if settings is not None else None
+        return await repair_files(batch.context, limits, selected)
 
 
 def repair_log(

@@ -176,6 +176,11 @@ class FilteredReader:
         return [record for record in records if self._owns(record.id)]
 
 
+def only(reader: LedgerReader, owns: Callable[[str], bool] | None) -> LedgerReader:
+    """Return the view of the jobs for whose id ``owns`` returns True; None: ``reader`` itself."""
+    return reader if owns is None else FilteredReader(reader, owns)
+
+
 def divided(reader: LedgerReader, shard: Shard) -> tuple[FilteredReader, FilteredReader]:
     """Return the views of a shard's own jobs and of all others, as if the folder were split that way."""
     return FilteredReader(reader, shard.owns), FilteredReader(reader, lambda job_id: not shard.owns(job_id))

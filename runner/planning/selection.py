@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
-from itertools import islice
+from itertools import chain, islice
 
 import msgspec
 
 from runner.core.errors import UsageError
 from runner.core.models import Job, Record, State
 from runner.core.shards import Shard
+from runner.ledger import LedgerReader
 from runner.manifest import JobStore
 from runner.manifest.problems import nearest
 
@@ -35,8 +36,11 @@ class JobNames(msgspec.Struct, frozen=True, kw_only=True):
         kept = {job_id: files for job_id, files in self.ids.items() if not (files and replaced(job_id, files))}
         return JobNames(patterns=self.patterns, ids=kept)
 
-    def require_matches(self, job_ids: Iterable[str]) -> None:
-        """Raise ``UsageError`` if a name matches none of ``job_ids``: a typo must not look like nothing to do."""
+    def require_matches(self, job_ids: Iterable[str], what_follows: str = "; nothing was bought") -> None:
+        """Raise ``UsageError`` if a name matches none of ``job_ids``: a typo must not look like nothing to do.
+
+        ``what_follows`` stands in the message behind the names.
+        """
         patterns, ids, seen = set(self.patterns), set(self.ids), list[str]()
         for job_id in job_ids:
             if not patterns and not ids:
@@ -47,13 +51,13 @@ class JobNames(msgspec.Struct, frozen=True, kw_only=True):
                 seen.append(job_id)
         unmatched = [*(name for name in self.patterns if name in patterns), *sorted(ids)]
         if unmatched:
-            raise UsageError(_no_match(unmatched, seen))
+            raise UsageError(_no_match(unmatched, seen, what_follows))
 
 
-def _no_match(names: list[str], job_ids: list[str]) -> str:
+def _no_match(names: list[str], job_ids: list[str], what_follows: str) -> str:
     listed = ", ".join(f"`{name}`" for name in names[:NAMED]) + (", …" if len(names) > NAMED else "")
     advice = nearest(names[0].strip("*?"), job_ids, cutoff=0.5) or "`runner plan … --jobs` lists the ids"
-    return f"no job matches {listed}; nothing was bought ({advice})"
+    return f"no job matches {listed}{what_follows} ({advice})"
 
 
 def failed_ids(records: Iterable[Record]) -> frozenset[str]:
@@ -83,6 +87,23 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool = False
     """True if only jobs are selected whose newest purchase failed or was cancelled."""
     limit: int | None = None
+
+
+def selected_ids(
+    selection: JobFilter, ledger: LedgerReader, others: Iterable[str] = ()
+) -> Callable[[str], bool] | None:
+    """Return a function that tells whether a job is selected, for commands that read results; None: all jobs are.
+
+    A name may also match one of ``others``, ids of jobs without a purchase; they are only read if it matches no
+    purchase. Raises ``UsageError`` if it matches neither.
+    """
+    names = selection.names
+    if names is None and not selection.failed:
+        return None
+    if names is not None:
+        names.require_matches(chain((record.id for record in ledger.latest()), others), "")
+    failed = failed_ids(ledger.latest()) if selection.failed else None
+    return lambda job_id: (names is None or job_id in names) and (failed is None or job_id in failed)
 
 
 class Selection:

@@ -29,13 +29,13 @@ def test_names_add_up(desk, serve):
     assert planned(desk, "--only", "job-*", "--limit", "2") == ["job-0", "job-1"]
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "export"])
+@pytest.mark.parametrize("command", ["run", "plan", "export", "verify", "report", "status"])
 def test_a_name_that_matches_nothing_is_an_error_with_the_nearest_id(desk, serve, command):
     """A typo in a crontab is no success: exit 64, and nothing is bought, also for the names that match."""
     served = serve()
     desk.base = served.base
     manifest = desk.jobs(3)
-    if command == "export":
+    if command not in ("run", "plan"):
         assert desk("run", manifest).returncode == 0
     before = served.stats["submissions"]
     ended = desk(command, manifest, "--only", "job-1", "--only", "jbo-2", *(["--quiet"] if command == "run" else []))
@@ -54,6 +54,45 @@ def test_failed_chooses_what_broke(desk, serve):
     assert planned(desk, "--failed", "--only", "*-3") == ["job-3"]
     rows = json.loads(desk("export", manifest, "--failed", "--format", "json").stdout)
     assert {row["id"] for row in rows} == {"job-1", "job-3"}
+
+
+def test_the_commands_that_read_tell_of_the_chosen_jobs_only(desk, serve):
+    """One batch of five, of which one failed, another was deleted, and a sixth is new in the manifest."""
+    desk.base = serve("--fault", "job fail match='picture 1'").base
+    assert desk("run", desk.jobs(5)).returncode == 1
+    manifest = desk.jobs(6)
+    (desk.folder / "out" / "job-2.png").unlink()
+    (desk.folder / "out" / "strange.png").write_bytes(b"x")
+
+    def counts(*words: object) -> dict[str, int]:
+        found = json.loads(desk("status", manifest, "--json", *words).stdout)
+        return {name: found[name] for name in ("total", "done", "failed", "left", "missing") if found[name]}
+
+    assert counts() == {"total": 6, "done": 3, "failed": 1, "left": 1, "missing": 1}
+    assert counts("--failed") == {"total": 1, "failed": 1}
+    assert counts("--only", "job-[25]") == {"total": 2, "left": 1, "missing": 1}
+    desk.folder.joinpath("ids.txt").write_text("job-3\njob-4\n")
+    right = desk("verify", "out", "--only-from", "ids.txt")
+    assert (right.returncode, "2 of 2 files are right" in right.stdout) == (0, True)
+    assert desk("verify", "out").returncode == 1
+    assert desk("report", manifest, "--only", "job-[345]").returncode == 0
+    page = (desk.folder / "out" / "report.html").read_text()
+    assert [f"job-{number}" in page for number in range(6)] == [False, False, False, True, True, False]
+    mended = json.loads(desk("verify", manifest, "--repair", "--only", "job-2", "--json").stdout)
+    assert (mended["repaired"], mended["checked"], mended["foreign"]) == (["job-2.png"], 1, [])
+    assert desk("verify", "out", "--repair-log", "--failed").returncode == 64
+
+
+def test_without_a_manifest_the_results_log_is_what_is_chosen_from(desk, serve):
+    """The folder alone serves, with the nearest of its own ids in the message; a job without a purchase is unknown."""
+    desk.base = serve().base
+    assert desk("run", desk.jobs(2)).returncode == 0
+    manifest = desk.jobs(3)
+    for command in ("verify", "status", "export"):
+        assert desk(command, "out", "--only", "job-1").returncode == 0
+        assert desk(command, manifest, "--only", "job-2").returncode == 0
+        ended = desk(command, "out", "--only", "job-2")
+        assert (ended.returncode, "no job matches `job-2` (did you mean `job-1`?)" in ended.stderr) == (64, True)
 
 
 def test_failed_goes_on_with_a_job_whose_new_submission_was_refused(desk, serve):

@@ -25,10 +25,11 @@ def test_during_a_crash_and_after(desk, serve):
     process.communicate()
     crashed = desk("status", "batch.yaml").stdout
     assert "4 jobs: 3 paid (not downloaded yet), 1 left" in crashed
-    assert "No run is in progress: the same `runner run` again continues" in crashed
-    assert re.search(
-        r"Paid, not downloaded yet: 3, the oldest for \d+ s; a run or `runner collect` downloads them", crashed
-    )
+    assert "No run is in progress." in crashed
+    assert re.search(r"Paid, not downloaded yet: 3, the oldest for \d+ s:\n", crashed)
+    steps = "next: runner run batch.yaml\n      downloads 3 paid results at no cost, and buys 1 waiting job\n"
+    assert crashed.endswith(steps)
+    assert "next:" not in during
     assert re.search(r"  job-1 \(request [\w-]+\), for \d+ s\n", crashed)
 
 
@@ -42,6 +43,28 @@ def test_after_the_end_the_failures_come_first(desk, serve):
     assert [line for line in told.splitlines() if line.endswith(":")] == titles
     assert "No run" not in told
     assert "not downloaded" not in told
+    steps = [line for line in told.splitlines() if line.startswith("next:")]
+    assert steps == ["next: runner reconcile batch.yaml", "next: runner run batch.yaml --failed"]
+
+
+def test_each_group_has_the_step_that_helps_it(desk, serve):
+    """What is only paid is collected, a missing file repaired, a stuck one resolved, and a whole batch looked at."""
+    desk.base = serve("--seconds", "30").base
+    process = desk.start("run", desk.jobs(1))
+    desk.wait_for(submitted=1)
+    process.kill()
+    process.communicate()
+    desk.base = ""
+    told = desk("status", "batch.yaml").stdout
+    steps = "next: runner collect batch.yaml\n      downloads 1 paid result at no cost, and buys nothing\n"
+    assert told.endswith(steps)
+    desk.base = serve().base
+    other = desk.write(desk.jobs(1).read_text().replace("output: out", "output: two"), "two.yaml")
+    assert desk("run", other).returncode == 0
+    assert "next: runner report two.yaml\n" in desk("status", "two.yaml").stdout
+    (desk.folder / "two" / "job-0.png").unlink()
+    assert "next: runner verify two.yaml --repair\n" in desk("status", "two.yaml").stdout
+    assert "next: runner verify two --repair\n" in desk("status", "two").stdout
 
 
 def test_what_is_owed_is_listed_oldest_first_with_its_age(desk):
@@ -57,7 +80,8 @@ def test_what_is_owed_is_listed_oldest_first_with_its_age(desk):
     told = desk("status", "out").stdout.splitlines()
     ids = [line.split()[0] for line in told if line.startswith("  job-")]
     assert ids == [f"job-{n}" for n in range(1, 21)]
-    assert told[-1] == "  … and 5 more"
+    assert "  … and 5 more" in told
+    assert "next: runner collect out" in told
 
 
 def test_a_stuck_purchase_is_named_once(desk):
@@ -102,7 +126,7 @@ def test_jobs_that_left_the_manifest_are_told_and_listed(desk, serve):
     assert "2 no longer in the manifest (nothing is deleted; --gone lists them)" in told
     assert "  job-2" not in told
     listed = desk("status", "batch.yaml", "--gone").stdout
-    assert [line.strip() for line in listed.splitlines() if line.startswith("  ")] == ["job-1", "job-2"]
+    assert [line.strip() for line in listed.splitlines() if line.startswith("  job")] == ["job-1", "job-2"]
     assert json.loads(desk("status", "batch.yaml", "--json").stdout)["gone"] == 2
     assert "no longer" not in desk("status", "other.yaml").stdout
 
@@ -127,4 +151,6 @@ def test_watching_ends_with_the_run(desk, serve):
     told = desk("status", "batch.yaml", "--watch").stdout
     process.communicate()
     assert "1 in flight" in told
-    assert told.rstrip().splitlines()[-2].endswith("1 job: 1 done")
+    last = told.rstrip().splitlines()[-4:]
+    assert last[0].endswith("1 job: 1 done")
+    assert last[2] == "next: runner report batch.yaml"

@@ -15,6 +15,7 @@ import msgspec
 from runner.cli.arguments import (
     Choice,
     choice_options,
+    known_ids,
     manifest_argument,
     place_options,
     read_manifest,
@@ -34,6 +35,8 @@ from runner.files.folder_reader import FolderReader
 from runner.files.record_paths import paths_of
 from runner.ledger import LedgerReader, open_reader
 from runner.ledger.folders import results_folder
+from runner.ledger.readers import only
+from runner.planning.selection import selected_ids
 from runner.report.selection import Marks, read_selection
 
 
@@ -99,7 +102,8 @@ def command(
             raise UsageError("a feed is CSV without marks; leave out --format and --selection")
         return _export_feed(manifest, emulator, folder, choice, feed, BYTE_ORDER_MARK if bom else b"")
     with open_reader(folder.root) as ledger:
-        rows = Rows(choice.view(ledger), folder, marks)
+        selected = selected_ids(choice.filter(), ledger, known_ids(manifest, emulator=emulator))
+        rows = Rows(only(ledger, selected), folder, marks)
         whole = _write(FORMATS[form](rows), BYTE_ORDER_MARK if bom and form == "csv" else b"")
     if whole and rows.unpriced:
         have = "1 purchase has" if rows.unpriced == 1 else f"{rows.unpriced:,} purchases have"
@@ -119,9 +123,9 @@ def _export_feed(target: str, emulator: bool, folder: FolderReader, choice: Choi
         require_replaceable(feed)
     loaded = read_manifest(target, RunOptions(emulator=emulator, offline=True), keep_rows=True)
     with closing(loaded.jobs), open_reader(folder.root) as ledger:
-        rows = FeedRows(
-            loaded.jobs, choice.view(ledger), folder.root, (feed if to_file else Path("-")).absolute().parent
-        )
+        selected = selected_ids(choice.filter(), ledger, loaded.jobs.ids())
+        beside = (feed if to_file else Path("-")).absolute().parent
+        rows = FeedRows(loaded.jobs, only(ledger, selected), folder.root, beside)
         if to_file:
             _replace(feed, chain([first], rows))
         elif not _write(chain([first], rows), b""):

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import known_jobs, manifest_argument, place_options, readable_folder
+from runner.cli.arguments import (
+    Choice,
+    choice_options,
+    known_jobs,
+    manifest_argument,
+    place_options,
+    readable_folder,
+)
 from runner.cli.console import say
 from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
@@ -19,6 +26,7 @@ from runner.ledger import LedgerReader, holders, look, open_reader
 from runner.ledger.folders import results_folder
 from runner.manifest import JobStore
 from runner.planning.rules import in_force
+from runner.planning.selection import JobFilter, selected_ids
 from runner.report.cards import Card, CardSources, files_of, make_cards
 from runner.report.contact_sheet import find_marks, make_proofs, proofs, render_sheet
 from runner.report.escaping import Thumbs
@@ -38,6 +46,7 @@ MOST_EMBEDDED = 2000
 @click.command("report")
 @manifest_argument
 @place_options
+@choice_options
 @click.option(
     "--to", type=click.Path(path_type=Path), help="Page to write. [default: report.html in the output folder]"
 )
@@ -56,6 +65,7 @@ def command(
     manifest: str,
     output: Path | None,
     emulator: bool,
+    choice: Choice,
     to: Path | None,
     thumbnails: str | None,
     selection: Path | None,
@@ -72,6 +82,7 @@ def command(
     \b
     Examples:
       runner report output/spring
+      runner report output/spring --only 'mug-*' --to mugs.html
       runner report output/spring --selection selection.json --contact-sheet
       runner report jobs/demo.yaml --emulator --to demo.html
     """
@@ -79,11 +90,12 @@ def command(
 
     _check_options(selection, contact_sheet=contact_sheet, share=share, with_prompts=with_prompts)
     chosen = read_selection(selection) if selection is not None else None
+    jobs = choice.filter()
     folder = readable_folder(manifest, output, emulator=emulator)
     name = CONTACT_SHEET if contact_sheet else SHARE if share else REPORT
     target = to.absolute() if to is not None else folder.root / name
     check_target(target)
-    batch = read_batch(folder.root, manifest, output, emulator=emulator)
+    batch = read_batch(folder.root, manifest, output, jobs, emulator=emulator)
     if contact_sheet and chosen is not None:
         return _write_sheet(batch, chosen, target)
     if share:
@@ -147,13 +159,21 @@ def _share(batch: ReportData, chosen: Selection | None, *, prompts: bool) -> Sha
     return Sharing(proofs=make_proofs(batch, cards), prompts=prompts)
 
 
-def read_batch(root: Path, manifest: str, output: Path | None, *, emulator: bool) -> ReportData:
-    """Return the data of the report about the output folder ``root``."""
+def read_batch(root: Path, manifest: str, output: Path | None, selection: JobFilter, *, emulator: bool) -> ReportData:
+    """Return the data of the report about the selected jobs of the output folder ``root``.
+
+    Raises ``UsageError`` if a name of ``selection`` matches no job.
+    """
     with open_reader(root) as ledger:
         histories = _read(ledger)
-    chosen = [record for record in map(in_force, histories.values()) if record is not None]
-    jobs = known_jobs(_manifest_of(manifest, root, chosen), emulator=emulator or _is_simulated(chosen))
-    places = places_of_jobs(jobs.stored()) if isinstance(jobs, JobStore) else places_of_records(chosen)
+        chosen = [record for record in map(in_force, histories.values()) if record is not None]
+        jobs = known_jobs(_manifest_of(manifest, root, chosen), emulator=emulator or _is_simulated(chosen))
+        places = places_of_jobs(jobs.stored()) if isinstance(jobs, JobStore) else places_of_records(chosen)
+        selected = selected_ids(selection, ledger, places)
+    if selected is not None:
+        histories = {job_id: history for job_id, history in histories.items() if selected(job_id)}
+        places = {job_id: place for job_id, place in places.items() if selected(job_id)}
+        chosen = [record for record in chosen if selected(record.id)]
     untried = sum(job_id not in histories for job_id in places)
     records, places, products, groups = arrange(chosen, places)
     return ReportData(

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from runner.cli.arguments import api_options, known_folder, known_settings, manifest_argument, place_options
+from runner.cli.arguments import (
+    Choice,
+    api_options,
+    choice_options,
+    known_folder,
+    known_ids,
+    known_settings,
+    manifest_argument,
+    place_options,
+)
 from runner.cli.console import echo, say
 from runner.cli.display import make_plain_display
 from runner.cli.signals import attend
@@ -22,6 +31,7 @@ from runner.files.output_folder import Folder
 from runner.ledger import holders, look, open_reader
 from runner.ledger.repair import Damage, RepairedLog, SalvageResult
 from runner.manifest import Settings
+from runner.planning.selection import selected_ids
 
 SHOWN = 50
 """Findings of a kind that are printed; ``--json`` has all of them."""
@@ -32,6 +42,7 @@ MAX_NAME = 300
 @click.command("verify")
 @manifest_argument
 @place_options
+@choice_options
 @api_options
 @click.option("--repair", is_flag=True, help="Repair files from local copies or the API; buy nothing.")
 @click.option("--repair-log", is_flag=True, help="Repair a damaged results log.")
@@ -40,6 +51,7 @@ def command(
     manifest: str,
     output: Path | None,
     emulator: bool,
+    choice: Choice,
     api: str | None,
     same_api_as: str | None,
     repair: bool,
@@ -56,21 +68,27 @@ def command(
     Examples:
       runner verify output/spring
       runner verify output/spring --repair
+      runner verify output/spring --only 'mug-*'
     """
     if repair and repair_log:
         raise UsageError("--repair and --repair-log are two steps: run with --repair-log first, then with --repair")
+    if repair_log and choice != Choice():
+        raise UsageError("--repair-log repairs the whole results log; leave out --only, --only-from and --failed")
     options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as)
+    chosen = choice.filter()
     folder = known_folder(manifest, output, emulator=emulator)
     if repair_log:
         return _mend(folder, options, as_json=as_json)
-    if not repair:
-        return _verify(folder, as_json=as_json)
-    return _repair(folder, options, known_settings(manifest, emulator=emulator), as_json=as_json)
-
-
-def _verify(folder: Folder, *, as_json: bool) -> int:
     with open_reader(folder.root) as ledger:
-        found = check(ledger, folder)
+        selected = selected_ids(chosen, ledger, known_ids(manifest, emulator=emulator))
+    if not repair:
+        return _verify(folder, selected, as_json=as_json)
+    return _repair(folder, options, known_settings(manifest, emulator=emulator), selected, as_json=as_json)
+
+
+def _verify(folder: Folder, selected: Callable[[str], bool] | None, *, as_json: bool) -> int:
+    with open_reader(folder.root) as ledger:
+        found = check(ledger, folder, selected)
     busy = holders(look(folder.root))
     if found.wrong and busy:
         say(
@@ -83,8 +101,15 @@ def _verify(folder: Folder, *, as_json: bool) -> int:
     return 1 if found.wrong else 0
 
 
-def _repair(folder: Folder, options: RunOptions, settings: Settings | None, *, as_json: bool) -> int:
-    done = run_loop(lambda: _restore(folder, options, settings))
+def _repair(
+    folder: Folder,
+    options: RunOptions,
+    settings: Settings | None,
+    selected: Callable[[str], bool] | None,
+    *,
+    as_json: bool,
+) -> int:
+    done = run_loop(lambda: _restore(folder, options, settings, selected))
     extra = {"repaired": done.repaired, "kept": done.kept, "failed": done.failed}
     _tell(done.after, folder, extra, as_json=as_json)
     if done.interrupted:
@@ -93,11 +118,16 @@ def _repair(folder: Folder, options: RunOptions, settings: Settings | None, *, a
     return 1 if done.after.wrong else 0
 
 
-async def _restore(folder: Folder, options: RunOptions, settings: Settings | None) -> RepairResult:
+async def _restore(
+    folder: Folder, options: RunOptions, settings: Settings | None, selected: Callable[[str], bool] | None
+) -> RepairResult:
     watch = make_plain_display()
     from runner.engine.operations import repair  # noqa: PLC0415 - the HTTP client is slow to import, and checking does not need it
 
-    return await attend(lambda stop: repair(folder, options, settings=settings, observer=watch.count, stop=stop), watch)
+    return await attend(
+        lambda stop: repair(folder, options, settings=settings, selected=selected, observer=watch.count, stop=stop),
+        watch,
+    )
 
 
 def _tell(found: VerifyReport, folder: Folder, extra: Mapping[str, object], *, as_json: bool) -> None:

@@ -124,16 +124,16 @@ def next_steps(report: Report, typed: Typed) -> list[Step]:
     if report.unknown:
         steps.append(Step(command=f"runner reconcile {target}", why=_resolve_words(report)))
     if report.owed or report.left:
-        downloads = f"downloads {_count(report.owed, 'paid result')} at no cost" if report.owed else ""
-        tries = f"continues with {_count(report.left, 'job')}" if report.left else ""
+        downloads = f"downloads {counted(report.owed, 'paid result')} at no cost" if report.owed else ""
+        tries = f"continues with {counted(report.left, 'job')}" if report.left else ""
         steps.append(Step(command=typed.again, why=first + "; ".join(filter(None, [downloads, tries]))))
     elif first:
         steps.append(Step(command=typed.again, why=f"{first}continues"))
     if report.failed or report.cancelled:
-        lists = f"lists {_count(report.failed + report.cancelled, 'job')} to correct, or to run again"
+        lists = f"lists {counted(report.failed + report.cancelled, 'job')} to correct, or to run again"
         steps.append(Step(command=f"runner status {target}", why=lists))
     if report.missing:
-        buys = f"buys {_count(report.missing, 'job')} again whose files are unavailable, also at the API"
+        buys = f"buys {counted(report.missing, 'job')} again whose files are unavailable, also at the API"
         steps.append(Step(command=f"{typed.run} --redo --missing", why=buys))
     if not steps and report.total:
         steps.append(Step(command=f"runner report {target}", why="writes one page with every picture"))
@@ -169,7 +169,8 @@ def _resolve_words(report: Report) -> str:
     return "; ".join(parts)
 
 
-def _count(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: ``1 job``, ``2 jobs``."""
     return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
 
 

@@ -7,7 +7,7 @@ between, ``verify`` or a run finds every file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from random import Random
 
@@ -43,18 +43,21 @@ class RepairResult(msgspec.Struct):
     interrupted: bool = False
 
 
-async def repair_files(context: RunContext, limits: DownloadLimits | None = None) -> RepairResult:
+async def repair_files(
+    context: RunContext, limits: DownloadLimits | None = None, selected: Callable[[str], bool] | None = None
+) -> RepairResult:
     """Repair what can be repaired, with a check of every file before and after. Submits nothing, and needs the lock.
 
-    Raises ``OutputError`` if the disk fails, and ``LedgerError`` if the results log cannot be written.
+    With ``selected``, only the files of the jobs for whose id it returns True, and files of others that lie in their
+    places. Raises ``OutputError`` if the disk fails, and ``LedgerError`` if the results log cannot be written.
     """
     context.folder.prepare()
     async with at_work(ThreadPoolExecutor(WORKERS, "disk")) as disk:
-        before = await in_thread(disk, check, context.ledger, context.folder)
+        before = await in_thread(disk, check, context.ledger, context.folder, selected)
         repair = _Repair(context, disk, limits)
         await repair.clear(before.wrong)
         await repair.deliver()
-        repair.done.after = await in_thread(disk, check, context.ledger, context.folder)
+        repair.done.after = await in_thread(disk, check, context.ledger, context.folder, selected)
     still = {finding.path for finding in repair.done.after.wrong}
     repair.done.repaired = [f.path for f in before.wrong if f.kind is not FindingKind.FOREIGN and f.path not in still]
     return repair.done

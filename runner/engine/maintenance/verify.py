@@ -24,6 +24,7 @@ from runner.core.name_sets import NameSet
 from runner.files.folder_reader import FolderReader
 from runner.files.record_paths import paths_of
 from runner.ledger import LedgerReader
+from runner.ledger.readers import only
 from runner.manifest.names import normal
 
 T = TypeVar("T")
@@ -110,15 +111,21 @@ class _Expected(msgspec.Struct, frozen=True):
     """Path, without an extension, of a file that could not be downloaded; empty: the file was downloaded."""
 
 
-def check(ledger: LedgerReader, folder: FolderReader) -> VerifyReport:
-    """Compare every file with its record. Raises ``OutputError`` if the folder cannot be read."""
+def check(ledger: LedgerReader, folder: FolderReader, selected: Callable[[str], bool] | None = None) -> VerifyReport:
+    """Compare every file with its record. Raises ``OutputError`` if the folder cannot be read.
+
+    With ``selected``, only the files of the jobs for whose id it returns True. Files that no record names are then left
+    out: they belong to no job.
+    """
     named = NameSet()
     checked, wrong = 0, []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as threads:
-        for looked, finding in _in_threads(threads, lambda item: _look(folder, item), _expected(ledger, named)):
+        for looked, finding in _in_threads(
+            threads, lambda item: _look(folder, item), _expected(ledger, named, selected)
+        ):
             checked += looked
             wrong += [finding] if finding is not None else []
-    unnamed = [path for path in _pictures(folder.root) if normal(path) not in named]
+    unnamed = [path for path in _pictures(folder.root) if normal(path) not in named] if selected is None else []
     foreign = [Finding(kind=FindingKind.FOREIGN, path=path) for path in _without_known(unnamed, ledger, folder)]
     return VerifyReport(checked=checked, wrong=(*_name_owners(ledger, wrong), *foreign))
 
@@ -134,13 +141,13 @@ def _in_threads(threads: ThreadPoolExecutor, call: Callable[[T], V], items: Iter
         yield waiting.popleft().result()
 
 
-def _expected(ledger: LedgerReader, named: NameSet) -> Iterator[_Expected]:
-    """Yield every file to look for, purchase by purchase, and add all paths that records name to ``named``.
+def _expected(ledger: LedgerReader, named: NameSet, selected: Callable[[str], bool] | None) -> Iterator[_Expected]:
+    """Yield every file to look for, purchase by purchase, and add all paths that their records name to ``named``.
 
     The paths are normalized, because disks compose letters differently.
     """
     newest = newest_in_place(ledger)
-    for record in ledger.latest():
+    for record in only(ledger, selected).latest():
         force = is_in_force(record, newest)
         for number, output in enumerate(record.outputs, 1):
             places = list(paths_of(record, output))
