@@ -19,7 +19,7 @@ from runner.core.models import Output, Record, State
 from runner.files.errors import FileMoved, PathOccupied, disk_errors, file_errors
 from runner.files.folder_reader import FolderReader, is_ours
 from runner.files.record_paths import archive_folder, by_bytes, names_beside, paths_of
-from runner.files.renames import drop_copy, first_free, move, rename
+from runner.files.renames import drop_copy, first_free, move, remove_emptied, rename
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Folder(FolderReader):
                 raise PathOccupied(
                     f"{self.root / path} was changed since job {owner.id} put it there; move it, and run again"
                 )
-            rename(self.path(path), first_free(self.path(place) for place in archive_folder(owner, output)))
+            self._move_out(self.path(path), first_free(self.path(place) for place in archive_folder(owner, output)))
 
     def _archive_older(self, other: Record, targets: set[Path], sources: set[Path]) -> None:
         """Move the files of another purchase to ``.replaced/<id>/<purchase>/``; files altered by hand stay.
@@ -157,7 +157,7 @@ class Folder(FolderReader):
                 continue
             places = [self.path(place) for place in archive_folder(other, output)]
             if not any(is_ours(place, output) for place in places):
-                (self._copy if path in sources else rename)(path, first_free(places))
+                (self._copy if path in sources else self._move_out)(path, first_free(places))
             elif path in targets - sources:  # after a crash between the two steps of a rename, or after a copy back
                 drop_copy(path, next(place for place in places if is_ours(place, output)))
 
@@ -181,6 +181,7 @@ class Folder(FolderReader):
                     arrival.source.unlink(missing_ok=True)
                 else:
                     drop_copy(arrival.source, target)
+                    remove_emptied(arrival.source.parent, self.root)
                 return
             known = arrival.output.path in named or self.is_one_of(target, named)
             if not known or not target.is_file():
@@ -190,7 +191,13 @@ class Folder(FolderReader):
             altered = first_free(names_beside(target))
             rename(target, altered)
             log.warning("%s was changed by hand; that version is kept as %s", target, altered.name)
-        (move if passing else rename)(arrival.source, target)
+        (move if passing else self._move_out)(arrival.source, target)
+
+    def _move_out(self, source: Path, target: Path) -> None:
+        """Rename a file of ours durably, and remove the folders that are empty without it."""
+        rename(source, target)
+        if source.parent != target.parent:
+            remove_emptied(source.parent, self.root)
 
     def _require_source(self, arrival: IncomingFile) -> bool:
         """Tell whether an arrival was just downloaded. Raises ``FileMoved`` if a file found in place has changed since.
@@ -240,7 +247,7 @@ class Folder(FolderReader):
             if any(is_ours(copy, output) and not disk.same_file(copy, self.path(path)) for copy in copies):
                 return self.keep_altered(path)
             target = first_free(self.path(place) for place in archive_folder(owner, output))
-            rename(self.path(path), target)
+            self._move_out(self.path(path), target)
             return target.relative_to(self.root).as_posix()
 
     def reject(self, record: Record, arrivals: Iterable[IncomingFile]) -> tuple[Output, ...]:

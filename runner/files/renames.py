@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from runner.core import disk
 from runner.files.errors import PathOccupied
+
+TRIES = 5
+"""Attempts to rename into a folder that is removed as empty at the same moment."""
 
 
 def first_free(paths: Iterable[Path]) -> Path:
@@ -31,17 +35,35 @@ def rename(source: Path, target: Path) -> None:
     move(source, target)
     disk.flush_folder(target.parent)
     if source.parent != target.parent:
-        disk.flush_folder(source.parent)
+        with suppress(FileNotFoundError):  # another process moved the last file out, and removed the folder
+            disk.flush_folder(source.parent)
 
 
 def move(source: Path, target: Path) -> None:
     """Rename without replacing another file; the caller makes the rename durable."""
-    try:
-        disk.give_name(source, target)
-    except (FileNotFoundError, NotADirectoryError):
-        # Another process may have created the folder by now. Raises if a file is in its place.
-        make_folder(target.parent)
-        disk.give_name(source, target)
+    for tries_left in reversed(range(TRIES)):
+        try:
+            disk.give_name(source, target)
+        except (FileNotFoundError, NotADirectoryError):
+            if not tries_left or not os.path.lexists(source):
+                raise
+        else:
+            return
+        with suppress(FileNotFoundError):  # ``remove_emptied`` of another file may have removed a parent
+            make_folder(target.parent)  # another process may have created it; raises if a file is in its place
+
+
+def remove_emptied(folder: Path, root: Path) -> None:
+    """Remove ``folder`` and its parents below ``root``, up to the first that holds anything; no error is raised.
+
+    A file was moved out of ``folder``. After a crash in between an empty folder is left, which harms nothing.
+    """
+    while folder != root and disk.is_within(folder, root):
+        try:
+            folder.rmdir()  # removes neither a folder with anything in it nor a link
+        except OSError:
+            return
+        folder = folder.parent
 
 
 def make_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from runner.core.disk import hash_file
 from runner.core.errors import OutputError
 from runner.core.models import Output, Record, State
-from runner.files import folder_reader
+from runner.files import folder_reader, renames
 from runner.files.errors import FileMoved, PathOccupied
 from runner.files.output_folder import Folder, IncomingFile
 from runner.files.record_paths import archive_path, paths_of
@@ -434,6 +434,39 @@ def test_a_job_that_gets_another_file_name_moves_its_file(desk: Desk) -> None:
         desk.folder.place(moved, [arrival], history)
         assert desk.files() == {"cups/mug.png": b"one"}
         arrival = IncomingFile(source=desk.folder.path("cups/mug.png"), output=output)
+
+
+def test_a_file_goes_into_a_folder_that_another_process_removes_as_empty(tmp_path: Path, monkeypatch) -> None:
+    """Two shards: one makes a folder for its file while the other moves the last file out of that folder."""
+    (tmp_path / "mug.png").write_bytes(b"one")
+    make, removed = renames.make_folder, []
+
+    def make_and_lose(folder: Path) -> None:
+        make(folder)
+        if folder.name == "b" and len(removed) < 2:
+            renames.remove_emptied(folder, tmp_path)
+            removed.append(folder.exists())
+
+    monkeypatch.setattr(renames, "make_folder", make_and_lose)
+    renames.move(tmp_path / "mug.png", tmp_path / "a" / "b" / "mug.png")
+    assert removed == [False, False]
+    assert (tmp_path / "a" / "b" / "mug.png").read_bytes() == b"one"
+
+
+def test_only_empty_folders_below_the_output_folder_are_removed(tmp_path: Path) -> None:
+    """Not the output folder itself, not what a link names, not what holds a hidden file."""
+    root = tmp_path / "out"
+    for name in ("a/b", "c/d", "inside"):
+        (root / name).mkdir(parents=True)
+    (root / "c" / ".keep").touch()
+    (root / "link").symlink_to(root / "inside")
+    for name in ("a/b", "c/d", "link", "gone/away", "."):
+        renames.remove_emptied(root / name, root)
+    assert sorted(path.name for path in root.iterdir()) == ["c", "inside", "link"]
+    (root / "c" / ".keep").unlink()
+    renames.remove_emptied(root / "c", root)
+    renames.remove_emptied(tmp_path, root)
+    assert root.is_dir()
 
 
 # Links

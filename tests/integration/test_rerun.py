@@ -129,6 +129,19 @@ async def test_another_file_name_moves_the_file(service):
     assert service.record("mug").outputs[0].path == "shop/hero.png"
 
 
+async def test_folders_that_a_new_file_name_leaves_empty_are_removed(service):
+    """A new `file:` leaves no empty folders behind; a folder that holds anything else stays, and so does one beside."""
+    await service.run(service.manifest(mug(file="old/cups/hero"), {**mug(), "id": "lamp", "file": "old/lamps/hero"}))
+    (service.output / "old" / "mine").mkdir()
+    (service.output / "old" / "lamps" / "notes.txt").write_text("mine")
+    await service.run(service.manifest(mug(file="new/hero"), {**mug(), "id": "lamp", "file": "new/lamp"}))
+    folders = {path.relative_to(service.output).as_posix() for path in service.output.rglob("*") if path.is_dir()}
+    assert {name for name in folders if not name.startswith(".")} == {"new", "old", "old/mine", "old/lamps"}
+    await service.run(service.manifest(mug("a green mug", file="hero"), {**mug(), "id": "lamp", "file": "lamp"}))
+    assert not (service.output / "new").exists()
+    assert service.files() == [".replaced/mug/1/hero.png", "hero.png", "lamp.png", "old/lamps/notes.txt"]
+
+
 async def test_a_job_that_is_gone_from_the_manifest_keeps_its_lines_and_files(service):
     """Removing a job deletes nothing; what it owes is still brought home."""
     await service.run(service.manifest(*plain(2)))
