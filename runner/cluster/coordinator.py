@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -19,12 +20,16 @@ from runner.cluster.messages import ShardOrder, ShardOutcome, digest_of
 from runner.cluster.preflight import check_workers
 from runner.cluster.progress import ClusterProgress, jobs_by_shard
 from runner.core.clock import Clock, SystemClock, timestamp
-from runner.core.errors import Locked, RunnerError, UsageError
+from runner.core.errors import ConflictError, Locked, RunnerError, UsageError
 from runner.core.models import Record
 from runner.core.shards import MOST_SHARDS, Shard
-from runner.engine.billing.costs import total_spent
+from runner.engine.batch import DECLINED, DECLINED_REMEDY, Confirm
+from runner.engine.billing.costs import is_paid, total_spent
+from runner.engine.catalogue import quote
 from runner.engine.config import RunConfig
+from runner.engine.forecast import make_forecast
 from runner.engine.options import RunOptions
+from runner.engine.replacements import Replacements
 from runner.engine.run_status import StatusObserver
 from runner.engine.stop import Stop
 from runner.engine.summary import HALTED, Report, Stopped, combine
@@ -57,10 +62,12 @@ async def run(
     say: Callable[[str], None] = lambda _: None,
     stop: Stop | None = None,
     clock: Clock | None = None,
+    confirm: Confirm | None = None,
 ) -> Report:
     """Run ``manifest`` on the cluster at ``address``, and merge the results logs of its shards.
 
     ``config`` holds ``options`` as resolved on this machine; workers resolve the options in their own environment.
+    ``confirm`` is asked once before done pictures are replaced; if it says no, no shard begins.
 
     Raises a ``RunnerError`` before anything is bought if the workers are unfit. Later problems of a shard are in the
     report.
@@ -79,6 +86,8 @@ async def run(
     async with reach(address) as engine:
         workers = await check_workers(engine, order, config)
         await _wait_until_free(root, clock, stop, say)
+        if confirm is not None and not stop.stopped:
+            await _confirm_replacements(config, manifest, options, confirm, stop, clock)
         slots = slots_of(config, sum(workers.values()))
         shards = divide(root, slots)
         jobs, digest = await to_thread.run_sync(_read, manifest.jobs, config, len(shards))
@@ -93,6 +102,29 @@ async def run(
     merged = await to_thread.run_sync(_merge, root, clock)
     report = report.with_rows(bad=manifest.skipped_rows, left_out=manifest.left_out_rows)
     return _told(report, config, clock, started, merged=merged)
+
+
+async def _confirm_replacements(
+    config: RunConfig, manifest: Manifest, options: RunOptions, confirm: Confirm, stop: Stop, clock: Clock
+) -> None:
+    """Stop buying if the user does not want done pictures to be replaced. The shards do not ask."""
+    if look(config.folder.root).empty:
+        return
+    found = Replacements()
+
+    def decide() -> None:
+        nonlocal found
+        with suppress(ConflictError):  # the shards download what is owed, buy nothing, and report the conflict
+            found = make_forecast(config, manifest.jobs, now=clock.now(), visit=lambda *_: None).replacements
+
+    await to_thread.run_sync(decide)
+    if not found.count:
+        return
+    prices = None
+    if is_paid(config.api.name):
+        prices = (await quote(found.estimate.models, options, os.environ)).prices
+    if not await confirm(found.words(prices)):
+        stop.buying(DECLINED, remedy=DECLINED_REMEDY)
 
 
 def _read(jobs: JobStore, config: RunConfig, count: int) -> tuple[Counter[int], str]:

@@ -46,6 +46,7 @@ from runner.planning.rules import Action, Decision
 from runner.planning.survey import SurveyResult, doubt_about_schemas, survey
 
 DECLINED = "you kept the done pictures; nothing was bought"
+DECLINED_REMEDY = "with --yes, or y as the answer"
 DISK_THREADS = 16
 """Threads for disk access."""
 
@@ -134,7 +135,7 @@ class Batch:
             return
         paid = is_paid(self.context.api.base.name)
         if not await self._confirm(self._replacements.words(prices if paid else None)):
-            self.context.stop.buying(DECLINED, remedy="with --yes, or y as the answer")
+            self.context.stop.buying(DECLINED, remedy=DECLINED_REMEDY)
 
     async def _open_redo(self, planner: Planner, jobs: Jobs, buying: Estimate) -> Redo:
         """Continue the redo that an earlier run left, or begin the one asked for."""

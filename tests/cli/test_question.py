@@ -83,3 +83,14 @@ def test_without_a_terminal_the_run_goes_on_and_says_so(desk, changed):
     assert ended.returncode == 0
     assert ended.stderr.count("2 replace paid pictures: width changed, $0.0090; nobody is asked") == 1
     assert widths(desk) == {"red": 128, "blue": 128}
+
+
+@pytest.mark.slow
+def test_a_cluster_asks_once_before_its_workers_start(desk, changed):
+    """The question is that of a run in one process; a no starts no shard, a yes replaces."""
+    pytest.importorskip("distributed")
+    for text, code, width in ((b"n\n", 75, 64), (b"y\n", 0, 128)):
+        with asked(desk, "run", changed, "--cluster", "local") as terminal:
+            assert answer(terminal, text) == code
+            assert terminal.text.count(QUESTION) == 1
+        assert widths(desk) == {"red": width, "blue": width}

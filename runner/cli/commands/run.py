@@ -208,7 +208,7 @@ def _go(target: str, options: RunOptions, cluster: str | None, display: RunDispl
         raise
     config = RunConfig.resolve(loaded, options, os.environ)
     if cluster is not None:
-        return _on_cluster(config, loaded, options, cluster, display)
+        return _on_cluster(config, loaded, options, cluster, display, yes=yes)
     return run_loop(lambda: _run(config, loaded, display, yes=yes))
 
 
@@ -247,7 +247,7 @@ def _warn_of_locks(root: Path, display: RunDisplay) -> None:
 
 
 def _on_cluster(
-    config: RunConfig, manifest: Manifest, options: RunOptions, address: str, display: RunDisplay
+    config: RunConfig, manifest: Manifest, options: RunOptions, address: str, display: RunDisplay, *, yes: bool
 ) -> Report:
     """Run the manifest on the workers of a cluster; each worker resolves ``options`` itself.
 
@@ -259,7 +259,10 @@ def _on_cluster(
         raise UsageError(f"--cluster needs an extra: pip install 'runcomfy-runner[dask]' ({error})") from error
 
     async def work(stop: Stop) -> Report:
-        return await coordinator.run(config, manifest, options, address, observer=display, say=display.say, stop=stop)
+        confirm = ReplacementQuestion(display, stop, yes=yes)
+        return await coordinator.run(
+            config, manifest, options, address, observer=display, say=display.say, stop=stop, confirm=confirm
+        )
 
     _begin(config, manifest, display, f" (on the cluster at {address})")
     if address != dask_client.LOCAL:
