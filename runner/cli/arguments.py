@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, TypeVar
 
 import click
 import msgspec
@@ -232,11 +232,20 @@ def find_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
 
 
 def known_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
-    """Return the folder of ``find_folder``. Raises ``UsageError`` if the folder holds no results."""
+    """Return the folder of ``find_folder``. Raises ``UsageError`` if the folder holds no results.
+
+    The message then names the folder of runs with ``--emulator``, if that one has results.
+    """
     folder = find_folder(target, output, emulator=emulator)
-    if look(folder.root).empty:
-        _refuse_empty(target, output, folder)
-    return folder
+    if not look(folder.root).empty:
+        return folder
+    tried = find_folder(target, output, emulator=True)
+    if not look(tried.root).empty:
+        raise UsageError(
+            f"{folder.root} holds no {RESULTS}: no run without --emulator has used it. {tried.root} holds the results "
+            "of the emulator; to use those, repeat with --emulator."
+        )
+    raise _no_results(target, output, folder)
 
 
 def readable_folder(target: str, output: Path | None, *, emulator: bool) -> Folder:
@@ -248,17 +257,17 @@ def readable_folder(target: str, output: Path | None, *, emulator: bool) -> Fold
     if look(folder.root).empty:
         tried = find_folder(target, output, emulator=True)
         if look(tried.root).empty:
-            _refuse_empty(target, output, folder)
+            raise _no_results(target, output, folder)
         say(f"{folder.root} holds no results; these are those of --emulator", err=True)
         return tried
     return folder
 
 
-def _refuse_empty(target: str, output: Path | None, folder: Folder) -> NoReturn:
-    """Raise the ``UsageError`` for a folder without results."""
+def _no_results(target: str, output: Path | None, folder: Folder) -> UsageError:
+    """Return the error for a folder without results."""
     if output is None and not Path(target).exists():
-        raise UsageError(f"there is no file or folder {target}, and {folder.root} holds no {RESULTS}")
-    raise UsageError(f"{folder.root} holds no {RESULTS}: no run has used this folder yet")
+        return UsageError(f"there is no file or folder {target}, and {folder.root} holds no {RESULTS}")
+    return UsageError(f"{folder.root} holds no {RESULTS}: no run has used this folder yet")
 
 
 def known_jobs(target: str, *, emulator: bool) -> Iterable[Job]:

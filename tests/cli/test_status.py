@@ -131,15 +131,17 @@ def test_jobs_that_left_the_manifest_are_told_and_listed(desk, serve):
     assert "no longer" not in desk("status", "other.yaml").stdout
 
 
-@pytest.mark.parametrize("command", ["status", "export", "report"])
-def test_the_results_of_the_emulator_are_found(desk, command):
-    """After a first try with --emulator, the commands that read work without the option."""
-    text = desk.jobs(1).read_text().replace("output: out\n", "").replace("output: out", "")
-    manifest = desk.write("\n".join(line for line in text.splitlines() if not line.startswith("output")) + "\n")
+def test_the_results_of_the_emulator_are_found(desk):
+    """After a first try with --emulator, the commands that read work without it; those that ask an API say so."""
+    manifest = desk.write(desk.jobs(1).read_text().replace("output: out\n", ""))
     assert desk("run", manifest, "--emulator").returncode == 0
-    read = desk(command, manifest)
-    assert read.returncode == 0
-    assert "these are those of --emulator" in read.stderr
+    for command in ("status", "export", "report", "verify", "reconcile"):
+        read = desk(command, manifest)
+        assert (read.returncode, "these are those of --emulator" in read.stderr) == (0, True)
+    for words in (["collect"], ["cancel"], ["verify", "--repair"], ["reconcile", "--lost", "job-0"]):
+        refused = desk(words[0], manifest, *words[1:])
+        assert (refused.returncode, "repeat with --emulator" in refused.stderr) == (64, True)
+    assert desk("collect", manifest, "--emulator").returncode == 0
 
 
 def test_watching_ends_with_the_run(desk, serve):

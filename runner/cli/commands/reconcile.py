@@ -8,7 +8,13 @@ from pathlib import Path
 
 import click
 
-from runner.cli.arguments import api_options, known_folder, manifest_argument, place_options
+from runner.cli.arguments import (
+    api_options,
+    known_folder,
+    manifest_argument,
+    place_options,
+    readable_folder,
+)
 from runner.cli.console import echo, say
 from runner.core.aio import run_loop
 from runner.core.errors import UsageError
@@ -63,7 +69,8 @@ def command(
       runner reconcile output/spring --adopt mug-hero=req_8f2a --lost tote
     """
     requests = _read(adopt, lost, rebuy, accept)
-    folder = known_folder(manifest, output, emulator=emulator)
+    find = known_folder if requests else readable_folder
+    folder = find(manifest, output, emulator=emulator)
     if requests:
         options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as, offline=offline)
         found = run_loop(lambda: _resolve(folder, requests, options))

@@ -17,6 +17,7 @@ from runner.cli.arguments import (
     known_settings,
     manifest_argument,
     place_options,
+    readable_folder,
 )
 from runner.cli.console import echo, say
 from runner.cli.display import make_plain_display
@@ -76,7 +77,8 @@ def command(
         raise UsageError("--repair-log repairs the whole results log; leave out --only, --only-from and --failed")
     options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as)
     chosen = choice.filter()
-    folder = known_folder(manifest, output, emulator=emulator)
+    find = known_folder if repair or repair_log else readable_folder
+    folder = find(manifest, output, emulator=emulator)
     if repair_log:
         return _mend(folder, options, as_json=as_json)
     with open_reader(folder.root) as ledger:
