@@ -122,6 +122,57 @@ def test_what_was_not_on_the_screen_is_counted_as_not_seen(visit, shelf):
     assert int(visit.page.locator("#unseen").inner_text()) <= left
 
 
+def test_a_page_that_has_not_heard_of_a_mark_does_not_delete_it(visit, shelf):
+    """Another window's mark, or one from just before a reload, comes late: that a picture was seen does not cost it."""
+    fill(shelf, [f"{number:03}" for number in range(120)])
+    page = shelf.report().as_uri()
+    late = visit.page.context.new_page()
+    late.add_init_script("addEventListener('storage', event => event.stopImmediatePropagation(), true)")
+    late.goto(page)
+    visit.page.goto(page)
+    visit.find("119")
+    visit.press("x")
+    assert visit.counts == (0, 1)
+    before = late.locator("#unseen").text_content()
+    late.evaluate("scrollTo(0, document.body.scrollHeight)")
+    late.wait_for_function(f"() => document.getElementById('unseen').textContent !== '{before}'")
+    assert late.locator("#rejected").text_content() == "0"
+    visit.reload()
+    assert visit.counts == (0, 1)
+
+
+def test_undo_goes_on_after_a_reload_and_in_another_window(opened):
+    """Any number of steps; what was marked otherwise in another window since is left as it is."""
+    opened.press("p", "x", "1", "p")
+    opened.reload()
+    opened.press("u", "u")
+    assert opened.counts == (1, 1)
+    assert opened.current == "kit-1002-front"
+    second = Visit(opened.page.context.new_page())
+    second.page.goto(opened.page.url)
+    second.press("u")
+    opened.until("document.getElementById('rejected').textContent === '0'")
+    opened.press("u", "u")
+    assert opened.counts == (0, 0)
+    assert "Nothing to undo" in opened.page.locator("#said").inner_text()
+
+
+def test_undo_leaves_what_another_window_has_changed_since(opened):
+    """A step is taken back only where its mark still stands."""
+    opened.press("p", "x")
+    opened.page.evaluate(
+        """() => {
+          const name = Object.keys(localStorage).find(key => (localStorage.getItem(key) ?? "").includes('"reject"')
+                                                             && key.startsWith("runner.mark."));
+          localStorage.setItem(name, JSON.stringify({mark: "pick"}));
+          dispatchEvent(new StorageEvent("storage", {key: name}));
+        }"""
+    )
+    assert opened.counts == (2, 0)
+    opened.press("u")
+    assert marks(opened) == {"kit-1001-side": "pick"}
+
+
 def test_two_selections_merge_and_what_differs_is_shown(opened):
     """What is unmarked here takes their mark; what is marked otherwise keeps its own until `Take theirs`; one undo."""
     opened.press("p", "x", "n")
