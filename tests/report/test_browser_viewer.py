@@ -28,6 +28,10 @@ def opened(visit: Visit, shelf: Shelf) -> Visit:
 
 
 LOADED = "document.querySelector('#stage img')?.naturalWidth === 1800"
+PAINTED = """async () => {
+  await document.querySelector('#stage img').decode();
+  for (let left = 3; left; left--) await new Promise(requestAnimationFrame);
+}"""
 SCALES = "[...document.querySelectorAll('#stage img')].map(one => one.style.transform)"
 
 
@@ -194,12 +198,35 @@ def test_a_telephone_opens_by_a_tap_and_goes_on_by_a_swipe(browser: Browser, she
         visit.until(LOADED)
         touch(visit, [(300, 300)], [(200, 300)], [(100, 305)])
         visit.until("document.getElementById('view-title').textContent === 'mug-side'")
-        visit.page.locator("#do-pick").click()  # Chromium takes a tap so soon after a swipe for no click
+        visit.page.evaluate(PAINTED)
+        visit.page.locator("#do-pick").tap()
         visit.until("document.getElementById('view-title').textContent === 'mug-back'")
         assert visit.page.evaluate("document.getElementById('view').scrollWidth") <= 390
         visit.page.locator("#view-close").click()
         visit.until("!document.getElementById('view').open")
         assert visit.counts == (1, 0)
+
+
+def test_a_tap_before_the_next_picture_is_on_the_screen_marks_nothing(browser: Browser, shelf):
+    """The finger was quicker than the screen: what was seen is the picture before; a later tap counts."""
+    fill(shelf)
+    with open_window(browser, width=390, height=844, has_touch=True, is_mobile=True) as visit:
+        visit.page.goto(shelf.report().as_uri())
+        visit.page.locator(".tile[title=mug-front] .open").tap()
+        visit.until(LOADED)
+        said = visit.page.evaluate(
+            """() => {
+              const tap = (it, kind) => it.dispatchEvent(new PointerEvent(kind, {bubbles: true, pointerType: "touch"}));
+              tap(document.getElementById("do-after"), "click");
+              tap(document.getElementById("do-pick"), "click");
+              return document.querySelector("#view .said").textContent;
+            }"""
+        )
+        assert "the next picture was not on the screen yet" in said
+        assert (title(visit), visit.counts) == ("mug-side", (0, 0))
+        visit.page.evaluate(PAINTED)
+        visit.page.locator("#do-pick").tap()
+        visit.until("document.getElementById('picked').textContent === '1'")
 
 
 def test_two_fingers_zoom(browser: Browser, shelf):

@@ -58,7 +58,8 @@ grid.addEventListener("focusin", (event) => {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-act]");
-  if (button) ACTS[button.dataset.act]();
+  if (button && /^(pick|reject)$/.test(button.dataset.act) && isTooEarly(event)) say("Not marked: the next picture was not on the screen yet.");
+  else if (button) ACTS[button.dataset.act]();
   const cause = event.target.closest("[data-cause]");
   if (cause) { $("q").value = `cause:${cause.dataset.cause}`; arrange(); grid.scrollIntoView({ block: "start" }); scrollBy(0, -80); }
   const copied = event.target.closest("[data-copy]");

@@ -82,6 +82,17 @@ const showViewMarks = () => {
   $("view-note").textContent = words(current);
 };
 
+// The moment from which the current picture is on the screen. A finger may tap right after a swipe, before the next
+// picture is painted: what the person saw then is the one before.
+let paintedAt = 0;
+const awaitPaint = () => {
+  const waiting = current;
+  paintedAt = Infinity;
+  Promise.allSettled(stageImages().map((image) => image.decode())).then(() =>
+    requestAnimationFrame(() => requestAnimationFrame(() => { if (current === waiting) paintedAt = performance.now(); })));
+};
+const isTooEarly = (event) => view.open && event.pointerType === "touch" && event.timeStamp < paintedAt;
+
 const openView = (list) => {
   const fresh = !view.open;
   panes = list;
@@ -92,6 +103,7 @@ const openView = (list) => {
     history.pushState({ large: true }, "");
     $("view-title").focus();
   }
+  awaitPaint();
   noteSeen(panes);
   makeReady();
 };
@@ -107,6 +119,7 @@ const stepView = (step) => {
   if (panes.length > 1) {
     point(panes[(panes.indexOf(current) + step + panes.length) % panes.length], false);
     showView();
+    awaitPaint();
     return;
   }
   const next = beside(step);

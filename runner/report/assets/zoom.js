@@ -102,6 +102,8 @@ for (const name of ["pointerup", "pointercancel"])
     swipe = null;
     if (name === "pointerup" && Math.abs(dx) > 45 && Math.abs(dx) > 1.5 * Math.abs(dy)) stepView(dx < 0 ? 1 : -1);
   });
+// Chromium takes a swipe for a fling of the page, and the tap after it for the end of that fling: it makes no click.
+stage.addEventListener("touchmove", (event) => { if (fingers.size && event.cancelable) event.preventDefault(); }, { passive: false });
 stage.addEventListener("wheel", (event) => {
   const image = paneImage(event);
   if (!image) return;
