@@ -156,3 +156,17 @@ def test_watching_ends_with_the_run(desk, serve):
     last = told.rstrip().splitlines()[-4:]
     assert last[0].endswith("1 job: 1 done")
     assert last[2] == "next: runner report batch.yaml"
+
+
+def test_cancel_during_a_run_says_how_to_end_that_run(desk, serve):
+    """The folder is locked; waiting is not the only way."""
+    served = serve("--seconds", "30")
+    desk.base = served.base
+    process = desk.start("run", desk.jobs(1))
+    served.wait_for(accepted=1)
+    ended = desk("cancel", "batch.yaml")
+    assert ended.returncode == 75
+    assert f"in use by process {process.pid}" in ended.stderr
+    assert "press Ctrl-C there" in ended.stderr
+    process.kill()
+    process.communicate()

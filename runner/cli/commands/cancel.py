@@ -12,6 +12,7 @@ from runner.cli.console import echo, say
 from runner.cli.display import RunDisplay, make_plain_display
 from runner.cli.signals import attend
 from runner.core.aio import run_loop
+from runner.core.errors import Locked
 from runner.engine import operations
 from runner.engine.maintenance.cancel import CancelResult
 from runner.engine.options import RunOptions
@@ -38,7 +39,13 @@ def command(
     """
     folder = known_folder(manifest, output, emulator=emulator)
     options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as)
-    result = run_loop(lambda: _cancel(folder, options, make_plain_display(quiet=as_json)))
+    try:
+        result = run_loop(lambda: _cancel(folder, options, make_plain_display(quiet=as_json)))
+    except Locked as error:
+        raise Locked(
+            f"{error}. To end that run now, press Ctrl-C there: it buys nothing more and downloads what is in flight; "
+            "then cancel what is left."
+        ) from None
     if as_json:
         echo(json.dumps(_as_json(result, folder)))
     else:

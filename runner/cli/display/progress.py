@@ -153,11 +153,18 @@ def money_in_words(snapshot: Snapshot) -> str:
     return f"{usd(cap.spent_usd)} spent{reserved} of ${cap.usd:,.2f}{' a day' if cap.per_day else ''}"
 
 
+def what_is_left(snapshot: Snapshot) -> list[str]:
+    """Return the counts, then the amounts, for a line each."""
+    if not snapshot.total:
+        return [f"{snapshot.records:,} records written"]
+    return [f"{snapshot.settled:,} of {snapshot.total:,}: {counts_in_words(snapshot)}", money_in_words(snapshot)]
+
+
 def line_of(snapshot: Snapshot) -> str:
     """Return the whole progress on one line, for a log file."""
+    parts = what_is_left(snapshot)
     if not snapshot.total:
-        return f"{snapshot.records:,} records written"
-    parts = [f"{snapshot.settled:,} of {snapshot.total:,}: {counts_in_words(snapshot)}", money_in_words(snapshot)]
+        return parts[0]
     if snapshot.per_minute is not None:
         parts.append(f"{snapshot.per_minute:,.0f} a minute")
     if snapshot.seconds_left is not None:

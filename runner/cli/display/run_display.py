@@ -14,7 +14,7 @@ import msgspec
 
 from runner.cli.console import MAX_PROBLEMS, plain, show_error, warning_words
 from runner.cli.display.events import Event, Severity, event_of, severity_of
-from runner.cli.display.progress import Snapshot, Track, line_of
+from runner.cli.display.progress import Snapshot, Track, what_is_left
 from runner.cli.display.summary import Typed, cause_fields, next_steps, summary_lines
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import ManifestError, RunnerError
@@ -150,7 +150,7 @@ class RunDisplay:
     def abandoned(self, signal: str) -> None:
         """Report that a second signal ends the process, what is left, and how to go on."""
         self.close()
-        left = line_of(self._track.read(self._read(), self._clock.monotonic()))
+        left = "\n".join(what_is_left(self._track.read(self._read(), self._clock.monotonic())))
         text = (
             f"stopped at once by {signal}: {left}\nnext: the same command again downloads what is paid, and continues"
         )

@@ -32,6 +32,7 @@ NOTICES = {"stopping", "paused"}
 STYLES = {Severity.ALERT: "not dim bold red", Severity.NOTICE: "not dim yellow"}
 ALERT_LINES = 3
 """Most lines of one alert in the frame. Other events have one line each."""
+INDENT = " " * len("00:00:00 ")
 COUNTS = (
     ("done", "done", "green"),
     ("paid", "paid", ""),
@@ -110,10 +111,7 @@ class TerminalRenderer:
         width = max(10, min(self._console.width - 1, MAX_WIDTH))
         lines = [*_counts(snapshot, width), *_concurrency(snapshot), _pace(snapshot, seconds), *self._notices(snapshot)]
         for event in self._last:
-            wrapped = _event_line(event).wrap(self._console, width) if event.weight is Severity.ALERT else ()
-            lines += wrapped[: ALERT_LINES - 1] if wrapped else [_event_line(event)]
-            if len(wrapped) >= ALERT_LINES:
-                lines.append(Text(" ").join(wrapped[ALERT_LINES - 1 :]))
+            lines += _wrapped(event, self._console, width) if event.weight is Severity.ALERT else [_event_line(event)]
         for line in lines:
             line.truncate(width, overflow="ellipsis")
             line.no_wrap = True
@@ -177,6 +175,16 @@ def _pace(snapshot: Snapshot, seconds: float) -> Text:
         parts.append(f"{snapshot.per_minute:,.0f} a minute")
     parts.append(f"{in_words(seconds)} so far")
     return Text("   ".join(parts))
+
+
+def _wrapped(event: Event, console: Console, width: int) -> list[Text]:
+    """Return the lines of an alert, at most ``ALERT_LINES``; they stand under its text, to the right of the time."""
+    first, *more = _event_line(event).wrap(console, width)
+    if not more:
+        return [first]
+    rest = Text(" ").join(line.copy() for line in more).wrap(console, max(10, width - len(INDENT)))
+    shown = [*rest[: ALERT_LINES - 2], Text(" ").join(rest[ALERT_LINES - 2 :])] if len(rest) >= ALERT_LINES else rest
+    return [first, *(Text(INDENT).append_text(line) for line in shown)]
 
 
 def _event_line(event: Event) -> Text:

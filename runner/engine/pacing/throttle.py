@@ -182,6 +182,7 @@ class Throttle:
             self._busy(kind)
         if now + wait > self._until:
             self._until = now + wait
+            reason = f"the API limits requests (429): {reason}" if too_many else reason
             paused = {"event": "paused", "seconds": round(wait, 1), "reason": reason}
             log.warning("pausing submissions for %.1f s: %s", wait, reason, extra=paused)
 
