@@ -179,7 +179,7 @@ def _word(words: type[StrEnum]) -> Callable[[Node], StrEnum]:
     """Return a reader for one of ``words``."""
 
     def convert(node: Node) -> StrEnum:
-        value = text(node)
+        value = node.text if isinstance(node, Scalar) and node.text else text(node)  # `true` is no word of these
         if value not in list(words):
             known = " or ".join(f"`{word}`" for word in words)
             raise Invalid(f"takes {known}, not {shown(value)}", nearest(value, list(words)))
