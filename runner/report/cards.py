@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import groupby
 from pathlib import PurePosixPath
 from typing import TypeGuard
 
@@ -289,39 +287,3 @@ def _label(output: Output | None) -> str:
 
 def _is_side(value: Json) -> TypeGuard[int]:
     return type(value) is int and 0 < value < LARGEST
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRow:
-    """Row of a model in the table."""
-
-    model: str
-    jobs: int
-    done: int
-    failed: int
-    open: int
-    usd: float
-    median_seconds: float | None
-
-
-def table(records: Sequence[Record], purchases: Sequence[Record]) -> list[TableRow]:
-    """Return a row per model: outcomes and durations of ``records``, and the cost of all ``purchases``."""
-    by_model = sorted(records, key=lambda record: record.model)
-    usd: Counter[str] = Counter()
-    for record in purchases:
-        usd[record.model] += spent(record)  # type: ignore[assignment]  # a Counter adds floats as well
-    return [_row(model, list(group), usd[model]) for model, group in groupby(by_model, lambda record: record.model)]
-
-
-def _row(model: str, records: Sequence[Record], usd: float) -> TableRow:
-    outcomes = Counter(outcome_of_record(record) for record in records)
-    times = sorted(seconds for record in records if (seconds := seconds_taken(record)) is not None)
-    return TableRow(
-        model=model,
-        jobs=len(records),
-        done=outcomes["done"],
-        failed=outcomes["failed"],
-        open=outcomes["unknown"],
-        usd=usd,
-        median_seconds=times[len(times) // 2] if times else None,
-    )

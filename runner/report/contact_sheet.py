@@ -6,15 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.resources import files
 
-import jinja2
 from markupsafe import Markup
 
+from runner import __version__
 from runner.report.cards import Card, Kind
 from runner.report.escaping import embedded, sheet_policy
 from runner.report.page_data import ReportData
 from runner.report.selection import MarkedPicture, Marks
+from runner.report.templates import asset, template
 from runner.report.thumbnails import make_thumbnail
 
 PROOF_EDGE = 800
@@ -64,13 +64,12 @@ def proofs(cards: Sequence[Card], marks: Mapping[int, MarkedPicture]) -> list[Pr
 
 def render_sheet(batch: ReportData, pictures: Sequence[Proof], mark: str, written: str) -> str:
     """Return the sheet as HTML. ``mark`` is the first line of every report."""
-    folder = files("runner.report").joinpath("assets")
-    css = folder.joinpath("sheet.css").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(folder.joinpath("sheet.html").read_text(encoding="utf-8")).render(
+    css = asset("sheet.css")
+    return template("sheet.html").render(
         mark=Markup(mark),  # noqa: S704 - a constant
         policy=sheet_policy(css),
         css=Markup(css),  # noqa: S704 - a file of this package
+        version=__version__,
         name=batch.name,
         written=written,
         pictures=pictures,

@@ -9,11 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from runner import __version__
@@ -21,11 +19,13 @@ from runner.core.disk import replace_file
 from runner.core.errors import OutputError, UsageError
 from runner.core.models import Record
 from runner.engine.billing.costs import spent
-from runner.report.cards import STATE_NAMES, STATES, Card, Kind, interval, make_cards, table
+from runner.report.cards import STATE_NAMES, STATES, Card, Kind, interval, make_cards
 from runner.report.charts import plots
 from runner.report.escaping import Thumbs, content_policy, data_block
+from runner.report.model_table import table
 from runner.report.needs import causes, count_states, flight, title
 from runner.report.page_data import ReportData, page_data
+from runner.report.templates import asset, template
 
 SCRIPTS = (
     "data",
@@ -97,8 +97,8 @@ def render(batch: ReportData, here: Path, place: Thumbs) -> str:
     if batch.shared is not None:
         cards = [card for card in cards if (card.id, card.path) in batch.shared.proofs]
     found = causes(cards, batch.target) if batch.shared is None else []
-    css, js = _part("style.css"), script()
-    return _template().render(
+    css, js = asset("style.css"), script()
+    return template("page.html").render(
         mark=Markup(MARK),  # noqa: S704 - a constant
         policy=content_policy(css, js),
         css=Markup(css),  # noqa: S704 - a file of this package
@@ -127,15 +127,9 @@ def render(batch: ReportData, here: Path, place: Thumbs) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(_part("page.html"))
-
-
-@cache
 def script() -> str:
     """Return the script of the page: the modules of ``SCRIPTS`` in one function, so that they share their names."""
-    return '"use strict";\n(() => {\n' + "\n".join(_part(f"{name}.js") for name in SCRIPTS) + "})();\n"
+    return '"use strict";\n(() => {\n' + "\n".join(asset(f"{name}.js") for name in SCRIPTS) + "})();\n"
 
 
 def _commands(target: str) -> list[tuple[str, str, str]]:
@@ -146,10 +140,6 @@ def _commands(target: str) -> list[tuple[str, str, str]]:
         ("One file to send to somebody who shall choose:", "share-line", f"{report} --share"),
         ("The receipts, with marks and notes:", "export-line", f"{export} {chosen}"),
     ]
-
-
-def _part(name: str) -> str:
-    return files("runner.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _filters(cards: Sequence[Card]) -> list[Filter]:

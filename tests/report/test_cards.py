@@ -6,7 +6,8 @@ import pytest
 from support.results_folder import changed, record
 
 from runner.core.models import Fault, Output, State
-from runner.report.cards import CardSources, make_cards, table
+from runner.report.cards import CardSources, make_cards
+from runner.report.model_table import table
 from runner.report.thumbnails import Look, PictureCondition
 
 RIGHT = Look(stand=PictureCondition.RIGHT)
