@@ -100,3 +100,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'runner' has no attribute {name!r}")
     return getattr(import_module(f"runner.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those that are not imported yet."""
+    return list(__all__)

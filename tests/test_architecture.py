@@ -190,6 +190,7 @@ def test_all_that_is_offered_is_listed_and_resolves() -> None:
     """``runner.__all__`` is the library: each name can be had, and no other is promised."""
     assert sorted(runner.__all__) == sorted(runner._HOME)
     assert sorted(runner.__all__) == list(runner.__all__)
+    assert dir(runner) == list(runner.__all__)
     for name in runner.__all__:
         assert getattr(runner, name).__name__ == name
         assert getattr(runner, name).__module__.startswith(f"runner.{runner._HOME[name]}")
