@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -32,6 +34,15 @@ def picture() -> Picture:
         return body.getvalue()
 
     return made
+
+
+@pytest.fixture(scope="session")
+def exiftool() -> None:
+    """Skip a test where exiftool is missing, except where everything is to be tested."""
+    if shutil.which("exiftool") is None:
+        if os.environ.get("CI"):
+            pytest.fail("exiftool is missing: install libimage-exiftool-perl")
+        pytest.skip("exiftool is missing")
 
 
 @pytest.fixture(scope="session")
