@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from runner.core.copies import CopyFile, CopyRecipe, at_places
 from runner.core.text import CONTROL
 
 Json = Any  # a JSON value: None, bool, int, float, str, or lists and string-keyed dicts of these
@@ -127,6 +128,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     local: dict[str, tuple[str, ...]] = {}
     """Inputs with files of this machine, as ``core/local_inputs.py: reference`` writes them: for each, the media types
     of its files, in order."""
+    copies: tuple[CopyRecipe, ...] = ()
+    """Copies to make of each picture."""
+    sidecar: bool = False
+    """True if each file gets a JSON file beside it that says how it was made."""
+
+    @property
+    def publishes(self) -> bool:
+        """Return True if anything is made of the files of this job."""
+        return self.sidecar or bool(self.copies)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +200,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     submitted_at: str | None = None
     completed_at: str | None = None
     outputs: tuple[Output, ...] = ()
+    copies: tuple[CopyFile, ...] = ()
+    """Copies and sidecars of the outputs. Each is recorded before it gets its name."""
     error: Fault | None = None
     warning: str | None = None
     renamed_from: str | None = None
@@ -226,9 +238,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return the path of output ``number`` (from 1) without an extension: ``mug``, ``mug-2``, or as in ``file``."""
         if not self.numbered_at:
             return self.file if number == 1 else f"{self.file}-{number}"
-        ends = (0, *(place + 1 for place in self.numbered_at))
-        parts = [self.file[end:place] for end, place in zip(ends, (*self.numbered_at, None), strict=True)]
-        return str(number).join(parts)
+        return at_places(self.file, self.numbered_at, number)
 
     @property
     def owed(self) -> bool:

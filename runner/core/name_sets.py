@@ -124,8 +124,8 @@ class NameSet:
         known = len(self._numbers)
         return self._numbers.add(digest(name)) == known
 
-    def __contains__(self, name: str) -> bool:
-        return self._numbers.find(digest(name)) is not None
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._numbers.find(digest(name)) is not None
 
     def __len__(self) -> int:
         return len(self._numbers)

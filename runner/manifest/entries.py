@@ -11,7 +11,7 @@ from runner.manifest.jobs.expansion import JobExpansion
 from runner.manifest.jobs.inputs import FEED_KEYS, KnownModel
 from runner.manifest.jobs.rows import FeedReader
 from runner.manifest.models.inputs import Offer, is_model_id
-from runner.manifest.nodes import Mapping, Mark, Node, Pair, Sequence
+from runner.manifest.nodes import Mapping, Mark, Node, Sequence
 from runner.manifest.problems import FAILED, Invalid, shown
 from runner.manifest.templates.template import Templates
 from runner.manifest.yaml.scalars import filled_text, kind
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 class EntriesReader:
     """Reader of the entries of one manifest, in order; the jobs go to the collector."""
 
-    def __init__(self, *, model: Pair | None, folder: Path, files: LocalFiles, defaults: Defaults,
+    def __init__(self, *, root: Mapping, folder: Path, files: LocalFiles, defaults: Defaults,
                  collector: JobCollector, problems: Problems, offers: dict[str, Offer]) -> None:  # fmt: skip
         """Prepare to read entries.
 
-        ``folder`` is the folder that relative paths of feeds start from. ``files`` checks the files that jobs send.
+        ``root`` is the manifest, with what it sets for all entries. ``folder`` is the folder that relative paths of
+        feeds start from. ``files`` checks the files that jobs send.
         ``offers`` has the schemas of models that are not bundled, by model id.
         """
         self._problems = problems
@@ -43,10 +44,10 @@ class EntriesReader:
         self._collector = collector
         self._offers = offers
         self._templates = Templates()
-        self._recipes = EntryReader(self._templates, problems)
+        self._recipes = EntryReader(self._templates, problems, root)
         self._models: dict[str, KnownModel] = {}
         self._introduced: set[str] = set()
-        self._top = self._read_model(model[1]) if model is not None else None
+        self._top = self._read_model(root.items["model"][1]) if "model" in root.items else None
 
     def read(self, entry: Node) -> None:
         """Pass the jobs of ``entry`` to the collector, or note the problems that prevent it."""

@@ -192,7 +192,7 @@ def _read_jobs(
     known: dict[str, Offer],
 ) -> None:
     entries = EntriesReader(
-        model=root.items.get("model"),
+        root=root,
         folder=folder,
         files=files,
         defaults=Defaults(_mapping(root, "defaults", problems), problems),

@@ -241,7 +241,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[Node], Any]]]] = {
     "output": ("output", _output),
 }
 
-KEYS: Final = (*_READERS, "trusted_hosts", "model", "defaults", "jobs")
+KEYS: Final = (*_READERS, "trusted_hosts", "copies", "sidecar", "model", "defaults", "jobs")
 _OF_A_JOB: Final = (
     "id",
     "prompt",

@@ -136,6 +136,7 @@ LIMITS: dict[str, dict[str, Any]] = {
     "bytes/list-too-long": {"feeds.arrays.MAX_ARRAY_BYTES": 20},
     "bytes/too-many-pictures": {"feeds.pictures.MAX_FILES": 1},
     "bytes/folder-that-cannot-be-read": {"feeds.pictures.os.scandir": refuse_folder},
+    "copies/no-avif": {"jobs.copies.has_avif": lambda: False},
     "bytes/files-that-are-too-much": {"models.local_files.MAX_BODY": 400},
 }
 """Limits that are lower, and what is missing or forbidden, in a case."""

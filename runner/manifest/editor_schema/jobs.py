@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from runner.manifest.editor_schema import patterns
+from runner.manifest.editor_schema.copies import published
 from runner.manifest.editor_schema.values import Schema, absent, any_of, filled, has, size, string, text
 from runner.manifest.jobs.entry import MAX_REPEAT, SEVERAL
 from runner.manifest.jobs.inputs import KEYS, TAKEN
@@ -89,6 +90,7 @@ def _own_keys(model: Schema) -> dict[str, Schema]:
             "ending. A template. Default: the id.",
             examples=["{{ sku }}/{{ view }}-{{ size }}.{{ ext }}"],
         ),
+        **published(),
     }
 
 

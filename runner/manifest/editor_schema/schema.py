@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from runner.core.media_formats import MAX_PIXELS, MOST_PIXELS
 from runner.manifest.editor_schema import patterns
+from runner.manifest.editor_schema.copies import published
 from runner.manifest.editor_schema.jobs import defaults, job
 from runner.manifest.editor_schema.models import definition, model_job, rules
 from runner.manifest.editor_schema.values import Schema, notation, text
@@ -36,7 +37,7 @@ def manifest_schema() -> Schema:
         "description": "A batch of jobs for the RunComfy Model API: `runner plan FILE` prices it, `runner run FILE` "
         "runs it.",
         "type": "object",
-        "properties": {**_settings(), "model": model(), "defaults": defaults(), "jobs": _jobs()},
+        "properties": {**_settings(), **published(), "model": model(), "defaults": defaults(), "jobs": _jobs()},
         "patternProperties": {"^x-": {"description": "A key of your own; it may hold anchors."}},
         "additionalProperties": False,
         "required": ["jobs"],

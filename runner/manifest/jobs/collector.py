@@ -63,10 +63,12 @@ class JobCollector:
                       cells: dict[str, Json] | None) -> None:  # fmt: skip
         id_mark: Mark = row or job_entry.mark("id")
         file_mark: Mark = row or job_entry.mark("file")
+        copy_marks = [copy.mark if row is None else row for copy in job_entry.copies]
         for job, generated, keys in made:
             self._register.add(
-                job, generated=generated, id_mark=id_mark, file_mark=file_mark, row=row, keys=keys, cells=cells
-            )
+                job, generated=generated, id_mark=id_mark, file_mark=file_mark, copy_marks=copy_marks,
+                row=row, keys=keys, cells=cells,
+            )  # fmt: skip
             self._hints.see(job, row or job_entry.entry)
 
     def _note(self, job_entry: JobEntry, faults: list[JobProblem], row: RowMark | None) -> bool:

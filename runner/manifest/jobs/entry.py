@@ -12,6 +12,7 @@ from runner.manifest.templates.template import SIZES, Template, Vocabulary
 
 if TYPE_CHECKING:
     from runner.manifest.feeds.feed import Feed
+    from runner.manifest.jobs.copies import CopyEntry
     from runner.manifest.jobs.inputs import Inputs, KnownModel
     from runner.manifest.jobs.matrix import Matrix
     from runner.manifest.nodes import Mapping, Mark
@@ -49,6 +50,8 @@ class JobEntry(msgspec.Struct):
     templates: list[Template]
     """All templates of the entry; each name that they use must be known."""
     repeat: int = 1
+    copies: tuple[CopyEntry, ...] = ()
+    sidecar: bool = False
     feed: Feed | None = None
     where: Template | None = None
     """Template that decides for each row whether jobs are made of it; None: jobs are made of every row."""
@@ -74,6 +77,7 @@ class JobEntry(msgspec.Struct):
         found = [template for rendered in self.rendered for template in rendered.templates]
         for axis in self.matrix.axes:
             found += [t for option in axis.options if option.rendered for t in option.rendered.templates]
+        found += [template for copy in self.copies for template in copy.templates]
         return [*found, *(stem for stem in (self.size, self.id, self.file) if isinstance(stem, Template))]
 
     @property

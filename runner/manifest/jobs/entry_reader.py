@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from runner.manifest.jobs.copies import CopiesReader, CopyEntry
 from runner.manifest.jobs.entry import MAX_REPEAT, SEVERAL, JobEntry, Stem, read_file, read_id
 from runner.manifest.jobs.inputs import given_inputs, read_size, refuse_beside
 from runner.manifest.jobs.matrix import NO_MATRIX, SIZE_KEYS, Axis, MatrixReader
@@ -11,7 +12,7 @@ from runner.manifest.names import normal
 from runner.manifest.nodes import Mapping, Mark, Node, Scalar, Sequence, Style
 from runner.manifest.problems import FAILED, Failure, Invalid
 from runner.manifest.templates.rendering import Rendered, render
-from runner.manifest.templates.template import Template, Templates, is_template, printed_output, without_ext
+from runner.manifest.templates.template import Template, Templates, is_template, require_printed_output, without_ext
 from runner.manifest.yaml.scalars import integer, kind, text
 
 if TYPE_CHECKING:
@@ -28,15 +29,23 @@ _SIZED: Final = frozenset(("size", "sizes"))
 class EntryReader:
     """Reader of entries with a known model and feed. Errors in an entry are noted."""
 
-    def __init__(self, templates: Templates, problems: Problems) -> None:
+    def __init__(self, templates: Templates, problems: Problems, top: Mapping) -> None:
+        """Prepare to read entries. ``top`` may have copies and a sidecar for those entries that do not say."""
+        self._copies = CopiesReader(templates, problems)
+        self._top_copies: tuple[CopyEntry, ...] = ()
+        self._top_sidecar = False
+        self._top_copies, self._top_sidecar = self._read_copies(top)
         self._templates = templates
         self._problems = problems
 
     def read(self, entry: Mapping, model: KnownModel, feed: Feed | None) -> JobEntry:
         several = not _SEVERAL.isdisjoint(entry.items)
+        copies, sidecar = self._read_copies(entry)
         given = given_inputs(entry, self._problems)
         job_entry = self._read_inputs(entry, model, given, several=several)
         job_entry.feed = feed
+        job_entry.copies, job_entry.sidecar = copies, sidecar
+        job_entry.templates += [template for copy in copies for template in copy.templates]
         job_entry.repeat = self._read_repeat(entry)
         self._read_where(job_entry)
         self._read_size(job_entry, given)
@@ -95,17 +104,19 @@ class EntryReader:
                             "write the id out")  # fmt: skip
             self._problems.warn_of_comments(key, node)
             template = self._templates.compile(key, node, stem)
-            if "output" in template.jobs_own:
-                self._check_output(template, stem)
+            require_printed_output(self._templates, template, stem)
             return template
 
         return self._problems.read(key, entry.items[key][1], read)
 
-    def _check_output(self, template: Template, text: str) -> None:
-        """Raise ``Invalid`` unless ``output`` is only printed: its number is known for each file only."""
-        rest = printed_output(text)
-        if is_template(rest) and "output" in self._templates.compile("file", template.mark, rest).jobs_own:
-            raise Invalid("uses `output` inside an expression", "it can only be printed: {{ output }}")
+    def _read_copies(self, node: Mapping) -> tuple[tuple[CopyEntry, ...], bool]:
+        """Return the copies and the sidecar that an entry asks for, or the top of the manifest in its place."""
+        copies, sidecar = self._top_copies, self._top_sidecar
+        if "copies" in node.items:
+            copies = self._copies.read(node.items["copies"][1])
+        if "sidecar" in node.items:
+            sidecar = self._copies.read_sidecar(node.items["sidecar"][1])
+        return copies, sidecar
 
     def _read_repeat(self, entry: Mapping) -> int:
         if "repeat" not in entry.items:
@@ -207,12 +218,17 @@ class EntryReader:
         for axis in job_entry.matrix.axes:
             if axis.name in SIZE_KEYS:
                 continue
-            for key, stem in (("id", job_entry.id), ("file", job_entry.file)):
-                if _leaves_out(stem, axis, of_file=key == "file"):
+            stems: list[tuple[str, Stem, Mark]] = [
+                ("id", job_entry.id, job_entry.mark("id")),
+                ("file", job_entry.file, job_entry.mark("file")),
+                *(("copies.file", copy.file, copy.mark) for copy in job_entry.copies),
+            ]
+            for key, stem, mark in stems:
+                if _leaves_out(stem, axis, of_file=key != "id"):
                     what = f"`{key}` leaves out `{axis.name}`, a key of the matrix: its jobs would share one"
-                    self._problems.error(job_entry.mark(key), what, f"add {{{{ {axis.name} }}}}")
+                    self._problems.error(mark, what, f"add {{{{ {axis.name} }}}}")
                     job_entry.good = False
-            sent = {name for t in job_entry.find_templates() if t.field != "file" for name in t.names.used}
+            sent = {name for t in job_entry.find_templates() if not t.is_of_files for name in t.names.used}
             if job_entry.id is None and axis.own and axis.name not in sent and len(axis.options) > 1:
                 what = f"no input depends on `{axis.name}`, a key of the matrix: its jobs would be the same"
                 self._problems.error(axis.key, what, f"use {{{{ {axis.name} }}}} in the prompt or in an `id`")

@@ -18,6 +18,7 @@ from runner.manifest.templates.template import OUTPUT_MARK, SIZES, Template
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from runner.core.copies import CopyRecipe
     from runner.core.models import Json
     from runner.manifest.jobs.entry import JobEntry, Stem, Suffixes
     from runner.manifest.jobs.inputs import KnownModel
@@ -91,8 +92,10 @@ class JobExpansion:
         self._of_row: dict[int, bool] = {}
         self._id_ending = job_entry.ending(job_entry.id)
         self._file_ending = job_entry.ending(job_entry.file)
+        self._copy_endings = [job_entry.ending(copy.file) for copy in job_entry.copies]
         self._empty_cells = EmptyCells(job_entry, templates) if job_entry.feed is not None else None
-        self._uses_names = bool(job_entry.templates) or self._id_ending.size or self._file_ending.size
+        endings = (self._id_ending, self._file_ending, *self._copy_endings)
+        self._uses_names = bool(job_entry.templates) or any(ending.size for ending in endings)
         """True if anything depends on the names and sizes of the jobs. Most entries have no such dependency."""
         if self._uses_names:
             self._prepare()
@@ -166,10 +169,11 @@ class JobExpansion:
         file = self._file(cells.file, job_id, copy)
         if file is None or not self._has_good_names(job_id, file):
             return None
+        copies = self._copies(job_id, copy) if job_entry.copies else ()
         file, numbered_at = _numbered(file)
         job = Job(id=job_id, model=model.model, inputs=values, fingerprint=digest, file=file,
                   numbered_at=numbered_at, line=job_entry.entry.line, column=job_entry.entry.column,
-                  checked=model.inputs.live, local=local)  # fmt: skip
+                  checked=model.inputs.live, local=local, copies=copies, sidecar=job_entry.sidecar)  # fmt: skip
         keys = {name: draft.values.get(name) if value is None else value for name, value in combination.names.items()}
         return ExpandedJob(job, generated if copy == 1 else None, keys)
 
@@ -238,6 +242,33 @@ class JobExpansion:
         if not isinstance(stem, str):
             return None
         return without_extension(stem) + self._ending(self._file_ending, copy)
+
+    def _copies(self, job_id: str, copy: int) -> tuple[CopyRecipe, ...]:
+        """Return the recipes of the copies, filled in, without those that have a problem."""
+        if self._uses_names:
+            self._names["job"]["id"] = job_id
+            self._names["job"]["output"] = self._names["output"] = OUTPUT_MARK
+        found = []
+        for entry, ending in zip(self._job_entry.copies, self._copy_endings, strict=True):
+            texts = [self._stem(None, text) for text in (entry.file, entry.title, entry.copyright)]
+            if FAILED in texts:
+                continue
+            stem, title, copyright_ = map(str, texts)
+            stem += self._ending(ending, copy)
+            for number in (1, MAX_OUTPUTS):
+                reason = check_file_name(stem.replace(OUTPUT_MARK, str(number)))
+                if reason:
+                    of_row = isinstance(entry.file, Template) and self._of_row[id(entry.file)]
+                    what = f"the copy {shown(stem + entry.extension)} {reason}"
+                    self._note(entry.mark, what, file_advice(reason), of_row=of_row)
+                    break
+            else:
+                file, numbered_at = _numbered(stem + entry.extension)
+                recipe = msgspec.structs.replace(
+                    entry.recipe, file=file, numbered_at=numbered_at, title=title, copyright=copyright_
+                )
+                found.append(recipe)
+        return tuple(found)
 
     def _ending(self, ending: Suffixes, copy: int) -> str:
         size = f"-{self._names['job'].get('size', '')}" if ending.size else ""

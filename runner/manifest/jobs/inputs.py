@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FEED_KEYS: Final = ("where", *FORMATS)
 """Keys that stand beside ``from``. Columns and keys of a matrix may have these names."""
-_ENTRY_KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file")
+_ENTRY_KEYS: Final = ("id", "model", "inputs", "size", "sizes", "from", "matrix", "repeat", "file", "copies", "sidecar")
 KEYS: Final = (*_ENTRY_KEYS, *FEED_KEYS)
 """Keys of a job that are not inputs of its model."""
 TAKEN: Final = tuple(key for key in _ENTRY_KEYS if key != "size")

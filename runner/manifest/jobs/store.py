@@ -64,6 +64,8 @@ class JobStore:
         self._lock = threading.Lock()
         self._end = 0
         self._count = 0
+        self.publishes = False
+        """True if anything is made of the files of any job."""
 
     def add(
         self,
@@ -83,6 +85,7 @@ class JobStore:
             self._file.write(line)
             self._end += len(line)
         self._count += 1
+        self.publishes = self.publishes or job.publishes
         return offset
 
     def flush(self) -> None:
@@ -168,6 +171,11 @@ class Claims:
         self.ids = NumberMap()
         self.files = NumberMap()
         self.folders = NumberMap()
+        self.copies = NumberMap()
+        """Paths of copies, with their extensions."""
+        self.copy_folders = NumberMap()
+        self.copy_stems = NumberMap()
+        """Names that the file of a job may get, with its extension, from copies and their folders."""
         self.stems = NumberMap()
         """Stems of folders: ``hero`` for a folder ``hero.png``, the name that the file of a job ``hero`` may have."""
 

@@ -10,7 +10,7 @@ from runner.manifest.names import folded
 from runner.manifest.nodes import Mark, RowMark
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from runner.core.models import Job, Json
     from runner.manifest.jobs.store import JobStore, StoredJob
@@ -33,11 +33,11 @@ class UniqueNames:
         """True if a name was found that the file system's encoding cannot write. Only the first one is reported."""
 
     def add(self, job: Job, *, generated: str | None, id_mark: Mark, file_mark: Mark,
-            row: RowMark | None = None, keys: dict[str, Json] | None = None,
+            copy_marks: Sequence[Mark] = (), row: RowMark | None = None, keys: dict[str, Json] | None = None,
             cells: dict[str, Json] | None = None) -> None:  # fmt: skip
         """Add ``job`` with its ``keys`` of the matrix to the store, and note its conflicts.
 
-        ``cells`` are the columns of its row, if they are kept.
+        ``cells`` are the columns of its row, if they are kept. ``copy_marks`` are the positions of its copies.
 
         ``generated`` is the id that was made from the inputs, without a suffix for the size; None: the job has an id of
         its own.
@@ -52,9 +52,50 @@ class UniqueNames:
             first = self._claims.ids.setdefault(key_of(str(generated)), owner)
         if first != owner:
             return self._refuse_id(job, self._store.at(first), generated=generated is not None, mark=id_mark)
+        made = self._claims.copy_stems.get(key_of(job.file)) if self._store.publishes else None
+        if made is not None:
+            where = self._where(self._store.at(made))
+            what = f"the file `{job.file}` may have the name of a copy, or its folder, of {where}"
+            self._problems.error(file_mark, what, "give each job a file of its own")
         if clash := self._take_file(job, owner, key):
             self._problems.error(file_mark, clash, "give each job a file of its own")
+        for recipe, mark in zip(job.copies, copy_marks, strict=False):
+            if clash := self._take_copy(recipe.path(1), job, owner):
+                self._problems.error(mark, clash, "give each copy a file of its own, such as one in another folder")
         return None
+
+    def _take_copy(self, path: str, job: Job, owner: int) -> str | None:
+        """Claim the path of a copy and its folders. Return the conflict, if any."""
+        above = [(folder, key_of(folder)) for folder in folders(path)]
+        clash = next(self._copy_clashes(path, above, job, owner), None)
+        self._claims.copies.setdefault(key_of(path), owner)
+        self._claims.copy_stems.setdefault(key_of(path.rpartition(".")[0]), owner)
+        for folder, folder_key in above:
+            self._claims.copy_folders.setdefault(folder_key, owner)
+            for stem in stems(folder):
+                self._claims.copy_stems.setdefault(key_of(stem), owner)
+        return clash
+
+    def _copy_clashes(self, path: str, above: Sequence[tuple[str, bytes]], job: Job, owner: int) -> Iterator[str]:
+        """Yield the conflicts of a copy with other copies, files and folders."""
+        stem, key = path.rpartition(".")[0], key_of(path)
+        if (found := self._claims.copies.get(key)) is not None:
+            yield f"the copy `{path}` is also that of {self._where(self._store.at(found))}"
+        if folded(stem) == folded(job.file):
+            yield f"the copy `{path}` may have the name of its original, the file `{job.file}`"
+        if (other := self._owner_of_file(stem, key_of(stem), job, owner)) is not None:
+            yield f"the copy `{path}` may have the name of {self._file_of(other)}"
+        found = self._claims.folders.get(key)
+        if found is not None or (found := self._claims.copy_folders.get(key)) is not None:
+            yield f"the copy `{path}` has the name of a folder of {self._where(self._store.at(found))}"
+        for folder, folder_key in above:
+            if (found := self._claims.copies.get(folder_key)) is not None:
+                yield f"`{folder}`, a folder of the copy `{path}`, is a copy of {self._where(self._store.at(found))}"
+            for name in stems(folder):
+                if folded(name) == folded(job.file):
+                    yield f"`{folder}`, a folder of the copy `{path}`, may be its original"
+                if (other := self._owner_of_file(name, key_of(name), job, owner)) is not None:
+                    yield f"`{folder}`, a folder of the copy `{path}`, may be an output of {self._where(other)}"
 
     def _check_writable(self, job: Job, mark: Mark) -> None:
         if reason := unwritable_name(job.file) or unwritable_name(job.id):

@@ -62,6 +62,11 @@ class Template:
         return frozenset(self.names.job | (self.names.used & set(SHORT)))
 
     @property
+    def is_of_files(self) -> bool:
+        """Return whether the template is filled in for a file, when everything else of the job is known."""
+        return self.field == "file" or self.field.startswith("copies.")
+
+    @property
     def data(self) -> set[str]:
         """Return the bare names and columns that the template takes from its row or its matrix."""
         return (self.names.used - set(SHORT)) | self.names.columns
@@ -103,9 +108,13 @@ def without_ext(file: str) -> str:
     return _EXT.sub("", file)
 
 
-def printed_output(file: str) -> str:
-    """Return ``file`` without ``{{ output }}`` wherever it stands alone."""
-    return _OUTPUT.sub("", file)
+def require_printed_output(templates: Templates, template: Template, text: str) -> None:
+    """Raise ``Invalid`` unless ``output`` is only printed in ``text``: its number is known for each file only."""
+    if "output" not in template.jobs_own:
+        return
+    rest = _OUTPUT.sub("", text)
+    if is_template(rest) and "output" in templates.compile("file", template.mark, rest).jobs_own:
+        raise Invalid("uses `output` inside an expression", "it can only be printed: {{ output }}")
 
 
 class Vocabulary:
@@ -157,7 +166,7 @@ class Vocabulary:
         )
 
     def _of_job(self, template: Template, name: str) -> Invalid | None:
-        in_file = template.field == "file"
+        in_file = template.field in ("file", "copies.file")
         if name in ("ext", "output") and not in_file:
             return Invalid(f"uses `{name}`, which is known in `file` only", "remove it")
         if name == "ext":
@@ -165,7 +174,7 @@ class Vocabulary:
         if name not in OF_FILES:
             advice = nearest(name, OF_JOBS) or f"known: {', '.join(f'job.{n}' for n in OF_JOBS)}"
             return Invalid(f"uses `job.{name}`, which does not exist", advice)
-        if name == "id" and (template.field == "id" or not (in_file or self._own_id)):
+        if name == "id" and (template.field == "id" or not (template.is_of_files or self._own_id)):
             what = "which depends on it" if template.field == "id" else "and the entry has no `id`"
             return Invalid(
                 f"uses `job.id`, {what}", "remove it" if template.field == "id" else "give the entry an `id`"
