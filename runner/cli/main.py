@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": "Show what a run would do and cost, without buying.",
     "status": "Show the state of a batch, during a run or after it.",
     "export": "Write receipts as CSV or JSON, one row per file with its cost.",
+    "copies": "Make the copies of pictures that are missing or stale.",
     "collect": "Download results that are paid, not downloaded yet.",
     "verify": "Verify downloaded files against the results log, and repair them.",
     "reconcile": "List purchases whose outcome is uncertain, and resolve them.",

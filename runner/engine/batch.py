@@ -29,6 +29,7 @@ from runner.engine.preparation import (
     stop_if_disk_full,
     take_over,
 )
+from runner.engine.publishing.publisher import Publisher, publishing
 from runner.engine.redo import Jobs, Redo, RedoMode
 from runner.engine.replacements import Replacements
 from runner.engine.run_status import RunStatus
@@ -73,6 +74,7 @@ class Batch:
         self._budget = BudgetTracker(config.budget, context.stop, lambda: context.api.today, context.shard)
         self._adaptive = AdaptiveConcurrency(CapacityEstimate()) if config.concurrency is None else None
         self._polling = PollScheduler(self._adaptive)
+        self._publisher: Publisher | None = None
 
     def status(self) -> RunStatus:
         """Return the status of the run, for displays. All counts are 0 until the survey has covered every job."""
@@ -88,6 +90,11 @@ class Batch:
 
     async def run(self, manifest_jobs: JobStore) -> Report:
         """Survey the selected jobs, download what is owed, buy at the same time, and report."""
+        async with publishing(self.context.ledger, self.context.folder, manifest_jobs, self.context.stop) as publisher:
+            self._publisher = publisher
+            return await self._run(manifest_jobs, publisher)
+
+    async def _run(self, manifest_jobs: JobStore, publisher: Publisher) -> Report:
         planner = self._config.planner(manifest_jobs, self.context.ledger, self.context.others)
         jobs = await in_thread(None, self._config.select, manifest_jobs, planner)
         buying = Estimate()
@@ -123,6 +130,8 @@ class Batch:
         await again.close(jobs.every())
         if again.unfinished:
             self._tally.notes.append("the redo is not finished; run the same command again to continue it")
+        await publisher.finish(jobs.selected())
+        self._tally.count_copies(publisher.made, publisher.failed, publisher.first_problem)
         return await self._finish()
 
     async def _confirm_replacements(self, prices: Prices) -> None:
@@ -232,6 +241,7 @@ class Batch:
                 self._polling,
                 self._adaptive,
                 self._time_limit,
+                delivered=self._publisher.offer if self._publisher is not None else lambda _: None,
             )
             async with anyio.create_task_group() as group:
                 group.start_soon(self.context.stop.end_grace, group.cancel_scope)
@@ -245,6 +255,8 @@ class Batch:
                     lost=self._lost,
                 )
                 group.cancel_scope.cancel()
+        if self._publisher is not None:
+            await self._publisher.drain()
         self._tally.close(self._newest)
         await self._record_refused(
             refused_requests, {(w.job_id, w.record.purchase) for w in owed if w.record and not w.counted}

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from random import Random
 
 from runner.core.media_formats import MAX_PIXELS
-from runner.core.models import DISK, Job, Record
+from runner.core.models import DISK, Job, Record, State
 from runner.engine.billing.budget import BudgetTracker
 from runner.engine.config import RunConfig
 from runner.engine.context import RunContext
@@ -45,7 +45,9 @@ class Pipeline:
         scheduler: PollScheduler,
         adaptive: AdaptiveConcurrency | None,
         time_limit: TimeLimit,
+        delivered: Callable[[Record], None],
     ) -> None:
+        self._delivered = delivered
         self._context = context
         self._scheduler = scheduler
         self._adaptive = adaptive
@@ -140,6 +142,8 @@ class Pipeline:
         after = await self._deliverer.deliver(record, fresh=fresh)
         if after.error is not None and after.error.code == DISK:
             self._context.stop.buying(after.error.message, 73)
+        elif after.state is State.DONE:
+            self._delivered(after)
         self._watch_token()
         return after
 

@@ -163,6 +163,10 @@ class Report:
     stopped: Stopped | None = None
     bugs: int = 0
     """Jobs whose steps met a bug of the runner in this run."""
+    copies: int = 0
+    """Copies and sidecars that were made."""
+    copies_failed: int = 0
+    """Copies and sidecars that could not be made; the next run tries again."""
     bad_rows: int = 0
     """Rows of feeds that were skipped due to ``on_bad_row: skip``."""
     left_out_rows: int = 0
@@ -205,7 +209,7 @@ class Report:
             return 75
         if self.unknown:
             return 2
-        return 1 if self.failed or self.cancelled or self.bad_rows or stopped == HALTED else 0
+        return 1 if self.failed or self.cancelled or self.bad_rows or self.copies_failed or stopped == HALTED else 0
 
     def with_rows(self, *, bad: int, left_out: int) -> Report:
         """Return the report with the numbers of rows of feeds that made no jobs, and a note about the ``bad`` ones.
@@ -221,10 +225,12 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """Return the object that ``--json`` prints. Its field names are stable."""
         counts = {name: getattr(self, name) for name in ("total", *COUNTS)}
+        copies = {"copies": self.copies, "copies_failed": self.copies_failed}
         money = {"cost_usd": round(self.cost_usd, 9), "spent_usd": round(self.spent_usd, 9)}
         return {
             **counts,
             **money,
+            **(copies if any(copies.values()) else {}),
             "seconds": round(self.seconds, 3),
             "output": self.output,
             "results": self.results,
@@ -241,6 +247,8 @@ def combine(reports: Sequence[Report]) -> Report:
         **counts,
         cost_usd=sum(report.cost_usd for report in reports),
         bugs=sum(report.bugs for report in reports),
+        copies=sum(report.copies for report in reports),
+        copies_failed=sum(report.copies_failed for report in reports),
         stopped=most_serious(report.stopped for report in reports if report.stopped is not None),
         notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
         examples=tuple(example for report in reports for example in report.examples)[:MAX_EXAMPLES],

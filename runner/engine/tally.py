@@ -40,6 +40,7 @@ class Tally:
         """Ids of done jobs whose files could not be found anywhere in this run."""
         self._counts = Counter[str]()
         self._examples: list[Record] = []
+        self._copies = self._copies_failed = 0
         self._causes = FailureCauses()
         self._open: dict[str, WorkItem] = {}
         self._ended: dict[str, Record] = {}
@@ -127,12 +128,22 @@ class Tally:
                 self._change(work, outcome_of_record(record))
         self._open.clear()
 
+    def count_copies(self, made: int, failed: int, first_problem: str) -> None:
+        """Set the numbers of copies that were made, and that could not be made."""
+        self._copies, self._copies_failed = made, failed
+        if failed:
+            what = "1 copy" if failed == 1 else f"{failed:,} copies"
+            self.notes.append(f"{what} could not be made; the next run, or `runner copies`, tries again (free). "
+                              f"{first_problem}")  # fmt: skip
+
     def report(self, *, spent_usd: float, seconds: float, output: str, results: str, stopped: Stopped | None) -> Report:
         """Return the report of the run."""
         return Report(
             **self.counts,
             cost_usd=round(self.cost_usd, 9),
             bugs=self.bugs,
+            copies=self._copies,
+            copies_failed=self._copies_failed,
             spent_usd=spent_usd,
             seconds=seconds,
             output=output,

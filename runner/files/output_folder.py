@@ -67,6 +67,11 @@ class Folder(FolderReader):
         with disk_errors(self.root):
             return disk.room(self.root) <= 0
 
+    def require_room(self) -> None:
+        """Raise ``OutputError`` if only the reserve of the disk is left."""
+        if self.nearly_full():
+            raise OutputError(f"{self.root}: the disk is nearly full; make room and run again")
+
     def place(self, record: Record, arrivals: Sequence[IncomingFile], history: Sequence[Record]) -> None:
         """Archive the files of older purchases, then rename every arrival to its final path, durably.
 

@@ -55,8 +55,10 @@ class Ledger:
         """Return the path of the log if it is an older copy than the last run left."""
         return self.path if self._log.older else None
 
-    async def append(self, record: Record) -> Record:
+    async def append(self, record: Record, *, quiet: bool = False) -> Record:
         """Make ``record`` durable and return it. Raises ``LedgerError`` if that is not certain.
+
+        ``quiet``: the record is no change of state, and is not passed on to ``notify``.
 
         Records that arrive during a write are written together afterwards. A cancelled caller still waits for the disk,
         so that no record is left half done.
@@ -72,7 +74,8 @@ class Ledger:
         cancelled = await outlast(group.ended)
         if group.error is not None:
             raise group.error
-        self._notify(record)
+        if not quiet:
+            self._notify(record)
         if cancelled is not None:
             raise cancelled
         return record
@@ -200,8 +203,8 @@ class ShardedLedger(ShardedReader):
         self.path = root
         self._ledgers = ledgers
 
-    async def append(self, record: Record) -> Record:
-        return await self._ledgers[shard_of(record.id, len(self._ledgers))].append(record)
+    async def append(self, record: Record, *, quiet: bool = False) -> Record:
+        return await self._ledgers[shard_of(record.id, len(self._ledgers))].append(record, quiet=quiet)
 
     async def owner_of(self, path: str) -> Record | None:
         found = [await ledger.owner_of(path) for ledger in self._ledgers.values()]

@@ -113,6 +113,8 @@ def _check_paths(record: Record) -> None:
             _check_target(output.path)
         if output.moved_from is not None and not is_inside(output.moved_from):
             raise BadLine(f"path {_quoted(output.moved_from)} leaves the output folder")
+    for made in record.copies:
+        _check_target(made.path)
 
 
 def _check_target(path: str) -> None:

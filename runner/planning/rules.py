@@ -343,4 +343,5 @@ def revive(
         file=job.file,
         numbered_at=job.numbered_at,
         outputs=outputs,
+        copies=(),
     )

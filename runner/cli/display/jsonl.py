@@ -61,6 +61,7 @@ FIELDS: dict[str, set[str]] = {
     "run_finished": {
         *("total", "done", "skipped", "failed", "cancelled", "unknown", "owed", "left", "missing"),
         *("cost_usd", "spent_usd", "seconds", "output", "results", "exit_code", "causes", "next", "error", "problems"),
+        *("copies", "copies_failed"),
     },
 }
 """Names of the fields that each event may have besides ``at`` and ``event``."""

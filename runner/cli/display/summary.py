@@ -54,6 +54,7 @@ def summary_lines(report: Report, typed: Typed) -> list[str]:
     lines = [
         _headline(report),
         *left_out,
+        *([f"copies: {report.copies:,} made"] if report.copies else []),
         f"cost: {usd(report.cost_usd)} this run, {usd(report.spent_usd)} in this folder so far",
         f"results: {report.results}",
     ]
@@ -135,6 +136,8 @@ def next_steps(report: Report, typed: Typed) -> list[Step]:
     if report.missing:
         buys = f"buys {counted(report.missing, 'job')} again whose files are unavailable, also at the API"
         steps.append(Step(command=f"{typed.run} --redo --missing", why=buys))
+    if report.copies_failed:
+        steps.append(Step(command=f"runner copies {target}", why="tries the missing copies again, at no cost"))
     if not steps and report.total:
         steps.append(Step(command=f"runner report {target}", why="writes one page with every picture"))
     return steps[:MAX_STEPS]

@@ -149,6 +149,8 @@ def _expected(ledger: LedgerReader, named: NameSet, selected: Callable[[str], bo
     newest = newest_in_place(ledger)
     for record in only(ledger, selected).latest():
         force = is_in_force(record, newest)
+        for copy in record.copies:
+            named.add(normal(copy.path))
         for number, output in enumerate(record.outputs, 1):
             places = list(paths_of(record, output))
             for place in places:
