@@ -28,7 +28,7 @@ from runner.files.output_folder import Folder
 from runner.ledger import look
 from runner.ledger.folders import output_folder, results_folder
 from runner.ledger.records import RESULTS
-from runner.manifest import MAX_BYTES, Manifest, Offer, OnUnknown, Settings, parse_budget, salvage_settings
+from runner.manifest import MAX_BYTES, Manifest, Offer, OnUnknown, parse_budget, salvage_settings
 from runner.planning.selection import JobFilter
 from runner.report.selection import Selection
 
@@ -286,16 +286,14 @@ def known_ids(target: str, *, emulator: bool) -> Iterator[str]:
         yield job.id
 
 
-def known_settings(target: str, *, emulator: bool) -> Settings | None:
-    """Return the settings of a manifest; None if ``target`` is no readable manifest. The catalogue is not contacted."""
+def known_manifest(target: str, *, emulator: bool) -> Manifest | None:
+    """Return a manifest; None if ``target`` is no readable manifest. The catalogue is not contacted."""
     if not Path(target).is_file() or results_folder(Path(target)) is not None:
         return None
     try:
-        manifest = read_manifest(target, RunOptions(emulator=emulator, offline=True))
+        return read_manifest(target, RunOptions(emulator=emulator, offline=True))
     except (ManifestError, UsageError):
         return None
-    manifest.jobs.close()
-    return manifest.settings
 
 
 def spoken(target: str, output: Path | None, *, emulator: bool) -> str:

@@ -131,7 +131,7 @@ class Batch:
         if again.unfinished:
             self._tally.notes.append("the redo is not finished; run the same command again to continue it")
         await publisher.finish(jobs.selected())
-        self._tally.count_copies(publisher.made, publisher.failed, publisher.first_problem)
+        self._tally.count_copies(publisher.made, publisher.failed, publisher.problems)
         return await self._finish()
 
     async def _confirm_replacements(self, prices: Prices) -> None:

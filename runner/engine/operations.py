@@ -46,7 +46,7 @@ from runner.ledger import (
     recognize,
     say_same,
 )
-from runner.manifest import Manifest, Settings
+from runner.manifest import Manifest
 from runner.planning.renamed_manifest import refuse_renamed
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ async def repair(
     folder: Folder,
     options: RunOptions | None = None,
     *,
-    settings: Settings | None = None,
+    manifest: Manifest | None = None,
     selected: Callable[[str], bool] | None = None,
     observer: Observer | None = None,
     stop: Stop | None = None,
@@ -130,15 +130,15 @@ async def repair(
 ) -> RepairResult:
     """Repair the files of ``folder``, and buy nothing. Needs no manifest.
 
-    ``settings``: those of the manifest, if there is one. They may now allow downloads that were refused before.
+    ``manifest``, if there is one, may now allow downloads that were refused before, and says how copies are made.
     ``selected`` tells by its id whether a job's files are repaired; default: those of all jobs.
     """
     from runner.engine.maintenance.repair_files import repair_files  # noqa: PLC0415 - not needed by a run that buys
 
     config = RunConfig.of_folder(folder, options or RunOptions(), environ)
     async with _batch(config, observer, stop, clock, environ) as batch:
-        limits = DownloadLimits.of(settings) if settings is not None else None
-        return await repair_files(batch.context, limits, selected)
+        limits = DownloadLimits.of(manifest.settings) if manifest is not None else None
+        return await repair_files(batch.context, limits, manifest.jobs if manifest is not None else None, selected)
 
 
 def repair_log(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from runner.core.models import INTERNAL, Record, State
 from runner.core.name_sets import NameSet
@@ -128,13 +128,13 @@ class Tally:
                 self._change(work, outcome_of_record(record))
         self._open.clear()
 
-    def count_copies(self, made: int, failed: int, first_problem: str) -> None:
+    def count_copies(self, made: int, failed: int, problems: Mapping[str, str]) -> None:
         """Set the numbers of copies that were made, and that could not be made."""
         self._copies, self._copies_failed = made, failed
         if failed:
+            path, why = next(iter(problems.items()))
             what = "1 copy" if failed == 1 else f"{failed:,} copies"
-            self.notes.append(f"{what} could not be made; the next run, or `runner copies`, tries again (free). "
-                              f"{first_problem}")  # fmt: skip
+            self.notes.append(f"{what} could not be made, such as {path}: {why}")
 
     def report(self, *, spent_usd: float, seconds: float, output: str, results: str, stopped: Stopped | None) -> Report:
         """Return the report of the run."""

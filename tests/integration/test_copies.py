@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.harness import Service
+from support.virtual_time import LoopClock
 
 from runner.core.errors import ManifestError
+from runner.engine import operations
 from runner.engine.maintenance.make_copies import CopiesResult, make_copies
+from runner.engine.maintenance.verify import VerifyReport, check
 from runner.engine.publishing import step as publishing_step
 from runner.files.output_folder import Folder
+from runner.ledger import open_reader
 from runner.planning.selection import JobFilter, JobNames
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +35,11 @@ async def remake(service: Service, *jobs: dict[str, Any], only: str | None = Non
     manifest = service.manifest(*jobs, **settings)
     names = JobNames(patterns=(only,)) if only else None
     return await make_copies(Folder(service.output), manifest.jobs, JobFilter(names=names))
+
+
+def verified(service: Service) -> VerifyReport:
+    with open_reader(service.output) as ledger:
+        return check(ledger, Folder(service.output))
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -265,3 +274,43 @@ async def test_a_manifest_with_a_wrong_copy_buys_nothing(service):
     with pytest.raises(ManifestError, match=r"the copy `web/mug\.jpg` is also that of the job"):
         service.manifest(mug(), copies=[WEB, WEB])
     assert service.submissions == 0
+
+
+async def test_verify_knows_copies_and_a_repair_makes_them_again(service):
+    """An altered copy is kept beside, a missing one is made; the original stays, and nothing is bought."""
+    manifest = service.manifest(mug(), copies=[WEB, THUMB], sidecar="json")
+    await service.run(manifest)
+    assert verified(service).wrong == ()
+    assert verified(service).checked == 4
+    (service.output / "web/mug.jpg").write_bytes(b"mine")
+    (service.output / "thumb/mug.webp").unlink()
+    found = {finding.path: (finding.kind.value, finding.copy) for finding in verified(service).wrong}
+    assert found == {"web/mug.jpg": ("truncated", True), "thumb/mug.webp": ("missing", True)}
+    original = (service.output / "mug.png").stat().st_ino
+    done = await operations.repair(
+        Folder(service.output), manifest=service.manifest(mug(), copies=[WEB, THUMB], sidecar="json"),
+        environ=service.environ, clock=LoopClock(),
+    )  # fmt: skip
+    assert done.after.wrong == ()
+    assert (service.output / "web/mug.jpg.altered").read_bytes() == b"mine"
+    assert (service.output / "mug.png").stat().st_ino == original
+    assert service.submissions == 1
+
+
+async def test_without_the_manifest_a_repair_leaves_copies_as_they_are(service):
+    """The recipes are in the manifest: a changed copy is told, and stays."""
+    await service.run(service.manifest(mug(), copies=[WEB]))
+    (service.output / "web/mug.jpg").write_bytes(b"mine")
+    done = await operations.repair(Folder(service.output), environ=service.environ, clock=LoopClock())
+    assert [finding.path for finding in done.after.wrong] == ["web/mug.jpg"]
+    assert (service.output / "web/mug.jpg").read_bytes() == b"mine"
+
+
+async def test_a_copy_that_is_wanted_no_more_and_deleted_is_forgotten(service):
+    """Taken out of the manifest and deleted: after the next run ``verify`` does not ask for it."""
+    await service.run(service.manifest(mug(), copies=[WEB, THUMB]))
+    (service.output / "web/mug.jpg").unlink()
+    assert len(verified(service).wrong) == 1
+    await service.run(service.manifest(mug(), copies=[THUMB]))
+    assert verified(service).wrong == ()
+    assert set(recorded(service)) == {"thumb/mug.webp"}

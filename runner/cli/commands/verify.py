@@ -14,7 +14,7 @@ from runner.cli.arguments import (
     choice_options,
     known_folder,
     known_ids,
-    known_settings,
+    known_manifest,
     manifest_argument,
     place_options,
     readable_folder,
@@ -31,7 +31,7 @@ from runner.engine.options import RunOptions
 from runner.files.output_folder import Folder
 from runner.ledger import holders, look, open_reader
 from runner.ledger.repair import Damage, RepairedLog, SalvageResult
-from runner.manifest import Settings
+from runner.manifest import Manifest
 from runner.planning.selection import selected_ids
 
 SHOWN = 50
@@ -85,7 +85,7 @@ def command(
         selected = selected_ids(chosen, ledger, known_ids(manifest, emulator=emulator))
     if not repair:
         return _verify(folder, selected, as_json=as_json)
-    return _repair(folder, options, known_settings(manifest, emulator=emulator), selected, as_json=as_json)
+    return _repair(folder, options, known_manifest(manifest, emulator=emulator), selected, as_json=as_json)
 
 
 def _verify(folder: Folder, selected: Callable[[str], bool] | None, *, as_json: bool) -> int:
@@ -106,12 +106,12 @@ def _verify(folder: Folder, selected: Callable[[str], bool] | None, *, as_json: 
 def _repair(
     folder: Folder,
     options: RunOptions,
-    settings: Settings | None,
+    manifest: Manifest | None,
     selected: Callable[[str], bool] | None,
     *,
     as_json: bool,
 ) -> int:
-    done = run_loop(lambda: _restore(folder, options, settings, selected))
+    done = run_loop(lambda: _restore(folder, options, manifest, selected))
     extra = {"repaired": done.repaired, "kept": done.kept, "failed": done.failed}
     _tell(done.after, folder, extra, as_json=as_json)
     if done.interrupted:
@@ -121,13 +121,13 @@ def _repair(
 
 
 async def _restore(
-    folder: Folder, options: RunOptions, settings: Settings | None, selected: Callable[[str], bool] | None
+    folder: Folder, options: RunOptions, manifest: Manifest | None, selected: Callable[[str], bool] | None
 ) -> RepairResult:
     watch = make_plain_display()
     from runner.engine.operations import repair  # noqa: PLC0415 - the HTTP client is slow to import, and checking does not need it
 
     return await attend(
-        lambda stop: repair(folder, options, settings=settings, selected=selected, observer=watch.count, stop=stop),
+        lambda stop: repair(folder, options, manifest=manifest, selected=selected, observer=watch.count, stop=stop),
         watch,
     )
 
@@ -158,6 +158,8 @@ def _words(finding: Finding) -> str:
     if finding.id is None:
         return ": not in the results log"
     whose = f" ({finding.id}, purchase {finding.purchase})"
+    if finding.copy:
+        whose = f"{whose}: a copy; `runner copies MANIFEST` makes it again"
     if finding.note is not None:
         return f"{whose}: {finding.note}"
     if finding.belongs_to is not None:

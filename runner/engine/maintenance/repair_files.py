@@ -7,7 +7,7 @@ between, ``verify`` or a run finds every file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from random import Random
 
@@ -22,9 +22,11 @@ from runner.engine.config import DownloadLimits
 from runner.engine.context import RunContext
 from runner.engine.maintenance.verify import Finding, FindingKind, VerifyReport, check
 from runner.engine.other_addresses import advice
+from runner.engine.publishing.publisher import publishing
 from runner.engine.steps.deliver import Deliverer
 from runner.engine.steps.poll import RefusedRequests
 from runner.files.folder_reader import files_of
+from runner.manifest import JobStore
 
 WORKERS = 4
 RETRIES = 4
@@ -44,19 +46,25 @@ class RepairResult(msgspec.Struct):
 
 
 async def repair_files(
-    context: RunContext, limits: DownloadLimits | None = None, selected: Callable[[str], bool] | None = None
+    context: RunContext,
+    limits: DownloadLimits | None = None,
+    jobs: JobStore | None = None,
+    selected: Callable[[str], bool] | None = None,
 ) -> RepairResult:
     """Repair what can be repaired, with a check of every file before and after. Submits nothing, and needs the lock.
 
-    With ``selected``, only the files of the jobs for whose id it returns True, and files of others that lie in their
+    ``jobs`` are those of the manifest, whose copies are made again; None: copies are left as they are. With
+    ``selected``, only the files of the jobs for whose id it returns True, and files of others that lie in their
     places. Raises ``OutputError`` if the disk fails, and ``LedgerError`` if the results log cannot be written.
     """
     context.folder.prepare()
     async with at_work(ThreadPoolExecutor(WORKERS, "disk")) as disk:
         before = await in_thread(disk, check, context.ledger, context.folder, selected)
         repair = _Repair(context, disk, limits)
-        await repair.clear(before.wrong)
+        await repair.clear(finding for finding in before.wrong if jobs is not None or not finding.copy)
         await repair.deliver()
+        if jobs is not None:
+            await repair.make_copies(jobs, {finding.id for finding in before.wrong if finding.copy})
         repair.done.after = await in_thread(disk, check, context.ledger, context.folder, selected)
     still = {finding.path for finding in repair.done.after.wrong}
     repair.done.repaired = [f.path for f in before.wrong if f.kind is not FindingKind.FOREIGN and f.path not in still]
@@ -91,7 +99,8 @@ class _Repair:
         for finding in sorted(wrong, key=lambda finding: finding.kind is not FindingKind.SWAPPED):
             if finding.id is None or finding.purchase is None:
                 continue
-            self._concerned[finding.id, finding.purchase] = finding.path
+            if not finding.copy:
+                self._concerned[finding.id, finding.purchase] = finding.path
             try:
                 await self._clear(finding)
             except OutputError:
@@ -101,7 +110,7 @@ class _Repair:
 
     async def _clear(self, finding: Finding) -> None:
         folder = self._context.folder
-        if finding.belongs_to is not None:
+        if finding.belongs_to is not None and not finding.copy:
             owner, output = self._find(finding.belongs_to.id, finding.belongs_to.purchase, finding.belongs_to.path)
             self._concerned.setdefault((owner.id, owner.purchase), finding.belongs_to.path)
             kept = await in_thread(self._disk, folder.restore_file, owner, output, finding.path)
@@ -115,6 +124,13 @@ class _Repair:
     def _find(self, job_id: str, purchase: int, path: str) -> tuple[Record, Output]:
         record = next(record for record in self._context.ledger.history(job_id) if record.purchase == purchase)
         return record, next(output for output in record.outputs if output.path == path)
+
+    async def make_copies(self, jobs: JobStore, concerned: Container[str | None]) -> None:
+        """Make the copies and sidecars of the jobs ``concerned`` again."""
+        context = self._context
+        async with publishing(context.ledger, context.folder, jobs, context.stop) as publisher:
+            await publisher.finish(job for job in jobs if job.id in concerned)
+        self.done.failed |= publisher.problems
 
     async def deliver(self) -> None:
         """Deliver the purchases concerned, a few at a time, until the grace period of an interruption ends."""

@@ -76,6 +76,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """File whose bytes a swapped file contains."""
     note: str | None = None
     """Reason why a file could not be read."""
+    copy: bool = False
+    """True if the file is a copy or a sidecar, which costs nothing to make again."""
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,8 @@ class _Expected(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
     needed: bool
     """True if the file is reported as missing when it is gone."""
+    copy: bool = False
+    """True if the file is a copy or a sidecar."""
     never: str = ""
     """Path, without an extension, of a file that could not be downloaded; empty: the file was downloaded."""
 
@@ -151,13 +155,16 @@ def _expected(ledger: LedgerReader, named: NameSet, selected: Callable[[str], bo
         force = is_in_force(record, newest)
         for copy in record.copies:
             named.add(normal(copy.path))
+            if force:
+                file = Output(url="", path=copy.path, bytes=copy.bytes, sha256=copy.sha256)
+                yield _Expected(record, file, (copy.path,), True, copy=True)
         for number, output in enumerate(record.outputs, 1):
             places = list(paths_of(record, output))
             for place in places:
                 named.add(normal(place))
             if output.path is None or output.sha256 is None:
                 if force and output.path is None and output.error is not None and not record.accepted:
-                    yield _Expected(record, output, (), True, record.stem(number))
+                    yield _Expected(record, output, (), True, never=record.stem(number))
                 continue
             if force:
                 yield _Expected(record, output, (output.path,), True)
@@ -227,6 +234,7 @@ def _finding(
         expected=_stand(item.output),
         actual=actual,
         note=note,
+        copy=item.copy,
     )
 
 
@@ -245,6 +253,8 @@ def _name_owners(ledger: LedgerReader, wrong: list[Finding]) -> list[Finding]:
     rightful: set[tuple[str, str]] = set()
     newest = newest_in_place(ledger) if owners else {}
     for record in ledger.latest() if owners else ():
+        if is_in_force(record, newest):
+            rightful |= {(copy.path, copy.sha256) for copy in record.copies if copy.path in strange}
         for output in record.outputs:
             if output.path is None or output.sha256 not in owners:
                 continue
@@ -280,13 +290,19 @@ def _without_known(paths: list[str], ledger: LedgerReader, folder: FolderReader)
     if not paths:
         return paths
     spelled: dict[str, set[str]] = {folded(path.rpartition("/")[2]): set() for path in paths}
-    for known in (output.path for record in ledger.latest() for output in record.outputs if output.path):
+    for known in _recorded_paths(ledger):
         alike = spelled.get(folded(known.rpartition("/")[2]))
         if alike is not None:
             alike.add(known)
     return [
         path for path in paths if not folder.is_one_of(folder.root / path, spelled[folded(path.rpartition("/")[2])])
     ]
+
+
+def _recorded_paths(ledger: LedgerReader) -> Iterator[str]:
+    for record in ledger.latest():
+        yield from (output.path for output in record.outputs if output.path)
+        yield from (copy.path for copy in record.copies)
 
 
 def _refuse(error: OSError) -> None:

@@ -27,6 +27,8 @@ THREADS = max(1, min(4, os.cpu_count() or 1))
 """Originals that are decoded at once."""
 MOST_WAITING = 1000
 """Jobs that wait for their copies. The copies of further jobs are made at the end of the run."""
+KEPT = 1000
+"""Problems that are kept for the caller."""
 TOLD = 5
 """Problems that are logged one by one; the summary has their number."""
 
@@ -37,7 +39,8 @@ class Publisher:
     def __init__(self, folder: Folder, jobs: JobStore, stop: Stop, step: PublishStep) -> None:
         self.made = 0
         self.failed = 0
-        self.first_problem = ""
+        self.problems: dict[str, str] = {}
+        """Reasons by path, of the first copies that could not be made."""
         self._folder = folder
         self._jobs = jobs
         self._stop = stop
@@ -71,7 +74,7 @@ class Publisher:
                 self._folder.require_room()
                 result = await self._step.make(job)
             except OutputError as error:
-                self._fail(str(error))
+                self._fail(str(self._folder.root), str(error))
                 self._ended = True
                 return
             except RunnerError as error:
@@ -80,18 +83,19 @@ class Publisher:
                 return
             except Exception as error:  # noqa: BLE001 - a bug in the copies of one job does not affect the others
                 self._failed.add(job.id)
-                self._fail(f"{job.id}: {internal_fault(job.id, error).message}")
+                self._fail(job.id, internal_fault(job.id, error).message)
                 continue
             self.made += result.made
             if result.failed:
                 self._failed.add(job.id)
-            for problem in result.failed:
-                self._fail(problem)
+            for path, problem in result.failed.items():
+                self._fail(path, problem)
 
-    def _fail(self, problem: str) -> None:
+    def _fail(self, path: str, problem: str) -> None:
         self.failed += 1
-        self.first_problem = self.first_problem or problem
-        log.log(logging.WARNING if self.failed <= TOLD else logging.INFO, "copy not made: %s", problem)
+        if self.failed <= KEPT:
+            self.problems[path] = problem
+        log.log(logging.WARNING if self.failed <= TOLD else logging.INFO, "copy not made: %s: %s", path, problem)
 
     async def drain(self) -> None:
         """Wait for the copies that are wanted so far. Until the next ``offer``, nothing here uses the ledger."""

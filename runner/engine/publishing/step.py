@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Container
 from concurrent.futures import Executor
 from pathlib import Path
@@ -43,11 +44,11 @@ class PublishResult(msgspec.Struct):
     """Number of copies made of one job, and the reasons why others could not be made."""
 
     made: int = 0
-    failed: list[str] = msgspec.field(default_factory=list)
-    """One text for each copy, beginning with its path."""
+    failed: dict[str, str] = msgspec.field(default_factory=dict)
+    """Reasons by path."""
 
     def fail(self, want: WantedCopy, why: object) -> None:
-        self.failed.append(f"{want.path}: {why}")
+        self.failed[want.path] = str(why)
 
 
 class PublishStep:
@@ -69,14 +70,14 @@ class PublishStep:
         result = PublishResult()
         if record is None or record.state is not State.DONE:
             return result
-        stale = await in_thread(self._threads, self._stale, job, record)
+        stale, dropped = await in_thread(self._threads, self._examine, job, record)
         made: list[Made] = []
         try:
             for number in dict.fromkeys(want.number for want in stale):
                 mine = [want for want in stale if want.number == number]
                 made += await in_thread(self._threads, self._make, record, mine, result)
             made = await self._claim(record, made, result)
-            if made and await self._record(record, made):
+            if (made or dropped) and await self._record(record, made, dropped):
                 await in_thread(self._threads, self._place, made, result)
         finally:
             await in_thread(self._threads, _discard, made)
@@ -85,14 +86,14 @@ class PublishStep:
     def is_stale(self, job: Job) -> bool:
         """Tell whether anything of ``job`` is missing or stale. Reads the ledger: nothing else may use it."""
         record = in_force(self._ledger.history(job.id))
-        return record is not None and record.state is State.DONE and any(self._stale(job, record))
+        return record is not None and record.state is State.DONE and any(self._examine(job, record))
 
-    def _stale(self, job: Job, record: Record) -> list[WantedCopy]:
-        return [
-            want
-            for want in wanted(job, record)
-            if (copy := find_made(record, want)) is None or not is_in_place(self._folder, copy)
-        ]
+    def _examine(self, job: Job, record: Record) -> tuple[list[WantedCopy], set[str]]:
+        """Return what is missing or stale, and the paths of copies that are not wanted any more and gone."""
+        wants = list(wanted(job, record))
+        stale = [w for w in wants if (made := find_made(record, w)) is None or not is_in_place(self._folder, made)]
+        unwanted = {copy.path for copy in record.copies} - {want.path for want in wants}
+        return stale, {path for path in unwanted if not os.path.lexists(self._folder.root / path)}
 
     def _make(self, record: Record, stale: list[WantedCopy], result: PublishResult) -> list[Made]:
         """Make the files of one output under temporary names."""
@@ -197,12 +198,15 @@ class PublishStep:
                     await asyncio.sleep(0)
         return self._recorded
 
-    async def _record(self, record: Record, made: list[Made]) -> bool:
-        """Record the copies with the purchase as it now stands. Return False if it is not in force any more."""
+    async def _record(self, record: Record, made: list[Made], dropped: set[str]) -> bool:
+        """Record the copies with the purchase as it now stands, without the ``dropped`` ones.
+
+        Return False if the purchase is not in force any more.
+        """
         now = in_force(self._ledger.history(record.id))
         if now is None or (now.purchase, now.state, now.outputs) != (record.purchase, State.DONE, record.outputs):
             return False
-        paths = {one.copy.path for one in made}
+        paths = {one.copy.path for one in made} | dropped
         copies = (*(copy for copy in now.copies if copy.path not in paths), *(one.copy for one in made))
         await self._ledger.append(msgspec.structs.replace(now, copies=copies), quiet=True)
         return True
