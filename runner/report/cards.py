@@ -107,6 +107,8 @@ class Card:
     """Number of the card's product."""
     keys: Mapping[str, str]
     """Keys of the matrix, as ``{"view": "front"}``."""
+    copies: Sequence[str]
+    """Paths of the copies of the file."""
     older: Sequence[OlderFile]
     """Files of earlier purchases that this file replaced, the newest first."""
 
@@ -163,6 +165,7 @@ def _card(record: Record, number: int, output: Output | None, sources: CardSourc
         sha256=look.sha256,
         group=sources.groups.get(record.id, 0),
         keys=sources.places.get(record.id, NOWHERE).keys,
+        copies=[c.path for c in record.copies if output is not None and c.of == output.sha256],
         older=sources.older.get((record.id, number), ()),
     )
 

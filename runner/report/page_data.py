@@ -126,6 +126,7 @@ def _addresses(card: Card, root: Path, here: Path, place: Thumbs) -> dict[str, o
         "why": card.why,
         "means": card.means,
         "advice": card.advice,
+        "copies": [{"name": path, "link": link(root, here, path)} for path in card.copies],
         "older": [{"purchase": old.purchase, "link": link(root, here, old.path)} for old in card.older],
     }
 

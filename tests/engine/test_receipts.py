@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from runner.cli.commands import export, status
+from runner.core.copies import CopyFile
 from runner.core.models import Fault, Output, Record, State
 from runner.engine.billing.costs import Basis, exact
 from runner.engine.billing.receipts import Receipt, receipts
@@ -79,6 +80,7 @@ def test_a_row_says_what_a_receipt_should() -> None:
         "basis": "billed",
         "api": "https://api.example/v1",
         "manifest": "../jobs/spring.yaml",
+        "copies": (),
     }
 
 
@@ -87,8 +89,25 @@ def test_the_names_of_the_columns_are_a_promise() -> None:
     assert " ".join(Receipt.__struct_fields__) == (
         "id purchase state in_force output path sha256 bytes media_type width height pixels model prompt asked_width "
         "asked_height request_id intended_at submitted_at completed_at recorded_at billed_usd reserved_usd spent_usd "
-        "basis error warning renamed_from restored_from api manifest"
+        "basis error warning renamed_from restored_from api manifest copies"
     )
+
+
+def test_a_row_names_the_copies_of_its_file() -> None:
+    """Of each file those that were made of its bytes, and only while its purchase is in force."""
+    copies = tuple(
+        CopyFile(path=path, bytes=1, sha256="0", recipe="0", of=of, media_type="image/jpeg")
+        for path, of in (
+            ("web/mug.jpg", PICTURE.sha256 or ""),
+            ("web/other.jpg", "f" * 64),
+            ("a.webp", PICTURE.sha256 or ""),
+        )
+    )
+    bought = record(outputs=(PICTURE,), copies=copies)
+    (row,) = rows_of(bought)
+    assert row.copies == ("web/mug.jpg", "a.webp")
+    (older,) = receipts(bought, in_force=False, path_of=lambda output: output.path)
+    assert older.copies == ()
 
 
 def test_of_several_files_the_first_carries_the_cost() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser
 from support.browser import Visit, open_window
-from support.results_folder import Shelf, picture
+from support.results_folder import Shelf, changed, picture
+
+from runner.core.copies import CopyFile
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +39,27 @@ SCALES = "[...document.querySelectorAll('#stage img')].map(one => one.style.tran
 
 def title(visit: Visit) -> str:
     return visit.page.locator("#view-title").inner_text()
+
+
+def test_the_large_view_links_the_copies(visit, shelf):
+    """Each opens by its name; what could run scripts is downloaded instead; the next picture has none."""
+    mug = shelf.done("mug", body=picture(*SIZE))
+    copies = tuple(
+        CopyFile(
+            path=path, bytes=1, sha256="1" * 64, recipe="0", of=mug.outputs[0].sha256 or "", media_type="image/jpeg"
+        )
+        for path in ("web/a mug.jpg", "mug.png.json", "x.svg")
+    )
+    shelf.records[-1] = changed(mug, copies=copies)
+    shelf.done("cup", body=picture(*SIZE, shade=9))
+    visit.page.goto(shelf.report().as_uri())
+    visit.press("Enter")
+    links = visit.page.locator("#view-copies a")
+    assert links.all_inner_texts() == ["web/a mug.jpg", "mug.png.json", "x.svg"]
+    assert [one.get_attribute("href") for one in links.all()] == ["./web/a%20mug.jpg", "./mug.png.json", "./x.svg"]
+    assert [one.get_attribute("download") for one in links.all()] == [None, None, ""]
+    visit.press("ArrowRight")
+    assert links.count() == 0
 
 
 def test_the_large_view_shows_the_file_itself(opened):

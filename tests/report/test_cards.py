@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.results_folder import changed, record
 
+from runner.core.copies import CopyFile
 from runner.core.models import Fault, Output, State
 from runner.report.cards import CardSources, make_cards
 from runner.report.model_table import table
@@ -44,6 +45,15 @@ def test_what_is_not_done_says_what_it_costs_and_what_to_do(made, state):
     assert (shown.state, shown.pictured, shown.path) == (state, False, "")
     assert shown.means
     assert shown.advice
+
+
+def test_a_card_names_the_copies_of_its_file():
+    """Those that were made of its bytes, for the links in the large view."""
+    copies = tuple(
+        CopyFile(path=path, bytes=1, sha256="1" * 64, recipe="0", of=of * 64, media_type="image/jpeg")
+        for path, of in (("web/a.jpg", "0"), ("web/b.jpg", "f"))
+    )
+    assert list(card(record("a", outputs=(OUTPUT,), copies=copies)).copies) == ["web/a.jpg"]
 
 
 @pytest.mark.parametrize(("stand", "state"), [("right", "done"), ("altered", "altered"), ("missing", "missing")])

@@ -209,7 +209,7 @@ def _csv(rows: Rows) -> Iterator[bytes]:
     fields = rows.fields
     yield line(fields)
     for row in rows:
-        yield line(getattr(row, name) for name in fields)
+        yield line("; ".join(value) if isinstance(value := getattr(row, name), tuple) else value for name in fields)
 
 
 def _jsonl(rows: Rows) -> Iterator[bytes]:

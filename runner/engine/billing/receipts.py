@@ -57,6 +57,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Number of the purchase that paid for these files."""
     api: str
     manifest: str
+    copies: tuple[str, ...] = ()
+    """Paths of the copies and the sidecar that were made of the file."""
 
 
 def receipts(record: Record, *, in_force: bool, path_of: Callable[[Output], str | None]) -> Iterator[Receipt]:
@@ -70,7 +72,8 @@ def receipts(record: Record, *, in_force: bool, path_of: Callable[[Output], str 
     if not files:
         yield paid
     for place, (number, output) in enumerate(files):
-        yield msgspec.structs.replace(row if place else paid, **_file(number, output, path_of))
+        copies = tuple(copy.path for copy in record.copies if in_force and copy.of == output.sha256)
+        yield msgspec.structs.replace(row if place else paid, **_file(number, output, path_of), copies=copies)
 
 
 def _of_purchase(record: Record, *, in_force: bool) -> Receipt:

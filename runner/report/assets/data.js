@@ -4,7 +4,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const NO_FIELDS = {
   id: "", part: "", state: "done", kind: "", label: "", other: "", text: "", cut: false, prompt: "", inputs: "",
   model: 0, size: "", pixels: 0, usd: 0, cost: "", seconds: null, at: "", path: "", link: "", thumb: "", sha256: "",
-  request: "", why: "", means: "", advice: "", warning: "", group: 0, cause: null, keys: {}, older: [],
+  request: "", why: "", means: "", advice: "", warning: "", group: 0, cause: null, keys: {}, older: [], copies: [],
 };
 
 const cards = DATA.cards.map((card, index) => {

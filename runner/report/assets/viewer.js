@@ -51,11 +51,23 @@ const showView = () => {
   $("view-note").textContent = words(card);
   $("view-facts").replaceChildren(...facts(card).flatMap(([name, value]) => [make("dt", name), make("dd", String(value))]));
   showFile(card);
+  showCopies(card);
   for (const act of ["before", "after"]) $(`do-${act}`).disabled = alone && shown.length < 2;
   for (const act of ["pick", "reject", "note"]) $(`do-${act}`).hidden = !card.pictured;
   $("do-old").hidden = !alone || !card.older.length;
   $("do-compare").setAttribute("aria-pressed", !alone);
   showViewMarks();
+};
+
+// List the copies of the file, each as a link.
+const showCopies = (card) => {
+  $("view-copies").replaceChildren(...card.copies.map((copy) => {
+    const item = make("li"), link = make("a", copy.name);
+    Object.assign(link, { href: copy.link, target: "_blank", rel: "noreferrer" });
+    link.toggleAttribute("download", !/\.(jpe?g|png|webp|avif|json)$/i.test(copy.name));  // anything else could run scripts
+    item.append(link);
+    return item;
+  }));
 };
 
 const showFile = (card) => {
