@@ -135,6 +135,14 @@ class Place:
                 assert output.path is not None
                 found = self.digest(self.output / output.path)
                 assert found == output.sha256, f"{output.path} is not what its record says"
+            for copy in record.copies:
+                assert self.digest(self.output / copy.path) == copy.sha256, f"{copy.path} is not what its record says"
+                assert copy.of in {output.sha256 for output in record.outputs}, f"{copy.path} is of another picture"
+
+    def copies(self) -> dict[Path, tuple[str, int]]:
+        """The hash and the file number of each file that may be a copy or a sidecar."""
+        found = [path for path in self.output.rglob("*.*") if path.suffix in (".jpg", ".webp", ".json")]
+        return {path: (self.digest(path), path.stat().st_ino) for path in found if ".runner" not in path.parts}
 
     def check_bill(self, accepted: Sequence[dict[str, Any]]) -> None:
         """What the service charged for each request is what the log says of it; no fingerprint was bought twice."""
@@ -158,6 +166,7 @@ class Place:
     def _check_files(self, purchases: Sequence[Record]) -> None:
         """Every file of a picture is one that a record names, with its bytes; every done job in force has its files."""
         hashes = {output.sha256 for record in purchases for output in record.outputs}
+        hashes |= {copy.sha256 for record in purchases for copy in record.copies}
         for path in self.output.rglob("*"):
             inside = path.relative_to(self.output)
             ours = inside.parts[0] == ".runner" or path.name in ("results.jsonl", "report.html")

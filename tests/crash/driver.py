@@ -150,6 +150,7 @@ from runner.core.shards import find_shard  # noqa: E402
 from runner.engine import operations  # noqa: E402 - after the wrappers
 from runner.engine.catalogue import emulated_schema  # noqa: E402
 from runner.engine.redo import RedoMode  # noqa: E402
+from runner.files import copies  # noqa: E402, F401 - it loads Pillow: once, not in every child
 from runner.ledger import merge_shards  # noqa: E402
 from runner.manifest import Offer  # noqa: E402
 

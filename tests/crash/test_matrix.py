@@ -53,6 +53,12 @@ def edit(job_id: str, prompt: str, photo: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def published(job: dict[str, Any], **more: object) -> dict[str, Any]:
+    """A job with two copies and a sidecar."""
+    web = {"file": "web/{{ job.id }}.jpg", "fit": "32x32", "label": "ai", **more}
+    return {**job, "copies": [web, {"file": "thumb/{{ job.id }}.webp", "fit": "16x16"}], "sidecar": "json"}
+
+
 def nothing(_: Place) -> None:
     """The folder does not exist."""
 
@@ -134,6 +140,16 @@ SCENARIOS = {
     "an output that cannot be had": Scenario(
         before=bought(job("a", "one")), jobs=lambda tag: [kit("a", f"{tag} lacking"), caption("b", tag)], buys=2
     ),
+    "copies": Scenario(
+        before=bought(published(PAIR[0]), published(PAIR[1]), published(job("d", "four"))),
+        jobs=lambda tag: [
+            published(job("a", f"{tag} one")),
+            published(PAIR[1], quality=30),
+            published(job("c", tag)),
+            published(job("d", "four")),
+        ],
+        buys=2,
+    ),
     "photos": Scenario(
         before=bought(job("a", "one")),
         jobs=lambda tag: [edit("a", f"{tag} busy", "mug.jpg"), edit("b", tag, "vase.jpg")],
@@ -165,10 +181,24 @@ class Case:
         first = place.run(traps[0])
         for trap in traps[1:] if first["killed"] else ():
             self.recovery_killed = place.run(trap)["killed"]
+        made = place.copies()
         last = place.run() if place.runs[-1]["killed"] else place.runs[-1]
         sold = self.bench.requests()[before:]
         self._check(place, jobs, sold, last)
+        if self.scenario is SCENARIOS["copies"]:
+            self._check_copies(place, jobs, made)
         return not first["killed"]
+
+    def _check_copies(self, place: Place, jobs: Jobs, made: dict[Path, tuple[str, int]]) -> None:
+        """Every copy is there, and none that was as it is now when the process died was made again."""
+        done = {record.id: record for record in place.purchases() if record.state == "done"}
+        for one in jobs:
+            record = done.get(one["id"])
+            assert record is None or len(record.copies) == 3 * len(record.outputs), f"{one['id']} lacks a copy"
+        now = place.copies()
+        again = [path for path, (digest, number) in made.items() if now[path][0] == digest and now[path][1] != number]
+        assert again == [], "a copy was made twice"
+        assert "copies" not in place.run()["report"], "something was made a second time"
 
     def _check(self, place: Place, jobs: Jobs, sold: list[dict[str, Any]], last: dict[str, Any]) -> None:
         story = "\n".join(map(str, place.runs))
@@ -206,6 +236,7 @@ SAMPLE = {
     "renamed jobs": "record",
     "files gone": "answer",
     "photos": "record",
+    "copies": "half",
 }
 """Of most scenarios the kind that is not slow; each kind has its turn."""
 RECOVERIES = ("owed",)
