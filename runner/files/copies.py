@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
+from tempfile import TemporaryFile
 from threading import Lock
 from typing import Final
 
@@ -80,7 +81,8 @@ class _Original:
         image = self.as_is
         alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
         colours = image if alpha is None else image.convert(image.mode[:-1])
-        target = _to_srgb(colours, self.profile).convert("RGB")
+        target = _to_srgb(colours, self.profile)
+        target = target if target.mode == "RGB" else target.convert("RGB")
         if alpha is not None:
             target.putalpha(alpha)
         return target
@@ -237,6 +239,8 @@ def _save(image: Image.Image, recipe: CopyRecipe, xmp: bytes, profile: bytes | N
         more |= {"optimize": True, "progressive": True, "extra": iptc_of(recipe)}
     if profile is not None:
         more["icc_profile"] = profile
-    file = BytesIO()
-    image.save(file, FORMATS[recipe.format].pillow, **more)
-    return file.getvalue()
+    # Pillow lets other threads run while it encodes a JPEG to a file, but not while it encodes one in memory.
+    with TemporaryFile() if recipe.format == "jpeg" else BytesIO() as file:
+        image.save(file, FORMATS[recipe.format].pillow, **more)
+        file.seek(0)
+        return file.read()

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from runner.core import disk
 from runner.core.copies import CopyFile
 from runner.files.errors import PathOccupied, file_errors
 from runner.files.output_folder import Folder
-from runner.files.renames import rename
+from runner.files.renames import move
 
 
 def keep(folder: Folder, data: bytes) -> tuple[Path, str]:
-    """Write ``data`` to a temporary file, durably. Return its path and SHA-256. Raises ``OutputError``."""
+    """Write ``data`` to a temporary file, not flushed yet. Return its path and SHA-256. Raises ``OutputError``."""
     temporary = folder.new_incoming_file()
-    with file_errors(temporary):
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            disk.flush_data(handle)
+    with file_errors(temporary), temporary.open("xb") as file:
+        file.write(data)
     return temporary, hashlib.sha256(data).hexdigest()
 
 
@@ -40,13 +36,14 @@ def is_in_place(folder: Folder, copy: CopyFile) -> bool:
         return False
 
 
-def replaced_hash(folder: Folder, copy: CopyFile, ours: Container[str]) -> str | None:
-    """Return the SHA-256 of the earlier copy at the path of ``copy``; None if the path is free, or has its bytes.
+def replaced_hash(folder: Folder, temporary: Path, copy: CopyFile, ours: Container[str]) -> str | None:
+    """Flush a new copy, and return the SHA-256 of the earlier one at its path.
 
-    ``ours`` has the earlier copies, as hash, space and path. Raises ``PathOccupied`` for a file that is not a copy of
-    ours, or was changed since, and ``OutputError``.
+    None: the path is free, or has the same bytes. ``ours`` has the earlier copies, as hash, space and path. Raises
+    ``PathOccupied`` for a file that is not a copy of ours, or was changed since, and ``OutputError``.
     """
     with file_errors(folder.root):
+        disk.flush_file(temporary)
         target = folder.path(copy.path)
         if not os.path.lexists(target):
             return None
@@ -62,11 +59,23 @@ def replaced_hash(folder: Folder, copy: CopyFile, ours: Container[str]) -> str |
 
 
 def place(folder: Folder, temporary: Path, copy: CopyFile) -> None:
-    """Rename a recorded copy to its final path, durably. Raises ``PathOccupied`` or ``OutputError``."""
+    """Rename a recorded copy to its final path. ``flush_folders`` makes that durable.
+
+    Raises ``PathOccupied`` or ``OutputError``.
+    """
     with file_errors(folder.root):
         target = folder.path(copy.path)
-        if os.path.lexists(target) and target.is_file() and disk.hash_file(target) in (copy.sha256, copy.replaces):
+        try:
+            move(temporary, target)
+        except FileExistsError:
+            if not target.is_file() or disk.hash_file(target) not in (copy.sha256, copy.replaces):
+                raise
             temporary.replace(target)
-            disk.flush_folder(target.parent)
-        else:
-            rename(temporary, target)
+
+
+def flush_folders(folder: Folder, copies: Iterable[CopyFile]) -> None:
+    """Make renames durable. The folder of temporary files needs no flush: it is emptied before each run."""
+    with file_errors(folder.root):
+        for parent in {folder.root / copy.path.rpartition("/")[0] for copy in copies}:
+            if parent.is_dir():
+                disk.flush_folder(parent)

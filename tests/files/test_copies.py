@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
+from support.examples import examples
 
 from runner.core.copies import FORMATS, QUALITY, CopyRecipe
 from runner.files.copies import CopyBytes, CopyImpossible, make_copies
+from runner.files.copy_labels import xmp_of
 
 MANY = 89_000_000
 
@@ -231,6 +237,22 @@ def test_without_a_label_nothing_is_written(form: str, tmp_path: Path, exiftool:
     path = tmp_path / f"a.{FORMATS[form].extension}"
     path.write_bytes(made.data)
     assert read_back(path) == {}
+
+
+@settings(max_examples=examples(2000))
+@given(st.text(), st.text(), st.text())
+def test_any_texts_give_xml_that_says_them(title: str, prompt: str, model: str):
+    """Whatever a feed holds: what XML can hold is read back as it was, and nothing breaks out of its place."""
+    wanted = recipe("png", label=True, title=title, prompt=True, model=True)
+    packet = xmp_of(wanted, prompt=prompt, model=model).decode()
+    root = ElementTree.fromstring(packet.partition("?>")[2].rpartition("<?")[0])
+    texts = [element.text for element in root.iter() if element.text]
+    allowed = [
+        re.sub("[^\\t\\n\\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+        for text in (title, prompt, model)
+    ]
+    read = [text.replace("\r\n", "\n").replace("\r", "\n") for text in allowed if text]
+    assert texts == ["runcomfy-runner", texts[1], *read]
 
 
 def test_long_texts_are_cut_so_that_a_jpeg_can_hold_them():

@@ -39,6 +39,7 @@ LINE: dict[str, Any] = {
     "request_id": "req-1",
 }
 OUTPUT: dict[str, Any] = {"url": "https://a/1", "path": "mug.png", "bytes": 3, "sha256": "00"}
+COPY: dict[str, Any] = {"path": "web/mug.jpg", "bytes": 3, "sha256": "00", "recipe": "0", "of": "00", "media_type": "x"}
 
 
 def line(**changes: Any) -> bytes:
@@ -155,8 +156,9 @@ BAD_PATHS = [
         lambda path: {"file": path},
         lambda path: {"outputs": [{**OUTPUT, "path": path}]},
         lambda path: {"outputs": [OUTPUT, {**OUTPUT, "moved_from": path}]},
+        lambda path: {"copies": [COPY, {**COPY, "path": path}]},
     ],
-    ids=["file", "path", "moved_from"],
+    ids=["file", "path", "moved_from", "copy"],
 )
 def test_a_path_that_leaves_the_output_folder_is_refused(path: str, where: Any) -> None:
     """A results manifest from anywhere writes nothing outside its folder, on any system."""

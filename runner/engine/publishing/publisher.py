@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 THREADS = max(1, min(4, os.cpu_count() or 1))
 """Originals that are decoded at once."""
+WORKERS = 4 * THREADS
+"""Jobs whose copies are in the making: while some wait for the disk, the next ones are decoded."""
 MOST_WAITING = 1000
 """Jobs that wait for their copies. The copies of further jobs are made at the end of the run."""
 KEPT = 1000
@@ -62,7 +64,7 @@ class Publisher:
 
     def _add(self, job: Job) -> None:
         self._waiting.append(job)
-        if len(self._workers) < THREADS:
+        if len(self._workers) < WORKERS:
             worker = asyncio.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
@@ -119,8 +121,11 @@ class Publisher:
 @asynccontextmanager
 async def publishing(ledger: LedgerWriter, folder: Folder, jobs: JobStore, stop: Stop) -> AsyncIterator[Publisher]:
     """Yield a publisher. On exit, wait for the copies that threads are making."""
-    async with at_work(ThreadPoolExecutor(THREADS, "copies")) as threads:
-        publisher = Publisher(folder, jobs, stop, PublishStep(ledger, folder, threads))
+    async with (
+        at_work(ThreadPoolExecutor(THREADS, "copies")) as makers,
+        at_work(ThreadPoolExecutor(WORKERS, "copies-disk")) as disk,
+    ):
+        publisher = Publisher(folder, jobs, stop, PublishStep(ledger, folder, makers, disk))
         try:
             yield publisher
         finally:

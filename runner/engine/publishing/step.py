@@ -12,6 +12,7 @@ import os
 from collections.abc import Container
 from concurrent.futures import Executor
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -22,8 +23,7 @@ from runner.core.media_formats import MAX_PIXELS
 from runner.core.models import Job, Output, Record, State
 from runner.core.name_sets import NameSet
 from runner.engine.publishing.wanted import WantedCopy, find_made, wanted
-from runner.files.copy_placement import is_in_place, keep, place, replaced_hash
-from runner.files.errors import PathOccupied
+from runner.files.copy_placement import flush_folders, is_in_place, keep, place, replaced_hash
 from runner.files.output_folder import Folder
 from runner.files.pictures import MAX_DECODED
 from runner.ledger import LedgerWriter
@@ -54,33 +54,35 @@ class PublishResult(msgspec.Struct):
 class PublishStep:
     """Step that makes the copies and sidecars of one job after another."""
 
-    def __init__(self, ledger: LedgerWriter, folder: Folder, threads: Executor) -> None:
+    def __init__(self, ledger: LedgerWriter, folder: Folder, makers: Executor, disk: Executor) -> None:
+        """Create the step. ``makers`` decode and encode; ``disk`` waits for the disk meanwhile."""
         self._ledger = ledger
         self._folder = folder
-        self._threads = threads
+        self._makers = makers
+        self._disk = disk
         self._recorded: NameSet | None = None
         """Paths and hashes of all copies that records named when a foreign file was first met; None: not read yet."""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Locks by job id: the copies of two purchases of one job are made one after the other."""
 
     async def make(self, job: Job) -> PublishResult:
         """Make what is missing or stale of ``job``. Problems of single files are in the result.
 
         Raises ``OutputError`` for a disk error, ``LedgerError`` if the results log cannot be written.
         """
+        async with self._locks.setdefault(job.id, asyncio.Lock()):
+            return await self._make_all(job)
+
+    async def _make_all(self, job: Job) -> PublishResult:
         record = in_force(self._ledger.history(job.id))
         result = PublishResult()
         if record is None or record.state is not State.DONE:
             return result
-        stale, dropped = await in_thread(self._threads, self._examine, job, record)
-        made: list[Made] = []
-        try:
-            for number in dict.fromkeys(want.number for want in stale):
-                mine = [want for want in stale if want.number == number]
-                made += await in_thread(self._threads, self._make, record, mine, result)
-            made = await self._claim(record, made, result)
-            if (made or dropped) and await self._record(record, made, dropped):
-                await in_thread(self._threads, self._place, made, result)
-        finally:
-            await in_thread(self._threads, _discard, made)
+        made, dropped = await in_thread(self._makers, self._make_stale, job, record, result)
+        claimed = await self._claim(record, made, result)
+        if not (claimed or dropped) or not await self._record(record, claimed, dropped):
+            claimed = []
+        await in_thread(self._disk, self._place, made, claimed, result)
         return result
 
     def is_stale(self, job: Job) -> bool:
@@ -94,6 +96,14 @@ class PublishStep:
         stale = [w for w in wants if (made := find_made(record, w)) is None or not is_in_place(self._folder, made)]
         unwanted = {copy.path for copy in record.copies} - {want.path for want in wants}
         return stale, {path for path in unwanted if not os.path.lexists(self._folder.root / path)}
+
+    def _make_stale(self, job: Job, record: Record, result: PublishResult) -> tuple[list[Made], set[str]]:
+        """Make what is missing or stale under temporary names; also return the paths to forget."""
+        stale, dropped = self._examine(job, record)
+        made: list[Made] = []
+        for number in dict.fromkeys(want.number for want in stale):
+            made += self._make(record, [want for want in stale if want.number == number], result)
+        return made, dropped
 
     def _make(self, record: Record, stale: list[WantedCopy], result: PublishResult) -> list[Made]:
         """Make the files of one output under temporary names."""
@@ -162,30 +172,34 @@ class PublishStep:
             for copy in other.copies
             for sha256 in (copy.sha256, copy.replaces)
         }
-        kept = []
+        claimed, occupied = await in_thread(self._disk, self._claim_paths, made, own)
+        # With its suffix, the name of a further output may be that of another job's copy.
+        doubtful = [one for one in occupied if one.want.number == 1]
+        if doubtful:
+            recorded = await self._all_recorded()
+            more, still = await in_thread(self._disk, self._claim_paths, doubtful, recorded)
+            claimed += more
+            occupied = {one: why for one, why in occupied.items() if one.want.number > 1} | still
+        for one, why in occupied.items():
+            result.fail(one.want, why)
+        return claimed
+
+    def _claim_paths(self, made: list[Made], ours: Container[str]) -> tuple[list[Made], dict[Made, RunnerError]]:
+        """Flush new copies, and return those that may be put in place, and the reasons why others may not.
+
+        ``ours`` has the earlier copies, as hash, space and path.
+        """
+        claimed, occupied = [], dict[Made, RunnerError]()
         for one in made:
             try:
-                replaces = await self._replaced(one, own)
+                replaces = replaced_hash(self._folder, one.temporary, one.copy, ours)
             except OutputError:
                 raise
             except RunnerError as why:
-                result.fail(one.want, why)
-                await in_thread(self._threads, _discard, [one])
+                occupied[one] = why
             else:
-                kept.append(msgspec.structs.replace(one, copy=msgspec.structs.replace(one.copy, replaces=replaces)))
-        return kept
-
-    async def _replaced(self, one: Made, own: Container[str]) -> str | None:
-        """Return the hash of the copy of ours at the path of a new one; None: there is none.
-
-        ``own`` has the hashes and paths of the job's copies. Raises ``PathOccupied``.
-        """
-        try:
-            return await in_thread(self._threads, replaced_hash, self._folder, one.copy, own)
-        except PathOccupied:
-            if one.want.number > 1:  # with its suffix, the name may be that of another job's copy
-                raise
-        return await in_thread(self._threads, replaced_hash, self._folder, one.copy, await self._all_recorded())
+                claimed.append(msgspec.structs.replace(one, copy=msgspec.structs.replace(one.copy, replaces=replaces)))
+        return claimed, occupied
 
     async def _all_recorded(self) -> NameSet:
         """Return the copies of all jobs, as of the first call: another job may have had this path before."""
@@ -211,8 +225,9 @@ class PublishStep:
         await self._ledger.append(msgspec.structs.replace(now, copies=copies), quiet=True)
         return True
 
-    def _place(self, made: list[Made], result: PublishResult) -> None:
-        for one in made:
+    def _place(self, made: list[Made], claimed: list[Made], result: PublishResult) -> None:
+        """Give recorded copies their names, and delete the others."""
+        for one in claimed:
             try:
                 place(self._folder, one.temporary, one.copy)
             except OutputError:
@@ -221,8 +236,6 @@ class PublishStep:
                 result.fail(one.want, why)
             else:
                 result.made += 1
-
-
-def _discard(made: list[Made]) -> None:
-    for one in made:
-        one.temporary.unlink(missing_ok=True)
+        flush_folders(self._folder, [one.copy for one in claimed])
+        for one in made:
+            one.temporary.unlink(missing_ok=True)
