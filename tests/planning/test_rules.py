@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
+from runner.core.copies import CopyFile
 from runner.core.models import UNEXPLAINED, Fault, Job, Output, Record, State
 from runner.planning.rules import MAX_PURCHASES, Action, Decision, decide, in_force, next_purchase, revive
 
@@ -304,6 +305,14 @@ def test_what_was_said_of_an_older_purchase_is_not_said_of_it_once_it_is_taken_b
     assert revived.file == "other"
     half = msgspec.structs.replace(revived, state=State.GENERATED)
     assert plan([*past, half]).action is Action.COLLECT
+
+
+def test_copies_of_an_older_purchase_are_not_taken_for_there() -> None:
+    """Those of a newer one have their names by now: after the files return, the copies are made again."""
+    made = CopyFile(path="web/mug.jpg", bytes=1, sha256="0", recipe="0", of="0", media_type="image/jpeg")
+    past = [purchase(1, State.DONE, copies=(made,)), purchase(2, State.DONE, "B", copies=(made,))]
+    assert revive(job(), past[0], past, archive_path=aside).copies == ()
+    assert revive(job("B", file="other"), past[1], past, archive_path=aside).copies == (made,)
 
 
 def test_what_was_taken_back_twice_still_names_where_it_was_paid() -> None:
