@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import anyio
 import click
 
 from runner.cli.arguments import (
@@ -19,11 +20,15 @@ from runner.cli.console import echo, say, show_warnings
 from runner.cli.display import make_plain_display
 from runner.cli.signals import attend
 from runner.core.aio import run_loop
+from runner.core.errors import one_error
 from runner.engine.maintenance.make_copies import CopiesResult, make_copies
 from runner.engine.options import RunOptions
+from runner.engine.publishing.publisher import Publisher
 from runner.files.output_folder import Folder
 from runner.manifest import Manifest
 from runner.planning.selection import JobFilter
+
+PROGRESS_SECONDS = 10.0
 
 
 @click.command("copies")
@@ -56,7 +61,23 @@ def command(manifest: str, output: Path | None, emulator: bool, choice: Choice, 
 
 
 async def _make(folder: Folder, manifest: Manifest, chosen: JobFilter) -> CopiesResult:
-    return await attend(lambda stop: make_copies(folder, manifest.jobs, chosen, stop=stop), make_plain_display())
+    with one_error():
+        async with anyio.create_task_group() as group:
+            result = await attend(
+                lambda stop: make_copies(
+                    folder, manifest.jobs, chosen, stop=stop, watch=lambda publisher: group.start_soon(_show, publisher)
+                ),
+                make_plain_display(),
+            )
+            group.cancel_scope.cancel()
+    return result
+
+
+async def _show(publisher: Publisher) -> None:
+    """Print the progress from time to time, until cancelled."""
+    while True:
+        await anyio.sleep(PROGRESS_SECONDS)
+        say(f"runner: {publisher.made:,} made so far", err=True)
 
 
 def _tell(result: CopiesResult, folder: Folder, *, asked: bool) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.disk import in_thread
 from runner.core.errors import one_error
-from runner.engine.publishing.publisher import publishing
+from runner.engine.publishing.publisher import Publisher, publishing
 from runner.engine.stop import Stop
 from runner.files.output_folder import Folder
 from runner.ledger import acquire_all, open_ledger
@@ -28,11 +30,18 @@ class CopiesResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def make_copies(
-    folder: Folder, jobs: JobStore, chosen: JobFilter, *, stop: Stop | None = None, clock: Clock | None = None
+    folder: Folder,
+    jobs: JobStore,
+    chosen: JobFilter,
+    *,
+    stop: Stop | None = None,
+    clock: Clock | None = None,
+    watch: Callable[[Publisher], object] = lambda _: None,
 ) -> CopiesResult:
     """Make what is missing or stale of the selected jobs. The output folder is locked meanwhile.
 
-    Raises ``UsageError`` if a name matches no job, ``LedgerError``, or ``OutputError``.
+    ``watch`` is called with the publisher before it begins: its counts are the progress. Raises ``UsageError`` if a
+    name matches no job, ``LedgerError``, or ``OutputError``.
     """
     stop = stop or Stop()
     if chosen.names is not None:
@@ -43,6 +52,7 @@ async def make_copies(
         try:
             failed = failed_ids(ledger.latest()) if chosen.failed else frozenset[str]()
             async with publishing(ledger, folder, jobs, stop) as publisher:
+                watch(publisher)
                 await publisher.finish(Selection(jobs, chosen, failed=failed).selected())
             ledger.compact()
         finally:
