@@ -23,8 +23,8 @@ def run(desk: Any, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     ("job", "line"),
     [
         ("{id: mug, prompt: p}\n  - {id: 杯子, prompt: 杯子在桌上}", b"batch.yaml:4:"),
-        ("{id: mug, prompt: p, file: tassen/größe}", b"batch.yaml:3:"),
-        ("{id: tasse-ä, prompt: p, file: tasse}", b"batch.yaml:3:"),
+        pytest.param("{id: mug, prompt: p, file: tassen/größe}", b"batch.yaml:3:", marks=pytest.mark.slow),
+        pytest.param("{id: tasse-ä, prompt: p, file: tasse}", b"batch.yaml:3:", marks=pytest.mark.slow),
     ],
 )
 def test_a_name_that_this_system_cannot_write_is_told_before_anything_is_bought(desk, job, line):

@@ -43,6 +43,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_every_photo_is_in_its_own_result_and_the_results_are_the_next_feed(shop):
     """A dozen photos through one model, exported, and through a second: each result shows what it was made from."""
     photos = {path.stem: path for path in (shop.folder / "jobs/photos").glob("*.jpg")}

@@ -122,8 +122,8 @@ def test_a_worker_that_comes_later_and_does_not_fit_is_left_out(cluster):
     ("options", "words"),
     [
         (["--limit", "2"], "--limit would apply to each shard"),
-        (["--shard", "1/2"], "give one of them"),
-        (["--emulator"], "--emulator serves one process only"),
+        pytest.param(["--shard", "1/2"], "give one of them", marks=pytest.mark.slow),
+        pytest.param(["--emulator"], "--emulator serves one process only", marks=pytest.mark.slow),
     ],
 )
 def test_what_several_processes_cannot_do_is_refused(site, options, words):

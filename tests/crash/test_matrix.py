@@ -235,7 +235,7 @@ SAMPLE = {
     "edited back": "disk",
     "renamed jobs": "record",
     "files gone": "answer",
-    "photos": "record",
+    "photos": "answer",
     "copies": "half",
 }
 """Of most scenarios the kind that is not slow; each kind has its turn."""

@@ -91,7 +91,7 @@ def test_a_redo_killed_at_a_record(done: Folder, tmp_path: Path, step: int) -> N
     raise AssertionError("the redo never came to its end")
 
 
-@pytest.mark.parametrize("every", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [2, *(pytest.param(every, marks=pytest.mark.slow) for every in (1, 3))])
 def test_a_redo_killed_over_and_over(done: Folder, tmp_path: Path, every: int) -> None:
     """Killed after every few records until it is through: still each chosen job is bought exactly once."""
     folder, before, code = done.copy(tmp_path / "folder"), done.sold(), None

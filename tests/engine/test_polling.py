@@ -304,7 +304,10 @@ def run_following(draw: Callable[[], float], jobs: int, workers: int) -> tuple[f
     return now / max(ideal), questions / jobs
 
 
-@pytest.mark.parametrize(("workers", "jobs"), [(8, 400), (16, 400), (48, 1000)])
+@pytest.mark.parametrize(
+    ("workers", "jobs"),
+    [(8, 400), pytest.param(16, 400, marks=pytest.mark.slow), pytest.param(48, 1000, marks=pytest.mark.slow)],
+)
 def test_an_api_whose_size_is_unknown_is_kept_busy_with_few_questions(workers: int, jobs: int) -> None:
     """``auto`` finds out how many workers there are; the mean over batches is near what never idle ones would take."""
     rng = random.Random(6)
@@ -313,6 +316,7 @@ def test_an_api_whose_size_is_unknown_is_kept_busy_with_few_questions(workers: i
     assert sum(questions for _, questions in ran) / len(ran) < 2.15
 
 
+@pytest.mark.slow
 def test_a_batch_of_three_rounds_ends_soon_after_its_last_request() -> None:
     """Of so few rounds the last is a third: the mean over many batches is near the ideal, with few questions."""
     rng = random.Random(5)

@@ -226,6 +226,7 @@ def test_rows_sum_to_what_status_calls_spent(lines: list[Record]) -> None:
     assert all((row["spent_usd"] is None) == (row["basis"] is None) for row in rows)
 
 
+@pytest.mark.slow
 def test_memory_does_not_follow_the_records(tmp_path: Path) -> None:
     """Rows are written as they are read: a long prompt leaves nothing behind, however many there are."""
     inputs = {"prompt": "x" * 10_000}

@@ -569,7 +569,14 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))
 """
 
 
-@pytest.mark.parametrize(("length", "room"), [(5000, 100), (5 << 20, 100), (5 << 20, 3 << 20)])
+@pytest.mark.parametrize(
+    ("length", "room"),
+    [
+        (5000, 100),
+        pytest.param(5 << 20, 100, marks=pytest.mark.slow),
+        pytest.param(5 << 20, 3 << 20, marks=pytest.mark.slow),
+    ],
+)
 async def test_a_disk_that_is_full_in_the_middle_is_an_error_of_the_output(
     storage: Storage, tmp_path: Path, picture: Picture, length: int, room: int
 ) -> None:

@@ -308,6 +308,7 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory by /proc")
+@pytest.mark.slow
 def test_large_pictures_are_decoded_one_at_a_time(tmp_path: Path) -> None:
     """A hundred megabytes each once decoded: eight that arrive together need no more than one."""
     path = tmp_path / "large.jpg"
@@ -382,6 +383,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.parametrize("pixels", [pytest.param((1, 1), marks=pytest.mark.slow), (9000, 9000)])
+@pytest.mark.slow
 def test_a_zlib_bomb_costs_no_memory(chunk: Chunk, save: Callable[[bytes], Path], pixels: tuple[int, int]) -> None:
     """Kilobytes that unpack to a quarter of a gigabyte take a few megabytes, whatever the header claims."""
     packer = zlib.compressobj(9)

@@ -290,6 +290,7 @@ async def test_a_redirect_of_the_rest_is_checked_like_any(body: bytes, target: P
 
 
 @anyio
+@pytest.mark.slow
 async def test_seventy_megabytes_by_the_real_bound(target: Path, chunk: Chunk, picture: Picture) -> None:
     """The bound is one that a video reaches: cut after 66 MB, the last four are all that is fetched again."""
     small = picture(size=(3000, 2400), mode="1")

@@ -288,6 +288,7 @@ async def test_an_edited_job_with_several_outputs_sets_aside_what_was_there(serv
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_a_picture_inside_the_answer_may_be_as_long_as_files_are(service, monkeypatch):
     """Five megabytes of Base64 are read; as many of brackets are not."""
     picture = drawn(1300)

@@ -89,6 +89,7 @@ def test_a_purchase_on_record_leaves_a_few_bytes(folder: Callable[[int], Path]) 
         pytest.param("gone", Action.DELIVER, 180, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_plan_streams(folder: Callable[[int], Path], edit: str, action: Action, limit: int) -> None:
     """Whatever became of a million jobs since they were done, a plan holds none of them."""
     actions = set[Action]()

@@ -192,6 +192,7 @@ async def test_collect_ends_where_nothing_can_be_delivered(service):
     assert (report.owed, report.exit_code) == (service.submissions, 75)
 
 
+@pytest.mark.slow
 async def test_a_great_many_stuck_purchases_keep_no_other_job_from_being_bought(service):
     """A hundred error pages, asked for again in each run, are no storage that is away."""
     service.fault(file("html", match="bad"))

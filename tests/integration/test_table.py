@@ -152,6 +152,10 @@ deliver | a redirect to elsewhere     | file redirect                           
 """
 
 
+LIKE_OTHERS = ("400", "402", "403", "408", "409", "422", "502", "504")
+"""Statuses that are treated as others of the table where nothing is bought: their cells are slow tests."""
+
+
 def cells() -> Iterator[Any]:
     """One parameter set for each cell of the table."""
     for row in TABLE.strip().splitlines()[1:]:
@@ -159,7 +163,8 @@ def cells() -> Iterator[Any]:
         for verdict, lasting in ((passes, False), (lasts, True)):
             if verdict != "-":
                 words = f"{phase}: {failure}, {'lasting' if lasting else 'passing'}: {verdict}"
-                slow = lasting and phase != "submit"  # what is about buying is tested each time, whole
+                free = phase != "submit"  # what is about buying is tested each time, whole
+                slow = free and (lasting or failure.startswith(LIKE_OTHERS))
                 marks = pytest.mark.slow if slow else ()
                 yield pytest.param(phase, parse_fault(fault), verdict, lasting, id=words, marks=marks)
 

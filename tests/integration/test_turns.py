@@ -86,13 +86,13 @@ def all_but_chosen(records: list[Record]) -> list[Record]:
     ("history", "options"),
     [
         (as_it_is, {}),
-        (as_it_is, {"redo": runner.RedoMode.ALL}),
+        pytest.param(as_it_is, {"redo": runner.RedoMode.ALL}, marks=pytest.mark.slow),
         pytest.param(as_it_is, {"redo": runner.RedoMode.MISSING}, marks=pytest.mark.slow),
         pytest.param(superseded, {}, marks=pytest.mark.slow),
-        (renamed, {}),
-        (all_redone, {}),
+        pytest.param(renamed, {}, marks=pytest.mark.slow),
+        pytest.param(all_redone, {}, marks=pytest.mark.slow),
         pytest.param(all_but_chosen, {}, marks=pytest.mark.slow),
-        (all_but_chosen, {"redo": runner.RedoMode.ALL}),
+        pytest.param(all_but_chosen, {"redo": runner.RedoMode.ALL}, marks=pytest.mark.slow),
     ],
 )
 async def test_no_pass_over_a_long_batch_holds_up_the_loop(service, looks, history, options):

@@ -444,6 +444,7 @@ def test_two_records_in_one_line_are_damage_whatever_stands_beside_them(tmp_path
             Log(path, writable=False)
 
 
+@pytest.mark.slow
 def test_a_log_in_which_each_purchase_has_many_lines_takes_no_memory_for_more(
     tmp_path: Path, record: MakeRecord
 ) -> None:

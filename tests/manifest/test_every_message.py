@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+import pytest
 from support.broken_manifests import CASES, golden, printed_of
 
 import runner.manifest
@@ -176,6 +177,7 @@ def watched() -> Watch:
     return watch
 
 
+@pytest.mark.slow
 def test_every_place_that_makes_a_message_is_reached_by_a_case() -> None:
     """Two places that say the same are both seen; and what was made is what was printed."""
     missing = {text for site, text in sites().items() if site not in watched().shown}

@@ -220,6 +220,7 @@ def test_hints_are_told_once_with_their_count(tmp_path: Path, monkeypatch: pytes
     manifest.jobs.close()
 
 
+@pytest.mark.slow
 def test_memory_does_not_follow_the_rows(tmp_path: Path) -> None:
     """A row leaves behind a small fixed number of bytes, whatever it holds."""
     peaks = []

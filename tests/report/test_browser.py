@@ -309,6 +309,7 @@ def test_payloads_are_shown_as_text(visit, shelf, payloads):
     assert visit.page.locator("#rejected").text_content() == str(len(payloads))
 
 
+@pytest.mark.slow
 def test_the_policy_stops_what_would_get_through(visit, shelf):
     """Even an element put there by hand runs nothing and asks nobody."""
     shelf.done("a")
