@@ -31,6 +31,7 @@ def test_a_closed_standard_error_does_not_put_messages_into_the_results_log(desk
     assert {decode(line).state.value for line in lines} >= {"done"}
 
 
+@pytest.mark.slow
 def test_a_summary_that_cannot_be_written_is_said_and_the_hook_is_called(desk):
     """Exit 73; the batch itself is done."""
     desk.jobs(1)

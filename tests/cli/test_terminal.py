@@ -169,6 +169,7 @@ def test_a_terminal_that_goes_away_ends_no_run(desk, serve, term):
     assert {record.state for record in desk.records().values()} == {State.DONE}
 
 
+@pytest.mark.slow
 def test_rich_is_loaded_for_a_terminal_only(desk):
     """A run from cron does not pay for a display that nobody sees."""
     code = (

@@ -239,8 +239,6 @@ SAMPLE = {
     "copies": "half",
 }
 """Of most scenarios the kind that is not slow; each kind has its turn."""
-RECOVERIES = ("owed",)
-"""The scenario whose recovery is killed in a test that is not slow."""
 
 
 CASES = [
@@ -257,9 +255,8 @@ def test_killed_at_a_step(case: Callable[[str], Case], name: str, kind: str) -> 
     steps(case(name), kind, 1 + list(SCENARIOS).index(name) % stride, stride, again=False)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in RECOVERIES else pytest.mark.slow) for name in SCENARIOS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_killed_again_while_recovering(case: Callable[[str], Case], name: str) -> None:
     """The run that recovers from a crash is killed too: the one after it brings all home."""
     steps(case(name), "disk", 3 + list(SCENARIOS).index(name), 37, again=True)

@@ -138,6 +138,7 @@ async def test_the_storage_never_sees_the_token(service):
     assert service.emulator.stats["authorization_on_files"] == 0
 
 
+@pytest.mark.slow
 async def test_storage_down_for_most_of_a_run_stops_buying_at_the_bound(service):
     """More than max(100, 4 x concurrency) undelivered results stop the buying; later runs deliver without buying."""
     service.fault(file("status", status=500, after=1))

@@ -10,7 +10,12 @@ from support.golden import EXPECTED, GOLDEN, differences, hashes, look, names_in
 FOLDERS = sorted(path.parent.name for path in GOLDEN.glob(f"*/{EXPECTED}"))
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+QUICK = ("whole", "damaged-tail")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FOLDERS]
+)
 def test_an_older_folder_says_what_it_said(name, tmp_path):
     """Status, plan, export, verify and reconcile say of it what they said, and change nothing in it."""
     expected = json.loads((GOLDEN / name / EXPECTED).read_bytes())

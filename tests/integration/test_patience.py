@@ -67,7 +67,8 @@ async def test_requests_that_all_fail_are_noticed_as_soon_as_others(make_service
     assert report.seconds < 40 / 8 * 60 * 1.3
 
 
-@pytest.mark.parametrize("workers", [8, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [8, 30])
+@pytest.mark.slow
 async def test_an_outage_of_a_minute_costs_auto_no_more_than_a_minute(make_service, workers):
     """`concurrency: auto` goes back to where it was when the API is well again."""
     count = 20 * workers

@@ -90,6 +90,7 @@ def spelled(node: ast.AST) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
+@pytest.mark.slow
 def test_every_sentence_of_the_loader_is_shown_by_a_case() -> None:
     """Whatever way a message takes, it is written somewhere; each is seen by a test as a person would see it."""
     printed = "\n".join(golden(case).read_text(encoding="utf-8") for case in CASES)
@@ -190,6 +191,7 @@ def test_what_is_for_editors_makes_no_message() -> None:
     assert any(name.startswith(OF_EDITORS) for name in SOURCES.values())
 
 
+@pytest.mark.slow
 def test_every_place_that_makes_a_message_is_known() -> None:
     """A message made in a way that the list above does not know of is a fault of the list."""
     assert watched().made.keys() - sites().keys() == set()
