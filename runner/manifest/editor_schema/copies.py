@@ -16,8 +16,9 @@ def published() -> dict[str, Schema]:
     return {
         "copies": {
             "title": "Copies",
-            "description": "Publishable versions of each picture, made from the untouched original: in the output "
-            "folder, under names of their own. In an entry: in place of those at the top.",
+            "description": "Versions of each picture for publishing, made from the unchanged original, with "
+            "their own names in the output folder. In an entry, they take the place of those at "
+            "the top.",
             "type": "array",
             "items": _copy(),
             "examples": [[{"file": "web/{{ job.id }}.jpg", "fit": "1200x1200", "label": "ai"}]],

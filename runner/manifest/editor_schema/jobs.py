@@ -23,8 +23,8 @@ def job(model: Schema) -> Schema:
     """Return the schema of one entry; ``model`` is the schema of its key ``model``."""
     return {
         "title": "Job",
-        "description": "One picture, or one for each row, combination, size and copy. A key that is none of runner's "
-        "own is an input of the model.",
+        "description": "One picture, or one for each row, combination, size and repetition. A key that is "
+        "not one of these is an input of the model.",
         "type": "object",
         "properties": {**_own_keys(model), **_inputs()},
         "dependencies": {
@@ -53,14 +53,15 @@ def _own_keys(model: Schema) -> dict[str, Schema]:
             f"{patterns.TEMPLATE}|{patterns.ID}",
             "no slash (folders go into `file`), no dot or space at its end, no name that Windows or runner keeps",
             title="Id",
-            description="What the job is called, from run to run; unique in the manifest. Default: a readable one "
-            "made of the prompt and a hash. A template where the entry has `from`, `matrix`, `repeat` or `sizes`.",
+            description="Id of the job, the same in every run and unique in the manifest. Default: readable "
+            "text made of the prompt, with a hash. A template if the entry has `from`, `matrix`, "
+            "`repeat` or `sizes`.",
             examples=["mug-hero", "{{ sku }}-{{ view }}"],
         ),
         "model": model,
         "inputs": {
             "title": "Inputs",
-            "description": "Inputs of the model by their own names, also those that are called like a key of a job.",
+            "description": "Inputs of the model by name, also those with the name of a key of a job.",
             "type": "object",
             "properties": {"prompt": filled()},
         },
@@ -76,7 +77,8 @@ def _own_keys(model: Schema) -> dict[str, Schema]:
         "matrix": _matrix(),
         "repeat": {
             "title": "Repeat",
-            "description": "Variations of the same inputs; 2, then 3 later, buys one more. Default: 1.",
+            "description": "Number of variations of the same inputs. Raising it from 2 to 3 later buys one more. "
+            "Default: 1.",
             "type": "integer",
             "minimum": 1,
             "maximum": MAX_REPEAT,
@@ -86,8 +88,8 @@ def _own_keys(model: Schema) -> dict[str, Schema]:
             patterns.FILE,
             "a path in the output folder: no ..; no part that ends in a dot or space, or that Windows or runner keeps",
             title="File",
-            description="Where the picture goes in the output folder, folders included; what arrives decides the "
-            "ending. A template. Default: the id.",
+            description="Path of the picture in the output folder, without its ending, which follows from the "
+            "downloaded file. A template. Default: the id.",
             examples=["{{ sku }}/{{ view }}-{{ size }}.{{ ext }}"],
         ),
         **published(),
@@ -118,7 +120,7 @@ def _feed_keys() -> dict[str, Schema]:
             patterns.DELIMITER,
             'write ",", ";", "|" or tab',
             title="Delimiter",
-            description="What separates the cells of a .csv or .tsv feed. Default: told from its header.",
+            description="Separator of the cells of a .csv or .tsv feed. Default: recognised from the header.",
             examples=[";", "tab"],
         ),
         "encoding": string(
@@ -146,7 +148,8 @@ def _inputs() -> dict[str, Schema]:
     return {
         "prompt": filled(
             title="Prompt",
-            description="What is to be seen. A template where the entry has `from`, `matrix`, `repeat` or `sizes`.",
+            description="Description of the picture. A template if the entry has `from`, `matrix`, `repeat` "
+            "or `sizes`.",
             examples=["A matte ceramic mug on reclaimed wood, soft window light", "{{ name }}, {{ view }} view"],
         ),
         "width": {"title": "Width", "description": "In pixels.", "examples": [1024]},

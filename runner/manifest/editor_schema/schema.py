@@ -62,8 +62,7 @@ def model() -> Schema:
 def _jobs() -> Schema:
     return {
         "title": "Jobs",
-        "description": "What is to be made: one picture for each entry, or many with `from`, `matrix`, `sizes`, "
-        "`repeat`.",
+        "description": "The jobs: one picture for each entry, or many with `from`, `matrix`, `sizes` or `repeat`.",
         "type": "array",
         "minItems": 1,
         "items": {"$ref": "#/definitions/job"},
@@ -80,8 +79,8 @@ def _identity() -> Mapping[str, Schema]:
             patterns.ID,
             "it also names a folder: no slash, no dot or space at its end, no name that Windows or runner keeps",
             title="Name",
-            description="What the batch is called; results go to `output/<name>`. Default: the file's name without "
-            "its ending.",
+            description="Name of the batch. Results go to `output/<name>`. Default: the manifest's file name "
+            "without its ending.",
             maxLength=patterns.MAX_STEM,
             examples=["spring-catalogue"],
         ),
@@ -92,8 +91,8 @@ def _pace() -> Mapping[str, Schema]:
     return {
         "concurrency": {
             "title": "Concurrency",
-            "description": "Requests in flight at the API: auto (the default), as many as keep it busy; or a number "
-            "that is never exceeded, 1 to 1000.",
+            "description": "Requests in flight at the API: `auto`, as many as keep it busy, or a number from 1 "
+            "to 1000 that is never exceeded. Default: auto.",
             "anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_CONCURRENCY}, {"const": "auto"}],
             "default": "auto",
         },
@@ -101,7 +100,7 @@ def _pace() -> Mapping[str, Schema]:
             patterns.RATE,
             "write 5/s, 120/min or 500/h",
             title="Rate",
-            description="The most submissions per second, minute or hour. Default: no limit of our own.",
+            description="Upper limit of submissions per second, minute or hour. Default: no limit of our own.",
             examples=["5/s", "120/min", "500/h"],
         ),
         "timeout": notation(
@@ -109,15 +108,15 @@ def _pace() -> Mapping[str, Schema]:
             "write 90s, 10m or 1h30m; at most 24h",
             {"exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_SECONDS},
             title="Timeout",
-            description="For one request, from acceptance to a final state; what takes longer is collected by the "
-            "next run. A bare number is seconds; at most 24h. Default: 10m.",
+            description="Maximum time of one request, from acceptance to a final state. A later run downloads "
+            "what takes longer. A bare number is seconds; at most 24h. Default: 10m.",
             default="10m",
             examples=["90s", "10m", "1h30m"],
         ),
         "retries": {
             "title": "Retries",
-            "description": "Of one delivery (a download) within a run. A purchase is never repeated by itself. "
-            "Default: 4.",
+            "description": "Number of retries of one download within a run. A purchase is never repeated "
+            "automatically. Default: 4.",
             "type": "integer",
             "minimum": 0,
             "maximum": MAX_RETRIES,
@@ -130,15 +129,16 @@ def _money() -> Mapping[str, Schema]:
     return {
         "on_unknown": {
             "title": "On unknown",
-            "description": "What becomes of a job that was perhaps bought: `hold` waits for your word "
-            "(`runner reconcile`), `resubmit` buys it again, once in its life. Default: hold.",
+            "description": "What to do with a job that may have been bought: `hold` keeps it until you resolve "
+            "it with `runner reconcile`; `resubmit` buys it again, at most once per job. Default: "
+            "hold.",
             "enum": [word.value for word in OnUnknown],
             "default": OnUnknown.HOLD.value,
         },
         "on_bad_row": {
             "title": "On bad row",
-            "description": "What becomes of a row of a feed that no job can be made of: `stop` buys nothing at all, "
-            "`skip` leaves the row out, counts it and exits 1. Default: stop.",
+            "description": "What to do with a row of a feed that gives no valid job: `stop` buys nothing at all; "
+            "`skip` leaves the row out, counts it and exits with 1. Default: stop.",
             "enum": [word.value for word in OnBadRow],
             "default": OnBadRow.STOP.value,
         },
@@ -147,8 +147,8 @@ def _money() -> Mapping[str, Schema]:
             "write 25.00 or 25.00/day",
             {"minimum": 0, "exclusiveMaximum": 10**15},
             title="Budget",
-            description="The most that this folder may cost, in USD: ever, or in a day of the API's clock. "
-            "0 buys nothing. Default: no limit.",
+            description="Spending limit of this output folder in USD: in total, or per day of the API's "
+            "clock. 0 buys nothing. Default: no limit.",
             examples=[25, "25.00/day"],
         ),
         "halt": notation(
@@ -156,8 +156,8 @@ def _money() -> Mapping[str, Schema]:
             "write 10 or 20%",
             {"type": "integer", "minimum": 1, "exclusiveMaximum": 10**15},
             title="Halt",
-            description="Stop buying once so many jobs of this run failed: a number, or a share of those finished "
-            "(judged from 20 on). Default: never.",
+            description="Stop buying when this many jobs of the run have failed: a number, or a share of the "
+            "finished jobs (from 20 on). Default: never.",
             examples=[10, "20%"],
         ),
     }
@@ -167,8 +167,8 @@ def _results() -> Mapping[str, Schema]:
     return {
         "strict_size": {
             "title": "Strict size",
-            "description": "Whether a picture of another size than asked for is refused, instead of kept with a "
-            "warning. Default: false.",
+            "description": "`true` refuses a picture whose size differs from the requested one; `false` keeps it "
+            "with a warning. Default: false.",
             "type": "boolean",
             "default": False,
         },
@@ -177,7 +177,7 @@ def _results() -> Mapping[str, Schema]:
             "write 200MB or 2GiB",
             {"minimum": LEAST_BARE_BYTES, "exclusiveMaximum": 10**15},
             title="Largest file",
-            description="The largest file that is downloaded: 200MB is 200,000,000 bytes, 2GiB is 2 * 2^30. "
+            description="Maximum size of a downloaded file: 200MB is 200,000,000 bytes, 2GiB is 2 * 2^30. "
             "Default: 2GiB.",
             default="2GiB",
             examples=["200MB", "2GiB"],
@@ -187,14 +187,13 @@ def _results() -> Mapping[str, Schema]:
             "write 2MB or 500kB; at most 6MiB",
             {"minimum": LEAST_BARE_BYTES, "maximum": MAX_INLINE},
             title="Largest file sent",
-            description="The largest file of this machine that is sent as an input. It only lowers the limits, 6MiB "
-            "for a picture, 16MiB for sound, 32MiB for a video.",
+            description="Maximum size of a local file that is sent as an input. It can only lower the limits: "
+            "6MiB for a picture, 16MiB for sound, 32MiB for a video.",
             examples=["2MB", "500kB"],
         ),
         "max_pixels": {
             "title": "Most pixels",
-            "description": "The largest picture that is accepted, in pixels: 10,240 x 10,240 has 104857600. "
-            "Default: 89000000.",
+            "description": "Maximum number of pixels of a picture: 10,240 x 10,240 is 104857600. Default: 89000000.",
             "type": "integer",
             "minimum": 1,
             "maximum": MOST_PIXELS,
@@ -204,13 +203,13 @@ def _results() -> Mapping[str, Schema]:
             patterns.OUTPUT,
             "a folder of this machine",
             title="Output folder",
-            description="Where results go, from the manifest's folder on. Default: `output/<name>` beside the manifest "
-            "or one folder above.",
+            description="Output folder, relative to the manifest's folder. Default: `output/<name>` beside "
+            "the manifest or one folder above.",
             examples=["../pictures"],
         ),
         "trusted_hosts": {
             "title": "Trusted hosts",
-            "description": "More storage hosts to download from, beside RunComfy's own; public ones only.",
+            "description": "Further storage hosts to download from, beside RunComfy's own. Public hosts only.",
             "type": "array",
             "items": notation(patterns.HOST, "write the name alone: cdn.example.com or *.example.com", maxLength=253),
             "examples": [["cdn.example.com"]],
