@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from runner.core.models import Budget, Fault, Job, Output, Record, State
     from runner.core.shards import Shard
     from runner.engine.load_manifest import load
-    from runner.engine.operations import run
+    from runner.engine.operations import run, run_sync
     from runner.engine.options import RunOptions
     from runner.engine.redo import RedoMode
     from runner.engine.stop import Stop
@@ -65,6 +65,7 @@ _HOME = {
     "UsageError": "core.errors",
     "load": "engine.load_manifest",
     "run": "engine.operations",
+    "run_sync": "engine.operations",
 }
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "UsageError",
     "load",
     "run",
+    "run_sync",
 ]
 
 

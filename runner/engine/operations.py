@@ -6,6 +6,7 @@ Each operation resolves a ``RunConfig``, locks the folder, opens the ledger, con
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.api.config import ApiBase, Token, find_api, find_token
-from runner.core.aio import to_its_end
+from runner.core.aio import run_loop, to_its_end
 from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.disk import in_thread
 from runner.core.errors import UsageError, one_error
@@ -80,6 +81,24 @@ async def run(
     """
     config = RunConfig.resolve(manifest, options or RunOptions(), environ)
     return await run_jobs(config, manifest, observer=observer, stop=stop, clock=clock, environ=environ)
+
+
+def run_sync(
+    manifest: Manifest,
+    options: RunOptions | None = None,
+    *,
+    observer: Observer | None = None,
+    stop: Stop | None = None,
+) -> Report:
+    """Run ``manifest`` like ``run``, for programs without an event loop.
+
+    Raises ``UsageError`` where a loop is already running, as in a notebook: ``await runner.run(…)`` works there.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run_loop(lambda: run(manifest, options, observer=observer, stop=stop))
+    raise UsageError("run_sync was called inside a running event loop; write `await runner.run(…)` there")
 
 
 async def run_jobs(
