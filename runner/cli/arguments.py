@@ -271,13 +271,9 @@ def _no_results(target: str, output: Path | None, folder: Folder) -> UsageError:
 
 
 def known_jobs(target: str, *, emulator: bool) -> Iterable[Job]:
-    """Return the jobs of a manifest; none if ``target`` is no readable manifest. The catalogue is not contacted."""
-    if not Path(target).is_file() or results_folder(Path(target)) is not None:
-        return ()
-    try:
-        return read_manifest(target, RunOptions(emulator=emulator, offline=True)).jobs
-    except (ManifestError, UsageError):
-        return ()
+    """Return the jobs of ``known_manifest``; none if there is none."""
+    manifest = known_manifest(target, emulator=emulator)
+    return manifest.jobs if manifest is not None else ()
 
 
 def known_ids(target: str, *, emulator: bool) -> Iterator[str]:

@@ -110,14 +110,14 @@ async def _confirm_replacements(
     """Stop buying if the user does not want done pictures to be replaced. The shards do not ask."""
     if look(config.folder.root).empty:
         return
-    found = Replacements()
 
-    def decide() -> None:
-        nonlocal found
-        with suppress(ConflictError):  # the shards download what is owed, buy nothing, and report the conflict
-            found = make_forecast(config, manifest.jobs, now=clock.now(), visit=lambda *_: None).replacements
+    def decide() -> Replacements:
+        try:
+            return make_forecast(config, manifest.jobs, now=clock.now(), visit=lambda *_: None).replacements
+        except ConflictError:  # the shards download what is owed, buy nothing, and report the conflict
+            return Replacements()
 
-    await to_thread.run_sync(decide)
+    found = await to_thread.run_sync(decide)
     if not found.count:
         return
     prices = None

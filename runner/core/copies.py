@@ -9,8 +9,8 @@ import msgspec
 
 from runner.core.media_formats import PICTURES, Format
 
-MAKER: Final = 1
-"""Version of the making. A higher number makes every copy stale; raise it if equal recipes give other pictures."""
+METHOD_VERSION: Final = 1
+"""Version of how recipes are carried out. Raise it if equal recipes give other pictures: every copy is then stale."""
 QUALITY: Final = {"jpeg": 85, "webp": 80, "avif": 60}
 """Default quality of the formats that have one."""
 FORMATS: Final[dict[str, Format]] = {name: PICTURES[name.upper()] for name in ("jpeg", "webp", "png", "avif")}
@@ -52,7 +52,7 @@ class CopyRecipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def digest(self) -> str:
         """Return a name for everything that the bytes of the copy depend on, besides the original."""
         made = msgspec.structs.replace(self, file="", numbered_at=())
-        return blake2b(b"%d " % MAKER + msgspec.json.encode(made), digest_size=8).hexdigest()
+        return blake2b(b"%d " % METHOD_VERSION + msgspec.json.encode(made), digest_size=8).hexdigest()
 
     def path(self, number: int) -> str:
         """Return the path of the copy of output ``number``, from 1."""

@@ -75,6 +75,7 @@ class Batch:
         self._adaptive = AdaptiveConcurrency(CapacityEstimate()) if config.concurrency is None else None
         self._polling = PollScheduler(self._adaptive)
         self._publisher: Publisher | None = None
+        """Maker of copies of what is delivered; None outside of ``run``: ``collect`` has no manifest."""
 
     def status(self) -> RunStatus:
         """Return the status of the run, for displays. All counts are 0 until the survey has covered every job."""

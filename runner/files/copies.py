@@ -6,7 +6,7 @@ prompts and whole workflows into their pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
@@ -53,14 +53,14 @@ def make_copies(
         with _opened(data, max_pixels) as original:
             for recipe in recipes:
                 xmp = xmp_of(recipe, prompt=prompt, model=model)
-                yield _attempt(lambda recipe=recipe, xmp=xmp: _make(original, recipe, xmp))  # type: ignore[misc]
+                yield _attempt(original, recipe, xmp)
     except CopyImpossible as why:
         yield from [why] * len(recipes)
 
 
-def _attempt(make: Callable[[], CopyBytes]) -> CopyBytes | CopyImpossible:
+def _attempt(original: _Original, recipe: CopyRecipe, xmp: bytes) -> CopyBytes | CopyImpossible:
     try:
-        return make()
+        return _make(original, recipe, xmp)
     except CopyImpossible as why:
         return why
     except Exception as error:  # noqa: BLE001 - codecs raise any exception; one copy does not affect the others

@@ -153,7 +153,7 @@ deliver | a redirect to elsewhere     | file redirect                           
 
 
 LIKE_OTHERS = ("400", "402", "403", "408", "409", "422", "502", "504")
-"""Statuses that are treated as others of the table where nothing is bought: their cells are slow tests."""
+"""Statuses that questions and downloads handle as another row of the table: these cells are slow tests."""
 
 
 def cells() -> Iterator[Any]:

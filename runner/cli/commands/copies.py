@@ -50,8 +50,8 @@ def command(manifest: str, output: Path | None, emulator: bool, choice: Choice, 
     loaded = read_manifest(manifest, RunOptions(offline=True, emulator=emulator))
     show_warnings(loaded.warnings)
     folder = readable_folder(manifest, output, emulator=emulator)
-    options = RunOptions(only=choice.only or None, only_ids=choice.ids(), failed=choice.failed)
-    result = run_loop(lambda: _make(folder, loaded, options.job_filter))
+    chosen = choice.filter()
+    result = run_loop(lambda: _make(folder, loaded, chosen))
     if as_json:
         numbers = {"copies": result.made, "copies_failed": result.failed}
         echo(json.dumps({**numbers, "output": str(folder.root)}))
