@@ -35,14 +35,14 @@ def test_copies_are_made_offline_of_what_an_earlier_run_bought(desk):
 
 
 def test_without_copies_in_the_manifest_it_says_so(desk):
-    """Nobody wonders why nothing happens."""
+    """It names the two keys that would ask for some, and exits with 0."""
     desk.write(MANIFEST.format(top=""))
     desk("run", "batch.yaml", "--emulator")
     ended = desk("copies", "batch.yaml")
     assert (ended.returncode, "asks for no copies" in ended.stdout) == (0, True)
 
 
-def test_a_copy_that_cannot_be_made_is_told_with_the_command_that_tries_again(desk):
+def test_the_summary_names_a_copy_that_cannot_be_made_and_the_command_that_tries_again(desk):
     """Exit 1 of the run and of the command; the pictures count as done."""
     desk.write(MANIFEST.format(top='copies: [{file: "web/{{ job.id }}.jpg", max_bytes: 9B}]'))
     ended = desk("run", "batch.yaml", "--emulator")
@@ -54,7 +54,7 @@ def test_a_copy_that_cannot_be_made_is_told_with_the_command_that_tries_again(de
     assert (again.returncode, "2 could not be made" in again.stdout) == (1, True)
 
 
-def test_a_run_that_holds_the_folder_is_waited_for_by_nobody(desk, serve):
+def test_no_copies_are_made_while_a_run_holds_the_folder(desk, serve):
     """The folder's lock: while a run works there, the command says so and changes nothing."""
     desk.base = serve("--seconds", "30").base
     process = desk.start("run", desk.write(MANIFEST.format(top=WEB)))

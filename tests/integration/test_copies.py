@@ -12,7 +12,7 @@ from PIL import Image
 from support.harness import Service
 from support.virtual_time import LoopClock
 
-from runner.core.errors import ManifestError
+from runner.core.errors import ManifestError, UsageError
 from runner.engine import operations
 from runner.engine.maintenance.make_copies import CopiesResult, make_copies
 from runner.engine.maintenance.verify import VerifyReport, check
@@ -112,7 +112,7 @@ async def test_only_the_selected_jobs_have_their_copies_made(service):
     await service.run(service.manifest(*jobs))
     assert (await remake(service, *jobs, copies=[WEB], only="c*")).made == 1
     assert "web/mug.jpg" not in service.files()
-    with pytest.raises(Exception, match="no job matches"):
+    with pytest.raises(UsageError, match="no job matches"):
         await remake(service, *jobs, copies=[WEB], only="tote")
 
 
