@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from runner.core.models import Record
 from runner.ledger.records import decode
 
@@ -112,7 +114,10 @@ class Site:
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
         """The exit code, and the object of ``--json``."""
-        code = process.wait(PATIENCE_SECONDS)
+        try:
+            code = process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it still runs after {PATIENCE_SECONDS} s, and has said:\n{self.said(process)}")
         found = [line for line in self.said(process).splitlines() if line.startswith("{")]
         return code, json.loads(found[-1]) if found else {}
 
