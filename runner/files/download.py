@@ -6,12 +6,14 @@ deleted when the delivery ends: a later delivery never continues from bytes that
 
 from __future__ import annotations
 
+import os
 from asyncio import get_running_loop
 from collections.abc import Awaitable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import urljoin
 
 import aiofiles
@@ -20,7 +22,7 @@ import msgspec
 from aiohttp import hdrs
 from anyio import CancelScope, sleep
 
-from runner.core.disk import flush_file, in_thread, room
+from runner.core.disk import flush_file, in_thread, room, write_all
 from runner.core.errors import OutputError, RunnerError
 from runner.core.http import AnswerTimeout, ConnectFailed, ConnectionBroken, TooLarge, response_of, send
 from runner.core.media_formats import MAX_PIXELS
@@ -246,25 +248,39 @@ def _check_room(target: Path, length: int) -> None:
 
 
 def _finish(target: Path, limits: _Limits, part: PartialFile, body: bytes | None = None) -> Media:
-    """Check and flush the whole file; write ``body`` first. Raises ``BadMedia``, ``TooLarge`` or ``OutputError``."""
-    expected = limits.expected(part.content_type)
+    """Check the whole file and make it durable at ``target``; ``body``: its bytes, if they are not written yet.
+
+    Raises ``BadMedia``, ``TooLarge`` or ``OutputError``.
+    """
     if body is not None:
         _check_room(target, len(body))
     with write_errors(target):
+        if body is not None and not part.encoding:
+            media = _inspect(BytesIO(body), limits, part)
+            with target.open("wb", buffering=0) as file:
+                write_all(file.fileno(), body)
+                os.fsync(file.fileno())
+            return media
         if body is not None:
             target.write_bytes(body)
         if part.encoding:
             decode_file(target, part.encoding, limits.max_bytes, lambda length: _check_room(target, length))
-        try:
-            with target.open("rb") as file:
-                media = inspect(file, expected, max_pixels=limits.max_pixels)
-        except TooManyPixels:
-            raise
-        except BadMedia as error:
-            raise _as_encoded(part.encoding, str(error)) from None
-        if media.unchecked and part.encoding and not is_decodable(part.encoding):
-            raise _as_encoded(part.encoding, "and its completeness cannot be checked")
+        with target.open("rb") as file:
+            media = _inspect(file, limits, part)
         flush_file(target)
+    return media
+
+
+def _inspect(file: BinaryIO, limits: _Limits, part: PartialFile) -> Media:
+    """Return the properties of a whole file; an error names the file's encoding if that explains the error."""
+    try:
+        media = inspect(file, limits.expected(part.content_type), max_pixels=limits.max_pixels)
+    except TooManyPixels:
+        raise
+    except BadMedia as error:
+        raise _as_encoded(part.encoding, str(error)) from None
+    if media.unchecked and part.encoding and not is_decodable(part.encoding):
+        raise _as_encoded(part.encoding, "and its completeness cannot be checked")
     return media
 
 

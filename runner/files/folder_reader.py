@@ -18,6 +18,7 @@ class FolderReader:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._real_root = Path(os.path.realpath(root))
 
     def path(self, relative: str) -> Path:
         """Return the absolute path of a record's path. Raises ``PathOccupied`` if a link leads out of the folder."""
@@ -28,7 +29,7 @@ class FolderReader:
 
     def contains(self, folder: Path) -> bool:
         """Tell whether ``folder`` is in the output folder, following links."""
-        return disk.is_within(folder, self.root)
+        return Path(os.path.realpath(folder)).is_relative_to(self._real_root)
 
     def present(self, record: Record) -> bool:
         """Tell whether every file of a done purchase exists, in its place or archived, following links.
