@@ -164,7 +164,7 @@ def run(workers: int, jobs: int, seed: int = 1) -> tuple[AdaptiveConcurrency, li
             heappush(events, (now + 0.25, submitted, "asked", start, end, now, in_flight))
         now, number, what, start, end, began, count = heappop(events)
         if what == "asked" and end > now:
-            adaptive.waits() if start > now else adaptive.at_work()
+            adaptive.waits() if start > now else adaptive.at_work(count)
             heappush(events, (end + 0.12, number, "ended", start, end, began, count))
             continue
         in_flight -= 1
@@ -192,16 +192,25 @@ def test_it_falls_more_slowly_than_it_grows() -> None:
         assert least <= limit - adaptive.limit <= most
 
 
-def test_it_starts_small_and_grows_by_generations() -> None:
-    """The first requests are few; while all of them are worked on, their number doubles."""
+def test_it_starts_small_and_doubles_with_each_generation() -> None:
+    """8 requests at work allow 16, the 8 added ones 32, the 16 added ones 64; one that waits ends that."""
     adaptive = AdaptiveConcurrency(CapacityEstimate())
     assert adaptive.limit == START
-    for _ in range(START):
-        adaptive.at_work()
-    assert adaptive.limit == 2 * START
+    for asked, allowed in ((range(1, 9), 16), (range(9, 17), 32), (range(17, 33), 64)):
+        for in_flight in asked:
+            adaptive.at_work(in_flight)
+        assert adaptive.limit == allowed
     adaptive.waits()
-    adaptive.at_work()
-    assert adaptive.limit == 2 * START
+    adaptive.at_work(64)
+    assert adaptive.limit == 64
+
+
+def test_requests_far_below_the_limit_do_not_raise_it() -> None:
+    """Two requests at work say nothing about a ninth: with few jobs at a time the number stays at its start."""
+    adaptive = AdaptiveConcurrency(CapacityEstimate())
+    for _ in range(50):
+        adaptive.at_work(2)
+    assert adaptive.limit == START
 
 
 def test_a_refusal_shrinks_it_and_what_was_refused_is_approached_slowly() -> None:
@@ -235,8 +244,10 @@ def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, la
                 adaptive.refusals.limit = max(1, int(adaptive.limit) - 1)
             adaptive.refused(RefusalKind(event))
             assert adaptive.limit <= max(before, LEAST)
+        elif event == "waits":
+            adaptive.waits()
         else:
-            getattr(adaptive, event)()
+            adaptive.at_work(int(adaptive.limit))
         assert 1 <= adaptive.limit <= MAX_AUTO_CONCURRENCY
     assert all(one != other for one, other in itertools.pairwise(told))
 

@@ -157,8 +157,8 @@ class _KindEstimate:
 class AdaptiveConcurrency:
     """Number of requests to keep in flight with ``concurrency: auto``.
 
-    The limit starts small. Each request that is found at work, not waiting, raises it by one, so it doubles with every
-    generation until requests wait.
+    The limit starts small. If the ``n``-th request in flight is found at work, not waiting, there are at least ``n``
+    workers, and the limit becomes ``2 n``. So it doubles with every generation of first polls until requests wait.
 
     After that the limit follows the estimated workers, plus a margin, so that no worker is idle while the end of a
     request is unnoticed. Requests end at a rate of W / S a second and stay unnoticed for the ``lag``, so W·lag / S of
@@ -213,10 +213,10 @@ class AdaptiveConcurrency:
         bounded = self._refused_at is not None or self.limit >= self._most
         return known if bounded else max(known, LIKELY * self.capacity.waiting)
 
-    def at_work(self) -> None:
-        """Count a first poll that found the request at work."""
+    def at_work(self, in_flight: int) -> None:
+        """Count a first poll that found a request at work; it was the ``in_flight``-th in flight when submitted."""
         if self._searching:
-            self._grow(1.0)
+            self._grow(max(0.0, 2.0 * in_flight - self.limit))
 
     def waits(self) -> None:
         """Count a first poll that found the request waiting in the API's queue."""
