@@ -47,7 +47,7 @@ def test_the_page_of_exit_codes_has_every_code() -> None:
 
 def test_each_filter_has_an_example_that_prints_what_the_page_says(tmp_path: Path) -> None:
     """Every filter of templates is listed, and its example is rendered with the page's row."""
-    page = PAGES["manifest"].partition("## Filters")[2].partition("\n## ")[0]
+    page = PAGES["templates"].partition("## Filters")[2]
     row = json.loads(re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)[0])
     examples = re.findall(r"^\| `(\w+)` \| `(.+)` \| `(.+)` \|$", page.replace("\\|", "¦"), flags=re.MULTILINE)
     assert {name for name, _, _ in examples} == set(FILTERS)
