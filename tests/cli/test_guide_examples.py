@@ -19,7 +19,7 @@ from runner.manifest.feeds.options import FORMATS
 from runner.manifest.templates.sandbox import TESTS
 from runner.manifest.templates.template import OF_JOBS, SHORT
 
-PAGES = ("manifest", "feeds", "templates", "inputs", "copies")
+PAGES = ("manifest", "feeds", "templates", "inputs", "copies", "money")
 _FORMAT: Final = re.compile(r"^\|( `\..+?)\|.+?\|(.+)\|$", re.MULTILINE)
 EXAMPLES = [example for page in PAGES for example in examples_of(page)]
 
