@@ -209,9 +209,15 @@ def test_a_name_that_is_not_offered_is_not_there() -> None:
         _ = runner.Runner
 
 
-PAGE = (ROOT / "guide" / "architecture.md").read_text(encoding="utf-8")
-SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL))
-"""What stands in backticks on the page, apart from the picture of the layers."""
+PAGES = {name: (ROOT / "guide" / f"{name}.md").read_text(encoding="utf-8") for name in ("architecture", "ledger")}
+"""Pages for people who change the code."""
+
+
+def spans_of(page: str) -> list[str]:
+    """Return what stands in backticks on a page, apart from the picture of the layers."""
+    return re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL))
+
+
 FILE = re.compile(r"(?P<path>[\w/-]+\.(?:py|md|html|json))(?:: (?P<name>\w+(?:\.\w+)?))?|(?P<folder>\w[\w/-]*/)")
 """``engine/stop.py``, ``engine/stop.py: Stop.wait`` or ``engine/steps/``."""
 CLASS = re.compile(r"_?[A-Z]\w*[a-z]\w*(?:\.\w+)?")
@@ -241,28 +247,30 @@ def is_there(span: str) -> bool:
     """Whether the file, folder or name in ``span`` exists; of a class without its file, in one module only."""
     if match := FILE.fullmatch(span):
         path = match["path"] or match["folder"]
-        there = ROOT.parent / path if path.startswith("tests/") else ROOT / path
+        there = ROOT.parent / path if path.startswith(("tests/", "jobs/", "runner/")) else ROOT / path
         module = ".".join(["runner", *Path(path).with_suffix("").parts])
         return there.exists() and (match["name"] is None or match["name"] in names_by_module()[module])
     return sum(span in names for names in names_by_module().values()) == 1
 
 
-def test_all_that_the_page_of_the_architecture_names_exists() -> None:
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_all_that_the_pages_about_the_code_name_exists(page: str) -> None:
     """A file or a function that is renamed is renamed on the page."""
-    checked = [span for span in SPANS if FILE.fullmatch(span) or CLASS.fullmatch(span)]
+    spans = spans_of(page)
+    checked = [span for span in spans if FILE.fullmatch(span) or CLASS.fullmatch(span)]
     assert [span for span in checked if not is_there(span)] == []
-    unchecked = [span for span in SPANS if span not in checked and re.search(r"\.py|\w\(|^[a-z_]+\.[a-z_]+$", span)]
+    unchecked = [span for span in spans if span not in checked and re.search(r"\.py|\w\(|^[a-z_]+\.[a-z_]+$", span)]
     assert set(unchecked) == {"results.jsonl"}  # else a name is written in a way that this test does not see
 
 
-def test_the_page_of_the_architecture_names_every_package_and_state() -> None:
-    """Its picture has the layers that the imports are held to; no package and no state is left out."""
-    picture = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)[0]
+def test_the_pages_about_the_code_name_every_package_and_state() -> None:
+    """The picture has the layers that the imports are held to; no package and no state is left out."""
+    picture = re.findall(r"```text\n(.*?)```", PAGES["architecture"], flags=re.DOTALL)[0]
     rows = (re.split(r" {4,}", line)[0].split() for line in picture.splitlines())
     assert tuple(map(tuple, rows)) == LAYERS
     inner = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.rglob("__init__.py")} - {".", *HEIGHT}
-    assert {f"{package}/" for package in inner} <= set(SPANS)
-    assert set(State) <= set(SPANS)
+    assert {f"{package}/" for package in inner} <= set(spans_of("architecture"))
+    assert set(State) <= set(spans_of("architecture"))
 
 
 QUESTIONS = {"What", "Whether", "Where", "How", "Which", "Who", "Why", "When"}
@@ -287,3 +295,15 @@ def test_a_docstring_says_what_something_is_and_asks_no_question() -> None:
         if text.split()[0] in QUESTIONS
     ]
     assert begins == []
+
+
+def test_a_docstring_names_files_and_functions_that_exist() -> None:
+    """``core/copies.py: CopyFile`` leads somewhere."""
+    names = {
+        (name, span)
+        for name, tree in trees().items()
+        for _, text in docstrings(tree)
+        for span in re.findall(r"``([\w/]+\.py(?:: [\w.]+)?)``", text)
+    }
+    assert len(names) > 3
+    assert [f"{name}: {span}" for name, span in sorted(names) if not is_there(span)] == []

@@ -26,6 +26,12 @@ def test_the_readme_is_short_and_links_every_page() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
+def test_a_page_is_read_in_one_go(name: str) -> None:
+    """Fewer than 1,500 words."""
+    assert len(PAGES[name].split()) < 1500
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
 def test_links_between_pages_lead_somewhere(name: str) -> None:
     """Each relative link of a page names a file of the repository."""
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", PAGES[name])
