@@ -10,6 +10,9 @@ import pytest
 from support.reference import key_table
 
 import runner
+from runner.api.config import ACCOUNT_VARIABLE, DEFAULT_ACCOUNT
+from runner.core.disk import RESERVE_BYTES, RESERVE_SHARE
+from runner.files.body import SLOWEST, SUSTAINED, WHOLE_SECONDS
 from runner.manifest import bundled_models
 from runner.manifest.editor_schema.schema import schema_text
 from runner.manifest.templates.filters import FILTERS
@@ -59,3 +62,12 @@ def test_each_filter_has_an_example_that_prints_what_the_page_says(tmp_path: Pat
         loaded = runner.load(manifest)
         assert next(iter(loaded.jobs)).inputs["prompt"] == f"{printed.replace('¦', '|')} on wood"
         loaded.jobs.close()
+
+
+def test_the_limits_on_the_page_of_security_are_those_of_the_code() -> None:
+    """Numbers of downloads and of the disk, and the address of the account service."""
+    page = " ".join(PAGES["security"].split())
+    assert f"at least {SLOWEST >> 10} KiB a second" in page
+    assert f"at most {WHOLE_SECONDS / 60:.0f} minutes, and a second more for each {SUSTAINED >> 10} KiB" in page
+    assert f"{RESERVE_BYTES >> 20} MiB of the disk stay free, or {100 // RESERVE_SHARE} % of a small one" in page
+    assert f"`{DEFAULT_ACCOUNT.partition('/prod')[0]}`, or the address in `{ACCOUNT_VARIABLE}`" in page
