@@ -36,6 +36,15 @@ def test_every_dependency_has_a_reason_in_the_guide() -> None:
     assert told == wanted
 
 
+def test_every_tool_of_the_extra_dev_is_named_in_the_guide() -> None:
+    """And no tool that has gone; packages of other extras have rows of their own."""
+    told = set(re.findall(r"`([\w-]+)`", PAGE.partition("the tools of")[2].partition("Lower bounds")[0])) - {
+        "contributing"
+    }
+    extras = {name_of(bound) for bounds in EXTRAS.values() for bound in bounds}
+    assert set(map(str.lower, told)) == {name_of(bound) for bound in PROJECT["optional-dependencies"]["dev"]} - extras
+
+
 def test_nothing_is_used_that_is_not_named() -> None:
     """An import that works by luck breaks when another package changes what it brings."""
     found = set()

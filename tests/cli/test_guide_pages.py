@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,23 @@ def test_the_limits_on_the_page_of_security_are_those_of_the_code() -> None:
     assert f"at most {WHOLE_SECONDS / 60:.0f} minutes, and a second more for each {SUSTAINED >> 10} KiB" in page
     assert f"{RESERVE_BYTES >> 20} MiB of the disk stay free, or {100 // RESERVE_SHARE} % of a small one" in page
     assert f"`{DEFAULT_ACCOUNT.partition('/prod')[0]}`, or the address in `{ACCOUNT_VARIABLE}`" in page
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_paths_of_the_repository_exist(name: str) -> None:
+    """`tests/crash` or `.ci/run` on a page is a file or a folder."""
+    paths = re.findall(r"`((?:tests|jobs|runner|\.ci)/[\w./-]+)`", PAGES[name])
+    made = {"jobs/photos-done.csv"}  # by the command on the page
+    assert [path for path in paths if path not in made and not (ROOT / path).exists()] == []
+
+
+def test_the_page_for_contributors_names_each_folder_and_marker_of_the_tests() -> None:
+    """No folder is without an explanation, and no marker without its command."""
+    page = PAGES["contributing"]
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()} - {"__pycache__", "data"}
+    mirrored = set(re.findall(r"mirrors the packages: `([\w ]+)`", page)[0].split())
+    assert mirrored | set(re.findall(r"`tests/(\w+)`", page)) == folders
+    markers = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"][
+        "markers"
+    ]
+    assert [marker for marker in markers if f"-m {marker.partition(':')[0]}" not in page] == []
