@@ -57,6 +57,8 @@ def test_the_other_answers_are_taken_as_the_page_says() -> None:
         404: RefusalCause.MODEL,
         422: RefusalCause.INPUT,
     }
+    service = Answer(status=200, body=OWN_ERROR.replace(b"422001", b"500001"))
+    assert isinstance(read_submission(service), Unreadable)
     for body in (b'{"request_id": "r1"}', b'{"request_id": "r1", "x": NaN}', b'{"data": {"request_id": "r1"}}'):
         assert read_submission(Answer(status=200, body=body)) == Accepted(request_id="r1")
 
