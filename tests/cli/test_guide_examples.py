@@ -15,7 +15,7 @@ from runner.engine.catalogue import emulated_schema
 from runner.manifest import Offer
 from runner.manifest.editor_schema.schema import manifest_schema
 from runner.manifest.feeds.feed import SUFFIXES
-from runner.manifest.feeds.options import FORMATS
+from runner.manifest.feeds.options import DELIMITERS, ENCODINGS, FORMATS
 from runner.manifest.templates.sandbox import TESTS
 from runner.manifest.templates.template import OF_JOBS, SHORT
 
@@ -68,6 +68,15 @@ def test_the_page_of_feeds_has_every_format_with_its_keys() -> None:
     assert set(told) == set(SUFFIXES)
     for suffix, words in told.items():
         assert {word for word in words if not word.startswith(".")} == {k for k in FORMATS if suffix in FORMATS[k]}
+
+
+def test_the_page_of_feeds_names_encodings_and_separators_that_are_read() -> None:
+    """Each value on the page is one that the manifest takes."""
+    page = (GUIDE / "feeds.md").read_text(encoding="utf-8").replace("\n", " ")
+    listed = page.partition("other values of `encoding:` are ")[2].partition(" and some more")[0]
+    assert set(re.findall(r"`([\w-]+)`", listed)) <= set(ENCODINGS)
+    signs = page.partition("`delimiter:` is ")[2].partition("; a first")[0]
+    assert {sign.strip('"') for sign in re.findall(r"`(.+?)`", signs)} == set(DELIMITERS) - {"\t"}
 
 
 def test_the_page_of_templates_has_every_test_and_name() -> None:
