@@ -68,7 +68,7 @@ def test_each_filter_has_an_example_that_prints_what_the_page_says(tmp_path: Pat
 def test_the_limits_on_the_page_of_security_are_those_of_the_code() -> None:
     """Numbers of downloads and of the disk, and the address of the account service."""
     page = " ".join(PAGES["security"].split())
-    assert f"at least {SLOWEST >> 10} KiB a second" in page
+    assert f"must reach {SLOWEST >> 10} KiB a second" in page
     assert f"at most {WHOLE_SECONDS / 60:.0f} minutes, and a second more for each {SUSTAINED >> 10} KiB" in page
     assert f"{RESERVE_BYTES >> 20} MiB of the disk stay free, or {100 // RESERVE_SHARE} % of a small one" in page
     assert f"`{DEFAULT_ACCOUNT.partition('/prod')[0]}`, or the address in `{ACCOUNT_VARIABLE}`" in page
