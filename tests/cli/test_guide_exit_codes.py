@@ -59,10 +59,11 @@ def texts() -> list[Text]:
 
 
 def messages() -> Iterator[tuple[int, str]]:
-    """The messages of each section: what stands in backticks in the first column."""
+    """The messages of each section: what stands in backticks in the first column, warnings and notes."""
     for code, section in SECTIONS:
         for cell in re.findall(r"^\| (?!message|---)(.+?) \|", section, re.MULTILINE):
             yield from ((int(code), message) for message in re.findall(r"`([^`]+)`", cell))
+        yield from ((int(code), message) for message in re.findall(r"(?:A warning:|the note) `([^`]+)`", section))
 
 
 @pytest.mark.parametrize(("code", "message"), [pair for pair in messages() if pair[1] not in NOT_OURS])
