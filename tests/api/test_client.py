@@ -59,6 +59,7 @@ async def submit_to(serve: Any, body: bytes) -> Any:
                 return await api.submit("some/model", encoded)
 
 
+@pytest.mark.slow
 async def test_a_slow_line_has_the_time_that_it_needs() -> None:
     """Giving up in the middle of photos that are still being sent would leave a purchase in doubt."""
     came = bytearray()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.sampling import sampled
 
 from runner.cli.arguments import ids_in
 from runner.core.models import Job, State
@@ -29,7 +30,7 @@ def test_names_add_up(desk, serve):
     assert planned(desk, "--only", "job-*", "--limit", "2") == ["job-0", "job-1"]
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "export", "verify", "report", "status"])
+@sampled("command", ["run", "plan", "export", "verify", "report", "status"], quick=2)
 def test_a_name_that_matches_nothing_is_an_error_with_the_nearest_id(desk, serve, command):
     """A typo in a crontab is no success: exit 64, and nothing is bought, also for the names that match."""
     served = serve()
@@ -95,6 +96,7 @@ def test_without_a_manifest_the_results_log_is_what_is_chosen_from(desk, serve):
         assert (ended.returncode, "no job matches `job-2` (did you mean `job-1`?)" in ended.stderr) == (64, True)
 
 
+@pytest.mark.slow
 def test_failed_goes_on_with_a_job_whose_new_submission_was_refused(desk, serve):
     """A run with `--failed` that ends for lack of balance, typed again later, buys the same jobs."""
     no_balance = "submit status status=402 code=400002 match='picture 1' after=1 times=1"
@@ -131,6 +133,7 @@ def test_buy_makes_so_many_purchases_in_a_run_and_the_next_run_goes_on(desk, ser
     assert desk("run", manifest, "--buy", "0").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_refused_submission_does_not_count_as_bought(desk, serve):
     """The API refuses the first two for a moment: still as many are bought as asked for, and not one more."""
     served = serve("--fault", "submit status status=503 retry_after=1 times=2")

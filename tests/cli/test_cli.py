@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from support.broken_manifests import BROKEN, golden
+from support.sampling import sampled
 from support.waiting import wait_for
 
 from runner.core.models import State
@@ -197,7 +198,7 @@ def test_status_and_plan_work_while_a_run_goes_on(desk, serve):
     finish(first)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@sampled("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], quick=1)
 def test_the_first_signal_finishes_what_is_in_flight(desk, serve, number):
     """Ctrl-C, SIGTERM, a closed terminal: nothing more is bought, what is in flight comes home, exit 75."""
     served = serve("--seconds", "0.2", "--workers", "2")
@@ -348,6 +349,7 @@ def test_quiet_and_done_prints_nothing(desk):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_no_token_in_anything_that_is_written_or_printed(desk, serve):
     """With faults and --verbose, the token appears in no output and no file."""
     served = serve(

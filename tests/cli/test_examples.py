@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.sampling import sampled
 
 JOBS = Path(__file__).parents[2] / "jobs"
 PROGRAMS = sorted(path.name for path in JOBS.glob("*.py"))
@@ -101,6 +102,7 @@ def test_a_rerun_goes_on_by_itself_where_work_is_left(desk, serve, start):
     assert served.stats["submissions"] == 1
 
 
+@pytest.mark.slow
 def test_a_rerun_after_kill_9_buys_nothing_twice(desk, serve, start):
     """Killed with requests in flight and started again: every job is bought once and delivered."""
     served = serve("--seconds", "2")
@@ -115,7 +117,7 @@ def test_a_rerun_after_kill_9_buys_nothing_twice(desk, serve, start):
     assert served.stats["submissions"] == 4
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@sampled("name", PROGRAMS, quick=1)
 def test_without_a_token_the_exit_code_and_the_message_come_through(start, name):
     """Exit codes are those of the command line, and the error says what to do."""
     code, out, err = ended(start(name))

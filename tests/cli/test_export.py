@@ -32,6 +32,7 @@ def tree(desk) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in (desk.folder / "out").rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_history_sums_to_its_bill(desk, serve):
     """Done, failed, refused, unknown, done over, renamed, edited back: a row each, and the sum is what status says."""
     served = serve("--fault", "job fail match='picture 1'", "--fault", "submit reset when=after match='picture 2'")

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import pytest
+from support.sampling import sampled
 
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 LINE: dict[str, Any] = {
@@ -120,7 +121,7 @@ def hostile(desk):
     return write
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@sampled("name", FOLDERS, quick=2)
 def test_no_line_breaks_a_verb_that_looks(desk, hostile, name):
     """Every verb ends on its own terms: no bug of ours, no byte that a terminal obeys, and JSON that can be read."""
     hostile(FOLDERS[name])
@@ -136,7 +137,7 @@ def test_no_line_breaks_a_verb_that_looks(desk, hostile, name):
             json.loads(ended.stdout, parse_constant=pytest.fail)  # Infinity, NaN
 
 
-@pytest.mark.parametrize("name", ["numbers", "words", "formulas", "one path for all"])
+@sampled("name", ["numbers", "words", "formulas", "one path for all"], quick=1)
 def test_no_line_breaks_a_run(desk, hostile, name):
     """A run in such a folder buys what is new or refuses; it writes nothing outside and does not break."""
     owed = ('"submitted"', '"generated"')  # the emulator does not know them, and asking takes its time
@@ -157,7 +158,7 @@ def test_no_word_of_a_record_is_a_formula_in_the_receipts(desk, hostile):
     assert not [cell for cell in cells if cell.startswith("=")]
 
 
-@pytest.mark.parametrize(
+@sampled(
     "bad",
     [
         line("../" * 200_000),
@@ -191,6 +192,7 @@ def test_no_word_of_a_record_is_a_formula_in_the_receipts(desk, hostile):
         "20 MB",
         "deep",
     ],
+    quick=3,
 )
 def test_a_line_that_is_refused_is_refused_in_a_few_words(desk, hostile, bad):
     """The place and the reason, however long the line is; and what can be kept of the rest is kept."""
@@ -206,6 +208,7 @@ def test_a_line_that_is_refused_is_refused_in_a_few_words(desk, hostile, bad):
     assert desk("status", "out").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [5_000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_thousands_of_purchases_of_one_job_are_looked_through_once(desk, hostile, count):
     """The work grows with the lines, not with their square: twenty thousand took verify more than an hour."""

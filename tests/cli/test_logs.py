@@ -47,6 +47,7 @@ def test_what_needs_a_person_is_said_when_it_happens(desk, serve):
     assert any(line.startswith("  12 failed, ") for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], pytest.param(["--verbose"], marks=pytest.mark.slow)])
 def test_a_summary_is_short(desk, serve, arguments):
     """However much went wrong: fifteen lines at most, the commands to type at the end."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageStat
+from support.sampling import sampled
 
 JOBS = Path(__file__).parents[2] / "jobs"
 DONE = "jobs/photos-done.csv"
@@ -143,7 +144,7 @@ def test_a_file_of_the_users_own_is_never_replaced(desk):
         assert desk("export", "batch.yaml", "--emulator", "--feed", "done.csv").returncode == 0
 
 
-@pytest.mark.parametrize(
+@sampled(
     ("words", "said"),
     [
         (("batch.yaml", "--feed", "done.xlsx"), "call it done.csv"),
@@ -151,6 +152,7 @@ def test_a_file_of_the_users_own_is_never_replaced(desk):
         (("out", "--feed", "-"), "needs the manifest"),
         (("batch.yaml", "--feed", "gone/done.csv"), "gone/done.csv cannot be written"),
     ],
+    quick=1,
 )
 def test_what_cannot_be_written_is_refused_in_words(desk, words, said):
     """Before anything is written."""

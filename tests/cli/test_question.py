@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from support.sampling import sampled
 from support.terminal import Terminal
 
 JOBS = """\
@@ -49,7 +50,7 @@ def test_yes_replaces_the_pictures(desk, changed):
     assert widths(desk) == {"red": 128, "blue": 128}
 
 
-@pytest.mark.parametrize("text", [b"\n", b"no\n", b"\x04"])
+@sampled("text", [b"\n", b"no\n", b"\x04"], quick=1)
 def test_anything_else_buys_nothing(desk, changed, text):
     """Enter, a no, and the end of the input: exit 75, and the summary says how to go on."""
     with asked(desk, "run", changed) as terminal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.sampling import sampled
 from support.waiting import wait_for
 
 from runner.core.models import State
@@ -84,7 +85,7 @@ def test_adopting_nonsense_is_refused(desk, doubtful):
     assert desk.records()["job-0"].state is State.SUBMITTED
 
 
-@pytest.mark.parametrize(
+@sampled(
     ("words", "said"),
     [
         (["--lost", "job-00"], "did you mean `job-0`"),
@@ -93,6 +94,7 @@ def test_adopting_nonsense_is_refused(desk, doubtful):
         (["--adopt", "job-0=a b"], "not a request id"),
         (["--rebuy", "tote"], "tote"),
     ],
+    quick=2,
 )
 def test_a_wrong_word_is_64(desk, doubtful, words, said):
     """What makes no sense is explained, and nothing is settled."""

@@ -6,13 +6,14 @@ import json
 import signal
 
 import pytest
+from support.sampling import sampled
 
 from runner.emulator.catalogue import KLEIN
 
 HEAR = "cat > heard.json"
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@sampled("name", ["SIGINT", "SIGTERM", "SIGHUP"], quick=1)
 def test_a_signal_while_the_manifest_is_read_ends_the_run_as_any_other_time(desk, name):
     """Exit 75, a word, the object of `--json` and the hook; a manifest that comes slowly is where one waits longest."""
     process = desk.start_anew("run", "-", "--json", "--on-finish", HEAR)
@@ -26,6 +27,7 @@ def test_a_signal_while_the_manifest_is_read_ends_the_run_as_any_other_time(desk
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_hangup_that_is_ignored_on_purpose_stays_ignored(desk, serve):
     """`nohup runner run …` goes on when the terminal is closed."""
     served = serve("--seconds", "0.3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
+from support.sampling import sampled
 
 
 def test_during_a_crash_and_after(desk, serve):
@@ -97,7 +97,7 @@ def test_a_stuck_purchase_is_named_once(desk):
     assert "not downloaded" not in told
 
 
-@pytest.mark.parametrize("word", ["resubmit", "rebuy"])
+@sampled("word", ["resubmit", "rebuy"], quick=1)
 def test_what_was_bought_anew_is_no_question_any_more(desk, serve, word):
     """Once the second purchase is home, status says done, and the report shows the picture."""
     desk.base = serve("--fault", "submit reset when=after times=1").base

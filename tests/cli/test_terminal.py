@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from support.sampling import sampled
 from support.terminal import Terminal
 
 from runner.core.models import State
@@ -52,6 +53,7 @@ def test_the_display_says_why_so_many_are_in_flight(desk, serve):
         terminal.read_until(lambda: "in flight: requests wait in the API's queue" in "\n".join(terminal.screen.lines))
 
 
+@pytest.mark.slow
 def test_it_stays_whole_when_the_window_changes(desk, serve):
     """Wider or narrower, there is one bar and one line of each kind, and nothing of older frames stays behind."""
     desk.base = serve("--seconds", "30").base
@@ -90,6 +92,7 @@ def test_it_ends_with_a_short_summary_in_its_place(desk):
     assert terminal.text.rfind("\x1b[?25h") > terminal.text.rfind("\x1b[?25l"), "the cursor is back"
 
 
+@pytest.mark.slow
 def test_failures_are_grouped_by_cause_at_the_end(desk, serve):
     """Forty failures of one cause are one line with an example; the next command is there to be copied."""
     desk.base = serve("--fault", "job fail p=1").base
@@ -157,7 +160,7 @@ def test_verbose_prints_every_step_above_the_display(desk):
     assert text.index("job-1: done") < text.index("2 jobs in")
 
 
-@pytest.mark.parametrize("term", ["xterm", "dumb"])
+@sampled("term", ["xterm", "dumb"], quick=1)
 def test_a_terminal_that_goes_away_ends_no_run(desk, serve, term):
     """The window is closed, or the connection lost: what is under way is brought to its end all the same."""
     served = serve("--seconds", "1")

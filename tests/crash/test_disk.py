@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.sampling import sampled
 
 if TYPE_CHECKING:
     from conftest import Bench, Place
@@ -109,7 +110,7 @@ FILLED_AT = (12, 16, 20, 26, 34, 45)
 
 
 @pytest.mark.parametrize("stride", [29, pytest.param(7, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("deed", CODES)
+@sampled("deed", CODES, quick=2)
 def test_a_failing_disk_stops_the_run_and_the_next_one_completes(trouble: Trouble, deed: str, stride: int) -> None:
     """No room, flushes that fail, no handles: said, exit 73, nothing bought on it; afterwards all is completed."""
     sweep(trouble, deed, FIRST[deed], stride, CODES[deed])

@@ -205,7 +205,7 @@ def called(command: Any, *words: str) -> str:
     return ended.stdout_bytes.decode()
 
 
-@settings(deadline=None, max_examples=examples(60))
+@settings(deadline=None, max_examples=examples(60, quick=10))
 @given(lines=st.lists(PURCHASES, max_size=12))
 def test_rows_sum_to_what_status_calls_spent(lines: list[Record]) -> None:
     """Whatever happened in a folder, in every format, to the last billionth; and each purchase is there."""

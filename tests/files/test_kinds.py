@@ -206,6 +206,7 @@ def test_a_picture_may_have_as_many_pixels_as_allowed(picture: Callable[..., byt
             inspect_bytes(body, max_pixels=width * height - 1)
 
 
+@pytest.mark.slow
 def test_a_large_picture_is_decoded_where_it_is_allowed(tmp_path: Path) -> None:
     """Pillow refuses 179 million pixels by itself."""
     from PIL import Image

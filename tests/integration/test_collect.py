@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.harness import plain
+from support.sampling import sampled
 
 from runner.core.models import State
 from runner.emulator import InjectedFault
@@ -33,7 +34,7 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+@sampled("fault", [pytest.param(fault, id=name) for name, fault in PASSING.items()], quick=5)
 async def test_trouble_while_asking_never_costs_a_result(service, fault):
     """Errors while a request is asked after are repeated until it is known how it ended."""
     service.fault(fault)
@@ -42,7 +43,7 @@ async def test_trouble_while_asking_never_costs_a_result(service, fault):
     assert service.submissions == 3
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 422, 425])
+@sampled("status", [400, 404, 409, 422, 425], quick=2)
 async def test_a_4xx_for_an_unfinished_result_is_no_end(make_service, status):
     """A service whose /result answers 4xx while a request is unfinished is asked for its /status instead."""
     service = await make_service(unfinished_status=status, seconds=60.0)
@@ -166,7 +167,7 @@ async def test_a_changed_token_is_not_taken_for_lost_requests(make_service):
     assert service.submissions == 8
 
 
-@pytest.mark.parametrize("code", ["lost", "timeout", "expired", "disk"])
+@sampled("code", ["lost", "timeout", "expired", "disk"], quick=2)
 async def test_a_word_of_the_apis_is_not_taken_for_one_of_ours(service, code):
     """Its failures may bear a code that means something here: no job is bought for ever, and no lane is given up."""
     service.fault(InjectedFault(on="job", kind="fail", text=code, times=2, each=1))

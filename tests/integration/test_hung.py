@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.harness import plain
+from support.sampling import sampled
 from support.virtual_time import LoopClock
 
 from runner.core.models import State
@@ -25,7 +26,7 @@ def hang(on: str, **parameters: Any) -> InjectedFault:
     return InjectedFault(on=on, kind="hang", seconds=FOR_EVER, **parameters)
 
 
-@pytest.mark.parametrize(
+@sampled(
     ("operation", "counts", "exit_code"),
     [
         ("submit", {"unknown": 3}, 2),
@@ -34,6 +35,7 @@ def hang(on: str, **parameters: Any) -> InjectedFault:
         ("status", {"done": 3}, 0),
         ("model", {"done": 3}, 0),
     ],
+    quick=2,
 )
 async def test_an_operation_that_hangs_for_ever_ends(service, operation, counts, exit_code):
     """Whatever never answers, the run ends within the hour, nothing is lost, and the next one buys nothing twice."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support.harness import Service, plain
+from support.sampling import sampled
 
 import runner
 from runner.core.models import State
@@ -148,7 +149,7 @@ async def test_what_a_crash_or_another_machine_appended_is_no_older_copy(service
     assert "older" not in "".join(report.notes)
 
 
-@pytest.mark.parametrize("note", [b"", b"{", b"[]", None])
+@sampled("note", [b"", b"{", b"[]", None], quick=2)
 async def test_without_a_note_nothing_is_concluded(service: Service, note: bytes | None) -> None:
     """Results that were copied elsewhere without `.runner/`, or a note that cannot be read."""
     before, _ = await older(service)

@@ -109,6 +109,7 @@ async def test_a_slot_that_is_held_stays_held_to_the_end_of_the_run(service):
     assert later - earlier >= 0.9  # one after the other: as long as a request takes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrency", ["auto", pytest.param(24, marks=pytest.mark.slow)])
 async def test_a_limit_on_requests_in_flight_is_learnt_and_kept_to(make_service, concurrency):
     """Six are accepted at once: after the first refusals no more than six are sent, and hardly any is refused again."""

@@ -111,6 +111,7 @@ async def test_signals_are_heard_while_a_long_manifest_is_looked_through(service
     assert watched.heard.is_set()
 
 
+@pytest.mark.slow
 async def test_auto_keeps_less_in_flight_after_the_api_refused(make_service):
     """`concurrency: auto` at an API that refuses more than 12 at once: every job is done, and refusals stay few."""
     narrow = await make_service(workers=30, seconds=2.0, spread=0.3, max_in_flight=12)

@@ -59,6 +59,7 @@ def look(manifest: Path, actions: set[Action]) -> object:
         return planner, survey(planner, loaded.jobs, lambda _, decision: actions.add(decision.action))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "limit"), [(FLAT, 50), (FOLDERS, 130)])
 def test_a_job_of_a_feed_leaves_a_few_bytes(folder: Callable[[int], Path], layout: str, limit: int) -> None:
     """Its id, and file and folder if it has its own, each as a digest: the job itself waits on disk."""
@@ -70,6 +71,7 @@ def test_a_job_of_a_feed_leaves_a_few_bytes(folder: Callable[[int], Path], layou
     assert held_per_job(prepare) < limit
 
 
+@pytest.mark.slow
 def test_a_purchase_on_record_leaves_a_few_bytes(folder: Callable[[int], Path]) -> None:
     """A results manifest is not read into memory; the place of each purchase's last line is."""
 

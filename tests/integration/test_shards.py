@@ -128,6 +128,7 @@ async def test_a_shard_in_use_is_refused_while_others_run(service):
     assert service.submissions == len(jobs_of(2))
 
 
+@pytest.mark.slow
 async def test_a_shard_waits_a_minute_for_the_folder(service):
     """Others hold it for a moment when they begin; a run of the whole folder for longer, and then it is named."""
     manifest = service.manifest(*plain(12))

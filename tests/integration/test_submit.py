@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 from support.harness import plain
+from support.sampling import sampled
 
 from runner.api.client import MAX_SUBMITTING
 from runner.core import disk
@@ -34,7 +35,7 @@ STOPS_BUYING = {
 }
 
 
-@pytest.mark.parametrize("fault", STOPS_BUYING.values(), ids=STOPS_BUYING)
+@sampled("fault", [pytest.param(fault, id=name) for name, fault in STOPS_BUYING.items()], quick=3)
 async def test_an_account_that_is_refused_stops_all_buying(service, fault):
     """401, 402, 403, no balance: nothing was bought, nothing more is tried, exit 77, and the next run buys all."""
     service.fault(fault)
@@ -213,6 +214,7 @@ async def test_a_pause_holds_lanes_that_wait_for_their_turn_of_a_rate(service):
     assert all(later - earlier >= 0.499 for earlier, later in pairwise(times))
 
 
+@pytest.mark.slow
 async def test_a_refusal_costs_a_low_rate_its_pause_and_no_more(service):
     """A picture every ten minutes, twelve lanes, one refusal: no lane has put its name down for the next two hours."""
     service.fault(submit("status", status=429, retry_after=30, after=1))

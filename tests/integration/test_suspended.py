@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.sampling import sampled
 
 from runner.ledger.records import decode
 
@@ -43,7 +44,7 @@ def receive(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
-@pytest.mark.parametrize("pieces", [1, 2], ids=["whole answer", "answer in two pieces"])
+@sampled("pieces", [pytest.param(1, id="whole answer"), pytest.param(2, id="answer in two pieces")], quick=1)
 def test_what_came_while_the_process_stood_still_is_read(tmp_path: Path, pieces: int) -> None:
     """Stopped after its submission left, for longer than it would wait for an answer: the answer is read."""
     manifest = tmp_path / "batch.yaml"

@@ -132,6 +132,7 @@ async def redo(service: Service, manifest: runner.Manifest, at: Callable[[Record
     return await service.run(manifest, redo=runner.RedoMode.ALL, stop=stop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("jobs", "chunk"), [(60, 20), pytest.param(300, CHUNK, marks=pytest.mark.slow)])
 async def test_a_signal_ends_a_redos_choice_and_the_same_command_goes_on_with_it(service, monkeypatch, jobs, chunk):
     """It stops among the marks: nothing is bought, it is said, and the next time each job is bought exactly once."""

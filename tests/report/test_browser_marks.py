@@ -7,6 +7,7 @@ import json
 import pytest
 from support.browser import Visit
 from support.results_folder import Shelf, picture
+from support.sampling import sampled
 
 NAMES = [f"kit-{sku}-{view}" for sku in (1001, 1002, 1003) for view in ("front", "side")]
 
@@ -197,7 +198,7 @@ def test_two_selections_merge_and_what_differs_is_shown(opened):
     assert opened.counts == (1, 1)
 
 
-@pytest.mark.parametrize(
+@sampled(
     ("text", "said"),
     [
         ("no json", "it is not JSON"),
@@ -205,6 +206,7 @@ def test_two_selections_merge_and_what_differs_is_shown(opened):
         ("[1]", "no selection"),
         ('{"version": 1, "pictures": [null, 7, {"sha256": "<b>", "mark": "<img src=x>", "note": 7}]}', "0 marks"),
     ],
+    quick=1,
 )
 def test_a_file_that_is_no_selection_is_said(opened, text, said):
     """Nothing changes."""

@@ -31,11 +31,9 @@ from runner.ledger.records import decode
 KLEIN = "blackforestlabs/flux-2-klein/4b/text-to-image"
 TOKEN = "rc-hostile-0123456789abcdef"
 SAMPLE = (
-    *("submit-redirect-307", "submit-endless", "submit-bomb", "submit-escapes", "submit-id-path", "submit-refused"),
-    *("submit-echo", "submit-links", "result-redirect", "result-half", "result-other", "result-echo", "result-404"),
-    *("result-failed", "result-output-file", "at-canary", "at-login", "at-backslash", "at-decimal-https", "at-token"),
-    *("named-loopback", "named-turning", "file-redirect", "file-redirect-name", "file-png-lying", "file-endless"),
-    *("file-drip", "file-size", "file-name", "file-forged"),
+    *("submit-redirect-307", "submit-bomb", "submit-escapes", "submit-id-path", "submit-refused", "submit-echo"),
+    *("result-redirect", "result-other", "result-failed", "result-output-file", "at-canary", "at-login", "at-token"),
+    *("named-loopback", "file-redirect", "file-png-lying", "file-size", "file-name", "file-forged"),
 )
 """Attacks of each kind, for a test that is not slow."""
 PATIENCE_SECONDS = 90
