@@ -1,0 +1,109 @@
+"""Every shell and Python block of the README and of the guide runs as it stands, against the emulator."""
+
+from __future__ import annotations
+
+import configparser
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli.conftest import Served
+from support.guide_blocks import Block, Shop, blocks
+
+NOT_RUN = {
+    "README: python3 -m venv .venv": "`.ci/run` runs both commands of the README in a fresh environment",
+    "contributing: python3 -m venv .venv": "installs the project; `.ci/run` does the same",
+    "scaling: dask scheduler --host 10.0.0.5": "needs machines of a cluster; `tests/cluster` has one",
+    "results: jq -r 'select(.state ==": "`jq` is not everywhere",
+}
+"""Blocks that are only checked for their syntax, by their page and first words, with the reason."""
+LANGUAGES = {"sh", "python", "yaml", "csv", "json", "text", "ini"}
+IN_TIME = (0, 75)
+"""Exit codes of a run with ``--until``: at some hours of the day its time is already over."""
+
+ALL = list(blocks())
+SHELL = [block for block in ALL if block.language == "sh"]
+RUN = [block for block in SHELL if block.key not in NOT_RUN]
+CRON = [block for block in ALL if block.language == "text" and "* * *" in block.text]
+SERVICES = [block for block in ALL if "[Service]" in block.text]
+
+
+def named(block: Block) -> str:
+    return f"{block.page}-{block.line}"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, serve: Callable[..., Served]) -> Shop:
+    """A shop with the README's files, and an emulator that takes its orders."""
+    found = Shop(tmp_path / "shop", serve("--seconds", "0.05").base)
+    found.lay_out()
+    return found
+
+
+def test_each_block_has_a_language_and_each_exception_a_block() -> None:
+    """A block without a language would be neither run nor checked."""
+    assert [block.key for block in ALL if block.language not in LANGUAGES] == []
+    assert NOT_RUN.keys() <= {block.key for block in SHELL}
+
+
+@pytest.mark.parametrize("block", SHELL, ids=named)
+def test_the_shell_reads_each_block(block: Block) -> None:
+    """Also those that need another machine."""
+    assert subprocess.run(["bash", "-n", "-c", block.text], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "block", [pytest.param(b, marks=() if b.page == "README" else pytest.mark.slow) for b in RUN], ids=named
+)
+def test_each_shell_block_runs(shop: Shop, block: Block) -> None:
+    """Each command of a block succeeds, and what it buys is delivered."""
+    if block.page == "feeds":
+        assert shop.run(["runner", "run", "jobs/photos.yaml", "--emulator", "--quiet"]).returncode == 0
+    ended = shop.run(["bash", "-euo", "pipefail", "-c", shop.here(block.text)])
+    codes = IN_TIME if "--until" in block.text else (0,)
+    assert ended.returncode in codes, f"{ended.stdout}\n{ended.stderr}"
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("block", [block for block in ALL if block.language == "python"], ids=named)
+def test_each_python_block_runs(shop: Shop, block: Block) -> None:
+    """A program of the guide is one that can be copied."""
+    ended = shop.run([sys.executable, "-W", "error", "-c", block.text])
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("block", CRON, ids=named)
+def test_each_line_for_cron_runs(shop: Shop, block: Block) -> None:
+    """With `sh` and hardly any environment, after the five fields of the time; the log says nothing of an error."""
+    command = shop.here(block.text.strip().split(maxsplit=5)[5])
+    assert "%" not in command, "cron ends the command at a percent sign"
+    ended = shop.run_as_cron(command)
+    assert (ended.returncode in IN_TIME, ended.stderr) == (True, "")
+    logs = [*shop.folder.glob("*.log"), *shop.folder.glob("var/log/*.log")]
+    assert not any("rror" in log.read_text() for log in logs)
+
+
+@pytest.mark.parametrize("block", SERVICES, ids=named)
+def test_each_service_of_systemd_starts_a_run(shop: Shop, block: Block) -> None:
+    """The unit's command runs in its folder with the variables of its file, and a timer stands beside it."""
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(shop.here(block.text))
+    service = unit["Service"]
+    assert service["WorkingDirectory"] == str(shop.folder)
+    variables = dict(line.split("=", 1) for line in Path(service["EnvironmentFile"]).read_text().splitlines())
+    ended = shop.run(shlex.split(service["ExecStart"]), **variables)
+    assert ended.returncode in (0, int(service["SuccessExitStatus"])), ended.stderr
+    assert any(other.page == block.page and "OnCalendar=" in other.text for other in ALL)
+
+
+def test_the_readme_shows_what_plan_prints(shop: Shop) -> None:
+    """Every line of its example, but for the folder."""
+    texts = [block.text for block in ALL if block.page == "README"]
+    shop.write("spring.yaml", next(text for text in texts if text.startswith("name: spring")))
+    shown = next(text for text in texts if "buy: submitted and charged" in text)
+    printed = shop.run(["runner", "plan", "spring.yaml"]).stdout
+    assert printed.startswith(shop.here(shown))
