@@ -187,7 +187,7 @@ def _words(record: Record, state: str) -> tuple[str, str]:
     refused = record.request_id is None
     heals = record.error is not None and record.error.retryable
     return (
-        "Refused: nothing was made and nothing is paid." if refused else "It counts with what the API bills for it.",
+        "Refused: nothing was made and nothing is paid." if refused else "Its cost is what the API bills for it.",
         "It may work unchanged: the next run buys it again, a few times at most." if heals else "Change its inputs.",
     )
 

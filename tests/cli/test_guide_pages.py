@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.reference import key_table
 
 import runner
@@ -92,3 +93,13 @@ def test_the_page_for_contributors_names_each_folder_and_marker_of_the_tests() -
         "markers"
     ]
     assert [marker for marker in markers if f"-m {marker.partition(':')[0]}" not in page] == []
+
+
+def test_the_pictures_of_the_readme_are_there_and_light() -> None:
+    """`tests/pictures.py` makes them; a page of the web shall not wait for them."""
+    named = re.findall(r"!\[[^\]]+\]\((runner/guide/pictures/[\w.]+)\)", README)
+    assert len(named) == 2
+    for name in named:
+        with Image.open(ROOT / name) as picture:
+            assert (picture.format, 900 <= picture.width <= 2400) == ("PNG", True)
+        assert (ROOT / name).stat().st_size < 300_000

@@ -333,3 +333,11 @@ def test_the_policy_stops_what_would_get_through(visit, shelf):
     assert len(told) == 4
     assert all("Content Security Policy" in said for said in told)
     visit.trouble.clear()
+
+
+def test_every_button_of_the_footer_is_on_the_screen(opened):
+    """On any window from a tablet to a desk; a telephone has a footer of two lines."""
+    edge = "Math.max(...[...document.querySelectorAll('#foot button')].map(b => b.getBoundingClientRect().right))"
+    for width in (765, 780, 860, 980, 1020, 1100, 1210, 1400):
+        opened.page.set_viewport_size({"width": width, "height": 700})
+        assert opened.page.evaluate(edge) <= width
