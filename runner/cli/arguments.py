@@ -87,7 +87,7 @@ def redo_options(function: Callable[..., T]) -> Callable[..., T]:
     """Add ``--redo --missing --all`` to a command. The command receives them as one ``RedoFlags`` named ``redo``."""
 
     @click.option("--redo", is_flag=True, help="Buy done jobs again; needs --only, --missing or --all.")
-    @click.option("--missing", is_flag=True, help="With --redo: jobs whose files are gone, also at the API.")
+    @click.option("--missing", is_flag=True, help="With --redo: jobs whose files are lost.")
     @click.option("--all", "every", is_flag=True, help="With --redo: every done job.")
     @functools.wraps(function)
     def with_redo(*arguments: object, redo: bool, missing: bool, every: bool, **others: object) -> T:
@@ -117,7 +117,7 @@ def choice_options(function: Callable[..., T]) -> Callable[..., T]:
     @click.option(
         "--only-from",
         metavar="FILE",
-        help="Select the jobs that FILE lists: ids, one per line, or a selection.json; - is standard input.",
+        help="Select the ids that FILE lists; - is standard input.",
     )
     @click.option("--failed", is_flag=True, help="Select only jobs whose last purchase failed.")
     @functools.wraps(function)

@@ -36,32 +36,6 @@ COMMANDS = {
     "guide": "Print a page of the manual, or list its topics.",
     "emulator": "Serve an emulator of the Model API on this machine.",
 }
-OTHER_COMMANDS = {
-    "check": "plan",
-    "download": "collect",
-    "fetch": "collect",
-    "list": "status",
-    "new": "init",
-    "resume": "run",
-    "retry": "run",
-    "start": "run",
-    "stop": "cancel",
-    "validate": "plan",
-}
-"""Commands of other tools, and the command here that does the same."""
-OTHER_OPTIONS = {
-    "--dry-run": "`runner plan` shows what a run would do, without buying",
-    "--filter": "use --only",
-    "--force": "use --redo to buy done jobs again",
-    "--jobs": "use --concurrency",
-    "--max-workers": "use --concurrency",
-    "--parallel": "use --concurrency",
-    "--resume": "the same `runner run` again continues the last run",
-    "--retry": "the same `runner run` again continues the last run",
-    "--threads": "use --concurrency",
-    "--workers": "use --concurrency",
-}
-"""Options of other tools, and what to use here."""
 
 
 class Commands(click.Group):
@@ -84,7 +58,11 @@ class Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            nearest = OTHER_COMMANDS.get(args[0]) or next(iter(get_close_matches(args[0], COMMANDS, 1)), None)
+            from runner.cli import other_tools  # noqa: PLC0415 - needed here only
+
+            if args[0] in other_tools.COMMANDS:
+                raise click.UsageError(f"{error.message} {other_tools.COMMANDS[args[0]]}", ctx) from None
+            nearest = other_tools.SAME_COMMAND.get(args[0]) or next(iter(get_close_matches(args[0], COMMANDS, 1)), None)
             if nearest is None:
                 raise
             raise click.UsageError(f"{error.message} Did you mean `runner {nearest}`?", ctx) from None
@@ -123,8 +101,10 @@ def main() -> int:
     except click.exceptions.Exit as end:
         code = end.exit_code
     except click.ClickException as error:
-        if isinstance(error, click.NoSuchOption) and error.option_name in OTHER_OPTIONS:
-            error = click.UsageError(f"{error.message} Instead, {OTHER_OPTIONS[error.option_name]}.", error.ctx)
+        from runner.cli import other_tools  # noqa: PLC0415 - needed here only
+
+        if isinstance(error, click.NoSuchOption) and error.option_name in other_tools.OPTIONS:
+            error = click.UsageError(f"{error.message} {other_tools.OPTIONS[error.option_name]}", error.ctx)
         with suppress(OSError):
             error.show()
         code = 64

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
 
-from runner.cli.main import COMMANDS, cli
+import runner
+from runner.cli import other_tools
+from runner.cli.command_help import FEW, GROUPS
+from runner.cli.main import COMMANDS, cli, main
 
 QUESTIONS = {"What", "Whether", "Where", "How", "Which", "Who", "Why", "When"}
 LINES = 40
+GUIDE = Path(runner.__file__).parent / "guide"
 
 
 def command(name: str) -> click.Command:
@@ -49,6 +54,62 @@ def test_the_list_of_commands_fits_on_a_screen():
     lines = cli.get_help(click.Context(cli, info_name="runner", terminal_width=80)).splitlines()
     assert len(lines) <= LINES
     assert sum(line.split()[:1] == [name] for name in COMMANDS for line in lines) == len(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_help_names_a_page_of_the_manual_that_exists(name):
+    """Its last line is a command that prints the page; `guide` is the manual itself."""
+    if name == "guide":
+        return
+    told = re.fullmatch(r"Manual: runner guide ([\w-]+)", help_of(name).splitlines()[-1])
+    assert told is not None
+    assert (GUIDE / f"{told[1]}.md").is_file()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_many_options_are_in_groups(name):
+    """Every option is shown once, under the same heading in all commands, and the headings have one order."""
+    lines = help_of(name).splitlines()
+    options = [param for param in command(name).params if isinstance(param, click.Option)]
+    for option in options:
+        assert sum(line.split()[:1] == [option.opts[-1]] for line in lines) == 1, option.opts
+    headings = [line[:-1] for line in lines if re.fullmatch(r"[A-Z]\w+:", line)]
+    if len(options) <= FEW:
+        assert set(headings) <= {"Options"}
+    else:
+        assert headings == [heading for heading in GROUPS if heading in headings]
+        assert {option.opts[-1] for option in options} <= {name for names in GROUPS.values() for name in names}
+
+
+def test_no_word_of_another_tool_is_one_of_ours():
+    """A word in the tables would never be reached if it were a command, and no option of `run` is answered."""
+    assert not COMMANDS.keys() & {*other_tools.COMMANDS, *other_tools.SAME_COMMAND}
+    assert not other_tools.COMMANDS.keys() & other_tools.SAME_COMMAND.keys()
+    assert set(other_tools.SAME_COMMAND.values()) <= COMMANDS.keys()
+    assert not other_tools.OPTIONS.keys() & {name for option in command("run").params for name in option.opts}
+    known = {name for name in COMMANDS for option in command(name).params for name in option.opts} | {
+        "--help",
+        "--version",
+    }
+    for told in other_tools.OPTIONS.values():
+        assert set(re.findall(r"(?<![\w-])--[\w-]+", told)) <= known
+
+
+@pytest.mark.parametrize("option", sorted(other_tools.OPTIONS))
+def test_an_option_of_another_tool_is_answered(option, capsys, monkeypatch):
+    """Exit 64, and one sentence that says what to use here."""
+    monkeypatch.setattr("sys.argv", ["runner", "run", "batch.yaml", option])
+    assert main() == 64
+    assert other_tools.OPTIONS[option] in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("word", sorted({*other_tools.COMMANDS, *other_tools.SAME_COMMAND}))
+def test_a_command_of_another_tool_is_answered(word, capsys, monkeypatch):
+    """Exit 64, and the command here, or a sentence."""
+    monkeypatch.setattr("sys.argv", ["runner", word])
+    assert main() == 64
+    told = other_tools.COMMANDS.get(word) or f"Did you mean `runner {other_tools.SAME_COMMAND.get(word)}`?"
+    assert told in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

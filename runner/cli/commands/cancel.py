@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from runner.cli.arguments import api_options, known_folder, manifest_argument, place_options
+from runner.cli.command_help import Command
 from runner.cli.console import echo, say
 from runner.cli.display import RunDisplay, make_plain_display
 from runner.cli.signals import attend
@@ -20,7 +21,7 @@ from runner.files.output_folder import Folder
 from runner.ledger import look
 
 
-@click.command("cancel")
+@click.command("cancel", cls=Command, page="money")
 @manifest_argument
 @place_options
 @api_options

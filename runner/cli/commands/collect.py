@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from runner.cli.arguments import ShardType, api_options, known_folder, manifest_argument, place_options
+from runner.cli.command_help import Command
 from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
 from runner.cli.signals import attend
@@ -18,7 +19,7 @@ from runner.engine.summary import Report
 from runner.files.output_folder import Folder
 
 
-@click.command("collect")
+@click.command("collect", cls=Command, page="money")
 @manifest_argument
 @place_options
 @click.option("--shard", type=ShardType(), metavar="I/N|auto", help="Download only the results of shard I of N.")

@@ -16,6 +16,7 @@ from runner.cli.arguments import (
     read_manifest,
     readable_folder,
 )
+from runner.cli.command_help import Command
 from runner.cli.console import echo, say, show_warnings
 from runner.cli.display import make_plain_display
 from runner.cli.signals import attend
@@ -31,7 +32,7 @@ from runner.planning.selection import JobFilter
 PROGRESS_SECONDS = 10.0
 
 
-@click.command("copies")
+@click.command("copies", cls=Command, page="copies")
 @manifest_argument
 @place_options
 @choice_options

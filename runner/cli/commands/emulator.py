@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import click
 
+from runner.cli.command_help import Command
 from runner.cli.signals import signals
 from runner.core.aio import run_loop
 from runner.emulator import InjectedFault, Options, load_faults, parse_fault, serve
@@ -24,7 +25,7 @@ def _faults(lines: tuple[str, ...], file: Path | None) -> tuple[int | None, tupl
         raise click.UsageError(str(error)) from None
 
 
-@click.command("emulator")
+@click.command("emulator", cls=Command, page="emulator")
 @click.option("--port", type=PORT, metavar="N", default=8188, show_default="8188", help="Port; 0 for any free one.")
 @click.option("--workers", type=COUNT, metavar="N", default=4, show_default=True, help="Requests processed at once.")
 @click.option("--seconds", type=POSITIVE, metavar="X", default=0.5, show_default=True, help="Seconds per request.")

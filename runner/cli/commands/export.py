@@ -21,6 +21,7 @@ from runner.cli.arguments import (
     read_manifest,
     readable_folder,
 )
+from runner.cli.command_help import Command
 from runner.cli.console import say
 from runner.cli.feed_export import ADDED, FeedRows, require_replaceable
 from runner.cli.spreadsheet import BYTE_ORDER_MARK, line
@@ -48,7 +49,7 @@ class MarkedReceipt(Receipt, frozen=True, kw_only=True):
     note: str | None = None
 
 
-@click.command("export")
+@click.command("export", cls=Command, page="money")
 @manifest_argument
 @place_options
 @click.option(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli.command_help import Command
 from runner.cli.console import say
 from runner.core.errors import OutputError, UsageError
 from runner.manifest import check_id
@@ -19,7 +20,7 @@ PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z][A-Za-z0-9_-]
 """Names that YAML reads as text without quotes."""
 
 
-@click.command("init")
+@click.command("init", cls=Command, page="manifest")
 @click.argument("name", default=DEFAULT)
 def command(name: str) -> int:
     """Write a commented manifest to start from, as NAME.yaml (default: batch.yaml).

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from runner.cli.arguments import known_folder, manifest_argument, place_options
+from runner.cli.command_help import Command
 from runner.cli.console import say
 from runner.core.clock import SystemClock, timestamp
 from runner.ledger import merge_shards, path_of
 
 
-@click.command("merge")
+@click.command("merge", cls=Command, page="scaling")
 @manifest_argument
 @place_options
 def command(manifest: str, output: Path | None, emulator: bool) -> int:

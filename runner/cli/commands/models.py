@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.command_help import Command
 from runner.cli.console import echo, plain, say
 from runner.core.aio import run_loop
 from runner.core.errors import Unavailable, UsageError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 NO_CATALOGUE = "{api} answers, but not with a catalogue of models: the token may be refused. Try again later."
 
 
-@click.command("models")
+@click.command("models", cls=Command, page="inputs")
 @click.argument("model", metavar="[ID]", required=False)
 @click.option("--search", default="", metavar="WORDS", help="List models with these words in id, name or description.")
 @click.option("--category", default="", metavar="NAME", help="List models of a category, such as image-to-video.")

@@ -25,6 +25,7 @@ from runner.cli.arguments import (
     redo_options,
     shard_option,
 )
+from runner.cli.command_help import Command
 from runner.cli.console import echo, show_warnings
 from runner.cli.plan_view import Sent, show_job, show_overview
 from runner.core.aio import run_loop
@@ -41,7 +42,7 @@ from runner.manifest import Manifest, OnUnknown
 from runner.planning.rules import Action
 
 
-@click.command("plan")
+@click.command("plan", cls=Command, page="money")
 @manifest_argument
 @place_options
 @choice_options

@@ -15,6 +15,7 @@ from runner.cli.arguments import (
     place_options,
     readable_folder,
 )
+from runner.cli.command_help import Command
 from runner.cli.console import echo, say
 from runner.core.aio import run_loop
 from runner.core.errors import UsageError
@@ -34,7 +35,7 @@ from runner.ledger import holders, look, open_reader
 PROMPT_LENGTH = 70
 
 
-@click.command("reconcile")
+@click.command("reconcile", cls=Command, page="money")
 @manifest_argument
 @place_options
 @click.option("--adopt", multiple=True, metavar="ID=REQUEST_ID", help="Record that it was bought as this request.")

@@ -18,6 +18,7 @@ from runner.cli.arguments import (
     place_options,
     readable_folder,
 )
+from runner.cli.command_help import Command
 from runner.cli.console import say
 from runner.core.clock import SystemClock
 from runner.core.errors import UsageError
@@ -43,7 +44,7 @@ MOST_EMBEDDED = 2000
 """Pictures that are embedded by default; a page with more embedded pictures takes long to open."""
 
 
-@click.command("report")
+@click.command("report", cls=Command, page="report")
 @manifest_argument
 @place_options
 @choice_options

@@ -29,6 +29,7 @@ from runner.cli.arguments import (
     redo_options,
     shard_option,
 )
+from runner.cli.command_help import Command
 from runner.cli.conclude import ResultsPlace, conclude, output_options
 from runner.cli.display import OutputOptions, RunDisplay, make_display
 from runner.cli.display.events import Severity
@@ -115,7 +116,7 @@ def _moments(shown: datetime) -> list[float]:
     return real or found[:1]
 
 
-@click.command("run")
+@click.command("run", cls=Command, page="money")
 @manifest_argument
 @place_options
 @click.option("--concurrency", type=Concurrency(), help="Requests in flight at the API: 1 to 1000, or auto.")
@@ -157,13 +158,10 @@ def command(
     shown: OutputOptions,
     on_finish: str | None,
 ) -> int:
-    """Submit the jobs of MANIFEST and download their results.
-
-    The same command again continues the last run, however it ended.
+    """Submit the jobs of MANIFEST and download the results, or continue a run.
 
     \b
     Examples:
-      runner run jobs/demo.yaml --emulator
       runner run jobs/nightly.yaml --quiet --budget 25/day --until 06:30
       runner run jobs/demo.yaml --redo --only 'mug-*'
     """

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from runner.cli.command_help import Command
 from runner.cli.console import echo
 from runner.manifest.editor_schema.schema import schema_text
 
 
-@click.command("schema")
+@click.command("schema", cls=Command, page="manifest")
 def command() -> int:
     """Print the JSON Schema of the manifest, for completion, help and checks in editors.
 

@@ -19,6 +19,7 @@ from runner.cli.arguments import (
     place_options,
     readable_folder,
 )
+from runner.cli.command_help import Command
 from runner.cli.conclude import ResultsPlace
 from runner.cli.console import echo, say
 from runner.cli.status_view import FolderStatus, read_status, show
@@ -37,7 +38,7 @@ CLEAR = "\x1b[H\x1b[2J"
 """Sequence that clears the terminal."""
 
 
-@click.command("status")
+@click.command("status", cls=Command, page="nightly")
 @manifest_argument
 @place_options
 @choice_options

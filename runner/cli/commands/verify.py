@@ -19,6 +19,7 @@ from runner.cli.arguments import (
     place_options,
     readable_folder,
 )
+from runner.cli.command_help import Command
 from runner.cli.console import echo, say
 from runner.cli.display import make_plain_display
 from runner.cli.signals import attend
@@ -40,7 +41,7 @@ MAX_NAME = 300
 """Characters of an id from a damaged line that are printed."""
 
 
-@click.command("verify")
+@click.command("verify", cls=Command, page="exit-codes")
 @manifest_argument
 @place_options
 @choice_options
