@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import configparser
+import json
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cli.conftest import Served
-from support.guide_blocks import Block, Shop, blocks
+from support.guide_blocks import ROOT, Block, Shop, blocks
 
 NOT_RUN = {
     "README: python3 -m venv .venv": "`.ci/run` runs both commands of the README in a fresh environment",
     "contributing: python3 -m venv .venv": "installs the project; `.ci/run` does the same",
     "scaling: dask scheduler --host 10.0.0.5": "needs machines of a cluster; `tests/cluster` has one",
+    "scaling: podman build -t runner": "needs a container engine; the lines of the Containerfile are checked below",
     "results: jq -r 'select(.state ==": "`jq` is not everywhere",
 }
 """Blocks that are only checked for their syntax, by their page and first words, with the reason."""
-LANGUAGES = {"sh", "python", "yaml", "csv", "json", "text", "ini"}
+LANGUAGES = {"sh", "python", "yaml", "csv", "json", "text", "ini", "dockerfile"}
 IN_TIME = (0, 75)
 """Exit codes of a run with ``--until``: at some hours of the day its time is already over."""
 
@@ -107,3 +111,19 @@ def test_the_readme_shows_what_plan_prints(shop: Shop) -> None:
     shown = next(text for text in texts if "buy: submitted and charged" in text)
     printed = shop.run(["runner", "plan", "spring.yaml"]).stdout
     assert printed.startswith(shop.here(shown))
+
+
+def test_the_container_copies_and_starts_what_is_there() -> None:
+    """The files, the extra and the command of the Containerfile are those of the project."""
+    lines = next(block.text for block in ALL if block.language == "dockerfile").splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
+    assert {"pyproject.toml", "runner", project["readme"], *project["license-files"]} == set(copied)
+    assert all((ROOT / name).exists() for name in copied)
+    assert {extra for line in lines for extra in re.findall(r"\.\[(\w+)\]", line)} <= project[
+        "optional-dependencies"
+    ].keys()
+    (entry,) = [json.loads(line.removeprefix("ENTRYPOINT ")) for line in lines if line.startswith("ENTRYPOINT")]
+    assert set(entry) <= project["scripts"].keys()
+    python = next(line for line in lines if line.startswith("FROM")).partition(":")[2].partition("-")[0]
+    assert f"Programming Language :: Python :: {python}" in project["classifiers"]
