@@ -164,7 +164,7 @@ def run(workers: int, jobs: int, seed: int = 1) -> tuple[AdaptiveConcurrency, li
             heappush(events, (now + 0.25, submitted, "asked", start, end, now, in_flight))
         now, number, what, start, end, began, count = heappop(events)
         if what == "asked" and end > now:
-            adaptive.waits() if start > now else adaptive.at_work(count)
+            adaptive.waits(count) if start > now else adaptive.at_work(count)
             heappush(events, (end + 0.12, number, "ended", start, end, began, count))
             continue
         in_flight -= 1
@@ -192,17 +192,25 @@ def test_it_falls_more_slowly_than_it_grows() -> None:
         assert least <= limit - adaptive.limit <= most
 
 
-def test_it_starts_small_and_doubles_with_each_generation() -> None:
-    """8 requests at work allow 16, the 8 added ones 32, the 16 added ones 64; one that waits ends that."""
+def test_it_starts_small_and_grows_by_half_with_each_generation() -> None:
+    """8 requests at work allow 12, the 4 added ones 18, the 6 added ones 27."""
     adaptive = AdaptiveConcurrency(CapacityEstimate())
     assert adaptive.limit == START
-    for asked, allowed in ((range(1, 9), 16), (range(9, 17), 32), (range(17, 33), 64)):
+    for asked, allowed in ((range(1, 9), 12), (range(9, 13), 18), (range(13, 19), 27)):
         for in_flight in asked:
             adaptive.at_work(in_flight)
         assert adaptive.limit == allowed
-    adaptive.waits()
+
+
+@pytest.mark.parametrize(("waiting", "allowed"), [(3, START), (17, 21.25), (33, 40.0)])
+def test_the_first_request_that_waits_ends_the_search(waiting: int, allowed: float) -> None:
+    """The limit is then a little above that number, at least the first one, and no answer raises it by steps again."""
+    adaptive = AdaptiveConcurrency(CapacityEstimate(), limit=8.0 if waiting == 3 else 40.0)
+    adaptive.waits(waiting)
+    assert adaptive.limit == allowed
     adaptive.at_work(64)
-    assert adaptive.limit == 64
+    adaptive.waits(8)
+    assert adaptive.limit == allowed
 
 
 def test_requests_far_below_the_limit_do_not_raise_it() -> None:
@@ -245,7 +253,7 @@ def test_the_limit_stays_within_its_bounds(events: list[str], seconds: float, la
             adaptive.refused(RefusalKind(event))
             assert adaptive.limit <= max(before, LEAST)
         elif event == "waits":
-            adaptive.waits()
+            adaptive.waits(int(adaptive.limit))
         else:
             adaptive.at_work(int(adaptive.limit))
         assert 1 <= adaptive.limit <= MAX_AUTO_CONCURRENCY
@@ -256,7 +264,7 @@ def test_the_reason_for_the_number_is_said() -> None:
     """Whoever reads the log sees whether the API, a limit of its account or the beginning decides."""
     fresh, busy, limited, queued = (AdaptiveConcurrency(CapacityEstimate()) for _ in range(4))
     assert fresh.reason == "the API has room for more"
-    queued.waits()
+    queued.waits(8)
     for _ in range(2):
         queued.capacity.asked_early(waits=True)
     assert queued.reason == "requests wait in the API's queue"

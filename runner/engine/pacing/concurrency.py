@@ -54,6 +54,11 @@ DECREASE, MUCH = 0.1, 1.5
 in the API's queue cost nothing, and a few too few leave workers idle, so the limit falls more slowly than it grows."""
 START = 8
 LEAST = 2
+GROWTH = 1.5
+"""Limit during the search, as a multiple of a number in flight at which a request is at work. With 2 a slow model gets
+a longer queue, whose requests are polled for nothing."""
+QUEUE = 1.25
+"""Limit after the search, as a multiple of the first number in flight at which a request waits."""
 SHRINK = 0.7
 """Factor for the limit after a refusal."""
 
@@ -158,7 +163,8 @@ class AdaptiveConcurrency:
     """Number of requests to keep in flight with ``concurrency: auto``.
 
     The limit starts small. If the ``n``-th request in flight is found at work, not waiting, there are at least ``n``
-    workers, and the limit becomes ``2 n``. So it doubles with every generation of first polls until requests wait.
+    workers, and the limit becomes ``GROWTH * n``, so it grows by half with every generation of first polls. The first
+    request that waits ends this search; the limit then allows a short queue.
 
     After that the limit follows the estimated workers, plus a margin, so that no worker is idle while the end of a
     request is unnoticed. Requests end at a rate of W / S a second and stay unnoticed for the ``lag``, so W·lag / S of
@@ -216,11 +222,16 @@ class AdaptiveConcurrency:
     def at_work(self, in_flight: int) -> None:
         """Count a first poll that found a request at work; it was the ``in_flight``-th in flight when submitted."""
         if self._searching:
-            self._grow(max(0.0, 2.0 * in_flight - self.limit))
+            self._grow(max(0.0, GROWTH * in_flight - self.limit))
 
-    def waits(self) -> None:
-        """Count a first poll that found the request waiting in the API's queue."""
-        self._searching = False
+    def waits(self, in_flight: int) -> None:
+        """Count a first poll that found a request waiting in the API's queue; it was the ``in_flight``-th in flight.
+
+        So there are fewer workers than that. The first such request ends the search.
+        """
+        if self._searching:
+            self._searching = False
+            self._set(min(self.limit, max(START, QUEUE * in_flight)))
 
     def finished(self, lag: float, in_flight: int, *, first_answer: bool) -> None:
         """Count a request whose end was noticed ``lag`` seconds later, with ``in_flight`` requests remaining."""

@@ -206,7 +206,8 @@ class PollScheduler:
             return
         early = watch.probe
         if self._adaptive is not None:
-            self._adaptive.waits() if waits else self._adaptive.at_work(watch.in_flight)
+            note = self._adaptive.waits if waits else self._adaptive.at_work
+            note(watch.in_flight)
             early |= not watch.known.sample.ranked  # all are polled soon then, to find the capacity
         if early:
             self.capacity.asked_early(waits=waits)
