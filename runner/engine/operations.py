@@ -19,13 +19,14 @@ from runner.core.clock import Clock, SystemClock, timestamp
 from runner.core.disk import in_thread
 from runner.core.errors import UsageError, one_error
 from runner.core.http import session
-from runner.core.models import EMULATOR, Record
+from runner.core.models import EMULATOR
 from runner.core.shards import Shard
 from runner.engine.batch import Batch, Confirm
 from runner.engine.config import DownloadLimits, RunConfig
 from runner.engine.connection import EMULATOR_STATE, reach
 from runner.engine.context import RunContext
 from runner.engine.maintenance.cancel import CancelResult, cancel_owed
+from runner.engine.observers import GuardedObserver, Observer
 from runner.engine.options import RunOptions
 from runner.engine.run_status import StatusObserver
 from runner.engine.stop import Stop
@@ -59,11 +60,6 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds that a shard waits for other shards to begin, or to finish a split."""
 MOMENT = 0.1
-
-Observer = Callable[[Record], None]
-"""Function called with every record once the record is durable: the events of a run.
-
-For a ``StatusObserver``, ``watch`` is called before the first record."""
 
 
 async def run(
@@ -264,7 +260,8 @@ async def _batch(
         async with AsyncExitStack() as stack:
             stop = stop if stop is not None else Stop()
             held = await _hold(stack, root, shard, clock, stop, buys=buys)
-            ledger, others = await to_its_end(_open, stack, root, shard, held, observer or (lambda _: None))
+            observing = GuardedObserver(observer, stop)
+            ledger, others = await to_its_end(_open, stack, root, shard, held, observing)
             if config.same_api is not None:
                 await say_same(ledger, config.api.name, config.same_api)
             recognize(config.api.name, ledger, others, same_as=config.same_api)
@@ -286,6 +283,7 @@ async def _batch(
             if isinstance(observer, StatusObserver):
                 observer.watch(batch.status)
             yield batch
+        observing.raise_error()
 
 
 def _open(

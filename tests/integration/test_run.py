@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.harness import KLEIN, plain
+from support.virtual_time import LoopClock
 
 from runner.core.clock import epoch
-from runner.core.models import Job, State
+from runner.core.models import Job, Record, State
+from runner.engine import operations
 
 pytestmark = pytest.mark.anyio
 
@@ -194,3 +196,20 @@ async def test_a_rate_spaces_the_submissions(service):
     created = sorted(epoch(record.submitted_at) for record in service.lines())
     assert len(created) == 5
     assert all(later - earlier >= 0.499 for earlier, later in pairwise(created))
+
+
+async def test_an_observer_that_raises_ends_the_run_gently_and_loses_nothing(service):
+    """What is in flight is downloaded, nothing is left in doubt, and the caller gets the exception."""
+
+    def observer(record: Record) -> None:
+        if record.state is State.SUBMITTED:
+            raise ValueError("a mistake of the program")
+
+    manifest = service.manifest(*plain(6), concurrency=2)
+    with pytest.raises(ValueError, match="a mistake of the program"):
+        await operations.run(manifest, observer=observer, clock=LoopClock(), environ=service.environ)
+    bought = service.submissions
+    assert {service.record(line.id).state for line in service.lines()} <= {State.DONE, State.RELEASED}
+    assert 1 <= bought <= 2
+    report = await service.run(service.manifest(*plain(6), concurrency=2))
+    assert (report.done + bought, report.unknown, service.submissions) == (6, 0, 6)
