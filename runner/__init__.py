@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from runner.engine.summary import Report
     from runner.manifest import Manifest
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "AccountError": "core.errors",

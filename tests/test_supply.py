@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import runner
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PAGE = (ROOT / "runner" / "guide" / "dependencies.md").read_text(encoding="utf-8")
@@ -75,3 +77,10 @@ def test_the_commands_can_be_called(command: str) -> None:
     assert path.read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n")
     guide = ROOT / "runner" / "guide" / "contributing.md"
     assert f".ci/{command}" in guide.read_text(encoding="utf-8")
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    """In the package, in what is installed, and at the top of the changelog."""
+    newest = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[0]
+    assert runner.__version__ == PROJECT["version"]
+    assert newest in (runner.__version__, "Unreleased")
