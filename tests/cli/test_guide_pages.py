@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from support.reference import key_table
 import runner
 from runner.api.config import ACCOUNT_VARIABLE, DEFAULT_ACCOUNT
 from runner.core.disk import RESERVE_BYTES, RESERVE_SHARE
+from runner.emulator.faults import COMMON, KINDS, OPERATIONS
+from runner.engine.summary import COUNTS
 from runner.files.body import SLOWEST, SUSTAINED, WHOLE_SECONDS
 from runner.manifest import bundled_models
 from runner.manifest.editor_schema.schema import schema_text
@@ -103,3 +106,25 @@ def test_the_pictures_of_the_readme_are_there_and_light() -> None:
         with Image.open(ROOT / name) as picture:
             assert (picture.format, 900 <= picture.width <= 2400) == ("PNG", True)
         assert (ROOT / name).stat().st_size < 300_000
+
+
+def test_the_page_of_the_emulator_has_every_fault() -> None:
+    """Each kind, each operation and each common parameter is in its table."""
+    rows = re.findall(r"^\| (`.+?) \|", PAGES["emulator"], flags=re.MULTILINE)
+    told = [word for cell in rows for word in re.findall(r"`(\w+)`", cell)]
+    assert sorted(told) == sorted([*OPERATIONS, *COMMON, "when", *KINDS])
+
+
+def test_the_page_of_the_library_has_every_name_and_option() -> None:
+    """The public names, the fields of `RunOptions`, and the counts of a report."""
+    told = set(re.findall(r"`(\w+)`", PAGES["library"]))
+    assert set(runner.__all__) <= told
+    assert {field.name for field in fields(runner.RunOptions)} <= told
+    assert set(COUNTS) <= told
+
+
+def test_the_page_of_the_report_has_every_key_of_the_help() -> None:
+    """The keys that the page itself lists under `?`."""
+    help_text = (ROOT / "runner/report/assets/page.html").read_text(encoding="utf-8")
+    keys = set(re.findall(r"<kbd>(\w|/|Enter|Space)</kbd>", help_text.partition('<dialog id="help"')[2]))
+    assert keys <= set(re.findall(r"`(\w+|/)`", PAGES["report"]))

@@ -6,6 +6,7 @@ runs another one (``sudo``, ``srun``) runs it, the others read their input and s
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -88,6 +89,14 @@ class Shop:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+    def choose(self, *, picked: str, rejected: str) -> None:
+        """Write the selection that a person has saved on the page: two pictures with their marks."""
+        lines = (self.folder / "output/spring/results.jsonl").read_text(encoding="utf-8").splitlines()
+        done = {record["id"]: record["outputs"][0] for record in map(json.loads, lines) if record["state"] == "done"}
+        marks = {picked: "pick", rejected: "reject"}
+        pictures = [{"id": name, "sha256": done[name]["sha256"], "mark": mark} for name, mark in marks.items()]
+        self.write("selection.json", json.dumps({"version": 1, "pictures": pictures}))
 
     def _program(self, name: str, line: str) -> None:
         self.write(name, f"#!/bin/sh\n{line}\n")
