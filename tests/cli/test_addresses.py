@@ -78,6 +78,7 @@ def test_a_word_given_to_one_command_serves_the_others(desk, renamed):
     assert (told.returncode, json.loads(told.stdout)["reuse"]) == (0, 1)
 
 
+@pytest.mark.slow
 def test_repair_names_the_option_where_files_are_of_another_address(desk, serve):
     """A file that is gone is fetched from this address once it is said to be the same service."""
     served = serve()

@@ -39,6 +39,7 @@ def test_a_plan_says_how_far_the_budget_goes(desk, serve):
     assert json.loads(desk("plan", manifest, "--budget", "1", "--json").stdout)["affordable"] == 2
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_redo_says_what_it_costs(desk, serve):
     """`plan --redo --only` counts what is done as bought, and a budget that no price is known for as none at all."""
     desk.base = serve().base

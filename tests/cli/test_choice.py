@@ -57,6 +57,7 @@ def test_failed_chooses_what_broke(desk, serve):
     assert {row["id"] for row in rows} == {"job-1", "job-3"}
 
 
+@pytest.mark.slow
 def test_the_commands_that_read_tell_of_the_chosen_jobs_only(desk, serve):
     """One batch of five, of which one failed, another was deleted, and a sixth is new in the manifest."""
     desk.base = serve("--fault", "job fail match='picture 1'").base
@@ -84,6 +85,7 @@ def test_the_commands_that_read_tell_of_the_chosen_jobs_only(desk, serve):
     assert desk("verify", "out", "--repair-log", "--failed").returncode == 64
 
 
+@pytest.mark.slow
 def test_without_a_manifest_the_results_log_is_what_is_chosen_from(desk, serve):
     """The folder alone serves, with the nearest of its own ids in the message; a job without a purchase is unknown."""
     desk.base = serve().base
@@ -142,6 +144,7 @@ def test_a_refused_submission_does_not_count_as_bought(desk, serve):
     assert served.stats["accepted"] == 3
 
 
+@pytest.mark.slow
 def test_a_refused_input_does_not_count_as_bought(desk, serve):
     """A job that the API refuses for good costs nothing, and another is bought in its place."""
     served = serve("--fault", "submit status status=422 match='picture 0'")

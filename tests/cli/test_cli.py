@@ -56,6 +56,7 @@ def test_json_comes_even_with_an_error(desk):
     assert "token" in json.loads(locked_out.stdout)["error"]
 
 
+@pytest.mark.slow
 def test_what_is_owed_is_not_forgotten_where_a_run_cannot_start(desk, serve):
     """A script that watches `owed` and `spent_usd` sees the folder's, with the token gone and a manifest broken."""
     served = serve("--fault", "file status status=500")
@@ -72,6 +73,7 @@ def test_what_is_owed_is_not_forgotten_where_a_run_cannot_start(desk, serve):
     assert json.loads(desk("collect", folder, "--json").stdout)["error"].endswith("no run has used this folder yet")
 
 
+@pytest.mark.slow
 def test_what_a_broken_manifest_brings_home_is_counted(desk, serve):
     """Nothing is bought, and the object says what came home and what the folder has cost."""
     desk.base = serve("--fault", "file status status=500 times=2").base
@@ -253,6 +255,7 @@ def test_killed_in_the_middle_and_repeated(desk, serve):
     assert ended.returncode == (2 if unknown else 0)
 
 
+@pytest.mark.slow
 def test_the_emulator_inside_survives_the_process(desk):
     """kill -9 of `run --emulator` and the same command again: its requests are still there, nothing is bought twice."""
     manifest = desk.jobs(6, concurrency=2)

@@ -64,6 +64,7 @@ def test_it_hears_of_options_that_contradict_each_other(desk):
     assert heard(desk)["exit_code"] == 64
 
 
+@pytest.mark.slow
 def test_the_folder_is_free_when_it_runs(desk):
     """It may start another run of the same folder."""
     desk.jobs(1)
@@ -72,6 +73,7 @@ def test_the_folder_is_free_when_it_runs(desk):
     assert (desk.folder / "code.txt").read_text() == "0\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])
 def test_its_failure_is_a_warning_and_nothing_more(desk, quiet):
     """The exit code is that of the run; that nobody was told is said, even by a quiet run."""

@@ -29,6 +29,7 @@ def of(found: list[dict], event: str) -> list[dict]:
     return [line for line in found if line["event"] == event]
 
 
+@pytest.mark.slow
 def test_a_log_file_holds_no_control_characters(desk, serve):
     """Refusals, failures, unknowns and the summary: text, line by line, with its time."""
     faults = ("submit reset p=0.2", "job fail p=0.3", "submit status status=422 p=0.2 message=no\x1b[2Jway")
@@ -83,6 +84,7 @@ def test_quiet_speaks_when_somebody_is_needed(desk, serve, form):
         assert "INFO" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_short_pause_is_no_line_of_a_log_file(desk, serve):
     """The API says *later* all night long; who reads the log in the morning need not know each time."""
     desk.base = serve("--fault", "submit status status=503 retry_after=1 times=2").base
@@ -137,6 +139,7 @@ def test_the_json_log_holds_no_prompt_no_token_and_no_address_of_a_picture(desk,
     assert not any(url in ended.stderr for url in urls)
 
 
+@pytest.mark.slow
 def test_a_pause_a_stop_and_a_signal_are_events(desk, serve):
     """Refusals pause the run, a signal stops the buying: each has its object."""
     served = serve("--seconds", "0.5", "--fault", "submit status status=503 retry_after=1 times=1")

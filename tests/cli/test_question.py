@@ -68,6 +68,7 @@ def test_ctrl_c_is_a_no(desk, changed):
     assert widths(desk) == {"red": 64, "blue": 64}
 
 
+@pytest.mark.slow
 def test_yes_in_advance_and_a_redo_are_not_asked(desk, changed):
     """--yes is the answer, and who names jobs for a redo has given it."""
     with asked(desk, "run", changed, "--yes") as terminal:

@@ -75,6 +75,7 @@ def test_adopt_and_run(desk, doubtful):
     assert (desk.folder / "out" / "job-0.png").is_file()
 
 
+@pytest.mark.slow
 def test_adopting_nonsense_is_refused(desk, doubtful):
     """The API answers 404: exit 64, and the question stays open. `--offline` adopts it unseen."""
     refused = desk("reconcile", "batch.yaml", "--adopt", "job-0=nonsense")
@@ -157,6 +158,7 @@ def test_redo_wants_a_choice(desk):
         assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_redo_by_name(desk):
     """`--redo --only job-0` buys that one anew and keeps its old picture."""
     manifest = desk.jobs(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from support.sampling import sampled
 
 
@@ -144,6 +145,7 @@ def test_the_results_of_the_emulator_are_found(desk):
     assert desk("collect", manifest, "--emulator").returncode == 0
 
 
+@pytest.mark.slow
 def test_watching_ends_with_the_run(desk, serve):
     """The state is shown until nobody is at work any more; the last one is that of the end."""
     served = serve("--seconds", "1")

@@ -89,6 +89,7 @@ def test_repair_puts_all_right_and_submits_nothing(desk, finished):
     assert "nothing was submitted" in desk("run", "batch.yaml").stderr
 
 
+@pytest.mark.slow
 def test_repair_in_words(desk, finished):
     """What was repaired, where the altered version is, and how it stands now."""
     (desk.folder / "out/job-0.png").write_bytes(b"painted over")
@@ -175,6 +176,7 @@ def test_a_damaged_log_is_refused_mended_and_gone_on_with(desk, finished):
     assert desk("verify", "out", "--repair-log").stdout.endswith("nothing was changed\n")
 
 
+@pytest.mark.slow
 def test_what_mending_held_is_told_with_what_to_do(desk, finished):
     """Damage that names nobody: said in words, with the place to look, exit 2; as JSON too."""
     results = desk.folder / "out/results.jsonl"
@@ -218,6 +220,7 @@ jobs:
 """
 
 
+@pytest.mark.slow
 def test_what_the_manifest_allows_by_now_is_fetched_by_a_repair(desk, serve):
     """A run tells how many outputs could not be had and what to do; with a larger `max_pixels` a repair has them."""
     desk.base = serve().base

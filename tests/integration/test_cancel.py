@@ -124,6 +124,7 @@ async def test_stuck_ones_are_told_apart(service):
     assert (result.stuck, result.owed, result.exit_code) == (1, 0, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["cancel", "result"])
 async def test_an_interruption_waits_for_a_hung_api_no_longer_than_its_grace(slow, on):
     """Who was asked and did not answer is told apart and stays owed; who was not yet is not asked any more."""

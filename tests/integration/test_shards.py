@@ -213,6 +213,7 @@ async def test_a_merge_is_refused_while_a_shard_runs(service):
     assert ledgers(service) == SPLIT
 
 
+@pytest.mark.slow
 async def test_two_results_manifests_that_disagree_buy_nothing(service):
     """An old copy put beside newer results of shards is no remnant of a merge."""
     manifest = service.manifest(*plain(12))
@@ -361,6 +362,7 @@ async def test_files_are_checked_and_mended_across_shards(service):
     assert service.submissions == 2
 
 
+@pytest.mark.slow
 async def test_a_damaged_results_manifest_of_a_shard_is_mended(service):
     """It is named, and the others are left as they are."""
     manifest = service.manifest(*plain(12))
@@ -388,6 +390,7 @@ async def test_a_redo_is_one_of_each_shard(service):
     assert service.submissions == 25
 
 
+@pytest.mark.slow
 async def test_a_redo_that_a_split_finds_unfinished_is_gone_on_with(service):
     """Each shard goes on with its own part, choosing no more; nothing is merged before all of them are through."""
     manifest = service.manifest(*plain(12))
@@ -419,6 +422,7 @@ async def test_a_redo_that_a_split_finds_unfinished_is_gone_on_with(service):
     assert (await service.run(manifest)).skipped == 12
 
 
+@pytest.mark.slow
 async def test_a_redo_that_was_over_before_the_split_is_over_in_each_shard(service):
     """The line that said so is in one of them; the others begin a redo of their own all the same."""
     manifest = service.manifest(*plain(12))
@@ -430,6 +434,7 @@ async def test_a_redo_that_was_over_before_the_split_is_over_in_each_shard(servi
     assert service.submissions == 27
 
 
+@pytest.mark.slow
 async def test_a_shard_that_was_killed_leaves_nothing_of_its_own_behind(service):
     """Half a download lies where only its shard sweeps: another one that runs still needs its own."""
     manifest = service.manifest(*plain(12))

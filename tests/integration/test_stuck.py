@@ -162,6 +162,7 @@ async def test_buying_pauses_until_the_first_download_succeeds(service):
     assert service.submissions == 60
 
 
+@pytest.mark.slow
 async def test_a_paused_run_goes_on_when_the_storage_comes_back(service):
     """What waits is tried again within the run; with its first success buying goes on."""
     service.fault(file("status", status=500, times=30))

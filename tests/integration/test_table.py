@@ -153,8 +153,8 @@ deliver | a redirect to elsewhere     | file redirect                           
 """
 
 
-LIKE_OTHERS = ("400", "402", "403", "408", "409", "422", "502", "504")
-"""Statuses that questions and downloads handle as another row of the table: these cells are slow tests."""
+LIKE_OTHERS = ("400", "402", "403", "408", "409", "422", "429 with", "500", "502", "504", "half", "reset")
+"""Failures that polls and downloads handle as another row of the table: these cells are slow tests."""
 
 
 def cells() -> Iterator[Any]:

@@ -251,6 +251,7 @@ def test_thumbnails_beside_the_page_are_found(visit, shelf):
     assert visit.page.locator(".tile img").first.get_attribute("src").startswith("./../out/.runner/thumbnails/")
 
 
+@pytest.mark.slow
 def test_files_of_any_name_can_be_opened(visit, shelf):
     """Percent signs, hashes, questions, quotes: the link is the file's."""
     for name in ("100%", "a#b", "c?d", "e&amp;f", "g'h\"i", "ü ñ", "j%2Fk", "l<m>"):

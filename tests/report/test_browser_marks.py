@@ -42,6 +42,7 @@ def test_keys_mark_the_current_picture_and_go_on(opened):
     assert "Nothing to undo" in opened.page.locator("#said").inner_text()
 
 
+@pytest.mark.slow
 def test_a_picture_off_the_screen_is_not_marked(visit, shelf):
     """The key makes the first one on the screen the current one, says so, and marks nothing."""
     fill(shelf, [f"{number:03}" for number in range(120)])
@@ -58,6 +59,7 @@ def test_a_picture_off_the_screen_is_not_marked(visit, shelf):
     assert marks(visit) == {now: "reject"}
 
 
+@pytest.mark.slow
 def test_reasons_and_notes_are_kept_with_the_mark(opened):
     """`1` to `3` reject with a reason; a note stands by itself or beside a mark; the file has all."""
     opened.press("2", "n")
@@ -123,6 +125,7 @@ def test_what_was_not_on_the_screen_is_counted_as_not_seen(visit, shelf):
     assert int(visit.page.locator("#unseen").inner_text()) <= left
 
 
+@pytest.mark.slow
 def test_a_page_that_has_not_heard_of_a_mark_does_not_delete_it(visit, shelf):
     """Another window's mark, or one from just before a reload, comes late: that a picture was seen does not cost it."""
     fill(shelf, [f"{number:03}" for number in range(120)])
@@ -217,6 +220,7 @@ def test_a_file_that_is_no_selection_is_said(opened, text, said):
     assert opened.counts == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_selection_can_be_dropped_on_the_page(opened):
     """Like one that is opened by the button."""
     opened.press("x")
@@ -233,6 +237,7 @@ def test_a_selection_can_be_dropped_on_the_page(opened):
     opened.until("document.getElementById('rejected').textContent === '1'")
 
 
+@pytest.mark.slow
 def test_pictures_with_the_same_bytes_are_marked_one_by_one(visit, shelf):
     """A mark belongs to what is shown of one job, also in the file."""
     shelf.done("one", body=picture())
