@@ -10,7 +10,7 @@ import click
 from runner.cli.arguments import api_options, known_folder, manifest_argument, place_options
 from runner.cli.command_help import Command
 from runner.cli.console import echo, say
-from runner.cli.display import RunDisplay, make_plain_display
+from runner.cli.display import make_plain_display
 from runner.cli.signals import attend
 from runner.core.aio import run_loop
 from runner.core.errors import Locked
@@ -40,8 +40,11 @@ def command(
     """
     folder = known_folder(manifest, output, emulator=emulator)
     options = RunOptions(emulator=emulator, api=api, same_api_as=same_api_as)
+    watch = make_plain_display(quiet=as_json)
     try:
-        result = run_loop(lambda: _cancel(folder, options, make_plain_display(quiet=as_json)))
+        result = run_loop(
+            lambda: attend(lambda stop: operations.cancel(folder, options, observer=watch.count, stop=stop), watch)
+        )
     except Locked as error:
         raise Locked(
             f"{error}. To end that run now, press Ctrl-C there: it buys nothing more and downloads what is in flight; "
@@ -52,10 +55,6 @@ def command(
     else:
         _show(result, manifest)
     return result.exit_code
-
-
-async def _cancel(folder: Folder, options: RunOptions, watch: RunDisplay) -> CancelResult:
-    return await attend(lambda stop: operations.cancel(folder, options, observer=watch.count, stop=stop), watch)
 
 
 def _as_json(result: CancelResult, folder: Folder) -> dict[str, object]:

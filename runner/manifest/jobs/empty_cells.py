@@ -9,7 +9,7 @@ from runner.manifest.nodes import Scalar
 from runner.manifest.problems import Invalid, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from runner.core.models import Json
     from runner.manifest.jobs.entry import JobEntry
@@ -54,7 +54,7 @@ class EmptyCells:
                 self._count(number, name, row)
             if printed and template.field == "prompt" and template.data.issubset(printed):
                 text = template.text(self._templates.context)
-                what = f"is nothing but the template's own words, {shown(text)}: {_listed(printed)}"
+                what = f"is nothing but the template's own words, {shown(text)}: {' and '.join(map(shown, printed))}"
                 yield template, Invalid(f"{what} {'is' if len(printed) == 1 else 'are'} empty", _advice(printed[0]))
 
     def _count(self, number: int, name: str, row: RowMark) -> None:
@@ -115,7 +115,3 @@ def _advice(name: str) -> str:
     written = name if name.isidentifier() else f"row['{name}']"
     other = f"{{{{ {written}|default('…', true) }}}}"
     return f'`where: "{{{{ {written} }}}}"` leaves such rows out; {other} or {{% if … %}} says what else to print'
-
-
-def _listed(names: Iterable[str]) -> str:
-    return " and ".join(map(shown, names))

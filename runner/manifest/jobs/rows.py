@@ -202,7 +202,8 @@ class JobColumns:
     def faults(self, columns: Collection[str]) -> Iterator[Invalid]:
         """Yield the problems of these columns."""
         unknown = [name for name in columns if self._is_unknown(name)]
-        missing = [name for name in self._required if name not in columns and self._is_missing(name)]
+        defaults = self._job_entry.model.defaults.values
+        missing = [name for name in self._required if name not in columns and name not in defaults]
         # If a column is misspelt, the intended column is not reported as missing, too.
         missing = [name for name in missing if not nearest(name, unknown)]
         if missing:
@@ -222,9 +223,6 @@ class JobColumns:
             yield Invalid("the columns set a size, and the entry does so too", "keep one of them")
         if self._is_key("id", columns):
             yield from self._leaves_out()
-
-    def _is_missing(self, name: str) -> bool:
-        return name not in self._job_entry.model.defaults.values
 
     def _is_unknown(self, name: str) -> bool:
         return not (self._gives(name) or self.means_key(name) or name in self._named or name in TAKEN)
