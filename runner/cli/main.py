@@ -103,8 +103,11 @@ def main() -> int:
     except click.ClickException as error:
         from runner.cli import other_tools  # noqa: PLC0415 - needed here only
 
-        if isinstance(error, click.NoSuchOption) and error.option_name in other_tools.OPTIONS:
-            error = click.UsageError(f"{error.message} {other_tools.OPTIONS[error.option_name]}", error.ctx)
+        if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+            command = error.ctx.command
+            known = {name for param in command.params for name in param.opts}
+            if (answer := other_tools.answer_option(error.option_name, command.name or "", known)) is not None:
+                error = click.UsageError(f"{error.message} {answer}", error.ctx)
         with suppress(OSError):
             error.show()
         code = 64

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 SAME_COMMAND = {
     "archive": "export",
     "balance": "plan",
     "check": "plan",
-    "clean": "verify",
     "continue": "run",
     "cost": "plan",
     "create": "init",
     "docs": "guide",
-    "doctor": "status",
+    "doctor": "plan",
     "download": "collect",
     "dry-run": "plan",
     "estimate": "plan",
@@ -49,13 +51,19 @@ SAME_COMMAND = {
 }
 """Commands of other tools, and the command here that does the same."""
 
+_LOGIN = "Set RUNCOMFY_TOKEN to your API token, or log in once with `runcomfy login`, RunComfy's own tool."
+_DELETE = "Nothing deletes results; files of jobs that left the manifest stay: `runner status --gone`."
+
 COMMANDS = {
-    "auth": "The token is in RUNCOMFY_TOKEN, or in the file that `runcomfy login` of RunComfy's own tool writes.",
+    "auth": _LOGIN,
+    "clean": _DELETE,
     "config": "Settings are keys of the manifest: `runner guide manifest`.",
-    "delete": "Nothing deletes results; files of jobs that left the manifest stay: `runner status --gone`.",
+    "delete": _DELETE,
+    "gc": _DELETE,
     "help": "Write `runner --help`, `runner COMMAND --help` or `runner guide`.",
-    "login": "The token is in RUNCOMFY_TOKEN, or in the file that `runcomfy login` of RunComfy's own tool writes.",
+    "login": _LOGIN,
     "logout": "Unset RUNCOMFY_TOKEN, or log out with RunComfy's own tool.",
+    "prune": _DELETE,
     "version": "Write `runner --version`.",
 }
 """Commands of other tools that have no counterpart, with an answer."""
@@ -66,6 +74,7 @@ _MANIFEST = "It is a key of the manifest: `runner guide manifest`."
 _CREDENTIAL = "Set RUNCOMFY_TOKEN; a token on the command line could be read by others."
 _OUTPUT = "Use --output."
 _SELECT = "Use --only."
+_FORMAT = "Use --json, --log-format, or `runner export --format`."
 
 OPTIONS = {
     "--api-base": "Use --api.",
@@ -74,6 +83,7 @@ OPTIONS = {
     "--batch-size": _CONCURRENCY,
     "--config": "The manifest is the argument, without an option.",
     "--continue": _RERUN,
+    "--csv": "The manifest names the feed: `runner guide feeds`. Receipts as CSV: `runner export`.",
     "--debug": "Use --verbose.",
     "--dest": _OUTPUT,
     "--dry-run": "`runner plan` shows what a run would do, without buying.",
@@ -82,7 +92,7 @@ OPTIONS = {
     "--file": "The manifest is the argument, without an option.",
     "--filter": _SELECT,
     "--force": "Use --redo to buy done jobs again.",
-    "--format": "Use --json, --log-format, or `runner export --format`.",
+    "--format": _FORMAT,
     "--height": _MANIFEST,
     "--id": _SELECT,
     "--input": "The manifest is the argument, without an option.",
@@ -101,6 +111,7 @@ OPTIONS = {
     "--out": _OUTPUT,
     "--out-dir": _OUTPUT,
     "--output-dir": _OUTPUT,
+    "--output-format": _FORMAT,
     "--overwrite": "Use --redo to buy done jobs again.",
     "--parallel": _CONCURRENCY,
     "--progress": "The display is shown at a terminal; leave the option out.",
@@ -120,6 +131,7 @@ OPTIONS = {
     "--threads": _CONCURRENCY,
     "--timeout": "`timeout:` is a key of the manifest.",
     "--token": _CREDENTIAL,
+    "--watch": "`runner status --watch` follows a run.",
     "--width": _MANIFEST,
     "--workers": _CONCURRENCY,
     "-c": _CONCURRENCY,
@@ -134,3 +146,29 @@ OPTIONS = {
     "-y": "Use --yes.",
 }
 """Options of other tools, and what to use here; a command may have one of them as an option of its own."""
+
+WRITES = {
+    "export": "The rows go to standard output: add `> receipts.csv`. The output folder is --output.",
+    "report": "The page is named with --to, the output folder with --output.",
+    "schema": "The schema goes to standard output: add `> manifest.schema.json`.",
+}
+"""Commands that write a file, or print what is usually kept in one, and the answer to ``-o`` and the like."""
+
+
+def answer_option(option: str, command: str, known: Collection[str]) -> str | None:
+    """Return what to use in place of ``option`` of another tool, or None for an option that is not in ``OPTIONS``.
+
+    ``known`` are the options of ``command``. An answer with an option that ``command`` lacks is about ``runner run``,
+    and says so.
+    """
+    answer = OPTIONS.get(option)
+    if answer == _OUTPUT and command in WRITES:
+        return WRITES[command]
+    if answer is None or named_options(answer) <= {*known}:
+        return answer
+    return f"For `runner run`: {answer}"
+
+
+def named_options(answer: str) -> set[str]:
+    """Return the options in ``answer`` that belong to no command in backticks."""
+    return set(re.findall(r"(?<![\w-])--[\w-]+", re.sub(r"`[^`]*`", "", answer)))

@@ -103,6 +103,29 @@ def test_an_option_of_another_tool_is_answered(option, capsys, monkeypatch):
     assert other_tools.OPTIONS[option] in capsys.readouterr().err.replace("\n", " ")
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_answer_names_no_option_that_the_command_lacks(name):
+    """`runner report -j 4` does not send to `--concurrency`, which `report` would refuse as well."""
+    known = {option for param in command(name).params for option in param.opts} | {"--help"}
+    for word in other_tools.OPTIONS.keys() - known:
+        told = other_tools.answer_option(word, name, known)
+        assert told is not None
+        if not told.startswith("For `runner run`: "):
+            assert other_tools.named_options(told) <= known, word
+
+
+def test_a_file_to_write_is_named_in_the_way_of_each_command(capsys, monkeypatch):
+    """`-o` means a file in many tools: `report` has `--to`, and `export` prints."""
+    for words, told in (
+        (["report", "output/spring", "-o", "a.html"], "The page is named with --to"),
+        (["export", "output/spring", "--out", "a.csv"], "add `> receipts.csv`"),
+        (["status", "output/spring", "-j", "4"], "For `runner run`: Use --concurrency"),
+    ):
+        monkeypatch.setattr("sys.argv", ["runner", *words])
+        assert main() == 64
+        assert told in capsys.readouterr().err.replace("\n", " ")
+
+
 @pytest.mark.parametrize("word", sorted({*other_tools.COMMANDS, *other_tools.SAME_COMMAND}))
 def test_a_command_of_another_tool_is_answered(word, capsys, monkeypatch):
     """Exit 64, and the command here, or a sentence."""
