@@ -13,7 +13,6 @@ from runner.cli.display import OutputOptions, RunDisplay, make_display
 from runner.cli.signals import attend
 from runner.core.aio import run_loop
 from runner.core.shards import Shard
-from runner.engine import operations
 from runner.engine.options import RunOptions
 from runner.engine.summary import Report
 from runner.files.output_folder import Folder
@@ -55,5 +54,7 @@ def command(
 
 
 async def _collect(folder: Folder, options: RunOptions, display: RunDisplay) -> Report:
+    from runner.engine import operations  # noqa: PLC0415 - loads the HTTP client, which `--help` does not need
+
     display.say(f"downloading paid results in {folder.root}")
     return await attend(lambda stop: operations.collect(folder, options, observer=display, stop=stop), display)

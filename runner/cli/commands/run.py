@@ -40,7 +40,6 @@ from runner.core.errors import ManifestError, RunnerError, UsageError
 from runner.core.models import Budget, Json
 from runner.core.shards import Shard
 from runner.core.text import in_words
-from runner.engine import operations
 from runner.engine.config import RunConfig
 from runner.engine.options import RunOptions
 from runner.engine.stop import Stop
@@ -211,6 +210,8 @@ def _go(target: str, options: RunOptions, cluster: str | None, display: RunDispl
 
 
 async def _run(config: RunConfig, manifest: Manifest, display: RunDisplay, *, yes: bool) -> Report:
+    from runner.engine import operations  # noqa: PLC0415 - loads the HTTP client, which `--help` does not need
+
     _begin(config, manifest, display, f" (shard {config.shard})" if config.shard is not None else "")
     if config.shard is not None:
         _warn_of_locks(config.folder.root, display)
@@ -279,6 +280,8 @@ def _collect_all_the_same(target: str, options: RunOptions, display: RunDisplay)
     owed = _count_owed(folder, options)
     if not owed:
         return None
+    from runner.engine import operations  # noqa: PLC0415 - loads the HTTP client, which `--help` does not need
+
     display.say(f"the manifest has problems; downloading {owed:,} paid results of earlier runs first")
     report = run_loop(
         lambda: attend(lambda stop: operations.collect(folder, options, observer=display, stop=stop), display)
