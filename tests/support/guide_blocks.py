@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -90,6 +91,11 @@ class Shop:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
+    @property
+    def pictures(self) -> list[Path]:
+        """Return the pictures that were delivered."""
+        return sorted((self.folder / "output").rglob("*.png")) + sorted((self.folder / "jobs/output").rglob("*.png"))
+
     def choose(self, *, picked: str, rejected: str) -> None:
         """Write the selection that a person has saved on the page: two pictures with their marks."""
         lines = (self.folder / "output/spring/results.jsonl").read_text(encoding="utf-8").splitlines()
@@ -103,7 +109,11 @@ class Shop:
         (self.folder / name).chmod(0o755)
 
     def here(self, text: str) -> str:
-        """Return ``text`` with its absolute paths below the folder, and the owner of files left out."""
+        """Return ``text`` for this folder and this user, at an hour before the end of the night.
+
+        A run with ``--until 06:30`` would buy nothing in the morning.
+        """
+        text = text.replace("--until 06:30", f"--until {datetime.now() + timedelta(hours=1):%H:%M}")  # noqa: DTZ005 - local
         for path in OF_THE_SYSTEM:
             inside = self.folder if path in ("/srv/shop", "/scratch/shop") else f"{self.folder}{path}"
             text = text.replace(path, str(inside))
