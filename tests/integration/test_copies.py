@@ -16,6 +16,7 @@ from runner.core.errors import ManifestError, UsageError
 from runner.engine import operations
 from runner.engine.maintenance.make_copies import CopiesResult, make_copies
 from runner.engine.maintenance.verify import VerifyReport, check
+from runner.engine.publishing import publisher
 from runner.engine.publishing import step as publishing_step
 from runner.files.output_folder import Folder
 from runner.ledger import open_reader
@@ -70,6 +71,16 @@ async def test_a_run_makes_the_copies_and_the_next_one_makes_none(service):
     assert (again.skipped, again.copies, again.exit_code, service.submissions) == (1, 0, 0, 1)
     assert (service.output / "web/mug.jpg").stat().st_ino == before
     assert sum(record.state == "done" for record in service.seen) == 1, "a copy is no change of state"
+
+
+async def test_a_wait_for_copies_says_how_many_are_left(service, monkeypatch, caplog):
+    """A run whose pictures are all delivered does not look as if it had stopped."""
+    jobs = [mug(str(number)) | {"id": f"mug-{number}"} for number in range(6)]
+    await service.run(service.manifest(*jobs))
+    monkeypatch.setattr(publisher, "TELL_SECONDS", 0.0)
+    caplog.set_level("INFO", logger="runner.engine.publishing.publisher")
+    assert (await remake(service, *jobs, copies=[WEB, THUMB])).made == 12
+    assert "copies: 0 made, those of 6 jobs left" in caplog.messages
 
 
 async def test_copies_of_pictures_that_were_done_before_are_made_without_buying(service):

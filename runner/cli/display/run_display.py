@@ -175,7 +175,7 @@ class RunDisplay:
         text = self._scrubbed(record.getMessage())
         if record.exc_info and record.exc_info[1] is not None:
             text += f" ({type(record.exc_info[1]).__name__}: {self._scrubbed(str(record.exc_info[1]))})"
-        weight = _weight(record.levelno)
+        weight = Severity.NEWS if getattr(record, "event", "") == "copies" else _weight(record.levelno)
         if getattr(record, "event", "") == "paused":
             seconds, reason = float(vars(record)["seconds"]), self._scrubbed(vars(record)["reason"])
             self._track.pause(seconds, reason, self._clock.monotonic())

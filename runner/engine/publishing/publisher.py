@@ -31,6 +31,8 @@ MOST_WAITING = 1000
 """Jobs that wait for their copies. The copies of further jobs are made at the end of the run."""
 KEPT = 1000
 """Problems that are kept for the caller."""
+TELL_SECONDS = 5.0
+"""Seconds between two lines about the copies that a run waits for."""
 TOLD = 5
 """Problems that are logged one by one; the summary has their number."""
 
@@ -102,7 +104,10 @@ class Publisher:
     async def drain(self) -> None:
         """Wait for the copies that are wanted so far. Until the next ``offer``, nothing here uses the ledger."""
         while self._workers:
-            await asyncio.wait(self._workers)
+            await asyncio.wait(self._workers, timeout=TELL_SECONDS)
+            if self._workers:
+                left = len(self._waiting) + len(self._workers)
+                log.info("copies: %d made, those of %d jobs left", self.made, left, extra={"event": "copies"})
         self._waiting.clear()
 
     async def finish(self, jobs: Iterator[Job]) -> None:
