@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import Served
-from support.guide_blocks import ROOT, Block, Shop, blocks
+from support.guide_blocks import PAGES, ROOT, Block, Shop, blocks
 
 NOT_RUN = {
     "README: python3 -m venv .venv": "`.ci/run` runs both commands of the README in a fresh environment",
@@ -53,6 +53,21 @@ def test_each_block_has_a_language_and_each_exception_a_block() -> None:
     """A block without a language would be neither run nor checked."""
     assert [block.key for block in ALL if block.language not in LANGUAGES] == []
     assert NOT_RUN.keys() <= {block.key for block in SHELL}
+
+
+def test_no_fence_of_a_page_is_overlooked() -> None:
+    """A block that is indented, or begins with other signs, would be neither run nor checked."""
+    for path in PAGES:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"\s*(```|~~~)", line)]
+        assert len(lines) == 2 * sum(block.page == path.stem for block in ALL), path.stem
+
+
+def test_the_token_belongs_to_the_user_of_the_run_and_so_do_the_logs() -> None:
+    """Any user's cron can read the one and write the other; the other tests run as one user and would not notice."""
+    for block in ALL:
+        for line in block.text.splitlines():
+            assert "install -m 600" not in line or " -o shop " in line
+            assert "/var/log" not in line
 
 
 @pytest.mark.parametrize("block", SHELL, ids=named)

@@ -14,6 +14,7 @@ from support.reference import key_table
 
 import runner
 from runner.api.config import ACCOUNT_VARIABLE, DEFAULT_ACCOUNT
+from runner.cli.commands.emulator import command as emulator_command
 from runner.core.disk import RESERVE_BYTES, RESERVE_SHARE
 from runner.emulator.faults import COMMON, KINDS, OPERATIONS
 from runner.engine.summary import COUNTS
@@ -115,12 +116,19 @@ def test_the_page_of_the_emulator_has_every_fault() -> None:
     assert sorted(told) == sorted([*OPERATIONS, *COMMON, "when", *KINDS])
 
 
+def test_the_page_of_the_emulator_names_only_options_that_it_has() -> None:
+    """And the help, which the page points to, has all of them."""
+    told = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", PAGES["emulator"]))
+    known = {name for option in emulator_command.params for name in option.opts}
+    assert told <= known | {"--help", "--emulator"}
+
+
 def test_the_page_of_the_library_has_every_name_and_option() -> None:
-    """The public names, the fields of `RunOptions`, and the counts of a report."""
+    """The public names, and the fields of `RunOptions` and `Report`."""
     told = set(re.findall(r"`(\w+)`", PAGES["library"]))
     assert set(runner.__all__) <= told
     assert {field.name for field in fields(runner.RunOptions)} <= told
-    assert set(COUNTS) <= told
+    assert {field.name for field in fields(runner.Report)} | set(COUNTS) <= told
 
 
 def test_the_page_of_the_report_has_every_key_of_the_help() -> None:

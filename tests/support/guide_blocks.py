@@ -1,7 +1,7 @@
 """Blocks of the README and of the guide as programs: what each needs is laid out in a folder of its own.
 
 Absolute paths of the pages become paths below that folder. Commands of other programs are stand-ins: a command that
-runs another one (``sudo``, ``srun``) runs it, the others read their input and succeed.
+runs another one (``sudo``, ``srun``) runs it, the others read their input or do nothing, and succeed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "runner" / "guide").glob("*.md"))]
 RUNS_ANOTHER: Final = ("sudo", "srun")
+CHANGES_THE_SYSTEM: Final = ("useradd", "chown", "python3", "pip")
 READS_ITS_INPUT: Final = ("curl", "mail", "rclone")
 OF_THE_SYSTEM: Final = ("/etc/", "/srv/shop", "/scratch/shop", "/var/log/")
 HOOK: Final = {"RUNNER_EXIT_CODE": "1", "RUNNER_NEW_FILES": "new-files.txt"}
@@ -78,6 +79,9 @@ class Shop:
         self._program("bin/runner", f'exec {self.folder}/.venv/bin/runner "$@"')
         for name in RUNS_ANOTHER:
             self._program(f"bin/{name}", 'exec "$@"')
+        for name in CHANGES_THE_SYSTEM:
+            self._program(f"bin/{name}", "exit 0")
+        self._program(".venv/bin/pip", "exit 0")
         for name in READS_ITS_INPUT:
             self._program(f"bin/{name}", "[ -t 0 ] || cat > /dev/null")
 
@@ -117,7 +121,7 @@ class Shop:
         for path in OF_THE_SYSTEM:
             inside = self.folder if path in ("/srv/shop", "/scratch/shop") else f"{self.folder}{path}"
             text = text.replace(path, str(inside))
-        return text.replace(" -o shop ", " ")
+        return text.replace(" -o shop ", " ").replace("sudo cp products.csv spring.yaml ", "true ")
 
     def run(self, command: list[str], **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the folder as a user with a token would."""
