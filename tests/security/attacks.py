@@ -136,6 +136,8 @@ def with_id(request_id: object) -> Deed:
     return lambda _: said({"request_id": request_id})
 
 
+ENDLESS = "longer than | no complete answer within"
+"""Words about a body without end: on a busy machine its time may be over before its bound is reached."""
 CANARY = "http://127.0.0.1:{canary}/v1/models/x"
 
 
@@ -155,7 +157,7 @@ SUBMITTING = {
         for status in (301, 302, 303, 307, 308)
     },
     "submit-page": doubtful(page, "HTTP 200 without", "http_200", "A page under 200 says nothing of the request."),
-    "submit-endless": doubtful(endless_json, "longer than", "no_answer", "An endless body is read to its bound."),
+    "submit-endless": doubtful(endless_json, ENDLESS, "no_answer", "An endless body is read to its bound."),
     "submit-header": doubtful(huge_header, "HTTP 200 without", "http_200", "A long header is no answer."),
     "submit-headers": doubtful(endless_headers, "not valid HTTP", "no_answer", "So is their number."),
     "submit-bomb": doubtful(gzipped, "when decompressed", "no_answer", "It is unpacked to its bound."),
@@ -272,7 +274,7 @@ RESULTS = {
     "result-redirect": owed(redirected(302, CANARY), "HTTP 302", "The token goes along no redirect."),
     "result-redirect-307": owed(redirected(307, "//127.0.0.2:{canary}/x"), "HTTP 307", "Of any kind."),
     "result-page": owed(page, "HTTP 200 without", "A page is no result."),
-    "result-endless": owed(endless_json, "longer than", "A body without end is read to its bound."),
+    "result-endless": owed(endless_json, ENDLESS, "A body without end is read to its bound."),
     "result-header": owed(huge_header, "HTTP 200 without", "A long header is no result."),
     "result-headers": owed(endless_headers, "not valid HTTP", "And so is their number."),
     "result-bomb": owed(gzipped, "when decompressed", "It is unpacked to its bound."),

@@ -156,7 +156,7 @@ def wrong(attack: Attack | None, record: Record) -> str:
     if record.state.value != state:
         return f"is {record.state}, not {state} ({code}: {words})"
     codes = ("", code, "bad_file", "too_large", "storage") if code == "undeliverable" else ("", code)
-    if attack is not None and not (attack.code in codes and attack.words in words):
+    if attack is not None and not (attack.code in codes and any(text in words for text in attack.words.split(" | "))):
         return f"says {code}: {words}, not {attack.code}: {attack.words}"
     paid = record.request_id is not None
     return "is paid and called failed" if paid and state == "failed" and not _failed_by_the_api(record) else ""
